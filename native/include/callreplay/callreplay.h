@@ -1,0 +1,16 @@
+/* callreplay: the C face of the native engine. One header per room; this one brings them all.
+ *
+ * Rules that hold everywhere: the caller owns every buffer it passes; handles are made by *_create and released by
+ * *_destroy (which accepts NULL); a handle is used by one thread at a time, different handles by any number; no
+ * function throws, prints, aborts or reads beyond the sizes it is given. */
+#ifndef CALLREPLAY_CALLREPLAY_H
+#define CALLREPLAY_CALLREPLAY_H
+
+#include "callreplay/decode.h"
+#include "callreplay/isa.h"
+#include "callreplay/mix.h"
+#include "callreplay/raster.h"
+#include "callreplay/speex.h"
+#include "callreplay/status.h"
+
+#endif

@@ -1,0 +1,125 @@
+"""What RTP says of each codec: names, static payload types, clock and sample rates, and octets to media time.
+
+Clock rate (RTP ticks per second) and sample rate (audio samples per second) are two fields, everywhere: G.722 ticks
+at 8000 and sounds at 16000. Sources: RFC 3551, RFC 3389, RFC 4733, RFC 7587, RFC 4867.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BY_NAME", "STATIC", "Codec", "parse_rtpmap", "payload_ticks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A codec as negotiated: ``PCMU/8000``.
+
+    ``name`` is the RTP encoding name in upper case; ``clock_rate_hz`` ticks per second of RTP timestamps;
+    ``sample_rate_hz`` samples per second of the decoded audio; ``channels`` audio channels in the payload;
+    ``kind`` is ``audio``, ``noise`` (RFC 3389), ``event`` (RFC 4733), ``redundant`` (RFC 2198) or ``other``;
+    ``fmtp`` the format parameters of the SDP, as written.
+    """
+
+    name: str
+    clock_rate_hz: int
+    sample_rate_hz: int
+    channels: int = 1
+    kind: str = "audio"
+    fmtp: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.clock_rate_hz}"
+
+
+def _codec(name: str, clock: int, sample: int | None = None, kind: str = "audio", channels: int = 1) -> Codec:
+    return Codec(name, clock, sample or clock, channels, kind)
+
+
+STATIC: Final[dict[int, Codec]] = {
+    0: _codec("PCMU", 8000),
+    2: _codec("G726-32", 8000),
+    3: _codec("GSM", 8000),
+    4: _codec("G723", 8000),
+    8: _codec("PCMA", 8000),
+    9: _codec("G722", 8000, 16000),
+    10: _codec("L16", 44100, channels=2),
+    11: _codec("L16", 44100),
+    13: _codec("CN", 8000, kind="noise"),
+    18: _codec("G729", 8000),
+    19: _codec("CN", 8000, kind="noise"),
+}
+"""Payload types fixed by RFC 3551 that carry telephone audio (2 and 19 are retired there and still met)."""
+
+BY_NAME: Final[dict[str, Codec]] = {
+    codec.name: codec
+    for codec in (
+        *STATIC.values(),
+        _codec("L16", 8000),
+        _codec("G726-16", 8000),
+        _codec("G726-24", 8000),
+        _codec("G726-32", 8000),
+        _codec("G726-40", 8000),
+        _codec("AAL2-G726-16", 8000),
+        _codec("AAL2-G726-24", 8000),
+        _codec("AAL2-G726-32", 8000),
+        _codec("AAL2-G726-40", 8000),
+        _codec("ILBC", 8000),
+        _codec("SPEEX", 8000),
+        _codec("AMR", 8000),
+        _codec("AMR-WB", 16000),
+        _codec("OPUS", 48000),
+        _codec("TELEPHONE-EVENT", 8000, kind="event"),
+        _codec("TONE", 8000, kind="other"),
+        _codec("RED", 8000, kind="redundant"),
+        _codec("CN", 8000, kind="noise"),
+    )
+}
+"""Known encoding names (upper case), each with its usual clock rate."""
+
+
+def parse_rtpmap(encoding: str, fmtp: str = "") -> Codec:
+    """The codec of an ``a=rtpmap`` value such as ``opus/48000/2``; unknown names become kind ``other``.
+
+    Raises ValueError if the clock rate or the channel count is not a positive integer.
+    """
+    name, _, rest = encoding.strip().partition("/")
+    rate_text, _, channels_text = rest.partition("/")
+    known = BY_NAME.get(name.upper())
+    rate = int(rate_text) if rate_text else (known.clock_rate_hz if known else 8000)
+    channels = int(channels_text) if channels_text else 1
+    if not 0 < rate <= 384_000 or not 0 < channels <= 255:
+        raise ValueError(f"rtpmap {encoding!r}: rate or channels out of range")
+    if known is None:
+        return Codec(name.upper(), rate, rate, channels, "other", fmtp)
+    sample = 16000 if known.name == "G722" else rate
+    return Codec(known.name, rate, sample, channels if known.name == "L16" else 1, known.kind, fmtp)
+
+
+_TICKS_PER_OCTET: Final[dict[str, float]] = {"PCMU": 1.0, "PCMA": 1.0, "G722": 1.0}
+
+
+def payload_ticks(codec: Codec, size: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Media time of payloads of ``size`` octets, in RTP ticks; 0 where the length alone does not tell.
+
+    G.729: 80 ticks for each 10 octets; a trailing 2-octet SID stands for one more frame of 80. Opus, AMR, Speex and
+    G.723.1 give 0: their frames must be parsed.
+    """
+    octets = np.asarray(size, dtype=np.int64)
+    if codec.name in _TICKS_PER_OCTET:
+        return octets.copy()
+    if codec.name == "L16":
+        return octets // (2 * codec.channels)
+    if codec.name == "G729":
+        return (octets // 10 + (octets % 10 == 2)) * 80
+    if codec.name == "GSM":
+        return octets // 33 * 160
+    if codec.name == "ILBC":
+        return np.where(octets % 50 == 0, octets // 50 * 240, octets // 38 * 160)
+    if codec.name.startswith(("G726-", "AAL2-G726-")):
+        return octets * 8 // (int(codec.name.rsplit("-", 1)[1]) // 8)
+    return np.zeros_like(octets)

@@ -1,0 +1,208 @@
+"""The nouns of callreplay, as plain data: what one room hands to the next.
+
+capture -> packets (RtpColumns, Stream, Message) -> order (LegColumns, Span, gaps) -> decode -> mix -> encode/raster
+
+All times are integer nanoseconds since the Unix epoch; media positions are integers in RTP ticks or in samples, and
+the name says which. No object per packet exists anywhere: packets are rows of NumPy columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.codecs import Codec
+
+__all__ = [
+    "GAP_DTYPE",
+    "CallDescription",
+    "Event",
+    "Flow",
+    "GapReason",
+    "LegColumns",
+    "MediaDescription",
+    "Message",
+    "PacketFlag",
+    "RtpColumns",
+    "Span",
+    "Stream",
+]
+
+Side = Literal["caller", "called"]
+
+
+class PacketFlag(IntFlag):
+    """Bits of the column ``flags`` (uint16)."""
+
+    MARKER = 1  # RTP marker bit; a hint only
+    SPILL = 2  # offset counts into the spill buffer (reassembled or unpacked bytes), not into the capture
+    TRUNCATED = 4  # the capture cut the payload (snaplen or end of file); size is what is there
+    NOISE = 8  # RFC 3389 comfort noise inside a span of another codec
+    REDUNDANT = 16  # came from an RFC 2198 redundant block
+    PADDED = 32  # RTP padding was removed
+    EXTENSION = 64  # an RTP header extension was skipped
+    RESTART = 128  # first packet after a restart of sequence numbers or timestamps
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One direction between two UDP endpoints. Addresses are text (IPv4 or IPv6); MACs are '' where unknown."""
+
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    source_mac: str = ""
+    destination_mac: str = ""
+    encapsulation: str = ""  # e.g. "vlan/gre/erspan"; '' for plain Ethernet or none
+    interface: int = 0
+
+
+@dataclass(slots=True)
+class Stream:
+    """The packets of one SSRC on one flow, as rows of RtpColumns (``rows`` is an index array or a slice)."""
+
+    index: int
+    flow: Flow
+    ssrc: int
+    rows: NDArray[np.int64] | slice
+    packets: int
+
+
+@dataclass(slots=True)
+class RtpColumns:
+    """One row per RTP packet of a capture, in capture order. 30 octets a row."""
+
+    offset: NDArray[np.int64]  # of the payload, after header, CSRC and extension; in data, or in spill with SPILL
+    arrival_ns: NDArray[np.int64]
+    timestamp: NDArray[np.uint32]
+    stream: NDArray[np.int32]  # index into the list of Streams
+    sequence: NDArray[np.uint16]
+    size: NDArray[np.uint16]  # octets of payload, padding removed
+    payload_type: NDArray[np.uint8]
+    flags: NDArray[np.uint8]  # PacketFlag bits below 256
+
+
+@dataclass(slots=True)
+class Message:
+    """A signalling message found in the capture: one SIP message or one Skinny frame, whole, in arrival order."""
+
+    protocol: Literal["sip", "skinny"]
+    arrival_ns: int
+    flow: Flow
+    transport: Literal["udp", "tcp"]
+    payload: bytes
+
+
+class GapReason(IntEnum):
+    """Why a stretch of media time has no packet."""
+
+    LOST = 1  # sequence numbers are missing: concealed
+    SILENCE = 2  # DTX: the sender skipped time without skipping sequence numbers
+    HOLD = 3  # as SILENCE, longer than two seconds, or signalled
+    LATE_START = 4  # the leg starts after the call
+    EARLY_END = 5  # the leg ends before the call
+    CAPTURE = 6  # the capture lost packets (both directions stop together), not the network
+
+
+GAP_DTYPE: Final = np.dtype(
+    [("span", np.int32), ("start", np.int64), ("ticks", np.int64), ("packets", np.int32), ("reason", np.uint8)]
+)
+"""One row per gap: span index, first tick (the span's own media ticks), length in ticks, packets missing, GapReason."""
+
+
+@dataclass(slots=True)
+class Span:
+    """A run of one codec within a leg: rows ``first`` to ``stop`` (exclusive) of the leg's columns.
+
+    Ticks count at ``codec.clock_rate_hz`` from 0 at the span's first media. ``anchor_ns`` is the absolute time of tick
+    0 on the call's timeline; ``drift_ppm`` the sender's clock error against it (positive: the sender ticks too fast),
+    so the absolute time of tick t is ``anchor_ns + t / clock_rate_hz / (1 + drift_ppm * 1e-6)`` seconds.
+    """
+
+    codec: Codec
+    first: int
+    stop: int
+    ssrc: int
+    stream: int
+    payload_type: int
+    anchor_ns: int
+    end_tick: int
+    drift_ppm: float = 0.0
+    inferred: bool = False  # the codec was inferred, not signalled or static
+
+
+@dataclass(slots=True)
+class LegColumns:
+    """One leg in media order: the seam between Python and the native engine.
+
+    Rows are sorted by span, then ``timestamp``; duplicates, stale packets and events are gone. ``timestamp`` is the
+    media position in ticks of the row's span (0 at its first media), unwrapped and with bogus jumps removed, so a
+    decoder may trust it. Rows hold audio of the span's codec, comfort noise (NOISE) and recovered redundant audio
+    (REDUNDANT). ``data`` is the mapped capture itself, ``spill`` what had to be reassembled.
+    """
+
+    data: NDArray[np.uint8]
+    spill: NDArray[np.uint8]
+    offset: NDArray[np.int64]
+    size: NDArray[np.uint16]
+    timestamp: NDArray[np.int64]
+    arrival_ns: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    payload_type: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
+    spans: list[Span] = field(default_factory=list)
+    gaps: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, GAP_DTYPE))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An RFC 4733 event: ``digit`` ('0'-'9', '*', '#', 'A'-'D', 'flash' or 'event N'), absolute start and length."""
+
+    digit: str
+    start_ns: int
+    duration_ms: float
+    volume_dbm0: int = 0
+
+
+@dataclass(slots=True)
+class MediaDescription:
+    """What signalling says of one end's audio stream: where that side RECEIVES, and how it may be spoken to.
+
+    RTP sent *to* ``address:port`` belongs to the other side's leg; RTP sent *from* it (symmetric RTP) to this side's.
+    """
+
+    side: Side
+    address: str
+    port: int
+    payload_types: dict[int, Codec]
+    ptime_ms: float = 20.0
+    direction: Literal["sendrecv", "sendonly", "recvonly", "inactive"] = "sendrecv"
+    valid_from_ns: int = 0
+    encrypted: bool = False  # RTP/SAVP and the like
+    crypto: tuple[str, ...] = ()  # SDES a=crypto lines, as written
+    rtcp_port: int = 0
+
+
+@dataclass(slots=True)
+class CallDescription:
+    """One call as signalling tells it. Empty strings and zeros where it does not."""
+
+    call_id: str
+    protocol: Literal["sip", "skinny", ""] = ""
+    caller_number: str = ""
+    caller_name: str = ""
+    called_number: str = ""
+    called_name: str = ""
+    caller_address: str = ""
+    called_address: str = ""
+    start_ns: int = 0  # first INVITE, or off-hook
+    answer_ns: int = 0
+    end_ns: int = 0
+    status: str = ""  # "answered", "cancelled", "failed 486 Busy Here", ...
+    media: list[MediaDescription] = field(default_factory=list)
+    related: list[str] = field(default_factory=list)  # Call-IDs of the same call on other hops
