@@ -1,0 +1,62 @@
+// What a codec gives the conveyor: kernels that advance N independent streams, one per lane, in lockstep.
+// The conveyor knows codecs only through these tables. A table is chosen once, by g711_kernel() and its
+// sisters.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "callreplay/isa.h"
+
+namespace callreplay {
+
+// G.711: stateless, so one stream at a time at memory speed.
+struct G711Kernel {
+  cr_isa isa;
+  void (*decode_ulaw)(const uint8_t *octets, int16_t *pcm, size_t count);
+  void (*decode_alaw)(const uint8_t *octets, int16_t *pcm, size_t count);
+  void (*encode_ulaw)(const int16_t *pcm, uint8_t *octets, size_t count);
+  void (*encode_alaw)(const int16_t *pcm, uint8_t *octets, size_t count);
+};
+
+// G.722 at 64 (mode 0), 56 (1) or 48 kbit/s (2). The mode is fixed per call of decode: group streams by it.
+struct G722Kernel {
+  cr_isa isa;
+  int lanes;
+  size_t state_bytes;  // of one group of `lanes` streams; aligned to 64
+  void (*reset)(void *state, int lane);
+  // Lane i decodes `octets` octets at payload[i] to 2 * octets samples at pcm[i]. A lane whose payload is
+  // null keeps its state and writes nothing.
+  void (*decode)(void *state, int mode, const uint8_t *const *payload, int16_t *const *pcm, int octets);
+};
+
+// One 10 ms frame of one G.729 stream.
+struct G729Frame {
+  enum Type : uint8_t {
+    kUntransmitted = 0,
+    kSpeech = 1,
+    kSid = 2,
+    kIdle = 255
+  };                      // kIdle: the lane is not there
+  const uint8_t *octets;  // 10 (kSpeech) or 2 (kSid) octets; may be null when erased or kUntransmitted
+  Type type;
+  bool erased;  // lost on the way (bfi): the codec conceals
+};
+
+struct G729Kernel {
+  cr_isa isa;
+  int lanes;
+  size_t state_bytes;  // of one group of `lanes` streams; aligned to 64
+  void (*reset)(void *state, int lane);
+  // Lane i turns frames[i] into 80 samples at pcm[i]; a kIdle lane keeps its state and writes nothing.
+  void (*decode)(void *state, const G729Frame *frames, int16_t *const *pcm);
+};
+
+// The kernel of one instruction set, null when it was not compiled in or this CPU cannot run it;
+// CR_ISA_SCALAR (one lane) is always there. Tests walk all; the engine asks for cr_isa_active() and for
+// CR_ISA_SCALAR.
+const G711Kernel *g711_kernel(cr_isa isa);
+const G722Kernel *g722_kernel(cr_isa isa);
+const G729Kernel *g729_kernel(cr_isa isa);
+
+}  // namespace callreplay
