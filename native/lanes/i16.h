@@ -44,6 +44,17 @@ struct Lanes<int16_t, N> {
     for (int i = 0; i < N; ++i) r.v[i] = from[i];
     return r;
   }
+  // a in lane 0, b in lane 1; the others 0. And back.
+  static CR_LANE Lanes load_pair(int16_t a, int16_t b) {
+    Lanes r(0);
+    r.v[0] = a;
+    r.v[1] = b;
+    return r;
+  }
+  CR_LANE void store_pair(int16_t *a, int16_t *b) const {
+    *a = v[0];
+    *b = v[1];
+  }
   CR_LANE void store(int16_t *to) const { std::memcpy(to, v, sizeof v); }
   CR_LANE void store_low_octets(uint8_t *to) const {
     for (int i = 0; i < N; ++i) to[i] = static_cast<uint8_t>(v[i]);

@@ -16,6 +16,13 @@ struct Lanes<int16_t, 8> {
   CR_LANE Lanes(int16_t x) : v(vdupq_n_s16(x)) {}
   static CR_LANE Lanes load(const int16_t *from) { return vld1q_s16(from); }
   static CR_LANE Lanes widen(const uint8_t *from) { return vreinterpretq_s16_u16(vmovl_u8(vld1_u8(from))); }
+  static CR_LANE Lanes load_pair(int16_t a, int16_t b) {
+    return vsetq_lane_s16(b, vsetq_lane_s16(a, vdupq_n_s16(0), 0), 1);
+  }
+  CR_LANE void store_pair(int16_t *a, int16_t *b) const {
+    *a = vgetq_lane_s16(v, 0);
+    *b = vgetq_lane_s16(v, 1);
+  }
   CR_LANE void store(int16_t *to) const { vst1q_s16(to, v); }
   CR_LANE void store_low_octets(uint8_t *to) const { vst1_u8(to, vmovn_u16(vreinterpretq_u16_s16(v))); }
 };

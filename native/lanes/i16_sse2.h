@@ -20,6 +20,14 @@ struct Lanes<int16_t, 8> {
   static CR_LANE Lanes widen(const uint8_t *from) {
     return _mm_unpacklo_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from)), _mm_setzero_si128());
   }
+  static CR_LANE Lanes load_pair(int16_t a, int16_t b) {
+    return _mm_insert_epi16(_mm_cvtsi32_si128(static_cast<uint16_t>(a)), b, 1);
+  }
+  CR_LANE void store_pair(int16_t *a, int16_t *b) const {
+    const int32_t both = _mm_cvtsi128_si32(v);
+    *a = static_cast<int16_t>(both);
+    *b = static_cast<int16_t>(both >> 16);
+  }
   CR_LANE void store(int16_t *to) const { _mm_storeu_si128(reinterpret_cast<__m128i *>(to), v); }
   CR_LANE void store_low_octets(uint8_t *to) const {
     const __m128i low = _mm_and_si128(v, _mm_set1_epi16(255));

@@ -22,16 +22,22 @@ inline constexpr int kDelay = 11;  // earlier values the QMF looks back on
 
 // Between blocks. Every member is made of Lanes<int16_t, N>, and all zero is the state after a reset: the
 // scale factors 32 and 8 follow from a logarithm of 0.
+// The recursive part of a predictor: what depends on the signal itself.
+template <class V>
+struct Poles {
+  V estimate;            // SL, SH
+  V zero_estimate;       // SZL, SZH
+  V a1, a2;              // AL1, AL2
+  V twice;               // 2 RLT, saturated
+  V partial1, partial2;  // PLT, newest first
+};
+
 template <int N>
 struct Band {
   using V = Lanes<int16_t, N>;
+  Poles<V> poles;
   V log_scale;          // NBL, NBH
-  V estimate;           // SL, SH
-  V zero_estimate;      // SZL, SZH
-  V zero[kTaps];        // BL, BH
-  V pole[2];            // AL1, AL2
-  V twice;              // 2 RLT, saturated
-  V partial[2];         // PLT, newest first
+  V zero[kTaps];        // BL, BH, oldest difference first
   V difference[kTaps];  // DLT, oldest first
 };
 
@@ -45,23 +51,21 @@ struct alignas(64) State {
 template <int N>
 inline void restore(State<N> &state, const State<N> &before, const Lanes<int16_t, N> &mask) {
   using V = Lanes<int16_t, N>;
-  static_assert(sizeof(V) == N * sizeof(int16_t));
-  int16_t *now = reinterpret_cast<int16_t *>(&state);
-  const int16_t *then = reinterpret_cast<const int16_t *>(&before);
-  for (size_t i = 0; i + N <= sizeof(State<N>) / sizeof(int16_t); i += N) {
-    select(mask, V::load(then + i), V::load(now + i)).store(now + i);
-  }
+  V *now = reinterpret_cast<V *>(&state);
+  const V *then = reinterpret_cast<const V *>(&before);
+  for (size_t i = 0; i < sizeof(State<N>) / sizeof(V); ++i) now[i] = select(mask, then[i], now[i]);
 }
 
+// The scratch of a block. The arrays of one band have kTaps values of history before the block.
 template <int N>
 struct Scratch {
   using V = Lanes<int16_t, N>;
   alignas(64) uint8_t octets[kBlock * N];
-  alignas(64) V low[kTaps + kBlock];    // DLT: history, then the block
-  V high[kTaps + kBlock];               // DH
-  V fine[kBlock];                       // DL of 6, 5 or 4 bits, the output's difference signal
-  V low_out[kBlock], high_out[kBlock];  // RL and RH
-  bool loud;                            // a low-band difference does not fit 14 bits
+  alignas(64) V low[kTaps + kBlock], high[kTaps + kBlock];  // DLT and DH
+  V fine[kBlock];                               // DL of 6, 5 or 4 bits, the output's difference signal
+  V low_zero[kBlock], high_zero[kBlock];        // SZL and SZH after each octet
+  V low_out[kBlock + 8], high_out[kBlock + 8];  // RL and RH; the QMF of one stream works in steps of 8
+  bool loud;                                    // a low-band difference does not fit 14 bits
 };
 
 // Blocks SCALEL and SCALEH, kept as -2 DET: DET reaches 16384, so 2 DET would not fit, and (DET * QM) >> 15
@@ -130,130 +134,85 @@ CR_LANE Lanes<int16_t, N> next_zero(const Lanes<int16_t, N> &b, const Lanes<int1
   return b + mulhi(b, Lanes<int16_t, N>(-256)) + times_sign(step, factor);
 }
 
-// (2 D * B) >> 15: one multiplication when 4 D fits int16.
+// Blocks UPZERO and FILTEZ of one band: zero_estimate[t] is SZ after the octet t. (2 D * B) >> 15 is one
+// multiplication unless 4 D may leave int16 (kLoud).
 template <bool kLoud, int N>
-CR_LANE Lanes<int16_t, N> zero_term(const Lanes<int16_t, N> &scaled, const Lanes<int16_t, N> &b) {
-  if constexpr (kLoud) return mul15(scaled, b);
-  return mulhi(scaled, b);
+inline void zero_section(Band<N> &band, const Lanes<int16_t, N> *difference, Lanes<int16_t, N> *zero_estimate,
+                         int count) {
+  using V = Lanes<int16_t, N>;
+  V scaled[kTaps + kBlock], factor[kTaps + kBlock], b[kTaps];
+  for (int i = 0; i < kTaps; ++i) {
+    b[i] = band.zero[i];
+    scaled[i] = kLoud ? shl<1>(difference[i]) : shl<2>(difference[i]);
+    factor[i] = sign_factor(difference[i]);
+  }
+  for (int t = 0; t < count; ++t) {
+    const V newest = difference[kTaps + t];
+    scaled[kTaps + t] = kLoud ? shl<1>(newest) : shl<2>(newest);
+    factor[kTaps + t] = sign_factor(newest);
+    const V step = step_towards(newest, 128);
+    V sum(0);
+    for (int i = 0; i < kTaps; ++i) {
+      b[i] = next_zero(b[i], step, factor[t + i]);
+      if constexpr (kLoud) {
+        sum = sadd(sum, mul15(scaled[t + 1 + i], b[i]));
+      } else {
+        sum = sadd(sum, mulhi(scaled[t + 1 + i], b[i]));
+      }
+    }
+    zero_estimate[t] = sum;
+  }
+  for (int i = 0; i < kTaps; ++i) band.zero[i] = b[i];
 }
 
-// Blocks UPZERO and FILTEZ of a block for streams in lanes: `out[t]` is SZ after difference[kTaps + t].
-template <bool kLoud, int N>
-struct ZeroSection {
+template <int N>
+inline void zero_sections(State<N> &state, Scratch<N> &s, int count) {
+  if (s.loud) {
+    zero_section<true>(state.low, s.low, s.low_zero, count);
+  } else {
+    zero_section<false>(state.low, s.low, s.low_zero, count);
+  }
+  // |DH| is at most 3704, so the high band is never loud.
+  zero_section<false>(state.high, s.high, s.high_zero, count);
+}
+
+// Blocks PARREC, RECONS, UPPOL2, UPPOL1, FILTEP and PREDIC for one octet: `coarse` adapts, `zero_estimate` is
+// the new SZ. Returns the estimate plus `fine`, limited: RL or RH.
+template <class V>
+CR_LANE V step_poles(Poles<V> &p, const V &coarse, const V &fine, const V &zero_estimate) {
+  const V out = clamp(sadd(p.estimate, fine), V(-16384), V(16383));
+  const V partial = sadd(coarse, p.zero_estimate);
+  const V differs1 = sign(partial ^ p.partial1), differs2 = sign(partial ^ p.partial2);
+  p.partial2 = p.partial1;
+  p.partial1 = partial;
+  p.zero_estimate = zero_estimate;
+  // UPPOL2: beyond 8191, 4 A1 is saturated, so limiting A1 first gives the same.
+  const V from_a1 = sar<5>(negate_if(clamp(p.a1, V(-8191), V(8191)), differs1 ^ V(-1)));
+  p.a2 = p.a2 + mulhi(p.a2, V(-512)) + from_a1 + (V(128) - (differs2 & V(256)));
+  p.a2 = clamp(p.a2, V(-12288), V(12288));
+  // UPPOL1
+  const V limit = V(15360) - p.a2;
+  p.a1 = clamp(p.a1 + mulhi(p.a1, V(-256)) + (V(192) - (differs1 & V(384))), V(0) - limit, limit);
+
+  const V reconstructed = sadd(p.estimate, coarse);
+  const V twice = sadd(reconstructed, reconstructed);
+  // A2 is within 12288, so doubling it spares the full mul15.
+  p.estimate = sadd(sadd(mul15(p.a1, twice), mulhi(shl<1>(p.a2), p.twice)), zero_estimate);
+  p.twice = twice;
+  return out;
+}
+
+template <int N>
+inline void pole_sections(State<N> &state, Scratch<N> &s, int count) {
   using V = Lanes<int16_t, N>;
-  V b[kTaps];
-  V scaled[kTaps + kBlock], factor[kTaps + kBlock];
-
-  CR_LANE void push(int at, const V &difference) {
-    scaled[at] = kLoud ? shl<1>(difference) : shl<2>(difference);
-    factor[at] = sign_factor(difference);
-  }
-  CR_LANE void load(const Band<N> &band, const V *history) {
-    for (int i = 0; i < kTaps; ++i) {
-      b[i] = band.zero[i];
-      push(i, history[i]);
-    }
-  }
-  CR_LANE void store(Band<N> &band) const {
-    for (int i = 0; i < kTaps; ++i) band.zero[i] = b[i];
-  }
-  CR_LANE V step(int t, const V &difference) {
-    push(kTaps + t, difference);
-    const V update = step_towards(difference, 128);
-    V sum(0);
-    for (int i = kTaps - 1; i >= 0; --i) {
-      b[i] = next_zero(b[i], update, factor[kTaps + t - 1 - i]);
-      sum = sadd(sum, zero_term<kLoud>(scaled[kTaps + t - i], b[i]));
-    }
-    return sum;
-  }
-};
-
-// The same for one stream: its six taps lie in eight lanes, oldest first; lanes 6 and 7 idle.
-template <bool kLoud>
-struct ZeroSection<kLoud, 1> {
-  using V = Lanes<int16_t, 1>;
-  using W = Lanes<int16_t, 8>;
-  W b;
-  int16_t scaled[kTaps + kBlock + 2] = {}, factor[kTaps + kBlock + 2] = {};
-
-  CR_LANE void push(int at, const V &difference) {
-    scaled[at] = (kLoud ? shl<1>(difference) : shl<2>(difference)).v[0];
-    factor[at] = sign_factor(difference).v[0];
-  }
-  CR_LANE void load(const Band<1> &band, const V *history) {
-    int16_t taps[8] = {};
-    for (int i = 0; i < kTaps; ++i) {
-      taps[i] = band.zero[i].v[0];
-      push(i, history[i]);
-    }
-    b = W::load(taps);
-  }
-  CR_LANE void store(Band<1> &band) const {
-    int16_t taps[8];
-    b.store(taps);
-    for (int i = 0; i < kTaps; ++i) band.zero[i] = V(taps[i]);
-  }
-  CR_LANE V step(int t, const V &difference) {
-    static constexpr int16_t kUsed[8] = {-1, -1, -1, -1, -1, -1, 0, 0};
-    push(kTaps + t, difference);
-    const W update(step_towards(difference, 128).v[0]);
-    b = next_zero(b, update, W::load(factor + t)) & W::load(kUsed);
-    const W terms = zero_term<kLoud>(W::load(scaled + t + 1), b);
-    // Six terms of at most 5461 cannot saturate on the way, so their order does not matter.
-    if (!any(greater(max(terms, W(0) - terms), W(5461)))) return V(static_cast<int16_t>(sum(terms)));
-    int16_t term[8];
-    terms.store(term);
-    V total(0);
-    for (int i = 0; i < kTaps; ++i) total = sadd(total, V(term[i]));
-    return total;
-  }
-};
-
-// The predictor of one band over a block: PARREC, RECONS, UPPOL2, UPPOL1, UPZERO, FILTEP, FILTEZ and PREDIC.
-// `coarse[t]`, which has kTaps values of history before it, adapts it; `out[t]` is the estimate plus
-// `fine[t]`, limited.
-template <bool kLoud, int N>
-inline void predict(Band<N> &band, const Lanes<int16_t, N> *coarse, const Lanes<int16_t, N> *fine,
-                    Lanes<int16_t, N> *out, int count) {
-  using V = Lanes<int16_t, N>;
-  ZeroSection<kLoud, N> zeros;
-  zeros.load(band, coarse - kTaps);
-  V estimate = band.estimate, zero_estimate = band.zero_estimate;
-  V a1 = band.pole[0], a2 = band.pole[1];
-  V twice1 = band.twice, partial1 = band.partial[0], partial2 = band.partial[1];
+  Poles<V> low = state.low.poles, high = state.high.poles;
   for (int t = 0; t < count; ++t) {
-    const V d = coarse[t];
-    out[t] = clamp(sadd(estimate, fine[t]), V(-16384), V(16383));
-
-    const V partial = sadd(d, zero_estimate);
-    const V differs1 = sign(partial ^ partial1), differs2 = sign(partial ^ partial2);
-    partial2 = partial1;
-    partial1 = partial;
-    // UPPOL2: beyond 8191, 4 A1 is saturated, so limiting A1 first gives the same.
-    const V a1_part = sar<5>(negate_if(clamp(a1, V(-8191), V(8191)), differs1 ^ V(-1)));
-    a2 = a2 + mulhi(a2, V(-512)) + a1_part + (V(128) - (differs2 & V(256)));
-    a2 = clamp(a2, V(-12288), V(12288));
-    // UPPOL1
-    a1 = a1 + mulhi(a1, V(-256)) + (V(192) - (differs1 & V(384)));
-    const V limit = V(15360) - a2;
-    a1 = clamp(a1, V(0) - limit, limit);
-
-    zero_estimate = zeros.step(t, d);
-    const V reconstructed = sadd(estimate, d);
-    const V twice = sadd(reconstructed, reconstructed);
-    // A2 is within 12288, so doubling it spares the full mul15.
-    estimate = sadd(sadd(mul15(a1, twice), mulhi(shl<1>(a2), twice1)), zero_estimate);
-    twice1 = twice;
+    s.low_out[t] = step_poles(low, s.low[kTaps + t], s.fine[t], s.low_zero[t]);
+    const V d = s.high[kTaps + t];
+    s.high_out[t] = step_poles(high, d, d, s.high_zero[t]);
   }
-  zeros.store(band);
-  band.estimate = estimate;
-  band.zero_estimate = zero_estimate;
-  band.pole[0] = a1;
-  band.pole[1] = a2;
-  band.twice = twice1;
-  band.partial[0] = partial1;
-  band.partial[1] = partial2;
+  state.low.poles = low;
+  state.high.poles = high;
 }
 
 // The receive QMF (block RECA, RECB, ACCUMC, ACCUMD) of a block: pcm[2 t] and pcm[2 t + 1] for octet t. Sums
@@ -292,46 +251,14 @@ inline void synthesise(State<N> &state, const Scratch<N> &s, int16_t *const *pcm
   }
 }
 
-// The same for one stream: eight successive times in eight lanes.
-inline void synthesise(State<1> &state, const Scratch<1> &s, int16_t *const *pcm, size_t at, int count) {
-  using W = Lanes<int16_t, 8>;
-  int16_t difference[kDelay + kBlock + 8], sum[kDelay + kBlock + 8];
-  for (int i = 0; i < kDelay; ++i) {
-    difference[i] = state.difference[i].v[0];
-    sum[i] = state.sum[i].v[0];
-  }
-  for (int t = 0; t < count; t += 8) {
-    int16_t lows[8], highs[8];
-    std::memcpy(lows, s.low_out + t, sizeof lows);
-    std::memcpy(highs, s.high_out + t, sizeof highs);
-    const W low = W::load(lows), high = W::load(highs);
-    (low - high).store(difference + kDelay + t);
-    (low + high).store(sum + kDelay + t);
-    Wide<8> first, second;
-    clear(first);
-    clear(second);
-    for (int i = 0; i < 12; i += 2) {
-      mac(first, pairs(W::load(difference + t + i), W::load(difference + t + i + 1)), kQmf[11 - i],
-          kQmf[10 - i]);
-      mac(second, pairs(W::load(sum + t + i), W::load(sum + t + i + 1)), kQmf[i], kQmf[i + 1]);
-    }
-    store_interleaved(narrow<11>(first), narrow<11>(second), pcm[0] + at + 2 * t);
-  }
-}
-
 // `count` octets of every lane, at most kBlock, from s.octets to pcm[lane][at...]. A short block writes up to
 // kBlock * 2 samples all the same; those beyond 2 * count mean nothing.
 template <int mode, int N>
 inline void decode_block(State<N> &state, Scratch<N> &s, int16_t *const *pcm, size_t at, int count) {
   using V = Lanes<int16_t, N>;
   dequantise<mode>(state, s, count);
-  if (s.loud) {
-    predict<true>(state.low, s.low + kTaps, s.fine, s.low_out, count);
-  } else {
-    predict<false>(state.low, s.low + kTaps, s.fine, s.low_out, count);
-  }
-  // |DH| is at most 3704, so the high band is never loud.
-  predict<false>(state.high, s.high + kTaps, s.high + kTaps, s.high_out, count);
+  zero_sections(state, s, count);
+  pole_sections(state, s, count);
   for (int t = count; t < ((count + 7) & ~7); ++t) s.low_out[t] = s.high_out[t] = V(0);
   synthesise(state, s, pcm, at, count);
   for (int i = 0; i < kDelay; ++i) {
@@ -412,8 +339,9 @@ void decode(void *opaque, int mode, const uint8_t *const *payload, int16_t *cons
 
 template <int N>
 void reset(void *opaque, int lane) {
-  int16_t *values = static_cast<int16_t *>(opaque);
-  for (size_t i = static_cast<size_t>(lane); i < sizeof(State<N>) / sizeof(int16_t); i += N) values[i] = 0;
+  unsigned char *value = static_cast<unsigned char *>(opaque) + sizeof(int16_t) * static_cast<size_t>(lane);
+  for (size_t i = 0; i < sizeof(State<N>); i += sizeof(int16_t) * N)
+    std::memset(value + i, 0, sizeof(int16_t));
 }
 
 }  // namespace callreplay::CR_ISA::g722

@@ -1,4 +1,7 @@
 #include "decode/g722/g722.h"
+#if defined(CR_ISA_baseline)
+#include "decode/g722/g722_one.h"
+#endif
 #include "decode/kernels.h"
 
 namespace callreplay::CR_ISA {
