@@ -219,7 +219,7 @@ CR_LANE Lanes<int16_t, N> narrow(const Wide<N> &acc) {
 #include "lanes/i16_avx512.h"
 #elif defined(CR_ISA_neon)
 #include "lanes/i16_neon.h"
-#elif defined(__SSE2__)
+#elif defined(CR_ISA_baseline) && defined(__SSE2__)
 #include "lanes/i16_sse2.h"
 #else
 namespace callreplay::CR_ISA {

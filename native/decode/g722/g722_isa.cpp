@@ -1,28 +1,25 @@
 #include "decode/g722/g722.h"
+#include "decode/kernels.h"
+#include "lanes/isa_name.h"
 #if defined(CR_ISA_baseline)
 #include "decode/g722/g722_one.h"
 #endif
-#include "decode/kernels.h"
 
 namespace callreplay::CR_ISA {
 
-#if defined(CR_ISA_avx512)
-inline constexpr cr_isa kIsa = CR_ISA_AVX512;
-#elif defined(CR_ISA_avx2)
-inline constexpr cr_isa kIsa = CR_ISA_AVX2;
-#elif defined(CR_ISA_neon)
-inline constexpr cr_isa kIsa = CR_ISA_NEON;
-#else
-inline constexpr cr_isa kIsa = CR_ISA_BASELINE;
-#endif
+namespace {
+template <int N>
+constexpr G722Kernel kernel(cr_isa isa) {
+  return {isa, N, sizeof(g722::State<N>), g722::reset<N>, g722::decode<N>};
+}
+}  // namespace
 
 extern const G722Kernel g722_lanes;
-const G722Kernel g722_lanes = {kIsa, kWidth16, sizeof(g722::State<kWidth16>), g722::reset<kWidth16>,
-                               g722::decode<kWidth16>};
+constexpr G722Kernel g722_lanes = kernel<kWidth16>(kIsa);
 
 #if defined(CR_ISA_baseline)
 extern const G722Kernel g722_scalar;
-const G722Kernel g722_scalar = {CR_ISA_SCALAR, 1, sizeof(g722::State<1>), g722::reset<1>, g722::decode<1>};
+constexpr G722Kernel g722_scalar = kernel<1>(CR_ISA_SCALAR);
 #endif
 
 }  // namespace callreplay::CR_ISA
