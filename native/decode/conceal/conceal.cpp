@@ -10,7 +10,7 @@ namespace callreplay {
 
 namespace {
 
-constexpr size_t kFullMs = 5, kSilentMs = 60;       // full level until, silent from
+constexpr size_t kSilentMs = 60;
 constexpr size_t kShortestMs = 5, kLongestMs = 18;  // what is repeated: at least one period of any voice
 constexpr size_t kTemplateMs = 7;                   // what a period must match
 constexpr size_t kWindowMs = 30;                    // of the linear prediction
