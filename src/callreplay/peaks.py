@@ -100,7 +100,7 @@ class Peaks:
             return pairs
         if bits == 8:
             # C division: towards zero.
-            return (np.sign(pairs) * (np.abs(pairs.astype(np.int32)) // 256)).astype(np.int16)
+            return np.asarray(np.trunc(pairs / 256), dtype=np.int16)
         raise ArgumentError(f"bits must be 8 or 16, not {bits}")
 
     def _version(self, version: int | None) -> int:
