@@ -69,7 +69,7 @@ def _mono(frame: Any) -> Pcm:
 def _context(name: str, codec: Codec, extradata: bytes = b"") -> Any:
     import av
 
-    context = av.CodecContext.create(name, "r")
+    context: Any = av.CodecContext.create(name, "r")
     context.sample_rate = codec.sample_rate_hz
     context.layout = "mono"
     if extradata:
@@ -120,9 +120,10 @@ def _by_container(
             yield from (np.zeros(0, np.int16) for _ in payloads)
             return
         pieces: list[Pcm] = []
-        # Raw demuxers read in blocks and drop a last short one: give them one block more than is wanted.
-        file = io.BytesIO(header(codec, payloads) + body + (b"" if header(codec, payloads) else bytes(8192)))
-        with av.open(file, format=container, options=options(codec)) as source:
+        source: Any = av.open(
+            io.BytesIO(header(codec, payloads) + body), format=container, options=options(codec)
+        )
+        with source:
             for packet in source.demux(audio=0):
                 try:
                     pieces += [_mono(frame) for frame in packet.decode()]
