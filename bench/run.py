@@ -86,7 +86,10 @@ def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    """Run what the arguments name, or everything."""
+    """Run what the arguments name, or everything; ``compare OLD NEW`` compares two runs."""
+    sys.path.insert(0, str(FOLDER))
+    if sys.argv[1:2] == ["compare"]:
+        return int(importlib.import_module("compare").main(sys.argv[2:]))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,7 +101,6 @@ def main() -> int:
     unknown = set(options.names) - set(names())
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    sys.path.insert(0, str(FOLDER))
     console = Console(width=None if sys.stdout.isatty() else 160)
     results: dict[str, Any] = {"machine": machine(), "benches": {}}
     missed = False
