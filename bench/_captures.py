@@ -50,7 +50,7 @@ def leg(
     jitter_ms: float = 0.0,
     payload: NDArray[np.uint8] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-    """Arrival times (ns) and pcap records of one leg; side 0 is the caller. Random octets where no payload is given."""  # fmt: skip
+    """Arrival times (ns) and pcap records of one leg; side 0 is the caller. Random octets if no payload is given."""
     payload_type, octets, ticks = _RATES[codec]
     count = int(seconds * 50)
     random = np.random.default_rng((seed, side, call))
