@@ -34,7 +34,9 @@ class _Dialog:
     failure: str = ""
     failure_ns: int = 0
     seen: set[bytes] = field(default_factory=set)
-    legs: dict[str, set[str]] = field(default_factory=dict)  # From tag -> To tags answered with 2xx and not yet BYEd
+    legs: dict[str, set[str]] = field(
+        default_factory=dict
+    )  # From tag -> To tags answered with 2xx and not yet BYEd
     current: dict[tuple[Side, str, int], MediaDescription] = field(default_factory=dict)
     offered: dict[tuple[int, str], list[MediaDescription]] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)  # field of the call -> rank of what filled it
@@ -98,7 +100,7 @@ def _open(call_id: str, parsed: sip.SipMessage, message: Message, cseq: int) -> 
 def _feed(
     dialog: _Dialog, parsed: sip.SipMessage, message: Message, cseq: int, method: str, counts: Counter[str]
 ) -> None:
-    """Let one message of a call tell what it has to tell; the same octets again (a tap, a retransmission) tell nothing."""
+    """Take in one message of a call; the same octets again (another tap, a retransmission) tell nothing."""
     dialog.last_ns = max(dialog.last_ns, message.arrival_ns)
     if message.payload in dialog.seen:
         counts["sip: message seen before"] += 1
@@ -112,13 +114,18 @@ def _feed(
     requester: Side = "caller" if sender.tag in dialog.caller_tags else "called"
     side: Side = requester if parsed.method else ("called" if requester == "caller" else "caller")
     _name_parties(dialog, parsed, initial, side)
-    if method in _OFFER_METHODS and not 300 <= parsed.status:
+    if method in _OFFER_METHODS and not parsed.status >= 300:
         _take_description(dialog, parsed, message, side, (cseq, method), counts)
     if parsed.method:
         _request(dialog, parsed, message)
     elif method == "INVITE":
         _invite_answer(dialog, parsed, message, cseq)
-    if parsed.status >= 300 and recipient.tag and method in ("INVITE", "UPDATE") and cseq != dialog.initial_cseq:
+    if (
+        parsed.status >= 300
+        and recipient.tag
+        and method in ("INVITE", "UPDATE")
+        and cseq != dialog.initial_cseq
+    ):
         _withdraw(dialog, (cseq, method))
 
 

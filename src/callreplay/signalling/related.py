@@ -116,7 +116,9 @@ def merge_related(calls: Sequence[CallDescription]) -> list[CallDescription]:
             continue
         hops = [call]
         for name in call.related:
-            hops += [other for other in by_id.get(name, ()) if id(other) not in taken and _together(call, other)]
+            hops += [
+                other for other in by_id.get(name, ()) if id(other) not in taken and _together(call, other)
+            ]
         taken.update(id(hop) for hop in hops)
         merged.append(_merge(hops) if len(hops) > 1 else call)
     return merged

@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email.header import decode_header
 from email.errors import HeaderParseError
+from email.header import decode_header
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -287,12 +287,11 @@ def parse_uri(text: str) -> Uri | None:
     if scheme == "tel":
         number, _, parameters = rest.partition(";")
         return Uri(scheme, _unescape(number), "", 0, _parameters(parameters))
-    rest = rest.partition("?")[0]
-    # The user part may hold ';' and '?' escaped or not; the last '@' ends it.
-    user, at, host_text = rest.rpartition("@")
+    # The user part may hold ';' and '?' (RFC 3261 25.1, user-unreserved): only what follows the '@' is cut at them.
+    user, at, host_text = rest.partition("@")
     if not at:
-        host_text = rest
-    host_text, _, parameters = host_text.partition(";")
+        user, host_text = "", rest
+    host_text, _, parameters = host_text.partition("?")[0].partition(";")
     host, port = _host_port(host_text)
     return Uri(scheme, _unescape(user.partition(":")[0]), host, port, _parameters(parameters))
 

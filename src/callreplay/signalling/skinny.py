@@ -162,7 +162,9 @@ class _Party:
     failure: str = ""
     receives: list[MediaDescription] = field(default_factory=list)
     sends: list[MediaDescription] = field(default_factory=list)  # where the manager told it to send
-    forks: list[tuple[int, MediaDescription]] = field(default_factory=list)  # party direction, recorder's socket
+    forks: list[tuple[int, MediaDescription]] = field(
+        default_factory=list
+    )  # party direction, recorder's socket
     opening: dict[int, _Channel] = field(default_factory=dict)
 
 
@@ -265,7 +267,12 @@ def _mark_held(party: _Party, now_ns: int) -> None:
         )
 
 
-_OLD_FIELDS: Final = (("calling_name", 0, 40), ("calling", 40, 24), ("called_name", 64, 40), ("called", 104, 24))
+_OLD_FIELDS: Final = (
+    ("calling_name", 0, 40),
+    ("calling", 40, 24),
+    ("called_name", 64, 40),
+    ("called", 104, 24),
+)
 
 
 def _call_info(state: _State, frame: Frame, message: Message) -> None:
@@ -291,7 +298,12 @@ def _call_info_v2(state: _State, frame: Frame, message: Message) -> None:
     texts += [""] * (11 - len(texts))
     device, manager = _from_manager(message)
     party = state.party(device, manager, frame.word(4), message.arrival_ns)
-    names = {"calling": texts[0] or texts[1], "called": texts[2], "calling_name": texts[9], "called_name": texts[10]}
+    names = {
+        "calling": texts[0] or texts[1],
+        "called": texts[2],
+        "calling_name": texts[9],
+        "called_name": texts[10],
+    }
     _take_info(party, frame.word(8), names)
 
 
@@ -302,8 +314,8 @@ def _take_info(party: _Party, call_type: int, names: dict[str, str]) -> None:
 
 
 def _dialed_number(state: _State, frame: Frame, message: Message) -> None:
-    # 24 octets of number before version 18, 25 and three of padding from then on.
-    size = 28 if len(frame.body) >= 36 else 24
+    # 24 octets of number; 25, unaligned, in the frames of later versions (36 octets of body instead of 32).
+    size = 25 if len(frame.body) >= 33 else 24
     reference = frame.word(size + 4)
     if reference:
         device, manager = _from_manager(message)
@@ -402,7 +414,14 @@ def _media(channel: _Channel, address: str, port: int, now_ns: int) -> MediaDesc
         payload_types[channel.dtmf] = BY_NAME["TELEPHONE-EVENT"]
     ptime = float(channel.packet_ms) if 0 < channel.packet_ms <= 200 else 20.0
     return MediaDescription(
-        "caller", address, port, payload_types, ptime, valid_from_ns=now_ns, encrypted=channel.encrypted, rtcp_port=port + 1
+        "caller",
+        address,
+        port,
+        payload_types,
+        ptime,
+        valid_from_ns=now_ns,
+        encrypted=channel.encrypted,
+        rtcp_port=port + 1,
     )
 
 
@@ -421,37 +440,44 @@ def _calls(parties: list[_Party]) -> list[CallDescription]:
     for party in parties:
         for row in party.sends:
             other = receives.get((row.address, row.port))
-            if other is not None and other is not party and id(other) not in partner and id(party) not in partner:
+            if (
+                other is not None
+                and other is not party
+                and id(other) not in partner
+                and id(party) not in partner
+            ):
                 partner[id(party)], partner[id(other)] = other, party
     waiting: dict[tuple[str, str, str], _Party] = {}
     for party in parties:
         if id(party) in partner or party.outbound is None:
             continue
         numbers = (party.manager, party.numbers.get("calling", ""), party.numbers.get("called", ""))
-        other = waiting.get(numbers)
+        match = waiting.get(numbers)
         if not (numbers[1] and numbers[2]):
             continue
-        if other is not None and other.outbound != party.outbound and _overlap(other, party):
-            partner[id(party)], partner[id(other)] = other, party
+        if match is not None and match.outbound != party.outbound and _overlap(match, party):
+            partner[id(party)], partner[id(match)] = match, party
             del waiting[numbers]
         else:
             waiting[numbers] = party
     calls: list[CallDescription] = []
     done: set[int] = set()
     for party in parties:
-        other = partner.get(id(party))
+        mate = partner.get(id(party))
         if id(party) in done or not (party.outbound is not None or party.receives or party.sends):
             continue
         done.add(id(party))
-        if other is not None:
-            done.add(id(other))
-        calls.append(_call(party, other))
+        if mate is not None:
+            done.add(id(mate))
+        calls.append(_call(party, mate))
     calls.sort(key=lambda call: call.start_ns)
     return calls
 
 
 def _overlap(one: _Party, other: _Party) -> bool:
-    return (not one.end_ns or other.start_ns <= one.end_ns) and (not other.end_ns or one.start_ns <= other.end_ns)
+    return (not one.end_ns or other.start_ns <= one.end_ns) and (
+        not other.end_ns or one.start_ns <= other.end_ns
+    )
 
 
 def _call(party: _Party, other: _Party | None) -> CallDescription:
