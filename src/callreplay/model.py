@@ -77,7 +77,9 @@ class Stream:
 class RtpColumns:
     """One row per RTP packet of a capture, in capture order. 30 octets a row."""
 
-    offset: NDArray[np.int64]  # of the payload, after header, CSRC and extension; in data, or in spill with SPILL
+    offset: NDArray[
+        np.int64
+    ]  # of the payload, after header, CSRC and extension; in data, or in spill with SPILL
     arrival_ns: NDArray[np.int64]
     timestamp: NDArray[np.uint32]
     stream: NDArray[np.int32]  # index into the list of Streams
@@ -110,7 +112,13 @@ class GapReason(IntEnum):
 
 
 GAP_DTYPE: Final = np.dtype(
-    [("span", np.int32), ("start", np.int64), ("ticks", np.int64), ("packets", np.int32), ("reason", np.uint8)]
+    [
+        ("span", np.int32),
+        ("start", np.int64),
+        ("ticks", np.int64),
+        ("packets", np.int32),
+        ("reason", np.uint8),
+    ]
 )
 """One row per gap: span index, first tick (the span's own media ticks), length in ticks, packets missing, GapReason."""
 
