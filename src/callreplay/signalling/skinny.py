@@ -511,13 +511,13 @@ def _call(party: _Party, other: _Party | None) -> CallDescription:
         failure = next((end.failure for end in ends if end.failure), "")
         call.status = f"failed {failure}" if failure else "unanswered"
     sides: tuple[tuple[Side, _Party | None], ...] = (("caller", caller), ("called", called))
-    for side, end in sides:
-        for row in end.receives if end is not None else ():
+    for side, party_there in sides:
+        for row in party_there.receives if party_there is not None else ():
             row.side = side
             call.media.append(row)
-    for side, end in sides:
-        if end is not None:
-            _add_sends(call, side, end)
+    for side, party_there in sides:
+        if party_there is not None:
+            _add_sends(call, side, party_there)
     call.media.sort(key=lambda row: row.valid_from_ns)
     call.caller_address = call.caller_address or _address(call, "caller")
     call.called_address = call.called_address or _address(call, "called")
