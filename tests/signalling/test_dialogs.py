@@ -50,8 +50,9 @@ class Ladder:
             start += " sip:200@b.example SIP/2.0"
         kind = "Content-Type: application/sdp\r\n" if body else ""
         text = (
-            f"{start}\r\nVia: SIP/2.0/UDP {route[0]};branch=z9hG4bK{self.time_ms}\r\nFrom: {ends[0]}\r\n"
-            f"To: {ends[1]}\r\nCall-ID: {self.call_id}\r\nCSeq: {cseq}\r\n{headers}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
+            f"{start}\r\nVia: SIP/2.0/UDP {route[0]};branch=z9hG4bK{self.time_ms}\r\n"
+            f"From: {ends[0]}\r\nTo: {ends[1]}\r\nCall-ID: {self.call_id}\r\nCSeq: {cseq}\r\n"
+            f"{headers}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
         )
         message = Message(
             "sip", self.time_ms * MS, Flow(route[0], 5060, route[1], 5060), "udp", text.encode()
