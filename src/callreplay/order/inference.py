@@ -50,7 +50,10 @@ def infer(sample: Sample) -> tuple[Codec | None, str]:
         codec, reason = rule(sample, steps, sizes)
         if codec is not None:
             return codec, reason
-    return None, f"sizes and timestamp steps fit no codec (usual: {_mode(sizes)} octets, {_mode(steps)} ticks)"
+    return (
+        None,
+        f"sizes and timestamp steps fit no codec (usual: {_mode(sizes)} octets, {_mode(steps)} ticks)",
+    )
 
 
 def _mode(values: NDArray[np.int64]) -> int:
@@ -110,7 +113,9 @@ def _framed(sample: Sample, steps: NDArray[np.int64], sizes: NDArray[np.int64]) 
     for octets, frame in ((38, 160), (50, 240)):
         if ((sizes % octets == 0) & (steps == sizes // octets * frame)).mean() >= _AGREE:
             return BY_NAME["ILBC"], f"{octets} octets every {frame} ticks"
-    expected = np.array([24, 20, 4, 1])[heads & 3] if len(heads) == len(sample.size) else np.zeros(0, np.int64)
+    expected = (
+        np.array([24, 20, 4, 1])[heads & 3] if len(heads) == len(sample.size) else np.zeros(0, np.int64)
+    )
     if len(expected) and (expected == sample.size).mean() >= _AGREE and (steps == 240).mean() >= _AGREE:
         return BY_NAME["G723"], "24, 20 or 4 octets, as their first bits say, every 240 ticks"
     return None, ""
@@ -138,7 +143,9 @@ def _roughness(audio: NDArray[np.float64]) -> float:
     return float(np.mean(np.diff(audio) ** 2)) / power if power > 0 else 2.0
 
 
-def _octet_per_tick(sample: Sample, steps: NDArray[np.int64], sizes: NDArray[np.int64]) -> tuple[Codec | None, str]:
+def _octet_per_tick(
+    sample: Sample, steps: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> tuple[Codec | None, str]:
     """PCMU, PCMA or G.722: one octet a tick. The right law sounds smooth, the wrong one and G.722 do not."""
     if (steps == sizes).mean() < _AGREE or not 6_000 < _rate_hz(sample) < 10_500:
         if (steps == 2 * sizes).mean() >= _AGREE and 13_000 < _rate_hz(sample) < 20_000:

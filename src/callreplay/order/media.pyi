@@ -1,6 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+NO_TICK: int
+
 def walk_stream(
     sequence: NDArray[np.int64],
     timestamp: NDArray[np.int64],
@@ -18,4 +20,6 @@ def walk_stream(
     durations: NDArray[np.int32],
     typical: NDArray[np.int32],
     doubtful: NDArray[np.uint8],
+    event_row: NDArray[np.int64],
+    event_tick: NDArray[np.int64],
 ) -> dict[str, int]: ...

@@ -23,6 +23,7 @@ cdef enum:
 cdef enum:
     AUDIO = 1
     NOISE = 2
+    EVENT = 3
 
 cdef int64_t STRAY = <int64_t>1 << 62
 cdef double SUSPECT_NS = 60e6     # d moved by this much between neighbours: look closer
@@ -33,6 +34,11 @@ cdef double LOOK_NS = 1.5e9       # how far the look ahead goes, and
 cdef enum:
     LOOK_FEWEST = 50              # how many packets it takes at least
     LOOK_MOST = 2000              # and at most: bounds the work on hostile captures
+
+
+cdef int64_t MISSING_TICK = -(<int64_t>1 << 62)
+
+NO_TICK = -(1 << 62)
 
 
 cdef struct Walk:
@@ -186,7 +192,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 uint8_t[::1] flags not None, int32_t[::1] missing not None, const uint8_t[::1] data not None,
                 const uint8_t[::1] spill not None, const uint8_t[::1] kinds not None, const int32_t[::1] clocks not None,
                 const uint8_t[::1] codecs not None, const int32_t[:, ::1] durations not None,
-                const int32_t[::1] typical not None, const uint8_t[::1] doubtful not None):
+                const int32_t[::1] typical not None, const uint8_t[::1] doubtful not None,
+                int64_t[::1] event_row not None, int64_t[::1] event_tick not None):
     """Sorted rows in, clean rows out: compacts all columns in place and turns timestamps into media ticks.
 
     ``sequence`` holds the keys of ``unwrap`` in rising order and becomes plain numbers without the leaps of restarts;
@@ -194,13 +201,16 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
     many packets are missing before each row; ``flags`` gains RESTART where the line was laid anew and NOISE.
     Tables by payload type: ``kinds``, ``clocks`` (Hz), ``codecs`` (row of ``durations``); by codec: ``durations[codec,
     octets]`` in ticks (0: unknown), ``typical[codec]`` then stands in; ``doubtful[codec]``: may tick at twice its clock.
-    Rows that are neither audio nor noise vanish, their numbers do not count as missing.
+    Rows that are neither audio nor noise vanish, their numbers do not count as missing. For the n-th event row that is
+    no stray, ``event_row[n]`` receives the row of clean audio it stands before (-1 for a copy) and ``event_tick[n]`` its
+    timestamp in ticks on that row's line (NO_TICK before any audio).
 
     Returns a dict of counts: rows (kept), duplicates, conflicts (one number, other content), stale, lost, recovered
     (by redundancy), redundant_unused, restarts, shifted (lines laid anew), wild (placed by number, not timestamp),
-    double_ticks (packets of a G.722 sender that ticks at 16000), wild_noise.
+    double_ticks (packets of a G.722 sender that ticks at 16000), wild_noise; and the last raw timestamp of audio,
+    line_timestamp, with its tick, line_tick.
     """
-    cdef Py_ssize_t rows = sequence.shape[0], i, j, k = 0, ahead
+    cdef Py_ssize_t rows = sequence.shape[0], i, k = 0, ahead, event = -1
     if (timestamp.shape[0] != rows or arrival.shape[0] != rows or offset.shape[0] != rows or size.shape[0] != rows
             or payload_type.shape[0] != rows or flags.shape[0] != rows or missing.shape[0] != rows):
         raise ValueError("columns differ in length")
@@ -208,7 +218,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
         raise ValueError("tables by payload type need 256 entries")
     if rows == 0:
         return dict.fromkeys(("rows", "duplicates", "conflicts", "stale", "lost", "recovered", "redundant_unused",
-                              "restarts", "shifted", "wild", "double_ticks", "wild_noise"), 0)
+                              "restarts", "shifted", "wild", "double_ticks", "wild_noise", "line_timestamp", "line_tick"), 0)
     if typical.shape[0] < durations.shape[0] or doubtful.shape[0] < durations.shape[0]:
         raise ValueError("tables by codec differ in length")
     if durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
@@ -244,6 +254,12 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
             key = sequence[i]
             if key >= STRAY:
                 break
+            if kinds[payload_type[i]] == EVENT:
+                event += 1
+                if event >= event_row.shape[0] or event >= event_tick.shape[0]:
+                    break
+                event_row[event] = -1
+                event_tick[event] = MISSING_TICK
             if begun and key == last_key:
                 if flags[i] & REDUNDANT:
                     unused += 1
@@ -304,6 +320,12 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                         walk.ns_per_tick = 1e9 / walk.clock
                     ticks = <int64_t>((arrival[i] - walk.first_arrival) / walk.ns_per_tick)
                 ticks = ticks if ticks > end else end
+            elif kind == EVENT:
+                event_row[event] = k
+                if line:
+                    event_tick[event] = walk.line_ticks + (
+                        <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp) // walk.ratio)
+                continue
             elif kind != AUDIO:
                 continue
             elif not line or clocks[payload_type[i]] != walk.clock:
@@ -400,4 +422,5 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
             k += 1
     return {"rows": k, "duplicates": duplicates, "conflicts": conflicts, "stale": stale, "lost": lost,
             "recovered": recovered, "redundant_unused": unused, "restarts": restarts, "shifted": shifted, "wild": wild,
-            "double_ticks": double_ticks, "wild_noise": wild_noise}
+            "double_ticks": double_ticks, "wild_noise": wild_noise, "line_timestamp": walk.line_timestamp,
+            "line_tick": walk.line_ticks}

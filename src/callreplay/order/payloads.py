@@ -71,7 +71,9 @@ class PayloadTables:
             clocks[payload_type] = codec.clock_rate_hz
             codecs[payload_type] = listed.index(codec)
         octets = np.arange(longest_payload + 1)
-        durations = np.stack([np.clip(payload_ticks(codec, octets), 0, 1 << 24) for codec in listed]).astype(np.int32)
+        durations = np.stack([np.clip(payload_ticks(codec, octets), 0, 1 << 24) for codec in listed]).astype(
+            np.int32
+        )
         typical = np.array([codec.clock_rate_hz // 50 for codec in listed], np.int32)
         doubtful = np.array([codec.name == "G722" for codec in listed], np.uint8)
         return cls(resolution, listed, kinds, clocks, codecs, durations, typical, doubtful)
@@ -96,7 +98,9 @@ def resolve(
             codec, reason = infer(samples[payload_type]) if payload_type in samples else (None, "no sample")
             source = "unknown" if codec is None else "inferred"
             if codec is not None:
-                result.warnings.append(f"payload type {payload_type}: {codec} inferred ({reason}; {packets} packets)")
+                result.warnings.append(
+                    f"payload type {payload_type}: {codec} inferred ({reason}; {packets} packets)"
+                )
             else:
                 result.warnings.append(
                     f"payload type {payload_type}: codec unknown ({reason}; {packets} packets); give it as a hint"

@@ -42,7 +42,20 @@ cdef struct State:
     uint32_t ring_timestamp[RING]
 
 
-cdef inline int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t arrival,
+cdef bint neighbourly(const State* state, int64_t key, uint32_t timestamp, int64_t sane) noexcept nogil:
+    """Whether a packet seen near in number has a timestamp near in time; leaps and wild noise may lie between."""
+    cdef int64_t near
+    cdef int slot, distance, side
+    for distance in range(1, 9):
+        for side in range(2):
+            near = key + distance if side else key - distance
+            slot = near & (RING - 1)
+            if state.ring_key[slot] == near and -sane < <int32_t>(timestamp - state.ring_timestamp[slot]) < sane:
+                return True
+    return False
+
+
+cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t arrival,
                           int64_t per_packet, int64_t clock, bint event) noexcept nogil:
     """The key of a packet that did not simply come next; LOST_KEY when it fits nowhere."""
     cdef int64_t delta = <int16_t>(sequence - <uint16_t>state.newest)
@@ -61,7 +74,7 @@ cdef inline int64_t place(State* state, uint16_t sequence, uint32_t timestamp, i
         if state.ring_key[slot] == key:
             # The same number with another timestamp is no duplicate: the sender began anew close by.
             return key if state.ring_timestamp[slot] == timestamp else LOST_KEY
-        return key if event or -sane < ticks <= 0 else LOST_KEY
+        return key if event or neighbourly(state, key, timestamp, sane) else LOST_KEY
     # A long leap is no restart when the timestamp leapt by as many packets (whole laps of 65536 included):
     # that is a long loss, or a packet later than MAX_MISORDER.
     packets = (ticks + (per_packet >> 1 if ticks > 0 else -(per_packet >> 1))) // per_packet
@@ -115,6 +128,8 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
                 epochs = 1
                 key = EPOCH + MIDDLE + number
                 state.newest = key - 1
+                state.timestamp = stamp
+                state.arrival = arrival[i]
             elif <uint16_t>(number - <uint16_t>state.newest) == 1:
                 key = state.newest + 1
             else:
@@ -129,6 +144,8 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
                         if state.bad_row != i - 1:
                             ordered = False
                         state.newest = key - 1
+                        state.timestamp = stamp
+                        state.arrival = arrival[i]
                     else:
                         state.bad_next = number + 1
                         state.bad_timestamp = stamp
@@ -142,9 +159,10 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
             state.ring_timestamp[key & (RING - 1)] = stamp
             if key > state.newest:
                 state.newest = key
-                state.timestamp = stamp
-                state.arrival = arrival[i]
                 state.bad_row = -1
+                if kind == AUDIO:  # comfort noise and events are no measure of media time
+                    state.timestamp = stamp
+                    state.arrival = arrival[i]
             else:
                 ordered = False
                 late += 1

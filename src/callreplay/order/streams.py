@@ -13,15 +13,16 @@ from callreplay.codecs import Codec
 from callreplay.model import PacketFlag, RtpColumns, Stream
 from callreplay.order.arena import Arena, release
 from callreplay.order.inference import Sample
-from callreplay.order.media import walk_stream
+from callreplay.order.media import NO_TICK, walk_stream
 from callreplay.order.payloads import Kind, PayloadTables, resolve
-from callreplay.order.placing import codec_runs, settle
+from callreplay.order.placing import codec_runs, count_late, settle
 from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
 
 __all__ = ["Columns", "EventRows", "Line", "OrderedStream", "Packets", "order_stream"]
 
 _SAMPLE_PACKETS: Final = 2000
+_LATE_NS: Final = 200e6
 
 
 class Packets(Protocol):
@@ -100,6 +101,8 @@ class EventRows:
     arrival_ns: NDArray[np.int64]
     sequence: NDArray[np.int64]
     payloads: list[bytes]
+    row: NDArray[np.int64]  # of the clean audio that follows; -1: a copy
+    tick: NDArray[np.int64]  # on that row's line; NO_TICK: no audio yet
     clock_rate_hz: int = 8000
 
 
@@ -131,8 +134,17 @@ class OrderedStream:
     jitter_ms: float = 0.0
     jitter_max_ms: float = 0.0
     deepest: int = 0
+    late: int = 0
     step_ticks: int = 160
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def reference(self) -> tuple[int, int] | None:
+        """A raw timestamp and its tick, where one line holds for the whole stream; else None."""
+        unbroken = not any(self.counts[key] for key in ("shifted", "restarts", "double_ticks"))
+        if len(self.lines) != 1 or not unbroken:
+            return None
+        return self.counts["line_timestamp"], self.counts["line_tick"]
 
     @property
     def start_ns(self) -> int:
@@ -204,6 +216,8 @@ def order_stream(
         tables.durations,
         tables.typical,
         tables.doubtful,
+        events.row,
+        events.tick,
     )
     counts |= {"strays": strays, "epochs": epochs, "reordered": max(0, late - counts["duplicates"])}
     columns = columns.rows(0, counts["rows"])
@@ -213,6 +227,7 @@ def order_stream(
     result.jitter_ms, result.jitter_max_ms = jitter * 1e3 / clock, jitter_max * 1e3 / clock
     result.deepest, result.step_ticks = deepest, step
     result.lines = _lines(columns, tables)
+    result.late = sum(_late(columns, line) for line in result.lines)
     result.warnings = _warnings(counts)
     return result
 
@@ -297,7 +312,9 @@ def _audio(tables: PayloadTables) -> NDArray[np.uint8]:
 
 def _step(columns: Columns, tables: PayloadTables) -> int:
     """The usual timestamp step of the stream's audio; 20 ms where nothing tells."""
-    step = usual_step(columns.sequence, columns.timestamp, columns.payload_type, columns.flags, _audio(tables))
+    step = usual_step(
+        columns.sequence, columns.timestamp, columns.payload_type, columns.flags, _audio(tables)
+    )
     return step or max(1, _main_clock(columns, tables) // 50)
 
 
@@ -310,7 +327,7 @@ def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> E
     """Copies of the event packets, which the walk then drops; they are few."""
     if not (tables.kinds == Kind.EVENT).any():
         nothing = np.zeros(0, np.int64)
-        return EventRows(nothing, nothing, nothing, [])
+        return EventRows(nothing, nothing, nothing, [], nothing, nothing)
     is_event = (tables.kinds == Kind.EVENT).view(np.uint8)
     rows = np.flatnonzero(is_event[columns.payload_type] & (columns.sequence != STRAY))
     clock = int(tables.clocks[columns.payload_type[rows[0]]]) if len(rows) else 8000
@@ -319,6 +336,8 @@ def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> E
         columns.arrival_ns[rows],
         columns.sequence[rows],
         [payload(packets, columns, int(row)) for row in rows],
+        np.full(len(rows), -1, np.int64),
+        np.full(len(rows), NO_TICK, np.int64),
         clock,
     )
 
@@ -352,6 +371,13 @@ def _lines(columns: Columns, tables: PayloadTables) -> list[Line]:
         clock = fit_clock(rows.timestamp, rows.arrival_ns, rows.flags, rate)
         lines.append(Line(first, stop, rate, clock, end))
     return lines
+
+
+def _late(columns: Columns, line: Line) -> int:
+    """Packets more than 200 ms behind the lower envelope."""
+    rows = columns.rows(line.first, line.stop)
+    ns_per_tick = 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)
+    return count_late(rows.timestamp, rows.arrival_ns, line.clock.anchor_ns, 0.0, ns_per_tick, _LATE_NS)
 
 
 def _warnings(counts: dict[str, int]) -> list[str]:

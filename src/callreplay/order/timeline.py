@@ -94,7 +94,9 @@ def fit_clock(
         return Clock(origin - round(int(timestamp[0]) * ns_per_tick), 0.0, float("nan"), float("nan"))
     seconds = ticks / clock_rate_hz
     duration = float(seconds[-1] - seconds[0])
-    slope, error = _drift(stretch, seconds, least) if duration >= _SHORTEST_S else (float("nan"), float("nan"))
+    slope, error = (
+        _drift(stretch, seconds, least) if duration >= _SHORTEST_S else (float("nan"), float("nan"))
+    )
     # d falls by p / (1 + p) for a clock that is p too fast.
     estimated = -slope / (1 + slope * 1e-6)
     worth = abs(estimated) > CORRECT_ABOVE_PPM or abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
