@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "peaks": set(),
     "raster": {"peaks"},
     "external": set(),
+    "levels": set(),
     "formats": {"encode", "speex", "peaks", "raster"},
     "pipeline": {
         "packets",
