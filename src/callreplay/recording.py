@@ -1,10 +1,10 @@
-"""A stored leg: the RTP of one direction of a call as an rtpdump file, and the side index that keeps the whole truth.
+r"""A stored leg: the RTP of one direction of a call as an rtpdump file, and the side index that keeps the whole truth.
 
 ``X.rtp`` is rtpdump (``#!rtpplay1.0``), which any tool reads but which has milliseconds, one address and no payload
 types. ``X.rtp.idx`` beside it keeps, one entry a record: arrival in ns, the stream (SSRC, both endpoints, MACs) and the
 packet flags; and once: what signalling said of the call and its payload types. Layout, all little-endian::
 
-    8 octets   b"CRIDX\\x00\\x01\\n"
+    8 octets   b"CRIDX\x00\x01\n"
     u32        length of the header
     header     JSON, UTF-8
     u64        n, the number of records
@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -32,7 +32,15 @@ from callreplay.codecs import Codec
 from callreplay.errors import FormatError
 from callreplay.model import CallDescription, Flow, MediaDescription, PacketFlag, RtpColumns, Side, Stream
 
-__all__ = ["INDEX_SUFFIX", "LegIndex", "index_path", "parse_index", "read_index", "write_index", "write_packets"]
+__all__ = [
+    "INDEX_SUFFIX",
+    "LegIndex",
+    "index_path",
+    "parse_index",
+    "read_index",
+    "write_index",
+    "write_packets",
+]
 
 INDEX_SUFFIX: Final = ".idx"
 _MAGIC: Final = b"CRIDX\x00\x01\n"
@@ -69,22 +77,29 @@ def write_packets(
     spill: NDArray[np.uint8],
     columns: RtpColumns,
     rows: NDArray[np.int64],
+    streams: Sequence[Stream],
     flow: Flow,
 ) -> int:
     """Write the rows of a scan as rtpdump records; returns the octets written.
 
     ``data`` is the mapped capture and ``spill`` the reassembled octets, as `RtpColumns` counts them; ``rows`` are in
-    arrival order; ``flow`` names the sender in the file's first lines. The packets are written as they were, CSRC and
+    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines. The packets are written as they were, CSRC and
     header extension included; padding is dropped. Rows whose header is no longer beside their payload (unpacked
     RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
     """
     start_ns = int(columns.arrival_ns[rows[0]]) if len(rows) else 0
     head = f"#!rtpplay1.0 {flow.source or '0.0.0.0'}/{flow.source_port}\n".encode("ascii", "replace")
     head += struct.pack(
-        ">IIIHH", start_ns // 10**9 & 0xFFFFFFFF, start_ns % 10**9 // 1000, _ipv4(flow.source), flow.source_port, 0
+        ">IIIHH",
+        start_ns // 10**9 & 0xFFFFFFFF,
+        start_ns % 10**9 // 1000,
+        _ipv4(flow.source),
+        flow.source_port,
+        0,
     )
     written = target.write(head)
-    for chunk in _chunks(data, spill, columns, rows, start_ns):
+    ssrcs = np.fromiter((stream.ssrc for stream in streams), np.uint32, len(streams))
+    for chunk in _chunks(data, spill, columns, rows, ssrcs, start_ns):
         written += target.write(chunk.data)
     return written
 
@@ -101,15 +116,17 @@ def _chunks(
     spill: NDArray[np.uint8],
     columns: RtpColumns,
     rows: NDArray[np.int64],
+    ssrcs: NDArray[np.uint32],
     start_ns: int,
 ) -> Iterator[NDArray[np.uint8]]:
     for first in range(0, len(rows), _CHUNK):
         chosen = rows[first : first + _CHUNK]
         spilled = (columns.flags[chosen] & PacketFlag.SPILL) != 0
         sizes = columns.size[chosen].astype(np.int64)
-        headers = _header_sizes(data, columns, chosen, ~spilled)
+        plain_heads = _plain_headers(columns, chosen, ssrcs)
+        headers = _header_sizes(data, columns.offset[chosen], plain_heads, ~spilled)
         if spilled.any():
-            headers += _header_sizes(spill, columns, chosen, spilled)
+            headers += _header_sizes(spill, columns.offset[chosen], plain_heads, spilled)
         whole = headers > 0
         lengths = np.where(whole, headers, 12) + sizes
         # rtpdump counts a record in 16 bits, its own eight octets included.
@@ -127,7 +144,7 @@ def _chunks(
             plain = mine & ~whole
             if plain.any():
                 _copy(out, begin + 20, source, offsets, sizes, plain)
-                _scatter(out, begin[plain] + 8, _plain_headers(columns, chosen[plain]))
+                _scatter(out, begin[plain] + 8, plain_heads[plain])
         padded = whole & ((columns.flags[chosen] & PacketFlag.PADDED) != 0)
         out[begin[padded] + 8] &= 0xDF
         yield out
@@ -142,44 +159,48 @@ def _record_heads(
     return heads.view(np.uint8).reshape(-1, 8)
 
 
-def _plain_headers(columns: RtpColumns, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    heads = np.zeros((len(rows), 12), np.uint8)
+def _plain_headers(
+    columns: RtpColumns, rows: NDArray[np.int64], ssrcs: NDArray[np.uint32]
+) -> NDArray[np.uint8]:
+    """The twelve fixed octets (RFC 3550 5.1) that the columns tell of, without CSRC, extension and padding."""
+    heads = np.empty((len(rows), 12), np.uint8)
     marker = (columns.flags[rows] & PacketFlag.MARKER) != 0
     heads[:, 0] = 0x80
     heads[:, 1] = columns.payload_type[rows] & 0x7F | np.where(marker, 0x80, 0).astype(np.uint8)
     heads[:, 2:4] = columns.sequence[rows].astype(">u2").view(np.uint8).reshape(-1, 2)
     heads[:, 4:8] = columns.timestamp[rows].astype(">u4").view(np.uint8).reshape(-1, 4)
+    heads[:, 8:12] = ssrcs[columns.stream[rows]].astype(">u4").view(np.uint8).reshape(-1, 4)
     return heads
 
 
 def _header_sizes(
-    source: NDArray[np.uint8], columns: RtpColumns, rows: NDArray[np.int64], mine: NDArray[np.bool_]
+    source: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    expected: NDArray[np.uint8],
+    mine: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
     """Octets from the start of each row's RTP header to its payload; 0 where no header stands there.
 
     The columns keep where the payload begins; the header that ends there is found by its own fields: version,
-    payload type, sequence, timestamp, and a CSRC count and extension length that fit.
+    payload type, sequence, timestamp and SSRC as ``expected``, a CSRC count and an extension length that fit.
     """
-    sizes = np.zeros(len(rows), np.int64)
+    sizes = np.zeros(len(offsets), np.int64)
     waiting = np.flatnonzero(mine)
     for size in range(12, _LARGEST_HEADER + 4, 4):
-        at = columns.offset[rows[waiting]] - size
+        at = offsets[waiting] - size
         waiting, at = waiting[at >= 0], at[at >= 0]
         if not len(waiting) or len(source) < 12:
             break
         there = at <= len(source) - 12
         heads = sliding_window_view(source, 12)[np.where(there, at, 0)]
-        chosen = rows[waiting]
-        expected = _plain_headers(columns, chosen)
-        found = there & (heads[:, 0] >> 6 == 2) & ((heads[:, 1] ^ expected[:, 1]) & 0x7F == 0)
-        found &= (heads[:, 2:8] == expected[:, 2:8]).all(axis=1)
+        wanted = expected[waiting]
+        found = there & (heads[:, 0] >> 6 == 2) & ((heads[:, 1] ^ wanted[:, 1]) & 0x7F == 0)
+        found &= (heads[:, 2:] == wanted[:, 2:]).all(axis=1)
         claimed = 12 + 4 * (heads[:, 0] & 15).astype(np.int64)
         extended = (heads[:, 0] & 16) != 0
-        found &= np.where(extended, claimed + 4 <= size, claimed == size)
-        for index in np.flatnonzero(found & extended):
-            words = int(at[index]) + int(claimed[index])
-            length = int(source[words + 2]) << 8 | int(source[words + 3])
-            found[index] = int(claimed[index]) + 4 + 4 * length == size
+        words = np.where(extended & (claimed + 4 <= size), at + claimed + 2, 0)
+        length = source[words].astype(np.int64) << 8 | source[words + 1]
+        found &= np.where(extended, claimed + 4 + 4 * length, claimed) == size
         sizes[waiting[found]] = size
         waiting = waiting[~found]
     return sizes
@@ -268,7 +289,15 @@ def parse_index(data: bytes) -> LegIndex:
         call = _call_from_json(header["call"])
         side: Side = "called" if header["side"] == "called" else "caller"
         index = LegIndex(
-            side, call, streams, arrival, stream, flags, header["capture"], header["inferred"], header["extra"]
+            side,
+            call,
+            streams,
+            arrival,
+            stream,
+            flags,
+            header["capture"],
+            header["inferred"],
+            header["extra"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"the side index has a bad header: {error}") from error

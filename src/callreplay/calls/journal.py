@@ -105,9 +105,7 @@ def settle(volume: Path, exists: Callable[[UUID], set[str] | None]) -> int:
     return settled
 
 
-def _settle_one(
-    volume: Path, path: Path, content: bytes, exists: Callable[[UUID], set[str] | None]
-) -> None:
+def _settle_one(volume: Path, path: Path, content: bytes, exists: Callable[[UUID], set[str] | None]) -> None:
     call = UUID(path.stem)
     kept = exists(call) or set()
     for line in content.splitlines():
@@ -118,7 +116,7 @@ def _settle_one(
         final = volume / name
         owned = (path.parent / part) if part else None
         with contextlib.suppress(FileNotFoundError):
-            if name not in kept and (owned is None or os.path.samefile(owned, final)):
+            if name not in kept and (owned is None or owned.samefile(final)):
                 final.unlink()
     for part in path.parent.glob(f"{call}.*.part"):
         part.unlink(missing_ok=True)

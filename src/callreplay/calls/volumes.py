@@ -142,6 +142,7 @@ def add(
     Raises:
         ArgumentError: it is a volume already, lies inside one, or a size is negative.
         OutputError: it cannot be written to.
+
     """
     if quota_bytes < 0 or reserved_bytes < 0:
         raise ArgumentError("quota and reserved must not be negative")
@@ -239,6 +240,7 @@ def join(connection: Connection, source: Volume, target: Volume) -> tuple[int, i
 
     Raises:
         VolumeFullError: ``target`` has no room for the next call; what was moved stays moved.
+
     """
     if source.id == target.id or target.retired:
         raise ArgumentError("join needs two volumes, and the second must be in use")
@@ -256,7 +258,10 @@ def join(connection: Connection, source: Volume, target: Volume) -> tuple[int, i
         calls += 1
     with connection.transaction():
         _audit(
-            connection, "volume.join", str(source.path), {"into": str(target.path), "calls": calls, "bytes": moved}
+            connection,
+            "volume.join",
+            str(source.path),
+            {"into": str(target.path), "calls": calls, "bytes": moved},
         )
     return calls, moved
 
@@ -273,7 +278,9 @@ def _move(connection: Connection, call: UUID, source: Volume, target: Volume) ->
                 name = str(file["path"])
                 for suffix in ("", ".idx"):
                     if (source.path / (name + suffix)).exists():
-                        size += _copy(incoming, source.path / (name + suffix), name + suffix, f"{number}{suffix}")
+                        size += _copy(
+                            incoming, source.path / (name + suffix), name + suffix, f"{number}{suffix}"
+                        )
                 connection.execute(
                     "UPDATE call_files SET volume_id = %s WHERE id = %s", (target.id, file["id"])
                 )
