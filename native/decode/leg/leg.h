@@ -5,12 +5,13 @@
 
 namespace callreplay {
 
-// 2^40 ticks are more than 265 days at 48 kHz: products with any rate stay far inside int64.
-constexpr int64_t kMaxTick = int64_t{1} << 40;
+// 2^36 ticks are 99 days at 8 kHz and 16 at 48: products with any rate stay inside int64, and those of mix/timeline.h
+// inside 128 bits.
+constexpr int64_t kMaxTick = int64_t{1} << 36;
 constexpr int64_t kMaxDriftPpb = 10'000'000;
 constexpr int64_t kMaxAnchorNs = int64_t{1} << 62;
 
-// The sample at a tick. Exact but for EXTERNAL spans, whose clock may be anything. 2^40 * 48000 < 2^56.
+// The sample at a tick. Exact but for EXTERNAL spans, whose clock may be anything. 2^37 * 48000 < 2^53.
 inline int64_t tick_to_sample(const cr_span &span, int64_t tick) {
   return tick * span.sample_rate_hz / span.clock_rate_hz;
 }

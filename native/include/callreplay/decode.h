@@ -43,11 +43,11 @@ typedef enum cr_gap_reason {
  * of tick t is anchor_ns + t / clock_rate_hz / (1 + drift_ppb * 1e-9) seconds. */
 typedef struct cr_span {
   int32_t codec;          /* cr_codec */
-  int32_t clock_rate_hz;  /* RTP ticks per second: sample_rate_hz, or half of it */
+  int32_t clock_rate_hz;  /* RTP ticks per second: sample_rate_hz; G.722 8000 or 16000; EXTERNAL anything */
   int32_t sample_rate_hz; /* samples per second, 8000 to 48000; G.722 16000, G.729 8000 */
   int32_t mode;           /* G.722: 0, 1, 2 for 64, 56, 48 kbit/s; L16: channels, 1 to 8; else 0 */
   int64_t first, stop;
-  int64_t end_tick; /* media ends here, 0 to 2^40 */
+  int64_t end_tick; /* media ends here, 0 to 2^36 */
   int64_t anchor_ns;
   int64_t drift_ppb;  /* the sender's clock error, parts per 10^9, within +-10^7 */
   const int16_t *pcm; /* EXTERNAL: pcm_count samples from tick 0 on; may be NULL (silence). Else NULL */
@@ -56,7 +56,7 @@ typedef struct cr_span {
 } cr_span;
 
 /* One leg. Columns have `rows` elements; `sequence` may be NULL, then unexplained gaps count as lost. Timestamps are
- * media ticks of the row's span, 0 to 2^40; the decoder never goes back, so what overlaps is trimmed. The gap columns
+ * media ticks of the row's span, 0 to 2^36; the decoder never goes back, so what overlaps is trimmed. The gap columns
  * have `gap_count` elements, sorted by span, then start. */
 typedef struct cr_leg {
   const uint8_t *data;
@@ -108,9 +108,9 @@ typedef struct cr_leg_counts {
   uint64_t malformed_packets; /* octets were left over that are no frame */
 } cr_leg_counts;
 
-/* How full the lanes were. A round is one call of a vector kernel; lane_rounds / (rounds * lanes) is the occupancy. */
+/* How full the lanes were. lane_used / lane_slots is the occupancy of the vector kernels. */
 typedef struct cr_occupancy {
-  uint64_t rounds;        /* vector kernel calls, weighted by octets or frames */
+  uint64_t rounds;        /* vector kernel calls, weighted by the eighths of a millisecond they decode */
   uint64_t lane_slots;    /* lanes those calls had */
   uint64_t lane_used;     /* lanes of them that held a stream */
   uint64_t scalar_rounds; /* work done by the scalar kernels of G.722 and G.729 */
