@@ -1,6 +1,6 @@
-// A G.729 Annex A/B decoder written line by line with saturating operators, one sample after the other, without any
-// of the kernels' shortcuts (un-doubled sums, packed pairs, guards). It is the test's second opinion: it shares the
-// number tables with the kernels and nothing else.
+// A G.729 Annex A/B decoder written line by line with saturating operators, one sample after the other,
+// without any of the kernels' shortcuts (un-doubled sums, packed pairs, guards). It is the test's second
+// opinion: it shares the number tables with the kernels and nothing else.
 #pragma once
 
 #include <cstring>
@@ -72,7 +72,8 @@ class Decoder {
     };
     if (type == 1) {
       f->l0 = bits(1), f->l1 = bits(7), f->l2 = bits(5), f->l3 = bits(5);
-      f->p1 = bits(8), f->p0 = bits(1), f->c[0] = bits(13), f->s[0] = bits(4), f->ga[0] = bits(3), f->gb[0] = bits(4);
+      f->p1 = bits(8), f->p0 = bits(1), f->c[0] = bits(13), f->s[0] = bits(4), f->ga[0] = bits(3),
+      f->gb[0] = bits(4);
       f->p2 = bits(5), f->c[1] = bits(13), f->s[1] = bits(4), f->ga[1] = bits(3), f->gb[1] = bits(4);
     } else {
       f->sid_mode = bits(1), f->sid_stage1 = bits(5), f->sid_stage2 = bits(4), f->sid_gain = bits(5);
@@ -402,7 +403,8 @@ class Decoder {
     int p[4], s[4];
     p[0] = 5 * ((r >> 8) & 7), s[0] = (r >> 11) & 1, p[1] = 5 * ((r >> 12) & 7) + 1, s[1] = (r >> 15) & 1;
     r = rand_next(&seed_);
-    p[2] = 5 * (r & 7) + 2, s[2] = (r >> 3) & 1, p[3] = 5 * ((r >> 5) & 7) + 3 + ((r >> 4) & 1), s[3] = (r >> 8) & 1;
+    p[2] = 5 * (r & 7) + 2, s[2] = (r >> 3) & 1, p[3] = 5 * ((r >> 5) & 7) + 3 + ((r >> 4) & 1),
+    s[3] = (r >> 8) & 1;
     const W gp2 = static_cast<W>(2 * (rand_next(&seed_) & 0x1FFF));
     W e[40];
     L energy = 0;

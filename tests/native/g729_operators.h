@@ -1,5 +1,5 @@
-// The basic operations of ITU-T G.729 as plain functions, saturating where the standard says so. For the literal
-// decoder that the kernels are tested against; nothing here is shared with the kernels.
+// The basic operations of ITU-T G.729 as plain functions, saturating where the standard says so. For the
+// literal decoder that the kernels are tested against; nothing here is shared with the kernels.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,9 @@ struct Flag {
   bool raised = false;
 };
 
-inline W sat16(int64_t v) { return static_cast<W>(v > 32767 ? 32767 : v < -32768 ? -32768 : v); }
+inline W sat16(int64_t v) {
+  return static_cast<W>(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
+}
 
 inline L sat32(int64_t v, Flag *flag = nullptr) {
   if (v > INT32_MAX || v < INT32_MIN) {
@@ -24,12 +26,24 @@ inline L sat32(int64_t v, Flag *flag = nullptr) {
   return static_cast<L>(v);
 }
 
-inline W add(W a, W b) { return sat16(a + b); }
-inline W sub(W a, W b) { return sat16(a - b); }
-inline W neg(W a) { return sat16(-a); }
-inline W abs_w(W a) { return sat16(a < 0 ? -a : a); }
-inline W mul(W a, W b) { return sat16((static_cast<L>(a) * b) >> 15); }
-inline W mulr(W a, W b) { return sat16((static_cast<int64_t>(a) * b + 16384) >> 15); }
+inline W add(W a, W b) {
+  return sat16(a + b);
+}
+inline W sub(W a, W b) {
+  return sat16(a - b);
+}
+inline W neg(W a) {
+  return sat16(-a);
+}
+inline W abs_w(W a) {
+  return sat16(a < 0 ? -a : a);
+}
+inline W mul(W a, W b) {
+  return sat16((static_cast<L>(a) * b) >> 15);
+}
+inline W mulr(W a, W b) {
+  return sat16((static_cast<int64_t>(a) * b + 16384) >> 15);
+}
 
 W shr(W a, int n);
 inline W shl(W a, int n) {
@@ -46,11 +60,21 @@ inline W shrr(W a, int n) {
   return static_cast<W>(shr(a, n) + (n > 0 ? (a >> (n - 1)) & 1 : 0));
 }
 
-inline L lmul(W a, W b, Flag *flag = nullptr) { return sat32(2 * static_cast<int64_t>(a) * b, flag); }
-inline L ladd(L a, L b, Flag *flag = nullptr) { return sat32(static_cast<int64_t>(a) + b, flag); }
-inline L lsub(L a, L b, Flag *flag = nullptr) { return sat32(static_cast<int64_t>(a) - b, flag); }
-inline L lmac(L s, W a, W b, Flag *flag = nullptr) { return ladd(s, lmul(a, b, flag), flag); }
-inline L lmsu(L s, W a, W b, Flag *flag = nullptr) { return lsub(s, lmul(a, b, flag), flag); }
+inline L lmul(W a, W b, Flag *flag = nullptr) {
+  return sat32(2 * static_cast<int64_t>(a) * b, flag);
+}
+inline L ladd(L a, L b, Flag *flag = nullptr) {
+  return sat32(static_cast<int64_t>(a) + b, flag);
+}
+inline L lsub(L a, L b, Flag *flag = nullptr) {
+  return sat32(static_cast<int64_t>(a) - b, flag);
+}
+inline L lmac(L s, W a, W b, Flag *flag = nullptr) {
+  return ladd(s, lmul(a, b, flag), flag);
+}
+inline L lmsu(L s, W a, W b, Flag *flag = nullptr) {
+  return lsub(s, lmul(a, b, flag), flag);
+}
 
 L lshr(L a, int n);
 inline L lshl(L a, int n, Flag *flag = nullptr) {
@@ -68,9 +92,15 @@ inline L lshrr(L a, int n) {
   return static_cast<L>(lshr(a, n) + (n > 0 ? (a >> (n - 1)) & 1 : 0));
 }
 
-inline W hi(L a) { return static_cast<W>(a >> 16); }
-inline W low(L a) { return static_cast<W>(static_cast<uint16_t>(static_cast<uint32_t>(a))); }
-inline W rnd(L a, Flag *flag = nullptr) { return hi(sat32(static_cast<int64_t>(a) + 32768, flag)); }
+inline W hi(L a) {
+  return static_cast<W>(a >> 16);
+}
+inline W low(L a) {
+  return static_cast<W>(static_cast<uint16_t>(static_cast<uint32_t>(a)));
+}
+inline W rnd(L a, Flag *flag = nullptr) {
+  return hi(sat32(static_cast<int64_t>(a) + 32768, flag));
+}
 
 inline int norm32(L a) {
   if (a == 0) return 0;
