@@ -34,7 +34,7 @@
 #include "lanes/i32_avx2.h"
 #elif defined(CR_ISA_neon)
 #include "lanes/i32_neon.h"
-#elif defined(CR_X86)
+#elif defined(__SSE2__)
 #include "lanes/i32_sse2.h"
 #endif
 #include "lanes/i32_scalar.h"
