@@ -169,6 +169,9 @@ CR_INLINE I32x8 mul15_16(I32x8 a, I32x8 b) {
   return {_mm256_or_si256(_mm256_slli_epi16(_mm256_mulhi_epi16(a.v, b.v), 1),
                           _mm256_srli_epi16(_mm256_mullo_epi16(a.v, b.v), 15))};
 }
+CR_INLINE I32x8 mulr16(I32x8 a, I32x8 b) {
+  return {_mm256_mulhrs_epi16(a.v, b.v)};
+}
 CR_INLINE I32x8 widest(I32x8 so_far, I32x8 a) {
   return {_mm256_max_epu16(so_far.v, _mm256_abs_epi16(a.v))};
 }

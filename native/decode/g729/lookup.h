@@ -127,12 +127,12 @@ inline constexpr uint32_t kRandMultiplier = 31821;
 inline constexpr uint32_t kRandIncrement = 13849;
 inline constexpr int kDrawsPerSample = 12;
 struct RandJumps {
-  uint16_t multiply[40], add[40];
+  uint16_t multiply[48], add[48];  // 40 are used: whole vectors
 };
 constexpr RandJumps rand_jumps() {
   RandJumps j{};
   uint32_t m = 1, a = 0;
-  for (int i = 0; i < 40 * kDrawsPerSample; ++i) {
+  for (int i = 0; i < 48 * kDrawsPerSample; ++i) {
     if (i % kDrawsPerSample == 0) {
       j.multiply[i / kDrawsPerSample] = static_cast<uint16_t>(m);
       j.add[i / kDrawsPerSample] = static_cast<uint16_t>(a);
