@@ -126,8 +126,11 @@ CR_INLINE I32x8::Mask gt(I32x8 a, I32x8 b) {
 CR_INLINE I32x8::Mask eq(I32x8 a, I32x8 b) {
   return {_mm256_cmpeq_epi32(a.v, b.v)};
 }
+// As assembly, because GCC 12 turns the intrinsic into a comparison of the mask with zero and a blend.
 CR_INLINE I32x8 select(I32x8::Mask m, I32x8 a, I32x8 b) {
-  return {_mm256_blendv_epi8(b.v, a.v, m.v)};
+  __m256i v;
+  __asm__("vpblendvb %3, %2, %1, %0" : "=x"(v) : "x"(b.v), "x"(a.v), "x"(m.v));
+  return {v};
 }
 CR_INLINE uint32_t bits(I32x8::Mask m) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(m.v)));

@@ -63,10 +63,7 @@ CR_INLINE void fixed_codebook(V positions, V signs, V lag, V sharp, V *c) {
     amplitude[k] = select(eq(bit, splat<V>(1)), splat<V>(8191), splat<V>(-8192));
   }
   const V zero = splat<V>(0);
-  for (int n = 0; n < kSubframe; ++n) {
-    const int k = n % 5 < 3 ? n % 5 : 3;
-    c[n] = select(eq(where[k], splat<V>(n)), amplitude[k], zero);
-  }
+  place_pulses(where, amplitude, c);
   if (all(gt(lag, splat<V>(kSubframe - 1)))) {
     return;
   }

@@ -79,6 +79,21 @@ struct Pulses {
   typename V::Mask plus[4];
 };
 
+// Four pulses, one on each track n % 5 = 0, 1, 2 and the last on 3 or 4: rows c[0..39].
+template <class V>
+CR_INLINE void place_pulses(const V *at, const V *amplitude, V *c) {
+  const V zero = splat<V>(0), one = splat<V>(1);
+  V here = zero;
+  for (int n = 0; n < kSubframe; n += 5) {
+    for (int k = 0; k < 4; ++k) {
+      c[n + k] = select(eq(at[k], here), amplitude[k], zero);
+      here = here + one;
+    }
+    c[n + 4] = select(eq(at[3], here), amplitude[3], zero);
+    here = here + one;
+  }
+}
+
 // What a noise subframe knows before its adaptive part: 20 pairs of scaled gaussian samples and the random
 // choices.
 template <class V>
@@ -229,12 +244,10 @@ CR_INLINE void noise_end(const State<V::kLanes> &state, const NoiseSubframe<V> &
   for (int k = 0; k < 4; ++k) {
     signed_gain[k] = select(noise.pulses.plus[k], g, zero - g);
   }
-  auto pulse = [&](int n) {
-    const int k = n % 5 < 3 ? n % 5 : 3;
-    return select(eq(noise.pulses.at[k], splat<V>(n)), signed_gain[k], zero);
-  };
+  V pulses[kSubframe];
+  place_pulses(noise.pulses.at, signed_gain, pulses);
   for (int i = 0; i < kSubframe / 2; ++i) {
-    out[i] = adds16(out[i], cross(shl<16>(pulse(2 * i + 1)), pulse(2 * i)));
+    out[i] = adds16(out[i], cross(shl<16>(pulses[2 * i + 1]), pulses[2 * i]));
   }
 }
 
