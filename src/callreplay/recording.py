@@ -83,9 +83,9 @@ def write_packets(
     """Write the rows of a scan as rtpdump records; returns the octets written.
 
     ``data`` is the mapped capture and ``spill`` the reassembled octets, as `RtpColumns` counts them; ``rows`` are in
-    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines. The packets are written as they were, CSRC and
-    header extension included; padding is dropped. Rows whose header is no longer beside their payload (unpacked
-    RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
+    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines. The packets are
+    written as they were, CSRC and header extension included; padding is dropped. Rows whose header is no longer
+    beside their payload (unpacked RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
     """
     start_ns = int(columns.arrival_ns[rows[0]]) if len(rows) else 0
     head = f"#!rtpplay1.0 {flow.source or '0.0.0.0'}/{flow.source_port}\n".encode("ascii", "replace")
