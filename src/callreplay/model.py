@@ -194,7 +194,9 @@ class MediaDescription:
     encrypted: bool = False  # RTP/SAVP and the like
     crypto: tuple[str, ...] = ()  # SDES a=crypto lines, as written
     rtcp_port: int = 0
-    fork: bool = False  # a recorder receives here: RTP sent to it repeats what the other side's leg says already
+    fork: bool = (
+        False  # a recorder receives here: RTP sent to it repeats what the other side's leg says already
+    )
 
 
 @dataclass(slots=True)
