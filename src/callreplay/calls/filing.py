@@ -268,7 +268,7 @@ def _write_parts(
 ) -> tuple[int, bytes]:
     with packets.open("wb") as file:
         hashing = _Hashing(file)
-        size = recording.write_packets(
+        size, lengths = recording.write_packets(
             cast("BinaryIO", hashing),
             capture.data,
             capture.spill,
@@ -288,7 +288,9 @@ def _write_parts(
         [capture.streams[number] for number in used],
         capture.columns.arrival_ns[leg.rows],
         numbers[capture.columns.stream[leg.rows]],
+        lengths,
         capture.columns.flags[leg.rows].astype(np.uint8),
+        size - int(lengths.sum(dtype=np.int64)),
         capture.name,
         call.inferred,
     )
