@@ -6,9 +6,11 @@
 
 namespace callreplay {
 
+// A loss is filled by linear prediction: the prediction residual of the last pitch period is repeated and drives the
+// synthesis filter on from the very samples that were played last, so there is no seam to smooth and no delay.
 class Concealer {
  public:
-  // sample_rate_hz: 8000 to 48000.
+  // sample_rate_hz: 8000 to 48000; others are taken as the nearer limit.
   explicit Concealer(int sample_rate_hz);
 
   // Forget everything: the start of a span.
@@ -23,13 +25,29 @@ class Concealer {
   size_t lost(int16_t *pcm, size_t count);
 
  private:
-  int rate_;
+  static constexpr size_t kMaxRateHz = 48000;
+  static constexpr size_t kHistory = kMaxRateHz * 45 / 1000;
+  static constexpr size_t kMaxPeriod = kMaxRateHz * 18 / 1000;
+  static constexpr int kMaxOrder = 32;
+
+  void remember(const int16_t *pcm, size_t count);
+  void analyse();
+  size_t find_period(float &voicing) const;
+  void predict();
+  float synthesise();
+
+  size_t rate_;
+  int order_;
   size_t lost_ = 0;      // samples concealed since the last good one
-  size_t period_ = 0;    // pitch period in use, samples
-  size_t position_ = 0;  // within the period
   size_t filled_ = 0;    // valid samples of history_
-  static constexpr size_t kHistory = 48000 * 45 / 1000;
-  int16_t history_[kHistory];  // the last good audio, newest last
+  size_t period_ = 0;    // samples of excitation_ in use; 0: nothing to conceal from
+  size_t position_ = 0;  // within the period
+  uint32_t noise_ = 1;
+  float voicing_ = 0;                  // 0 (noise) to 1 (periodic)
+  float excitation_[kMaxPeriod];       // residual of the last period, oldest first
+  float coefficients_[kMaxOrder + 1];  // A(z), a[0] = 1
+  float memory_[kMaxOrder];            // last outputs, newest first
+  int16_t history_[kHistory];          // the last audio, newest last, in the last filled_ places
 };
 
 }  // namespace callreplay
