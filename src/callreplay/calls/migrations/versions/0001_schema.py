@@ -16,6 +16,7 @@ def upgrade() -> None:
     """Run 0001_schema.sql."""
     # The driver's own connection: without parameters it sends the text as it stands, '%' and all.
     driver = op.get_bind().connection.driver_connection
+    assert driver is not None
     driver.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
 
 
