@@ -59,7 +59,7 @@ def written(
     """The header and the records, read as rtpdump's own definition says."""
     target = io.BytesIO()
     rows = np.arange(len(columns.offset), dtype=np.int64)
-    size = recording.write_packets(
+    size, lengths = recording.write_packets(
         target,
         data,
         np.frombuffer(spill, np.uint8),
@@ -78,6 +78,7 @@ def written(
         records.append((offset, rest[at + 8 : at + length]))
         at += length
     assert at == len(rest)
+    assert lengths.tolist() == [len(content) + 8 for _, content in records]
     return line + b"\n" + rest[:16], records
 
 
@@ -150,7 +151,9 @@ def index(count: int = 3) -> recording.LegIndex:
         streams,
         EPOCH + np.arange(count, dtype=np.int64) * 20_000_001,
         (np.arange(count) % 2).astype(np.uint16),
+        np.full(count, 180, np.uint16),
         np.arange(count).astype(np.uint8),
+        43,
         "x.pcap",
     )
 
@@ -167,6 +170,32 @@ def test_index_round_trip(tmp_path: Path) -> None:
         (0xCAFE, FLOW, [0, 2]),
         (0xBEEF, FLOW, [1]),
     ]
+
+
+def test_restore_gives_back_times_and_streams() -> None:
+    """A scan of the recording, as far as rtpdump tells, and one row that only the spill buffer holds."""
+    before = index(6)
+    offsets = 43 + np.arange(6) * 180 + 20
+    columns = RtpColumns(
+        np.array([*offsets[:3], 7, *offsets[3:5]], np.int64),
+        np.zeros(6, np.int64),
+        np.zeros(6, np.uint32),
+        np.zeros(6, np.int32),
+        np.zeros(6, np.uint16),
+        np.full(6, 160, np.uint16),
+        np.zeros(6, np.uint8),
+        np.array([0, 0, 0, PacketFlag.SPILL, 0, 0], np.uint8),
+    )
+    streams = recording.restore(before, columns, [Stream(0, Flow("", 0, "", 0), 0xCAFE, slice(0, 6), 6)])
+    records = [0, 1, 2, 2, 3, 4]
+    assert columns.arrival_ns.tolist() == before.arrival_ns[records].tolist()
+    assert [(stream.ssrc, stream.rows.tolist()) for stream in streams] == [  # type: ignore[union-attr]
+        (0xCAFE, [0, 2, 3, 5]),
+        (0xBEEF, [1, 4]),
+    ]
+    columns.offset[5] = 43 + 6 * 180 + 20
+    with pytest.raises(FormatError, match="fewer records"):
+        recording.restore(before, columns, streams)
 
 
 def test_damaged_index_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ packet flags; and once: what signalling said of the call and its payload types. 
     u64        n, the number of records
     i64[n]     arrival_ns
     u16[n]     stream, an index into the header's list
+    u16[n]     octets of the record, its head of eight included
     u8[n]      PacketFlag bits
     u32        CRC-32 of everything before
 """
@@ -60,7 +61,9 @@ class LegIndex:
     streams: list[Stream]
     arrival_ns: NDArray[np.int64]
     stream: NDArray[np.uint16]
+    length: NDArray[np.uint16]
     flags: NDArray[np.uint8]
+    head: int  # octets before the first record
     capture: str = ""
     inferred: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
@@ -79,13 +82,13 @@ def write_packets(
     rows: NDArray[np.int64],
     streams: Sequence[Stream],
     flow: Flow,
-) -> int:
-    """Write the rows of a scan as rtpdump records; returns the octets written.
+) -> tuple[int, NDArray[np.uint16]]:
+    """Write the rows of a scan as rtpdump records; returns the octets written and each record's length.
 
     ``data`` is the mapped capture and ``spill`` the reassembled octets, as `RtpColumns` counts them; ``rows`` are in
-    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines. The packets are written as they were, CSRC and
-    header extension included; padding is dropped. Rows whose header is no longer beside their payload (unpacked
-    RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
+    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines. The packets are
+    written as they were, CSRC and header extension included; padding is dropped. Rows whose header is no longer
+    beside their payload (unpacked RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
     """
     start_ns = int(columns.arrival_ns[rows[0]]) if len(rows) else 0
     head = f"#!rtpplay1.0 {flow.source or '0.0.0.0'}/{flow.source_port}\n".encode("ascii", "replace")
@@ -99,9 +102,13 @@ def write_packets(
     )
     written = target.write(head)
     ssrcs = np.fromiter((stream.ssrc for stream in streams), np.uint32, len(streams))
-    for chunk in _chunks(data, spill, columns, rows, ssrcs, start_ns):
+    every = np.empty(len(rows), np.uint16)
+    done = 0
+    for chunk, lengths in _chunks(data, spill, columns, rows, ssrcs, start_ns):
         written += target.write(chunk.data)
-    return written
+        every[done : done + len(lengths)] = lengths
+        done += len(lengths)
+    return written, every
 
 
 def _ipv4(address: str) -> int:
@@ -118,7 +125,7 @@ def _chunks(
     rows: NDArray[np.int64],
     ssrcs: NDArray[np.uint32],
     start_ns: int,
-) -> Iterator[NDArray[np.uint8]]:
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     for first in range(0, len(rows), _CHUNK):
         chosen = rows[first : first + _CHUNK]
         spilled = (columns.flags[chosen] & PacketFlag.SPILL) != 0
@@ -147,7 +154,7 @@ def _chunks(
                 _scatter(out, begin[plain] + 8, plain_heads[plain])
         padded = whole & ((columns.flags[chosen] & PacketFlag.PADDED) != 0)
         out[begin[padded] + 8] &= 0xDF
-        yield out
+        yield out, lengths + 8
 
 
 def _record_heads(
@@ -239,6 +246,7 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
         "side": index.side,
         "call": _call_to_json(index.call),
         "streams": [{"ssrc": stream.ssrc, **asdict(stream.flow)} for stream in index.streams],
+        "head": index.head,
         "capture": index.capture,
         "inferred": index.inferred,
         "extra": index.extra,
@@ -252,6 +260,7 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
             struct.pack("<Q", len(index.arrival_ns)),
             index.arrival_ns.astype("<i8").tobytes(),
             index.stream.astype("<u2").tobytes(),
+            index.length.astype("<u2").tobytes(),
             index.flags.astype(np.uint8).tobytes(),
         )
     )
@@ -272,33 +281,25 @@ def parse_index(data: bytes) -> LegIndex:
         raise FormatError("not a side index of this version")
     if zlib.crc32(data[:-4]) != struct.unpack_from("<I", data, len(data) - 4)[0]:
         raise FormatError("the side index is damaged (CRC-32 differs)")
-    length = struct.unpack_from("<I", data, 8)[0]
-    at = 12 + length
+    header_size = struct.unpack_from("<I", data, 8)[0]
+    at = 12 + header_size
     if at + 12 > len(data):
         raise FormatError("the side index is cut short")
     count = struct.unpack_from("<Q", data, at)[0]
     at += 8
-    if count > len(data) or at + count * 11 + 4 != len(data):
+    if count > len(data) or at + count * 13 + 4 != len(data):
         raise FormatError("the side index has not as many records as it says")
     arrival = np.frombuffer(data, "<i8", count, at).astype(np.int64)
     stream = np.frombuffer(data, "<u2", count, at + 8 * count).astype(np.uint16)
-    flags = np.frombuffer(data, np.uint8, count, at + 10 * count).copy()
+    length = np.frombuffer(data, "<u2", count, at + 10 * count).astype(np.uint16)
+    flags = np.frombuffer(data, np.uint8, count, at + 12 * count).copy()
     try:
-        header = json.loads(data[12 : 12 + length])
+        header = json.loads(data[12 : 12 + header_size])
         streams = [_stream_from_json(number, entry, stream) for number, entry in enumerate(header["streams"])]
         call = _call_from_json(header["call"])
         side: Side = "called" if header["side"] == "called" else "caller"
-        index = LegIndex(
-            side,
-            call,
-            streams,
-            arrival,
-            stream,
-            flags,
-            header["capture"],
-            header["inferred"],
-            header["extra"],
-        )
+        index = LegIndex(side, call, streams, arrival, stream, length, flags, int(header["head"]))
+        index.capture, index.inferred, index.extra = header["capture"], header["inferred"], header["extra"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"the side index has a bad header: {error}") from error
     if count and int(stream.max()) >= len(streams):
@@ -324,3 +325,31 @@ def _call_from_json(values: dict[str, Any]) -> CallDescription:
         row["crypto"] = tuple(row.get("crypto", ()))
         media.append(MediaDescription(payload_types=codecs, **row))
     return CallDescription(media=media, **values)
+
+
+def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> list[Stream]:
+    """Give the rows of a scanned recording back what rtpdump could not hold: arrival in ns and their streams.
+
+    ``columns`` and ``streams`` are the scan of the ``.rtp`` file that ``index`` lies beside; ``arrival_ns`` and
+    ``stream`` of the columns are changed in place. Rows are matched to records by offset; rows in the spill buffer
+    (unpacked redundancy) go with the record before them. Returns the streams in place of ``streams``.
+
+    Raises FormatError where the index is not of this file.
+    """
+    if not len(columns.offset):
+        return list(streams)
+    ends = index.head + np.cumsum(index.length, dtype=np.int64)
+    mapped = (columns.flags & PacketFlag.SPILL) == 0
+    # A packet without payload ends where its record does: the last octet of its header decides.
+    record = np.where(mapped, np.searchsorted(ends, columns.offset - 1, side="right"), 0)
+    record = np.maximum.accumulate(record)
+    if int(record.max()) >= len(index.length):
+        raise FormatError("the side index is not of this recording: it has fewer records")
+    columns.arrival_ns[:] = index.arrival_ns[record]
+    columns.stream[:] = index.stream[record]
+    order = np.argsort(columns.stream, kind="stable")
+    bounds = np.searchsorted(columns.stream[order], np.arange(len(index.streams) + 1))
+    return [
+        Stream(stream.index, stream.flow, stream.ssrc, order[begin:end].astype(np.int64), int(end - begin))
+        for stream, begin, end in zip(index.streams, bounds[:-1], bounds[1:], strict=True)
+    ]

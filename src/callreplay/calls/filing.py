@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 from uuid import UUID, uuid4
@@ -267,7 +268,7 @@ def _write_parts(
 ) -> tuple[int, bytes]:
     with packets.open("wb") as file:
         hashing = _Hashing(file)
-        size = recording.write_packets(
+        size, lengths = recording.write_packets(
             cast("BinaryIO", hashing),
             capture.data,
             capture.spill,
@@ -287,7 +288,9 @@ def _write_parts(
         [capture.streams[number] for number in used],
         capture.columns.arrival_ns[leg.rows],
         numbers[capture.columns.stream[leg.rows]],
+        lengths,
         capture.columns.flags[leg.rows].astype(np.uint8),
+        size - int(lengths.sum(dtype=np.int64)),
         capture.name,
         call.inferred,
     )
@@ -301,44 +304,53 @@ def _write_parts(
 def _link(journal: Journal, draft: _Draft, parts: list[list[tuple[Path, str]]], name: str) -> None:
     """Give the parts their names: the first indices from 1 on that are free, one per leg."""
     folder = (journal.volume / name).parent
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    indices = _free_indices(journal.volume, name)
-    for entry, pair in zip(draft.files, parts, strict=True):
-        for index in indices:
-            path = f"{name}-{index}.rtp"
-            journal.note(*((part.name, path + suffix) for part, suffix in pair))
-            try:
-                for part, suffix in pair:
-                    os.link(part, journal.volume / (path + suffix))
-                    draft.linked.append(journal.volume / (path + suffix))
-            except FileExistsError:
-                # Another import took the name since; ours of the pair, if any, goes before the next index.
-                while draft.linked and str(draft.linked[-1]).startswith(str(journal.volume / path)):
-                    draft.linked.pop().unlink()
-                continue
-            entry.path = path
-            entry.position = index
-            break
-        else:
+    made = _make_folder(folder, journal.volume)
+    first = 1
+    while True:
+        chosen = list(islice(_free_indices(journal.volume, name, first), len(parts)))
+        if len(chosen) < len(parts):
             raise OutputError(f"{name}: no free index left")
-    for directory in _new_directories(folder, journal.volume):
+        pairs = [
+            (part, f"{name}-{index}.rtp{suffix}")
+            for index, pair in zip(chosen, parts, strict=True)
+            for part, suffix in pair
+        ]
+        journal.note(*((part.name, path) for part, path in pairs))
+        try:
+            for part, path in pairs:
+                os.link(part, journal.volume / path)
+                draft.linked.append(journal.volume / path)
+        except FileNotFoundError:
+            # Retention pruned the folder, empty until now, after it was made.
+            draft.unlink()
+            draft.linked.clear()
+            made = _make_folder(folder, journal.volume)
+            continue
+        except FileExistsError:
+            # Another import took one of the names since: ours go, and the search goes on behind them.
+            draft.unlink()
+            draft.linked.clear()
+            first = chosen[0] + 1
+            continue
+        break
+    for entry, index in zip(draft.files, chosen, strict=True):
+        entry.path, entry.position = f"{name}-{index}.rtp", index
+    for directory in made:
         fsync_directory(directory)
 
 
-def _free_indices(volume: Path, name: str) -> Iterator[int]:
-    return iter(
-        [index for index in range(1, _MAX_INDEX) if not (volume / f"{name}-{index}.rtp").exists()]
-        if (volume / f"{name}-1.rtp").exists()
-        else range(1, _MAX_INDEX)
-    )
+def _free_indices(volume: Path, name: str, first: int) -> Iterator[int]:
+    return (index for index in range(first, _MAX_INDEX) if not (volume / f"{name}-{index}.rtp").exists())
 
 
-def _new_directories(folder: Path, volume: Path) -> Iterator[Path]:
-    while True:
-        yield folder
-        if folder == volume:
-            return
+def _make_folder(folder: Path, volume: Path) -> list[Path]:
+    """Make ``folder`` and what is missing above it; returns the directories whose entries are to be synced."""
+    changed = [folder]
+    while not folder.exists() and folder != volume:
         folder = folder.parent
+        changed.append(folder)
+    changed[0].mkdir(mode=0o750, parents=True, exist_ok=True)
+    return changed
 
 
 def _moment(ns: int) -> datetime:

@@ -155,9 +155,15 @@ def test_round_robin_quota_and_full(database: Database, tmp_path: Path) -> None:
     homes = [filing.file_call(database, 1, rows, record(rows, str(n)), UTC).volume_id for n in range(4)]
     assert homes == [1, 2, 1, 2]
     before = (tree(tmp_path / "a"), tree(tmp_path / "b"))
-    with pytest.raises(VolumeFullError, match="add a volume"):
-        for n in range(4, 20):
+    refused = 0
+    for n in range(4, 12):
+        try:
             filing.file_call(database, 1, rows, record(rows, str(n)), UTC)
+        except VolumeFullError:
+            refused += 1
+    assert 0 < refused < 8
+    with pytest.raises(VolumeFullError, match="add a volume"):
+        filing.file_call(database, 1, rows, record(rows, "one more"), UTC)
     with database.connection() as connection:
         paths = {
             (row["volume_id"], row["path"])
@@ -223,7 +229,7 @@ with Database(sys.argv[2], size=1) as database:
 @pytest.mark.slow
 def test_kill_nine_loses_and_doubles_nothing(database: Database, shelf: Path) -> None:
     generator = np.random.default_rng(9)
-    for _ in range(6):
+    for _ in range(5):
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, __file__, database.url], stdout=subprocess.PIPE, cwd=Path.cwd()
         )
@@ -240,8 +246,8 @@ def test_kill_nine_loses_and_doubles_nothing(database: Database, shelf: Path) ->
     with database.connection() as connection:
         known = connection.execute("SELECT count(*) AS n FROM calls").fetchone()
     assert known is not None
-    added = [filing.file_call(database, 1, rows, record(rows, f"call {n}"), UTC).added for n in range(200)]
-    assert added.count(False) == min(known["n"], 200)
+    added = [filing.file_call(database, 1, rows, record(rows, f"call {n}"), UTC).added for n in range(40)]
+    assert added.count(False) == min(known["n"], 40)
 
 
 def check(database: Database, shelf: Path) -> None:
