@@ -103,7 +103,7 @@ def assemble(
     """Every call of one capture, or the one call of two captures (first the caller's leg, then the called's).
 
     ``descriptions`` are what signalling says, ``hints`` payload types the user names, ``reports`` the RTCP sender
-    reports of the captures. Columns above a megabyte live in temporary files (see ``Arena``). Damage is data: nothing
+    reports of the captures. Columns of 4 MiB and more live in temporary files (see ``Arena``). Damage is data: nothing
     in a capture raises; ValueError for more than two captures.
     """
     several = [scans] if not isinstance(scans, Sequence) else list(scans)

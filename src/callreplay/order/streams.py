@@ -307,7 +307,8 @@ def payload(packets: Packets, columns: Columns, row: int) -> bytes:
 
 
 def _audio(tables: PayloadTables) -> NDArray[np.uint8]:
-    return (tables.kinds == Kind.AUDIO).astype(np.uint8)
+    audio: NDArray[np.uint8] = (tables.kinds == Kind.AUDIO).astype(np.uint8)
+    return audio
 
 
 def _step(columns: Columns, tables: PayloadTables) -> int:
