@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["THRESHOLD_BYTES", "Arena", "release"]
 
-THRESHOLD_BYTES: Final = 4 << 20
+THRESHOLD_BYTES: Final = 1 << 20
 
 
 class _Mapping(mmap.mmap):
