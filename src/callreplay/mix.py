@@ -18,7 +18,15 @@ from callreplay.decode import External, LegCounts, native_leg
 from callreplay.errors import ArgumentError
 from callreplay.model import Event, LegColumns, Span
 
-__all__ = ["Channels", "Dtmf", "RenderGroup", "Renderer", "default_rate_hz", "timeline_bounds", "timeline_frames"]
+__all__ = [
+    "Channels",
+    "Dtmf",
+    "RenderGroup",
+    "Renderer",
+    "default_rate_hz",
+    "timeline_bounds",
+    "timeline_frames",
+]
 
 Channels = Literal["mono", "stereo", "caller", "called"]
 Dtmf = Literal["tone", "mute", "keep"]
@@ -113,7 +121,10 @@ class _Plan:
         self.events = _native_events(events, dtmf)
         placed = _CHANNEL_OF_LEG.get(channels, (0,) * len(legs))
         self.legs = [
-            (native_leg(leg, (external or {})[index] if external else None) if leg is not None else None, channel)
+            (
+                native_leg(leg, (external or {})[index] if external else None) if leg is not None else None,
+                channel,
+            )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
         ]
 
@@ -243,7 +254,9 @@ class RenderGroup:
         external: Sequence[External | None] | None = None,
     ) -> int:
         """Add a call (arguments as of :class:`Renderer`) and return its number."""
-        plan = _Plan(legs, rate_hz, channels, None, None, dtmf, events, origin_ns, stop_ns, correct_drift, external)
+        plan = _Plan(
+            legs, rate_hz, channels, None, None, dtmf, events, origin_ns, stop_ns, correct_drift, external
+        )
         call = self._native.add(plan.timeline(self._block_ms), plan.legs, plan.events)
         self._widths[call] = plan.width
         # A mixer holds at most four blocks of audio.

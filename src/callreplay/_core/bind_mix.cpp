@@ -1,5 +1,7 @@
 #include <memory>
-#include <tuple>
+#include <optional>
+
+#include <pybind11/stl.h>
 
 #include "native_leg.h"
 
@@ -140,9 +142,37 @@ class NativeRendererGroup {
   std::unique_ptr<cr_renderer_group, Destroy> group_;
 };
 
+void bind_wav(py::module_ &m) {
+  m.def("wav_header", [](int encoding, uint32_t rate_hz, uint32_t channels, std::optional<uint64_t> frames) {
+    uint8_t header[CR_WAV_HEADER_MAX];
+    size_t size = 0;
+    raise_on_error(cr_wav_header(static_cast<cr_wav_encoding>(encoding), rate_hz, channels,
+                                 frames.value_or(CR_WAV_UNKNOWN), header, &size),
+                   "a WAV header");
+    return py::bytes(reinterpret_cast<const char *>(header), size);
+  });
+  m.def(
+      "wav_encode",
+      [](int encoding, const Column<int16_t> &pcm, Column<uint8_t> out) {
+        const auto count = static_cast<size_t>(pcm.size());
+        const auto room = static_cast<size_t>(out.size());
+        raise_on_error(room >= count * (encoding == CR_WAV_S16 ? 2 : 1) ? CR_OK : CR_ARGUMENT, "out is too short");
+        const int16_t *from = pcm.data();
+        uint8_t *to = out.mutable_data();
+        cr_status status;
+        {
+          py::gil_scoped_release release;
+          status = cr_wav_encode(static_cast<cr_wav_encoding>(encoding), from, count, to);
+        }
+        raise_on_error(status, "encoding");
+      },
+      py::arg(), py::arg().noconvert(), py::arg().noconvert());
+}
+
 }  // namespace
 
 void bind_mix(py::module_ &m) {
+  bind_wav(m);
   py::class_<NativeRenderer>(m, "Renderer")
       .def(py::init<const py::tuple &, const py::list &, const py::list &>())
       .def("read", &NativeRenderer::read, py::arg().noconvert(), py::arg())
