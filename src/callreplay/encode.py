@@ -1,4 +1,5 @@
-"""Output files: written aside and renamed when whole, and WAV in three encodings, streamed in bounded memory."""
+"""Output files: written aside and renamed when whole, and WAV in three encodings, streamed in bounded
+memory."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ _ENCODINGS: Final[dict[str, int]] = {"s16": 0, "ulaw": 1, "alaw": 2}
 class AtomicFile:
     """A binary file that appears under its name only when it is whole.
 
-    Bytes go to a hidden file in the same directory; :meth:`close` flushes it to the disk and renames it over ``path``,
-    :meth:`abort` (or leaving a ``with`` block by an exception) removes it, so that nothing partial ever stands under
-    the final name. ``-`` is standard output; pipes, sockets and devices are written in place, for they cannot be
-    renamed. Raises OutputError, with the path, when anything of this fails.
+    Bytes go to a hidden file in the same directory; :meth:`close` flushes it to the disk and renames it
+    over ``path``, :meth:`abort` (or leaving a ``with`` block by an exception) removes it, so that nothing
+    partial ever stands under the final name. ``-`` is standard output; pipes, sockets and devices are
+    written in place, for they cannot be renamed. Raises OutputError, with the path, when anything of this
+    fails.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -108,7 +110,7 @@ class AtomicFile:
                 return
             os.fsync(file.fileno())
             file.close()
-            os.replace(self._aside, self._target)
+            self._aside.replace(self._target)
             self._aside = None
             self._sync_folder()
         except OSError as error:
@@ -117,7 +119,8 @@ class AtomicFile:
             raise self._failed("cannot finish", error) from error
 
     def _sync_folder(self) -> None:
-        # The name itself is on the disk only when its folder is; some file systems refuse, and lose nothing by it.
+        # The name itself is on the disk only when its folder is; some file systems refuse, and lose nothing
+        # by it.
         with contextlib.suppress(OSError):
             descriptor = os.open(self._target.parent, os.O_RDONLY)
             try:
@@ -154,8 +157,9 @@ class AtomicFile:
 class WavWriter:
     """A WAV file of int16 blocks: 16-bit PCM, mu-law or A-law; RF64 above 4 GiB.
 
-    ``frames``, when known, goes into the header at once, which is what a pipe needs; otherwise the header is put right
-    at the end, and a pipe gets the size that means "to the end". Blocks are ``(n,)``, or ``(n, channels)``.
+    ``frames``, when known, goes into the header at once, which is what a pipe needs; otherwise the header
+    is put right at the end, and a pipe gets the size that means "to the end". Blocks are ``(n,)``, or ``(n,
+    channels)``.
     """
 
     def __init__(
@@ -192,7 +196,8 @@ class WavWriter:
         self.frames += len(pcm)
 
     def close(self) -> None:
-        """Put the header right and the file under its name. OutputError if ``frames`` was promised and not kept."""
+        """Put the header right and the file under its name. OutputError if ``frames`` was promised and not
+        kept."""
         data = self.frames * self._channels * (2 if self._encoding == 0 else 1)
         try:
             if data % 2:
