@@ -179,6 +179,17 @@ CR_INLINE V pulse_sum(const Pulses<V> &pulses, const V *pairs) {
   return b;
 }
 
+// The largest even r below 2^15 with 2 r^2 <= d.
+template <class V>
+CR_INLINE V pulse_root(V d) {
+  V root = splat<V>(0);
+  for (int t = 16384; t >= 2; t >>= 1) {
+    const V v = root + splat<V>(t);
+    root = select(lt(d - shl<1>(madd(v, v)), splat<V>(0)), root, v);
+  }
+  return root;
+}
+
 // B.4.4, step by step as in the reference: the pulse gain that brings the energy to K. Returns the gain, and
 // replaces the excitation by the gaussian part alone in lanes where the adaptive part already has too much
 // energy.
@@ -218,11 +229,7 @@ CR_INLINE V pulse_gain(V cur_gain, const Pulses<V> &pulses, const V *gaussian, V
     d = select(dropped, share + shl<1>(mul16(gaussian_b, gaussian_b)), d);
     sh = select(dropped, one, sh);
   }
-  V root = zero;
-  for (int t = 16384; t >= 2; t >>= 1) {
-    const V v = root + splat<V>(t);
-    root = select(lt(d - shl<1>(madd(v, v)), zero), root, v);
-  }
+  const V root = pulse_root(d);
   V x = root - b;
   const V other = zero - (b + root);
   x = select(lt(abs32(other), abs32(x)), other, x);
