@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import glob
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,14 @@ def captures(paths: Iterable[str]) -> Iterator[tuple[Path, bool]]:
 
 
 def _passed_over(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts) or path.suffix == INDEX_SUFFIX or FOLDER in path.parts
+    return (
+        any(part.startswith(".") for part in path.parts)
+        or path.suffix == INDEX_SUFFIX
+        or FOLDER in path.parts
+    )
 
 
-def import_captures(
-    job: Job, paths: Iterable[Path], jobs: int = 1, progress: Callable[[Outcome], None] | None = None
-) -> Iterator[Outcome]:
+def import_captures(job: Job, paths: Iterable[Path], jobs: int = 1) -> Iterator[Outcome]:
     """Import captures with ``jobs`` processes; yields the outcome of each as it is done.
 
     Files of killed imports are settled first.
@@ -151,16 +154,17 @@ def import_one(database: Database, job: Job, path: Path) -> Outcome:
     outcome = Outcome(str(path))
     try:
         outcome.octets = path.stat().st_size
-        with reading.read(path) as found:
-            outcome.warnings += found.warnings
-            for call in found.calls:
-                outcome.calls.append(_file(database, job, found.rows, call))
+        found = reading.read(path)
+        outcome.warnings += found.warnings
+        for call in found.calls:
+            outcome.calls.append(_file(database, job, found.rows, call))
     except CaptureError as error:
         outcome.error, outcome.bad = str(error), True
     except VolumeFullError as error:
         outcome.error = str(error)
     except (CallReplayError, OSError) as error:
-        outcome.error, outcome.bad = str(error), isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
+        outcome.error = str(error)
+        outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
     except psycopg.Error as error:
         outcome.error = f"the database: {error}"
     return outcome
@@ -178,12 +182,8 @@ def _file(database: Database, job: Job, rows: CaptureRows, call: CallRecord) -> 
     return _line(call, rows.name, str(filed.uuid), filed.added, filed)
 
 
-def _line(
-    call: CallRecord, capture: str, uuid: str, added: bool, filed: Filed | None
-) -> dict[str, Any]:
+def _line(call: CallRecord, capture: str, uuid: str, added: bool, filed: Filed | None) -> dict[str, Any]:
     """One call as JSON, in the names of the Transcoder's parameters."""
-    from datetime import UTC, datetime
-
     description = call.description
     start = datetime.fromtimestamp(call.start_ns / 1e9, UTC)
     return {
@@ -202,7 +202,10 @@ def _line(
         "calledNumber": description.called_number,
         "calledName": description.called_name,
         "calledIP": description.called_address,
-        "legs": [{"leg": leg.side, "packets": len(leg.rows), "codec": leg.figures.get("codec", "")} for leg in call.legs],
+        "legs": [
+            {"leg": leg.side, "packets": len(leg.rows), "codec": leg.figures.get("codec", "")}
+            for leg in call.legs
+        ],
         "volume": filed.volume_id if filed else 0,
         "paths": list(filed.paths) if filed else [],
         "bytes": filed.size_bytes if filed else 0,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,17 +30,20 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
 
 
-@contextmanager
-def read(path: Path) -> Iterator[Reading]:
-    """Read the capture at ``path``; the reading is good until the block ends.
+def read(path: Path) -> Reading:
+    """Read the capture at ``path``. It stays mapped as long as the reading is held.
 
     Raises:
         CaptureError: it is not a capture.
         OSError: it cannot be read.
     """
-    with packets.open_scan(path) as scan:
-        rows = CaptureRows(str(path), scan.data, scan.spill, scan.rtp, list(scan.streams))
-        yield gather(rows, scan.messages, scan.sender_reports, list(scan.warnings))
+    scan = packets.scan(packets.open_buffer(path), name=str(path))
+    return gather(
+        CaptureRows(str(path), scan.data, scan.spill, scan.rtp, list(scan.streams)),
+        scan.messages,
+        scan.sender_reports,
+        list(scan.warnings),
+    )
 
 
 class _Scan:

@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from callreplay.calls.importer import Job, Outcome, import_one
-from callreplay.calls.database import Database
-from callreplay.calls.journal import FOLDER
 from callreplay.calls import volumes
+from callreplay.calls.database import Database
+from callreplay.calls.importer import Job, Outcome, import_one
+from callreplay.calls.journal import FOLDER
 from callreplay.errors import ArgumentError
 from callreplay.recording import INDEX_SUFFIX
 
-__all__ = ["After", "Watch"]
+__all__ = ["AFTER", "Watch"]
 
-After = Literal["move", "delete", "keep"]
+AFTER: Final = ("move", "delete", "keep")
 
 _REASON_SUFFIX: Final = ".reason.txt"
 _TEMPORARY: Final = (".part", ".tmp", ".partial", ".filepart", ".crdownload", _REASON_SUFFIX, INDEX_SUFFIX)
@@ -56,7 +56,7 @@ class Watch:
 
     folder: Path
     job: Job
-    after: After = "move"
+    after: str = "move"
     done: Path | None = None
     failed: Path | None = None
     settle_seconds: float = 2.0
@@ -67,6 +67,8 @@ class Watch:
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
             raise ArgumentError(f"{self.folder}: not a folder")
+        if self.after not in AFTER:
+            raise ArgumentError(f"after: one of {', '.join(AFTER)}, not {self.after!r}")
         if self.settle_seconds <= 0:
             raise ArgumentError("settle: a number of seconds above 0")
         self.folder = self.folder.resolve()
@@ -77,7 +79,10 @@ class Watch:
                 raise ArgumentError(f"{target}: done and failed captures need a folder of their own")
 
     def run(
-        self, stop: threading.Event, report: Callable[[Outcome], None] = lambda outcome: None, once: bool = False
+        self,
+        stop: threading.Event,
+        report: Callable[[Outcome], None] = lambda outcome: None,
+        once: bool = False,
     ) -> None:
         """Watch until ``stop`` is set; with ``once`` only until everything there now is imported.
 
@@ -97,7 +102,11 @@ class Watch:
             # Changes only wake us; the sweep looks at the folder itself, so an event that was lost costs a moment.
             pause_ms = int(max(50, min(self.settle_seconds * 500, 1000)))
             for _ in watch(
-                self.folder, stop_event=stop, rust_timeout=pause_ms, yield_on_timeout=True, raise_interrupt=False
+                self.folder,
+                stop_event=stop,
+                rust_timeout=pause_ms,
+                yield_on_timeout=True,
+                raise_interrupt=False,
             ):
                 self._sweep(database, report, stop)
 
@@ -150,7 +159,11 @@ class Watch:
         if seen is None or (seen.size, seen.modified_ns) != (state.st_size, state.st_mtime_ns):
             self._seen[path] = _Seen(state.st_size, state.st_mtime_ns, now)
             # At the first sight of a file that was last written long ago there is nothing to wait for.
-            return seen is None and state.st_size > 0 and time.time() - state.st_mtime > max(self.settle_seconds, 1.0)
+            return (
+                seen is None
+                and state.st_size > 0
+                and time.time() - state.st_mtime > max(self.settle_seconds, 1.0)
+            )
         return state.st_size > 0 and now - seen.since >= self.settle_seconds
 
     def _import(self, database: Database, path: Path, report: Callable[[Outcome], None]) -> None:
