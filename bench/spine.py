@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _captures import leg, write_pcap
 
 import callreplay
+from _captures import leg, write_pcap
 from callreplay import order, packets, signalling
 from callreplay.mix import Renderer
 
@@ -43,7 +43,7 @@ def _best(work: Callable[[], Any], repeats: int = REPEATS) -> float:
 
 
 def _cat(capture: Path, out: Path, size: int) -> None:
-    with capture.open("rb", buffering=0) as source, open(os.devnull, "wb", buffering=0) as sink:
+    with capture.open("rb", buffering=0) as source, Path(os.devnull).open("wb", buffering=0) as sink:
         while data := source.read(1 << 20):
             sink.write(data)
     block = np.zeros(1 << 20, np.uint8).tobytes()
@@ -107,7 +107,7 @@ def _stages(capture: Path, count: int) -> list[dict[str, Any]]:
 
 
 def run() -> list[dict[str, Any]]:
-    """Rows: stages, the whole, the limit (ratio: whole over limit, at most 4) and the tools (ratio: theirs over ours)."""
+    """Rows: stages, the whole, the limit (ratio: ours over it, at most 4), the tools (ratio: theirs over ours)."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         capture, out = folder / "hour.pcap", folder / "hour.wav"
