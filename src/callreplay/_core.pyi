@@ -8,30 +8,6 @@ def isa_active() -> str: ...
 def isa_forced() -> bool: ...
 def isa_available() -> list[str]: ...
 
-# raster
-class Peaks:
-    def __init__(
-        self, channels: int, frames_per_bucket: int = 0, total_frames: int = 0, buckets: int = 0
-    ) -> None: ...
-    def write(self, pcm: NDArray[np.int16]) -> None: ...
-    def data(self) -> NDArray[np.void]: ...
-
-def draw_band(
-    image: NDArray[np.uint8],
-    peaks: NDArray[np.void],
-    *,
-    channel: int,
-    left: int,
-    top: int,
-    width: int,
-    height: int,
-    columns_per_pixel: int,
-    levels: int,
-    peak_base: int,
-    rms_base: int,
-    scale: float,
-) -> None: ...
-
 # codec, clock rate, sample rate, mode, first, stop, end tick, anchor ns, drift ppb, seed, external PCM
 SpanRow = tuple[int, int, int, int, int, int, int, int, int, int, NDArray[generic] | None]
 # leg, tone or -1, start ns, duration ns, level dBm0
@@ -86,3 +62,27 @@ class RendererGroup:
 
 def wav_header(encoding: int, rate_hz: int, channels: int, frames: int | None, /) -> bytes: ...
 def wav_encode(encoding: int, pcm: NDArray[int16], out: NDArray[uint8], /) -> None: ...
+
+# raster
+class Peaks:
+    def __init__(
+        self, channels: int, frames_per_bucket: int = 0, total_frames: int = 0, buckets: int = 0
+    ) -> None: ...
+    def write(self, pcm: NDArray[np.int16]) -> None: ...
+    def data(self) -> NDArray[np.void]: ...
+
+def draw_band(
+    image: NDArray[np.uint8],
+    peaks: NDArray[np.void],
+    *,
+    channel: int,
+    left: int,
+    top: int,
+    width: int,
+    height: int,
+    columns_per_pixel: int,
+    levels: int,
+    peak_base: int,
+    rms_base: int,
+    scale: float,
+) -> None: ...

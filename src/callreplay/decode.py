@@ -65,8 +65,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class LegCounts:
-    """What became of a leg's packets: samples (at the spans' own rates) by origin, and packets that did not
-    fit."""
+    """What became of a leg's packets: samples, at the spans' own rates, and packets that did not fit."""
 
     decoded_samples: int
     concealed_samples: int
@@ -148,12 +147,23 @@ def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
         lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
         raise ArgumentError(f"columns differ in length: {lengths}")
     gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
+    offset, size, timestamp, sequence, flags = columns
+    span, start, ticks, reason = (
+        np.ascontiguousarray(gaps[name]) for name in ("span", "start", "ticks", "reason")
+    )
     return _core.Leg(
         _checked(leg.data, np.uint8, "data"),
         _checked(leg.spill, np.uint8, "spill"),
-        *columns,
-        [_span_row(span, index, external or {}) for index, span in enumerate(leg.spans)],
-        *(np.ascontiguousarray(gaps[name]) for name in ("span", "start", "ticks", "reason")),
+        offset,
+        size,
+        timestamp,
+        sequence,
+        flags,
+        [_span_row(row, index, external or {}) for index, row in enumerate(leg.spans)],
+        span,
+        start,
+        ticks,
+        reason,
     )
 
 
@@ -170,12 +180,12 @@ def leg_samples(leg: LegColumns) -> int:
 
 
 def decode_leg(leg: LegColumns, out: Pcm | None = None, *, external: External | None = None) -> Pcm:
-    """One leg as continuous int16 PCM ``(n,)`` at :func:`leg_rate_hz`, gaps concealed, filled with noise or
-    silent.
+    """Decode one leg to continuous int16 PCM ``(n,)``, gaps concealed, filled with noise or silent.
 
-    Sample 0 is the anchor of the earliest span; spans stand where their anchors put them, their clocks
-    taken as right (no drift correction), so samples of the leg's own rate are exactly the decoder's.
-    ``out`` (int16, contiguous, at least :func:`leg_samples` long) is filled and its used part returned.
+    The rate is :func:`leg_rate_hz`. Sample 0 is the anchor of the earliest span; spans stand where their
+    anchors put them, their clocks taken as right (no drift correction), so samples of the leg's own rate
+    are exactly the decoder's. ``out`` (int16, contiguous, at least :func:`leg_samples` long) is filled and
+    its used part returned.
     """
     from callreplay.mix import Renderer
 

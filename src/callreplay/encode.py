@@ -1,5 +1,4 @@
-"""Output files: written aside and renamed when whole, and WAV in three encodings, streamed in bounded
-memory."""
+"""Output files: written aside and renamed when whole; WAV in three encodings, streamed."""
 
 from __future__ import annotations
 
@@ -10,13 +9,16 @@ import stat
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Literal
+from typing import IO, TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
 from callreplay.errors import ArgumentError, OutputError, StateError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 __all__ = ["AtomicFile", "SampleFormat", "WavWriter"]
 
@@ -77,7 +79,7 @@ class AtomicFile:
             raise StateError(f"{self.path!r} is closed")
         return self._file
 
-    def write(self, data: bytes | memoryview | NDArray[np.uint8]) -> int:
+    def write(self, data: Buffer) -> int:
         """Append ``data``; how many octets that were."""
         file = self._checked()
         try:
@@ -196,8 +198,8 @@ class WavWriter:
         self.frames += len(pcm)
 
     def close(self) -> None:
-        """Put the header right and the file under its name. OutputError if ``frames`` was promised and not
-        kept."""
+        """Put the header right and the file under its name; OutputError if promised ``frames`` did not
+        come."""
         data = self.frames * self._channels * (2 if self._encoding == 0 else 1)
         try:
             if data % 2:

@@ -141,8 +141,9 @@ class _Plan:
 
 
 class Renderer:
-    """Decodes and mixes one call as it is read; iterating gives int16 blocks ``(n,)``, or ``(n, 2)`` for
-    stereo.
+    """Decodes and mixes one call as it is read; iterating gives int16 blocks.
+
+    Blocks are ``(n,)``, or ``(n, 2)`` for stereo.
 
     ``legs``: caller and called (either may be None or empty), or any number of legs for mono. ``rate_hz``:
     8000 to 48000; None takes 8000 or 16000 by the legs. ``channels``: ``mono`` adds all legs, ``stereo``
@@ -215,7 +216,8 @@ class Renderer:
         self._native.seek(self._start + frame)
 
     def read(self, frames: int) -> NDArray[np.int16]:
-        """Render the next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)`` for stereo."""
+        """Render the next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)`` for
+        stereo."""
         if frames < 0:
             raise ArgumentError(f"frames: {frames} is negative")
         frames = min(frames, self.frames - self.position)
@@ -223,7 +225,7 @@ class Renderer:
         return out[: self.read_into(out)]
 
     def read_into(self, out: NDArray[np.int16]) -> int:
-        """Fill ``out`` (int16, C-contiguous, ``(n,)`` or ``(n, 2)``) with the next frames; how many there
+        """Fill ``out`` with the next frames (int16, contiguous, ``(n,)`` or ``(n, 2)``); how many there
         were."""
         shape = out.shape[1:]
         if out.dtype != np.int16 or not out.flags.c_contiguous or not out.flags.writeable:
