@@ -100,7 +100,7 @@ def parse_rtpmap(encoding: str, fmtp: str = "") -> Codec:
     return Codec(known.name, rate, sample, channels if known.name == "L16" else 1, known.kind, fmtp)
 
 
-_TICKS_PER_OCTET: Final[dict[str, float]] = {"PCMU": 1.0, "PCMA": 1.0, "G722": 1.0}
+_TICK_PER_OCTET: Final = frozenset({"PCMU", "PCMA", "G722"})
 
 
 def payload_ticks(codec: Codec, size: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -110,16 +110,17 @@ def payload_ticks(codec: Codec, size: NDArray[np.integer]) -> NDArray[np.int64]:
     G.723.1 give 0: their frames must be parsed.
     """
     octets = np.asarray(size, dtype=np.int64)
-    if codec.name in _TICKS_PER_OCTET:
-        return octets.copy()
-    if codec.name == "L16":
-        return octets // (2 * codec.channels)
-    if codec.name == "G729":
-        return (octets // 10 + (octets % 10 == 2)) * 80
-    if codec.name == "GSM":
-        return octets // 33 * 160
-    if codec.name == "ILBC":
-        return np.where(octets % 50 == 0, octets // 50 * 240, octets // 38 * 160)
-    if codec.name.startswith(("G726-", "AAL2-G726-")):
-        return octets * 8 // (int(codec.name.rsplit("-", 1)[1]) // 8)
-    return np.zeros_like(octets)
+    ticks = np.zeros_like(octets)
+    if codec.name in _TICK_PER_OCTET:
+        ticks = octets.copy()
+    elif codec.name == "L16":
+        ticks = octets // (2 * codec.channels)
+    elif codec.name == "G729":
+        ticks = (octets // 10 + (octets % 10 == 2)) * 80
+    elif codec.name == "GSM":
+        ticks = octets // 33 * 160
+    elif codec.name == "ILBC":
+        ticks = np.where(octets % 50 == 0, octets // 50 * 240, octets // 38 * 160).astype(np.int64)
+    elif codec.name.startswith(("G726-", "AAL2-G726-")):
+        ticks = octets * 8 // (int(codec.name.rsplit("-", 1)[1]) // 8)
+    return ticks

@@ -83,9 +83,7 @@ _CLASSES: tuple[type[CallReplayError], ...] = (
 )
 _BY_NAME = {cls.__name__: cls for cls in _CLASSES}
 _BY_STATUS = {
-    value: (_BY_NAME[python], message)
-    for value, _, python, message in _core.STATUS_TABLE
-    if python != "None"
+    value: (_BY_NAME[python], message) for value, _, python, message in _core.STATUS_TABLE if python != "None"
 }
 
 

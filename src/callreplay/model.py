@@ -77,7 +77,9 @@ class Stream:
 class RtpColumns:
     """One row per RTP packet of a capture, in capture order. 30 octets a row."""
 
-    offset: NDArray[np.int64]  # of the payload, after header, CSRC and extension; in data, or in spill with SPILL
+    offset: NDArray[
+        np.int64
+    ]  # of the payload, after header, CSRC and extension; in data, or in spill with SPILL
     arrival_ns: NDArray[np.int64]
     timestamp: NDArray[np.uint32]
     stream: NDArray[np.int32]  # index into the list of Streams
@@ -110,7 +112,13 @@ class GapReason(IntEnum):
 
 
 GAP_DTYPE: Final = np.dtype(
-    [("span", np.int32), ("start", np.int64), ("ticks", np.int64), ("packets", np.int32), ("reason", np.uint8)]
+    [
+        ("span", np.int32),
+        ("start", np.int64),
+        ("ticks", np.int64),
+        ("packets", np.int32),
+        ("reason", np.uint8),
+    ]
 )
 """One row per gap: span index, first tick (the span's own media ticks), length in ticks, packets missing, GapReason."""
 
@@ -186,6 +194,9 @@ class MediaDescription:
     encrypted: bool = False  # RTP/SAVP and the like
     crypto: tuple[str, ...] = ()  # SDES a=crypto lines, as written
     rtcp_port: int = 0
+    fork: bool = (
+        False  # a recorder receives here: RTP sent to it repeats what the other side's leg says already
+    )
 
 
 @dataclass(slots=True)
@@ -206,3 +217,4 @@ class CallDescription:
     status: str = ""  # "answered", "cancelled", "failed 486 Busy Here", ...
     media: list[MediaDescription] = field(default_factory=list)
     related: list[str] = field(default_factory=list)  # Call-IDs of the same call on other hops
+    transferred_to: str = ""  # number a REFER or a transfer key sent the other party to

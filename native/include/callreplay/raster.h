@@ -1,4 +1,4 @@
-/* The C face of the room `raster`. */
+/* The C face of the room `raster`: peaks of PCM, and a waveform drawn from them. */
 #ifndef CALLREPLAY_RASTER_H
 #define CALLREPLAY_RASTER_H
 
@@ -10,6 +10,54 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* One bucket of one channel. An empty bucket (count 0) has low > high. */
+typedef struct cr_peak {
+  int16_t low;
+  int16_t high;
+  uint32_t reserved;
+  uint64_t energy; /* sum of the squared samples */
+  uint64_t count;  /* samples per channel */
+} cr_peak;
+
+typedef struct cr_peaks cr_peaks;
+
+/* Peaks over buckets of `frames_per_bucket` frames each; the last one may be shorter. 1 to 8 channels.
+ * CR_ARGUMENT: no channels, more than 8, or frames_per_bucket 0. */
+cr_status cr_peaks_create(uint32_t channels, uint64_t frames_per_bucket, cr_peaks **out);
+
+/* Peaks over exactly `buckets` buckets of `total_frames` frames: bucket i starts at frame
+ * floor(i * total_frames / buckets), so that a picture of any width covers the call to the last sample.
+ * Frames beyond the total go into the last bucket; with fewer frames than buckets some stay empty. */
+cr_status cr_peaks_create_fit(uint32_t channels, uint64_t total_frames, uint32_t buckets, cr_peaks **out);
+
+void cr_peaks_destroy(cr_peaks *peaks);
+
+/* Take `frames` interleaved frames. May be called any number of times; where the blocks are cut changes
+ * nothing. */
+cr_status cr_peaks_write(cr_peaks *peaks, const int16_t *pcm, size_t frames);
+
+/* Buckets so far (the last one may be partial), and a pointer to buckets * channels entries, channel fastest;
+ * valid until the next write or destroy. */
+size_t cr_peaks_count(const cr_peaks *peaks);
+const cr_peak *cr_peaks_data(const cr_peaks *peaks);
+
+/* One band of a waveform picture: rows [top, top + height) of an 8-bit image of `stride` octets a row,
+ * columns [left, left + width). */
+typedef struct cr_band {
+  uint8_t *pixels;
+  size_t stride;
+  uint32_t left, top, width, height;
+  uint32_t levels;   /* shades of anti-aliasing, 2 to 64 */
+  uint8_t peak_base; /* palette index of shade 0 of the peaks (not drawn); shade levels - 1 is opaque */
+  uint8_t rms_base;  /* likewise for the RMS, drawn over opaque peaks */
+  double scale;      /* full band height is reached at 1 / scale of full scale; 0 < scale */
+} cr_band;
+
+/* Draw `columns_per_pixel` buckets to each pixel column of the band: coverage of low..high by area, exact in
+ * the vertical and averaged over the buckets horizontally; RMS as a brighter core. `peaks` has width *
+ * columns_per_pixel entries at distance `step` (the number of channels). Empty buckets draw nothing. */
+cr_status cr_draw_band(const cr_band *band, const cr_peak *peaks, size_t step, uint32_t columns_per_pixel);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,18 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run ``callreplay``: exit code 0 for success, 1 for failure, 2 for bad arguments or bad input."""
-    from callreplay.cli.app import app
+    from callreplay.cli.app import build
+    from callreplay.errors import CallReplayError, OutputError
 
-    sys.exit(app())
+    try:
+        build()()
+    except CallReplayError as error:
+        print(f"callreplay: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, OutputError | MemoryError) else 2)
+    except BrokenPipeError:
+        # The reader of our standard output has gone; nothing is left to say to it.
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        print(f"callreplay: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) else 1)

@@ -1,14 +1,24 @@
-"""The Typer application: which commands there are."""
+"""The Typer application: which commands there are, each loaded when it is asked for."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+import sys
+from typing import Annotated, Final
 
 import typer
 
 from callreplay import __version__
 
-app = typer.Typer(name="callreplay", no_args_is_help=True, add_completion=False)
+__all__ = ["COMMANDS", "build"]
+
+COMMANDS: Final[dict[str, str]] = {
+    "transcode": "transcode",
+    "info": "info",
+    "peaks": "peaks",
+    "batch": "batch",
+}
+"""Command name to the module of this package that registers it."""
 
 
 def _version(value: bool) -> None:
@@ -17,8 +27,23 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
 ) -> None:
     """Turn recorded VoIP calls into audio and pictures."""
+
+
+def build(arguments: list[str] | None = None) -> typer.Typer:
+    """The application with the command that ``arguments`` name, or with all of them where they name none."""
+    app = typer.Typer(
+        name="callreplay", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+    app.callback()(_root)
+    words = sys.argv[1:] if arguments is None else arguments
+    wanted = next((word for word in words if not word.startswith("-")), "")
+    modules = [COMMANDS[wanted]] if wanted in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
+    for module in modules:
+        importlib.import_module(f"callreplay.cli.{module}").register(app)
+    return app

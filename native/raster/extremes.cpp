@@ -1,0 +1,68 @@
+// Compiled once per instruction set. Written as element-wise loops over blocks of 64 samples, which compilers
+// turn into vectors of whatever width the flags allow; every operation is exact, so all instances agree.
+#include "raster/extremes.h"
+
+namespace callreplay::CR_ISA {
+
+namespace {
+
+constexpr int kBlock =
+    64;  // a multiple of 1, 2, 4 and 8 channels: lane j always belongs to channel j % channels
+
+void scalar(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
+  for (size_t i = 0; i < frames; ++i) {
+    for (int c = 0; c < channels; ++c) {
+      const int16_t x = pcm[i * channels + c];
+      into->low[c] = x < into->low[c] ? x : into->low[c];
+      into->high[c] = x > into->high[c] ? x : into->high[c];
+      into->energy[c] += static_cast<uint64_t>(static_cast<int32_t>(x) * x);
+    }
+  }
+}
+
+}  // namespace
+
+void extremes(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
+  if (kBlock % channels != 0) {
+    scalar(into, pcm, frames, channels);
+    return;
+  }
+  const size_t blocks = frames * channels / kBlock;
+  if (blocks > 0) {
+    alignas(64) int16_t low[kBlock];
+    alignas(64) int16_t high[kBlock];
+    alignas(64) uint32_t part[kBlock];
+    alignas(64) uint64_t energy[kBlock] = {};
+    for (int j = 0; j < kBlock; ++j) {
+      low[j] = high[j] = pcm[j];
+    }
+    // A square is at most 2^30, so three of them fit 32 bits; then they move on to 64.
+    for (size_t b = 0; b < blocks;) {
+      for (int j = 0; j < kBlock; ++j) {
+        part[j] = 0;
+      }
+      const size_t stop = b + 3 < blocks ? b + 3 : blocks;
+      for (; b < stop; ++b) {
+        const int16_t *x = pcm + b * kBlock;
+        for (int j = 0; j < kBlock; ++j) {
+          low[j] = x[j] < low[j] ? x[j] : low[j];
+          high[j] = x[j] > high[j] ? x[j] : high[j];
+          part[j] += static_cast<uint32_t>(static_cast<int32_t>(x[j]) * x[j]);
+        }
+      }
+      for (int j = 0; j < kBlock; ++j) {
+        energy[j] += part[j];
+      }
+    }
+    for (int j = 0; j < kBlock; ++j) {
+      const int c = j % channels;
+      into->low[c] = low[j] < into->low[c] ? low[j] : into->low[c];
+      into->high[c] = high[j] > into->high[c] ? high[j] : into->high[c];
+      into->energy[c] += energy[j];
+    }
+  }
+  const size_t done = blocks * kBlock / channels;
+  scalar(into, pcm + done * channels, frames - done, channels);
+}
+
+}  // namespace callreplay::CR_ISA

@@ -1,0 +1,73 @@
+"""``callreplay transcode``: a capture to a file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.progress import progress_bar
+from callreplay.errors import ArgumentError
+from callreplay.formats import Options, format_of
+from callreplay.pipeline import Call, Capture, open_capture
+
+__all__ = ["choose_call", "register", "run"]
+
+
+def choose_call(capture: Capture, number: int | None) -> Call:
+    """Call ``number`` (from 1) of the capture; without a number the only one there is."""
+    calls = capture.calls
+    if not calls:
+        raise ArgumentError(f"{capture.name}: no call was found in it ({capture.why_empty()})")
+    if number is None and len(calls) == 1:
+        return calls[0]
+    if number is None or not 1 <= number <= len(calls):
+        listing = "\n".join(f"  --call {call.number}: {call.title()}" for call in calls[:50])
+        raise ArgumentError(f"{capture.name} holds {len(calls)} calls; choose one:\n{listing}")
+    return calls[number - 1]
+
+
+def run(
+    captures: list[Path], output: str, form: str, number: int | None, codecs: list[str], options: Options
+) -> None:
+    """Transcode one call to ``output`` (``-`` is standard output)."""
+    chosen = format_of(form, None if output == "-" else output)
+    with open_capture(*captures, codecs=parse_codecs(codecs)) as capture:
+        call = choose_call(capture, number)
+        for warning in (*capture.warnings, *call.warnings):
+            print(f"callreplay: warning: {warning}", file=sys.stderr)
+        if output == "-":
+            for data in call.stream(chosen.name, options=options):
+                sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        with progress_bar(call.title()) as advance:
+            call.save(output, chosen.name, options=options, progress=advance)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(name="transcode")
+    @with_output_options
+    def transcode(
+        captures: Annotated[
+            list[Path], typer.Argument(metavar="CAPTURE [CAPTURE]", help="One capture, or one per leg.")
+        ],
+        output: Annotated[str, typer.Option("--output", "-o", help="File to write; - for standard output.")],
+        form: Annotated[str, typer.Option("--format", help="Instead of by the file's suffix.")] = "",
+        call: Annotated[
+            int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
+        ] = None,
+        codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
+        *,
+        options: Options,
+    ) -> None:
+        """Turn a call into audio (wav, spx, mp3, opus, flac, m4a), a picture (png) or peaks (json, dat)."""
+        if len(captures) > 2:
+            raise ArgumentError("one capture, or two with one leg each")
+        run(captures, output, form, call, codec, replace(options))

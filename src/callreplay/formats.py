@@ -1,0 +1,354 @@
+"""Output formats: what each is called, and how blocks of PCM become its bytes.
+
+Every format is a sink: blocks in, the file's bytes out, in order and without seeking, so the same code writes files,
+fills HTTP responses, feeds pipes and serves many calls at once. The length of a call is known before its first sample
+is decoded, so a WAV header is right from the start.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay import _core
+from callreplay.errors import ArgumentError, UnsupportedError
+from callreplay.peaks import Peaks
+from callreplay.raster import Mark, PictureOptions, Spectrogram, columns_per_pixel, waveform_png
+
+__all__ = ["FORMATS", "Format", "Options", "Shape", "Sink", "fit_options", "format_of", "render"]
+
+Channels = Literal["mono", "stereo", "caller", "called"]
+CHANNELS: Final = ("mono", "stereo", "caller", "called")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that shapes an output. The same names serve the CLI, the API and the URLs.
+
+    ``channels``: mono (both legs added), stereo (caller left, called right), caller or called alone; empty means the
+    format's own default (stereo for pictures and peaks, mono for sound). ``rate``: output sample rate in Hz, 0 for
+    the legs' own (8000 or 16000). ``start``, ``end``: seconds from the start of the call; ``end`` None is its end.
+    ``dtmf``: ``tone`` sounds RFC 4733 digits, ``mute`` leaves their time silent.
+    """
+
+    channels: str = ""
+    rate: int = 0
+    start: float = 0.0
+    end: float | None = None
+    dtmf: str = "mute"
+    sample_format: str = "int16"  # wav: int16, ulaw or alaw
+    quality: int = 8  # spx: 0 to 10
+    vbr: bool = False  # spx
+    dtx: bool = False  # spx
+    bitrate: int = 0  # mp3, opus, m4a: bits per second, 0 for the codec's default
+    width: int = 1000  # png
+    height: int = 200
+    theme: str = "light"
+    background: str = ""
+    caller_color: str = ""
+    called_color: str = ""
+    axis: bool | None = None
+    labels: tuple[str, ...] = ()
+    spectrogram: bool = False
+    samples_per_pixel: int = 256  # json, dat
+    bits: int = 16  # json, dat: 8 or 16
+    version: int = 2  # json, dat: 1 or 2
+    title: str = field(default="")  # spx and the formats of PyAV: a comment in the file
+
+    def __post_init__(self) -> None:
+        """Check the values that no later stage checks: ArgumentError names the parameter."""
+        if self.channels and self.channels not in CHANNELS:
+            raise ArgumentError(f"channels must be one of {', '.join(CHANNELS)}, not {self.channels!r}")
+        if self.rate and not 4000 <= self.rate <= 48000:
+            raise ArgumentError(f"rate must be 4000 to 48000 Hz, not {self.rate}")
+        if not 0 <= self.start < float("inf") or (self.end is not None and not self.end > self.start):
+            raise ArgumentError(
+                f"start and end must be seconds with 0 <= start < end, not {self.start} and {self.end}"
+            )
+        if self.dtmf not in ("tone", "mute"):
+            raise ArgumentError(f"dtmf must be tone or mute, not {self.dtmf!r}")
+        if self.sample_format not in ("int16", "ulaw", "alaw"):
+            raise ArgumentError(f"sample_format must be int16, ulaw or alaw, not {self.sample_format!r}")
+        if not 0 <= self.quality <= 10:
+            raise ArgumentError(f"quality must be 0 to 10, not {self.quality}")
+        if not 1 <= self.samples_per_pixel <= 1 << 24:
+            raise ArgumentError(f"samples_per_pixel must be 1 to {1 << 24}, not {self.samples_per_pixel}")
+        if self.bits not in (8, 16):
+            raise ArgumentError(f"bits must be 8 or 16, not {self.bits}")
+        if self.version not in (1, 2):
+            raise ArgumentError(f"version must be 1 or 2, not {self.version}")
+        self.picture()
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Options:
+        """Options from keyword arguments; ArgumentError for a name that does not exist."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise ArgumentError(f"unknown option {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+    def picture(self) -> PictureOptions:
+        """The part that a picture needs."""
+        names = ("width", "height", "theme", "background", "caller_color", "called_color", "axis", "labels")
+        return PictureOptions(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is known of an output before its first sample: length, channels, rate, and what a file may say of itself."""
+
+    frames: int
+    channels: int
+    rate_hz: int
+    comments: dict[str, str] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+
+
+class Sink(Protocol):
+    """Takes blocks of PCM and gives the file's bytes as they come to be, in order; ``b""`` where none are ready."""
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        """Take the next block: int16, (n,) or (n, channels)."""
+        ...
+
+    def finish(self) -> bytes:
+        """The rest of the file. Call it once, after the last block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One output format. ``default_channels`` when the caller names none; ``rates`` it can hold, empty: any."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    media_type: str
+    open: Callable[[Shape, Options], Sink]
+    default_channels: Channels = "mono"
+    mono_only: bool = False
+    rates: tuple[int, ...] = ()
+
+
+_WAV_ENCODINGS: Final = {"int16": 0, "ulaw": 1, "alaw": 2}
+
+
+class _Wav:
+    """WAV, or RF64 above 4 GiB. The length is known, so the header is right at once."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._encoding = _WAV_ENCODINGS[options.sample_format]
+        self._head = _core.wav_header(self._encoding, shape.rate_hz, shape.channels, shape.frames)
+        self._odd = self._encoding != 0 and shape.frames * shape.channels % 2 == 1
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        flat = np.ascontiguousarray(block).reshape(-1)
+        data = np.empty(flat.size * (2 if self._encoding == 0 else 1), np.uint8)
+        _core.wav_encode(self._encoding, flat, data)
+        head, self._head = self._head, b""
+        return head + data.tobytes() if head else data.tobytes()
+
+    def finish(self) -> bytes:
+        # RIFF chunks are padded to even length.
+        return self._head + (b"\0" if self._odd else b"")
+
+
+def _spx(shape: Shape, options: Options) -> Sink:
+    from callreplay.speex import OggSpeexWriter
+
+    return OggSpeexWriter(
+        shape.rate_hz, quality=options.quality, vbr=options.vbr, dtx=options.dtx, comments=shape.comments
+    )
+
+
+class _Waveform:
+    """PNG of the waveform, drawn from peaks gathered in one pass."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._shape, self._picture = shape, options.picture()
+        columns = self._picture.width * columns_per_pixel(shape.frames, self._picture.width)
+        self._peaks = Peaks.fit(shape.channels, shape.frames, columns)
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        self._peaks.write(block)
+        return b""
+
+    def finish(self) -> bytes:
+        duration_s = self._shape.frames / self._shape.rate_hz
+        return waveform_png(self._peaks, duration_s, self._picture, self._shape.marks)
+
+
+class _Spectrogram:
+    """PNG of the spectrogram."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._spectrogram = Spectrogram(shape.channels, shape.frames, shape.rate_hz, options.picture())
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        self._spectrogram.write(block)
+        return b""
+
+    def finish(self) -> bytes:
+        return self._spectrogram.png()
+
+
+def _png(shape: Shape, options: Options) -> Sink:
+    return _Spectrogram(shape, options) if options.spectrogram else _Waveform(shape, options)
+
+
+class _PeaksFile:
+    """Waveform data, JSON or binary."""
+
+    def __init__(self, shape: Shape, options: Options, binary: bool) -> None:
+        self._rate_hz, self._version, self._binary = shape.rate_hz, options.version, binary
+        self._bits: Literal[8, 16] = 8 if options.bits == 8 else 16
+        self._peaks = Peaks(shape.channels, options.samples_per_pixel)
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        self._peaks.write(block)
+        return b""
+
+    def finish(self) -> bytes:
+        if self._binary:
+            return self._peaks.to_dat(self._rate_hz, version=self._version, bits=self._bits)
+        return self._peaks.to_json(self._rate_hz, version=self._version, bits=self._bits).encode() + b"\n"
+
+
+def _json(shape: Shape, options: Options) -> Sink:
+    return _PeaksFile(shape, options, binary=False)
+
+
+def _dat(shape: Shape, options: Options) -> Sink:
+    return _PeaksFile(shape, options, binary=True)
+
+
+class _Outbox(io.RawIOBase):
+    """A write-only file that hands on what PyAV writes. It cannot seek, so containers stay streamable."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = b"".join(self._parts)
+        self._parts.clear()
+        return taken
+
+
+class _AvFile:
+    """A file that PyAV encodes."""
+
+    def __init__(
+        self, shape: Shape, options: Options, container: str, codec: str, flags: dict[str, str]
+    ) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise UnsupportedError("this format needs PyAV: pip install 'callreplay[av]'") from error
+        self._frame: Any = av.AudioFrame
+        self._rate_hz, self._position = shape.rate_hz, 0
+        self._layout = "stereo" if shape.channels == 2 else "mono"
+        self._outbox = _Outbox()
+        self._file: Any = av.open(self._outbox, "w", format=container, container_options=flags)
+        for key, value in shape.comments.items():
+            self._file.metadata[key.lower()] = value
+        self._stream: Any = self._file.add_stream(codec, rate=shape.rate_hz, layout=self._layout)
+        if options.bitrate:
+            self._stream.bit_rate = options.bitrate
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        frame = self._frame.from_ndarray(block.reshape(1, -1), format="s16", layout=self._layout)
+        frame.sample_rate, frame.time_base = self._rate_hz, Fraction(1, self._rate_hz)
+        frame.pts = self._position
+        self._position += frame.samples
+        for packet in self._stream.encode(frame):
+            self._file.mux(packet)
+        return self._outbox.take()
+
+    def finish(self) -> bytes:
+        for packet in self._stream.encode(None):
+            self._file.mux(packet)
+        self._file.close()
+        return self._outbox.take()
+
+
+def _av(container: str, codec: str, **flags: str) -> Callable[[Shape, Options], Sink]:
+    return lambda shape, options: _AvFile(shape, options, container, codec, flags)
+
+
+_MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+FORMATS: Final[dict[str, Format]] = {
+    f.name: f
+    for f in (
+        Format("wav", (".wav",), "audio/wav", _Wav),
+        Format("spx", (".spx",), "audio/ogg", _spx, mono_only=True, rates=(8000, 16000)),
+        Format("png", (".png",), "image/png", _png, default_channels="stereo"),
+        Format("peaks", (".json",), "application/json", _json, default_channels="stereo"),
+        Format("dat", (".dat",), "application/octet-stream", _dat, default_channels="stereo"),
+        Format("mp3", (".mp3",), "audio/mpeg", _av("mp3", "libmp3lame"), rates=_MP3_RATES),
+        Format(
+            "opus",
+            (".opus", ".ogg"),
+            "audio/ogg",
+            _av("ogg", "libopus"),
+            rates=(8000, 12000, 16000, 24000, 48000),
+        ),
+        Format("flac", (".flac",), "audio/flac", _av("flac", "flac")),
+        Format("m4a", (".m4a",), "audio/mp4", _av("ipod", "aac", movflags="frag_keyframe+empty_moov")),
+    )
+}
+"""By name. ``peaks`` is the name of the waveform data that ``x.json`` gets."""
+
+
+def format_of(name: str = "", path: str | PurePath | None = None) -> Format:
+    """The format called ``name`` (``json`` is an alias of ``peaks``), or else the one of the path's suffix."""
+    if name:
+        found = FORMATS.get({"json": "peaks"}.get(name, name))
+        if found is None:
+            raise ArgumentError(f"format must be one of {', '.join(FORMATS)}, not {name!r}")
+        return found
+    suffix = PurePath(path).suffix.lower() if path is not None else ""
+    for candidate in FORMATS.values():
+        if suffix in candidate.suffixes:
+            return candidate
+    raise ArgumentError(f"no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
+
+
+def fit_options(form: Format, options: Options, native_rate_hz: int) -> Options:
+    """Options with the blanks filled in for this format and call: channels and a rate the format can hold."""
+    channels = options.channels or form.default_channels
+    if form.mono_only and channels == "stereo":
+        raise ArgumentError(f"{form.name} holds one channel: channels must be mono, caller or called")
+    rate = options.rate or native_rate_hz
+    if form.rates and rate not in form.rates:
+        if options.rate:
+            raise ArgumentError(
+                f"{form.name} cannot hold rate {rate}; it takes {', '.join(map(str, form.rates))}"
+            )
+        rate = min((r for r in form.rates if r >= rate), default=form.rates[-1])
+    return replace(options, channels=channels, rate=rate)
+
+
+def render(
+    form: Format, shape: Shape, blocks: Iterable[NDArray[np.int16]], options: Options
+) -> Iterator[bytes]:
+    """The bytes of the file, in order, as they come to be. Options must have been through ``fit_options``."""
+    sink = form.open(shape, options)
+    for block in blocks:
+        if data := sink.write(block):
+            yield data
+    if data := sink.finish():
+        yield data

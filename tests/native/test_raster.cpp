@@ -1,0 +1,145 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "callreplay/raster.h"
+#include "raster/extremes.h"
+
+namespace {
+
+std::vector<int16_t> noise(size_t samples, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<int16_t> pcm(samples);
+  for (auto &x : pcm) {
+    const uint32_t r = random();
+    x = (r & 15) == 0 ? INT16_MIN : (r & 15) == 1 ? INT16_MAX : static_cast<int16_t>(r >> 16);
+  }
+  return pcm;
+}
+
+std::vector<cr_peak> peaks_of(cr_peaks *peaks, const std::vector<int16_t> &pcm, int channels, size_t block) {
+  const size_t frames = pcm.size() / channels;
+  for (size_t at = 0; at < frames; at += block) {
+    REQUIRE(cr_peaks_write(peaks, pcm.data() + at * channels, std::min(block, frames - at)) == CR_OK);
+  }
+  const cr_peak *data = cr_peaks_data(peaks);
+  std::vector<cr_peak> copy(data, data + cr_peaks_count(peaks) * channels);
+  cr_peaks_destroy(peaks);
+  return copy;
+}
+
+bool same(const std::vector<cr_peak> &a, const std::vector<cr_peak> &b) {
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](const cr_peak &x, const cr_peak &y) {
+           return x.low == y.low && x.high == y.high && x.energy == y.energy && x.count == y.count;
+         });
+}
+
+}  // namespace
+
+TEST_CASE("every instruction set finds the extremes that a plain loop finds") {
+  for (int channels : {1, 2, 3, 4, 8}) {
+    for (size_t frames : {size_t{1}, size_t{31}, size_t{64}, size_t{129}, size_t{1000}}) {
+      const auto pcm = noise(frames * channels, static_cast<uint32_t>(frames * 10 + channels));
+      callreplay::Extremes want;
+      for (int c = 0; c < channels; ++c) {
+        want.low[c] = INT16_MAX;
+        want.high[c] = INT16_MIN;
+        want.energy[c] = 0;
+        for (size_t i = 0; i < frames; ++i) {
+          const int64_t x = pcm[i * channels + c];
+          want.low[c] = std::min<int16_t>(want.low[c], static_cast<int16_t>(x));
+          want.high[c] = std::max<int16_t>(want.high[c], static_cast<int16_t>(x));
+          want.energy[c] += static_cast<uint64_t>(x * x);
+        }
+      }
+      for (int isa = CR_ISA_SCALAR; isa <= CR_ISA_AVX512; ++isa) {
+        if (!cr_isa_available(static_cast<cr_isa>(isa))) {
+          continue;
+        }
+        callreplay::Extremes got;
+        for (int c = 0; c < channels; ++c) {
+          got.low[c] = INT16_MAX;
+          got.high[c] = INT16_MIN;
+          got.energy[c] = 0;
+        }
+        callreplay::extremes_kernel(static_cast<cr_isa>(isa))(&got, pcm.data(), frames, channels);
+        for (int c = 0; c < channels; ++c) {
+          CHECK(got.low[c] == want.low[c]);
+          CHECK(got.high[c] == want.high[c]);
+          CHECK(got.energy[c] == want.energy[c]);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("where the blocks are cut changes nothing") {
+  const auto pcm = noise(2 * 5000, 7);
+  for (int fit : {0, 1}) {
+    std::vector<cr_peak> whole;
+    for (size_t block : {size_t{5000}, size_t{1}, size_t{255}, size_t{256}, size_t{257}, size_t{999}}) {
+      cr_peaks *peaks = nullptr;
+      REQUIRE((fit ? cr_peaks_create_fit(2, 5000, 123, &peaks) : cr_peaks_create(2, 256, &peaks)) == CR_OK);
+      const auto got = peaks_of(peaks, pcm, 2, block);
+      if (whole.empty()) {
+        whole = got;
+        CHECK(got.size() == (fit ? 246u : 40u));
+      }
+      CHECK(same(whole, got));
+    }
+  }
+}
+
+TEST_CASE("a picture has all its columns, with fewer frames than columns too") {
+  cr_peaks *peaks = nullptr;
+  REQUIRE(cr_peaks_create_fit(1, 3, 10, &peaks) == CR_OK);
+  const auto got = peaks_of(peaks, {100, -200, 300}, 1, 3);
+  REQUIRE(got.size() == 10);
+  uint64_t count = 0;
+  for (const auto &peak : got) {
+    count += peak.count;
+  }
+  CHECK(count == 3);
+  // Bucket i starts at floor(i * 3 / 10): frame 0 lies in the last bucket that starts at 0.
+  CHECK(got[3].high == 100);
+  CHECK(got[6].low == -200);
+  CHECK(got[9].high == 300);
+}
+
+TEST_CASE("bad arguments are refused") {
+  cr_peaks *peaks = nullptr;
+  CHECK(cr_peaks_create(0, 256, &peaks) == CR_ARGUMENT);
+  CHECK(cr_peaks_create(9, 256, &peaks) == CR_ARGUMENT);
+  CHECK(cr_peaks_create(1, 0, &peaks) == CR_ARGUMENT);
+  CHECK(cr_peaks_create_fit(1, 10, 0, &peaks) == CR_ARGUMENT);
+  CHECK(cr_peaks_write(nullptr, nullptr, 1) == CR_ARGUMENT);
+}
+
+TEST_CASE("a band is filled by area: full scale fills it, half scale half, silence draws a thin line") {
+  for (const int16_t level : {int16_t{32767}, int16_t{16384}, int16_t{0}}) {
+    std::vector<uint8_t> image(20 * 40, 0);
+    cr_peak peak{static_cast<int16_t>(-level), level, 0, 0, 1};
+    std::vector<cr_peak> row(40, peak);
+    const cr_band band{image.data(), 20, 0, 0, 20, 40, 16, 1, 40, 1.0};
+    REQUIRE(cr_draw_band(&band, row.data(), 1, 2) == CR_OK);
+    int inked = 0;
+    for (int y = 0; y < 40; ++y) {
+      inked += image[y * 20 + 10] != 0;
+      CHECK(image[y * 20] == image[y * 20 + 19]);
+      CHECK(image[y * 20 + 5] == image[(39 - y) * 20 + 5]);
+    }
+    CHECK(inked == (level == 32767 ? 40 : level == 16384 ? 20 : 2));
+  }
+}
+
+TEST_CASE("a band outside its image is refused") {
+  std::vector<uint8_t> image(10 * 10);
+  cr_peak peak{0, 0, 0, 0, 1};
+  const cr_band band{image.data(), 10, 5, 0, 6, 10, 16, 1, 40, 1.0};
+  CHECK(cr_draw_band(&band, &peak, 1, 1) == CR_ARGUMENT);
+}

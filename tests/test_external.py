@@ -1,0 +1,201 @@
+"""Each codec beyond the engine's own: encoded by its encoder, packed as its RFC says, decoded, compared."""
+
+import io
+import shutil
+import struct
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.errors import UnsupportedError
+from callreplay.external import RECIPES, decode_payloads, is_external
+
+av = pytest.importorskip("av")
+
+SECONDS = 2
+
+
+def _voice(rate: int) -> NDArray[np.int16]:
+    """Something codecs like: a gliding harmonic sound with pauses."""
+    t = np.arange(SECONDS * rate) / rate
+    phase = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.7 * t)) / rate
+    sound = sum(np.sin(k * phase) / k for k in range(1, 12))
+    return np.asarray(sound * (np.sin(2 * np.pi * 1.5 * t) > -0.5) * 5000, dtype=np.int16)
+
+
+def _encode(
+    name: str, pcm: NDArray[np.int16], rate: int, options: dict[str, str] | None = None
+) -> list[bytes]:
+    context: Any = av.CodecContext.create(name, "w")
+    context.sample_rate, context.layout, context.format = rate, "mono", "s16"
+    context.options = options or {}
+    if options and "b" in options:
+        context.bit_rate = int(options["b"])
+    packets = []
+    context.open()
+    step = context.frame_size or rate // 50
+    for start in range(0, len(pcm), step):
+        frame = av.AudioFrame.from_ndarray(pcm[None, start : start + step], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+        packets += [bytes(packet) for packet in context.encode(frame)]
+    return packets + [bytes(packet) for packet in context.encode(None)]
+
+
+def _similar(decoded: list[NDArray[np.int16]], original: NDArray[np.int16], least: float) -> None:
+    """The decoded sound is the original one, up to the codec's delay."""
+    got = np.concatenate(decoded).astype(float)
+    assert abs(len(got) - len(original)) < len(original) // 20
+    size = min(len(got), len(original))
+    spectrum = np.fft.rfft(got[:size], 2 * size) * np.conj(
+        np.fft.rfft(original[:size].astype(float), 2 * size)
+    )
+    correlation = np.fft.irfft(spectrum)
+    norm = np.linalg.norm(got[:size]) * np.linalg.norm(original[:size].astype(float))
+    assert correlation.max() / norm > least
+
+
+def test_opus() -> None:
+    pcm = _voice(48000)
+    packets = _encode("libopus", pcm, 48000, {"b": "32000", "application": "voip"})
+    codec = parse_rtpmap("opus/48000/2")
+    decoded = decode_payloads(codec, packets)
+    assert {len(part) for part in decoded[1:]} == {960}
+    _similar(decoded, pcm, 0.8)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5])
+@pytest.mark.parametrize("packing", ["g726le", "g726"])
+def test_g726_in_both_packings(bits: int, packing: str) -> None:
+    pcm = _voice(8000)
+    octets = b"".join(_encode(packing, pcm, 8000, {"code_size": str(bits)}))
+    size = 20 * bits
+    payloads = [octets[i : i + size] for i in range(0, len(octets), size)]
+    name = ("" if packing == "g726le" else "AAL2-") + f"G726-{8 * bits}"
+    decoded = decode_payloads(parse_rtpmap(f"{name}/8000"), payloads)
+    assert len(decoded[0]) == 160
+    _similar(decoded, pcm, 0.75 if bits == 2 else 0.9)
+    wrong = ("AAL2-" if packing == "g726le" else "") + f"G726-{8 * bits}"
+    with pytest.raises(AssertionError):
+        _similar(decode_payloads(parse_rtpmap(f"{wrong}/8000"), payloads), pcm, 0.75)
+
+
+def test_g723() -> None:
+    pcm = _voice(8000)
+    packets = _encode("g723_1", pcm, 8000, {"b": "6300"})
+    pairs = [b"".join(packets[i : i + 2]) for i in range(0, len(packets), 2)]
+    decoded = decode_payloads(parse_rtpmap("G723/8000"), pairs)
+    assert len(decoded[1]) == 480
+    _similar(decoded, pcm, 0.6)
+
+
+def _pack(fields: list[tuple[int, int]]) -> bytes:
+    bits = "".join(f"{value:0{count}b}" for value, count in fields if count)
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_amr_in_both_payload_forms(aligned: bool, frames: int) -> None:
+    pcm = _voice(8000)
+    stored = _encode("libopencore_amrnb", pcm, 8000, {"b": "12200"})
+    payloads = []
+    for start in range(0, len(stored) - frames + 1, frames):
+        group = stored[start : start + frames]
+        pad = 2 if aligned else 0
+        fields = [(15, 4), (0, 4 if aligned else 0)]
+        for i, frame in enumerate(group):
+            fields += [(int(i + 1 < frames), 1), (frame[0] >> 3 & 15, 4), (frame[0] >> 2 & 1, 1), (0, pad)]
+        for frame in group:
+            speech = int.from_bytes(frame[1:32], "big") >> 4
+            fields += [(speech, 244), (0, 4 if aligned else 0)]
+        payloads.append(_pack(fields))
+    codec = parse_rtpmap("AMR/8000", "octet-align=1" if aligned else "")
+    decoded = decode_payloads(codec, payloads)
+    assert len(decoded[0]) == 160 * frames
+    with av.open(io.BytesIO(b"#!AMR\n" + b"".join(stored[: len(payloads) * frames])), format="amr") as source:
+        reference = [np.rint(f.to_ndarray()[0].clip(-1, 1 - 2**-15) * 32768) for f in source.decode(audio=0)]
+    assert np.array_equal(np.concatenate(decoded), np.concatenate(reference))
+
+
+def _by_program(arguments: list[str], pcm: NDArray[np.int16], folder: Path) -> bytes:
+    if shutil.which(arguments[0]) is None:
+        pytest.skip(f"{arguments[0]} is not installed")
+    raw = folder / "in.raw"
+    raw.write_bytes(pcm.tobytes())
+    out = folder / "out.bin"
+    subprocess.run([a.replace("IN", str(raw)).replace("OUT", str(out)) for a in arguments], check=True)
+    return out.read_bytes()
+
+
+def test_gsm(tmp_path: Path) -> None:
+    pcm = _voice(8000)
+    octets = _by_program(
+        ["sox", "-t", "raw", "-r", "8000", "-e", "signed", "-b", "16", "-c", "1", "IN", "-t", "gsm", "OUT"],
+        pcm,
+        tmp_path,
+    )
+    payloads = [octets[i : i + 66] for i in range(0, len(octets), 66)]
+    decoded = decode_payloads(parse_rtpmap("GSM/8000"), payloads)
+    assert len(decoded[0]) == 320
+    _similar(decoded, pcm, 0.8)
+
+
+@pytest.mark.parametrize(("rate", "flag"), [(8000, "--narrowband"), (16000, "--wideband")])
+def test_speex(rate: int, flag: str, tmp_path: Path) -> None:
+    pcm = _voice(rate)
+    ogg = _by_program(
+        ["speexenc", "--quiet", flag, "--rate", str(rate), "--le", "--16bit", "IN", "OUT"], pcm, tmp_path
+    )
+    packets, at = [], 0
+    while at < len(ogg):
+        count = ogg[at + 26]
+        sizes = ogg[at + 27 : at + 27 + count]
+        at += 27 + count
+        size = 0
+        for lace in sizes:
+            size += lace
+            if lace < 255:
+                packets.append(ogg[at : at + size])
+                at, size = at + size, 0
+    decoded = decode_payloads(parse_rtpmap(f"speex/{rate}"), packets[2:])
+    assert len(decoded[0]) == rate // 50
+    _similar(decoded, pcm, 0.5)
+
+
+@pytest.mark.parametrize(("size", "samples"), [(38, 160), (50, 240)])
+def test_ilbc_frames_are_cut_by_the_mode(size: int, samples: int) -> None:
+    """No iLBC encoder is packaged; the decoder's own silence and the framing are what can be shown."""
+    payloads = [bytes(size) * 2 for _ in range(5)]
+    decoded = decode_payloads(parse_rtpmap("iLBC/8000", f"mode={20 if size == 38 else 30}"), payloads)
+    assert [len(part) for part in decoded] == [2 * samples] * 5
+    assert [len(part) for part in decode_payloads(parse_rtpmap("iLBC/8000"), payloads)] == [2 * samples] * 5
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_hostile_payloads_never_raise(name: str) -> None:
+    codec = Codec(name, 48000 if name == "OPUS" else 8000, 48000 if name == "OPUS" else 8000)
+    random = np.random.default_rng(5)
+    payloads = [
+        random.integers(0, 256, n, dtype=np.uint8).tobytes() for n in (0, 1, 2, 3, 7, 19, 20, 33, 160, 700)
+    ]
+    decoded = decode_payloads(codec, payloads)
+    assert len(decoded) == len(payloads)
+    assert decode_payloads(codec, []) == []
+
+
+def test_unknown_codec_is_refused_by_name() -> None:
+    codec = parse_rtpmap("X-EVS/16000")
+    assert not is_external(codec)
+    with pytest.raises(UnsupportedError, match="X-EVS/16000"):
+        decode_payloads(codec, [b"x"])
+
+
+def test_struct_of_the_speex_header_is_eighty_octets() -> None:
+    assert struct.calcsize("<8s20s13i") == 80

@@ -1,0 +1,137 @@
+"""The arrows of docs/design.md, read from the sources: imports, cimports and #includes run one way."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "callreplay"
+NATIVE = ROOT / "native"
+
+# Each room may use itself, the ground floor and what stands here. A room that is not listed fails the test.
+GROUND = {"errors", "codecs", "model", "_core", "_version"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "codecs": set(),
+    "model": set(),
+    "_version": set(),
+    "packets": set(),
+    "signalling": set(),
+    "recording": set(),
+    "order": {"packets"},
+    "decode": set(),
+    "mix": {"decode"},
+    "encode": set(),
+    "speex": set(),
+    "peaks": set(),
+    "raster": {"peaks"},
+    "external": set(),
+    "levels": set(),
+    "report": {"mix", "levels"},
+    "formats": {"encode", "speex", "peaks", "raster"},
+    "pipeline": {
+        "packets",
+        "recording",
+        "signalling",
+        "order",
+        "decode",
+        "mix",
+        "external",
+        "formats",
+        "encode",
+        "peaks",
+        "raster",
+    },
+    "batch": {"pipeline", "formats", "encode", "decode", "mix", "speex", "calls", "peaks", "raster"},
+    "calls": {"pipeline", "formats", "encode", "packets", "signalling", "order", "recording"},
+    "service": {"calls", "pipeline", "formats", "encode", "batch"},
+    "cli": {"pipeline", "formats", "encode", "batch", "calls", "service", "packets", "peaks", "raster"},
+    "__init__": {"pipeline", "decode", "batch", "formats", "peaks"},
+}
+# Native rooms: which folders a folder may include besides itself, lanes and the public headers.
+NATIVE_ALLOWED: dict[str, set[str]] = {
+    "lanes": set(),
+    "decode": set(),
+    "mix": {"decode"},
+    "encode": {"decode"},  # G.711 code words of a WAV come from the G.711 kernel
+    "raster": set(),
+    "conveyor": {"decode", "mix"},
+}
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py").removesuffix(".pyx").removesuffix(".pxd")
+
+
+def _python_imports(path: Path) -> set[str]:
+    found = set()
+    tree = ast.parse(path.read_text())
+    # What only the type checker sees is no arrow.
+    unseen = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in unseen:
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = (
+                [f"callreplay.{alias.name}" for alias in node.names]
+                if node.module == "callreplay"
+                else [node.module]
+            )
+        found |= {name.split(".")[1] for name in names if name.startswith("callreplay.")}
+    return found
+
+
+def _cython_imports(path: Path) -> set[str]:
+    return set(re.findall(r"^\s*(?:from|c?import)\s+callreplay\.(\w+)", path.read_text(), re.MULTILINE))
+
+
+PYTHON = sorted(p for p in PACKAGE.rglob("*.py") if "migrations" not in p.parts)
+CYTHON = sorted([*PACKAGE.rglob("*.pyx"), *PACKAGE.rglob("*.pxd")])
+
+
+@pytest.mark.parametrize("path", [*PYTHON, *CYTHON], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_python_arrows_run_one_way(path: Path) -> None:
+    room = _room(path)
+    if room == "capi":
+        return
+    assert room in ALLOWED, f"{room} is a new room: give it its place in docs/design.md and here"
+    imports = _python_imports(path) if path.suffix == ".py" else _cython_imports(path)
+    wrong = imports - {room} - GROUND - ALLOWED[room] - {"__version__"}
+    assert not wrong, f"{path.relative_to(ROOT)} uses {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*NATIVE.rglob("*.cpp"), *NATIVE.rglob("*.h")]), ids=lambda p: str(p.relative_to(NATIVE))
+)
+def test_native_arrows_run_one_way(path: Path) -> None:
+    parts = path.relative_to(NATIVE).parts
+    if len(parts) == 1 or parts[0] == "include":
+        return
+    included = re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE)
+    rooms = {name.split("/")[0] for name in included if "/" in name} - {"callreplay", parts[0], "lanes"}
+    rooms &= {folder.name for folder in NATIVE.iterdir() if folder.is_dir()}
+    assert rooms <= NATIVE_ALLOWED[parts[0]], f"{path.relative_to(ROOT)} includes {sorted(rooms)}"
+
+
+def test_python_is_unknown_to_the_native_side() -> None:
+    for path in [*NATIVE.rglob("*.cpp"), *NATIVE.rglob("*.h")]:
+        assert not re.search(r"Python\.h|pybind11", path.read_text()), path
+
+
+def test_sql_stands_in_calls_only() -> None:
+    statement = re.compile(
+        r"\b(?:SELECT\s.+\sFROM|INSERT\s+INTO|DELETE\s+FROM|CREATE\s+TABLE|UPDATE\s+\w+\s+SET)\b"
+    )
+    for path in PYTHON:
+        if _room(path) != "calls":
+            assert not statement.search(path.read_text()), f"SQL outside calls/: {path.relative_to(ROOT)}"
