@@ -1,5 +1,40 @@
-"""callreplay turns recorded VoIP calls into audio and pictures, exactly and fast."""
+"""callreplay turns recorded VoIP calls into audio and pictures, exactly and fast.
+
+>>> import callreplay
+>>> with callreplay.open("samples/reservation.pcap") as capture:
+...     print(capture.calls[0].party("caller"))
+Ana Pop <0721555010>
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from callreplay._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from callreplay.decode import decode_many
+    from callreplay.peaks import Peaks
+    from callreplay.pipeline import Call, Capture, Leg
+    from callreplay.pipeline import open_capture as open
+
+__all__ = ["Call", "Capture", "Leg", "Peaks", "__version__", "decode_many", "open"]
+
+_HOMES = {
+    "Call": ("pipeline", "Call"),
+    "Capture": ("pipeline", "Capture"),
+    "Leg": ("pipeline", "Leg"),
+    "Peaks": ("peaks", "Peaks"),
+    "decode_many": ("decode", "decode_many"),
+    "open": ("pipeline", "open_capture"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is used when it is used: ``import callreplay`` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'callreplay' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"callreplay.{module}"), attribute)

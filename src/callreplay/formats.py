@@ -1,14 +1,14 @@
 """Output formats: what each is called, and how blocks of PCM become its bytes.
 
-Every format is a generator: it is given what to render and yields the file's bytes in order, without seeking, so the
-same code writes files, fills HTTP responses and feeds pipes. The length of a call is known before its first sample is
-decoded, so a WAV header is right from the start.
+Every format is a sink: blocks in, the file's bytes out, in order and without seeking, so the same code writes files,
+fills HTTP responses, feeds pipes and serves many calls at once. The length of a call is known before its first sample
+is decoded, so a WAV header is right from the start.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import PurePath
@@ -17,11 +17,12 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay import _core
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.peaks import Peaks
 from callreplay.raster import Mark, PictureOptions, Spectrogram, columns_per_pixel, waveform_png
 
-__all__ = ["FORMATS", "Format", "Options", "Rendering", "fit_options", "format_of", "render"]
+__all__ = ["FORMATS", "Format", "Options", "Shape", "Sink", "fit_options", "format_of", "render"]
 
 Channels = Literal["mono", "stereo", "caller", "called"]
 CHANNELS: Final = ("mono", "stereo", "caller", "called")
@@ -99,167 +100,216 @@ class Options:
         return PictureOptions(**{name: getattr(self, name) for name in names})
 
 
-class Rendering(Protocol):
-    """A call prepared for output: total length known, PCM made block by block as it is pulled."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is known of an output before its first sample: length, channels, rate, and what a file may say of itself."""
 
     frames: int
     channels: int
     rate_hz: int
-    comments: dict[str, str]
-    marks: list[Mark]
+    comments: dict[str, str] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[NDArray[np.int16]]: ...
+
+class Sink(Protocol):
+    """Takes blocks of PCM and gives the file's bytes as they come to be, in order; ``b""`` where none are ready."""
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        """Take the next block: int16, (n,) or (n, channels)."""
+        ...
+
+    def finish(self) -> bytes:
+        """The rest of the file. Call it once, after the last block."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One output format. ``default_channels`` when the caller names none; ``extra`` the extra it needs."""
+    """One output format. ``default_channels`` when the caller names none; ``rates`` it can hold, empty: any."""
 
     name: str
     suffixes: tuple[str, ...]
     media_type: str
-    write: Callable[[Rendering, Options], Iterator[bytes]]
+    open: Callable[[Shape, Options], Sink]
     default_channels: Channels = "mono"
     mono_only: bool = False
-    extra: str = ""
-    rates: tuple[int, ...] = ()  # the sample rates it can hold; empty: any
+    rates: tuple[int, ...] = ()
 
 
-def _wav(rendering: Rendering, options: Options) -> Iterator[bytes]:
-    from callreplay.encode import wav_stream
-
-    yield from wav_stream(
-        rendering,
-        rendering.frames,
-        rendering.channels,
-        rendering.rate_hz,
-        sample_format=options.sample_format,
-    )
+_WAV_ENCODINGS: Final = {"int16": 0, "ulaw": 1, "alaw": 2}
 
 
-def _spx(rendering: Rendering, options: Options) -> Iterator[bytes]:
+class _Wav:
+    """WAV, or RF64 above 4 GiB. The length is known, so the header is right at once."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._encoding = _WAV_ENCODINGS[options.sample_format]
+        self._head = _core.wav_header(self._encoding, shape.rate_hz, shape.channels, shape.frames)
+        self._odd = self._encoding != 0 and shape.frames * shape.channels % 2 == 1
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        flat = np.ascontiguousarray(block).reshape(-1)
+        data = np.empty(flat.size * (2 if self._encoding == 0 else 1), np.uint8)
+        _core.wav_encode(self._encoding, flat, data)
+        head, self._head = self._head, b""
+        return head + data.tobytes() if head else data.tobytes()
+
+    def finish(self) -> bytes:
+        # RIFF chunks are padded to even length.
+        return self._head + (b"\0" if self._odd else b"")
+
+
+def _spx(shape: Shape, options: Options) -> Sink:
     from callreplay.speex import OggSpeexWriter
 
-    writer = OggSpeexWriter(
-        rendering.rate_hz,
-        quality=options.quality,
-        vbr=options.vbr,
-        dtx=options.dtx,
-        comments=rendering.comments,
+    return OggSpeexWriter(
+        shape.rate_hz, quality=options.quality, vbr=options.vbr, dtx=options.dtx, comments=shape.comments
     )
-    for block in rendering:
-        if pages := writer.write(block):
-            yield pages
-    yield writer.finish()
 
 
-def _png(rendering: Rendering, options: Options) -> Iterator[bytes]:
-    picture = options.picture()
-    if options.spectrogram:
-        spectrogram = Spectrogram(rendering.channels, rendering.frames, rendering.rate_hz, picture)
-        for block in rendering:
-            spectrogram.write(block)
-        yield spectrogram.png()
-        return
-    per_pixel = columns_per_pixel(rendering.frames, picture.width)
-    peaks = Peaks.fit(rendering.channels, rendering.frames, picture.width * per_pixel)
-    for block in rendering:
-        peaks.write(block)
-    yield waveform_png(peaks, rendering.frames / rendering.rate_hz, picture, rendering.marks)
+class _Waveform:
+    """PNG of the waveform, drawn from peaks gathered in one pass."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._shape, self._picture = shape, options.picture()
+        columns = self._picture.width * columns_per_pixel(shape.frames, self._picture.width)
+        self._peaks = Peaks.fit(shape.channels, shape.frames, columns)
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        self._peaks.write(block)
+        return b""
+
+    def finish(self) -> bytes:
+        duration_s = self._shape.frames / self._shape.rate_hz
+        return waveform_png(self._peaks, duration_s, self._picture, self._shape.marks)
 
 
-def _peaks_of(rendering: Rendering, options: Options) -> Peaks:
-    peaks = Peaks(rendering.channels, options.samples_per_pixel)
-    for block in rendering:
-        peaks.write(block)
-    return peaks
+class _Spectrogram:
+    """PNG of the spectrogram."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._spectrogram = Spectrogram(shape.channels, shape.frames, shape.rate_hz, options.picture())
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        self._spectrogram.write(block)
+        return b""
+
+    def finish(self) -> bytes:
+        return self._spectrogram.png()
 
 
-def _json(rendering: Rendering, options: Options) -> Iterator[bytes]:
-    bits: Literal[8, 16] = 8 if options.bits == 8 else 16
-    peaks = _peaks_of(rendering, options)
-    yield peaks.to_json(rendering.rate_hz, version=options.version, bits=bits).encode() + b"\n"
+def _png(shape: Shape, options: Options) -> Sink:
+    return _Spectrogram(shape, options) if options.spectrogram else _Waveform(shape, options)
 
 
-def _dat(rendering: Rendering, options: Options) -> Iterator[bytes]:
-    bits: Literal[8, 16] = 8 if options.bits == 8 else 16
-    yield _peaks_of(rendering, options).to_dat(rendering.rate_hz, version=options.version, bits=bits)
+class _PeaksFile:
+    """Waveform data, JSON or binary."""
+
+    def __init__(self, shape: Shape, options: Options, binary: bool) -> None:
+        self._rate_hz, self._version, self._binary = shape.rate_hz, options.version, binary
+        self._bits: Literal[8, 16] = 8 if options.bits == 8 else 16
+        self._peaks = Peaks(shape.channels, options.samples_per_pixel)
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        self._peaks.write(block)
+        return b""
+
+    def finish(self) -> bytes:
+        if self._binary:
+            return self._peaks.to_dat(self._rate_hz, version=self._version, bits=self._bits)
+        return self._peaks.to_json(self._rate_hz, version=self._version, bits=self._bits).encode() + b"\n"
+
+
+def _json(shape: Shape, options: Options) -> Sink:
+    return _PeaksFile(shape, options, binary=False)
+
+
+def _dat(shape: Shape, options: Options) -> Sink:
+    return _PeaksFile(shape, options, binary=True)
 
 
 class _Outbox(io.RawIOBase):
     """A write-only file that hands on what PyAV writes. It cannot seek, so containers stay streamable."""
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
+        self._parts: list[bytes] = []
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self.parts.append(bytes(data))
+        self._parts.append(bytes(data))
         return len(data)
 
     def take(self) -> bytes:
-        taken = b"".join(self.parts)
-        self.parts.clear()
+        taken = b"".join(self._parts)
+        self._parts.clear()
         return taken
 
 
-def _av_module() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise UnsupportedError("this format needs PyAV: pip install 'callreplay[av]'") from error
-    return av
+class _AvFile:
+    """A file that PyAV encodes."""
+
+    def __init__(
+        self, shape: Shape, options: Options, container: str, codec: str, flags: dict[str, str]
+    ) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise UnsupportedError("this format needs PyAV: pip install 'callreplay[av]'") from error
+        self._frame: Any = av.AudioFrame
+        self._rate_hz, self._position = shape.rate_hz, 0
+        self._layout = "stereo" if shape.channels == 2 else "mono"
+        self._outbox = _Outbox()
+        self._file: Any = av.open(self._outbox, "w", format=container, container_options=flags)
+        for key, value in shape.comments.items():
+            self._file.metadata[key.lower()] = value
+        self._stream: Any = self._file.add_stream(codec, rate=shape.rate_hz, layout=self._layout)
+        if options.bitrate:
+            self._stream.bit_rate = options.bitrate
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        frame = self._frame.from_ndarray(block.reshape(1, -1), format="s16", layout=self._layout)
+        frame.sample_rate, frame.time_base = self._rate_hz, Fraction(1, self._rate_hz)
+        frame.pts = self._position
+        self._position += frame.samples
+        for packet in self._stream.encode(frame):
+            self._file.mux(packet)
+        return self._outbox.take()
+
+    def finish(self) -> bytes:
+        for packet in self._stream.encode(None):
+            self._file.mux(packet)
+        self._file.close()
+        return self._outbox.take()
 
 
-def _av_writer(
-    container: str, codec: str, container_options: dict[str, str] | None = None
-) -> Callable[..., Any]:
-    def write(rendering: Rendering, options: Options) -> Iterator[bytes]:
-        av = _av_module()
-        outbox = _Outbox()
-        with av.open(outbox, "w", format=container, container_options=container_options or {}) as out:
-            for key, value in rendering.comments.items():
-                out.metadata[key.lower()] = value
-            layout = "stereo" if rendering.channels == 2 else "mono"
-            stream = out.add_stream(codec, rate=rendering.rate_hz, layout=layout)
-            if options.bitrate:
-                stream.bit_rate = options.bitrate
-            position, tick = 0, Fraction(1, rendering.rate_hz)
-            for block in rendering:
-                frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout=layout)
-                frame.sample_rate = rendering.rate_hz
-                frame.pts, frame.time_base = position, tick
-                position += frame.samples
-                for packet in stream.encode(frame):
-                    out.mux(packet)
-                if outbox.parts:
-                    yield outbox.take()
-            for packet in stream.encode(None):
-                out.mux(packet)
-        yield outbox.take()
+def _av(container: str, codec: str, **flags: str) -> Callable[[Shape, Options], Sink]:
+    return lambda shape, options: _AvFile(shape, options, container, codec, flags)
 
-    return write
 
+_MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 FORMATS: Final[dict[str, Format]] = {
     f.name: f
     for f in (
-        Format("wav", (".wav",), "audio/wav", _wav),
+        Format("wav", (".wav",), "audio/wav", _Wav),
         Format("spx", (".spx",), "audio/ogg", _spx, mono_only=True, rates=(8000, 16000)),
         Format("png", (".png",), "image/png", _png, default_channels="stereo"),
         Format("peaks", (".json",), "application/json", _json, default_channels="stereo"),
         Format("dat", (".dat",), "application/octet-stream", _dat, default_channels="stereo"),
-        Format("mp3", (".mp3",), "audio/mpeg", _av_writer("mp3", "libmp3lame"), extra="av",
-               rates=(8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
-        Format("opus", (".opus", ".ogg"), "audio/ogg", _av_writer("ogg", "libopus"), extra="av",
-               rates=(8000, 12000, 16000, 24000, 48000)),
-        Format("flac", (".flac",), "audio/flac", _av_writer("flac", "flac"), extra="av"),
-        Format("m4a", (".m4a",), "audio/mp4",
-               _av_writer("ipod", "aac", {"movflags": "frag_keyframe+empty_moov"}), extra="av"),
+        Format("mp3", (".mp3",), "audio/mpeg", _av("mp3", "libmp3lame"), rates=_MP3_RATES),
+        Format(
+            "opus",
+            (".opus", ".ogg"),
+            "audio/ogg",
+            _av("ogg", "libopus"),
+            rates=(8000, 12000, 16000, 24000, 48000),
+        ),
+        Format("flac", (".flac",), "audio/flac", _av("flac", "flac")),
+        Format("m4a", (".m4a",), "audio/mp4", _av("ipod", "aac", movflags="frag_keyframe+empty_moov")),
     )
-}  # fmt: skip
+}
 """By name. ``peaks`` is the name of the waveform data that ``x.json`` gets."""
 
 
@@ -292,6 +342,13 @@ def fit_options(form: Format, options: Options, native_rate_hz: int) -> Options:
     return replace(options, channels=channels, rate=rate)
 
 
-def render(form: Format, rendering: Rendering, options: Options) -> Iterator[bytes]:
+def render(
+    form: Format, shape: Shape, blocks: Iterable[NDArray[np.int16]], options: Options
+) -> Iterator[bytes]:
     """The bytes of the file, in order, as they come to be. Options must have been through ``fit_options``."""
-    yield from form.write(rendering, options)
+    sink = form.open(shape, options)
+    for block in blocks:
+        if data := sink.write(block):
+            yield data
+    if data := sink.finish():
+        yield data

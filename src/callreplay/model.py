@@ -194,6 +194,9 @@ class MediaDescription:
     encrypted: bool = False  # RTP/SAVP and the like
     crypto: tuple[str, ...] = ()  # SDES a=crypto lines, as written
     rtcp_port: int = 0
+    fork: bool = (
+        False  # a recorder receives here: RTP sent to it repeats what the other side's leg says already
+    )
 
 
 @dataclass(slots=True)
@@ -214,3 +217,4 @@ class CallDescription:
     status: str = ""  # "answered", "cancelled", "failed 486 Busy Here", ...
     media: list[MediaDescription] = field(default_factory=list)
     related: list[str] = field(default_factory=list)  # Call-IDs of the same call on other hops
+    transferred_to: str = ""  # number a REFER or a transfer key sent the other party to

@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, str]] = {
     "transcode": "transcode",
     "info": "info",
     "peaks": "peaks",
+    "batch": "batch",
 }
 """Command name to the module of this package that registers it."""
 

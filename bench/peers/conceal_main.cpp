@@ -1,0 +1,103 @@
+// conceal_bench CODEC METHOD < frames > pcm
+//
+// CODEC: g711u, g722 (decoded by this project). METHOD: callreplay, spandsp (its plc), repeat (the last frame
+// again), silence. stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0 octets is a
+// lost packet. conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16 kHz).
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "decode/conceal.h"
+#include "decode/kernels.h"
+
+extern "C" {
+#include <spandsp.h>
+}
+
+namespace {
+
+struct Codec {
+  size_t octets, samples;
+  int rate_hz;
+};
+
+std::vector<unsigned char> read_all() {
+  std::vector<unsigned char> all;
+  unsigned char block[65536];
+  size_t got;
+  while ((got = std::fread(block, 1, sizeof block, stdin)) != 0) all.insert(all.end(), block, block + got);
+  return all;
+}
+
+void put_frame(const uint8_t *octets, size_t count) {
+  const unsigned char head[2] = {static_cast<unsigned char>(count & 255),
+                                 static_cast<unsigned char>(count >> 8)};
+  std::fwrite(head, 1, 2, stdout);
+  std::fwrite(octets, 1, count, stdout);
+}
+
+int encode(const Codec &codec) {
+  const std::vector<unsigned char> raw = read_all();
+  std::vector<int16_t> pcm(raw.size() / 2);
+  std::memcpy(pcm.data(), raw.data(), pcm.size() * 2);
+  pcm.resize(pcm.size() / codec.samples * codec.samples);
+  std::vector<uint8_t> octets(pcm.size() / codec.samples * codec.octets);
+  if (codec.rate_hz == 8000) {
+    callreplay::g711_kernel(CR_ISA_SCALAR)->encode_ulaw(pcm.data(), octets.data(), pcm.size());
+  } else {
+    g722_encode_state_t *state = g722_encode_init(nullptr, 64000, 0);
+    g722_encode(state, octets.data(), pcm.data(), static_cast<int>(pcm.size()));
+    g722_encode_free(state);
+  }
+  for (size_t at = 0; at < octets.size(); at += codec.octets) put_frame(&octets[at], codec.octets);
+  return 0;
+}
+
+int decode(const Codec &codec, const std::string &method) {
+  const std::vector<unsigned char> frames = read_all();
+  const auto *g711 = callreplay::g711_kernel(CR_ISA_SCALAR);
+  const auto *g722 = callreplay::g722_kernel(CR_ISA_SCALAR);
+  alignas(64) unsigned char state[4096];
+  g722->reset(state, 0);
+  callreplay::Concealer concealer(codec.rate_hz);
+  plc_state_t *plc = plc_init(nullptr);
+  std::vector<int16_t> pcm(codec.samples), last(codec.samples);
+  for (size_t at = 0; at + 2 <= frames.size();) {
+    const size_t count = frames[at] | static_cast<size_t>(frames[at + 1]) << 8;
+    const uint8_t *payload = &frames[at] + 2;
+    at += 2 + count;
+    if (count == codec.octets && at <= frames.size()) {
+      int16_t *to = pcm.data();
+      if (codec.rate_hz == 8000) {
+        g711->decode_ulaw(payload, to, count);
+      } else {
+        g722->decode(state, 0, &payload, &to, static_cast<int>(count));
+      }
+      if (method == "callreplay") concealer.good(to, pcm.size());
+      if (method == "spandsp") plc_rx(plc, to, static_cast<int>(pcm.size()));
+      last = pcm;
+    } else if (method == "callreplay") {
+      concealer.lost(pcm.data(), pcm.size());
+    } else if (method == "spandsp") {
+      plc_fillin(plc, pcm.data(), static_cast<int>(pcm.size()));
+    } else if (method == "repeat") {
+      pcm = last;
+    } else {
+      std::memset(pcm.data(), 0, pcm.size() * 2);
+    }
+    std::fwrite(pcm.data(), 2, pcm.size(), stdout);
+  }
+  plc_free(plc);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  if (argc != 3) return 2;
+  const std::string name = argv[1], method = argv[2];
+  const Codec codec = name == "g722" ? Codec{160, 320, 16000} : Codec{160, 160, 8000};
+  return method == "encode" ? encode(codec) : decode(codec, method);
+}

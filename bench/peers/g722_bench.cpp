@@ -1,0 +1,103 @@
+#include <cstdlib>
+#include <cstring>
+
+#include "bench.h"
+#include "decode/kernels.h"
+#include "libavcodec_peer.h"
+
+#ifdef HAVE_SPANDSP
+extern "C" {
+#include <spandsp.h>
+}
+#endif
+
+namespace {
+
+using bench::Contender;
+using bench::Packets;
+using callreplay::G722Kernel;
+
+constexpr size_t kOctets = 160, kSamples = 320;
+
+// G.722 of the speech. Without spandsp's encoder: octets of every value, which cost the peers as much.
+std::vector<uint8_t> code(const std::vector<int16_t> &speech16) {
+  std::vector<uint8_t> octets(speech16.size() / 2);
+#ifdef HAVE_SPANDSP
+  g722_encode_state_t *encoder = g722_encode_init(nullptr, 64000, 0);
+  const int count =
+      g722_encode(encoder, octets.data(), speech16.data(), static_cast<int>(speech16.size() & ~size_t{1}));
+  octets.resize(static_cast<size_t>(count));
+  g722_encode_free(encoder);
+#else
+  uint32_t x = 1;
+  for (uint8_t &octet : octets) octet = static_cast<uint8_t>((x = x * 1664525 + 1013904223) >> 24);
+#endif
+  return octets;
+}
+
+void add_ours(std::vector<Contender> &all, const char *setting, const G722Kernel *kernel,
+              const std::shared_ptr<Packets> &packets) {
+  const auto lanes = static_cast<size_t>(kernel->lanes);
+  const size_t groups = (packets->count + lanes - 1) / lanes;
+  const size_t stride = (kernel->state_bytes + 63) / 64 * 64;
+  std::shared_ptr<unsigned char> states(static_cast<unsigned char *>(std::aligned_alloc(64, groups * stride)),
+                                        std::free);
+  std::memset(states.get(), 0, groups * stride);
+  for (size_t i = 0; i < groups * lanes; ++i) {
+    kernel->reset(states.get() + i / lanes * stride, static_cast<int>(i % lanes));
+  }
+  all.push_back(
+      {cr_isa_name(kernel->isa), "ours", setting, static_cast<double>(packets->count * kSamples), [=] {
+         const uint8_t *payload[64] = {};
+         int16_t *pcm[64] = {};
+         for (size_t group = 0; group < groups; ++group) {
+           for (size_t lane = 0; lane < lanes; ++lane) {
+             const size_t stream = group * lanes + lane;
+             payload[lane] = stream < packets->count ? packets->packet(stream) : nullptr;
+             pcm[lane] = stream < packets->count ? packets->out(stream) : nullptr;
+           }
+           kernel->decode(states.get() + group * stride, 0, payload, pcm, kOctets);
+         }
+         packets->next();
+       }});
+}
+
+#ifdef HAVE_SPANDSP
+void add_spandsp(std::vector<Contender> &all, const char *setting, const std::shared_ptr<Packets> &packets) {
+  std::vector<std::shared_ptr<g722_decode_state_t>> states;
+  for (size_t i = 0; i < packets->count; ++i) {
+    states.emplace_back(g722_decode_init(nullptr, 64000, 0), g722_decode_free);
+  }
+  all.push_back({"spandsp", "peer", setting, static_cast<double>(packets->count * kSamples), [=] {
+                   for (size_t i = 0; i < packets->count; ++i) {
+                     g722_decode(states[i].get(), packets->out(i), packets->packet(i),
+                                 static_cast<int>(kOctets));
+                   }
+                   packets->next();
+                 }});
+}
+#endif
+
+std::vector<Contender> contenders(const bench::Context &context) {
+  std::vector<Contender> all;
+  const std::vector<uint8_t> coded = code(context.speech16);
+  for (const char *setting : {"batch", "alone"}) {
+    const bool batch = std::strcmp(setting, "batch") == 0;
+    const auto packets = std::make_shared<Packets>(coded, batch ? context.streams : 1, kOctets, kSamples);
+    for (const cr_isa isa : {CR_ISA_SCALAR, CR_ISA_BASELINE, CR_ISA_NEON, CR_ISA_AVX2, CR_ISA_AVX512}) {
+      const G722Kernel *kernel = callreplay::g722_kernel(isa);
+      if (kernel != nullptr && (batch || isa == CR_ISA_SCALAR)) add_ours(all, setting, kernel, packets);
+    }
+#ifdef HAVE_SPANDSP
+    add_spandsp(all, setting, packets);
+#endif
+#ifdef HAVE_LIBAVCODEC
+    bench::add_libavcodec(all, setting, AV_CODEC_ID_ADPCM_G722, 16000, packets);
+#endif
+  }
+  return all;
+}
+
+const bench::Registered registered({"g722", contenders});
+
+}  // namespace

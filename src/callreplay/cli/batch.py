@@ -1,0 +1,175 @@
+"""``callreplay batch``: many captures to many files."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from callreplay.batch import BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
+from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.encode import AtomicFile
+from callreplay.errors import ArgumentError
+from callreplay.formats import Options, format_of
+
+__all__ = ["parse_size", "register"]
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """Octets from ``2G``, ``512M`` or a plain number."""
+    number, unit = text.strip().upper().removesuffix("IB").removesuffix("B"), ""
+    if number and number[-1] in _UNITS:
+        number, unit = number[:-1], number[-1]
+    try:
+        size = int(float(number) * _UNITS[unit])
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no size: use 512M, 2G or octets") from None
+    if size <= 0:
+        raise typer.BadParameter(f"{text!r} is no size above 0")
+    return size
+
+
+class _Watch(Protocol):
+    def __call__(self, row: Row) -> None: ...
+
+
+def _speed(summary: Summary, elapsed_s: float) -> float:
+    return summary.audio_s / elapsed_s if elapsed_s > 0 else 0.0
+
+
+@contextmanager
+def _watching(total: int, as_json: bool) -> Iterator[_Watch]:
+    """Show rows as they come: JSON events for machines, a bar on a terminal, errors alone elsewhere."""
+    seen, began = Summary(), time.monotonic()
+
+    def tell(row: Row) -> None:
+        seen.add(row)
+        if as_json:
+            print(json.dumps({"event": "row", **asdict(row)}), flush=True)
+        elif row.error:
+            print(f"callreplay: {row.input}: {row.error}", file=sys.stderr)
+
+    if as_json or not sys.stderr.isatty():
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("transcoding", total=total, state="")
+
+        def show(row: Row) -> None:
+            tell(row)
+            elapsed = time.monotonic() - began
+            state = (
+                f"{seen.outputs:,} calls  {seen.audio_s / 3600:,.1f} h  {_speed(seen, elapsed):,.0f} x real time  "
+                f"{seen.errors:,} errors"
+            )
+            progress.update(task, advance=1 / max(row.calls, 1), state=state)
+
+        yield show
+
+
+@contextmanager
+def _interruptible(as_json: bool) -> Iterator[Callable[[], bool]]:
+    """The first SIGINT or SIGTERM asks the run to end well; a second SIGINT ends it at once."""
+    asked: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not as_json:
+            print("callreplay: finishing what is in flight; once more to stop at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(jobs: list[Job], settings: BatchSettings, engine: str, address: str, as_json: bool) -> Summary:
+    arguments: dict[str, Any] = {}
+    run: Callable[..., Summary] = run_batch
+    if engine == "ray":
+        from callreplay.batch.ray_engine import run_batch_on_ray
+
+        run, arguments["address"] = run_batch_on_ray, address
+    elif engine != "local":
+        raise ArgumentError(f"engine must be local or ray, not {engine!r}")
+    with _watching(len(jobs), as_json) as watch, _interruptible(as_json) as stop:
+        return run(jobs, settings, on_row=watch, stop=stop, **arguments)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(name="batch")
+    @with_output_options
+    def batch(
+        sources: Annotated[
+            list[str], typer.Argument(help="Captures, folders, globs, manifests (.jsonl, .parquet).")
+        ],
+        output: Annotated[
+            str, typer.Option("--output", "-o", help="Folder, or s3://, gs://, az:// with a prefix.")
+        ],
+        form: Annotated[
+            str, typer.Option("--format", help="wav, spx, png, json, mp3, opus, flac, m4a.")
+        ] = "wav",
+        workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+        memory: Annotated[int, typer.Option(parser=parse_size, help="For all workers together.")] = 2 << 30,
+        max_errors: Annotated[int | None, typer.Option(help="Stop after more than so many errors.")] = None,
+        resume: Annotated[bool, typer.Option(help="Skip what the manifest says is whole.")] = True,
+        manifest: Annotated[str, typer.Option(help="The result manifest, if not in the destination.")] = "",
+        report: Annotated[Path | None, typer.Option(help="Draw the run into this PNG.")] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Events as JSON lines on standard output.")
+        ] = False,
+        engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+        address: Annotated[str, typer.Option(help="Of the Ray cluster.")] = "",
+        codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
+        *,
+        options: Options,
+    ) -> None:
+        """Transcode many captures on every core; what is whole already is skipped."""
+        jobs = find_jobs(sources, parse_codecs(codec))
+        settings = BatchSettings(
+            output, format_of(form).name, options, workers, memory, max_errors, resume, manifest
+        )
+        summary = _run(jobs, settings, engine, address, as_json)
+        if report is not None:
+            from callreplay.batch.report import report_png
+
+            with AtomicFile(report) as out:
+                out.write(report_png(list(read_rows(settings.manifest_path()))))
+        if as_json:
+            print(json.dumps({"event": "summary", **asdict(summary)}), flush=True)
+        else:
+            print(
+                f"{summary.outputs:,} calls, {summary.audio_s / 3600:,.2f} h of audio in {summary.elapsed_s:,.1f} s "
+                f"({_speed(summary, summary.elapsed_s):,.0f} x real time), {summary.errors:,} errors, "
+                f"{summary.skipped:,} inputs were whole already",
+                file=sys.stderr,
+            )
+            if summary.interrupted:
+                print("callreplay: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        if summary.errors or summary.interrupted:
+            raise typer.Exit(1)

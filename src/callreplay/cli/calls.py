@@ -1,0 +1,190 @@
+"""``callreplay calls``: find calls by the Transcoder's parameters, transcode the first one, hold and release."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import typer
+
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.options import with_output_options
+from callreplay.errors import ArgumentError
+from callreplay.formats import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["register"]
+
+_PARAMETERS: Final = {
+    "callId": "The call's uuid.",
+    "wireCallId": "SIP Call-ID or Skinny call reference.",
+    "beginTime": "Starts at or after (yyyy.mm.dd-hh.mm.ss).",
+    "endTime": "Starts at or before.",
+    "callerIP": "Exact.",
+    "callerPort": "Exact.",
+    "callerMAC": "Exact.",
+    "callerNumber": "Contains.",
+    "callerName": "Contains.",
+    "calledIP": "Exact.",
+    "calledPort": "Exact.",
+    "calledMAC": "Exact.",
+    "calledNumber": "Contains.",
+    "calledName": "Contains.",
+}
+"""The Transcoder's parameters; options bear the same names."""
+
+
+def _with_query(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command(..., query: dict[str, str])`` one option per parameter."""
+
+    def wrapper(**values: Any) -> None:
+        query = {name: given for name in _PARAMETERS if (given := values.pop(name)) is not None}
+        command(**values, query=query)
+
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "query"]
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    added = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                str | None, typer.Option(f"--{name}", help=text, rich_help_panel="Which calls")
+            ],
+        )
+        for name, text in _PARAMETERS.items()
+    ]
+    wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+    return wrapper
+
+
+def _table(found: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("start", "seconds", "caller", "called", "status", "callId", box=None, pad_edge=False)
+    for call in found:
+        parties = []
+        for side in ("caller", "called"):
+            number, name = call[f"{side}Number"] or call[f"{side}IP"] or "", call[f"{side}Name"]
+            parties.append(f"{number} {name}".strip())
+        status = call["status"] or ("inferred" if call["inferred"] else "")
+        table.add_row(call["beginTime"], f"{call['duration']:.1f}", *parties, status, call["callId"])
+    Console(highlight=False, soft_wrap=True, markup=False).print(table)
+
+
+def _add_find(group: typer.Typer) -> None:
+    @group.command(name="find")
+    @_with_query
+    def find(
+        as_json: Annotated[bool, typer.Option("--json", help="As the Transcoder's format=json.")] = False,
+        limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+        newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
+        tenant: TenantOption = "default",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+        *,
+        query: dict[str, str],
+    ) -> None:
+        """Show the calls that meet every parameter given, the earliest first."""
+        from callreplay.calls import importer, records, search
+
+        with database(url, data) as opened:
+            tenant_id, zone_name = importer.tenant(opened, tenant)
+            zone = ZoneInfo(zone_name)
+            wanted = search.CallQuery.parse(query, zone)
+            with opened.connection() as connection:
+                rows = search.find(connection, tenant_id, wanted, limit=limit, newest_first=newest)
+                found = [records.as_json(call, zone) for call in records.complete(connection, rows)]
+        if as_json:
+            typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+            return
+        _table(found)
+        if len(found) == limit:
+            print(f"callreplay: only the first {limit} are shown", file=sys.stderr)
+
+
+def _add_transcode(group: typer.Typer) -> None:
+    @group.command(name="transcode")
+    @with_output_options
+    @_with_query
+    def transcode(
+        output: Annotated[str, typer.Option("--output", "-o", help="File to write; - for standard output.")],
+        form: Annotated[str, typer.Option("--format", help="Instead of by the file's suffix.")] = "",
+        tenant: TenantOption = "default",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+        *,
+        query: dict[str, str],
+        options: Options,
+    ) -> None:
+        """Turn the first call that meets every parameter given into audio, a picture or peaks."""
+        from callreplay.calls import importer, records, search
+        from callreplay.cli.transcode import run
+
+        with database(url, data) as opened:
+            tenant_id, zone_name = importer.tenant(opened, tenant)
+            wanted = search.CallQuery.parse(query, ZoneInfo(zone_name))
+            with opened.connection() as connection:
+                row = search.first(connection, tenant_id, wanted)
+                if row is None:
+                    raise ArgumentError("no call meets the parameters")
+                (call,) = records.complete(connection, [row])
+        paths: list[Path] = call.paths()
+        if not paths:
+            raise ArgumentError(
+                f"call {call.uuid} has no media ({call.row['status'] or 'nothing was captured'})"
+            )
+        run(paths, output, form, None, [], options)
+
+
+def _add_hold(group: typer.Typer) -> None:
+    def change(uuid: str, held: bool, reason: str, url: str, data: Path | None) -> None:
+        from callreplay.calls import retention
+
+        try:
+            key = UUID(uuid)
+        except ValueError:
+            raise ArgumentError(f"callId: {uuid!r} is no uuid") from None
+        with database(url, data) as opened, opened.connection() as connection:
+            if not retention.hold(connection, key, held, reason=reason):
+                raise ArgumentError(f"there is no call {uuid}")
+
+    @group.command(name="hold")
+    def hold(
+        call: Annotated[str, typer.Argument(metavar="UUID")],
+        reason: Annotated[str, typer.Option(help="For the audit log.")] = "",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Put a call under legal hold: retention leaves it alone."""
+        change(call, True, reason, url, data)
+
+    @group.command(name="release")
+    def release(
+        call: Annotated[str, typer.Argument(metavar="UUID")],
+        reason: Annotated[str, typer.Option(help="For the audit log.")] = "",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Release a call from legal hold."""
+        change(call, False, reason, url, data)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(no_args_is_help=True, help="Stored calls: find, transcode, hold, release.")
+    app.add_typer(group, name="calls")
+    _add_find(group)
+    _add_transcode(group)
+    _add_hold(group)

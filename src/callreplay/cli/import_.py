@@ -1,0 +1,126 @@
+"""``callreplay import``: captures into the database."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database, show_size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from callreplay.calls.importer import Outcome
+
+__all__ = ["register"]
+
+
+class _Summary:
+    """Totals of an import, and its exit code."""
+
+    def __init__(self) -> None:
+        self.captures = self.added = self.known = self.without_media = self.octets = self.skipped = 0
+        self.bad = self.failed = 0
+        self.start = time.monotonic()
+
+    def take(self, outcome: Outcome, named: bool) -> None:
+        if outcome.bad and not named:
+            # A folder may hold anything; only what was named must be a capture.
+            self.skipped += 1
+            return
+        self.captures += 1
+        self.octets += outcome.octets
+        self.added += outcome.added
+        self.known += len(outcome.calls) - outcome.added
+        self.without_media += sum(not call["legs"] for call in outcome.calls)
+        self.bad += bool(outcome.error) and outcome.bad
+        self.failed += bool(outcome.error) and not outcome.bad
+
+    def line(self, dry_run: bool) -> str:
+        seconds = max(time.monotonic() - self.start, 1e-3)
+        parts = [
+            f"{self.captures} captures ({show_size(self.octets)})",
+            f"{self.added} calls {'to add' if dry_run else 'added'}",
+            f"{self.known} known already",
+        ]
+        parts += [f"{self.without_media} without media"] if self.without_media else []
+        parts += [f"{self.skipped} other files passed over"] if self.skipped else []
+        parts += [f"{self.bad + self.failed} failed"] if self.bad + self.failed else []
+        return f"{', '.join(parts)}; {seconds:.1f} s, {show_size(round(self.octets / seconds))}/s"
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.failed else 2 if self.bad else 0
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[tuple[Progress, TaskID] | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield progress, progress.add_task("importing", total=total)
+
+
+def _show(outcome: Outcome, as_json: bool) -> None:
+    for call in outcome.calls if as_json else ():
+        typer.echo(json.dumps(call, ensure_ascii=False))
+    for warning in outcome.warnings:
+        print(f"callreplay: warning: {outcome.capture}: {warning}", file=sys.stderr)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(name="import")
+    def import_(
+        paths: Annotated[
+            list[str], typer.Argument(metavar="PATH…", help="Captures, folders of them, or globs.")
+        ],
+        tenant: TenantOption = "default",
+        volume: Annotated[str, typer.Option(help="Id, name or path of the volume; else round robin.")] = "",
+        timezone: Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")] = "",
+        jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Captures at a time.")] = 1,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Say what would be added; store nothing.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Read captures with SIP or Skinny and RTP, and file every call of them once."""
+        from callreplay.calls import importer, volumes
+
+        chosen = list(importer.captures(paths))
+        named = {path: was_named for path, was_named in chosen}
+        summary = _Summary()
+        with database(url, data) as opened:
+            tenant_id, zone = importer.tenant(opened, tenant)
+            importer.zone_of(timezone or zone)
+            if volume:
+                with opened.connection() as connection:
+                    volumes.find(connection, volume)
+            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, dry_run)
+            with _bar(len(chosen)) as bar:
+                for outcome in importer.import_captures(job, (path for path, _ in chosen), jobs):
+                    was_named = named[Path(outcome.capture)]
+                    summary.take(outcome, was_named)
+                    _show(outcome, as_json)
+                    if outcome.error and (was_named or not outcome.bad):
+                        print(f"callreplay: {outcome.capture}: {outcome.error}", file=sys.stderr)
+                    if bar is not None:
+                        bar[0].advance(bar[1])
+        print(summary.line(dry_run), file=sys.stderr)
+        if summary.exit_code:
+            raise typer.Exit(summary.exit_code)

@@ -1,0 +1,60 @@
+"""``callreplay retain``: let calls go whose time has come."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database, show_size
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(name="retain")
+    def retain(
+        policy: Annotated[
+            str,
+            typer.Option("--set", help="First set the tenant's policy: forever, period, backup or space."),
+        ] = "",
+        days: Annotated[int | None, typer.Option(help="For the policy 'period'.")] = None,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Show what would go; remove nothing.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        tenant: TenantOption = "default",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Apply every tenant's retention policy: oldest first, never under legal hold, each removal audited."""
+        from callreplay.calls import retention, volumes
+
+        count = octets = 0
+        with database(url, data) as opened:
+            with opened.connection() as connection:
+                volumes.reconcile(connection)
+                if policy and not dry_run:
+                    retention.set_policy(connection, tenant, policy, days)
+            for removal in retention.retain(opened, dry_run=dry_run):
+                count += 1
+                octets += removal.size_bytes
+                line = {
+                    "callId": str(removal.uuid),
+                    "tenant": removal.tenant,
+                    "start": removal.started_at.isoformat(),
+                    "reason": removal.reason,
+                    "bytes": removal.size_bytes,
+                }
+                if as_json:
+                    typer.echo(json.dumps(line))
+                elif dry_run:
+                    typer.echo(
+                        f"{line['start']}  {line['callId']}  {removal.reason}  {show_size(removal.size_bytes)}"
+                    )
+        verb = "would go" if dry_run else "removed"
+        print(f"{count} calls ({show_size(octets)}) {verb}", file=sys.stderr)

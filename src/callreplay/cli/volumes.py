@@ -1,0 +1,121 @@
+"""``callreplay volumes``: where the files of calls are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from callreplay.cli.database import DatabaseOption, DataOption, database, parse_size, show_size
+
+__all__ = ["register"]
+
+
+def _as_json(volume: Any) -> dict[str, Any]:
+    return {
+        "id": volume.id,
+        "name": volume.name,
+        "path": str(volume.path),
+        "quota": volume.quota_bytes,
+        "reserved": volume.reserved_bytes,
+        "used": volume.used_bytes,
+        "free": volume.free_bytes,
+        "retired": volume.retired,
+        "warning": volume.warning,
+    }
+
+
+def _add_listing(group: typer.Typer) -> None:
+    @group.command(name="list")
+    def listing(
+        as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Show the volumes with their quota, use and warnings."""
+        from callreplay.calls import volumes
+
+        with database(url, data) as opened, opened.connection() as connection:
+            found = volumes.listing(connection)
+        if as_json:
+            typer.echo(json.dumps([_as_json(volume) for volume in found], indent=1))
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(
+            "id", "name", "path", "quota", "reserved", "used", "free", "state", box=None, pad_edge=False
+        )
+        for volume in found:
+            table.add_row(
+                str(volume.id),
+                volume.name,
+                str(volume.path),
+                show_size(volume.quota_bytes) if volume.quota_bytes else "unlimited",
+                show_size(volume.reserved_bytes),
+                show_size(volume.used_bytes),
+                show_size(volume.free_bytes) if volume.free_bytes >= 0 else "?",
+                ", ".join(filter(None, ("retired" if volume.retired else "", volume.warning))) or "in use",
+            )
+        Console(highlight=False, soft_wrap=True).print(table)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(no_args_is_help=True, help="Volumes: add, list, join, retire.")
+    app.add_typer(group, name="volumes")
+    _add_listing(group)
+
+    @group.command(name="add")
+    def add(
+        path: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made where missing.")],
+        name: Annotated[str, typer.Option(help="A name to call it by.")] = "",
+        quota: Annotated[
+            int, typer.Option(parser=parse_size, help="The most to put on it (500G); 0: no limit.")
+        ] = 0,
+        reserved: Annotated[int, typer.Option(parser=parse_size, help="Room kept for new calls (50G).")] = 0,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Add a folder as a volume."""
+        from callreplay.calls import volumes
+
+        with database(url, data) as opened, opened.connection() as connection:
+            volume = volumes.add(connection, path, name=name, quota_bytes=quota, reserved_bytes=reserved)
+        typer.echo(f"volume {volume.id}: {volume.path}")
+
+    @group.command(name="join")
+    def join(
+        source: Annotated[str, typer.Argument(help="Id, name or path of the volume to empty.")],
+        target: Annotated[str, typer.Argument(help="The volume its calls move to.")],
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Move every call of one volume to another."""
+        from callreplay.calls import volumes
+
+        with database(url, data) as opened, opened.connection() as connection:
+            volumes.reconcile(connection)
+            ends = volumes.find(connection, source), volumes.find(connection, target)
+            connection.commit()
+            calls, moved = volumes.join(connection, *ends)
+        typer.echo(
+            f"{calls} calls ({show_size(moved)}) moved from volume {ends[0].id} to volume {ends[1].id}"
+        )
+
+    @group.command(name="retire")
+    def retire(
+        which: Annotated[str, typer.Argument(metavar="VOLUME", help="Id, name or path.")],
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Stop new calls on a volume; one without calls is removed from the list."""
+        from callreplay.calls import volumes
+
+        with database(url, data) as opened, opened.connection() as connection:
+            volume = volumes.find(connection, which)
+            removed = volumes.retire(connection, volume)
+        state = "removed" if removed else "takes no new calls; those on it stay"
+        typer.echo(f"volume {volume.id}: {state}")

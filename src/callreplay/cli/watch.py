@@ -1,0 +1,72 @@
+"""``callreplay watch``: import captures as they arrive in a folder."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+
+if TYPE_CHECKING:
+    from callreplay.calls.importer import Outcome
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(name="watch")
+    def watch(
+        folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where captures arrive.")],
+        after: Annotated[
+            str, typer.Option(help="What becomes of imported captures: move, delete or keep.")
+        ] = "move",
+        done: Annotated[
+            Path | None, typer.Option(help="Where imported ones go; FOLDER/done if not given.")
+        ] = None,
+        failed: Annotated[
+            Path | None, typer.Option(help="Where bad ones go; FOLDER/failed if not given.")
+        ] = None,
+        settle: Annotated[
+            float, typer.Option(help="Seconds a file must rest before it counts as finished.")
+        ] = 2.0,
+        once: Annotated[bool, typer.Option("--once", help="Import what is there, then leave.")] = False,
+        tenant: TenantOption = "default",
+        volume: Annotated[str, typer.Option(help="Id, name or path of the volume; else round robin.")] = "",
+        timezone: Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")] = "",
+        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Import captures as they are finished; runs until it is told to stop (SIGINT, SIGTERM)."""
+        from callreplay.calls import importer
+        from callreplay.calls.watching import Watch
+
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        with database(url, data) as opened:
+            tenant_id, zone = importer.tenant(opened, tenant)
+            importer.zone_of(timezone or zone)
+            job = importer.Job(opened.url, tenant_id, timezone or zone, volume)
+            watching = Watch(folder, job, after, done, failed, settle)
+            print(f"callreplay: watching {watching.folder}", file=sys.stderr)
+
+            def report(outcome: Outcome) -> None:
+                for call in outcome.calls if as_json else ():
+                    typer.echo(json.dumps(call, ensure_ascii=False))
+                sys.stdout.flush()
+                text = (
+                    outcome.error
+                    or f"{outcome.added} calls added, {len(outcome.calls) - outcome.added} known"
+                )
+                print(f"callreplay: {outcome.capture}: {text}", file=sys.stderr, flush=True)
+
+            watching.run(stop, report, once)

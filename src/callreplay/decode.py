@@ -1,0 +1,303 @@
+"""From legs of packets to PCM: the native conveyor for Python.
+
+A leg is a :class:`callreplay.model.LegColumns`; what comes out is int16 at each span's own sample rate, as
+chunks, or one continuous array per leg with the silence filled in. The bytes and columns are used where
+they lie, nothing is copied, and the GIL is released for the length of every native call.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from callreplay import _core
+from callreplay.codecs import Codec
+from callreplay.errors import ArgumentError
+from callreplay.model import LegColumns, Span
+
+__all__ = [
+    "Chunk",
+    "ChunkKind",
+    "Conveyor",
+    "LegCounts",
+    "decode_leg",
+    "decode_many",
+    "is_native",
+    "leg_rate_hz",
+    "leg_samples",
+    "native_leg",
+]
+
+Pcm = NDArray[np.int16]
+External = Mapping[int, Pcm]
+"""PCM of spans that the native engine does not decode: span index -> int16 samples from the span's tick 0
+on, at its sample rate, silence filled in. A ``numpy.memmap`` keeps a long one out of memory."""
+
+
+class ChunkKind(IntEnum):
+    """Where the samples of a chunk come from."""
+
+    DECODED = 0
+    CONCEALED = 1
+    NOISE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of decoded audio: ``pcm`` (int16, ``(n,)``) starts at ``first_sample`` of span ``span`` of
+    leg ``leg``.
+
+    Sample numbers count from the span's tick 0 at its sample rate. What no chunk covers is silent.
+    """
+
+    leg: int
+    span: int
+    first_sample: int
+    pcm: Pcm
+    kind: ChunkKind
+
+
+@dataclass(frozen=True, slots=True)
+class LegCounts:
+    """What became of a leg's packets: samples, at the spans' own rates, and packets that did not fit."""
+
+    decoded_samples: int
+    concealed_samples: int
+    noise_samples: int
+    trimmed_packets: int
+    malformed_packets: int
+
+
+_EXTERNAL: Final = 5
+_NATIVE: Final = {"PCMU": 0, "PCMA": 1, "L16": 2, "G722": 3, "G729": 4}
+_COLUMNS: Final[tuple[tuple[str, DTypeLike], ...]] = (
+    ("offset", np.int64),
+    ("size", np.uint16),
+    ("timestamp", np.int64),
+    ("sequence", np.int64),
+    ("flags", np.uint8),
+)
+
+
+def is_native(codec: Codec) -> bool:
+    """Whether the native engine decodes ``codec``; the others need PCM from elsewhere (``external``)."""
+    return codec.name in _NATIVE
+
+
+def _g722_mode(codec: Codec) -> int:
+    """0, 1, 2 for 64, 56, 48 kbit/s; RTP knows 64 only (RFC 3551 4.5.2), some SDP says otherwise in fmtp."""
+    for mode, bitrate in ((1, "56000"), (2, "48000")):
+        if f"bitrate={bitrate}" in codec.fmtp.replace(" ", ""):
+            return mode
+    return 0
+
+
+def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
+    codec = span.codec
+    kind = _NATIVE.get(codec.name, _EXTERNAL)
+    if kind == _EXTERNAL and index in external:
+        pcm = _checked(external[index], np.int16, f"external[{index}]")
+    elif index in external:
+        raise ArgumentError(f"external[{index}]: {codec} is decoded natively")
+    else:
+        pcm = None
+    mode = _g722_mode(codec) if codec.name == "G722" else codec.channels if codec.name == "L16" else 0
+    # The seed depends on nothing but the span, so the same call gives the same noise.
+    seed = zlib.crc32(f"{span.ssrc}:{index}:{span.payload_type}".encode())
+    drift_ppb = round(span.drift_ppm * 1000)
+    return (
+        kind,
+        codec.clock_rate_hz,
+        codec.sample_rate_hz,
+        mode,
+        span.first,
+        span.stop,
+        span.end_tick,
+        span.anchor_ns,
+        drift_ppb,
+        seed,
+        pcm,
+    )
+
+
+def _checked(array: object, dtype: DTypeLike, name: str) -> Any:
+    """``array`` itself, if it is a contiguous one-dimensional array of ``dtype``."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.dtype(dtype) or array.ndim != 1:
+        have = f"{array.dtype}, {array.ndim} axes" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ArgumentError(f"{name}: need a one-dimensional array of {np.dtype(dtype)}, not {have}")
+    if not array.flags.c_contiguous:
+        raise ArgumentError(f"{name}: the array is not contiguous")
+    return array
+
+
+def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
+    """Make the native view of ``leg``, checked against its bytes; holds on to every array it looks at.
+
+    Raises ArgumentError for columns of a wrong type or length and for spans, gaps or timestamps out of
+    range, and BoundsError if a packet lies outside ``leg.data`` or ``leg.spill``.
+    """
+    columns = [_checked(getattr(leg, name), dtype, name) for name, dtype in _COLUMNS]
+    if len({len(column) for column in columns}) != 1:
+        lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
+        raise ArgumentError(f"columns differ in length: {lengths}")
+    gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
+    offset, size, timestamp, sequence, flags = columns
+    span, start, ticks, reason = (
+        np.ascontiguousarray(gaps[name]) for name in ("span", "start", "ticks", "reason")
+    )
+    return _core.Leg(
+        _checked(leg.data, np.uint8, "data"),
+        _checked(leg.spill, np.uint8, "spill"),
+        offset,
+        size,
+        timestamp,
+        sequence,
+        flags,
+        [_span_row(row, index, external or {}) for index, row in enumerate(leg.spans)],
+        span,
+        start,
+        ticks,
+        reason,
+    )
+
+
+def leg_rate_hz(leg: LegColumns) -> int:
+    """Tell the highest sample rate among the leg's spans, 8000 if it has none."""
+    return max((span.codec.sample_rate_hz for span in leg.spans), default=8000)
+
+
+def leg_samples(leg: LegColumns) -> int:
+    """How many samples :func:`decode_leg` gives: from the first anchor to the end of the last span."""
+    from callreplay.mix import timeline_bounds, timeline_frames
+
+    return timeline_frames(*timeline_bounds([leg], correct_drift=False), leg_rate_hz(leg))
+
+
+def decode_leg(leg: LegColumns, out: Pcm | None = None, *, external: External | None = None) -> Pcm:
+    """Decode one leg to continuous int16 PCM ``(n,)``, gaps concealed, filled with noise or silent.
+
+    The rate is :func:`leg_rate_hz`. Sample 0 is the anchor of the earliest span; spans stand where their
+    anchors put them, their clocks taken as right (no drift correction), so samples of the leg's own rate
+    are exactly the decoder's. ``out`` (int16, contiguous, at least :func:`leg_samples` long) is filled and
+    its used part returned.
+    """
+    from callreplay.mix import Renderer
+
+    with_pcm = None if external is None else [external]
+    renderer = Renderer([leg], leg_rate_hz(leg), "mono", correct_drift=False, dtmf="keep", external=with_pcm)
+    if out is None:
+        out = np.empty(renderer.frames, np.int16)
+    _checked(out, np.int16, "out")
+    if len(out) < renderer.frames:
+        raise ArgumentError(f"out: {len(out)} samples are too few for {renderer.frames}")
+    return out[: renderer.read_into(out)]
+
+
+class Conveyor:
+    """Decodes many legs in lockstep, one SIMD lane per span; iterating gives :class:`Chunk` objects.
+
+    ``width`` legs are decoded at a time, the others wait; ``block_ms`` is the audio per leg and step.
+    Memory is bounded by their product. Which legs share a conveyor never changes a sample. Use by one
+    thread at a time.
+    """
+
+    def __init__(
+        self,
+        legs: Sequence[LegColumns] = (),
+        *,
+        width: int = 1024,
+        block_ms: int = 200,
+        external: Mapping[int, External] | None = None,
+    ) -> None:
+        self._native = _core.Conveyor(width, block_ms)
+        self._legs = 0
+        for index, leg in enumerate(legs):
+            self.add(leg, (external or {}).get(index))
+
+    def add(self, leg: LegColumns, external: External | None = None) -> int:
+        """Queue a leg; its number is what ``Chunk.leg`` says."""
+        self._native.add(native_leg(leg, external))
+        self._legs += 1
+        return self._legs - 1
+
+    def step(self) -> list[Chunk]:
+        """Decode the next round: its chunks, each leg's in order; empty when everything is decoded."""
+        pcm, table = self._native.step()
+        return [
+            Chunk(leg, span, first, pcm[start : start + count], ChunkKind(kind))
+            for leg, span, first, start, count, kind in table.tolist()
+        ]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        while chunks := self.step():
+            yield from chunks
+
+    def counts(self, leg: int) -> LegCounts:
+        """Tell what became of the packets of leg number ``leg`` so far."""
+        return LegCounts(*self._native.counts(leg))
+
+    @property
+    def occupancy(self) -> dict[str, int]:
+        """``rounds``, ``lane_slots``, ``lane_used``, ``scalar_rounds`` so far: how full the lanes were."""
+        return self._native.occupancy()
+
+
+@overload
+def decode_many(
+    legs: Sequence[LegColumns], out: None = None, *, width: int = ..., block_ms: int = ...
+) -> Iterator[Chunk]: ...
+@overload
+def decode_many(
+    legs: Sequence[LegColumns], out: Sequence[Pcm], *, width: int = ..., block_ms: int = ...
+) -> list[Pcm]: ...
+def decode_many(
+    legs: Sequence[LegColumns],
+    out: Sequence[Pcm] | None = None,
+    *,
+    width: int = 1024,
+    block_ms: int = 200,
+) -> Iterator[Chunk] | list[Pcm]:
+    """Decode many legs at once, of any mix of codecs, lengths and rates.
+
+    Without ``out``: an iterator of :class:`Chunk`. With ``out``, one int16 array per leg of at least
+    :func:`leg_samples` samples: fills them as :func:`decode_leg` would and returns their used parts. Both
+    give the samples that decoding one by one gives.
+    """
+    if out is None:
+        return iter(Conveyor(legs, width=width, block_ms=block_ms))
+    if len(out) != len(legs):
+        raise ArgumentError(f"out: {len(out)} arrays for {len(legs)} legs")
+    from callreplay.mix import RenderGroup
+
+    group = RenderGroup(block_ms=block_ms)
+    filled = [0] * len(legs)
+    for index, (leg, array) in enumerate(zip(legs, out, strict=True)):
+        _checked(array, np.int16, f"out[{index}]")
+        need = leg_samples(leg)
+        if len(array) < need:
+            raise ArgumentError(f"out[{index}]: {len(array)} samples are too few for {need}")
+    waiting = iter(enumerate(legs))
+    call_leg: dict[int, int] = {}
+
+    def refill() -> None:
+        for index, leg in waiting:
+            call = group.add([leg], leg_rate_hz(leg), "mono", correct_drift=False, dtmf="keep")
+            call_leg[call] = index
+            if len(call_leg) >= width:
+                return
+
+    refill()
+    for call, block, last in group:
+        index = call_leg[call]
+        out[index][filled[index] : filled[index] + len(block)] = block
+        filled[index] += len(block)
+        if last:
+            del call_leg[call]
+            refill()
+    return [array[:count] for array, count in zip(out, filled, strict=True)]

@@ -1,0 +1,91 @@
+"""RFC 4733 events out of their packets: one Event per key press, whatever the updates, repeats and odd timestamps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callreplay.model import Event
+from callreplay.order.media import NO_TICK
+from callreplay.order.streams import OrderedStream
+
+__all__ = ["collect_events"]
+
+_DIGITS: Final = "0123456789*#ABCD"
+_NEAR_MS: Final = 200.0  # end packets with new timestamps stay this near the event
+
+
+@dataclass(slots=True)
+class _Press:
+    """An event being put together, in ticks of the event clock."""
+
+    code: int
+    timestamp: int  # raw, of the current segment
+    start_ns: int
+    volume: int
+    duration: int  # of the current segment
+    before: int = 0  # ticks of earlier segments
+    ended: bool = False
+
+
+def _digit(code: int) -> str:
+    if code < len(_DIGITS):
+        return _DIGITS[code]
+    return "flash" if code == 16 else f"event {code}"
+
+
+def _start_ns(ordered: OrderedStream, index: int, duration: int) -> int:
+    """Absolute start of the event of packet ``index``: its timestamp on the audio's line, if arrival agrees."""
+    events = ordered.events
+    by_arrival = int(events.arrival_ns[index]) - round(duration * 1e9 / events.clock_rate_hz)
+    tick = int(events.tick[index])
+    if tick == NO_TICK or not ordered.lines:
+        return by_arrival
+    row = min(max(int(events.row[index]) - 1, 0), len(ordered.columns) - 1)
+    line = next(line for line in ordered.lines if line.first <= row < line.stop)
+    elapsed = tick * 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)
+    by_timestamp = line.clock.anchor_ns + round(elapsed)
+    return by_timestamp if abs(by_timestamp - by_arrival) < 1_000_000_000 else by_arrival
+
+
+def collect_events(ordered: OrderedStream) -> list[Event]:
+    """The events of one stream in order of their start.
+
+    One event has one timestamp (RFC 4733 section 2.5.1). Senders are met that give each of the three end packets a new
+    one: an end with the same code and duration close by belongs to the event that just ended. A segment that follows one
+    of nearly 0xFFFF ticks continues it (section 2.5.1.3). Payloads shorter than 4 octets are ignored.
+    """
+    events = ordered.events
+    clock = events.clock_rate_hz
+    near = round(_NEAR_MS * clock / 1000)
+    presses: list[_Press] = []
+    for index, payload in enumerate(events.payloads):
+        if len(payload) < 4 or events.row[index] < 0:
+            continue
+        code, end, volume = payload[0], bool(payload[1] & 0x80), payload[1] & 0x3F
+        duration = payload[2] << 8 | payload[3]
+        timestamp = int(events.timestamp[index])
+        last = presses[-1] if presses else None
+        if last is not None and last.code == code:
+            ahead = (timestamp - last.timestamp + (1 << 31)) % (1 << 32) - (1 << 31)
+            if ahead == 0:
+                last.duration = max(last.duration, duration)
+                last.ended = last.ended or end
+                continue
+            repeat = end and last.ended and duration == last.duration and 0 < ahead <= last.duration + near
+            late_end = end and not last.ended and duration >= last.duration and 0 < ahead <= near + duration
+            if repeat or late_end:
+                last.ended = True
+                last.duration = max(last.duration, duration)
+                continue
+            if not last.ended and last.duration >= 0xFFFF - near and 0 < ahead <= last.duration + near:
+                last.before += ahead
+                last.timestamp, last.duration, last.ended = timestamp, duration, end
+                continue
+        start = _start_ns(ordered, index, duration)
+        presses.append(_Press(code, timestamp, start, volume, duration, ended=end))
+    found = [
+        Event(_digit(p.code), p.start_ns, (p.before + p.duration) * 1000.0 / clock, -p.volume)
+        for p in presses
+    ]
+    return sorted(found, key=lambda event: event.start_ns)

@@ -1,0 +1,248 @@
+"""Captures and signalling in, calls with two ordered legs out: the front door of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+
+from callreplay.codecs import Codec
+from callreplay.model import CallDescription, Event, LegColumns, Side, Stream
+from callreplay.order.alignment import SenderReport, align_by_reports
+from callreplay.packets.arena import Arena, release
+from callreplay.order.arrange import arrange, ns_of
+from callreplay.order.callgaps import mark_call_gaps
+from callreplay.order.events import collect_events
+from callreplay.order.grouping import Group, other_side, signalled_groups, unsignalled_groups
+from callreplay.order.statistics import LegStatistics, measure
+from callreplay.order.streams import OrderedStream, Packets, order_stream
+from callreplay.order.taps import StreamFacts, find_copies, gather_facts
+
+__all__ = ["CallMedia", "LegMedia", "assemble"]
+
+
+_COLUMN_BYTES: Final = 4 << 20  # half a million rows: an hour's call stays in memory
+
+
+@dataclass(slots=True)
+class LegMedia:
+    """One direction of a call, in order.
+
+    ``start_ns`` and ``end_ns`` are absolute times of the first and the end of the last media; equal when ``empty``.
+    """
+
+    side: Side
+    columns: LegColumns
+    events: list[Event] = field(default_factory=list)
+    statistics: LegStatistics = field(default_factory=LegStatistics)
+    streams: list[Stream] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the leg has no media at all."""
+        return not self.columns.spans
+
+    @property
+    def start_ns(self) -> int:
+        """Absolute time of the first media, 0 for an empty leg."""
+        return self.columns.spans[0].anchor_ns if self.columns.spans else 0
+
+    @property
+    def end_ns(self) -> int:
+        """Absolute end of the last media, 0 for an empty leg."""
+        return max((ns_of(span, span.end_tick) for span in self.columns.spans), default=0)
+
+    @property
+    def codec(self) -> Codec | None:
+        """The codec of most of the leg's packets."""
+        spans = self.columns.spans
+        return max(spans, key=lambda span: span.stop - span.first).codec if spans else None
+
+
+@dataclass(slots=True)
+class CallMedia:
+    """A call: two legs (one may be empty) on one timeline from ``start_ns`` to ``end_ns``.
+
+    ``sides_inferred``: nothing but a guess says who called whom. ``guesses`` and ``warnings`` go into the report.
+    """
+
+    caller: LegMedia
+    called: LegMedia
+    description: CallDescription | None = None
+    sides_inferred: bool = False
+    guesses: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    copies: int = 0  # streams set aside because they carry what another one carries
+
+    @property
+    def legs(self) -> tuple[LegMedia, LegMedia]:
+        """Caller, called."""
+        return self.caller, self.called
+
+    @property
+    def start_ns(self) -> int:
+        """Start of the timeline: the first media of either leg."""
+        return min((leg.start_ns for leg in self.legs if not leg.empty), default=0)
+
+    @property
+    def end_ns(self) -> int:
+        """End of the timeline."""
+        return max((leg.end_ns for leg in self.legs), default=0)
+
+    @property
+    def one_way(self) -> bool:
+        """Whether one side has no media."""
+        return self.caller.empty != self.called.empty
+
+
+def assemble(
+    scans: Packets | Sequence[Packets],
+    descriptions: Sequence[CallDescription] = (),
+    hints: Mapping[int, Codec] | None = None,
+    reports: Sequence[SenderReport] = (),
+    arena: Arena | None = None,
+) -> list[CallMedia]:
+    """Every call of one capture, or the one call of two captures (first the caller's leg, then the called's).
+
+    ``descriptions`` are what signalling says, ``hints`` payload types the user names, ``reports`` the RTCP sender
+    reports of the captures. Columns of 4 MiB and more live in temporary files (see ``Arena``). Damage is data: nothing
+    in a capture raises; ValueError for more than two captures.
+    """
+    several = [scans] if not isinstance(scans, Sequence) else list(scans)
+    if len(several) > 2:
+        raise ValueError(f"one capture, or one for each leg; got {len(several)}")
+    builder = _Builder(several, dict(hints or {}), reports, arena or Arena(_COLUMN_BYTES))
+    if len(several) == 2:
+        groups = [
+            _group_of_files([gather_facts(scan, index) for index, scan in enumerate(several)], descriptions)
+        ]
+        return [builder.call(group, 0) for group in groups if group.packets]
+    facts = gather_facts(several[0]) if several else []
+    groups, left = signalled_groups(facts, descriptions)
+    groups += unsignalled_groups(left)
+    groups, copies = _without_copies(several[0], groups) if several else ([], {})
+    calls = [builder.call(group, copies.get(id(group), 0)) for group in groups if group.packets]
+    return sorted(calls, key=lambda call: call.start_ns)
+
+
+def _group_of_files(files: Sequence[Sequence[StreamFacts]], descriptions: Sequence[CallDescription]) -> Group:
+    group = Group(descriptions[0] if len(descriptions) == 1 else None)
+    group.legs = {"caller": list(files[0]), "called": list(files[1])}
+    for side, leg in group.legs.items():
+        hosts = {(fact.stream.flow.source, fact.stream.flow.source_port) for fact in leg}
+        if len(hosts) > 1:
+            group.guesses.append(f"the {side}'s file holds {len(hosts)} senders; all taken for one leg")
+    return group
+
+
+def _without_copies(scan: Packets, groups: list[Group]) -> tuple[list[Group], dict[int, int]]:
+    """Set aside streams that repeat others (two taps, both sides of a B2BUA) and join what remains of their calls.
+
+    Of two groups with common content the better one is kept: described, with both directions, with more packets. What
+    the other has besides goes to the matching direction of the kept one.
+    """
+    places = [(group, side, fact) for group in groups for side, leg in group.legs.items() for fact in leg]
+    found = find_copies(scan, [fact for _, _, fact in places])
+    counts: dict[int, int] = {}
+    joined: dict[int, tuple[Group, bool]] = {}
+    for pair in found:
+        one, other = places[pair.original], places[pair.copy]
+        if one[0] is not other[0] and _rank(other[0]) > _rank(one[0]):
+            one, other = other, one
+        home, side, _ = one
+        group, its_side, fact = other
+        if fact not in group.legs[its_side] or one[2] not in home.legs[side]:
+            continue
+        group.legs[its_side].remove(fact)
+        counts[id(home)] = counts.get(id(home), 0) + 1
+        hop = "both sides of a B2BUA" if pair.rewritten else "two taps"
+        home.guesses.append(
+            f"stream {fact.stream.ssrc:#010x} from {fact.stream.flow.source}:{fact.stream.flow.source_port} repeats "
+            f"the {side}'s media ({hop}); one hop kept"
+        )
+        if group is not home:
+            joined.setdefault(id(group), (home, its_side != side))
+    for group in groups:
+        if id(group) in joined and group.packets:
+            home, crossed = joined[id(group)]
+            for side, leg in group.legs.items():
+                target = home.legs[other_side(side) if crossed else side]
+                if not target:
+                    target += leg
+                    leg.clear()
+    return groups, counts
+
+
+def _rank(group: Group) -> tuple[bool, bool, int]:
+    return group.description is not None, bool(group.legs["caller"] and group.legs["called"]), group.packets
+
+
+@dataclass(slots=True)
+class _Builder:
+    scans: Sequence[Packets]
+    hints: Mapping[int, Codec]
+    reports: Sequence[SenderReport]
+    arena: Arena
+
+    def call(self, group: Group, copies: int) -> CallMedia:
+        """Order both legs of a group and set them on one timeline."""
+        legs: dict[Side, LegMedia] = {}
+        ordered: dict[Side, list[OrderedStream]] = {}
+        sides: tuple[Side, Side] = ("caller", "called")
+        for side in sides:
+            legs[side], ordered[side] = self._leg(group, side)
+        call = CallMedia(
+            legs["caller"],
+            legs["called"],
+            group.description,
+            group.sides_inferred,
+            list(dict.fromkeys(group.guesses)),
+            copies=copies,
+        )
+        call.warnings += align_by_reports(
+            {side: leg.columns for side, leg in legs.items()}, {s: ordered[s] for s in sides}, self.reports
+        )
+        if call.one_way:
+            call.warnings.append(f"one-way: the {'called' if call.called.empty else 'caller'} sent no media")
+        mark_call_gaps(call.caller.columns, call.called.columns)
+        for side in sides:
+            leg = legs[side]
+            parallel = leg.statistics.parallel
+            leg.statistics = measure(ordered[side], leg.columns.gaps, leg.codec)
+            leg.statistics.parallel = parallel
+        return call
+
+    def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream]]:
+        facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
+        scan = self.scans[facts[0].scan] if facts else self.scans[0]
+        signalled = _payload_types(group.description, side)
+        streams = [order_stream(scan, fact.stream, signalled, self.hints, self.arena) for fact in facts]
+        events = sorted(
+            (event for ordered in streams for event in collect_events(ordered)),
+            key=lambda event: event.start_ns,
+        )
+        columns, aside = arrange(scan, streams, self.arena)
+        release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
+        leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])
+        leg.statistics.parallel = aside
+        if aside:
+            leg.warnings.append(f"{aside} packets of a second sender at the same time set aside")
+        for ordered in streams:
+            name = f"SSRC {ordered.stream.ssrc:#010x}: "
+            leg.warnings += [name + text for text in (*ordered.tables.resolution.warnings, *ordered.warnings)]
+        return leg, streams
+
+
+def _payload_types(description: CallDescription | None, side: Side) -> list[Mapping[int, Codec]]:
+    """Payload type maps for what ``side`` sends, the latest descriptions first.
+
+    RFC 3264 section 5.1: the numbers are those of the receiver's description; the sender's own stand second.
+    """
+    if description is None:
+        return []
+    newest = sorted(description.media, key=lambda media: media.valid_from_ns, reverse=True)
+    theirs = [media.payload_types for media in newest if media.side != side]
+    own = [media.payload_types for media in newest if media.side == side]
+    return [*theirs, *own]

@@ -1,0 +1,258 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""From media ticks to final positions, gaps and the lower envelope: passes over clean rows (see media.pyx).
+
+Every column is checked for length before each loop, so Cython's bounds checks are off. No payload is read here.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+
+import numpy as np
+
+from callreplay.model import GAP_DTYPE
+
+cdef enum:
+    NOISE_FLAG = 8
+    RESTART = 128
+
+cdef enum:  # GapReason
+    LOST = 1
+    SILENCE = 2
+    HOLD = 3
+
+cdef struct Gap:  # GAP_DTYPE, packed: see GAP_FIELDS below
+    int32_t span
+    int64_t start
+    int64_t ticks
+    int32_t packets
+    uint8_t reason
+
+
+def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
+                  const uint8_t[::1] flags not None, int64_t origin_ns, double ns_per_tick, int64_t window_ticks):
+    """The least (arrival - media time) of each window of media time, per stretch between restarts.
+
+    Returns (stretch, tick, d, packets): int64, int64, float64 (ns against ``origin_ns``), int64, one entry per window
+    with audio; ``tick`` is where the least was. Comfort noise does not count: its timestamps are not to be trusted.
+    """
+    cdef Py_ssize_t rows = timestamp.shape[0], i, windows = 0, current = -1
+    if arrival.shape[0] != rows or flags.shape[0] != rows or window_ticks < 1:
+        raise ValueError("columns differ in length")
+    cdef int64_t window = -1, w, stretch = 0
+    cdef double d
+    with nogil:
+        for i in range(rows):
+            if flags[i] & RESTART and i:
+                stretch += 1
+                window = -1
+            if flags[i] & NOISE_FLAG:
+                continue
+            w = timestamp[i] // window_ticks
+            if w != window:
+                window = w
+                windows += 1
+    stretches = np.empty(windows, np.int64)
+    ticks = np.empty(windows, np.int64)
+    least = np.empty(windows, np.float64)
+    packets = np.zeros(windows, np.int64)
+    cdef int64_t[::1] stretches_v = stretches, ticks_v = ticks, packets_v = packets
+    cdef double[::1] least_v = least
+    window = -1
+    stretch = 0
+    with nogil:
+        for i in range(rows):
+            if flags[i] & RESTART and i:
+                stretch += 1
+                window = -1
+            if flags[i] & NOISE_FLAG:
+                continue
+            d = <double>(arrival[i] - origin_ns) - timestamp[i] * ns_per_tick
+            w = timestamp[i] // window_ticks
+            if w != window:
+                window = w
+                current += 1
+                stretches_v[current] = stretch
+                ticks_v[current] = timestamp[i]
+                least_v[current] = d
+            elif d < least_v[current]:
+                least_v[current] = d
+                ticks_v[current] = timestamp[i]
+            packets_v[current] += 1
+    return stretches, ticks, least, packets
+
+
+def settle(int64_t[::1] timestamp not None, const uint16_t[::1] size not None, const uint8_t[::1] payload_type not None,
+           const uint8_t[::1] flags not None, const int32_t[::1] missing not None, const int64_t[::1] shifts not None,
+           const uint8_t[::1] codecs not None, const int32_t[:, ::1] durations not None,
+           const int32_t[::1] typical not None, int64_t snap_ticks):
+    """Shift each stretch, close hairline gaps and keep audio from overlapping, in place; returns the end tick.
+
+    ``shifts`` has one entry per stretch between restarts. Without packets missing, a hole or overlap of at most
+    ``snap_ticks`` is the sender's rounding and vanishes; greater overlaps push the later packet back, so no sample of
+    audio is lost or played twice (events and noise overlay, they have no length here).
+    """
+    cdef Py_ssize_t rows = timestamp.shape[0], i
+    if (size.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows or missing.shape[0] != rows):
+        raise ValueError("columns differ in length")
+    if rows == 0:
+        return 0
+    if codecs.shape[0] != 256 or durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
+        raise ValueError("durations do not cover every codec and size")
+    if typical.shape[0] < durations.shape[0] or shifts.shape[0] < 1:
+        raise ValueError("tables differ in length")
+    cdef int64_t end = 0, position, gap, stretch = 0, last = shifts.shape[0] - 1
+    cdef int64_t duration = 0
+    cdef bint known = True
+    with nogil:
+        for i in range(rows):
+            if flags[i] & RESTART and i and stretch < last:
+                stretch += 1
+            position = timestamp[i] + shifts[stretch]
+            if i == 0:
+                end = position
+            gap = position - end
+            if gap < 0 or (gap <= snap_ticks and missing[i] == 0):
+                position = end
+            timestamp[i] = position
+            if flags[i] & NOISE_FLAG:
+                end = position
+                continue
+            duration = durations[codecs[payload_type[i]], size[i]]
+            if duration == 0:
+                # The payload does not tell its length: up to the next packet when that one follows at once.
+                duration = typical[codecs[payload_type[i]]]
+                if i + 1 < rows and missing[i + 1] == 0 and not flags[i + 1] & RESTART:
+                    gap = timestamp[i + 1] + shifts[stretch] - position
+                    if 0 < gap < duration:
+                        duration = gap
+            end = position + duration
+    return int(end)
+
+
+cdef inline Py_ssize_t put(Gap[::1] table, Py_ssize_t index, bint fill, int32_t span, int64_t start, int64_t ticks,
+                           int64_t packets, uint8_t reason) noexcept nogil:
+    if fill:
+        table[index].span = span
+        table[index].start = start
+        table[index].ticks = ticks
+        table[index].packets = <int32_t>packets
+        table[index].reason = reason
+    return index + 1
+
+
+cdef Py_ssize_t gap_pass(const int64_t[::1] timestamp, const uint16_t[::1] size, const uint8_t[::1] payload_type,
+                         const uint8_t[::1] flags, const int32_t[::1] missing, const uint8_t[::1] codecs,
+                         const int32_t[:, ::1] durations, const int32_t[::1] typical, int32_t span, int64_t hold_ticks,
+                         int64_t longest, Gap[::1] table, bint fill) noexcept nogil:
+    cdef Py_ssize_t rows = timestamp.shape[0], i, found = 0
+    cdef int64_t end = 0, gap, lost, duration = 0, last_audio = 0
+    cdef bint known
+    for i in range(rows):
+        gap = timestamp[i] - end if i else 0
+        if gap > 0:
+            lost = 0
+            if missing[i] and not (i == 0):
+                lost = missing[i] * last_audio
+                if lost + last_audio // 2 >= gap or last_audio == 0:
+                    lost = gap
+                found = put(table, found, fill, span, end, lost, missing[i], LOST)
+            if gap > lost:
+                found = put(table, found, fill, span, end + lost, gap - lost, 0,
+                            HOLD if gap - lost >= hold_ticks else SILENCE)
+        if flags[i] & NOISE_FLAG:
+            end = timestamp[i]
+            continue
+        duration = durations[codecs[payload_type[i]], size[i]]
+        if duration == 0:
+            duration = typical[codecs[payload_type[i]]]
+            if i + 1 < rows and missing[i + 1] == 0 and 0 < timestamp[i + 1] - timestamp[i] <= longest:
+                duration = timestamp[i + 1] - timestamp[i]
+        last_audio = duration
+        end = timestamp[i] + duration
+    return found
+
+
+def gap_table(const int64_t[::1] timestamp not None, const uint16_t[::1] size not None,
+              const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
+              const int32_t[::1] missing not None, const uint8_t[::1] codecs not None,
+              const int32_t[:, ::1] durations not None, const int32_t[::1] typical not None, int span,
+              int64_t hold_ticks, int64_t longest):
+    """The gaps of one span as GAP_DTYPE: LOST for what numbers say is missing, SILENCE or HOLD for the rest.
+
+    ``longest`` (ticks): a packet whose length its payload does not tell reaches to the next in number up to this far.
+    """
+    cdef Py_ssize_t rows = timestamp.shape[0]
+    if (size.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows or missing.shape[0] != rows):
+        raise ValueError("columns differ in length")
+    if rows == 0:
+        return np.zeros(0, GAP_DTYPE)
+    if codecs.shape[0] != 256 or durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
+        raise ValueError("durations do not cover every codec and size")
+    if typical.shape[0] < durations.shape[0]:
+        raise ValueError("tables differ in length")
+    aligned = np.dtype(GAP_DTYPE.descr, align=True)
+    table = np.zeros(1, aligned)
+    cdef Gap[::1] view = table
+    cdef Py_ssize_t found
+    with nogil:
+        found = gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span, hold_ticks,
+                         longest, view, False)
+    table = np.zeros(found, aligned)
+    if found:
+        view = table
+        with nogil:
+            gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span, hold_ticks,
+                     longest, view, True)
+    return table.astype(GAP_DTYPE)
+
+
+def codec_runs(const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
+               const uint8_t[::1] codecs not None):
+    """First row and codec of every run of one codec; comfort noise belongs to the run it stands in.
+
+    Returns (first, codec): int64 arrays; noise before any audio belongs to the first run. A leg of noise alone is one
+    run with the codec of its noise.
+    """
+    cdef Py_ssize_t rows = payload_type.shape[0], i, runs = 0
+    if flags.shape[0] != rows or codecs.shape[0] != 256:
+        raise ValueError("columns differ in length")
+    cdef int current = -1, codec
+    with nogil:
+        for i in range(rows):
+            if not flags[i] & NOISE_FLAG:
+                codec = codecs[payload_type[i]]
+                if codec != current:
+                    current = codec
+                    runs += 1
+    if runs == 0:
+        if rows == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return np.zeros(1, np.int64), np.full(1, codecs[payload_type[0]], np.int64)
+    first = np.zeros(runs, np.int64)
+    which = np.zeros(runs, np.int64)
+    cdef int64_t[::1] first_v = first, which_v = which
+    current = -1
+    runs = 0
+    with nogil:
+        for i in range(rows):
+            if not flags[i] & NOISE_FLAG:
+                codec = codecs[payload_type[i]]
+                if codec != current:
+                    current = codec
+                    first_v[runs] = i if runs else 0
+                    which_v[runs] = codec
+                    runs += 1
+    return first, which
+
+
+def count_late(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None, int64_t origin_ns,
+               double floor_ns, double ns_per_tick, double late_ns):
+    """How many packets came more than ``late_ns`` after the lower envelope ``floor_ns`` (against ``origin_ns``)."""
+    cdef Py_ssize_t rows = timestamp.shape[0], i
+    if arrival.shape[0] != rows:
+        raise ValueError("columns differ in length")
+    cdef int64_t late = 0
+    with nogil:
+        for i in range(rows):
+            if <double>(arrival[i] - origin_ns) - timestamp[i] * ns_per_tick - floor_ns > late_ns:
+                late += 1
+    return late

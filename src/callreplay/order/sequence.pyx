@@ -1,0 +1,267 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Sequence numbers unwrapped in arrival order: RFC 3550 appendix A.1, with timestamps as the second witness.
+
+Every index below is within 0..rows-1, and every column is checked to have that length before the loop: so the
+bounds checks of Cython are off here. No payload is read in this file.
+"""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+import numpy as np
+
+# RFC 3550 A.1. MIN_SEQUENTIAL is 2: the second packet in order proves a restart.
+cdef enum:
+    MAX_DROPOUT = 3000
+    MAX_MISORDER = 100
+    RING = 256
+    SMALL_LEAP = 16
+
+cdef enum:
+    REDUNDANT = 16  # PacketFlag.REDUNDANT
+
+cdef enum:
+    AUDIO = 1  # kinds, as in payloads.Kind
+    EVENT = 3
+
+# A key is epoch << 32 | position; positions start in the middle, so late packets of an epoch stay inside it.
+cdef int64_t EPOCH = <int64_t>1 << 32
+cdef int64_t MIDDLE = <int64_t>1 << 30
+cdef int64_t LOST_KEY = <int64_t>1 << 62
+
+STRAY = 1 << 62
+
+
+cdef struct State:
+    int64_t newest      # highest key so far
+    uint32_t timestamp  # of the packet with that key
+    int64_t arrival
+    uint16_t bad_next   # RFC 3550: bad_seq
+    uint32_t bad_timestamp
+    int64_t bad_row     # -1: none
+    int64_t ring_key[RING]
+    uint32_t ring_timestamp[RING]
+
+
+cdef bint neighbourly(const State* state, int64_t key, uint32_t timestamp, int64_t sane) noexcept nogil:
+    """Whether a packet seen near in number has a timestamp near in time; leaps and wild noise may lie between."""
+    cdef int64_t near
+    cdef int slot, distance, side
+    for distance in range(1, 9):
+        for side in range(2):
+            near = key + distance if side else key - distance
+            slot = near & (RING - 1)
+            if state.ring_key[slot] == near and -sane < <int32_t>(timestamp - state.ring_timestamp[slot]) < sane:
+                return True
+    return False
+
+
+cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t arrival,
+                          int64_t per_packet, int64_t clock, bint event) noexcept nogil:
+    """The key of a packet that did not simply come next; LOST_KEY when it fits nowhere."""
+    cdef int64_t delta = <int16_t>(sequence - <uint16_t>state.newest)
+    cdef int64_t ticks = <int32_t>(timestamp - state.timestamp)
+    cdef int64_t elapsed = <int64_t>(<double>(arrival - state.arrival) * 1e-9 * clock)
+    cdef int64_t sane = 10 * clock
+    cdef int64_t key, packets
+    cdef int slot
+    if 0 < delta < MAX_DROPOUT:
+        if delta <= SMALL_LEAP or event or -sane < ticks - elapsed < sane or -sane < ticks - delta * per_packet < sane:
+            return state.newest + delta
+        return LOST_KEY
+    if -MAX_MISORDER <= delta <= 0:
+        key = state.newest + delta
+        slot = key & (RING - 1)
+        if state.ring_key[slot] == key:
+            # The same number with another timestamp is no duplicate: the sender began anew close by.
+            return key if state.ring_timestamp[slot] == timestamp else LOST_KEY
+        return key if event or neighbourly(state, key, timestamp, sane) else LOST_KEY
+    # A long leap is no restart when the timestamp leapt by as many packets (whole laps of 65536 included):
+    # that is a long loss, or a packet later than MAX_MISORDER.
+    packets = (ticks + (per_packet >> 1 if ticks > 0 else -(per_packet >> 1))) // per_packet
+    if packets != 0 and ((packets - delta) & 0xFFFF) == 0 and -MIDDLE < packets < MIDDLE:
+        return state.newest + packets
+    # With silence suppressed the timestamp runs further than the packets; arrival then bears witness.
+    if delta > 0 and -2 * clock < ticks - elapsed < 2 * clock and delta * per_packet <= ticks + sane:
+        return state.newest + delta
+    return LOST_KEY
+
+
+def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
+           const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
+           const uint8_t[::1] kinds not None, int64_t per_packet, int64_t clock):
+    """Turn raw sequence numbers into sortable keys, in place; rows are in arrival order.
+
+    ``sequence`` holds 0..65535 and becomes ``epoch << 32 | position`` (STRAY where the packet fits nowhere);
+    ``timestamp`` holds raw 32-bit values; ``kinds`` has 256 entries, what each payload type carries;
+    ``per_packet`` is the usual step of the timestamp, in ticks of ``clock`` Hz.
+
+    Redundant rows (RFC 2198) stand beside the row of their primary and get the key of the packet they repeat.
+    Returns (sorted, late, deepest, strays, epochs, mean jitter, greatest jitter), the jitter of RFC 3550 in ticks.
+    """
+    cdef Py_ssize_t rows = sequence.shape[0], i, j
+    if timestamp.shape[0] != rows or arrival.shape[0] != rows or payload_type.shape[0] != rows:
+        raise ValueError("columns differ in length")
+    if flags.shape[0] != rows or kinds.shape[0] != 256 or per_packet < 1 or clock < 1:
+        raise ValueError("flags, kinds, per_packet or clock out of range")
+    cdef State state
+    cdef int64_t key, late = 0, deepest = 0, strays = 0, epochs = 0, last = 0, measured = 0, back, sane = 10 * clock
+    cdef int64_t jitter_arrival = 0, jitter_timestamp = 0
+    cdef double jitter = 0, jitter_sum = 0, jitter_max = 0, difference, ticks_per_ns = clock * 1e-9
+    cdef bint ordered = True, started = False, redundant = False
+    cdef uint16_t number
+    cdef uint32_t stamp
+    cdef uint8_t kind
+    with nogil:
+        state.bad_row = -1
+        for i in range(RING):
+            state.ring_key[i] = -1
+        for i in range(rows):
+            if flags[i] & REDUNDANT:
+                redundant = True
+                ordered = False
+                continue
+            number = <uint16_t>sequence[i]
+            stamp = <uint32_t>timestamp[i]
+            kind = kinds[payload_type[i]]
+            if not started:
+                started = True
+                epochs = 1
+                key = EPOCH + MIDDLE + number
+                state.newest = key - 1
+                state.timestamp = stamp
+                state.arrival = arrival[i]
+            elif <uint16_t>(number - <uint16_t>state.newest) == 1:
+                key = state.newest + 1
+            else:
+                key = place(&state, number, stamp, arrival[i], per_packet, clock, kind == EVENT)
+                if key == LOST_KEY:
+                    if state.bad_row >= 0 and number == state.bad_next and (
+                            -sane < <int32_t>(stamp - state.bad_timestamp) < sane):
+                        epochs += 1
+                        key = epochs * EPOCH + MIDDLE + number
+                        sequence[state.bad_row] = key - 1
+                        strays -= 1
+                        if state.bad_row != i - 1:
+                            ordered = False
+                        state.newest = key - 1
+                        state.timestamp = stamp
+                        state.arrival = arrival[i]
+                    else:
+                        state.bad_next = number + 1
+                        state.bad_timestamp = stamp
+                        state.bad_row = i
+                        strays += 1
+                        sequence[i] = LOST_KEY
+                        ordered = ordered and i + 1 < rows
+                        continue
+            sequence[i] = key
+            state.ring_key[key & (RING - 1)] = key
+            state.ring_timestamp[key & (RING - 1)] = stamp
+            if key > state.newest:
+                state.newest = key
+                state.bad_row = -1
+                if kind == AUDIO:  # comfort noise and events are no measure of media time
+                    state.timestamp = stamp
+                    state.arrival = arrival[i]
+            else:
+                ordered = False
+                late += 1
+                if state.newest - key > deepest and state.newest - key < EPOCH >> 1:
+                    deepest = state.newest - key
+            if kind == AUDIO:
+                if measured:
+                    difference = (arrival[i] - jitter_arrival) * ticks_per_ns
+                    difference -= <int32_t>(stamp - <uint32_t>jitter_timestamp)
+                    if difference < 0:
+                        difference = -difference
+                    # Beyond two seconds it is a leap of the timestamps, which RFC 3550 jitter does not mean.
+                    if difference < 2 * clock:
+                        jitter += (difference - jitter) * 0.0625
+                        jitter_sum += jitter
+                        if jitter > jitter_max:
+                            jitter_max = jitter
+                measured += 1
+                jitter_arrival = arrival[i]
+                jitter_timestamp = stamp
+        if strays:
+            ordered = False
+        if redundant:
+            strays += place_redundant(sequence, timestamp, flags, per_packet)
+    return (bool(ordered), late, deepest, strays, epochs, jitter_sum / max(measured - 1, 1), jitter_max)
+
+
+cdef int64_t place_redundant(int64_t[::1] sequence, const int64_t[::1] timestamp, const uint8_t[::1] flags,
+                             int64_t per_packet) noexcept nogil:
+    """Key each redundant row by its primary, the next or the last row not redundant; returns how many found none."""
+    cdef Py_ssize_t rows = sequence.shape[0], i, j, primary
+    cdef int64_t offset, steps, lost = 0
+    for i in range(rows):
+        if not flags[i] & REDUNDANT:
+            continue
+        primary = -1
+        for j in range(i + 1, min(i + 17, rows)):
+            if not flags[j] & REDUNDANT:
+                primary = j
+                break
+        # The primary shares the carrier's number; keys keep it in their low 16 bits.
+        if primary >= 0 and <uint16_t>sequence[primary] != <uint16_t>sequence[i]:
+            primary = -1
+        if primary < 0:
+            for j in range(i - 1, max(i - 17, -1), -1):
+                if not flags[j] & REDUNDANT:
+                    if <uint16_t>sequence[j] == <uint16_t>sequence[i]:
+                        primary = j
+                    break
+        if primary < 0 or sequence[primary] == LOST_KEY:
+            sequence[i] = LOST_KEY
+            lost += 1
+            continue
+        offset = <int64_t><uint32_t>(<uint32_t>timestamp[primary] - <uint32_t>timestamp[i])
+        steps = (offset + (per_packet >> 1)) // per_packet
+        if offset >= 1 << 14 or steps < 1:  # RFC 2198: the offset has 14 bits
+            sequence[i] = LOST_KEY
+            lost += 1
+        else:
+            sequence[i] = sequence[primary] - steps
+    return lost
+
+
+def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestamp not None,
+               const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
+               const uint8_t[::1] wanted not None, Py_ssize_t limit=4096):
+    """The commonest step of the timestamp between packets next to each other in number, in ticks; 0 if none is.
+
+    Looks at the first ``limit`` pairs of payload types with ``wanted[type] != 0``. Steps above 65535 do not count.
+    """
+    cdef Py_ssize_t rows = sequence.shape[0], i, last = -1, pairs = 0
+    if timestamp.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows:
+        raise ValueError("columns differ in length")
+    if wanted.shape[0] != 256:
+        raise ValueError("wanted needs 256 entries")
+    counts_array = np.zeros(65536, np.int32)
+    cdef int32_t[::1] counts = counts_array
+    cdef int64_t step
+    with nogil:
+        for i in range(rows):
+            if flags[i] & REDUNDANT or not wanted[payload_type[i]]:
+                continue
+            if last >= 0 and <uint16_t>(<uint16_t>sequence[i] - <uint16_t>sequence[last]) == 1:
+                step = <int32_t>(<uint32_t>timestamp[i] - <uint32_t>timestamp[last])
+                if 0 < step < 65536:
+                    counts[step] += 1
+                    pairs += 1
+                    if pairs >= limit:
+                        break
+            last = i
+    return int(counts_array.argmax()) if pairs else 0
+
+
+def histogram(const uint8_t[::1] values not None):
+    """How often each octet value occurs: int64 ``(256,)``."""
+    counts_array = np.zeros(256, np.int64)
+    cdef int64_t[::1] counts = counts_array
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(values.shape[0]):
+            counts[values[i]] += 1
+    return counts_array

@@ -1,0 +1,99 @@
+"""What a leg's packets say of its journey, as numbers for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.codecs import Codec
+from callreplay.model import GapReason
+from callreplay.order.mos import Quality, burst_ratio, estimate
+from callreplay.order.streams import OrderedStream
+
+__all__ = ["LegStatistics", "measure"]
+
+
+@dataclass(slots=True)
+class LegStatistics:
+    """Counts of packets unless a unit says otherwise. Loss is by sequence number and is what the tap did not see."""
+
+    packets: int = 0  # received: audio, comfort noise and events, copies included
+    lost: int = 0  # numbers never seen, recovered ones included
+    recovered: int = 0  # of those, filled by RFC 2198 redundancy
+    lost_in_capture: int = 0  # of the lost: both directions stopped together, so the capture lost them
+    late: int = 0  # more than 200 ms after the lower envelope of their sender's clock
+    duplicates: int = 0
+    conflicts: int = 0
+    reordered: int = 0
+    reorder_depth: int = 0  # greatest number of packets by which one came too late
+    stale: int = 0
+    strays: int = 0
+    wild_timestamps: int = 0
+    restarts: int = 0  # of sequence numbers
+    shifts: int = 0  # leaps of the timestamps, or pauses they hid, bounded by arrival
+    parallel: int = 0  # packets of another SSRC of the leg at the same time, set aside
+    gaps: int = 0
+    bursts: int = 0  # runs of lost packets
+    loss_percent: float = 0.0
+    burst_ratio: float = 1.0  # G.107: 1 for random loss, above when losses cling together
+    jitter_ms: float = 0.0  # RFC 3550, mean over the leg
+    jitter_max_ms: float = 0.0
+    drift_ppm: float = 0.0  # estimate for the longest stream; 0 where none could be made
+    drift_error_ppm: float = 0.0
+    drift_corrected: bool = False
+    ptime_ms: float = 0.0  # usual media time of a packet
+    first_arrival_ns: int = 0
+    last_arrival_ns: int = 0
+    r_factor: float | None = None  # G.107, one-way delay taken as 100 ms or less
+    mos: float | None = None
+    mos_assumed: bool = False  # no figures for the codec in G.113; others stand in
+
+
+def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Codec | None) -> LegStatistics:
+    """The statistics of a leg made of ``streams``; ``codec`` is its main one."""
+    result = LegStatistics()
+    if not streams:
+        return result
+
+    def total(key: str) -> int:
+        return sum(ordered.counts[key] for ordered in streams)
+
+    result.packets = sum(ordered.received for ordered in streams)
+    result.lost, result.recovered = total("lost"), total("recovered")
+    result.duplicates, result.conflicts = total("duplicates"), total("conflicts")
+    result.reordered, result.stale, result.strays = total("reordered"), total("stale"), total("strays")
+    result.wild_timestamps = total("wild") + total("wild_noise")
+    result.restarts, result.shifts = total("restarts"), total("shifted")
+    result.reorder_depth = max(ordered.deepest for ordered in streams)
+    result.late = sum(ordered.late for ordered in streams)
+    result.jitter_max_ms = max(ordered.jitter_max_ms for ordered in streams)
+    weights = [max(len(ordered.columns), 1) for ordered in streams]
+    result.jitter_ms = float(np.average([ordered.jitter_ms for ordered in streams], weights=weights))
+    result.first_arrival_ns = min(ordered.first_arrival_ns for ordered in streams)
+    result.last_arrival_ns = max(ordered.last_arrival_ns for ordered in streams)
+    longest = max(streams, key=lambda ordered: len(ordered.columns))
+    if longest.lines:
+        line = max(longest.lines, key=lambda line: line.stop - line.first)
+        if np.isfinite(line.clock.estimated_ppm):
+            result.drift_ppm, result.drift_error_ppm = line.clock.estimated_ppm, line.clock.error_ppm
+        result.drift_corrected = line.clock.drift_ppm != 0.0
+        result.ptime_ms = 1000.0 * longest.step_ticks / line.clock_rate_hz
+    _loss(result, gaps, codec)
+    return result
+
+
+def _loss(result: LegStatistics, gaps: NDArray[np.void], codec: Codec | None) -> None:
+    missing = gaps["packets"] > 0
+    in_capture = missing & (gaps["reason"] == GapReason.CAPTURE)
+    result.gaps = len(gaps)
+    result.bursts = int(missing.sum())
+    result.lost_in_capture = int(gaps["packets"][in_capture].sum())
+    expected = result.packets - result.duplicates + result.lost
+    result.loss_percent = 100.0 * result.lost / expected if expected > 0 else 0.0
+    result.burst_ratio = burst_ratio(result.lost, result.bursts, expected)
+    quality: Quality | None = estimate(codec, result.loss_percent, result.burst_ratio) if codec else None
+    if quality is not None:
+        result.r_factor, result.mos, result.mos_assumed = quality.r, quality.mos, quality.assumed

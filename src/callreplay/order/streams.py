@@ -1,0 +1,395 @@
+"""One stream put in order: rows gathered from the capture, sorted, cleaned and given media time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.codecs import Codec
+from callreplay.model import PacketFlag, RtpColumns, Stream
+from callreplay.packets.arena import Arena, release
+from callreplay.order.inference import Sample
+from callreplay.order.media import NO_TICK, walk_stream
+from callreplay.order.payloads import Kind, PayloadTables, resolve
+from callreplay.order.placing import codec_runs, count_late, settle
+from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
+from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
+
+__all__ = ["Columns", "EventRows", "Line", "OrderedStream", "Packets", "order_stream"]
+
+_SAMPLE_PACKETS: Final = 2000
+_LATE_NS: Final = 200e6
+
+
+class Packets(Protocol):
+    """What this room needs of ``packets.Scan``."""
+
+    @property
+    def data(self) -> NDArray[np.uint8]: ...
+    @property
+    def spill(self) -> NDArray[np.uint8]: ...
+    @property
+    def rtp(self) -> RtpColumns: ...
+    @property
+    def streams(self) -> Sequence[Stream]: ...
+
+
+@dataclass(slots=True)
+class Columns:
+    """The columns of one stream while it is put in order; same length all, ``missing`` as in ``walk_stream``."""
+
+    offset: NDArray[np.int64]
+    size: NDArray[np.uint16]
+    timestamp: NDArray[np.int64]
+    arrival_ns: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    payload_type: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
+    missing: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, rows: int, arena: Arena) -> Columns:
+        """Uninitialised columns of ``rows`` rows."""
+        make = arena.empty
+        return cls(
+            make(rows, np.int64),
+            make(rows, np.uint16),
+            make(rows, np.int64),
+            make(rows, np.int64),
+            make(rows, np.int64),
+            make(rows, np.uint8),
+            make(rows, np.uint8),
+            make(rows, np.int32),
+        )
+
+    def each(self) -> tuple[NDArray[Any], ...]:
+        """All columns, in the order of the fields."""
+        return (
+            self.offset,
+            self.size,
+            self.timestamp,
+            self.arrival_ns,
+            self.sequence,
+            self.payload_type,
+            self.flags,
+            self.missing,
+        )
+
+    def rows(self, first: int, stop: int) -> Columns:
+        """A view of some rows."""
+        return Columns(*(column[first:stop] for column in self.each()))
+
+    def take(self, order: NDArray[Any]) -> None:
+        """Permute every column in place; one column's worth of memory at a time."""
+        for column in self.each():
+            column[:] = column[order]
+            release(column)
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+
+@dataclass(slots=True)
+class EventRows:
+    """RFC 4733 packets taken out of a stream, in arrival order: raw timestamps and unwrapped numbers."""
+
+    timestamp: NDArray[np.int64]
+    arrival_ns: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    payloads: list[bytes]
+    row: NDArray[np.int64]  # of the clean audio that follows; -1: a copy
+    tick: NDArray[np.int64]  # on that row's line; NO_TICK: no audio yet
+    clock_rate_hz: int = 8000
+
+
+@dataclass(slots=True)
+class Line:
+    """Rows ``first`` to ``stop`` that share one line of ticks: one clock rate, one sender clock."""
+
+    first: int
+    stop: int
+    clock_rate_hz: int
+    clock: Clock
+    end_tick: int
+
+
+@dataclass(slots=True)
+class OrderedStream:
+    """A stream in media order. ``columns.timestamp`` counts ticks of the row's line; ``counts`` as ``walk_stream``."""
+
+    stream: Stream
+    columns: Columns
+    tables: PayloadTables
+    lines: list[Line]
+    runs: list[tuple[int, int, int]]  # first row, stop row, row of tables.listed
+    events: EventRows
+    counts: dict[str, int]
+    first_arrival_ns: int = 0
+    last_arrival_ns: int = 0
+    received: int = 0
+    jitter_ms: float = 0.0
+    jitter_max_ms: float = 0.0
+    deepest: int = 0
+    late: int = 0
+    step_ticks: int = 160
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def reference(self) -> tuple[int, int] | None:
+        """A raw timestamp and its tick, where one line holds for the whole stream; else None."""
+        unbroken = not any(self.counts[key] for key in ("shifted", "restarts", "double_ticks"))
+        if len(self.lines) != 1 or not unbroken:
+            return None
+        return self.counts["line_timestamp"], self.counts["line_tick"]
+
+    @property
+    def start_ns(self) -> int:
+        """Absolute time of the first media."""
+        return self.time_ns(0) if len(self.columns) else self.first_arrival_ns
+
+    @property
+    def end_ns(self) -> int:
+        """Absolute time of the end of the last media."""
+        if not self.lines:
+            return self.last_arrival_ns
+        line = self.lines[-1]
+        return line.clock.anchor_ns + _elapsed_ns(line.end_tick, line)
+
+    def time_ns(self, row: int) -> int:
+        """Absolute time of a row on the timeline."""
+        line = next(line for line in self.lines if line.first <= row < line.stop)
+        return line.clock.anchor_ns + _elapsed_ns(int(self.columns.timestamp[row]), line)
+
+
+def _elapsed_ns(ticks: int, line: Line) -> int:
+    return round(ticks * 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6))
+
+
+def order_stream(
+    packets: Packets,
+    stream: Stream,
+    signalled: Sequence[Mapping[int, Codec]],
+    hints: Mapping[int, Codec],
+    arena: Arena,
+) -> OrderedStream:
+    """Put one stream in order (see the passes in sequence.pyx, media.pyx and placing.pyx)."""
+    columns = _gather(packets.rtp, stream, arena)
+    received = len(columns)
+    first_ns = int(columns.arrival_ns.min()) if received else 0
+    last_ns = int(columns.arrival_ns.max()) if received else 0
+    tables = _tables(packets, columns, signalled, hints)
+    step = _step(columns, tables)
+    clock = _main_clock(columns, tables)
+    ordered, late, deepest, strays, epochs, jitter, jitter_max = unwrap(
+        columns.sequence,
+        columns.timestamp,
+        columns.arrival_ns,
+        columns.payload_type,
+        columns.flags,
+        tables.kinds,
+        step,
+        clock,
+    )
+    if not ordered:
+        order = np.argsort(columns.sequence, kind="stable")
+        columns.take(order)
+        del order
+    events = _take_events(packets, columns, tables)
+    counts = walk_stream(
+        columns.sequence,
+        columns.timestamp,
+        columns.arrival_ns,
+        columns.offset,
+        columns.size,
+        columns.payload_type,
+        columns.flags,
+        columns.missing,
+        packets.data,
+        packets.spill,
+        tables.kinds,
+        tables.clocks,
+        tables.codecs,
+        tables.durations,
+        tables.typical,
+        tables.doubtful,
+        events.row,
+        events.tick,
+    )
+    counts |= {"strays": strays, "epochs": epochs, "reordered": max(0, late - counts["duplicates"])}
+    columns = columns.rows(0, counts["rows"])
+    release(columns.offset, columns.sequence)
+    result = OrderedStream(stream, columns, tables, [], _runs(columns, tables.codecs), events, counts)
+    result.first_arrival_ns, result.last_arrival_ns, result.received = first_ns, last_ns, received
+    result.jitter_ms, result.jitter_max_ms = jitter * 1e3 / clock, jitter_max * 1e3 / clock
+    result.deepest, result.step_ticks = deepest, step
+    result.lines = _lines(columns, tables)
+    result.late = sum(_late(columns, line) for line in result.lines)
+    result.warnings = _warnings(counts)
+    return result
+
+
+def _gather(rtp: RtpColumns, stream: Stream, arena: Arena) -> Columns:
+    """The rows of one stream, in order of arrival; reads each column of the capture once and lets it go."""
+    rows = stream.rows
+    count = len(range(*rows.indices(len(rtp.offset)))) if isinstance(rows, slice) else len(rows)
+    columns = Columns.empty(count, arena)
+    pairs = (
+        (columns.offset, rtp.offset),
+        (columns.size, rtp.size),
+        (columns.timestamp, rtp.timestamp),
+        (columns.arrival_ns, rtp.arrival_ns),
+        (columns.sequence, rtp.sequence),
+        (columns.payload_type, rtp.payload_type),
+        (columns.flags, rtp.flags),
+    )
+    block = 1 << 16  # so that the temporary of a fancy index stays small
+    for target, source in pairs:
+        for start in range(0, count, block):
+            if isinstance(rows, slice):
+                part = source[rows][start : start + block]
+            else:
+                part = source[rows[start : start + block]]
+            target[start : start + block] = part
+        release(target, source)
+    if count and np.any(columns.arrival_ns[1:] < columns.arrival_ns[:-1]):
+        # pcapng interfaces and merged files: capture order is not time order
+        columns.take(np.argsort(columns.arrival_ns, kind="stable"))
+    return columns
+
+
+def _tables(
+    packets: Packets, columns: Columns, signalled: Sequence[Mapping[int, Codec]], hints: Mapping[int, Codec]
+) -> PayloadTables:
+    present = {int(pt): int(n) for pt, n in enumerate(histogram(columns.payload_type)) if n}
+    known = {pt for described in signalled for pt in described} | set(hints)
+    samples = {
+        payload_type: _sample(packets, columns, payload_type)
+        for payload_type in present
+        if payload_type not in known and payload_type >= 20
+    }
+    resolution = resolve(present, samples, signalled, hints)
+    longest = int(columns.size.max()) if len(columns) else 0
+    tables = PayloadTables.build(resolution, longest)
+    for index, codec in enumerate(tables.listed):
+        wanted = (tables.codecs == index).astype(np.uint8)
+        for payload_type in range(256):
+            if payload_type not in resolution.codecs:
+                wanted[payload_type] = 0
+        step = usual_step(columns.sequence, columns.timestamp, columns.payload_type, columns.flags, wanted)
+        if codec.kind in ("audio", "other") and 0 < step <= codec.clock_rate_hz // 5:
+            tables.typical[index] = step
+    return tables
+
+
+def _sample(packets: Packets, columns: Columns, payload_type: int) -> Sample:
+    rows = np.flatnonzero(columns.payload_type[: 64 * _SAMPLE_PACKETS] == payload_type)
+    if len(rows) == 0:
+        rows = np.flatnonzero(columns.payload_type == payload_type)
+    rows = rows[:_SAMPLE_PACKETS]
+    return Sample(
+        columns.sequence[rows],
+        columns.timestamp[rows],
+        columns.arrival_ns[rows],
+        columns.size[rows].astype(np.int64),
+        [payload(packets, columns, int(row)) for row in rows],
+    )
+
+
+def payload(packets: Packets, columns: Columns, row: int) -> bytes:
+    """The octets of one row; those outside the buffer do not exist."""
+    buffer = packets.spill if columns.flags[row] & PacketFlag.SPILL else packets.data
+    start = int(columns.offset[row])
+    return buffer[max(start, 0) : max(start, 0) + int(columns.size[row])].tobytes()
+
+
+def _audio(tables: PayloadTables) -> NDArray[np.uint8]:
+    audio: NDArray[np.uint8] = (tables.kinds == Kind.AUDIO).astype(np.uint8)
+    return audio
+
+
+def _step(columns: Columns, tables: PayloadTables) -> int:
+    """The usual timestamp step of the stream's audio; 20 ms where nothing tells."""
+    step = usual_step(
+        columns.sequence, columns.timestamp, columns.payload_type, columns.flags, _audio(tables)
+    )
+    return step or max(1, _main_clock(columns, tables) // 50)
+
+
+def _main_clock(columns: Columns, tables: PayloadTables) -> int:
+    counts = histogram(columns.payload_type) * (tables.kinds == Kind.AUDIO)
+    return int(tables.clocks[int(counts.argmax())]) if counts.any() else 8000
+
+
+def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> EventRows:
+    """Copies of the event packets, which the walk then drops; they are few."""
+    if not (tables.kinds == Kind.EVENT).any():
+        nothing = np.zeros(0, np.int64)
+        return EventRows(nothing, nothing, nothing, [], nothing, nothing)
+    is_event = (tables.kinds == Kind.EVENT).view(np.uint8)
+    rows = np.flatnonzero(is_event[columns.payload_type] & (columns.sequence != STRAY))
+    clock = int(tables.clocks[columns.payload_type[rows[0]]]) if len(rows) else 8000
+    return EventRows(
+        columns.timestamp[rows],
+        columns.arrival_ns[rows],
+        columns.sequence[rows],
+        [payload(packets, columns, int(row)) for row in rows],
+        np.full(len(rows), -1, np.int64),
+        np.full(len(rows), NO_TICK, np.int64),
+        clock,
+    )
+
+
+def _runs(columns: Columns, table: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
+    first, which = codec_runs(columns.payload_type, columns.flags, table)
+    stops = [*first[1:].tolist(), len(columns)]
+    return list(zip(first.tolist(), stops, which.tolist(), strict=True))
+
+
+def _lines(columns: Columns, tables: PayloadTables) -> list[Line]:
+    """Settle positions and fit the clock, line by line: a new line begins where the clock rate changes."""
+    rates, by_type = np.unique(tables.clocks, return_inverse=True)
+    lines: list[Line] = []
+    for first, stop, which in _runs(columns, by_type.astype(np.uint8)):
+        rate = int(rates[which])
+        rows = columns.rows(first, stop)
+        shifts = stretch_shifts(rows.timestamp, rows.arrival_ns, rows.flags, rate)
+        end = settle(
+            rows.timestamp,
+            rows.size,
+            rows.payload_type,
+            rows.flags,
+            rows.missing,
+            shifts,
+            tables.codecs,
+            tables.durations,
+            tables.typical,
+            rate // 1000,
+        )
+        clock = fit_clock(rows.timestamp, rows.arrival_ns, rows.flags, rate)
+        lines.append(Line(first, stop, rate, clock, end))
+    return lines
+
+
+def _late(columns: Columns, line: Line) -> int:
+    """Packets more than 200 ms behind the lower envelope."""
+    rows = columns.rows(line.first, line.stop)
+    ns_per_tick = 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)
+    return count_late(rows.timestamp, rows.arrival_ns, line.clock.anchor_ns, 0.0, ns_per_tick, _LATE_NS)
+
+
+def _warnings(counts: dict[str, int]) -> list[str]:
+    texts = {
+        "conflicts": "{} packets share a sequence number with other content; the first was kept",
+        "stale": "{} stale packets from before a hold dropped",
+        "shifted": "timestamps leapt or hid a pause {} times; arrival times bound them",
+        "wild": "{} packets with a wild timestamp placed by sequence number",
+        "wild_noise": "{} comfort noise packets with a wild timestamp placed by arrival",
+        "double_ticks": "{} G.722 packets tick at 16000 instead of 8000; corrected",
+        "strays": "{} packets fit no sequence and were dropped",
+        "restarts": "sequence numbers restarted {} times",
+    }
+    return [text.format(counts[key]) for key, text in texts.items() if counts.get(key)]

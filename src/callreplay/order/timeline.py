@@ -1,0 +1,143 @@
+"""Where a sender's clock stands on the capture's: anchor and drift from the lower envelope of arrival minus media time.
+
+Delay only ever adds. So the least of (arrival - media time) over many packets is the sender's clock plus the smallest
+delay of the network, whatever the jitter, and its slope over the call is the error of the sender's clock. Truth, for
+the tests and for readers: a packet stands where it was sent, plus the smallest delay its network showed.
+
+The slope is the median over many pairs of window minima a quarter of the call apart (Theil and Sen): a step of the route
+touches the few pairs that straddle it and leaves the median where it was; least squares would tilt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.order.placing import window_minima
+
+__all__ = ["CORRECT_ABOVE_PPM", "Clock", "fit_clock", "stretch_shifts"]
+
+CORRECT_ABOVE_PPM: Final = 20.0
+_CORRECT_ABOVE_NS: Final = 40e6
+_LARGEST_PPM: Final = 3000.0
+_SHORTEST_S: Final = 60.0
+_FEWEST_IN_STRETCH: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A sender's clock against the capture's.
+
+    ``anchor_ns`` is the absolute time of tick 0 and ``drift_ppm`` what the timeline corrects (0 where the estimate is
+    small or unsure); ``estimated_ppm`` is the estimate itself, ``error_ppm`` its standard error (NaN: none was made).
+    """
+
+    anchor_ns: int
+    drift_ppm: float
+    estimated_ppm: float
+    error_ppm: float
+
+
+def _window_ticks(ticks: int, clock_rate_hz: int) -> int:
+    """A twenty-fourth of the call, between one second and ten: enough windows for a median, enough packets in each."""
+    return max(clock_rate_hz, min(10 * clock_rate_hz, ticks // 24))
+
+
+def _drift(
+    stretch: NDArray[np.int64], seconds: NDArray[np.float64], least: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Slope of ``least`` (ns) in ppm of media time and its standard error; NaN where there is too little."""
+    slopes: list[NDArray[np.float64]] = []
+    for one in np.unique(stretch):
+        rows = np.flatnonzero(stretch == one)
+        count = len(rows)
+        if count < 8 or seconds[rows[-1]] - seconds[rows[0]] < _SHORTEST_S / 2:
+            continue
+        x, y = seconds[rows], least[rows]
+        # Pairs a quarter of the stretch apart: long enough to be exact, short enough that few straddle a step.
+        for lag in sorted({max(2, round(count * share)) for share in (0.20, 0.22, 0.24, 0.26, 0.28, 0.30)}):
+            run = x[lag:] - x[:-lag]
+            usable = run > 0
+            slopes.append(((y[lag:] - y[:-lag])[usable] / run[usable]) * 1e-3)
+    if not slopes:
+        return float("nan"), float("nan")
+    every = np.concatenate(slopes)
+    middle = float(np.median(every))
+    # Pairs share windows: about four stretches of a quarter are independent.
+    error = 1.4826 * float(np.median(np.abs(every - middle))) / 2
+    return middle, error
+
+
+def fit_clock(
+    timestamp: NDArray[np.int64],
+    arrival_ns: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    clock_rate_hz: int,
+    *,
+    correct: bool = True,
+) -> Clock:
+    """Fit one sender clock to rows of one line of ticks.
+
+    The drift is corrected when it is above 20 ppm or worth more than 40 ms over the call, more than three standard
+    errors from nought, and at most 3000 ppm (beyond that the timestamps are wrong, not the quartz).
+    """
+    if len(timestamp) == 0:
+        return Clock(0, 0.0, float("nan"), float("nan"))
+    origin = int(arrival_ns[0])
+    ns_per_tick = 1e9 / clock_rate_hz
+    window = _window_ticks(int(timestamp[-1] - timestamp[0]), clock_rate_hz)
+    stretch, ticks, least, _ = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window)
+    if len(least) == 0:
+        return Clock(origin - round(int(timestamp[0]) * ns_per_tick), 0.0, float("nan"), float("nan"))
+    seconds = ticks / clock_rate_hz
+    duration = float(seconds[-1] - seconds[0])
+    slope, error = (
+        _drift(stretch, seconds, least) if duration >= _SHORTEST_S else (float("nan"), float("nan"))
+    )
+    # d falls by p / (1 + p) for a clock that is p too fast.
+    estimated = -slope / (1 + slope * 1e-6)
+    worth = abs(estimated) > CORRECT_ABOVE_PPM or abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
+    sure = abs(estimated) > 3 * error and abs(estimated) <= _LARGEST_PPM
+    drift = estimated if correct and worth and sure else 0.0
+    lifted = np.sort(least + ticks * ns_per_tick * (drift * 1e-6 / (1 + drift * 1e-6)))
+    # One window in fifty may be a glitch of the capture's clock; fewer windows than that are all believed.
+    floor = float(lifted[len(lifted) // 50])
+    return Clock(origin + round(floor), drift, estimated, error)
+
+
+def stretch_shifts(
+    timestamp: NDArray[np.int64],
+    arrival_ns: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    clock_rate_hz: int,
+) -> NDArray[np.int64]:
+    """Fine corrections, in ticks, of each stretch between restarts: its envelope against the first one's.
+
+    Stretches of fewer than 25 packets take the correction of the stretch before.
+    """
+    restarts = int(np.count_nonzero(flags[1:] & 128))
+    shifts = np.zeros(restarts + 1, np.int64)
+    if restarts == 0 or len(timestamp) == 0:
+        return shifts
+    origin = int(arrival_ns[0])
+    ns_per_tick = 1e9 / clock_rate_hz
+    window = _window_ticks(int(timestamp[-1] - timestamp[0]), clock_rate_hz)
+    stretch, ticks, least, packets = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window)
+    slope, error = _drift(stretch, ticks / clock_rate_hz, least)
+    if not abs(slope) > 3 * error or abs(slope) > _LARGEST_PPM:
+        slope = 0.0
+    level = least - ticks * ns_per_tick * slope * 1e-6
+    first: float | None = None
+    for one in range(restarts + 1):
+        rows = stretch == one
+        if packets[rows].sum() < _FEWEST_IN_STRETCH:
+            shifts[one] = shifts[one - 1] if one else 0
+            continue
+        floor = float(level[rows].min())
+        if first is None:
+            first = floor
+        shifts[one] = round((floor - first) / ns_per_tick)
+    return shifts

@@ -1,0 +1,106 @@
+"""Reports: everything known of a call as plain JSON data."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from callreplay.levels import LevelMeter, Levels
+from callreplay.mix import Renderer
+from callreplay.model import GapReason
+
+if TYPE_CHECKING:
+    from callreplay.pipeline import Call, Leg
+
+__all__ = ["call_report", "leg_report", "utc"]
+
+_NS: Final = 1_000_000_000
+
+
+def utc(ns: int) -> str:
+    """ISO 8601 with microseconds, UTC."""
+    moment = datetime.datetime.fromtimestamp(ns // _NS, datetime.UTC).replace(microsecond=ns % _NS // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
+    """The report of one call. ``audio`` decodes the legs to measure level, clipping and silence."""
+    said = call.description
+    legs = [leg_report(leg, call.start_ns, audio=audio) for leg in call.legs]
+    return {
+        "number": call.number,
+        "start": utc(call.start_ns),
+        "duration_s": round(call.duration_s, 6),
+        "call_id": said.call_id,
+        "protocol": said.protocol,
+        "status": said.status,
+        "caller": {"number": said.caller_number, "name": said.caller_name, "address": said.caller_address},
+        "called": {"number": said.called_number, "name": said.called_name, "address": said.called_address},
+        "sides_inferred": call.sides_inferred,
+        "related": list(said.related),
+        "one_way": any(leg.empty for leg in call.legs),
+        "encrypted": call.encrypted,
+        "warnings": [*call.warnings, *(warning for leg in call.legs for warning in leg.warnings)],
+        "legs": legs,
+    }
+
+
+def leg_report(leg: Leg, start_ns: int, *, audio: bool) -> dict[str, Any]:
+    """The report of one leg; times in seconds from ``start_ns``."""
+    report: dict[str, Any] = {
+        "side": leg.side,
+        "codecs": [str(codec) for codec in leg.codecs],
+        "flows": [f"{f.source}:{f.source_port} > {f.destination}:{f.destination_port}" for f in leg.flows],
+        "statistics": asdict(leg.statistics),
+        "spans": [
+            {
+                "codec": str(span.codec),
+                "payload_type": span.payload_type,
+                "ssrc": f"{span.ssrc:#010x}",
+                "start_s": round((span.anchor_ns - start_ns) / _NS, 6),
+                "duration_s": round(span.end_tick / span.codec.clock_rate_hz, 6),
+                "packets": span.stop - span.first,
+                "drift_ppm": round(span.drift_ppm, 1),
+                "inferred": span.inferred,
+            }
+            for span in leg.columns.spans
+        ],
+        "gaps": _gaps(leg),
+        "events": [
+            {
+                "digit": event.digit,
+                "start_s": round((event.start_ns - start_ns) / _NS, 6),
+                "duration_ms": round(event.duration_ms, 3),
+            }
+            for event in leg.events
+        ],
+    }
+    if audio and not leg.empty:
+        report["levels"] = asdict(_levels(leg))
+    return report
+
+
+def _gaps(leg: Leg) -> list[dict[str, Any]]:
+    found = []
+    for gap in leg.columns.gaps:
+        clock = leg.columns.spans[int(gap["span"])].codec.clock_rate_hz
+        found.append(
+            {
+                "span": int(gap["span"]),
+                "start_s": round(int(gap["start"]) / clock, 6),
+                "duration_s": round(int(gap["ticks"]) / clock, 6),
+                "packets": int(gap["packets"]),
+                "reason": GapReason(int(gap["reason"])).name.lower(),
+            }
+        )
+    return found
+
+
+def _levels(leg: Leg) -> Levels:
+    """Levels of the leg's own audio, decoded block by block: bounded memory, whatever the length."""
+    renderer = Renderer([leg.columns], leg.sample_rate_hz, "mono", dtmf="keep", external=[leg.external()])
+    meter = LevelMeter(renderer.rate_hz)
+    for block in renderer:
+        meter.write(block)
+    return meter.result()

@@ -1,0 +1,248 @@
+"""Session descriptions (RFC 8866) and what an offer or answer (RFC 3264) says of each RTP stream.
+
+Lenient: lines that cannot be read are skipped and counted, nothing raises on bytes from outside.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, Literal, cast
+
+from callreplay.codecs import STATIC, Codec, parse_rtpmap
+
+__all__ = ["Direction", "MediaSection", "SessionDescription", "parse"]
+
+Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+
+MAX_LINES: Final = 4096
+MAX_SECTIONS: Final = 64
+_DIRECTIONS: Final = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
+_NUMERIC: Final = re.compile(r"\d{1,3}(\.\d+)?$")
+
+
+@dataclass(slots=True)
+class MediaSection:
+    """One ``m=`` line with its attributes; session-level ``c=`` and direction are already applied.
+
+    ``payload_types`` keeps the order of preference. ``address`` is '' where neither level has a usable ``c=``.
+    """
+
+    kind: str
+    port: int
+    protocol: str
+    formats: tuple[str, ...]
+    address: str = ""
+    payload_types: dict[int, Codec] = field(default_factory=dict)
+    ptime_ms: float = 0.0
+    direction: Direction = "sendrecv"
+    rtcp_port: int = 0
+    rtcp_mux: bool = False
+    crypto: tuple[str, ...] = ()
+    fingerprint: str = ""
+    setup: str = ""
+    mid: str = ""
+    label: str = ""
+
+    @property
+    def is_audio_rtp(self) -> bool:
+        """Whether this is audio over RTP (AVP, SAVP, AVPF, SAVPF, DTLS variants), not T.38, video or MSRP."""
+        return self.kind == "audio" and "RTP/" in self.protocol
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the media is SRTP: a secure profile, or SDES keys on a plain one (best-effort encryption)."""
+        return "SAVP" in self.protocol or bool(self.crypto)
+
+    @property
+    def unspecified(self) -> bool:
+        """Whether the address is 0.0.0.0 or ::, the hold of RFC 2543."""
+        return self.address in ("0.0.0.0", "::")
+
+    @property
+    def held(self) -> bool:
+        """Whether this end has put the other on hold: unspecified address, sendonly or inactive."""
+        return self.unspecified or self.direction in ("sendonly", "inactive")
+
+
+@dataclass(slots=True)
+class SessionDescription:
+    """A whole description. ``origin`` is the ``o=`` value as written."""
+
+    origin: str = ""
+    name: str = ""
+    address: str = ""
+    media: list[MediaSection] = field(default_factory=list)
+
+    @property
+    def audio(self) -> list[MediaSection]:
+        """The audio sections over RTP, port 0 (refused) included."""
+        return [section for section in self.media if section.is_audio_rtp]
+
+
+@dataclass(slots=True)
+class _Attributes:
+    """What one level (session or media) said, before codecs are put together."""
+
+    rtpmap: dict[int, str] = field(default_factory=dict)
+    fmtp: dict[int, str] = field(default_factory=dict)
+    direction: str = ""
+    ptime_ms: float = 0.0
+    rtcp_port: int = 0
+    rtcp_mux: bool = False
+    crypto: list[str] = field(default_factory=list)
+    fingerprint: str = ""
+    setup: str = ""
+    mid: str = ""
+    label: str = ""
+
+
+def parse(body: bytes, faults: Counter[str] | None = None) -> SessionDescription | None:
+    """Read a description; None where there is neither a ``v=`` nor an ``m=`` line."""
+    counts: Counter[str] = Counter() if faults is None else faults
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+    session = SessionDescription()
+    session_attributes = attributes = _Attributes()
+    levels: list[_Attributes] = []
+    seen = False
+    for line in text.replace("\r", "\n").split("\n", MAX_LINES)[:MAX_LINES]:
+        kind, equals, value = line.partition("=")
+        value = value.strip()
+        if not equals or len(kind) != 1:
+            continue
+        seen = seen or kind in "vm"
+        if kind == "m":
+            section = _media_line(value)
+            if section is None or len(session.media) >= MAX_SECTIONS:
+                counts["sdp: bad m= line"] += 1
+                # Attributes that follow belong to the unreadable section and must not reach its neighbours.
+                attributes = _Attributes()
+                continue
+            attributes = _Attributes()
+            levels.append(attributes)
+            session.media.append(section)
+        elif kind == "c":
+            address = _connection(value)
+            if not address:
+                counts["sdp: bad c= line"] += 1
+            elif attributes is session_attributes:
+                session.address = address
+            elif levels and attributes is levels[-1]:
+                session.media[-1].address = address
+        elif kind == "a":
+            _attribute(attributes, value, counts)
+        elif kind == "o":
+            session.origin = value
+        elif kind == "s":
+            session.name = value
+    if not seen:
+        counts["sdp: not a session description"] += 1
+        return None
+    for section, level in zip(session.media, levels, strict=True):
+        _complete(section, level, session, session_attributes, counts)
+    return session
+
+
+def _media_line(value: str) -> MediaSection | None:
+    fields = value.split()
+    if len(fields) < 3:
+        return None
+    port = fields[1].partition("/")[0]
+    if not (port.isascii() and port.isdigit() and len(port) <= 5) or int(port) > 0xFFFF:
+        return None
+    return MediaSection(fields[0].lower(), int(port), fields[2].upper(), tuple(fields[3:259]))
+
+
+def _connection(value: str) -> str:
+    """The address of a ``c=`` value in canonical text; host names, which RFC 8866 allows, are kept as written."""
+    fields = value.split()
+    if len(fields) < 3 or fields[0].upper() != "IN":
+        return ""
+    address = fields[2].partition("/")[0]
+    try:
+        return str(ipaddress.ip_address(address.strip("[]")))
+    except ValueError:
+        return address if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", address) else ""
+
+
+def _attribute(attributes: _Attributes, value: str, counts: Counter[str]) -> None:
+    name, _, rest = value.partition(":")
+    name, rest = name.strip().lower(), rest.strip()
+    if name in _DIRECTIONS:
+        attributes.direction = name
+    elif name in ("rtpmap", "fmtp"):
+        number, _, text = rest.partition(" ")
+        if not (number.isascii() and number.isdigit() and len(number) <= 3) or int(number) > 127:
+            counts[f"sdp: bad a={name}"] += 1
+        elif name == "rtpmap":
+            attributes.rtpmap[int(number)] = text.strip()
+        else:
+            attributes.fmtp[int(number)] = text.strip()
+    elif name == "ptime":
+        if _NUMERIC.match(rest) and float(rest) > 0:
+            attributes.ptime_ms = float(rest)
+        else:
+            counts["sdp: bad a=ptime"] += 1
+    elif name == "rtcp":
+        port = rest.split(" ", 1)[0]
+        if port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 0xFFFF:
+            attributes.rtcp_port = int(port)
+    elif name == "rtcp-mux":
+        attributes.rtcp_mux = True
+    elif name == "crypto":
+        if len(attributes.crypto) < 32:
+            attributes.crypto.append(rest)
+    elif name in ("fingerprint", "setup", "mid", "label"):
+        setattr(attributes, name, rest)
+
+
+def _complete(
+    section: MediaSection,
+    level: _Attributes,
+    session: SessionDescription,
+    default: _Attributes,
+    counts: Counter[str],
+) -> None:
+    section.address = section.address or session.address
+    section.direction = cast("Direction", level.direction or default.direction or "sendrecv")
+    section.ptime_ms = level.ptime_ms or default.ptime_ms
+    section.rtcp_mux = level.rtcp_mux
+    section.crypto = tuple(level.crypto or default.crypto)
+    section.fingerprint = level.fingerprint or default.fingerprint
+    section.setup = level.setup or default.setup
+    section.mid, section.label = level.mid, level.label
+    if section.port:
+        follows = section.port if level.rtcp_mux else min(section.port + 1, 0xFFFF)
+        section.rtcp_port = level.rtcp_port or follows
+    if not section.is_audio_rtp:
+        return
+    for text in section.formats:
+        if not (text.isascii() and text.isdigit() and len(text) <= 3) or int(text) > 127:
+            counts["sdp: bad payload type"] += 1
+            continue
+        payload_type = int(text)
+        codec = _codec(payload_type, level, counts)
+        if codec is not None:
+            section.payload_types.setdefault(payload_type, codec)
+
+
+def _codec(payload_type: int, level: _Attributes, counts: Counter[str]) -> Codec | None:
+    fmtp = level.fmtp.get(payload_type, "")
+    encoding = level.rtpmap.get(payload_type)
+    if encoding:
+        try:
+            return parse_rtpmap(encoding, fmtp)
+        except ValueError:
+            counts["sdp: bad a=rtpmap"] += 1
+    static = STATIC.get(payload_type)
+    if static is None:
+        counts["sdp: payload type without rtpmap"] += 1
+        return None
+    if not fmtp:
+        return static
+    return Codec(static.name, static.clock_rate_hz, static.sample_rate_hz, static.channels, static.kind, fmtp)

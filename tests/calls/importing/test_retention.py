@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import importlib.util
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from callreplay.calls import filing, retention, volumes
+from callreplay.calls.database import Database
+from callreplay.errors import ArgumentError
+
+NOW = datetime(2012, 7, 10, tzinfo=UTC)
+DAY_NS = 86_400 * 10**9
+
+
+@pytest.fixture(scope="module")
+def case() -> ModuleType:
+    """The capture and call writers of test_filing.py."""
+    path = Path(__file__).with_name("test_filing.py")
+    spec = importlib.util.spec_from_file_location("filing_case", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def filed(database: Database, tmp_path: Path, case: ModuleType) -> list[filing.Filed]:
+    """Five calls, the first on 2012-06-20, a day apart."""
+    with database.connection() as connection:
+        volumes.add(connection, tmp_path / "v")
+    found = []
+    for day in range(5):
+        rows = case.capture(20)
+        rows.columns.arrival_ns += day * DAY_NS
+        call = case.record(rows, f"day {day}")
+        call.start_ns += day * DAY_NS
+        call.end_ns += day * DAY_NS
+        found.append(filing.file_call(database, 1, rows, call, case.UTC))
+    return found
+
+
+def left(database: Database) -> list[str]:
+    with database.connection() as connection:
+        rows = connection.execute("SELECT wire_call_id FROM calls ORDER BY started_at").fetchall()
+    return [row["wire_call_id"] for row in rows]
+
+
+def policy(database: Database, name: str, days: int | None = None) -> None:
+    with database.connection() as connection:
+        retention.set_policy(connection, "default", name, days)
+
+
+def test_forever_keeps(database: Database, filed: list[filing.Filed]) -> None:
+    assert list(retention.retain(database, now=NOW + timedelta(days=9999))) == []
+    assert len(left(database)) == 5
+
+
+def test_period(database: Database, filed: list[filing.Filed], tmp_path: Path, case: ModuleType) -> None:
+    policy(database, "period", 18)
+    dry = [removal.uuid for removal in retention.retain(database, now=NOW, dry_run=True)]
+    assert dry == [filed[0].uuid, filed[1].uuid]
+    assert len(left(database)) == 5
+    removals = list(retention.retain(database, now=NOW))
+    assert [removal.uuid for removal in removals] == dry
+    assert {removal.reason for removal in removals} == {"period: 18 days"}
+    assert left(database) == ["day 2", "day 3", "day 4"]
+    assert not (tmp_path / "v/2012/06/20").exists()
+    case.check(database, tmp_path / "v")
+    with database.connection() as connection:
+        lines = connection.execute(
+            "SELECT * FROM audit_log WHERE action = 'call.delete' ORDER BY id"
+        ).fetchall()
+    assert [line["object"] for line in lines] == [str(uuid) for uuid in dry]
+    assert lines[0]["reason"] == "period: 18 days"
+    assert lines[0]["detail"]["wire_call_id"] == "day 0"
+    assert lines[0]["detail"]["bytes"] == removals[0].size_bytes > 0
+    assert list(retention.retain(database, now=NOW)) == []
+
+
+def test_legal_hold_stays(database: Database, filed: list[filing.Filed]) -> None:
+    policy(database, "period", 1)
+    with database.connection() as connection:
+        assert retention.hold(connection, filed[1].uuid, True, actor="ann", reason="case 7")
+    assert len(list(retention.retain(database, now=NOW))) == 4
+    assert left(database) == ["day 1"]
+    assert retention.remove(database, filed[1].uuid, reason="asked") is None
+    with database.connection() as connection:
+        retention.hold(connection, filed[1].uuid, False)
+    assert len(list(retention.retain(database, now=NOW))) == 1
+
+
+def test_tags_override(database: Database, filed: list[filing.Filed]) -> None:
+    policy(database, "period", 1)
+    with database.connection() as connection:
+        connection.execute("INSERT INTO tags VALUES (1, 'keep', 1000), (1, 'short', 1), (1, 'plain', NULL)")
+        connection.execute("UPDATE calls SET tags = '{short,keep}' WHERE wire_call_id = 'day 0'")
+        connection.execute("UPDATE calls SET tags = '{plain}' WHERE wire_call_id = 'day 1'")
+    list(retention.retain(database, now=NOW))
+    assert left(database) == ["day 0"]
+    policy(database, "forever")
+    with database.connection() as connection:
+        connection.execute("UPDATE calls SET tags = '{short}'")
+    list(retention.retain(database, now=NOW))
+    assert left(database) == []
+
+
+def test_until_backed_up(database: Database, filed: list[filing.Filed]) -> None:
+    policy(database, "backup")
+    with database.connection() as connection:
+        connection.execute("UPDATE calls SET backed_up_at = now() WHERE wire_call_id IN ('day 1', 'day 3')")
+    list(retention.retain(database, now=NOW))
+    assert left(database) == ["day 0", "day 2", "day 4"]
+
+
+def test_until_space_is_needed(
+    database: Database, filed: list[filing.Filed], tmp_path: Path, case: ModuleType
+) -> None:
+    policy(database, "space")
+    assert list(retention.retain(database, now=NOW)) == []
+    with database.connection() as connection:
+        (volume,) = volumes.listing(connection)
+        one = filed[0].size_bytes
+        quota = volume.used_bytes + one // 2
+        connection.execute(
+            "UPDATE storage_volumes SET quota_bytes = %s, reserved_bytes = %s", (quota, 2 * one)
+        )
+        retention.hold(connection, filed[0].uuid, True)
+    dry = [removal.uuid for removal in retention.retain(database, now=NOW, dry_run=True)]
+    removals = list(retention.retain(database, now=NOW))
+    assert [removal.uuid for removal in removals] == dry == [filed[1].uuid, filed[2].uuid]
+    assert {removal.reason for removal in removals} == {"space"}
+    assert left(database) == ["day 0", "day 3", "day 4"]
+    case.check(database, tmp_path / "v")
+
+
+def test_policies_are_checked(database: Database) -> None:
+    with database.connection() as connection:
+        for name, days in (("always", None), ("period", None), ("space", 3), ("period", 0)):
+            with pytest.raises(ArgumentError):
+                retention.set_policy(connection, "default", name, days)
+        with pytest.raises(ArgumentError, match="'nobody'"):
+            retention.set_policy(connection, "nobody", "space")
