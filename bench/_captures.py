@@ -83,9 +83,16 @@ def leg(
 def write_pcap(path: Path, *legs: tuple[NDArray[np.int64], NDArray[np.void]]) -> int:
     """Write legs of one codec to a pcap (µs) in arrival order; returns the number of packets."""
     arrival = np.concatenate([times for times, _ in legs])
-    records = np.concatenate([rows for _, rows in legs])
+    # np.concatenate would turn the big-endian fields into native ones.
+    records = np.empty(len(arrival), legs[0][1].dtype)
     order = np.argsort(arrival, kind="stable")
-    records, arrival = records[order], arrival[order]
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    start = 0
+    for _, rows in legs:
+        records[places[start : start + len(rows)]] = rows
+        start += len(rows)
+    arrival = arrival[order]
     records["sec"], records["sub"] = arrival // 10**9, arrival % 10**9 // 1000
     header = np.array([0xA1B2C3D4, 0x00040002, 0, 0, 65535, 1], "<u4")
     with path.open("wb") as out:

@@ -4,15 +4,16 @@ Usage::
 
     .venv/bin/python bench/concealment.py [--json FILE] [--write docs/concealment.md] [--quick]
 
-Speech: the recordings of ``../shared/vectors`` (or ``CALLREPLAY_VECTORS``) and espeak-ng voices. It is coded in
-20 ms packets, packets are lost by a seeded pattern, the same for every method, and what each method makes of it
-is compared with the decoded speech without loss. A method is any callable from packets to samples
+Speech: the recordings of ``../shared/vectors`` (or ``CALLREPLAY_VECTORS``) and espeak-ng voices. It is coded
+in 20 ms packets, packets are lost by a seeded pattern, the same for every method, and what each method makes
+of it is compared with the decoded speech without loss. A method is any callable from packets to samples
 (:class:`Contender`), so a codec with a concealment of its own is scored by the same code.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -43,8 +44,8 @@ MEAN_BURST = 2.5  # packets of 20 ms
 SEGMENT_SECONDS = 8
 VOICES = (("en-us", 170), ("en-gb+f3", 160), ("de+m4", 150), ("es+f2", 165))
 SENTENCES = (
-    "Good morning, this is the service desk. I can see your order from the third of May, and the parcel left our "
-    "warehouse yesterday afternoon. Would you like me to send you the tracking number by mail?"
+    "Good morning, this is the service desk. I can see your order from the third of May, and the parcel left "
+    "our warehouse yesterday afternoon. Would you like me to send you the tracking number by mail?"
 )
 
 
@@ -75,9 +76,6 @@ class Options:
     write: Path | None = None
     quick: bool = False
     codecs: list[str] = field(default_factory=list)
-
-
-# --- packets -----------------------------------------------------------------------------------------------------
 
 
 def _pipe(codec: str, method: str, data: bytes) -> bytes:
@@ -146,10 +144,7 @@ def bursty_loss(count: int, rate: float, seed: int) -> NDArray[np.bool_]:
     return lost
 
 
-# --- speech ------------------------------------------------------------------------------------------------------
-
-
-def _ffmpeg(arguments: list[str | Path], rate_hz: int) -> Samples:
+def _ffmpeg(arguments: Sequence[str | Path], rate_hz: int) -> Samples:
     command = [
         "ffmpeg",
         "-loglevel",
@@ -184,7 +179,7 @@ def speech(rate_hz: int) -> list[tuple[str, Samples]]:
     long: list[tuple[str, Samples]] = []
     for name in ("audio_tiny16.wav", "demo-congrats.wav", "demo-thanks.wav"):
         long.append((Path(name).stem, _ffmpeg(["-i", VECTORS / "speech" / name], rate_hz)))
-    raw = ["-f", "s16le", "-ar", "8000", "-i", VECTORS / "speech" / "hts1a.raw"]
+    raw: list[str | Path] = ["-f", "s16le", "-ar", "8000", "-i", VECTORS / "speech" / "hts1a.raw"]
     long.append(("hts1a", _ffmpeg(raw, rate_hz)))
     for side in ("a", "o"):
         law = BUILD / f"call1_{side}.ul"
@@ -204,21 +199,17 @@ def speech(rate_hz: int) -> list[tuple[str, Samples]]:
     return segments
 
 
-# --- scores ------------------------------------------------------------------------------------------------------
-
-
 def score(reference: Samples, degraded: Samples, rate_hz: int) -> tuple[float, float]:
     """(PESQ MOS-LQO, STOI): narrowband PESQ at 8 kHz, wideband at 16 kHz."""
-    from pesq import pesq
-    from pystoi import stoi
-
+    pesq = importlib.import_module("pesq").pesq  # neither package has types
+    stoi = importlib.import_module("pystoi").stoi
     mos = float(pesq(rate_hz, reference, degraded, "nb" if rate_hz == 8000 else "wb"))
     return mos, float(stoi(reference.astype(float), degraded.astype(float), rate_hz))
 
 
-def _score_segment(job: tuple[str, Samples, bool]) -> list[dict[str, Any]]:
+def _score_segment(job: tuple[str, int, Samples, bool]) -> list[dict[str, Any]]:
     """Every method and condition of one segment."""
-    name, samples, quick = job
+    name, index, samples, quick = job
     codec = next(c for c in codecs() if c.name == name)
     packets = codec.encoder(samples)
     clean = codec.contenders[0].decoder(packets)
@@ -226,7 +217,7 @@ def _score_segment(job: tuple[str, Samples, bool]) -> list[dict[str, Any]]:
     for pattern, loss in (("random", random_loss), ("bursty", bursty_loss)):
         for rate in RATES:
             for seed in SEEDS[: 1 if quick else None]:
-                lost = loss(len(packets), rate, seed * 1000 + int(rate * 100))
+                lost = loss(len(packets), rate, index * 1000 + seed * 100 + int(rate * 100))
                 if not lost.any():
                     continue
                 arrived = [None if gone else p for p, gone in zip(packets, lost, strict=True)]
@@ -304,22 +295,18 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _print(result: dict[str, Any]) -> None:
-    table = Table(title="Concealment: PESQ / STOI, means")
-    for heading in ("codec", "loss", *METHODS, ""):
-        table.add_column(heading)
-    for verdict in result["bars"]:
-        cells = {
-            m["method"]: m
-            for m in result["means"]
-            if {k: m[k] for k in ("codec", "pattern", "rate")}.items() <= verdict.items()
-        }
-        table.add_row(
-            verdict["codec"],
-            f"{verdict['rate']:.0%} {verdict['pattern']}",
-            *(f"{cells[m]['pesq']:.3f} / {cells[m]['stoi']:.4f}" for m in METHODS),
-            "[green]met[/green]" if verdict["met"] else "[red]missed[/red]",
-        )
-    Console(width=130).print(table)
+    for codec in dict.fromkeys(m["codec"] for m in result["means"]):
+        methods = list(dict.fromkeys(m["method"] for m in result["means"] if m["codec"] == codec))
+        table = Table("loss", *methods, "", title=f"Concealment of {codec}: PESQ / STOI, means")
+        for verdict in (v for v in result["bars"] if v["codec"] == codec):
+            condition = {k: verdict[k] for k in ("codec", "pattern", "rate")}
+            cells = {m["method"]: m for m in result["means"] if condition.items() <= m.items()}
+            table.add_row(
+                f"{verdict['rate']:.0%} {verdict['pattern']}",
+                *(f"{cells[m]['pesq']:.3f} / {cells[m]['stoi']:.4f}" for m in methods),
+                "[green]met[/green]" if verdict["met"] else "[red]missed[/red]",
+            )
+        Console().print(table)
 
 
 def _build() -> None:
@@ -345,9 +332,8 @@ def run(options: Options) -> dict[str, Any]:
         if options.codecs and codec.name not in options.codecs:
             continue
         segments = speech(codec.rate_hz)
-        jobs += [
-            (codec.name, samples, options.quick) for _, samples in segments[:: 2 if options.quick else 1]
-        ]
+        segments = segments[:: 2 if options.quick else 1]
+        jobs += [(codec.name, i, samples, options.quick) for i, (_, samples) in enumerate(segments)]
     with ProcessPoolExecutor() as pool:
         rows = [row for found in pool.map(_score_segment, jobs) for row in found]
     means = _means(rows)

@@ -1,8 +1,8 @@
 // conceal_bench CODEC METHOD < frames > pcm
 //
-// CODEC: g711u, g722 (decoded by this project). METHOD: callreplay, spandsp (its plc), repeat (the last frame again),
-// silence. stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0 octets is a lost packet.
-// conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16 kHz).
+// CODEC: g711u, g722 (decoded by this project). METHOD: callreplay, spandsp (its plc), repeat (the last frame
+// again), silence. stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0 octets is a
+// lost packet. conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16 kHz).
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -32,7 +32,8 @@ std::vector<unsigned char> read_all() {
 }
 
 void put_frame(const uint8_t *octets, size_t count) {
-  const unsigned char head[2] = {static_cast<unsigned char>(count & 255), static_cast<unsigned char>(count >> 8)};
+  const unsigned char head[2] = {static_cast<unsigned char>(count & 255),
+                                 static_cast<unsigned char>(count >> 8)};
   std::fwrite(head, 1, 2, stdout);
   std::fwrite(octets, 1, count, stdout);
 }

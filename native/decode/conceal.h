@@ -6,8 +6,9 @@
 
 namespace callreplay {
 
-// A loss is filled by linear prediction: the prediction residual of the last pitch period is repeated and drives the
-// synthesis filter on from the very samples that were played last, so there is no seam to smooth and no delay.
+// A loss is filled by linear prediction: the prediction residual of the last pitch period is repeated and
+// drives the synthesis filter on from the very samples that were played last, so there is no seam to smooth
+// and no delay.
 class Concealer {
  public:
   // sample_rate_hz: 8000 to 48000; others are taken as the nearer limit.
@@ -33,17 +34,20 @@ class Concealer {
   void remember(const int16_t *pcm, size_t count);
   void analyse();
   size_t find_period(float &voicing) const;
-  void predict();
-  float synthesise();
+  float correlation(size_t lag, size_t span, size_t stride) const;
+  bool predict();
+  float next_sample();
 
   size_t rate_;
   int order_;
-  size_t lost_ = 0;      // samples concealed since the last good one
-  size_t filled_ = 0;    // valid samples of history_
-  size_t period_ = 0;    // samples of excitation_ in use; 0: nothing to conceal from
-  size_t position_ = 0;  // within the period
-  uint32_t noise_ = 1;
-  float voicing_ = 0;                  // 0 (noise) to 1 (periodic)
+  size_t lost_ = 0;       // samples synthesised since the last good one; 0: not concealing, not recovering
+  size_t recovered_ = 0;  // good samples cross-faded since the loss ended
+  size_t filled_ = 0;     // valid samples of history_
+  size_t period_ = 0;     // samples of excitation_ in use; 0: nothing to conceal from
+  size_t position_ = 0;   // within the period
+  bool recovering_ = false;
+  uint32_t random_ = 1;
+  float periodic_ = 0, noise_ = 0;     // gains of the repeated residual and of noise in its place
   float excitation_[kMaxPeriod];       // residual of the last period, oldest first
   float coefficients_[kMaxOrder + 1];  // A(z), a[0] = 1
   float memory_[kMaxOrder];            // last outputs, newest first

@@ -13,7 +13,8 @@
 //   min, max, umin, gt, eq, select, any, all, bits
 //   sat, pair                     clamp to int16; (low, high) from two clamped values
 //   cross, swap                   (low of b, high of a); the halves exchanged
-//   sar16<k>, adds16, subs16, mul15_16   on both halves; the last is (a * b) >> 15, not for a = b = -32768
+//   sar16<k>, adds16, subs16      on both halves, clamped
+//   mul15_16, mulr16              on both halves: (a * b) >> 15, the second rounded; not for a = b = -32768
 //   widest, peak                  running maximum of |half|, and its value (-32768 may count as 32767)
 //   norm                          left shifts that bring a lane in [1, 2^31) into [2^30, 2^31); 0..31 for
 //   others div15                         floor(a * 2^15 / b), 32767 for a == b; 0 <= a <= b <= 32767, b > 0
@@ -28,13 +29,18 @@
 #define CR_INLINE inline __attribute__((always_inline))
 #endif
 
+namespace callreplay::CR_ISA {
+// Rows of V are read back a lane at a time, so what a gather reads may have been written as any type.
+using AnyInt32 __attribute__((may_alias)) = int32_t;
+}  // namespace callreplay::CR_ISA
+
 #if defined(CR_ISA_avx512)
 #include "lanes/i32_avx512.h"
 #elif defined(CR_ISA_avx2)
 #include "lanes/i32_avx2.h"
 #elif defined(CR_ISA_neon)
 #include "lanes/i32_neon.h"
-#elif defined(CR_X86)
+#elif defined(__SSE2__)
 #include "lanes/i32_sse2.h"
 #endif
 #include "lanes/i32_scalar.h"
@@ -61,6 +67,11 @@ CR_INLINE V pair_low(V a, V b) {
 template <class V>
 CR_INLINE V between(V a, V b) {
   return swap(cross(a, b));
+}
+
+template <class V>
+CR_INLINE V both(V value) {
+  return cross(shl<16>(value), value);
 }
 
 template <class V>

@@ -126,8 +126,11 @@ CR_INLINE I32x8::Mask gt(I32x8 a, I32x8 b) {
 CR_INLINE I32x8::Mask eq(I32x8 a, I32x8 b) {
   return {_mm256_cmpeq_epi32(a.v, b.v)};
 }
+// As assembly, because GCC 12 turns the intrinsic into a comparison of the mask with zero and a blend.
 CR_INLINE I32x8 select(I32x8::Mask m, I32x8 a, I32x8 b) {
-  return {_mm256_blendv_epi8(b.v, a.v, m.v)};
+  __m256i v;
+  __asm__("vpblendvb %3, %2, %1, %0" : "=x"(v) : "x"(b.v), "x"(a.v), "x"(m.v));
+  return {v};
 }
 CR_INLINE uint32_t bits(I32x8::Mask m) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(m.v)));
@@ -168,6 +171,9 @@ CR_INLINE I32x8 subs16(I32x8 a, I32x8 b) {
 CR_INLINE I32x8 mul15_16(I32x8 a, I32x8 b) {
   return {_mm256_or_si256(_mm256_slli_epi16(_mm256_mulhi_epi16(a.v, b.v), 1),
                           _mm256_srli_epi16(_mm256_mullo_epi16(a.v, b.v), 15))};
+}
+CR_INLINE I32x8 mulr16(I32x8 a, I32x8 b) {
+  return {_mm256_mulhrs_epi16(a.v, b.v)};
 }
 CR_INLINE I32x8 widest(I32x8 so_far, I32x8 a) {
   return {_mm256_max_epu16(so_far.v, _mm256_abs_epi16(a.v))};

@@ -175,6 +175,9 @@ CR_INLINE I32x16 mul15_16(I32x16 a, I32x16 b) {
   return {_mm512_or_si512(_mm512_slli_epi16(_mm512_mulhi_epi16(a.v, b.v), 1),
                           _mm512_srli_epi16(_mm512_mullo_epi16(a.v, b.v), 15))};
 }
+CR_INLINE I32x16 mulr16(I32x16 a, I32x16 b) {
+  return {_mm512_mulhrs_epi16(a.v, b.v)};
+}
 CR_INLINE I32x16 widest(I32x16 so_far, I32x16 a) {
   return {_mm512_max_epu16(so_far.v, _mm512_abs_epi16(a.v))};
 }

@@ -166,6 +166,9 @@ CR_INLINE I32x4 subs16(I32x4 a, I32x4 b) {
 CR_INLINE I32x4 mul15_16(I32x4 a, I32x4 b) {
   return lanes(vqdmulhq_s16(words(a), words(b)));
 }
+CR_INLINE I32x4 mulr16(I32x4 a, I32x4 b) {
+  return lanes(vqrdmulhq_s16(words(a), words(b)));
+}
 CR_INLINE I32x4 widest(I32x4 so_far, I32x4 a) {
   return lanes(vmaxq_s16(words(so_far), vqabsq_s16(words(a))));
 }
@@ -189,10 +192,11 @@ CR_INLINE I32x4 div15(I32x4 a, I32x4 b) {
 }
 
 CR_INLINE I32x4 gather(const int32_t *table, I32x4 index) {
-  int32x4_t v = vdupq_n_s32(table[vgetq_lane_s32(index.v, 0)]);
-  v = vld1q_lane_s32(table + vgetq_lane_s32(index.v, 1), v, 1);
-  v = vld1q_lane_s32(table + vgetq_lane_s32(index.v, 2), v, 2);
-  return {vld1q_lane_s32(table + vgetq_lane_s32(index.v, 3), v, 3)};
+  const AnyInt32 *from = table;
+  int32x4_t v = vdupq_n_s32(from[vgetq_lane_s32(index.v, 0)]);
+  v = vsetq_lane_s32(from[vgetq_lane_s32(index.v, 1)], v, 1);
+  v = vsetq_lane_s32(from[vgetq_lane_s32(index.v, 2)], v, 2);
+  return {vsetq_lane_s32(from[vgetq_lane_s32(index.v, 3)], v, 3)};
 }
 
 CR_INLINE void store_octets16(const I32x4 *pairs, int16_t *const *to, size_t offset) {

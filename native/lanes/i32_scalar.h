@@ -168,6 +168,9 @@ CR_INLINE I32x1 subs16(I32x1 a, I32x1 b) {
 CR_INLINE I32x1 mul15_16(I32x1 a, I32x1 b) {
   return halves((low16(a) * low16(b)) >> 15, (high16(a) * high16(b)) >> 15);
 }
+CR_INLINE I32x1 mulr16(I32x1 a, I32x1 b) {
+  return halves((low16(a) * low16(b) + 16384) >> 15, (high16(a) * high16(b) + 16384) >> 15);
+}
 CR_INLINE I32x1 widest(I32x1 so_far, I32x1 a) {
   const int32_t lo = low16(a), hi = high16(a);
   return max(so_far, max(I32x1{lo < 0 ? -lo : lo}, I32x1{hi < 0 ? -hi : hi}));

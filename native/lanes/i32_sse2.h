@@ -184,6 +184,11 @@ CR_INLINE I32x4 mul15_16(I32x4 a, I32x4 b) {
   return {_mm_or_si128(_mm_slli_epi16(_mm_mulhi_epi16(a.v, b.v), 1),
                        _mm_srli_epi16(_mm_mullo_epi16(a.v, b.v), 15))};
 }
+CR_INLINE I32x4 mulr16(I32x4 a, I32x4 b) {
+  const I32x4 round = splat<I32x4>(16384), low_half = splat<I32x4>(0xFFFF);
+  const I32x4 high = madd(shr<16>(a), shr<16>(b)) + round;
+  return cross(shl<1>(high), sar<15>(madd(a & low_half, b) + round));
+}
 CR_INLINE I32x4 widest(I32x4 so_far, I32x4 a) {
   return {_mm_max_epi16(so_far.v, _mm_max_epi16(a.v, _mm_subs_epi16(_mm_setzero_si128(), a.v)))};
 }
@@ -213,7 +218,8 @@ CR_INLINE I32x4 div15(I32x4 a, I32x4 b) {
 CR_INLINE I32x4 gather(const int32_t *table, I32x4 index) {
   alignas(16) int32_t at[4];
   store(at, index);
-  return {_mm_setr_epi32(table[at[0]], table[at[1]], table[at[2]], table[at[3]])};
+  const AnyInt32 *from = table;
+  return {_mm_setr_epi32(from[at[0]], from[at[1]], from[at[2]], from[at[3]])};
 }
 
 CR_INLINE void store_octets16(const I32x4 *pairs, int16_t *const *to, size_t offset) {

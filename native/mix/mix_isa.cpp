@@ -1,4 +1,4 @@
-#include "lanes/f32.h"
+#include "lanes/f32_wide.h"
 #include "lanes/isa_name.h"
 #include "mix/kernels.h"
 

@@ -1,8 +1,8 @@
 """From legs of packets to PCM: the native conveyor for Python.
 
-A leg is a :class:`callreplay.model.LegColumns`; what comes out is int16 at each span's own sample rate, as chunks, or
-one continuous array per leg with the silence filled in. The bytes and columns are used where they lie, nothing is
-copied, and the GIL is released for the length of every native call.
+A leg is a :class:`callreplay.model.LegColumns`; what comes out is int16 at each span's own sample rate, as
+chunks, or one continuous array per leg with the silence filled in. The bytes and columns are used where
+they lie, nothing is copied, and the GIL is released for the length of every native call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, overload
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -36,8 +36,8 @@ __all__ = [
 
 Pcm = NDArray[np.int16]
 External = Mapping[int, Pcm]
-"""PCM of spans that the native engine does not decode: span index -> int16 samples from the span's tick 0 on, at its
-sample rate, silence filled in. A ``numpy.memmap`` keeps a long one out of memory."""
+"""PCM of spans that the native engine does not decode: span index -> int16 samples from the span's tick 0
+on, at its sample rate, silence filled in. A ``numpy.memmap`` keeps a long one out of memory."""
 
 
 class ChunkKind(IntEnum):
@@ -50,7 +50,8 @@ class ChunkKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A stretch of decoded audio: ``pcm`` (int16, ``(n,)``) starts at ``first_sample`` of span ``span`` of leg ``leg``.
+    """A stretch of decoded audio: ``pcm`` (int16, ``(n,)``) starts at ``first_sample`` of span ``span`` of
+    leg ``leg``.
 
     Sample numbers count from the span's tick 0 at its sample rate. What no chunk covers is silent.
     """
@@ -64,7 +65,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class LegCounts:
-    """What became of a leg's packets: samples (at the spans' own rates) by origin, and packets that did not fit."""
+    """What became of a leg's packets: samples, at the spans' own rates, and packets that did not fit."""
 
     decoded_samples: int
     concealed_samples: int
@@ -125,7 +126,7 @@ def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
     )
 
 
-def _checked(array: object, dtype: DTypeLike, name: str) -> NDArray[np.generic]:
+def _checked(array: object, dtype: DTypeLike, name: str) -> Any:
     """``array`` itself, if it is a contiguous one-dimensional array of ``dtype``."""
     if not isinstance(array, np.ndarray) or array.dtype != np.dtype(dtype) or array.ndim != 1:
         have = f"{array.dtype}, {array.ndim} axes" if isinstance(array, np.ndarray) else type(array).__name__
@@ -136,27 +137,38 @@ def _checked(array: object, dtype: DTypeLike, name: str) -> NDArray[np.generic]:
 
 
 def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
-    """The native view of ``leg``, checked against its bytes; holds on to every array it looks at.
+    """Make the native view of ``leg``, checked against its bytes; holds on to every array it looks at.
 
-    Raises ArgumentError for columns of a wrong type or length and for spans, gaps or timestamps out of range, and
-    BoundsError if a packet lies outside ``leg.data`` or ``leg.spill``.
+    Raises ArgumentError for columns of a wrong type or length and for spans, gaps or timestamps out of
+    range, and BoundsError if a packet lies outside ``leg.data`` or ``leg.spill``.
     """
     columns = [_checked(getattr(leg, name), dtype, name) for name, dtype in _COLUMNS]
     if len({len(column) for column in columns}) != 1:
         lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
         raise ArgumentError(f"columns differ in length: {lengths}")
     gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
+    offset, size, timestamp, sequence, flags = columns
+    span, start, ticks, reason = (
+        np.ascontiguousarray(gaps[name]) for name in ("span", "start", "ticks", "reason")
+    )
     return _core.Leg(
         _checked(leg.data, np.uint8, "data"),
         _checked(leg.spill, np.uint8, "spill"),
-        *columns,
-        [_span_row(span, index, external or {}) for index, span in enumerate(leg.spans)],
-        *(np.ascontiguousarray(gaps[name]) for name in ("span", "start", "ticks", "reason")),
+        offset,
+        size,
+        timestamp,
+        sequence,
+        flags,
+        [_span_row(row, index, external or {}) for index, row in enumerate(leg.spans)],
+        span,
+        start,
+        ticks,
+        reason,
     )
 
 
 def leg_rate_hz(leg: LegColumns) -> int:
-    """The highest sample rate among the leg's spans, 8000 if it has none."""
+    """Tell the highest sample rate among the leg's spans, 8000 if it has none."""
     return max((span.codec.sample_rate_hz for span in leg.spans), default=8000)
 
 
@@ -168,11 +180,12 @@ def leg_samples(leg: LegColumns) -> int:
 
 
 def decode_leg(leg: LegColumns, out: Pcm | None = None, *, external: External | None = None) -> Pcm:
-    """One leg as continuous int16 PCM ``(n,)`` at :func:`leg_rate_hz`, gaps concealed, filled with noise or silent.
+    """Decode one leg to continuous int16 PCM ``(n,)``, gaps concealed, filled with noise or silent.
 
-    Sample 0 is the anchor of the earliest span; spans stand where their anchors put them, their clocks taken as right
-    (no drift correction), so samples of the leg's own rate are exactly the decoder's. ``out`` (int16, contiguous, at
-    least :func:`leg_samples` long) is filled and its used part returned.
+    The rate is :func:`leg_rate_hz`. Sample 0 is the anchor of the earliest span; spans stand where their
+    anchors put them, their clocks taken as right (no drift correction), so samples of the leg's own rate
+    are exactly the decoder's. ``out`` (int16, contiguous, at least :func:`leg_samples` long) is filled and
+    its used part returned.
     """
     from callreplay.mix import Renderer
 
@@ -189,8 +202,9 @@ def decode_leg(leg: LegColumns, out: Pcm | None = None, *, external: External | 
 class Conveyor:
     """Decodes many legs in lockstep, one SIMD lane per span; iterating gives :class:`Chunk` objects.
 
-    ``width`` legs are decoded at a time, the others wait; ``block_ms`` is the audio per leg and step. Memory is
-    bounded by their product. Which legs share a conveyor never changes a sample. Use by one thread at a time.
+    ``width`` legs are decoded at a time, the others wait; ``block_ms`` is the audio per leg and step.
+    Memory is bounded by their product. Which legs share a conveyor never changes a sample. Use by one
+    thread at a time.
     """
 
     def __init__(
@@ -213,7 +227,7 @@ class Conveyor:
         return self._legs - 1
 
     def step(self) -> list[Chunk]:
-        """The chunks of the next round, each leg's in order; empty when everything is decoded."""
+        """Decode the next round: its chunks, each leg's in order; empty when everything is decoded."""
         pcm, table = self._native.step()
         return [
             Chunk(leg, span, first, pcm[start : start + count], ChunkKind(kind))
@@ -225,7 +239,7 @@ class Conveyor:
             yield from chunks
 
     def counts(self, leg: int) -> LegCounts:
-        """What became of the packets of leg number ``leg`` so far."""
+        """Tell what became of the packets of leg number ``leg`` so far."""
         return LegCounts(*self._native.counts(leg))
 
     @property
@@ -252,8 +266,8 @@ def decode_many(
     """Decode many legs at once, of any mix of codecs, lengths and rates.
 
     Without ``out``: an iterator of :class:`Chunk`. With ``out``, one int16 array per leg of at least
-    :func:`leg_samples` samples: fills them as :func:`decode_leg` would and returns their used parts. Both give the
-    samples that decoding one by one gives.
+    :func:`leg_samples` samples: fills them as :func:`decode_leg` would and returns their used parts. Both
+    give the samples that decoding one by one gives.
     """
     if out is None:
         return iter(Conveyor(legs, width=width, block_ms=block_ms))

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay import _core
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.peaks import Peaks
 from callreplay.raster import Mark, PictureOptions, Spectrogram, columns_per_pixel, waveform_png
@@ -135,10 +136,27 @@ class Format:
     rates: tuple[int, ...] = ()
 
 
-def _wav(shape: Shape, options: Options) -> Sink:
-    from callreplay.encode import WavWriter
+_WAV_ENCODINGS: Final = {"int16": 0, "ulaw": 1, "alaw": 2}
 
-    return WavWriter(shape.frames, shape.channels, shape.rate_hz, sample_format=options.sample_format)
+
+class _Wav:
+    """WAV, or RF64 above 4 GiB. The length is known, so the header is right at once."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._encoding = _WAV_ENCODINGS[options.sample_format]
+        self._head = _core.wav_header(self._encoding, shape.rate_hz, shape.channels, shape.frames)
+        self._odd = self._encoding != 0 and shape.frames * shape.channels % 2 == 1
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        flat = np.ascontiguousarray(block).reshape(-1)
+        data = np.empty(flat.size * (2 if self._encoding == 0 else 1), np.uint8)
+        _core.wav_encode(self._encoding, flat, data)
+        head, self._head = self._head, b""
+        return head + data.tobytes() if head else data.tobytes()
+
+    def finish(self) -> bytes:
+        # RIFF chunks are padded to even length.
+        return self._head + (b"\0" if self._odd else b"")
 
 
 def _spx(shape: Shape, options: Options) -> Sink:
@@ -275,7 +293,7 @@ _MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 4800
 FORMATS: Final[dict[str, Format]] = {
     f.name: f
     for f in (
-        Format("wav", (".wav",), "audio/wav", _wav),
+        Format("wav", (".wav",), "audio/wav", _Wav),
         Format("spx", (".spx",), "audio/ogg", _spx, mono_only=True, rates=(8000, 16000)),
         Format("png", (".png",), "image/png", _png, default_channels="stereo"),
         Format("peaks", (".json",), "application/json", _json, default_channels="stereo"),

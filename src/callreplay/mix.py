@@ -1,13 +1,13 @@
 """One timeline: legs decoded, placed, resampled and mixed by the native renderer, in bounded blocks.
 
-Frame ``n`` of the output is the absolute time ``origin_ns + n / rate_hz`` seconds. Samples of a leg at the output's
-rate are copied, never filtered; others are resampled (stop band below -80 dB). Legs are added in 32 bits at unity
-gain and saturated.
+Frame ``n`` of the output is the absolute time ``origin_ns + n / rate_hz`` seconds. Samples of a leg at the
+output's rate are copied, never filtered; others are resampled (stop band below -80 dB). Legs are added in
+32 bits at unity gain and saturated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -90,6 +90,7 @@ class _Plan:
     def __init__(
         self,
         legs: Sequence[LegColumns | None],
+        *,
         rate_hz: int | None,
         channels: Channels,
         start_s: float | None,
@@ -122,7 +123,7 @@ class _Plan:
         placed = _CHANNEL_OF_LEG.get(channels, (0,) * len(legs))
         self.legs = [
             (
-                native_leg(leg, (external or {})[index] if external else None) if leg is not None else None,
+                native_leg(leg, external[index] if external else None) if leg is not None else None,
                 channel,
             )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
@@ -140,20 +141,23 @@ class _Plan:
 
 
 class Renderer:
-    """Decodes and mixes one call as it is read; iterating gives int16 blocks ``(n,)``, or ``(n, 2)`` for stereo.
+    """Decodes and mixes one call as it is read; iterating gives int16 blocks.
 
-    ``legs``: caller and called (either may be None or empty), or any number of legs for mono. ``rate_hz``: 8000 to
-    48000; None takes 8000 or 16000 by the legs. ``channels``: ``mono`` adds all legs, ``stereo`` puts the caller left
-    and the called right, ``caller`` and ``called`` render one leg. ``start_s`` and ``end_s`` cut a window, in seconds
-    from the origin; nothing before it is decoded but a short warm-up. ``dtmf`` with ``events`` (one sequence per leg):
-    a leg's audio is muted during its events, and ``tone`` puts the tone pair there; ``keep`` leaves the audio alone.
-    ``origin_ns`` and ``stop_ns`` bound the timeline (default: from the first anchor to the end of the last span), so
-    a call may start before its first packet. ``external``: PCM per leg and span for codecs decoded elsewhere.
+    Blocks are ``(n,)``, or ``(n, 2)`` for stereo.
+
+    ``legs``: caller and called (either may be None or empty), or any number of legs for mono. ``rate_hz``:
+    8000 to 48000; None takes 8000 or 16000 by the legs. ``channels``: ``mono`` adds all legs, ``stereo``
+    puts the caller left and the called right, ``caller`` and ``called`` render one leg. ``start_s`` and
+    ``end_s`` cut a window, in seconds from the origin; nothing before it is decoded but a short warm-up.
+    ``dtmf`` with ``events`` (one sequence per leg): a leg's audio is muted during its events, and ``tone``
+    puts the tone pair there; ``keep`` leaves the audio alone. ``origin_ns`` and ``stop_ns`` bound the
+    timeline (default: from the first anchor to the end of the last span), so a call may start before its
+    first packet. ``external``: PCM per leg and span for codecs decoded elsewhere.
 
     Every native call releases the GIL; one renderer is used by one thread at a time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         legs: Sequence[LegColumns | None],
         rate_hz: int | None = None,
@@ -173,7 +177,17 @@ class Renderer:
         if block_frames <= 0:
             raise ArgumentError(f"block_frames: {block_frames} is not positive")
         plan = _Plan(
-            legs, rate_hz, channels, start_s, end_s, dtmf, events, origin_ns, stop_ns, correct_drift, external
+            legs,
+            rate_hz=rate_hz,
+            channels=channels,
+            start_s=start_s,
+            end_s=end_s,
+            dtmf=dtmf,
+            events=events,
+            origin_ns=origin_ns,
+            stop_ns=stop_ns,
+            correct_drift=correct_drift,
+            external=external,
         )
         self._native = _core.Renderer(plan.timeline(block_ms), plan.legs, plan.events)
         self._start = plan.start
@@ -202,7 +216,8 @@ class Renderer:
         self._native.seek(self._start + frame)
 
     def read(self, frames: int) -> NDArray[np.int16]:
-        """The next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)`` for stereo."""
+        """Render the next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)`` for
+        stereo."""
         if frames < 0:
             raise ArgumentError(f"frames: {frames} is negative")
         frames = min(frames, self.frames - self.position)
@@ -210,7 +225,8 @@ class Renderer:
         return out[: self.read_into(out)]
 
     def read_into(self, out: NDArray[np.int16]) -> int:
-        """Fill ``out`` (int16, C-contiguous, ``(n,)`` or ``(n, 2)``) with the next frames; how many there were."""
+        """Fill ``out`` with the next frames (int16, contiguous, ``(n,)`` or ``(n, 2)``); how many there
+        were."""
         shape = out.shape[1:]
         if out.dtype != np.int16 or not out.flags.c_contiguous or not out.flags.writeable:
             raise ArgumentError("out: need a writable, contiguous array of int16")
@@ -223,15 +239,16 @@ class Renderer:
             yield block
 
     def counts(self, leg: int) -> LegCounts:
-        """What became of the packets of ``legs[leg]`` since the start or the last seek."""
+        """Tell what became of the packets of ``legs[leg]`` since the start or the last seek."""
         return LegCounts(*self._native.counts(leg))
 
 
 class RenderGroup:
     """Many calls rendered through one conveyor, so that lanes stay full across calls.
 
-    Add calls at any time; iterate for ``(call, block, last)``: blocks of whichever call has one, each call's in order
-    and equal to a :class:`Renderer`'s. Add a new call whenever one ends to keep the lanes full and memory flat.
+    Add calls at any time; iterate for ``(call, block, last)``: blocks of whichever call has one, each
+    call's in order and equal to a :class:`Renderer`'s. Add a new call whenever one ends to keep the lanes
+    full and memory flat.
     """
 
     def __init__(self, *, block_ms: int = 100) -> None:
@@ -255,7 +272,17 @@ class RenderGroup:
     ) -> int:
         """Add a call (arguments as of :class:`Renderer`) and return its number."""
         plan = _Plan(
-            legs, rate_hz, channels, None, None, dtmf, events, origin_ns, stop_ns, correct_drift, external
+            legs,
+            rate_hz=rate_hz,
+            channels=channels,
+            start_s=None,
+            end_s=None,
+            dtmf=dtmf,
+            events=events,
+            origin_ns=origin_ns,
+            stop_ns=stop_ns,
+            correct_drift=correct_drift,
+            external=external,
         )
         call = self._native.add(plan.timeline(self._block_ms), plan.legs, plan.events)
         self._widths[call] = plan.width
@@ -279,7 +306,7 @@ class RenderGroup:
         return call, (block if width == 1 else block.reshape(frames, width)), last
 
     def counts(self, call: int, leg: int) -> LegCounts:
-        """What became of the packets of a leg of a call that is being rendered or has ended."""
+        """Tell what became of the packets of a leg of a call that is being rendered or has ended."""
         return LegCounts(*self._native.counts(call, leg))
 
     @property

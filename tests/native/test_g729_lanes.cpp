@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <memory>
+#include <string>
 
 #include "g729_literal.h"
 #include "g729_streams.h"
@@ -110,7 +111,7 @@ TEST_CASE("every lane of every width equals the literal decoder on streams of on
       continue;
     }
     for (int kind = 0; kind < g729_streams::kKinds; ++kind) {
-      CAPTURE(cr_isa_name(isa));
+      CAPTURE(std::string(cr_isa_name(isa)));
       CAPTURE(kind);
       const Tally tally = run(*kernel, 3000 / kernel->lanes, 1 + static_cast<uint32_t>(kind), 0, kind);
       CHECK(tally.differing == 0);
@@ -127,7 +128,7 @@ TEST_CASE("lanes with different kinds of streams do not disturb each other, idle
       continue;
     }
     for (uint32_t seed = 100; seed < 106; ++seed) {
-      CAPTURE(cr_isa_name(isa));
+      CAPTURE(std::string(cr_isa_name(isa)));
       CAPTURE(seed);
       const Tally tally = run(*kernel, 3000 / kernel->lanes, seed, seed % 2 == 0 ? 0 : 4, -1);
       CHECK(tally.differing == 0);
@@ -169,7 +170,7 @@ TEST_CASE("a lane can be reset and reused while its neighbours go on") {
         differing += std::memcmp(lane.pcm, lane.expected, sizeof lane.expected) != 0;
       }
     }
-    CAPTURE(cr_isa_name(isa));
+    CAPTURE(std::string(cr_isa_name(isa)));
     CHECK(differing == 0);
   }
 }

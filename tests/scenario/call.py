@@ -18,6 +18,7 @@ from callreplay.codecs import STATIC, Codec, payload_ticks
 from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
 
 EPOCH_NS = 1_700_000_000_000_000_000
+_FILLER = np.random.default_rng(0).integers(0, 256, 1 << 17, np.uint8).tobytes()
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ CR_INLINE uint32_t read_frames(const State<V::kLanes> &state, const G729Frame *f
   work.lost = mask_of<V>(lost);
   work.noisy = mask_of<V>(~(good | lost));
   work.sid = mask_of<V>(sid);
+  work.ahead = mask_of<V>(0);
   work.received = mask_of<V>(received);
   work.any_lost = any(work.lost);
   work.any_noisy = any(work.noisy);
@@ -116,6 +117,41 @@ CR_INLINE void remember_energy(State<V::kLanes> &state, Work<V> &work) {
   put(state, kSidSh, splat<V>(16) - h, work.received);
 }
 
+// Synthesis and post-filter of both subframes, with independent recursions run together.
+template <class V>
+__attribute__((noinline)) void first_synthesis(State<V::kLanes> &state, Work<V> &work,
+                                               const Predictor<V> *p) {
+  auto synthesis = synthesis_of(p[0], work, 0);
+  run_together(kSubframe, synthesis);
+  check_synthesis(state, work, p[0], 0, synthesis.width);
+}
+
+template <class V>
+__attribute__((noinline)) void second_synthesis(State<V::kLanes> &state, Work<V> &work, const Predictor<V> *p,
+                                                PostFilter<V> &post) {
+  auto synthesis = synthesis_of(p[1], work, 1);
+  auto filter = short_term(post, 0);
+  run_together(kSubframe, synthesis, filter);
+  check_synthesis(state, work, p[1], 1, synthesis.width);
+  check_short_term(post, 0, filter.width);
+}
+
+template <class V>
+__attribute__((noinline)) void last_steps(State<V::kLanes> &state, Work<V> &work, PostFilter<V> &post,
+                                          V *pcm) {
+  const GainControl<V> control0 = gain_control(state, work.syn(0), post.p(0));
+  GainAndHighPass<V> output0(state, control0, post.p(0), post.x(0), pcm);
+  auto filter = short_term(post, 1);
+  run_together(kSubframe, filter, output0);
+  output0.finish(state, control0);
+  check_short_term(post, 1, filter.width);
+
+  const GainControl<V> control1 = gain_control(state, work.syn(kSubframe), post.p(kSubframe));
+  GainAndHighPass<V> output1(state, control1, post.p(kSubframe), post.x(kSubframe), pcm + kSubframe / 2);
+  run_together(kSubframe, output1);
+  output1.finish(state, control1);
+}
+
 template <class V>
 CR_INLINE void decode_rows(State<V::kLanes> &state, Work<V> &work, V *pcm) {
   load_history(state, work);
@@ -123,23 +159,24 @@ CR_INLINE void decode_rows(State<V::kLanes> &state, Work<V> &work, V *pcm) {
   put(state, kSeed, splat<V>(11111), work.good | work.lost);
   if (work.any_noisy) {
     noise_gain(state, work);
-    for (int s = 0; s < 2; ++s) {
-      noise_excitation(state, work, s);
-    }
   }
-  for (int s = 0; s < 2; ++s) {
-    if (work.any_speech) {
-      speech_subframe(state, work, s);
-    } else {
-      noise_subframe(work, s);
-    }
-    synthesise(work, s);
-  }
+  Predictor<V> predictors[2];
+  predictor(work.a[0], predictors[0]);
+  predictor(work.a[1], predictors[1]);
+  PostFilter<V> post;
+  load_post_filter(state, work, post);
+
+  excite(state, work, 0);
+  first_synthesis(state, work, predictors);
+  excite(state, work, 1);
+  prepare_short_term(state, work, post, 0);
+  second_synthesis(state, work, predictors, post);
   put(state, kSharp, splat<V>(3277), work.noisy);
   remember_energy(state, work);
-  for (int s = 0; s < 2; ++s) {
-    post_filter(state, work, s, pcm + kSubframe / 2 * s);
-  }
+  prepare_short_term(state, work, post, 1);
+  last_steps(state, work, post, pcm);
+
+  store_post_filter(state, post);
   store_history(state, work);
   const V past = select(work.good | work.lost, splat<V>(G729Frame::kSpeech),
                         select(work.sid, splat<V>(G729Frame::kSid), splat<V>(G729Frame::kUntransmitted)));

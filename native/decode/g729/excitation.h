@@ -3,7 +3,7 @@
 #pragma once
 
 #include "decode/g729/filters.h"
-#include "decode/g729/numbers.h"
+#include "decode/g729/noise.h"
 
 namespace callreplay::CR_ISA::g729 {
 
@@ -39,10 +39,6 @@ CR_INLINE Lag<V> second_lag(State<V::kLanes> &state, const Work<V> &work) {
   const V i = sar<15>(madd(p2 + splat<V>(2), splat<V>(10923))) - splat<V>(1);
   const V lag = from + i;
   const V frac = p2 - splat<V>(2) - i - i - i;
-  if (!work.any_lost && !work.any_noisy) {
-    put(state, kOldT0, lag);
-    return {lag, frac};
-  }
   const V old = row<V>(state, kOldT0);
   const V grown = min(old + splat<V>(1), splat<V>(143));
   put(state, kOldT0, select(work.good, lag, grown), work.good | work.lost);
@@ -67,10 +63,7 @@ CR_INLINE void fixed_codebook(V positions, V signs, V lag, V sharp, V *c) {
     amplitude[k] = select(eq(bit, splat<V>(1)), splat<V>(8191), splat<V>(-8192));
   }
   const V zero = splat<V>(0);
-  for (int n = 0; n < kSubframe; ++n) {
-    const int k = n % 5 < 3 ? n % 5 : 3;
-    c[n] = select(eq(where[k], splat<V>(n)), amplitude[k], zero);
-  }
+  place_pulses(where, amplitude, c);
   if (all(gt(lag, splat<V>(kSubframe - 1)))) {
     return;
   }
@@ -164,14 +157,9 @@ CR_INLINE Gains<V> subframe_gains(State<V::kLanes> &state, const Work<V> &work, 
   return gains;
 }
 
-// The excitation of subframe `s` for the speech lanes; the lanes in comfort noise get theirs from work.noise.
+// The code vector of subframe `s`, 20 pairs (c[n], c[n+1]), and its gains.
 template <class V>
-__attribute__((noinline)) void speech_subframe(State<V::kLanes> &state, Work<V> &work, int s) {
-  const Lag<V> lag = s == 0 ? first_lag(state, work) : second_lag(state, work);
-  work.lag[s] = lag.samples;
-  V *x = work.exc(kSubframe * s);
-  adaptive_codebook(lag.samples, lag.frac, x);
-
+CR_INLINE Gains<V> fixed_part(State<V::kLanes> &state, const Work<V> &work, int s, V *pairs) {
   const V second = work.words[1], third = work.words[2];
   V positions = s == 0 ? shl<8>(field<0, 5>(work.words[0])) | field<24, 8>(second)
                        : shl<5>(field<0, 8>(second)) | field<11, 5>(third);
@@ -182,8 +170,8 @@ __attribute__((noinline)) void speech_subframe(State<V::kLanes> &state, Work<V> 
     positions = select(work.lost, r1 & splat<V>(0x1FFF), positions);
     signs = select(work.lost, r2 & splat<V>(0xF), signs);
   }
-  V c[kSubframe], pairs[kSubframe / 2];
-  fixed_codebook(positions, signs, lag.samples, row<V>(state, kSharp), c);
+  V c[kSubframe];
+  fixed_codebook(positions, signs, work.lag[s], row<V>(state, kSharp), c);
   V energy = splat<V>(0);
   for (int i = 0; i < kSubframe / 2; ++i) {
     pairs[i] = cross(shl<16>(c[2 * i + 1]), c[2 * i]);
@@ -191,77 +179,126 @@ __attribute__((noinline)) void speech_subframe(State<V::kLanes> &state, Work<V> 
   }
   const V stage1 = s == 0 ? field<17, 3>(second) : field<4, 3>(third);
   const V stage2 = s == 0 ? field<13, 4>(second) : field<0, 4>(third);
-  const Gains<V> gains = subframe_gains(state, work, energy, stage1, stage2);
+  return subframe_gains(state, work, energy, stage1, stage2);
+}
 
-  // N8: the sum of both products stays below 1.24e9.
-  const V both_gains = cross(shl<16>(gains.code_q1), gains.pitch_q14);
+// 3.10: the pairs (x[n], x[n+1]) of pitch gain times row n plus code gain times code vector. N8: the sum of
+// both products stays below 1.24e9.
+template <class V>
+CR_INLINE V total(V adaptive, V code, V both_gains) {
   const V round = splat<V>(8192);
-  for (int n = 0; n < kSubframe; n += 2) {
-    const V first_sum = madd(cross(shl<16>(pairs[n / 2]), x[n]), both_gains);
-    const V second_sum = madd(cross(pairs[n / 2], shr<16>(x[n])), both_gains);
-    V sum = pair(sat(sar<14>(first_sum + round)), sat(sar<14>(second_sum + round)));
-    if (work.any_noisy) {
-      sum = select(work.noisy, work.noise[(kSubframe * s + n) / 2], sum);
+  const V first = madd(cross(shl<16>(code), adaptive), both_gains);
+  const V second = madd(cross(code, shr<16>(adaptive)), both_gains);
+  return pair(sat(sar<14>(first + round)), sat(sar<14>(second + round)));
+}
+
+// Even rows into the rows of both parities that lags address.
+template <class V>
+CR_INLINE void put_rows(V *x, int n, V even_row) {
+  x[n - 1] = between(x[n - 2], even_row);
+  x[n] = even_row;
+}
+
+// The excitation of subframe `s` in every lane: speech and comfort noise share the adaptive codebook.
+template <class V>
+__attribute__((noinline)) void excite(State<V::kLanes> &state, Work<V> &work, int s) {
+  V *x = work.exc(kSubframe * s), *noise = work.noise + kSubframe / 2 * s;
+  Lag<V> lag{splat<V>(kSubframe), splat<V>(0)};
+  NoiseSubframe<V> comfort;
+  if (work.any_speech) {
+    lag = s == 0 ? first_lag(state, work) : second_lag(state, work);
+  }
+  if (work.any_noisy) {
+    noise_begin(state, work.noisy & ~work.ahead, comfort);
+    lag.samples = select(work.noisy, comfort.lag, lag.samples);
+    lag.frac = select(work.noisy, comfort.frac, lag.frac);
+  }
+  work.lag[s] = lag.samples;
+  adaptive_codebook(lag.samples, lag.frac, x);
+  if (work.any_noisy) {
+    V fresh[kSubframe / 2];
+    noise_end(state, comfort, x, fresh);
+    for (int i = 0; i < kSubframe / 2; ++i) {
+      noise[i] = select(work.ahead, noise[i], fresh[i]);
     }
-    x[n - 1] = between(x[n - 2], sum);
-    x[n] = sum;
+  }
+  if (!work.any_speech) {
+    for (int n = 0; n < kSubframe; n += 2) {
+      put_rows(x, n, noise[n / 2]);
+    }
+  } else {
+    V code[kSubframe / 2];
+    const Gains<V> gains = fixed_part(state, work, s, code);
+    const V both_gains = cross(shl<16>(gains.code_q1), gains.pitch_q14);
+    for (int n = 0; n < kSubframe; n += 2) {
+      V sum = total(x[n], code[n / 2], both_gains);
+      if (work.any_noisy) {
+        sum = select(work.noisy, noise[n / 2], sum);
+      }
+      put_rows(x, n, sum);
+    }
   }
   x[kSubframe - 1] = swap(x[kSubframe - 2]);
 }
 
-// Comfort noise alone: its rows become the excitation.
+// The comfort noise of a whole frame exists before its first subframe is synthesised. Where that synthesis
+// overflows, the second subframe's noise is therefore made now, from an excitation not yet quartered.
 template <class V>
-CR_INLINE void noise_subframe(Work<V> &work, int s) {
-  V *x = work.exc(kSubframe * s);
-  for (int n = 0; n < kSubframe; n += 2) {
-    x[n] = work.noise[(kSubframe * s + n) / 2];
-    x[n - 1] = between(x[n - 2], x[n]);
-  }
-  x[kSubframe - 1] = swap(x[kSubframe - 2]);
-  work.lag[s] = splat<V>(60);
+__attribute__((noinline)) void noise_ahead(State<V::kLanes> &state, Work<V> &work, typename V::Mask lanes) {
+  V *x = work.exc(kSubframe);
+  NoiseSubframe<V> comfort;
+  noise_begin(state, lanes, comfort);
+  adaptive_codebook(select(lanes, comfort.lag, splat<V>(kSubframe)), comfort.frac, x);
+  noise_end(state, comfort, x, work.noise + kSubframe / 2);
+  work.ahead = lanes;
 }
 
-// The excitation, all that is remembered and all that stands ready, is quartered in the lanes that
-// overflowed.
+// The synthesis in the standard's words. Where it overflows, the excitation, all that is remembered and all
+// that stands ready, is quartered, and the synthesis done again.
 template <class V>
-__attribute__((noinline)) void synthesise_again(Work<V> &work, const Predictor<V> &p, int s) {
+__attribute__((noinline)) void synthesise_again(State<V::kLanes> &state, Work<V> &work, const Predictor<V> &p,
+                                                int s) {
   V *x = work.exc(kSubframe * s), *y = work.syn(kSubframe * s);
   auto sample = [x](int n) { return n % 2 == 0 ? low(x[n]) : high(x[n - 1]); };
   const auto overflow = synthesis_saturating(p, sample, y, kSubframe);
   if (!any(overflow)) {
     return;
   }
-  for (int n = -kExcHistory; n < kSubframe * (s + 1); ++n) {
-    V &both = *work.exc(n);
-    both = select(overflow, sar16<2>(both), both);
-  }
-  if (work.any_noisy) {
-    for (V &both : work.noise) {
-      both = select(overflow, sar16<2>(both), both);
+  if (s == 0 && any(overflow & work.noisy)) {
+    noise_ahead(state, work, overflow & work.noisy);
+    for (V *even = work.noise + kSubframe / 2; even < work.noise + kFrame / 2; ++even) {
+      *even = select(overflow, sar16<2>(*even), *even);
     }
+  }
+  for (int n = -kExcHistory; n < kSubframe * (s + 1); ++n) {
+    V &pairs = *work.exc(n);
+    pairs = select(overflow, sar16<2>(pairs), pairs);
   }
   synthesis_saturating(p, sample, y, kSubframe);
 }
 
+// 1/A(z) of a subframe as steps, and the check after them.
 template <class V>
-__attribute__((noinline)) void synthesise(Work<V> &work, int s) {
-  Predictor<V> p;
-  predictor(work.a[s], p);
-  V *x = work.exc(kSubframe * s), *y = work.syn(kSubframe * s);
-  V width = splat<V>(0);
+CR_INLINE auto synthesis_of(const Predictor<V> &p, Work<V> &work, int s) {
+  const V *x = work.exc(kSubframe * s);
+  auto input = [x](int n, V *even, V *odd) {
+    *even = even_q12(x[n]);
+    *odd = odd_q12(x[n]);
+  };
+  return Synthesis(p, input, work.syn(kSubframe * s));
+}
+
+template <class V>
+CR_INLINE void check_synthesis(State<V::kLanes> &state, Work<V> &work, const Predictor<V> &p, int s,
+                               V width) {
   for (int n = 0; n < kSubframe; n += 2) {
-    width = widest(width, x[n]);
+    width = widest(width, *work.exc(kSubframe * s + n));
   }
   for (int n = -9; n < 0; n += 2) {
-    width = widest(width, y[n]);
+    width = widest(width, *work.syn(kSubframe * s + n));
   }
-  const V upper = splat<V>(static_cast<int32_t>(0xFFFF0000));
-  auto sample_q12 = [x, upper](int n) {
-    return n % 2 == 0 ? sar<4>(shl<16>(x[n])) : sar<4>(x[n - 1] & upper);
-  };
-  width = widest(width, synthesis(p, sample_q12, y, kSubframe));
   if (!predictor_is_safe(p, peak(width))) {
-    synthesise_again(work, p, s);
+    synthesise_again(state, work, p, s);
   }
 }
 

@@ -39,27 +39,61 @@ CR_INLINE bool predictor_is_safe(const Predictor<V> &p, V peak) {
   return all(lt(mul(p.weight, peak), splat<V>(1 << 26)) & lt(peak, splat<V>(32767)));
 }
 
-// 1/A(z): y[n] = (y[n], y[n-1]) for n in [0, count), even, from rows x(n) = 4096 * sample and the row y[-1]
-// .. y[-10]. Returns the widest output, packed.
+// The sample of row n of even rows (x[n], x[n+1]), times 4096.
+template <class V>
+CR_INLINE V even_q12(V row) {
+  return sar<4>(shl<16>(row));
+}
+template <class V>
+CR_INLINE V odd_q12(V row) {
+  return sar<4>(row & splat<V>(static_cast<int32_t>(0xFFFF0000)));
+}
+
+// 1/A(z): rows y[n] = (y[n], y[n-1]) from y[-1] .. y[-10] and x(n, &even, &odd), the samples n and n + 1
+// times 4096. A recursion is as slow as its longest chain of operations, so two of them are run side by side
+// where two are ready; hence steps and not a loop.
 template <class V, class Input>
-CR_INLINE V synthesis(const Predictor<V> &p, Input x, V *y, int count) {
-  V widest_so_far = splat<V>(0);
-  V last = y[-1];
-  const V round = splat<V>(2048);
-  const V p0 = p.pairs[0], p1 = p.pairs[1], p2 = p.pairs[2], p3 = p.pairs[3], p4 = p.pairs[4];
-  auto last_half = sat(low(last));
-  for (int n = 0; n < count; ++n) {
-    V rest = x(n) + round - madd(y[n - 9], p4) - madd(y[n - 7], p3);
-    rest = rest - madd(y[n - 5], p2) - madd(y[n - 3], p1);
+struct Synthesis {
+  V p0, p1, p2, p3, p4;
+  Input x;
+  V *y;
+  V last, width;
+  typename V::Half last_half;
+
+  CR_INLINE Synthesis(const Predictor<V> &p, Input input, V *rows)
+      : p0(p.pairs[0]),
+        p1(p.pairs[1]),
+        p2(p.pairs[2]),
+        p3(p.pairs[3]),
+        p4(p.pairs[4]),
+        x(input),
+        y(rows),
+        last(rows[-1]),
+        width(splat<V>(0)),
+        last_half(sat(low(rows[-1]))) {}
+
+  CR_INLINE void sample(V input, V *row) {
+    V rest = input + splat<V>(2048) - madd(row[-9], p4) - madd(row[-7], p3);
+    rest = rest - madd(row[-5], p2) - madd(row[-3], p1);
     const auto half = sat(sar<12>(rest - madd(last, p0)));
     last = pair(half, last_half);
     last_half = half;
-    y[n] = last;
-    if (n % 2 == 1) {
-      widest_so_far = widest(widest_so_far, last);
-    }
+    *row = last;
   }
-  return widest_so_far;
+  CR_INLINE void two(int n) {
+    V even, odd;
+    x(n, &even, &odd);
+    sample(even, y + n);
+    sample(odd, y + n + 1);
+    width = widest(width, last);
+  }
+};
+
+template <class... Steps>
+CR_INLINE void run_together(int count, Steps &...steps) {
+  for (int n = 0; n < count; n += 2) {
+    (steps.two(n), ...);
+  }
 }
 
 // The same in the standard's words; x(n) is the sample. Returns the lanes in which anything saturated.
@@ -125,73 +159,104 @@ __attribute__((noinline)) void residual_saturating(const Predictor<V> &p, const 
 }
 
 // 3.7.1 (A.3.7.1), in place: the excitation at the fractional lag d - k/3 becomes the subframe's. `x` is its
-// first row. The window of taps starts 9 samples before n - d and slides by one a sample; the newest sample
-// it reads is n - 9, so rows that are gathered two samples ahead are complete.
-template <bool kSaturating, class V>
-CR_INLINE V adaptive_codebook_pass(const V *taps, V d, V *x) {
-  constexpr int kLanes = V::kLanes;
-  V window[30], crossed[30];
-  V index = mul(splat<V>(-9) - d, splat<V>(kLanes)) + iota<V>();
-  const V step = splat<V>(2 * kLanes);
-  const int32_t *rows = as_table(x);
-  V widest_so_far = splat<V>(0);
-  auto take = [&](int i) {
-    window[i] = gather(rows, index);
-    index = index + step;
-    widest_so_far = widest(widest_so_far, window[i]);
-  };
-  V odd_taps[10];
-  for (int j = 0; j < 10; ++j) {
-    take(j);
-    odd_taps[j] = swap(taps[j]);
-  }
-  for (int j = 0; j < 9; ++j) {
-    crossed[j] = cross(window[j], window[j + 1]);
-  }
-  const V round = splat<V>(16384);
-  auto last = sat(low(x[-1]));
-  for (int n = 0; n < kSubframe; n += 2) {
-    const int at = n / 2;
-    take(at + 10);
-    crossed[at + 9] = cross(window[at + 9], window[at + 10]);
-    typename V::Half first, second;
-    if constexpr (kSaturating) {
-      V sums[2];
-      for (int odd = 0; odd < 2; ++odd) {
-        V sum = splat<V>(0);
-        auto term = [&](int j) {  // sample j of the window of this output, and its tap
-          const int i = j + odd;
-          const V sample = i % 2 == 0 ? low(window[at + i / 2]) : high(window[at + i / 2]);
-          sum = lmac(sum, sample, j % 2 == 0 ? low(taps[j / 2]) : high(taps[j / 2]));
-        };
-        for (int i = 0; i < 10; ++i) {
-          term(9 - i);
-          term(10 + i);
-        }
-        sums[odd] = sar<16>(min(sum, splat<V>(0x7FFF7FFF)) + splat<V>(32768));
-      }
-      first = sat(sums[0]);
-      second = sat(sums[1]);
-    } else {
-      V even_sum = round, odd_sum = round;
-      for (int j = 0; j < 10; ++j) {
-        even_sum = even_sum + madd(window[at + j], taps[j]);
-        odd_sum = odd_sum + madd(crossed[at + j], odd_taps[j]);
-      }
-      first = sat(sar<15>(even_sum));
-      second = sat(sar<15>(odd_sum));
+// first row. The 20 taps of output n meet the window w[n] .. w[n+19], w[i] = x[i - d - 9]; it is kept as rows
+// of pairs that start at even i, and of (w[i+1], w[i]) for odd i. The newest sample that outputs n .. n+7
+// read is n - 2, since d >= 19: so the work goes in blocks of eight outputs, and no lag needs a path of its
+// own.
+constexpr int kBlock = 8;
+
+template <class V>
+struct PitchWindow {
+  static constexpr int kPairs = (kSubframe + 20) / 2;
+  V even[kPairs + 1], odd[kPairs];
+  V index, width;
+  const int32_t *rows;
+
+  CR_INLINE PitchWindow(const V *x, V d)
+      : index(mul(splat<V>(-9) - d, splat<V>(V::kLanes)) + iota<V>()),
+        width(splat<V>(0)),
+        rows(as_table(x)) {}
+
+  CR_INLINE void take(int i) {
+    even[i] = gather(rows, index);
+    index = index + splat<V>(2 * V::kLanes);
+    width = widest(width, even[i]);
+    if (i > 0) {
+      odd[i - 1] = cross(even[i - 1], even[i]);
     }
-    x[n - 1] = pair(last, first);
-    x[n] = pair(first, second);
-    last = second;
   }
-  x[kSubframe - 1] = pair(last, last);
-  return widest_so_far;
+  CR_INLINE void fill(int block) {
+    for (int i = block == 0 ? 0 : 4 * block + 10; i < 4 * block + 14; ++i) {
+      take(i);
+    }
+  }
+};
+
+template <class V>
+CR_INLINE void store_block(const typename V::Half *out, typename V::Half before, V *x) {
+  x[-1] = pair(before, out[0]);
+  for (int i = 0; i + 1 < kBlock; ++i) {
+    x[i] = pair(out[i], out[i + 1]);
+  }
+  x[kBlock - 1] = pair(out[kBlock - 1], out[kBlock - 1]);
+}
+
+// Returns the widest sample that was read, packed.
+template <class V>
+CR_INLINE V adaptive_codebook_plain(const V *taps, V d, V *x) {
+  PitchWindow<V> window(x, d);
+  V swapped[10];
+  for (int j = 0; j < 10; ++j) {
+    swapped[j] = swap(taps[j]);
+  }
+  auto before = sat(low(x[-1]));
+  for (int block = 0; block < kSubframe / kBlock; ++block) {
+    window.fill(block);
+    const V *even = window.even + 4 * block, *odd = window.odd + 4 * block;
+    V sums[kBlock];
+    for (V &sum : sums) {
+      sum = splat<V>(16384);
+    }
+    for (int j = 0; j < 10; ++j) {
+      for (int i = 0; i < kBlock / 2; ++i) {
+        sums[2 * i] = sums[2 * i] + madd(even[i + j], taps[j]);
+        sums[2 * i + 1] = sums[2 * i + 1] + madd(odd[i + j], swapped[j]);
+      }
+    }
+    typename V::Half out[kBlock];
+    for (int i = 0; i < kBlock; ++i) {
+      out[i] = sat(sar<15>(sums[i]));
+    }
+    store_block(out, before, x + kBlock * block);
+    before = out[kBlock - 1];
+  }
+  return window.width;
 }
 
 template <class V>
 __attribute__((noinline)) void adaptive_codebook_saturating(const V *taps, V d, V *x) {
-  adaptive_codebook_pass<true>(taps, d, x);
+  PitchWindow<V> window(x, d);
+  auto before = sat(low(x[-1]));
+  for (int block = 0; block < kSubframe / kBlock; ++block) {
+    window.fill(block);
+    typename V::Half out[kBlock];
+    for (int n = 0; n < kBlock; ++n) {
+      const int first = kBlock * block + n;
+      V sum = splat<V>(0);
+      auto term = [&](int j) {
+        const V samples = window.even[(first + j) / 2], both_taps = taps[j / 2];
+        sum = lmac(sum, (first + j) % 2 == 0 ? low(samples) : high(samples),
+                   j % 2 == 0 ? low(both_taps) : high(both_taps));
+      };
+      for (int i = 0; i < 10; ++i) {
+        term(9 - i);
+        term(10 + i);
+      }
+      out[n] = sat(sar<16>(min(sum, splat<V>(0x7FFF7FFF)) + splat<V>(32768)));
+    }
+    store_block(out, before, x + kBlock * block);
+    before = out[kBlock - 1];
+  }
 }
 
 template <class V>
@@ -204,9 +269,8 @@ __attribute__((noinline)) void adaptive_codebook(V lag, V frac, V *x) {
     taps[j] = select(one_third, splat<V>(tables::kTapPairs.at[1][j]), splat<V>(tables::kTapPairs.at[0][j]));
     taps[j] = select(two_thirds, splat<V>(tables::kTapPairs.at[2][j]), taps[j]);
   }
-  // G1: the taps' sizes sum to at most 59398, so below 18077 no doubled partial sum reaches 2^31.
-  const V width = peak(adaptive_codebook_pass<false>(taps, d, x));
-  if (!all(lt(width, splat<V>(18078)))) {
+  // G1: the taps' sizes sum to at most 59398, so below 18078 no doubled partial sum reaches 2^31.
+  if (!all(lt(peak(adaptive_codebook_plain(taps, d, x)), splat<V>(18078)))) {
     adaptive_codebook_saturating(taps, d, x);
   }
 }

@@ -25,7 +25,7 @@ const G729Kernel kG729Kernel = G729Lanes<I32>::kernel(CR_ISA_NEON);
 #else
 extern const G729Kernel kG729Scalar, kG729Kernel;
 const G729Kernel kG729Scalar = G729Lanes<I32x1>::kernel(CR_ISA_SCALAR);
-#if defined(CR_X86)
+#if defined(__SSE2__)
 const G729Kernel kG729Kernel = G729Lanes<I32>::kernel(CR_ISA_BASELINE);
 #else
 const G729Kernel kG729Kernel = G729Lanes<I32x1>::kernel(CR_ISA_BASELINE);

@@ -85,6 +85,28 @@ constexpr Entries<16> sid_row_entries() {
 }
 inline constexpr Entries<16> kSidRows2 = sid_row_entries();
 
+// MA prediction of the LSF by [mode 0, mode 1 of speech, mode 1 of SID][coefficient]: four taps, then the
+// weight of b. Mode 0 is the same for speech and SID.
+struct MaEntries {
+  int32_t at[3][10][5];
+};
+constexpr MaEntries ma_entries() {
+  MaEntries e{};
+  for (int j = 0; j < 10; ++j) {
+    for (int k = 0; k < 4; ++k) {
+      e.at[0][j][k] = kLsfMa[0][k][j];
+      e.at[1][j][k] = kLsfMa[1][k][j];
+      e.at[2][j][k] = kSidMa[1][k][j];
+    }
+    e.at[0][j][4] = kLsfMaSum[0][j];
+    e.at[1][j][4] = kLsfMaSum[1][j];
+    e.at[2][j][4] = kSidMaSum[1][j];
+  }
+  return e;
+}
+inline constexpr MaEntries kMaEntries = ma_entries();
+static_assert(kSidMa[0][0][0] == kLsfMa[0][0][0] && kSidMaSum[0][9] == kLsfMaSum[0][9]);
+
 // The 20 taps of the pitch interpolation in the order of time, for a shift of k = 0, 1, 2 thirds, as 10
 // pairs.
 struct TapPairs {
@@ -127,12 +149,12 @@ inline constexpr uint32_t kRandMultiplier = 31821;
 inline constexpr uint32_t kRandIncrement = 13849;
 inline constexpr int kDrawsPerSample = 12;
 struct RandJumps {
-  uint16_t multiply[40], add[40];
+  uint16_t multiply[48], add[48];  // 40 are used: whole vectors
 };
 constexpr RandJumps rand_jumps() {
   RandJumps j{};
   uint32_t m = 1, a = 0;
-  for (int i = 0; i < 40 * kDrawsPerSample; ++i) {
+  for (int i = 0; i < 48 * kDrawsPerSample; ++i) {
     if (i % kDrawsPerSample == 0) {
       j.multiply[i / kDrawsPerSample] = static_cast<uint16_t>(m);
       j.add[i / kDrawsPerSample] = static_cast<uint16_t>(a);
@@ -147,8 +169,8 @@ inline constexpr RandJumps kRandJumps = rand_jumps();
 // Bounds of the LSF (Q13, after stabilisation) inside which no step of the conversion to filter coefficients
 // can saturate: the coefficients are multilinear in the LSP, so their extremes lie at the vertices of the
 // box.
-inline constexpr int16_t kLsfBoxLow[10] = {40, 361, 1146, 2104, 4382, 6114, 8843, 10913, 14448, 16229};
-inline constexpr int16_t kLsfBoxHigh[10] = {6695,  8940,  11163, 13401, 16145,
+inline constexpr int32_t kLsfBoxLow[10] = {40, 361, 1146, 2104, 4382, 6114, 8843, 10913, 14448, 16229};
+inline constexpr int32_t kLsfBoxHigh[10] = {6695,  8940,  11163, 13401, 16145,
                                             17628, 19669, 21494, 23320, 25681};
 
 }  // namespace callreplay::g729

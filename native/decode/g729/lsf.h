@@ -87,22 +87,18 @@ void lsf_of_lost(const State<V::kLanes> &state, V *b) {
 }
 
 // N2: b and any int16 memory together stay below 2^31, so w = sum >> 15.
-template <class V>
-CR_INLINE void lsf_compose(const State<V::kLanes> &state, const Work<V> &work, typename V::Mask mode1,
+template <bool kWithSid, class V>
+CR_INLINE void lsf_compose(const State<V::kLanes> &state, typename V::Mask sid, typename V::Mask mode1,
                            const V *b, V *w) {
   for (int j = 0; j < 10; ++j) {
-    auto pick = [&](int16_t mode_0, int16_t speech, int16_t sid) {
-      V mode_1 = splat<V>(speech);
-      if (work.any_noisy) {
-        mode_1 = select(work.sid, splat<V>(sid), mode_1);
+    V sum = splat<V>(0);
+    for (int k = 0; k < 5; ++k) {
+      V tap = splat<V>(tables::kMaEntries.at[1][j][k]);
+      if constexpr (kWithSid) {
+        tap = select(sid, splat<V>(tables::kMaEntries.at[2][j][k]), tap);
       }
-      return select(mode1, mode_1, splat<V>(mode_0));
-    };
-    V sum = madd(b[j] & splat<V>(0xFFFF),
-                 pick(tables::kLsfMaSum[0][j], tables::kLsfMaSum[1][j], tables::kSidMaSum[1][j]));
-    for (int k = 0; k < 4; ++k) {
-      const V tap = pick(tables::kLsfMa[0][k][j], tables::kLsfMa[1][k][j], tables::kSidMa[1][k][j]);
-      sum = sum + madd(row<V>(state, kLsfMem + 10 * k + j), tap);
+      tap = select(mode1, tap, splat<V>(tables::kMaEntries.at[0][j][k]));
+      sum = sum + madd(k < 4 ? row<V>(state, kLsfMem + 10 * k + j) : b[j] & splat<V>(0xFFFF), tap);
     }
     w[j] = sar<15>(sum);
   }
@@ -170,6 +166,17 @@ CR_INLINE void lsp_interpolate(State<V::kLanes> &state, Work<V> &work, const V *
   }
 }
 
+// Untransmitted frames leave the memory of the predictor alone.
+template <class V>
+CR_INLINE void push_lsf(State<V::kLanes> &state, const Work<V> &work, const V *b) {
+  const auto moved = work.good | work.lost | work.sid;
+  const bool all_move = all(moved);
+  for (int r = kLsfMem + 39; r >= kLsfMem; --r) {
+    const V newer = r >= kLsfMem + 10 ? row<V>(state, r - 10) : b[r - kLsfMem];
+    put(state, r, all_move ? newer : select(moved, newer, row<V>(state, r)));
+  }
+}
+
 // The LSF and filters of the frame, whatever each lane's type is.
 template <class V>
 __attribute__((noinline)) void decode_filters(State<V::kLanes> &state, Work<V> &work) {
@@ -187,7 +194,11 @@ __attribute__((noinline)) void decode_filters(State<V::kLanes> &state, Work<V> &
   lsf_codebooks(row1, lower, upper, b);
   lsf_space(b, 10, work.good | work.sid);
   lsf_space(b, 5, work.good);
-  lsf_compose(state, work, mode1, b, w);
+  if (any(work.sid)) {
+    lsf_compose<true>(state, work.sid, mode1, b, w);
+  } else {
+    lsf_compose<false>(state, work.sid, mode1, b, w);
+  }
   lsf_stabilise(w);
   if (work.any_lost) {
     V lost[10];
@@ -201,12 +212,8 @@ __attribute__((noinline)) void decode_filters(State<V::kLanes> &state, Work<V> &
   const V one = splat<V>(1), none = splat<V>(0);
   V in_box = select(lsf_in_box(w), one, none);
 
-  const auto moved = work.good | work.lost | work.sid;
+  push_lsf(state, work, b);
   for (int j = 0; j < 10; ++j) {
-    for (int k = 3; k > 0; --k) {
-      put(state, kLsfMem + 10 * k + j, row<V>(state, kLsfMem + 10 * (k - 1) + j), moved);
-    }
-    put(state, kLsfMem + j, b[j], moved);
     put(state, kPrevLsf + j, w[j], work.good);
   }
   put(state, kPrevMode, l0, work.good);

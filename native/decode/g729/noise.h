@@ -8,26 +8,36 @@ namespace callreplay::CR_ISA::g729 {
 
 // The random numbers of one subframe of one stream: three for the pulses and the lag, then twelve for each of
 // 40 gaussian samples, written to `samples` at a stride of `lanes`. The generator is linear, so all samples
-// advance side by side from seeds that lie twelve draws apart.
+// advance side by side from seeds that lie twelve draws apart. The sum of twelve draws >> 7, cut to 16 bits,
+// is all that is wanted: the sum of (draw >> 7) plus what the low seven bits carry, which are the sum less
+// 128 times the former.
 struct NoiseDraw {
   int16_t first, second, third, last;
 };
 inline NoiseDraw draw_noise(int16_t seed, int16_t *samples, int lanes) {
+  constexpr int kPadded = 48;
   auto next = [](uint32_t s) { return (s * tables::kRandMultiplier + tables::kRandIncrement) & 0xFFFF; };
   const uint32_t first = next(static_cast<uint16_t>(seed)), second = next(first), third = next(second);
-  uint16_t seeds[kSubframe];
-  int32_t sums[kSubframe] = {};
-  for (int n = 0; n < kSubframe; ++n) {
-    seeds[n] = static_cast<uint16_t>(third * tables::kRandJumps.multiply[n] + tables::kRandJumps.add[n]);
+  const auto start = static_cast<uint16_t>(third);
+  alignas(64) uint16_t seeds[kPadded], sums[kPadded] = {}, sevenths[kPadded] = {};
+  for (int n = 0; n < kPadded; ++n) {
+    seeds[n] = static_cast<uint16_t>(start * tables::kRandJumps.multiply[n] + tables::kRandJumps.add[n]);
   }
   for (int i = 0; i < tables::kDrawsPerSample; ++i) {
-    for (int n = 0; n < kSubframe; ++n) {
-      seeds[n] = static_cast<uint16_t>(seeds[n] * tables::kRandMultiplier + tables::kRandIncrement);
-      sums[n] += static_cast<int16_t>(seeds[n]);
+    for (int n = 0; n < kPadded; ++n) {
+      seeds[n] = static_cast<uint16_t>(seeds[n] * uint16_t{tables::kRandMultiplier} +
+                                       uint16_t{tables::kRandIncrement});
+      sums[n] = static_cast<uint16_t>(sums[n] + seeds[n]);
+      sevenths[n] =
+          static_cast<uint16_t>(sevenths[n] + static_cast<uint16_t>(static_cast<int16_t>(seeds[n]) >> 7));
     }
   }
+  for (int n = 0; n < kPadded; ++n) {
+    const auto carried = static_cast<uint16_t>(sums[n] - (sevenths[n] << 7));
+    sums[n] = static_cast<uint16_t>(sevenths[n] + (carried >> 7));
+  }
   for (int n = 0; n < kSubframe; ++n) {
-    samples[n * lanes] = static_cast<int16_t>(sums[n] >> 7);
+    samples[n * lanes] = static_cast<int16_t>(sums[n]);
   }
   return {static_cast<int16_t>(first), static_cast<int16_t>(second), static_cast<int16_t>(third),
           static_cast<int16_t>(seeds[kSubframe - 1])};
@@ -69,66 +79,29 @@ struct Pulses {
   typename V::Mask plus[4];
 };
 
-template <class V, class Rows>
-CR_INLINE V pulse_sum(const Pulses<V> &pulses, Rows value) {
-  V b = splat<V>(0);
-  for (int k = 0; k < 4; ++k) {
-    const V x = value(pulses.at[k]);
-    b = b + select(pulses.plus[k], x, splat<V>(0) - x);
-  }
-  return b;
-}
-
-// B.4.4, equation by equation as in the reference: the pulse gain that brings the energy to K. Returns the
-// gain, and replaces the excitation by the gaussian part alone in lanes where the adaptive part already has
-// too much energy. N10: nothing in here saturates for any seed and gain.
+// Four pulses, one on each track n % 5 = 0, 1, 2 and the last on 3 or 4: rows c[0..39].
 template <class V>
-CR_INLINE V pulse_gain(V cur_gain, const Pulses<V> &pulses, const V *gaussian, V *mixed) {
-  constexpr int kLanes = V::kLanes;
-  V highest = splat<V>(0);
-  for (int n = 0; n < kSubframe; ++n) {
-    highest = max(highest, abs32(mixed[n]));
-  }
+CR_INLINE void place_pulses(const V *at, const V *amplitude, V *c) {
   const V zero = splat<V>(0), one = splat<V>(1);
-  V sh = max(splat<V>(3 + 16) - norm(highest), zero);
-  sh = select(eq(highest, zero), zero, sh);
-  V half_energy = zero;
-  for (int n = 0; n < kSubframe; ++n) {
-    const V x = sarv(mixed[n], sh);
-    half_energy = half_energy + mul16(x, x);
-  }
-  auto at = [](const V *rows, V n) { return gather(as_table(rows), mul(n, splat<V>(kLanes)) + iota<V>()); };
-  V b = pulse_sum(pulses, [&](V n) { return sarv(at(mixed, n), sh); });
-  const V k = shl<1>(mul16(cur_gain, sar<6>(mul(cur_gain, splat<V>(80)))));
-  V d = sarv(k, sh + sh + one) - shl<1>(half_energy);
-  b = sar<1>(b);
-  d = d + shl<1>(mul16(b, b));
-  sh = sh + one;
-
-  const auto dropped = lt(d, zero);
-  if (any(dropped)) {
-    for (int n = 0; n < kSubframe; ++n) {
-      mixed[n] = select(dropped, gaussian[n], mixed[n]);
+  V here = zero;
+  for (int n = 0; n < kSubframe; n += 5) {
+    for (int k = 0; k < 4; ++k) {
+      c[n + k] = select(eq(at[k], here), amplitude[k], zero);
+      here = here + one;
     }
-    const V gaussian_b = pulse_sum(pulses, [&](V n) { return sar<1>(at(gaussian, n)); });
-    b = select(dropped, gaussian_b, b);
-    const V share = sar<1>(mpy32x16(k, splat<V>(24576)));
-    d = select(dropped, share + shl<1>(mul16(gaussian_b, gaussian_b)), d);
-    sh = select(dropped, one, sh);
+    c[n + 4] = select(eq(at[3], here), amplitude[3], zero);
+    here = here + one;
   }
-  V root = zero;
-  for (int t = 16384; t >= 2; t >>= 1) {
-    const V v = root + splat<V>(t);
-    root = select(lt(d - shl<1>(madd(v, v)), zero), root, v);
-  }
-  V x = root - b;
-  const V other = zero - (b + root);
-  x = select(lt(abs32(other), abs32(x)), other, x);
-  // A rounded right shift by 1, none, or a left shift.
-  const V left = sh - splat<V>(2);
-  const V g = select(lt(left, zero), sar<1>(x + one), shlv(x, max(left, zero)));
-  return clamp(g, -5000, 5000);
 }
+
+// What a noise subframe knows before its adaptive part: 20 pairs of scaled gaussian samples and the random
+// choices.
+template <class V>
+struct NoiseSubframe {
+  V lag, frac, pitch_gain_q15;
+  Pulses<V> pulses;
+  V gaussian[kSubframe / 2];
+};
 
 template <class V>
 CR_INLINE Pulses<V> noise_pulses(V r1, V r2) {
@@ -145,15 +118,16 @@ CR_INLINE Pulses<V> noise_pulses(V r1, V r2) {
   return p;
 }
 
-// One subframe of noise excitation in every lane; only those in comfort noise mean anything.
+// Draws for the lanes of `where`; the others get numbers that mean nothing. N10: nothing saturates for any
+// seed and gain, and the final shift right is by -2 .. 13, which a rounded product with a power of two does.
 template <class V>
-__attribute__((noinline)) void noise_excitation(State<V::kLanes> &state, Work<V> &work, int s) {
+CR_INLINE void noise_begin(State<V::kLanes> &state, typename V::Mask where, NoiseSubframe<V> &noise) {
   constexpr int kLanes = V::kLanes;
   alignas(64) int16_t drawn[3][kLanes] = {};
   alignas(64) int16_t samples[kSubframe][kLanes] = {};
-  const uint32_t noisy = bits(work.noisy);
+  const uint32_t lanes = bits(where);
   for (int lane = 0; lane < kLanes; ++lane) {
-    if ((noisy >> lane) & 1) {
+    if ((lanes >> lane) & 1) {
       const NoiseDraw draw = draw_noise(state.word[kSeed][lane], &samples[0][lane], kLanes);
       drawn[0][lane] = draw.first;
       drawn[1][lane] = draw.second;
@@ -162,43 +136,126 @@ __attribute__((noinline)) void noise_excitation(State<V::kLanes> &state, Work<V>
     }
   }
   const V r1 = load16<V>(drawn[0]), r2 = load16<V>(drawn[1]), zero = splat<V>(0);
-  V gaussian[kSubframe], mixed[kSubframe];
+  noise.lag = field<2, 6>(r1) + splat<V>(40);
+  noise.frac = field<0, 2>(r1) - splat<V>(1);
+  noise.frac = select(eq(noise.frac, splat<V>(2)), zero, noise.frac);
+  noise.pitch_gain_q15 = shl<1>(load16<V>(drawn[2]) & splat<V>(0x1FFF));
+  noise.pulses = noise_pulses(r1, r2);
+
   V energy = zero;
-  for (int n = 0; n < kSubframe; ++n) {
-    gaussian[n] = load16<V>(samples[n]);
-    energy = energy + mul16(gaussian[n], gaussian[n]);
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    noise.gaussian[i] = load_pairs<V>(samples[2 * i]);
+    energy = energy + madd(noise.gaussian[i], noise.gaussian[i]);
   }
   const V cur_gain = row<V>(state, kCurGain);
   const V scale = mpy32x16(inverse_sqrt(energy), cur_gain + mulr(cur_gain, splat<V>(19043)));
   const V h = norm(scale);
-  const V m = sar<16>(shlv(scale, h));
-  const V right = max(h - splat<V>(14), zero), left = max(splat<V>(14) - h, zero);
-  for (int n = 0; n < kSubframe; ++n) {
-    gaussian[n] = sar<1>(sarv(shl<1>(shlv(mulr(gaussian[n], m), left)), right) + splat<V>(1));
+  const V m = both(sar<16>(shlv(scale, h)));
+  const V right = min(max(h - splat<V>(14), zero), splat<V>(15)), left = max(splat<V>(14) - h, zero);
+  const V power = both(sarv(splat<V>(32768), right) & splat<V>(0x7FFF));
+  const auto down = gt(right, zero), up = gt(left, zero), up_twice = gt(left, splat<V>(1));
+  for (V &pairs : noise.gaussian) {
+    const V normal = mulr16(pairs, m);
+    V scaled = select(down, mulr16(normal, power), normal);
+    scaled = select(up, adds16(scaled, scaled), scaled);
+    pairs = select(up_twice, adds16(scaled, scaled), scaled);
   }
+}
 
-  V *x = work.exc(kSubframe * s);
-  V frac = field<0, 2>(r1) - splat<V>(1);
-  frac = select(eq(frac, splat<V>(2)), zero, frac);
-  adaptive_codebook(field<2, 6>(r1) + splat<V>(40), frac, x);
-  const V pitch_gain = shl<1>(load16<V>(drawn[2]) & splat<V>(0x1FFF));
-  for (int n = 0; n < kSubframe; n += 2) {
-    mixed[n] = mulr(low(x[n]), pitch_gain) + gaussian[n];
-    mixed[n + 1] = mulr(high(x[n]), pitch_gain) + gaussian[n + 1];
+// The sample at a place of each lane's own, of rows of pairs.
+template <class V>
+CR_INLINE V sample_at(const V *pairs, V place) {
+  const V both_samples = gather(as_table(pairs), mul(shr<1>(place), splat<V>(V::kLanes)) + iota<V>());
+  return select(eq(place & splat<V>(1), splat<V>(1)), high(both_samples), low(both_samples));
+}
+
+template <class V>
+CR_INLINE V pulse_sum(const Pulses<V> &pulses, const V *pairs) {
+  V b = splat<V>(0);
+  for (int k = 0; k < 4; ++k) {
+    const V x = sample_at(pairs, pulses.at[k]);
+    b = b + select(pulses.plus[k], x, splat<V>(0) - x);
   }
-  const Pulses<V> pulses = noise_pulses(r1, r2);
-  const V g = pulse_gain(cur_gain, pulses, gaussian, mixed);
-  for (int n = 0; n < kSubframe; ++n) {
-    const int k = n % 5 < 3 ? n % 5 : 3;
-    const V signed_gain = select(pulses.plus[k], g, zero - g);
-    mixed[n] = mixed[n] + select(eq(pulses.at[k], splat<V>(n)), signed_gain, zero);
+  return b;
+}
+
+// The largest even r below 2^15 with 2 r^2 <= d.
+template <class V>
+CR_INLINE V pulse_root(V d) {
+  V root = splat<V>(0);
+  for (int t = 16384; t >= 2; t >>= 1) {
+    const V v = root + splat<V>(t);
+    root = select(lt(d - shl<1>(madd(v, v)), splat<V>(0)), root, v);
   }
-  for (int n = 0; n < kSubframe; n += 2) {
-    x[n] = pair(sat(mixed[n]), sat(mixed[n + 1]));
-    x[n - 1] = between(x[n - 2], x[n]);
-    work.noise[(kSubframe * s + n) / 2] = x[n];
+  return root;
+}
+
+// B.4.4, step by step as in the reference: the pulse gain that brings the energy to K. Returns the gain, and
+// replaces the excitation by the gaussian part alone in lanes where the adaptive part already has too much
+// energy.
+template <class V>
+CR_INLINE V pulse_gain(V cur_gain, const Pulses<V> &pulses, const V *gaussian, V *mixed) {
+  const V zero = splat<V>(0), one = splat<V>(1);
+  V width = zero;
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    width = widest(width, mixed[i]);
   }
-  x[kSubframe - 1] = swap(x[kSubframe - 2]);
+  const V highest = peak(width);
+  V sh = max(splat<V>(3 + 16) - norm(highest), zero);
+  sh = select(eq(highest, zero), zero, sh);
+  const V power = both(sarv(splat<V>(32768), sh) & splat<V>(0x7FFF));
+  const auto shifted = gt(sh, zero);
+  V scaled[kSubframe / 2], half_energy = zero;
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    scaled[i] = select(shifted, mul15_16(mixed[i], power), mixed[i]);
+    half_energy = half_energy + madd(scaled[i], scaled[i]);
+  }
+  V b = pulse_sum(pulses, scaled);
+  const V k = shl<1>(mul16(cur_gain, sar<6>(mul(cur_gain, splat<V>(80)))));
+  V d = sarv(k, sh + sh + one) - shl<1>(half_energy);
+  b = sar<1>(b);
+  d = d + shl<1>(mul16(b, b));
+  sh = sh + one;
+
+  const auto dropped = lt(d, zero);
+  if (any(dropped)) {
+    for (int i = 0; i < kSubframe / 2; ++i) {
+      mixed[i] = select(dropped, gaussian[i], mixed[i]);
+      scaled[i] = sar16<1>(gaussian[i]);
+    }
+    const V gaussian_b = pulse_sum(pulses, scaled);
+    b = select(dropped, gaussian_b, b);
+    const V share = sar<1>(mpy32x16(k, splat<V>(24576)));
+    d = select(dropped, share + shl<1>(mul16(gaussian_b, gaussian_b)), d);
+    sh = select(dropped, one, sh);
+  }
+  const V root = pulse_root(d);
+  V x = root - b;
+  const V other = zero - (b + root);
+  x = select(lt(abs32(other), abs32(x)), other, x);
+  // A rounded right shift by 1, none, or a left shift.
+  const V left = sh - splat<V>(2);
+  const V g = select(lt(left, zero), sar<1>(x + one), shlv(x, max(left, zero)));
+  return clamp(g, -5000, 5000);
+}
+
+// The noise of a subframe, 20 pairs, from its adaptive part, the rows `x`.
+template <class V>
+CR_INLINE void noise_end(const State<V::kLanes> &state, const NoiseSubframe<V> &noise, const V *x, V *out) {
+  const V pitch_gain = both(noise.pitch_gain_q15);
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    out[i] = adds16(mulr16(x[2 * i], pitch_gain), noise.gaussian[i]);
+  }
+  const V g = pulse_gain(row<V>(state, kCurGain), noise.pulses, noise.gaussian, out), zero = splat<V>(0);
+  V signed_gain[4];
+  for (int k = 0; k < 4; ++k) {
+    signed_gain[k] = select(noise.pulses.plus[k], g, zero - g);
+  }
+  V pulses[kSubframe];
+  place_pulses(noise.pulses.at, signed_gain, pulses);
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    out[i] = adds16(out[i], cross(shl<16>(pulses[2 * i + 1]), pulses[2 * i]));
+  }
 }
 
 }  // namespace callreplay::CR_ISA::g729

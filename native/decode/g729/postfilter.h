@@ -6,41 +6,42 @@
 
 namespace callreplay::CR_ISA::g729 {
 
-// A.4.2.1. Rows q[i] = (res[i], res[i+1]) >> 2 over the 46 samples that end at n - lo, and the seven
-// correlations.
+// A.4.2.1. For each lane the 46 samples w[i] = res[i - t_max] that end at res[39 - t_min], as pairs from even
+// i and from odd i, and both quartered; the seven correlations with q[n] = res[n] / 4 are sums over w[n + j].
 constexpr int kCandidates = 7;
 constexpr int kWindowPairs = (kSubframe + kCandidates - 1) / 2;  // 23
 
 template <class V>
 struct LagSearch {
-  V window[kWindowPairs];  // (w[2i], w[2i+1]), unscaled, w[i] = res[i - high]
-  V between_window[kWindowPairs - 1];
-  V best, from_end;  // the largest un-doubled correlation, and high - t0
+  V even[kWindowPairs], odd[kWindowPairs];
+  V even_q[kWindowPairs], odd_q[kWindowPairs];
+  V best, from_end;  // the largest correlation, doubled, and t_max - t0
 };
 
 template <class V>
-CR_INLINE void correlate(const V *q, LagSearch<V> &search, V *sums) {
-  const V *w = search.window, *b = search.between_window;
-  for (V *sum = sums; sum < sums + kCandidates; ++sum) {
-    *sum = splat<V>(0);
+CR_INLINE void correlate(const V *q, const LagSearch<V> &search, V *sums) {
+  for (int j = 0; j < kCandidates; ++j) {
+    sums[j] = splat<V>(0);
   }
   for (int i = 0; i < kSubframe / 2; ++i) {
     for (int j = 0; j < kCandidates; ++j) {
-      const V pairs = sar16<2>(j % 2 == 0 ? w[i + j / 2] : b[i + j / 2]);
-      sums[j] = sums[j] + madd(q[i], pairs);
+      sums[j] = sums[j] + madd(q[i], j % 2 == 0 ? search.even_q[i + j / 2] : search.odd_q[i + j / 2]);
     }
+  }
+  for (int j = 0; j < kCandidates; ++j) {
+    sums[j] = shl<1>(sums[j]);
   }
 }
 
-// With the standard's saturation after every term; `sums` are doubled.
+// With the standard's saturation after every term.
 template <class V>
-__attribute__((noinline)) void correlate_saturating(const V *q, LagSearch<V> &search, V *sums) {
+__attribute__((noinline)) void correlate_saturating(const V *q, const LagSearch<V> &search, V *sums) {
   for (int j = 0; j < kCandidates; ++j) {
     sums[j] = splat<V>(0);
     for (int n = 0; n < kSubframe; ++n) {
-      const V w = search.window[(n + j) / 2];
+      const V w = search.even_q[(n + j) / 2];
       const V delayed = (n + j) % 2 == 0 ? low(w) : high(w);
-      sums[j] = lmac(sums[j], n % 2 == 0 ? low(q[n / 2]) : high(q[n / 2]), sar<2>(delayed));
+      sums[j] = lmac(sums[j], n % 2 == 0 ? low(q[n / 2]) : high(q[n / 2]), delayed);
     }
   }
 }
@@ -52,13 +53,16 @@ CR_INLINE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search)
   V index = mul(splat<V>(0) - upper, splat<V>(kLanes)) + iota<V>();
   V width = splat<V>(0);
   for (int i = 0; i < kWindowPairs; ++i) {
-    search.window[i] = gather(as_table(res), index);
+    search.even[i] = gather(as_table(res), index);
+    search.even_q[i] = sar16<2>(search.even[i]);
     index = index + splat<V>(2 * kLanes);
-    width = widest(width, search.window[i]);
-    if (i > 0) {
-      search.between_window[i - 1] = between(search.window[i - 1], search.window[i]);
-    }
+    width = widest(width, search.even[i]);
   }
+  for (int i = 0; i + 1 < kWindowPairs; ++i) {
+    search.odd[i] = between(search.even[i], search.even[i + 1]);
+    search.odd_q[i] = sar16<2>(search.odd[i]);
+  }
+  search.odd[kWindowPairs - 1] = search.even[kWindowPairs - 1];  // shifted out, never seen
   for (int n = 0; n < kSubframe; n += 2) {
     width = widest(width, res[n]);
   }
@@ -66,9 +70,6 @@ CR_INLINE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search)
   // G4: below 20725 the doubled sum of 40 products of quarters stays below 2^31.
   if (all(lt(peak(width), splat<V>(20725)))) {
     correlate(q, search, sums);
-    for (V &sum : sums) {
-      sum = shl<1>(sum);
-    }
   } else {
     correlate_saturating(q, search, sums);
   }
@@ -90,8 +91,7 @@ CR_INLINE void delayed_residual(const LagSearch<V> &search, V *delayed) {
              by4 = eq(search.from_end & four, four);
   V first[kWindowPairs];
   for (int i = 0; i < kWindowPairs; ++i) {
-    const V next = i < kWindowPairs - 1 ? search.between_window[i] : search.window[i];
-    first[i] = select(by1, next, search.window[i]);
+    first[i] = select(by1, search.odd[i], search.even[i]);
   }
   for (int i = 0; i < kWindowPairs - 1; ++i) {
     first[i] = select(by2, first[i + 1], first[i]);
@@ -157,27 +157,20 @@ CR_INLINE void long_term(const V *res, V lag, typename V::Mask speech, V *z) {
   }
 }
 
-// A.4.2.3: the tilt of the short-term filter's truncated impulse response, Q15.
+// A.4.2.3: the truncated impulse response of A(z/g2)/A(z/g1), rows of (h[n], h[n-1]).
 template <class V>
-CR_INLINE V tilt(const Predictor<V> &numerator, const Predictor<V> &denominator) {
-  constexpr int kLength = 22;
+struct Impulse {
+  static constexpr int kLength = 22;
   V rows[10 + kLength];
-  V *h = rows + 10;
-  const V zero = splat<V>(0);
-  V width = zero;
-  for (int n = -10; n < 0; ++n) {
-    h[n] = zero;
-  }
-  for (int n = 0; n <= 10; ++n) {
-    width = max(width, abs32(numerator.a[n]));
-  }
-  auto q12 = [&](int n) { return n <= 10 ? shl<12>(numerator.a[n]) : zero; };
-  width = max(width, peak(synthesis(denominator, q12, h, kLength)));
-  if (!predictor_is_safe(denominator, width)) {
-    auto plain = [&](int n) { return n <= 10 ? numerator.a[n] : zero; };
-    synthesis_saturating(denominator, plain, h, kLength);
-  }
-  const V limit = splat<V>(1 << 30);
+  const V *numerator;
+  V *h() { return rows + 10; }
+};
+
+template <class V>
+CR_INLINE V impulse_tilt(Impulse<V> &impulse) {
+  constexpr int kLength = Impulse<V>::kLength;
+  const V *h = impulse.h();
+  const V limit = splat<V>(1 << 30), zero = splat<V>(0);
   V half_r0 = zero, half_r1 = madd(h[kLength - 1], h[kLength - 2] & splat<V>(0xFFFF));
   for (int n = 1; n < kLength; n += 2) {
     half_r0 = umin(half_r0 + madd(h[n], h[n]), limit);
@@ -193,42 +186,57 @@ CR_INLINE V tilt(const Predictor<V> &numerator, const Predictor<V> &denominator)
     r1 = sar<16>(sum);
   }
   const V r0 = max(sar<16>(doubled_energy(half_r0)), splat<V>(1));
-  const V rising = max(r1, zero);
-  return div15(sar<15>(madd(rising, splat<V>(26214))), r0);
+  return div15(sar<15>(madd(max(r1, zero), splat<V>(26214))), r0);
 }
 
-// A.4.2.2, A.4.2.3: tilt compensation and 1/A(z/g1); rows p[n] = (p[n], p[n-1]) for n in [-10, 40).
+// The tilt factors k, Q15, of both subframes.
 template <class V>
-CR_INLINE void short_term(State<V::kLanes> &state, const Predictor<V> &denominator, V k, const V *z, V *p) {
-  V tilted[kSubframe / 2];
-  const V kk = cross(shl<16>(k), k);
+__attribute__((noinline)) void tilt(const Predictor<V> *numerator, const Predictor<V> *denominator, V *k) {
+  constexpr int kLength = Impulse<V>::kLength;
+  const V zero = splat<V>(0);
+  Impulse<V> impulse[2];
+  V input[2][kLength], width[2] = {zero, zero};
+  for (int s = 0; s < 2; ++s) {
+    for (int n = 0; n < 10; ++n) {
+      impulse[s].rows[n] = zero;
+    }
+    for (int n = 0; n < kLength; ++n) {
+      input[s][n] = n <= 10 ? numerator[s].a[n] : zero;
+      width[s] = max(width[s], abs32(input[s][n]));
+    }
+  }
+  auto from = [](const V *x) {
+    return [x](int n, V *even, V *odd) {
+      *even = shl<12>(x[n]);
+      *odd = shl<12>(x[n + 1]);
+    };
+  };
+  Synthesis first(denominator[0], from(input[0]), impulse[0].h());
+  Synthesis second(denominator[1], from(input[1]), impulse[1].h());
+  run_together(kLength, first, second);
+  width[0] = max(width[0], peak(first.width));
+  width[1] = max(width[1], peak(second.width));
+  for (int s = 0; s < 2; ++s) {
+    if (!predictor_is_safe(denominator[s], width[s])) {
+      const V *x = input[s];
+      synthesis_saturating(
+          denominator[s], [x](int n) { return x[n]; }, impulse[s].h(), kLength);
+    }
+    k[s] = impulse_tilt(impulse[s]);
+  }
+}
+
+// A.4.2.3: even rows z'[n] = z[n] - k z[n-1], in place.
+template <class V>
+CR_INLINE void compensate_tilt(State<V::kLanes> &state, V k, V *z) {
+  const V kk = both(k);
   V before = shl<16>(row<V>(state, kMemPre));
-  V width = splat<V>(0);
   for (int i = 0; i < kSubframe / 2; ++i) {
-    tilted[i] = subs16(z[i], mul15_16(kk, between(before, z[i])));
-    before = z[i];
-    width = widest(width, tilted[i]);
+    const V here = z[i];
+    z[i] = subs16(here, mul15_16(kk, between(before, here)));
+    before = here;
   }
   put(state, kMemPre, high(before));
-  V last = splat<V>(0);
-  for (int n = -10; n < 0; ++n) {
-    const V sample = row<V>(state, kMemPst + 10 + n);
-    p[n] = cross(shl<16>(last), sample);
-    last = sample;
-    width = widest(width, p[n]);
-  }
-  const V upper = splat<V>(static_cast<int32_t>(0xFFFF0000));
-  auto q12 = [&](int n) {
-    return n % 2 == 0 ? sar<4>(shl<16>(tilted[n / 2])) : sar<4>(tilted[n / 2] & upper);
-  };
-  width = widest(width, synthesis(denominator, q12, p, kSubframe));
-  if (!predictor_is_safe(denominator, peak(width))) {
-    auto plain = [&](int n) { return n % 2 == 0 ? low(tilted[n / 2]) : high(tilted[n / 2]); };
-    synthesis_saturating(denominator, plain, p, kSubframe);
-  }
-  for (int n = 0; n < 10; ++n) {
-    put(state, kMemPst + n, p[kSubframe - 10 + n]);
-  }
 }
 
 template <class V>
@@ -291,92 +299,140 @@ __attribute__((noinline)) void high_pass_saturating(const V *x, V *y1, V *y2, V 
   }
 }
 
-// A.4.2.4 and 4.2.5 in one pass: gain, then high-pass, 20 rows of (out[n], out[n+1]). In U = s / 2 of the
-// standard's sum s, so Y = 8 U.
+// A.4.2.4 and 4.2.5 in one pass: gain, then high-pass. `p` are rows of (p[n], p[n-1]), `x` the rows of the
+// scaled samples in the same order, continued from the last subframe, `pcm` rows of (out[n], out[n+1]) for
+// even n. In U = s / 2 of the standard's sum s, so Y = 8 U.
 template <class V>
-CR_INLINE void gain_and_high_pass(State<V::kLanes> &state, GainControl<V> control, const V *p, V *pcm) {
-  V rows[2 + kSubframe];
-  V *x = rows + 2;
-  const V hx1 = row<V>(state, kHx1), hx2 = row<V>(state, kHx2);
-  x[-2] = hx2;
-  x[-1] = cross(shl<16>(hx2), hx1);
-  V y1 = load<V>(state.hy1), y2 = load<V>(state.hy2);
-  const V first_y1 = y1, first_y2 = y2;
+struct GainAndHighPass {
+  const V *p;
+  V *x, *pcm;
+  V gain, step, y1, y2, rest1, rest2;
+  V width, highest, lowest;
+  typename V::Half last;
 
-  const V newest = splat<V>(tables::packed(7699, -15398)), oldest = splat<V>(tables::packed(7699, 0));
-  const V upper1 = splat<V>(tables::packed(0, 15836)), lower1 = splat<V>(tables::packed(15836, 0));
-  const V upper2 = splat<V>(tables::packed(0, -7667)), lower2 = splat<V>(tables::packed(-7667, 0));
-  const V decay = splat<V>(29491), round = splat<V>(2048), rest_bits = splat<V>(0x7FFF);
-  V gain = control.gain, width = splat<V>(0), highest = splat<V>(0), lowest = splat<V>(0);
-  V rest1 = shr<1>(y1) & rest_bits, rest2 = shr<1>(y2) & rest_bits;
-  auto last_x = sat(hx1);
-  auto last_out = last_x;
-  for (int n = 0; n < kSubframe; ++n) {
-    gain = sar<15>(madd(gain, decay)) + control.step;
+  static CR_INLINE V rest_of(V y) { return shr<1>(y) & splat<V>(0x7FFF); }
+
+  CR_INLINE GainAndHighPass(const State<V::kLanes> &state, const GainControl<V> &control, const V *in,
+                            V *scaled, V *out)
+      : p(in),
+        x(scaled),
+        pcm(out),
+        gain(control.gain),
+        step(control.step),
+        y1(load<V>(state.hy1)),
+        y2(load<V>(state.hy2)),
+        rest1(rest_of(y1)),
+        rest2(rest_of(y2)),
+        width(scaled[-1]),
+        highest(splat<V>(0)),
+        lowest(splat<V>(0)),
+        last(sat(low(scaled[-1]))) {
+    width = widest(splat<V>(0), scaled[-1]);
+  }
+
+  CR_INLINE typename V::Half sample(int n) {
+    const V newest = splat<V>(tables::packed(7699, -15398)), oldest = splat<V>(tables::packed(7699, 0));
+    const V upper1 = splat<V>(tables::packed(0, 15836)), lower1 = splat<V>(tables::packed(15836, 0));
+    const V upper2 = splat<V>(tables::packed(0, -7667)), lower2 = splat<V>(tables::packed(-7667, 0));
+    gain = sar<15>(madd(gain, splat<V>(29491))) + step;
     const auto half = sat(sar<12>(madd(p[n], gain)));
-    x[n] = pair(half, last_x);
-    last_x = half;
+    x[n] = pair(half, last);
+    last = half;
     V u = madd(x[n], newest) + madd(x[n - 2], oldest) + madd(y2, upper2) + sar<15>(madd(rest2, lower2));
     u = u + madd(y1, upper1) + sar<15>(madd(rest1, lower1));
     y2 = y1;
     rest2 = rest1;
     y1 = shl<3>(u);
-    rest1 = shl<2>(u) & rest_bits;
+    rest1 = shl<2>(u) & splat<V>(0x7FFF);
     highest = max(highest, u);
     lowest = min(lowest, u);
-    const auto out = sat(sar<12>(u + round));
-    if (n % 2 == 1) {
-      width = widest(width, x[n]);
-      pcm[n / 2] = pair(last_out, out);
+    return sat(sar<12>(u + splat<V>(2048)));
+  }
+
+  CR_INLINE void two(int n) {
+    const auto even = sample(n);
+    pcm[n / 2] = pair(even, sample(n + 1));
+    width = widest(width, x[n + 1]);
+  }
+
+  // G5: inputs to 16384 and |Y >> 16| to 24000, before and after, leave no partial sum out of range.
+  CR_INLINE void finish(State<V::kLanes> &state, const GainControl<V> &control) {
+    const V first_y1 = load<V>(state.hy1), first_y2 = load<V>(state.hy2), bound = splat<V>(24000 << 13);
+    const V before = max(abs32(sar<16>(first_y1)), abs32(sar<16>(first_y2)));
+    const auto safe = lt(peak(width), splat<V>(16385)) & lt(before, splat<V>(24001)) & lt(highest, bound) &
+                      lt(splat<V>(0) - bound, lowest);
+    if (!all(safe)) {
+      y1 = first_y1;
+      y2 = first_y2;
+      high_pass_saturating(x, &y1, &y2, pcm);
     }
-    last_out = out;
+    store(state.hy1, y1);
+    store(state.hy2, y2);
+    put(state, kPastGain, select(control.silent, splat<V>(0), gain));
   }
-  // G5: inputs to 16384 and |Y >> 16| to 24000 leave no partial sum out of range.
-  const V bound = splat<V>(24000 << 13);
-  width = peak(widest(width, x[-1]));
-  const V before = max(abs32(sar<16>(first_y1)), abs32(sar<16>(first_y2)));
-  const auto safe = lt(width, splat<V>(16385)) & lt(before, splat<V>(24001)) & lt(highest, bound) &
-                    lt(splat<V>(0) - bound, lowest);
-  if (!all(safe)) {
-    y1 = first_y1;
-    y2 = first_y2;
-    high_pass_saturating(x, &y1, &y2, pcm);
+};
+
+// A frame's post-filter at work: signals of both subframes in a row, with what came before.
+template <class V>
+struct PostFilter {
+  Predictor<V> numerator[2], denominator[2];  // A(z/g2), A(z/g1)
+  V tilt_factor[2];
+  V z[2][kSubframe / 2];
+  V short_rows[10 + kFrame];  // (p[n], p[n-1])
+  V scaled_rows[2 + kFrame];  // (x[n], x[n-1])
+  V *p(int n) { return short_rows + 10 + n; }
+  V *x(int n) { return scaled_rows + 2 + n; }
+};
+
+template <class V>
+CR_INLINE void load_post_filter(const State<V::kLanes> &state, const Work<V> &work, PostFilter<V> &post) {
+  const V round = splat<V>(16384);
+  for (int s = 0; s < 2; ++s) {
+    V upper[11], lower[11];
+    upper[0] = lower[0] = work.a[s][0];
+    for (int i = 1; i <= 10; ++i) {
+      upper[i] = sar<15>(mul16(work.a[s][i], splat<V>(tables::kGammaNumerator.at[i])) + round);
+      lower[i] = sar<15>(mul16(work.a[s][i], splat<V>(tables::kGammaDenominator.at[i])) + round);
+    }
+    predictor(upper, post.numerator[s]);
+    predictor(lower, post.denominator[s]);
   }
-  store(state.hy1, y1);
-  store(state.hy2, y2);
-  put(state, kHx1, x[kSubframe - 1]);
-  put(state, kHx2, sar<16>(x[kSubframe - 1]));
-  put(state, kPastGain, select(control.silent, splat<V>(0), gain));
+  V last = splat<V>(0);
+  for (int n = -10; n < 0; ++n) {
+    const V sample = row<V>(state, kMemPst + 10 + n);
+    *post.p(n) = cross(shl<16>(last), sample);
+    last = sample;
+  }
+  const V hx2 = row<V>(state, kHx2);
+  *post.x(-2) = hx2;
+  *post.x(-1) = cross(shl<16>(hx2), row<V>(state, kHx1));
+  tilt(post.numerator, post.denominator, post.tilt_factor);
 }
 
-// One subframe of section A.4.2: from the rows of work.syn to 20 rows of pcm pairs.
 template <class V>
-__attribute__((noinline)) void post_filter(State<V::kLanes> &state, Work<V> &work, int s, V *pcm) {
-  const V *y = work.syn(kSubframe * s);
-  V *res = work.res(kSubframe * s);
-  V weighted[11];
-  Predictor<V> numerator, denominator;
-  const V round = splat<V>(16384);
-  weighted[0] = work.a[s][0];
-  for (int i = 1; i <= 10; ++i) {
-    weighted[i] = sar<15>(mul16(work.a[s][i], splat<V>(tables::kGammaNumerator.at[i])) + round);
+CR_INLINE void store_post_filter(State<V::kLanes> &state, PostFilter<V> &post) {
+  for (int n = 0; n < 10; ++n) {
+    put(state, kMemPst + n, *post.p(kFrame - 10 + n));
   }
-  predictor(weighted, numerator);
-  for (int i = 1; i <= 10; ++i) {
-    weighted[i] = sar<15>(mul16(work.a[s][i], splat<V>(tables::kGammaDenominator.at[i])) + round);
-  }
-  predictor(weighted, denominator);
+  put(state, kHx1, *post.x(kFrame - 1));
+  put(state, kHx2, high(*post.x(kFrame - 1)));
+}
 
+// From the rows of work.syn to the input of 1/A(z/g1).
+template <class V>
+__attribute__((noinline)) void prepare_short_term(State<V::kLanes> &state, Work<V> &work, PostFilter<V> &post,
+                                                  int s) {
+  const V *y = work.syn(kSubframe * s);
+  V *res = work.res(kSubframe * s), *z = post.z[s];
   V width = splat<V>(0);
   for (int n = -9; n < kSubframe; n += 2) {
     width = widest(width, y[n]);
   }
-  if (predictor_is_safe(numerator, peak(width))) {  // G3
-    residual(numerator, y, res);
+  if (predictor_is_safe(post.numerator[s], peak(width))) {  // G3
+    residual(post.numerator[s], y, res);
   } else {
-    residual_saturating(numerator, y, res);
+    residual_saturating(post.numerator[s], y, res);
   }
-  V z[kSubframe / 2];
   if (work.any_speech) {
     long_term(res, work.lag[s], work.good | work.lost, z);
   } else {
@@ -384,10 +440,34 @@ __attribute__((noinline)) void post_filter(State<V::kLanes> &state, Work<V> &wor
       z[i] = res[2 * i];
     }
   }
-  V p_rows[10 + kSubframe];
-  V *p = p_rows + 10;
-  short_term(state, denominator, tilt(numerator, denominator), z, p);
-  gain_and_high_pass(state, gain_control(state, y, p), p, pcm);
+  compensate_tilt(state, post.tilt_factor[s], z);
+}
+
+// 1/A(z/g1) of A.4.2.2 as steps.
+template <class V>
+CR_INLINE auto short_term(PostFilter<V> &post, int s) {
+  const V *z = post.z[s];
+  auto input = [z](int n, V *even, V *odd) {
+    *even = even_q12(z[n / 2]);
+    *odd = odd_q12(z[n / 2]);
+  };
+  return Synthesis(post.denominator[s], input, post.p(kSubframe * s));
+}
+
+template <class V>
+CR_INLINE void check_short_term(PostFilter<V> &post, int s, V width) {
+  const V *z = post.z[s];
+  V *p = post.p(kSubframe * s);
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    width = widest(width, z[i]);
+  }
+  for (int n = -9; n < 0; n += 2) {
+    width = widest(width, p[n]);
+  }
+  if (!predictor_is_safe(post.denominator[s], peak(width))) {
+    auto plain = [z](int n) { return n % 2 == 0 ? low(z[n / 2]) : high(z[n / 2]); };
+    synthesis_saturating(post.denominator[s], plain, p, kSubframe);
+  }
 }
 
 }  // namespace callreplay::CR_ISA::g729

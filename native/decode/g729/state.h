@@ -114,6 +114,7 @@ struct Work {
   V words[3];  // the octets of the frame, first bit uppermost; 16 bits in the last
   V lag[2];
   Mask good, lost, noisy, sid;  // each lane is in one of the first three; sid is a part of noisy
+  Mask ahead;                   // noise of the second subframe stands ready
   Mask received;                // not erased
   bool any_lost, any_noisy, any_speech;
 };

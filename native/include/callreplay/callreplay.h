@@ -12,5 +12,6 @@
 #include "callreplay/raster.h"
 #include "callreplay/speex.h"
 #include "callreplay/status.h"
+#include "callreplay/wav.h"
 
 #endif

@@ -1,3 +1,188 @@
-#include "bind.h"
+#include <memory>
+#include <optional>
 
-void bind_mix(py::module_ &) {}
+#include <pybind11/stl.h>
+
+#include "native_leg.h"
+
+namespace {
+
+// The arguments of both renderers, in C's shape. Rows as in _core.pyi.
+struct CallRows {
+  CallRows(const py::tuple &row, const py::list &leg_rows, const py::list &event_rows) {
+    timeline.rate_hz = row[0].cast<int32_t>();
+    timeline.channels = row[1].cast<int32_t>();
+    timeline.origin_ns = row[2].cast<int64_t>();
+    timeline.frames = row[3].cast<int64_t>();
+    timeline.block_ms = row[4].cast<int32_t>();
+    timeline.ignore_drift = row[5].cast<bool>() ? 1 : 0;
+    for (const py::handle &item : leg_rows) {
+      const auto leg = item.cast<py::tuple>();
+      const py::object native = leg[0];
+      legs.push_back({native.is_none() ? nullptr : native.cast<const NativeLeg &>().view(), leg[1].cast<int32_t>()});
+      held.push_back(native);
+    }
+    for (const py::handle &item : event_rows) {
+      const auto event = item.cast<py::tuple>();
+      events.push_back({event[0].cast<uint32_t>(), event[1].cast<int32_t>(), event[2].cast<int64_t>(),
+                        event[3].cast<int64_t>(), event[4].cast<int32_t>()});
+    }
+  }
+
+  cr_timeline timeline{};
+  std::vector<cr_render_leg> legs;
+  std::vector<cr_event> events;
+  std::vector<py::object> held;
+};
+
+class NativeRenderer {
+ public:
+  NativeRenderer(const py::tuple &timeline, const py::list &legs, const py::list &events) {
+    CallRows rows(timeline, legs, events);
+    cr_renderer *made = nullptr;
+    raise_on_error(cr_renderer_create(&rows.timeline, rows.legs.data(), rows.legs.size(), rows.events.data(),
+                                      rows.events.size(), &made),
+                   "a renderer");
+    held_ = std::move(rows.held);
+    renderer_.reset(made);
+  }
+
+  size_t read(py::array_t<int16_t, py::array::c_style> out, size_t channels) {
+    int16_t *pcm = out.mutable_data();
+    const size_t room = static_cast<size_t>(out.size()) / channels;
+    size_t frames = 0;
+    cr_status status;
+    {
+      py::gil_scoped_release release;
+      status = cr_renderer_read(renderer_.get(), pcm, room, &frames);
+    }
+    raise_on_error(status);
+    return frames;
+  }
+
+  void seek(int64_t frame) {
+    cr_status status;
+    {
+      py::gil_scoped_release release;
+      status = cr_renderer_seek(renderer_.get(), frame);
+    }
+    raise_on_error(status, "frame " + std::to_string(frame));
+  }
+
+  int64_t position() const { return cr_renderer_position(renderer_.get()); }
+
+  py::tuple counts(uint32_t leg) const {
+    cr_leg_counts counts;
+    raise_on_error(cr_renderer_counts(renderer_.get(), leg, &counts), "leg");
+    return counts_tuple(counts);
+  }
+
+ private:
+  struct Destroy {
+    void operator()(cr_renderer *renderer) const { cr_renderer_destroy(renderer); }
+  };
+  // Declared first, so that the legs outlive the renderer.
+  std::vector<py::object> held_;
+  std::unique_ptr<cr_renderer, Destroy> renderer_;
+};
+
+class NativeRendererGroup {
+ public:
+  NativeRendererGroup() {
+    cr_renderer_group *made = nullptr;
+    raise_on_error(cr_renderer_group_create(&made));
+    group_.reset(made);
+  }
+
+  uint32_t add(const py::tuple &timeline, const py::list &legs, const py::list &events) {
+    CallRows rows(timeline, legs, events);
+    uint32_t call = 0;
+    raise_on_error(cr_renderer_group_add(group_.get(), &rows.timeline, rows.legs.data(), rows.legs.size(),
+                                         rows.events.data(), rows.events.size(), &call),
+                   "a call");
+    held_.push_back(std::move(rows.held));
+    return call;
+  }
+
+  py::tuple read(py::array_t<int16_t, py::array::c_style> out) {
+    int16_t *pcm = out.mutable_data();
+    const auto capacity = static_cast<size_t>(out.size());
+    uint32_t call = 0;
+    size_t frames = 0;
+    int last = 0;
+    cr_status status;
+    {
+      py::gil_scoped_release release;
+      status = cr_renderer_group_read(group_.get(), pcm, capacity, &call, &frames, &last);
+    }
+    raise_on_error(status);
+    if (last != 0) {
+      held_[call].clear();
+    }
+    return py::make_tuple(call, frames, last != 0);
+  }
+
+  py::tuple counts(uint32_t call, uint32_t leg) const {
+    cr_leg_counts counts;
+    raise_on_error(cr_renderer_group_counts(group_.get(), call, leg, &counts), "call or leg");
+    return counts_tuple(counts);
+  }
+
+  py::dict occupancy() const {
+    cr_occupancy occupancy;
+    raise_on_error(cr_renderer_group_occupancy(group_.get(), &occupancy));
+    return occupancy_dict(occupancy);
+  }
+
+ private:
+  struct Destroy {
+    void operator()(cr_renderer_group *group) const { cr_renderer_group_destroy(group); }
+  };
+  std::vector<std::vector<py::object>> held_;  // by call
+  std::unique_ptr<cr_renderer_group, Destroy> group_;
+};
+
+void bind_wav(py::module_ &m) {
+  m.def("wav_header", [](int encoding, uint32_t rate_hz, uint32_t channels, std::optional<uint64_t> frames) {
+    uint8_t header[CR_WAV_HEADER_MAX];
+    size_t size = 0;
+    raise_on_error(cr_wav_header(static_cast<cr_wav_encoding>(encoding), rate_hz, channels,
+                                 frames.value_or(CR_WAV_UNKNOWN), header, &size),
+                   "a WAV header");
+    return py::bytes(reinterpret_cast<const char *>(header), size);
+  });
+  m.def(
+      "wav_encode",
+      [](int encoding, const Column<int16_t> &pcm, Column<uint8_t> out) {
+        const auto count = static_cast<size_t>(pcm.size());
+        const auto room = static_cast<size_t>(out.size());
+        raise_on_error(room >= count * (encoding == CR_WAV_S16 ? 2 : 1) ? CR_OK : CR_ARGUMENT, "out is too short");
+        const int16_t *from = pcm.data();
+        uint8_t *to = out.mutable_data();
+        cr_status status;
+        {
+          py::gil_scoped_release release;
+          status = cr_wav_encode(static_cast<cr_wav_encoding>(encoding), from, count, to);
+        }
+        raise_on_error(status, "encoding");
+      },
+      py::arg(), py::arg().noconvert(), py::arg().noconvert());
+}
+
+}  // namespace
+
+void bind_mix(py::module_ &m) {
+  bind_wav(m);
+  py::class_<NativeRenderer>(m, "Renderer")
+      .def(py::init<const py::tuple &, const py::list &, const py::list &>())
+      .def("read", &NativeRenderer::read, py::arg().noconvert(), py::arg())
+      .def("seek", &NativeRenderer::seek)
+      .def("position", &NativeRenderer::position)
+      .def("counts", &NativeRenderer::counts);
+  py::class_<NativeRendererGroup>(m, "RendererGroup")
+      .def(py::init<>())
+      .def("add", &NativeRendererGroup::add)
+      .def("read", &NativeRendererGroup::read, py::arg().noconvert())
+      .def("counts", &NativeRendererGroup::counts)
+      .def("occupancy", &NativeRendererGroup::occupancy);
+}

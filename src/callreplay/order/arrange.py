@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
-from callreplay.order.arena import Arena
+from callreplay.packets.arena import Arena
 from callreplay.order.placing import gap_table
 from callreplay.order.streams import Columns, Line, OrderedStream, Packets, payload
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 
 from callreplay.codecs import Codec
 from callreplay.model import CallDescription, Event, LegColumns, Side, Stream
 from callreplay.order.alignment import SenderReport, align_by_reports
-from callreplay.order.arena import Arena, release
+from callreplay.packets.arena import Arena, release
 from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.callgaps import mark_call_gaps
 from callreplay.order.events import collect_events
@@ -19,6 +20,9 @@ from callreplay.order.streams import OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, find_copies, gather_facts
 
 __all__ = ["CallMedia", "LegMedia", "assemble"]
+
+
+_COLUMN_BYTES: Final = 4 << 20  # half a million rows: an hour's call stays in memory
 
 
 @dataclass(slots=True)
@@ -103,13 +107,13 @@ def assemble(
     """Every call of one capture, or the one call of two captures (first the caller's leg, then the called's).
 
     ``descriptions`` are what signalling says, ``hints`` payload types the user names, ``reports`` the RTCP sender
-    reports of the captures. Columns above a megabyte live in temporary files (see ``Arena``). Damage is data: nothing
+    reports of the captures. Columns of 4 MiB and more live in temporary files (see ``Arena``). Damage is data: nothing
     in a capture raises; ValueError for more than two captures.
     """
     several = [scans] if not isinstance(scans, Sequence) else list(scans)
     if len(several) > 2:
         raise ValueError(f"one capture, or one for each leg; got {len(several)}")
-    builder = _Builder(several, dict(hints or {}), reports, arena or Arena())
+    builder = _Builder(several, dict(hints or {}), reports, arena or Arena(_COLUMN_BYTES))
     if len(several) == 2:
         groups = [
             _group_of_files([gather_facts(scan, index) for index, scan in enumerate(several)], descriptions)

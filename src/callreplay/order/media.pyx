@@ -368,7 +368,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 if d - last_d > SUSPECT_NS or last_d - d > SUSPECT_NS or raw <= 0 or epoch_new:
                     slack = drifted(&walk, i)
                     ahead = next_audio(&walk, i, &clocks[0])
-                    if ahead >= 0 and not epoch_new and (raw < 0 or raw > 2 * expected + walk.clock) and wild_alone(
+                    if ahead >= 0 and not epoch_new and (raw < 0 or raw - expected > walk.clock >> 2) and wild_alone(
                             &walk, i, ahead, expected, duration):
                         raw = expected
                         ticks = walk.line_ticks + raw

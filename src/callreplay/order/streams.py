@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
 from callreplay.model import PacketFlag, RtpColumns, Stream
-from callreplay.order.arena import Arena, release
+from callreplay.packets.arena import Arena, release
 from callreplay.order.inference import Sample
 from callreplay.order.media import NO_TICK, walk_stream
 from callreplay.order.payloads import Kind, PayloadTables, resolve
@@ -307,7 +307,8 @@ def payload(packets: Packets, columns: Columns, row: int) -> bytes:
 
 
 def _audio(tables: PayloadTables) -> NDArray[np.uint8]:
-    return (tables.kinds == Kind.AUDIO).astype(np.uint8)
+    audio: NDArray[np.uint8] = (tables.kinds == Kind.AUDIO).astype(np.uint8)
+    return audio
 
 
 def _step(columns: Columns, tables: PayloadTables) -> int:

@@ -1,0 +1,226 @@
+// Innovation search: a sub-frame is split into sub-vectors, each quantised by one codeword, with the M best partial
+// choices kept from one sub-vector to the next (M-algorithm).
+//
+// Codewords are scored by the backward-filtered target: <t, filtered c> = <b, c>, so that the codebook is the same
+// constant for all lanes and no table of filtered codewords is needed, only their energies.
+#pragma once
+
+#include "encode/speex/filters.h"
+
+namespace callreplay::CR_ISA {
+
+// Three paths and two pitch candidates do a little better than libspeex at complexity 3 (two and three) at less cost.
+inline constexpr int kPaths = 3;
+inline constexpr int kMaxSubvectors = 8;
+inline constexpr int kMaxCodewords = 256;
+
+constexpr int bits_for(int size) {
+  int bits = 0;
+  while ((1 << bits) < size) {
+    ++bits;
+  }
+  return bits;
+}
+
+// Half the energy of every filtered codeword.
+template <int kDim, class V, class W>
+inline void codeword_energies(const speex::Codebook &book, const Response<V> &response, V *half_energy) {
+  constexpr int kPairs = kDim * (kDim + 1) / 2;
+  W f[kPairs];
+  int pair = 0;
+  for (int i = 0; i < kDim; ++i) {
+    for (int l = i; l < kDim; ++l) {
+      V sum = splat<V>(0.0f);
+      for (int n = l; n < kDim; ++n) {
+        sum += response.h[n - i] * response.h[n - l];
+      }
+      f[pair++] = against<V, W>(sum);
+    }
+  }
+  for (int k = 0; k < book.entries.size; k += kStep<V, W>) {
+    W sum = splat<W>(0.0f);
+#pragma GCC unroll 16
+    for (int i = 0; i < kPairs; ++i) {
+      sum += f[i] * entry<V, W>(book.products, kPairs, k, i);
+    }
+    put_neighbours<V, W>(half_energy + k, sum);
+  }
+}
+
+// The kPaths best codewords for each of kParents targets, as packed scores (half energy - <t, y>, or of |<t, y>|).
+template <int kDim, int kSize, bool kSigned, int kParents, class V, class W>
+inline void rank_codewords(const speex::Codebook &book, const V *half_energy, const V (&b)[kPaths][kDim],
+                           V (&best)[kPaths][kPaths]) {
+  constexpr int kTagBits = bits_for(kSize);
+  W list[kParents][kPaths];
+  W target[kParents][kDim];
+  for (int p = 0; p < kParents; ++p) {
+    clear_list(list[p]);
+    for (int i = 0; i < kDim; ++i) {
+      target[p][i] = against<V, W>(b[p][i]);
+    }
+  }
+  for (int k = 0; k < kSize; k += kStep<V, W>) {
+    const W energy = neighbours<V, W>(half_energy + k);
+    W product[kParents];
+#pragma GCC unroll 20
+    for (int i = 0; i < kDim; ++i) {
+      const W c = entry<V, W>(book.entries, kDim, k, i);
+      for (int p = 0; p < kParents; ++p) {
+        product[p] = i == 0 ? c * target[p][0] : product[p] + c * target[p][i];
+      }
+    }
+    const IntOf<W> tag = tags_from<V, W>(k);
+    for (int p = 0; p < kParents; ++p) {
+      const W gain = kSigned ? vabs(product[p]) : product[p];
+      insert(list[p], pack_tag(energy - gain, kTagBits, tag));
+    }
+  }
+  for (int p = 0; p < kParents; ++p) {
+    reduce<V, W>(list[p], best[p]);
+  }
+}
+
+// Partial choices: what each path has spent, which codewords it chose, and what of the target is left for it.
+template <class V>
+struct Paths {
+  V cost[kPaths];
+  IntOf<V> index[kPaths][kMaxSubvectors];
+  V target[kPaths][kSubframe + 2 * kMargin];
+};
+
+// A value of the parent path, one of three.
+template <class V>
+struct Parent {
+  MaskOf<V> is_second, is_third;
+  template <class T>
+  CR_INLINE T pick(T a, T b, T c) const {
+    return select(is_third, c, select(is_second, b, a));
+  }
+};
+
+// One continuation under way: its cost, its codeword and its parent.
+template <class V>
+struct Continuation {
+  V cost;
+  IntOf<V> codeword, parent;
+};
+
+template <int kKeep, class V>
+CR_INLINE void keep_best(Continuation<V> (&kept)[kKeep], Continuation<V> a) {
+  for (int i = 0; i < kKeep; ++i) {
+    const auto better = a.cost < kept[i].cost;
+    const Continuation<V> old = kept[i];
+    kept[i] = {select(better, a.cost, old.cost), select(better, a.codeword, old.codeword),
+               select(better, a.parent, old.parent)};
+    a = {select(better, old.cost, a.cost), select(better, old.codeword, a.codeword),
+         select(better, old.parent, a.parent)};
+  }
+}
+
+// Searches t[0..39] ~ filtered c, with the codebook's own dimension and size. Writes the index fields (sign bit first
+// where the codebook has one) and the innovation c.
+template <int kDim, int kSize, bool kSigned, class V, class W>
+inline void search_innovation(const speex::Codebook &book, const V *target, const Response<V> &response,
+                              IntOf<V> *fields, V *innovation) {
+  constexpr int kCount = kSubframe / kDim;
+  constexpr int kTagBits = bits_for(kSize);
+  alignas(64) V half_energy[kSize];
+  codeword_energies<kDim, V, W>(book, response, half_energy);
+
+  alignas(64) Paths<V> buffers[2];
+  Paths<V> *now = &buffers[0];
+  Paths<V> *next = &buffers[1];
+  now->cost[0] = splat<V>(0.0f);
+  for (int n = 0; n < kSubframe; ++n) {
+    now->target[0][n] = target[n];
+  }
+  for (int s = 0; s < kCount; ++s) {
+    const int parents = s == 0 ? 1 : kPaths;
+    const bool last = s == kCount - 1;
+    V b[kPaths][kDim];
+    V spent[kPaths];
+    for (int p = 0; p < parents; ++p) {
+      const V *t = now->target[p] + s * kDim;
+      V energy = splat<V>(0.0f);
+      for (int i = 0; i < kDim; ++i) {
+        energy += t[i] * t[i];
+        V sum = splat<V>(0.0f);
+        for (int n = i; n < kDim; ++n) {
+          sum += t[n] * response.h[n - i];
+        }
+        b[p][i] = sum;
+      }
+      spent[p] = now->cost[p] + energy * splat<V>(0.5f);
+    }
+    V best[kPaths][kPaths];
+    if (s == 0) {
+      rank_codewords<kDim, kSize, kSigned, 1, V, W>(book, half_energy, b, best);
+    } else {
+      rank_codewords<kDim, kSize, kSigned, kPaths, V, W>(book, half_energy, b, best);
+    }
+    Continuation<V> kept[kPaths];
+    for (int p = 0; p < kPaths; ++p) {
+      kept[p] = {splat<V>(1.0e38f), splat_int<V>(0), splat_int<V>(0)};
+    }
+    for (int p = 0; p < parents; ++p) {
+      for (int r = 0; r < (last ? 1 : kPaths); ++r) {
+        keep_best(kept, {spent[p] + best[p][r], tag_of(best[p][r], kTagBits), splat_int<V>(p)});
+      }
+    }
+    for (int q = 0; q < (last ? 1 : kPaths); ++q) {
+      const Parent<V> parent{kept[q].parent == splat_int<V>(1), kept[q].parent == splat_int<V>(2)};
+      const IntOf<V> row = kept[q].codeword * splat_int<V>(kDim);
+      V c[kDim];
+      for (int i = 0; i < kDim; ++i) {
+        c[i] = gather<V>(book.entries.rows, row + splat_int<V>(i));
+      }
+      IntOf<V> field = kept[q].codeword;
+      if constexpr (kSigned) {
+        V product = splat<V>(0.0f);
+        for (int i = 0; i < kDim; ++i) {
+          product += c[i] * (s == 0 ? b[0][i] : parent.pick(b[0][i], b[1][i], b[2][i]));
+        }
+        const auto negative = product <= splat<V>(0.0f);
+        field = select(negative, field | splat_int<V>(kSize), field);
+        for (int i = 0; i < kDim; ++i) {
+          c[i] = select(negative, splat<V>(0.0f) - c[i], c[i]);
+        }
+      }
+      next->cost[q] = kept[q].cost;
+      for (int i = 0; i < s; ++i) {
+        next->index[q][i] = parent.pick(now->index[0][i], now->index[1][i], now->index[2][i]);
+      }
+      next->index[q][s] = field;
+      for (int j = (s + 1) * kDim; j < kSubframe; j += kStep<V, W>) {
+        W rest;
+        if constexpr (kSame<V, W>) {
+          rest = s == 0 ? now->target[0][j]
+                        : parent.pick(now->target[0][j], now->target[1][j], now->target[2][j]);
+        } else {
+          rest = load<W>(now->target[kept[q].parent] + j);
+        }
+#pragma GCC unroll 20
+        for (int m = 0; m < kDim; ++m) {
+          rest -= against<V, W>(c[m]) * neighbours<V, W>(response.h + (j - s * kDim - m));
+        }
+        put_neighbours<V, W>(next->target[q] + j, rest);
+      }
+    }
+    Paths<V> *swap = now;
+    now = next;
+    next = swap;
+  }
+  for (int s = 0; s < kCount; ++s) {
+    const IntOf<V> field = now->index[0][s];
+    fields[s] = field;
+    const IntOf<V> row = (field & splat_int<V>(kSize - 1)) * splat_int<V>(kDim);
+    for (int i = 0; i < kDim; ++i) {
+      const V c = gather<V>(book.entries.rows, row + splat_int<V>(i));
+      innovation[s * kDim + i] =
+          kSigned ? select(field > splat_int<V>(kSize - 1), splat<V>(0.0f) - c, c) : c;
+    }
+  }
+}
+
+}  // namespace callreplay::CR_ISA

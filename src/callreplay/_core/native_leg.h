@@ -1,0 +1,30 @@
+// callreplay._core.Leg: a checked cr_leg and the arrays that it looks at.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bind.h"
+
+template <class T>
+using Column = py::array_t<T, py::array::c_style>;
+
+// The arrays live exactly as long as native code may look at them: handles hold on to their Legs.
+class NativeLeg {
+ public:
+  // A row per span: codec, clock rate, sample rate, mode, first, stop, end tick, anchor, drift in ppb, seed, PCM.
+  NativeLeg(Column<uint8_t> data, Column<uint8_t> spill, Column<int64_t> offset, Column<uint16_t> size,
+            Column<int64_t> timestamp, Column<int64_t> sequence, Column<uint8_t> flags, const py::list &spans,
+            Column<int32_t> gap_span, Column<int64_t> gap_start, Column<int64_t> gap_ticks,
+            Column<uint8_t> gap_reason);
+
+  const cr_leg *view() const { return &view_; }
+
+ private:
+  std::vector<py::object> held_;
+  std::vector<cr_span> spans_;
+  cr_leg view_{};
+};
+
+py::tuple counts_tuple(const cr_leg_counts &counts);
+py::dict occupancy_dict(const cr_occupancy &occupancy);

@@ -1,0 +1,57 @@
+# Flows (UDP and TCP five-tuples) and streams (SSRC on a flow), found by hashing.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from callreplay.packets.packet cimport MAX_DEPTH, Packet
+
+cdef struct Flow:
+    uint64_t source[2]
+    uint64_t destination[2]
+    uint16_t source_port
+    uint16_t destination_port
+    uint8_t version
+    uint8_t transport
+    uint8_t has_macs
+    uint8_t signalling      # TCP: 0 not known yet, 1 SIP, 2 Skinny
+    uint8_t macs[12]        # destination, source
+    uint8_t path[MAX_DEPTH]
+    int32_t interface
+    int32_t last_stream     # of the last RTP packet, -1 for none
+    int32_t unproven        # streams begun here of which nothing has shown that they are RTP
+    uint32_t junk_ssrc      # where unproven went above its limit: the last RTP-like packet
+    uint16_t junk_sequence
+    uint16_t udptl_sequence
+    uint16_t udptl_run
+    uint64_t rtp, rtcp, stun, dtls, zrtp, t38, sip, other
+
+cdef struct Candidate:
+    uint32_t ssrc
+    int32_t flow
+    uint32_t last_timestamp
+    uint16_t last_sequence
+    uint8_t proven
+    uint8_t first_payload_type
+    int64_t packets
+    int64_t sequential      # sequence number one more than the packet before
+    int64_t plausible       # sequence number near that of the packet before, by RFC 3550 A.1
+    int64_t repeated        # the very same sequence number again
+    int64_t timely          # timestamp at or after that of the packet before, within reason
+    int64_t still           # timestamp the same as that of the packet before
+    int64_t assigned        # payload type of RFC 3551 or dynamic
+    int64_t first_ns, last_ns
+    int64_t first_row, last_row
+
+cdef struct Tables:
+    Flow* flows
+    int32_t flow_count, flow_capacity
+    Candidate* streams
+    int32_t stream_count, stream_capacity
+    int32_t* flow_slots
+    int32_t* stream_slots
+    uint64_t flow_mask, stream_mask
+    uint64_t seed
+
+cdef int new_tables(Tables* self, uint64_t seed) noexcept nogil
+cdef void free_tables(Tables* self) noexcept nogil
+cdef int32_t find_flow(Tables* self, const Packet* packet, int32_t interface) noexcept nogil
+cdef int32_t find_stream(Tables* self, int32_t flow, uint32_t ssrc) noexcept nogil
+cdef int32_t add_stream(Tables* self, int32_t flow, uint32_t ssrc) noexcept nogil

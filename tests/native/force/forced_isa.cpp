@@ -1,0 +1,32 @@
+// forced_isa NAME: under CALLREPLAY_SIMD=NAME the set is that one, and so are the kernels. `none`: nothing is
+// forced and the best set of this CPU stands. Exit 77: this CPU lacks the set.
+#include <cstdio>
+#include <cstring>
+#include <initializer_list>
+
+#include "decode/kernels.h"
+
+int main(int argc, char **argv) {
+  if (argc != 2) return 2;
+  const char *name = argv[1];
+  cr_isa wanted = CR_ISA_SCALAR, best = CR_ISA_SCALAR;
+  bool known = false;
+  for (const cr_isa isa : {CR_ISA_SCALAR, CR_ISA_BASELINE, CR_ISA_NEON, CR_ISA_AVX2, CR_ISA_AVX512}) {
+    if (cr_isa_available(isa)) best = isa;
+    if (std::strcmp(cr_isa_name(isa), name) != 0) continue;
+    wanted = isa;
+    known = true;
+  }
+  const bool expect_force = std::strcmp(name, "none") != 0;
+  if (expect_force && !known) return 2;
+  if (expect_force && !cr_isa_available(wanted)) {
+    std::printf("skipped: this CPU has no %s\n", name);
+    return cr_isa_active() == best && !cr_isa_forced() ? 77 : 1;
+  }
+  const cr_isa active = cr_isa_active();
+  std::printf("active %s, forced %d\n", cr_isa_name(active), cr_isa_forced());
+  if (active != (expect_force ? wanted : best) || (cr_isa_forced() != 0) != expect_force) return 1;
+  const auto *g711 = callreplay::g711_kernel(active);
+  const auto *g722 = callreplay::g722_kernel(active);
+  return g711 != nullptr && g711->isa == active && g722 != nullptr && g722->isa == active ? 0 : 1;
+}
