@@ -24,9 +24,9 @@ def test_trap_11_digits_do_not_move_the_audio(network: Network) -> None:
     call = Call.between()
     starts = []
     call.caller.talk(2)
-    for event in (1, 2, 2, 11):
+    for code in (1, 2, 2, 11):
         starts.append(call.caller.now_ns() + 20_000_000)
-        call.caller.digit(event, 0.2).talk(1)
+        call.caller.digit(code, 0.2).talk(1)
     leg = caller(call, network)
     assert [event.digit for event in leg.events] == ["1", "2", "2", "#"]
     assert np.abs(placement_errors_ms(leg, call.caller.packets)).max() <= 5.0

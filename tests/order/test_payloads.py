@@ -42,7 +42,7 @@ def leg(bodies: list[bytes], ticks: int, clock: int = 8000, payload_type: int = 
     call = Call.between()
     codec = Codec("X", clock, clock)
     for body in bodies:
-        call.caller.payload = lambda number, octets, body=body: body  # type: ignore[misc]
+        call.caller.payload = lambda number, octets, body=body: body
         call.caller.use(codec, payload_type, len(body), ticks).talk(ticks / clock)
     call.networks = (Network(20, 30, 0.02, seed=3), Network())
     return assemble(call.scan())[0].caller
