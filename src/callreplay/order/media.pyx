@@ -92,12 +92,16 @@ cdef Py_ssize_t next_audio(const Walk* walk, Py_ssize_t row, const int32_t* cloc
 
 
 cdef double envelope_ahead(const Walk* walk, Py_ssize_t row, int64_t ticks, const int32_t* clocks,
-                           double enough) noexcept nogil:
-    """The least d of the packets from ``row`` on, were ``row`` at ``ticks``; stops early at ``enough`` or below."""
+                           double enough, int64_t* earliest) noexcept nogil:
+    """The least d of the packets from ``row`` on, were ``row`` at ``ticks``; stops early at ``enough`` or below.
+
+    ``earliest`` receives the first arrival among them.
+    """
     cdef double least = departure(walk, row, ticks), d
     cdef uint32_t origin = <uint32_t>walk.timestamp[row]
     cdef int64_t until = walk.arrival[row] + <int64_t>LOOK_NS
     cdef Py_ssize_t j, seen = 1
+    earliest[0] = walk.arrival[row]
     for j in range(row + 1, walk.rows):
         if least <= enough or seen >= LOOK_MOST or (seen >= LOOK_FEWEST and walk.arrival[j] > until):
             break
@@ -111,6 +115,8 @@ cdef double envelope_ahead(const Walk* walk, Py_ssize_t row, int64_t ticks, cons
         d = departure(walk, j, ticks + <int32_t>(<uint32_t>walk.timestamp[j] - origin) // walk.ratio)
         if d < least:
             least = d
+        if walk.arrival[j] < earliest[0]:
+            earliest[0] = walk.arrival[j]
     return least
 
 
@@ -248,6 +254,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
     cdef double d = 0, last_d = 0, step, ceiling, slack
     cdef uint8_t kind, codec, seen_flags = 0
     cdef uint16_t seen_size = 0
+    cdef int64_t earliest = 0, latest = arrival[0]
     cdef bint begun = False, anew, epoch_new = False, line = False
     with nogil:
         for i in range(rows):
@@ -377,12 +384,14 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                         wild += 1
                     ceiling = walk.floor_ns + slack + STEP_NS
                     if d > ceiling:
-                        step = envelope_ahead(&walk, i, ticks, &clocks[0], ceiling)
-                        if step > ceiling:  # a pause, or a leap back, that the timestamps hide
+                        step = envelope_ahead(&walk, i, ticks, &clocks[0], ceiling, &earliest)
+                        # A pause or a leap back that the timestamps hide. In a pause nothing arrives; packets that
+                        # overtake each other by as much are only out of order.
+                        if step > ceiling and (raw <= 0 or epoch_new or earliest - latest > SUSPECT_NS):
                             ticks += <int64_t>((step - walk.floor_ns) / walk.ns_per_tick)
                             anew = True
                     elif raw > expected:
-                        step = envelope_ahead(&walk, i, ticks, &clocks[0], -1e300)
+                        step = envelope_ahead(&walk, i, ticks, &clocks[0], -1e300, &earliest)
                         if step < walk.floor_ns - slack - STEP_NS:
                             # A leap beyond what the capture's clock allows: take the excess out, no more.
                             ticks -= <int64_t>((walk.floor_ns - step) / walk.ns_per_tick)
@@ -408,6 +417,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 last_d = d
                 last_duration = duration
                 double_ticks += walk.ratio == 2
+                if arrival[i] > latest and d < walk.floor_ns + 3 * STALE_NS:
+                    latest = arrival[i]
             end = ticks + duration if ticks + duration > end else end
             sequence[k] = number
             timestamp[k] = ticks

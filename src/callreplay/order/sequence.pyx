@@ -74,7 +74,9 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
         if state.ring_key[slot] == key:
             # The same number with another timestamp is no duplicate: the sender began anew close by.
             return key if state.ring_timestamp[slot] == timestamp else LOST_KEY
-        return key if event or neighbourly(state, key, timestamp, sane) else LOST_KEY
+        if event or -sane < ticks - delta * per_packet < sane or neighbourly(state, key, timestamp, sane):
+            return key
+        return LOST_KEY
     # A long leap is no restart when the timestamp leapt by as many packets (whole laps of 65536 included):
     # that is a long loss, or a packet later than MAX_MISORDER.
     packets = (ticks + (per_packet >> 1 if ticks > 0 else -(per_packet >> 1))) // per_packet

@@ -29,7 +29,7 @@ _FEWEST_COMMON: Final = 12
 _SHARE: Final = 0.5
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class StreamFacts:
     """A stream with the times of its first and last packet in capture order, and how many it has."""
 
@@ -64,7 +64,7 @@ def gather_facts(packets: Packets, scan: int = 0) -> list[StreamFacts]:
         rows = stream.rows
         if isinstance(rows, slice):
             span = range(*rows.indices(len(rtp.offset)))
-            ends = (span[0], span[-1]) if len(span) else None
+            ends = (span[0], span[-1]) if span else None
             count = len(span)
         else:
             count = len(rows)
@@ -120,7 +120,7 @@ def _common(table: dict[bytes, list[int]]) -> dict[tuple[int, int], int]:
 def _digests(packets: Packets, fact: StreamFacts) -> tuple[set[bytes], set[bytes]]:
     """Digests of (SSRC, number, timestamp, payload) and of the payload alone, for the sampled packets of a stream."""
     rtp = packets.rtp
-    rows = rows_of(rtp, fact.stream)[:]
+    rows = rows_of(rtp, fact.stream)
     arrival = rtp.arrival_ns[rows[: 1 << 16]]
     phase = arrival % _EVERY_NS
     near = np.flatnonzero((arrival < fact.first_ns + _HEAD_NS) | (phase < _WINDOW_NS))[:_MOST]
