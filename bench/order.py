@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,7 @@ def run() -> list[dict[str, Any]]:
     rows = []
     for name, jitter_ms, loss in (("in order", 0.0, 0.0), ("jitter 120 ms, 10 % lost", 120.0, 0.1)):
         scan = synthetic(PACKETS, jitter_ms, loss)
-        pairs = [
-            (_seconds(lambda s=scan: assemble(s)), _seconds(lambda s=scan: _copy(s))) for _ in range(REPEATS)
-        ]
+        pairs = [(_seconds(partial(assemble, scan)), _seconds(partial(_copy, scan))) for _ in range(REPEATS)]
         ours, peer = (min(column) for column in zip(*pairs, strict=True))
         packets = len(scan.rtp.offset)
         rows.append(

@@ -49,7 +49,7 @@ class Copy:
     rewritten: bool
 
 
-def rows_of(rtp: RtpColumns, stream: Stream) -> NDArray[np.int64]:
+def rows_of(rtp: RtpColumns, stream: Stream) -> NDArray[np.integer]:
     """The row numbers of a stream as an array."""
     if isinstance(stream.rows, slice):
         return np.arange(*stream.rows.indices(len(rtp.offset)), dtype=np.int64)
