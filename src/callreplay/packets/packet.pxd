@@ -62,7 +62,6 @@ cdef enum Via:
     VIA_TURN = 16
     VIA_LLC = 17
     VIA_WIFI = 18
-    VIA_UPPER_PDU = 19
 
 cdef struct Packet:
     const uint8_t* base    # the capture, or the spill

@@ -3,6 +3,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from callreplay.packets.packet cimport MAX_DEPTH, Packet
 
+cdef enum:
+    NOT_FOUND = -2
+
 cdef struct Flow:
     uint64_t source[2]
     uint64_t destination[2]
@@ -52,6 +55,6 @@ cdef struct Tables:
 
 cdef int new_tables(Tables* self, uint64_t seed) noexcept nogil
 cdef void free_tables(Tables* self) noexcept nogil
-cdef int32_t find_flow(Tables* self, const Packet* packet, int32_t interface) noexcept nogil
+cdef int32_t find_flow(Tables* self, const Packet* packet, int32_t interface, bint make) noexcept nogil
 cdef int32_t find_stream(Tables* self, int32_t flow, uint32_t ssrc) noexcept nogil
 cdef int32_t add_stream(Tables* self, int32_t flow, uint32_t ssrc) noexcept nogil

@@ -89,8 +89,8 @@ cdef int _grow_flow_slots(Tables* self) noexcept nogil:
     return 0
 
 
-cdef int32_t find_flow(Tables* self, const Packet* packet, int32_t interface) noexcept nogil:
-    """The flow of a packet, made if it is new; -1 if memory ran out."""
+cdef int32_t find_flow(Tables* self, const Packet* packet, int32_t interface, bint make) noexcept nogil:
+    """The flow of a packet; if there is none, a new one with ``make``, else NOT_FOUND. -1 if memory ran out."""
     cdef uint64_t at
     cdef int32_t index
     cdef Flow* flow
@@ -103,6 +103,8 @@ cdef int32_t find_flow(Tables* self, const Packet* packet, int32_t interface) no
         if _same(&self.flows[index], packet):
             return index
         at = (at + 1) & self.flow_mask
+    if not make:
+        return NOT_FOUND
     if self.flow_count == self.flow_capacity:
         if self.flow_capacity > 1 << 29:
             return -1

@@ -1,0 +1,157 @@
+"""Captures as arrays of octets: mapped where they are files, decompressed where they are gzip or Zstandard."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import warnings as python_warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.errors import CaptureError, LimitError, UnsupportedError
+
+Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
+
+__all__ = ["CaptureWarning", "open_buffer"]
+
+GZIP: Final = b"\x1f\x8b"
+ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_PIECE: Final = 1 << 20
+_IN_MEMORY: Final = 16 << 20
+_LIMIT: Final = 1 << 40
+
+
+class CaptureWarning(UserWarning):
+    """Something about a capture that did not stop it from being read."""
+
+
+def open_buffer(
+    source: str | os.PathLike[str] | Octets, *, warnings: list[str] | None = None, limit: int = _LIMIT
+) -> NDArray[np.uint8]:
+    """The octets of a capture, ``(n,)`` uint8, read-only and without a copy: a mapped file or the buffer given.
+
+    gzip and Zstandard (by their magic; Zstandard needs the extra ``zstd``) are decompressed, above 16 MiB into an
+    unlinked temporary file that is mapped in turn. A compressed file that ends too soon is read up to the cut; the
+    message goes to ``warnings`` or, where that is None, is issued as CaptureWarning.
+
+    Raises CaptureError for an empty file, one that cannot be opened or corrupt compression; LimitError where more
+    than ``limit`` octets would come out; UnsupportedError for Zstandard without the extra.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        data = _map(Path(name))
+    else:
+        name = "capture"
+        view = memoryview(source)
+        if not view.contiguous:
+            raise CaptureError("the buffer is not contiguous")
+        data = np.frombuffer(view.cast("B") if view.nbytes else b"", np.uint8)
+        data.flags.writeable = False
+    if not len(data):
+        raise CaptureError(f"{name}: empty")
+    head = data[:4].tobytes()
+    if head[:2] != GZIP and head != ZSTD:
+        return data
+    said: list[str] = []
+    data = _decompress(data, name, head == ZSTD, said, limit)
+    if warnings is not None:
+        warnings.extend(said)
+    else:
+        for message in said:
+            python_warnings.warn(message, CaptureWarning, stacklevel=2)
+    return data
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    try:
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise CaptureError(f"{path}: empty")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        if isinstance(error, CaptureError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CaptureError(f"{path}: {reason}") from error
+    if hasattr(mmap, "MADV_SEQUENTIAL"):
+        mapped.madvise(mmap.MADV_SEQUENTIAL)
+    return np.frombuffer(mapped, np.uint8)
+
+
+def _decompress(
+    data: NDArray[np.uint8], name: str, zstd: bool, said: list[str], limit: int
+) -> NDArray[np.uint8]:
+    make = _zstd_maker() if zstd else lambda: zlib.decompressobj(31)
+    kept = bytearray()
+    file: BinaryIO | None = None
+    total = 0
+    try:
+        for piece in _pieces(data, name, zstd, make, said):
+            total += len(piece)
+            if total > limit:
+                raise LimitError(f"{name}: more than {limit} octets when decompressed")
+            if file is None and total > _IN_MEMORY:
+                file = tempfile.TemporaryFile(prefix="callreplay-")  # noqa: SIM115
+                file.write(kept)
+                kept.clear()
+            if file is not None:
+                file.write(piece)
+            else:
+                kept += piece
+        if not total:
+            raise CaptureError(f"{name}: nothing inside the compression")
+        if file is None:
+            return np.frombuffer(bytes(kept), np.uint8)
+        file.flush()
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _zstd_maker() -> Callable[[], Any]:
+    try:
+        import zstandard
+    except ImportError:
+        raise UnsupportedError(
+            "the capture is compressed with Zstandard: install callreplay[zstd]"
+        ) from None
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj
+
+
+def _pieces(
+    data: NDArray[np.uint8], name: str, zstd: bool, make: Callable[[], Any], said: list[str]
+) -> Iterator[bytes]:
+    """What decompressors made by ``make`` give, member after member (RFC 1952 section 2.2, RFC 8878 section 3.1)."""
+    view = memoryview(data)
+    at, decoder, members, midway = 0, make(), 0, False
+    while at < len(view):
+        chunk = view[at : at + _PIECE]
+        at += len(chunk)
+        while chunk:
+            try:
+                # zlib stops at max_length and keeps the rest, so that a bomb comes in bounded pieces
+                piece = decoder.decompress(chunk) if zstd else decoder.decompress(chunk, _PIECE)
+            except Exception as error:  # zlib.error, ZstdError: two libraries, one meaning
+                if not members and at <= _PIECE:
+                    raise CaptureError(f"{name}: corrupt compression: {error}") from error
+                said.append(f"{name}: corrupt compression after {members} whole members; read up to there")
+                return
+            yield piece
+            midway = not decoder.eof
+            if midway:
+                chunk = memoryview(b"" if zstd else decoder.unconsumed_tail)
+                continue
+            members += 1
+            chunk = memoryview(decoder.unused_data)
+            decoder = make()
+            if chunk and not bytes(chunk).strip(b"\0"):
+                chunk = memoryview(b"")  # padding after the last member
+    if midway:
+        said.append(f"{name}: the compressed data ends too soon; read up to the cut")

@@ -1,0 +1,23 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def group(stream: NDArray[np.int32], starts: NDArray[np.int64], out: NDArray[np.int32]) -> None: ...
+def mend_times(arrival_ns: NDArray[np.int64]) -> tuple[int, bool]: ...
+def hash_payloads(
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    offset: NDArray[np.int64],
+    size: NDArray[np.uint16],
+    flags: NDArray[np.uint8],
+) -> NDArray[np.uint64]: ...
+def examine(
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    offset: NDArray[np.int64],
+    size: NDArray[np.uint16],
+    flags: NDArray[np.uint8],
+    sequence: NDArray[np.uint16],
+    timestamp: NDArray[np.uint32],
+    payload_type: NDArray[np.uint8],
+    rows: NDArray[np.integer],
+) -> tuple[float, int, int, int, int, int]: ...

@@ -1,0 +1,162 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Passes over the rows of a scan: grouping by stream, times mended, payloads hashed, encryption suspected."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+cdef uint8_t SPILL = 2
+cdef uint8_t TRUNCATED = 4
+cdef int64_t DAY_NS = 86400000000000
+
+
+def group(const int32_t[::1] stream, int64_t[::1] starts, int32_t[::1] out):
+    """Counting sort: rows of each stream together, in order. ``starts`` (streams,) is moved to where each one ends."""
+    cdef int64_t row, at, streams = starts.shape[0]
+    if out.shape[0] != stream.shape[0] or stream.shape[0] > 0x7FFFFFFF:
+        raise ValueError("one index of 32 bits a row")
+    with nogil:
+        for row in range(stream.shape[0]):
+            if not 0 <= stream[row] < streams:
+                continue
+            at = starts[stream[row]]
+            if 0 <= at < out.shape[0]:
+                out[at] = <int32_t>row
+                starts[stream[row]] = at + 1
+
+
+def mend_times(int64_t[::1] arrival_ns):
+    """Give a row whose time is more than a day off while its neighbours agree the time of the row before.
+
+    Returns (rows mended, whether the times are out of order afterwards).
+    """
+    cdef int64_t row, n = arrival_ns.shape[0], mended = 0, before, after
+    cdef bint unordered = False
+    with nogil:
+        if n > 2 and _apart(arrival_ns[0], arrival_ns[1]) and not _apart(arrival_ns[1], arrival_ns[2]):
+            arrival_ns[0] = arrival_ns[1]
+            mended += 1
+        for row in range(1, n):
+            before = arrival_ns[row - 1]
+            if _apart(arrival_ns[row], before):
+                after = arrival_ns[row + 1] if row + 1 < n else before
+                if not _apart(after, before):
+                    arrival_ns[row] = before
+                    mended += 1
+            unordered = unordered or arrival_ns[row] < before
+    return mended, bool(unordered)
+
+
+cdef inline bint _apart(int64_t a, int64_t b) noexcept nogil:
+    # Differences of two int64 may overflow: as unsigned they cannot.
+    return (<uint64_t>a - <uint64_t>b if a > b else <uint64_t>b - <uint64_t>a) > <uint64_t>DAY_NS
+
+
+cdef inline uint64_t _fold(uint64_t h) noexcept nogil:
+    # The finaliser of SplitMix64: every bit of the input reaches every bit of the output.
+    h = (h ^ (h >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    h = (h ^ (h >> 27)) * <uint64_t>0x94D049BB133111EB
+    return h ^ (h >> 31)
+
+
+cdef uint64_t _hash(const uint8_t* p, int64_t size) noexcept nogil:
+    cdef uint64_t h = <uint64_t>0x9E3779B97F4A7C15 * <uint64_t>(size + 1)
+    cdef uint64_t word
+    while size >= 8:
+        memcpy(&word, p, 8)
+        h = _fold(h ^ word) + <uint64_t>0x9E3779B97F4A7C15
+        p += 8
+        size -= 8
+    if size:
+        word = 0
+        memcpy(&word, p, size)
+        h = _fold(h ^ word)
+    return _fold(h)
+
+
+def hash_payloads(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[:] offset, const uint16_t[:] size,
+                  const uint8_t[:] flags):
+    """A 64-bit hash per payload, ``(n,)`` uint64; ValueError where a row lies outside its buffer."""
+    cdef int64_t row, n = offset.shape[0], room, bad = -1
+    cdef const uint8_t* base
+    cdef const uint8_t* first = &data[0] if data.shape[0] else NULL
+    cdef const uint8_t* second = &spill[0] if spill.shape[0] else NULL
+    if size.shape[0] != n or flags.shape[0] != n:
+        raise ValueError("columns of unequal length")
+    result = np.empty(n, np.uint64)
+    cdef uint64_t[::1] out = result
+    with nogil:
+        for row in range(n):
+            base, room = first, data.shape[0]
+            if flags[row] & SPILL:
+                base, room = second, spill.shape[0]
+            if offset[row] < 0 or size[row] > room or offset[row] > room - size[row]:
+                bad = row
+                break
+            out[row] = _hash(base + offset[row], size[row])
+    if bad >= 0:
+        raise ValueError(f"row {bad} lies outside its buffer")
+    return result
+
+
+def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset, const uint16_t[::1] size,
+            const uint8_t[::1] flags, const uint16_t[::1] sequence, const uint32_t[::1] timestamp,
+            const uint8_t[::1] payload_type, rows):
+    """Evidence of encryption in the payloads of ``rows`` (one stream, in order).
+
+    Returns (chi-square of their octets against a uniform spread, octets counted, pairs of neighbours of one static
+    codec, and of these how many payloads are 4, 10 and 16 octets longer than their codec makes of the time step).
+    """
+    cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
+    cdef int64_t i, j, row, last, room, n = chosen.shape[0], total = 0, pairs = 0, expected, excess
+    cdef int64_t four = 0, ten = 0, sixteen = 0
+    cdef int64_t[256] histogram
+    cdef const uint8_t* base
+    cdef double chi = 0, even, d
+    with nogil:
+        memset(histogram, 0, sizeof(histogram))
+        for i in range(n):
+            row = chosen[i]
+            if not 0 <= row < offset.shape[0]:
+                continue
+            room = spill.shape[0] if flags[row] & SPILL else data.shape[0]
+            if flags[row] & TRUNCATED or size[row] == 0 or offset[row] < 0 or offset[row] > room - size[row]:
+                continue
+            base = (&spill[0] if flags[row] & SPILL else &data[0]) + offset[row]
+            for j in range(size[row]):
+                histogram[base[j]] += 1
+            total += size[row]
+            if i == 0:
+                continue
+            last = chosen[i - 1]
+            if (<uint16_t>(sequence[row] - sequence[last]) != 1 or payload_type[row] != payload_type[last]
+                    or size[row] != size[last]):
+                continue
+            expected = _octets(payload_type[row], <uint32_t>(timestamp[row] - timestamp[last]))
+            if expected <= 0:
+                continue
+            excess = size[row] - expected
+            pairs += 1
+            four += excess == 4
+            ten += excess == 10
+            sixteen += excess == 16
+        if total:
+            even = total / 256.0
+            for i in range(256):
+                d = histogram[i] - even
+                chi += d * d / even
+    return chi, total, pairs, four, ten, sixteen
+
+
+cdef int64_t _octets(uint8_t payload_type, uint32_t ticks) noexcept nogil:
+    # What static codecs make of a time step (RFC 3551); above 200 ms it is no packet's length.
+    if ticks > 1600 or ticks == 0:
+        return 0
+    if payload_type == 0 or payload_type == 8 or payload_type == 9:
+        return ticks
+    if payload_type == 18:
+        return ticks // 8
+    if payload_type == 3:
+        return ticks // 160 * 33
+    return 0

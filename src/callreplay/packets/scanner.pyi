@@ -1,0 +1,40 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.model import RtpColumns
+
+NOTE_DTYPE: np.dtype[np.void]
+"""One row per datagram or segment kept for later: RTCP (kind 1), SIP (2), TCP of SIP (3), of Skinny (4), SIP by HEP (5)."""
+
+class Scanner:
+    """One pass over a capture into ``columns`` and ``notes``, which must be long enough for every record."""
+
+    def __init__(
+        self,
+        data: NDArray[np.uint8],
+        container: int,
+        columns: RtpColumns,
+        notes: NDArray[np.void],
+        spill: NDArray[np.uint8],
+        *,
+        position: int = 0,
+        big: bool = False,
+        nano: bool = False,
+        header: int = 16,
+        link: int = 1,
+        start_ns: int = 0,
+        source: bytes = b"",
+        source_port: int = 0,
+        destination: bytes = b"",
+        destination_port: int = 0,
+        keep_rtcp: bool = True,
+        seed: int = 0,
+    ) -> None: ...
+    def run(self, most: int) -> bool: ...
+    def settle(self) -> tuple[int, list[tuple[int, int, int, int, int]]]: ...
+    def flow(self, index: int) -> tuple[int, bytes, int, bytes, int, bytes, bytes, int, int]: ...
+    def beside(self) -> list[tuple[int, int, int, int, int, int]]: ...
+    def unknowns(self) -> list[tuple[int, int, int]]: ...
+    def interfaces(self) -> list[int]: ...
+    def counters(self) -> dict[str, int]: ...
+    def state(self) -> tuple[int, int, bool, bool, int, int, int]: ...
