@@ -15,13 +15,19 @@ __all__ = ["suspect", "why_encrypted"]
 
 _SAMPLE: Final = 200  # packets
 _ENOUGH: Final = 3000  # octets for a chi-square that tells
-_UNIFORM: Final = 400.0  # chi-square, 255 degrees of freedom: mean 255, deviation 22.6; encryption is never above
+_UNIFORM: Final = (
+    400.0  # chi-square, 255 degrees of freedom: mean 255, deviation 22.6; encryption is never above
+)
 _PLAIN: Final = 800.0
 _TAGS: Final = (4, 10, 16)
 
 
 def suspect(
-    data: NDArray[np.uint8], spill: NDArray[np.uint8], rtp: RtpColumns, streams: Sequence[Stream], keyed: set[Flow]
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    rtp: RtpColumns,
+    streams: Sequence[Stream],
+    keyed: set[Flow],
 ) -> None:
     """Set ``srtp_suspect``, ``srtp_evidence`` and ``payload_spread`` of each stream; ``keyed`` flows saw DTLS or ZRTP.
 

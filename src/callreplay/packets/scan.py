@@ -102,7 +102,14 @@ def _flow(
     transport: int,
 ) -> Flow:  # fmt: skip
     return Flow(
-        _text(source), sport, _text(destination), dport, _mac(macs[6:]), _mac(macs[:6]), encapsulation(path), interface
+        _text(source),
+        sport,
+        _text(destination),
+        dport,
+        _mac(macs[6:]),
+        _mac(macs[:6]),
+        encapsulation(path),
+        interface,
     )
 
 
@@ -123,7 +130,9 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
     notes = arena.empty(capacity, NOTE_DTYPE)
     spill = arena.empty(len(data), np.uint8)
     seed = int.from_bytes(os.urandom(8), "little")
-    scanner = Scanner(data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **found.options)
+    scanner = Scanner(
+        data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **found.options
+    )
     while scanner.run(_SLICE):
         release(*_each(columns), notes)
     rows, rough = scanner.settle()
@@ -145,7 +154,13 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
     for reason, value, count in scanner.unknowns():
         key = unknown_name(reason, value)
         counters[key] = counters.get(key, 0) + count
-    suspect(result.data, result.spill, columns, result.streams, {b.flow for b in result.beside if b.dtls or b.zrtp})
+    suspect(
+        result.data,
+        result.spill,
+        columns,
+        result.streams,
+        {b.flow for b in result.beside if b.dtls or b.zrtp},
+    )
     warnings += _remarks(result, found, damaged, stop)
     release(*_each(columns))
     return result
