@@ -18,7 +18,8 @@ PCAP, PCAPNG, RTPDUMP, RTPPROXY = 1, 2, 3, 4
 _PCAP_MAGIC: Final = {0xA1B2C3D4: (False, 16), 0xA1B23C4D: (True, 16), 0xA1B2CD34: (False, 24)}
 _OTHERS: Final = (
     (b"RIFF", "a WAV file"), (b"OggS", "an Ogg file"), (b"snoop\0\0\0", "a snoop file"), (b"PK\3\4", "a ZIP archive"),
-    (b"#!AMR", "an AMR file"), (b"ID3", "an MP3 file"), (b"BZh", "compressed with bzip2"), (b"\xfd7zXZ", "compressed with xz"),
+    (b"#!AMR", "an AMR file"), (b"ID3", "an MP3 file"), (b"BZh", "compressed with bzip2"),
+    (b"\xfd7zXZ", "compressed with xz"),
 )  # fmt: skip
 
 

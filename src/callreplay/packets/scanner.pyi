@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 from callreplay.model import RtpColumns
 
 NOTE_DTYPE: np.dtype[np.void]
-"""A datagram or segment kept for later: kind 1 RTCP, 2 SIP, 3 TCP of SIP, 4 TCP of Skinny, 5 SIP that HEP took from TCP."""
+"""Datagrams and segments for later: kind 1 RTCP, 2 SIP, 3 TCP of SIP, 4 TCP of Skinny, 5 SIP by HEP."""
 
 class Scanner:
     """One pass over a capture into ``columns`` and ``notes``, which must be long enough for every record."""
