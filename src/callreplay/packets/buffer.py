@@ -9,7 +9,7 @@ import warnings as python_warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def open_buffer(
         data = _map(Path(name))
     else:
         name = "capture"
-        view = memoryview(source)
+        view: memoryview = memoryview(cast(bytes, source))  # anything that exports a buffer
         if not view.contiguous:
             raise CaptureError("the buffer is not contiguous")
         data = np.frombuffer(view.cast("B") if view.nbytes else b"", np.uint8)
@@ -127,7 +127,7 @@ def _pieces(
     data: NDArray[np.uint8], name: str, zstd: bool, make: Callable[[], Any], said: list[str]
 ) -> Iterator[bytes]:
     """What decompressors made by ``make`` give, member after member (RFC 1952 section 2.2, RFC 8878 section 3.1)."""
-    view = memoryview(data)
+    view = data.data
     at, decoder, members, midway = 0, make(), 0, False
     while at < len(view):
         chunk = view[at : at + _PIECE]

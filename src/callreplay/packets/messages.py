@@ -134,7 +134,7 @@ def _cut_sip(ready: bytearray, counters: dict[str, int]) -> Iterator[bytes]:
     """RFC 3261 section 18.3: Content-Length frames messages on a stream."""
     at = 0
     while True:
-        while ready[at : at + 1] in (b"\r", b"\n"):  # keep-alives of RFC 5626
+        while bytes(ready[at : at + 1]) in (b"\r", b"\n"):  # keep-alives of RFC 5626
             at += 1
         start = _START.match(ready, at)
         if start is None and len(ready) - at >= 12:

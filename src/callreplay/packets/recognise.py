@@ -18,7 +18,8 @@ PCAP, PCAPNG, RTPDUMP, RTPPROXY = 1, 2, 3, 4
 _PCAP_MAGIC: Final = {0xA1B2C3D4: (False, 16), 0xA1B23C4D: (True, 16), 0xA1B2CD34: (False, 24)}
 _OTHERS: Final = (
     (b"RIFF", "a WAV file"), (b"OggS", "an Ogg file"), (b"snoop\0\0\0", "a snoop file"), (b"PK\3\4", "a ZIP archive"),
-    (b"#!AMR", "an AMR file"), (b"ID3", "an MP3 file"), (b"BZh", "compressed with bzip2"), (b"\xfd7zXZ", "compressed with xz"),
+    (b"#!AMR", "an AMR file"), (b"ID3", "an MP3 file"), (b"BZh", "compressed with bzip2"),
+    (b"\xfd7zXZ", "compressed with xz"),
 )  # fmt: skip
 
 
@@ -113,8 +114,8 @@ def _is_rtpproxy(data: NDArray[np.uint8]) -> bool:
     while at + 30 <= len(data) and walked < 8:
         record = data[at : at + 32].tobytes()
         time, length = struct.unpack_from("<dH", record, 20)
-        family = (record[0] == 2 and record[1] == 0) or (record[0] == 16 and record[1] == 2)
-        if not family or not before - 60 <= time <= 9e9 or time != time or length < 8:
+        family = (record[0], record[1]) in ((2, 0), (16, 2))  # Linux; BSD with its length octet
+        if not family or not before - 60 <= time <= 9e9 or length < 8:
             return False
         if len(record) > 30 and record[30] & 0xC0 != 0x80:
             return False

@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 from callreplay.model import RtpColumns
 
 NOTE_DTYPE: np.dtype[np.void]
-"""One row per datagram or segment kept for later: RTCP (kind 1), SIP (2), TCP of SIP (3), of Skinny (4), SIP by HEP (5)."""
+"""Datagrams and segments for later: kind 1 RTCP, 2 SIP, 3 TCP of SIP, 4 TCP of Skinny, 5 SIP by HEP."""
 
 class Scanner:
     """One pass over a capture into ``columns`` and ``notes``, which must be long enough for every record."""
