@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from callreplay.codecs import STATIC, Codec, payload_ticks
 from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
+from tests.captures import pcap, rtp, udp
 
 EPOCH_NS = 1_700_000_000_000_000_000
 _FILLER = np.random.default_rng(0).integers(0, 256, 1 << 17, np.uint8).tobytes()
@@ -195,6 +196,26 @@ class SyntheticScan:
             for (flow, ssrc), number in keys.items()
             for rows in [np.flatnonzero(index == number)]
         ]
+
+
+def capture(packets: Sequence[Packet]) -> bytes:
+    """A pcap file (nanoseconds, Ethernet) of packets in order of arrival."""
+    return pcap(
+        (
+            (
+                p.arrival_ns,
+                udp(
+                    p.flow.source,
+                    p.flow.source_port,
+                    p.flow.destination,
+                    p.flow.destination_port,
+                    rtp(p.sequence, p.timestamp, p.ssrc, p.payload_type, p.payload, p.marker),
+                ),
+            )
+            for p in sorted(packets, key=lambda packet: packet.arrival_ns)
+        ),
+        nano=True,
+    )
 
 
 @dataclass(slots=True)
