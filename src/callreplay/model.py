@@ -64,13 +64,20 @@ class Flow:
 
 @dataclass(slots=True)
 class Stream:
-    """The packets of one SSRC on one flow, as rows of RtpColumns (``rows`` is an index array or a slice)."""
+    """The packets of one SSRC on one flow, as rows of RtpColumns (``rows`` is an index array or a slice).
+
+    ``payload_spread`` is the chi-square of the first payloads' octets against a uniform spread (about 255 for
+    encrypted or well compressed ones, 0 where there are too few to tell).
+    """
 
     index: int
     flow: Flow
     ssrc: int
-    rows: NDArray[np.int64] | slice
+    rows: NDArray[np.integer] | slice
     packets: int
+    srtp_suspect: bool = False
+    srtp_evidence: str = ""
+    payload_spread: float = 0.0
 
 
 @dataclass(slots=True)

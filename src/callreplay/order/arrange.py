@@ -162,7 +162,11 @@ def _settle_parallel(
         for other in range(one + 1, len(streams)):
             if active[other].start_ns[0] >= active[one].end_ns[-1]:
                 continue
+            # A handover overlaps by the jitter of its anchors; less than a packet is no second sender.
+            least = max(_packet_ns(streams[one]), _packet_ns(streams[other]))
             for start, stop in _overlaps(active[one], active[other]):
+                if stop - start < least:
+                    continue
                 loser = _worse(packets, (streams[one], streams[other]), start, stop)
                 index = (one, other)[loser]
                 times = _times(streams[index])

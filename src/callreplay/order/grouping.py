@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,6 +64,7 @@ def signalled_groups(
     """
     groups = [Group(description) for description in descriptions]
     left: list[StreamFacts] = []
+    scores: dict[int, int] = {}
     for fact in facts:
         best = _best_match(fact, groups)
         if best is None:
@@ -71,13 +72,41 @@ def signalled_groups(
             continue
         group, side, score = best
         group.legs[side].append(fact)
+        scores[id(fact)] = score
         if _to_fork(fact, group):
             group.forks.append(fact)
         if score < 4:
             group.guesses.append(
                 f"stream {fact.stream.ssrc:#010x} from {_text(fact.stream.flow)} matches the signalled port only (NAT)"
             )
+    for group in groups:
+        _part_opposed(group, scores)
     return groups, _by_symmetry(groups, left)
+
+
+def _part_opposed(group: Group, scores: Mapping[int, int]) -> None:
+    """Streams that run against each other between two hosts are no one leg, whatever addresses the signalling gives.
+
+    Only where one leg got all: the direction that matches the signalling best keeps it, what runs against it goes over.
+    """
+    sides: tuple[Side, Side] = ("caller", "called")
+    for side in sides:
+        leg, opposite = group.legs[side], group.legs[other_side(side)]
+        if opposite or len(leg) < 2:
+            continue
+        best = max(leg, key=lambda fact: (scores[id(fact)], fact.packets)).stream.flow
+        against = [
+            fact
+            for fact in leg
+            if best.source != best.destination
+            and (fact.stream.flow.source, fact.stream.flow.destination) == (best.destination, best.source)
+        ]
+        if against:
+            group.legs[side] = [fact for fact in leg if fact not in against]
+            group.legs[other_side(side)] = against
+            group.guesses.append(
+                "signalled addresses put both directions into one leg; parted by the hosts they run between"
+            )
 
 
 def _best_match(fact: StreamFacts, groups: Sequence[Group]) -> tuple[Group, Side, int] | None:

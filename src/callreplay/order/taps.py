@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.model import PacketFlag, RtpColumns, Stream
+from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
 from callreplay.order.streams import Packets
 
 __all__ = ["Copy", "StreamFacts", "find_copies", "gather_facts"]
@@ -49,7 +49,7 @@ class Copy:
     rewritten: bool
 
 
-def rows_of(rtp: RtpColumns, stream: Stream) -> NDArray[np.int64]:
+def rows_of(rtp: RtpColumns, stream: Stream) -> NDArray[np.integer]:
     """The row numbers of a stream as an array."""
     if isinstance(stream.rows, slice):
         return np.arange(*stream.rows.indices(len(rtp.offset)), dtype=np.int64)
@@ -100,10 +100,22 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts]) -> list[Copy]:
                 continue
             if facts[one].first_ns > facts[other].last_ns or facts[other].first_ns > facts[one].last_ns:
                 continue
+            if _echo(facts[one].stream.flow, facts[other].stream.flow):
+                continue
             swap = facts[other].packets > facts[one].packets
             original, copy = (other, one) if swap else (one, other)
             chosen[copy] = Copy(original, copy, rewritten)
     return sorted(chosen.values(), key=lambda found: (found.original, found.copy))
+
+
+def _echo(one: Flow, other: Flow) -> bool:
+    """Whether one flow is the exact reverse of the other: an echo test says back what it hears, and that is a leg."""
+    return bool(one.source) and (one.source, one.source_port, one.destination, one.destination_port) == (
+        other.destination,
+        other.destination_port,
+        other.source,
+        other.source_port,
+    )
 
 
 def _common(table: dict[bytes, list[int]]) -> dict[tuple[int, int], int]:

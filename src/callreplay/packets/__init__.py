@@ -1,1 +1,19 @@
-"""Room `packets`."""
+"""Captures into columns: containers, link layers and tunnels, RTP, RTCP, and the signalling beside them."""
+
+from callreplay.packets.buffer import CaptureWarning, open_buffer
+from callreplay.packets.encryption import why_encrypted
+from callreplay.packets.rows import hash_payloads
+from callreplay.packets.rtcp import Rtcp, SenderReport
+from callreplay.packets.scan import Beside, Scan, scan
+
+__all__ = [
+    "Beside",
+    "CaptureWarning",
+    "Rtcp",
+    "Scan",
+    "SenderReport",
+    "hash_payloads",
+    "open_buffer",
+    "scan",
+    "why_encrypted",
+]

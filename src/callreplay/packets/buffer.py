@@ -119,9 +119,7 @@ def _zstd_maker() -> Callable[[], Any]:
     try:
         import zstandard
     except ImportError:
-        raise UnsupportedError(
-            "the capture is compressed with Zstandard: install callreplay[zstd]"
-        ) from None
+        raise UnsupportedError("the capture is compressed with Zstandard: install callreplay[zstd]") from None
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj
 
 

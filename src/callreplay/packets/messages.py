@@ -20,7 +20,9 @@ _SYN: Final = 2
 _MAX_WAITING: Final = 1 << 20  # octets held back for one missing segment
 _MAX_MESSAGE: Final = 1 << 20
 _START: Final = re.compile(rb"(?:SIP/2\.0 \d{3} |[A-Z]{1,20} \S{1,2000} SIP/2\.0\r?\n)")
-_LENGTH: Final = re.compile(rb"^(?:content-length|l)[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_LENGTH: Final = re.compile(
+    rb"^(?:content-length|l)[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+)
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
@@ -176,5 +178,3 @@ def _cut_skinny(ready: bytearray, counters: dict[str, int]) -> Iterator[bytes]:
         yield bytes(ready[at : at + 8 + length])
         at += 8 + length
     del ready[:at]
-
-

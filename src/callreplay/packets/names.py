@@ -51,7 +51,11 @@ def unknown_name(reason: int, value: int) -> str:
         text = f"{kind} 0x{value & 0xFFFF:04X}"
         return _named(ETHERTYPES, value, text) if kind == "ethertype" else text
     if reason == 2:
-        return _named(PROTOCOLS, value, f"ip_protocol {value}") if value < 0x10000 else f"family {value & 0xFFFF}"
+        return (
+            _named(PROTOCOLS, value, f"ip_protocol {value}")
+            if value < 0x10000
+            else f"family {value & 0xFFFF}"
+        )
     if reason == 3:
         return f"tunnel {value}"
     if reason == 4:

@@ -113,7 +113,7 @@ def _is_rtpproxy(data: NDArray[np.uint8]) -> bool:
     while at + 30 <= len(data) and walked < 8:
         record = data[at : at + 32].tobytes()
         time, length = struct.unpack_from("<dH", record, 20)
-        family = record[0] == 2 and record[1] == 0 or record[0] == 16 and record[1] == 2
+        family = (record[0] == 2 and record[1] == 0) or (record[0] == 16 and record[1] == 2)
         if not family or not before - 60 <= time <= 9e9 or time != time or length < 8:
             return False
         if len(record) > 30 and record[30] & 0xC0 != 0x80:

@@ -18,7 +18,9 @@ from urllib.parse import parse_qsl, urlencode
 __all__ = ["configure", "redact_query", "request_id", "scrub"]
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
-SECRET_NAMES: Final = frozenset({"password", "token", "access_token", "player_password", "new_password", "pin"})
+SECRET_NAMES: Final = frozenset(
+    {"password", "token", "access_token", "player_password", "new_password", "pin"}
+)
 HIDDEN: Final = "***"
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 _QUERY_SECRET: Final = re.compile(r"(?i)\b(password|access_token|token|pin)(=|%3D)[^&\s\"']*")

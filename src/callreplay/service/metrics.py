@@ -22,13 +22,20 @@ class Metrics:
         labels = ("method", "route", "status")
         self.requests = Counter("callreplay_requests", "Requests answered.", labels, registry=self.registry)
         self.request_seconds = Histogram(
-            "callreplay_request_seconds", "Time to the first byte.", ("route",), buckets=_SECONDS, registry=self.registry
+            "callreplay_request_seconds",
+            "Time to the first byte.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.transcodes = Counter(
             "callreplay_transcodes", "Calls transcoded.", ("format", "result"), registry=self.registry
         )
         self.transcode_seconds = Counter(
-            "callreplay_transcode_seconds", "Seconds spent on transcoding.", ("format",), registry=self.registry
+            "callreplay_transcode_seconds",
+            "Seconds spent on transcoding.",
+            ("format",),
+            registry=self.registry,
         )
         self.audio_seconds = Counter(
             "callreplay_transcoded_audio_seconds",
@@ -43,7 +50,9 @@ class Metrics:
             registry=self.registry,
         )
         self.cache = Counter(
-            "callreplay_cache_requests", "Answers by the cache: hit, joined (work under way), miss.", ("result",),
+            "callreplay_cache_requests",
+            "Answers by the cache: hit, joined (work under way), miss.",
+            ("result",),
             registry=self.registry,
         )
         self.evicted = Counter("callreplay_cache_evicted_bytes", "Octets evicted.", registry=self.registry)

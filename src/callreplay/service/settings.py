@@ -21,7 +21,6 @@ __all__ = ["PREFIX", "Settings", "load", "table"]
 PREFIX: Final = "CALLREPLAY_"
 
 
-
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"text": text})
 
@@ -30,22 +29,34 @@ def _setting(default: Any, text: str) -> Any:
 class Settings:
     """Everything that can be set. Sizes in octets, times in seconds."""
 
-    data_dir: str = _setting("", "Where everything lives. Empty: /var/lib/callreplay for root, else the user's data folder.")
+    data_dir: str = _setting(
+        "", "Where everything lives. Empty: /var/lib/callreplay for root, else the user's data folder."
+    )
     host: str = _setting("127.0.0.1", "Address to serve on.")
     port: int = _setting(8080, "TCP port to serve on; 0 takes any free one.")
     workers: int = _setting(1, "Worker processes.")
     database_url: str = _setting("", "Any PostgreSQL 14 or newer instead of the embedded one.")
     db_host: str = _setting("127.0.0.1", "Address that the embedded PostgreSQL listens on.")
     db_port: int = _setting(5432, "TCP port of the embedded PostgreSQL; 0 takes any free one.")
-    db_password: str = _setting("", "Password of the database user callreplay. Empty: the one set before, else CallReplay_2005.")
+    db_password: str = _setting(
+        "", "Password of the database user callreplay. Empty: the one set before, else CallReplay_2005."
+    )
     db_pool: int = _setting(16, "Greatest number of database connections of one worker.")
-    samples: str = _setting("auto", "Folder of captures to import at first start; 'auto' for the bundled ones, empty for none.")
+    samples: str = _setting(
+        "auto", "Folder of captures to import at first start; 'auto' for the bundled ones, empty for none."
+    )
     get_login: bool = _setting(True, "Accept user and password in URLs (GET).")
     session_seconds: int = _setting(43200, "A session ends after this long,")
     session_idle_seconds: int = _setting(7200, "or after this long without a request.")
-    frame_ancestors: tuple[str, ...] = _setting((), "Origins that may show pages in an iframe, e.g. https://crm.example.com.")
-    secure_cookies: bool = _setting(False, "Mark cookies Secure even where the service itself sees plain http (a proxy has TLS).")
-    trusted_proxies: tuple[str, ...] = _setting((), "Addresses of proxies whose X-Forwarded-For and -Proto are believed.")
+    frame_ancestors: tuple[str, ...] = _setting(
+        (), "Origins that may show pages in an iframe, e.g. https://crm.example.com."
+    )
+    secure_cookies: bool = _setting(
+        False, "Mark cookies Secure even where the service itself sees plain http (a proxy has TLS)."
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "Addresses of proxies whose X-Forwarded-For and -Proto are believed."
+    )
     url_seconds: int = _setting(600, "Temporary URLs expire after this long.")
     cache_bytes: int = _setting(2 * 2**30, "Bound of the cache of transcoded calls.")
     transcodes: int = _setting(0, "Calls that one worker transcodes at once; 0: as many as processors.")
@@ -74,7 +85,9 @@ class Settings:
             raise ArgumentError(f"log_level must be debug, info, warning or error, not {self.log_level!r}")
         for origin in self.frame_ancestors:
             if not origin.startswith(("https://", "http://")) or any(c in origin for c in " ;,'\"\r\n"):
-                raise ArgumentError(f"frame_ancestors: {origin!r} is not an origin like https://crm.example.com")
+                raise ArgumentError(
+                    f"frame_ancestors: {origin!r} is not an origin like https://crm.example.com"
+                )
 
     @property
     def data_path(self) -> Path:
@@ -106,9 +119,16 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
         if kind is bool:
             if isinstance(value, bool):
                 return value
-            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-                str(value).strip().lower()
-            ]
+            return {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }[str(value).strip().lower()]
         if kind is int:
             if isinstance(value, bool):
                 raise ValueError
@@ -162,7 +182,9 @@ def table() -> str:
     lines = ["| setting | flag | environment | default | meaning |", "| --- | --- | --- | --- | --- |"]
     for entry in fields(Settings):
         default = entry.default
-        shown = "" if default in ("", ()) else str(default).lower() if isinstance(default, bool) else str(default)
+        shown = (
+            "" if default in ("", ()) else str(default).lower() if isinstance(default, bool) else str(default)
+        )
         flag = "--" + entry.name.replace("_", "-")
         lines.append(
             f"| `{entry.name}` | `{flag}` | `{PREFIX}{entry.name.upper()}` | {shown} | {entry.metadata['text']} |"

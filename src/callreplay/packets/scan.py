@@ -1,0 +1,230 @@
+"""``scan``: a capture becomes columns, streams, RTCP and messages."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.model import Flow, Message, RtpColumns, Stream
+from callreplay.packets.arena import Arena, release
+from callreplay.packets.encryption import suspect
+from callreplay.packets.messages import messages
+from callreplay.packets.names import LINKS, encapsulation, unknown_name
+from callreplay.packets.recognise import Container, recognise
+from callreplay.packets.rows import group, mend_times
+from callreplay.packets.rtcp import Rtcp, SenderReport, parse
+from callreplay.packets.scanner import NOTE_DTYPE, Scanner
+
+__all__ = ["Beside", "Flows", "Scan", "scan"]
+
+_SLICE: Final = 1 << 20
+_RTCP_NOTE: Final = 1
+_ABSURD_NS: Final = 31 * 86400 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Packets on one flow that are neither RTP nor RTCP: counts of each."""
+
+    flow: Flow
+    stun: int
+    dtls: int
+    zrtp: int
+    t38: int
+    rtp: int
+
+
+class Flows:
+    """The flows of a scan by index, made when asked for."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._made: dict[int, Flow] = {}
+
+    def __getitem__(self, index: int) -> Flow:
+        flow = self._made.get(index)
+        if flow is None:
+            flow = self._made[index] = _flow(*self._scanner.flow(index))
+        return flow
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a capture holds. ``data`` is the capture itself (mapped, never copied), ``spill`` reassembled octets.
+
+    ``counters`` counts by name what was met and passed over; ``warnings`` are sentences for the report; times are ns
+    since 1970. ``beside`` lists flows with STUN, DTLS, ZRTP or T.38.
+    """
+
+    data: NDArray[np.uint8]
+    spill: NDArray[np.uint8]
+    rtp: RtpColumns
+    streams: list[Stream]
+    flows: Flows
+    rtcp: Rtcp
+    messages: list[Message]
+    counters: dict[str, int]
+    warnings: list[str]
+    container: str
+    truncated: bool
+    first_ns: int
+    last_ns: int
+    links: list[str] = field(default_factory=list)
+    beside: list[Beside] = field(default_factory=list)
+
+    @property
+    def sender_reports(self) -> list[SenderReport]:
+        """RTCP sender reports, in order of arrival."""
+        return self.rtcp.sender_reports
+
+    def stream_rows(self, index: int) -> NDArray[np.integer] | slice:
+        """The rows of a stream in ``rtp``, in order of arrival: a slice where they stand together."""
+        return self.streams[index].rows
+
+
+def _text(octets: bytes) -> str:
+    address = ipaddress.ip_address(octets)
+    return "" if len(octets) == 4 and not any(octets) else str(address)
+
+
+def _mac(octets: bytes) -> str:
+    return octets.hex(":") if octets else ""
+
+
+def _flow(
+    version: int, source: bytes, sport: int, destination: bytes, dport: int, macs: bytes, path: bytes, interface: int,
+    transport: int,
+) -> Flow:  # fmt: skip
+    return Flow(
+        _text(source),
+        sport,
+        _text(destination),
+        dport,
+        _mac(macs[6:]),
+        _mac(macs[:6]),
+        encapsulation(path),
+        interface,
+    )
+
+
+def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> Scan:
+    """Read the capture ``data``, ``(n,)`` uint8 (see ``open_buffer``), in one pass without the GIL.
+
+    Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all.
+    """
+    found = recognise(data, name)
+    arena = Arena()
+    capacity = len(data) // found.smallest + 2
+    columns = RtpColumns(
+        *(
+            arena.empty(capacity, kind)
+            for kind in (np.int64, np.int64, np.uint32, np.int32, np.uint16, np.uint16, np.uint8, np.uint8)
+        )
+    )
+    notes = arena.empty(capacity, NOTE_DTYPE)
+    spill = arena.empty(len(data), np.uint8)
+    seed = int.from_bytes(os.urandom(8), "little")
+    scanner = Scanner(
+        data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **found.options
+    )
+    while scanner.run(_SLICE):
+        release(*_each(columns), notes)
+    rows, rough = scanner.settle()
+    counters = {key: count for key, count in scanner.counters().items() if count}
+    first_ns, last_ns, truncated, damaged, stop, spilled, noted = scanner.state()
+    warnings = list(found.warnings)
+    columns = RtpColumns(*(column[:rows] for column in _each(columns)))
+    columns = _in_time_order(columns, counters, warnings)
+    flows = Flows(scanner)
+    notes = notes[:noted]
+    notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
+    result = Scan(
+        data, spill[:spilled], columns, _streams(columns, rough, flows, arena), flows, Rtcp(), [], counters, warnings,
+        found.name, truncated, first_ns, last_ns, _links(scanner),
+    )  # fmt: skip
+    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
+    result.messages = messages(notes, data, result.spill, flows.__getitem__, counters)
+    result.beside = [Beside(flows[index], *counts) for index, *counts in scanner.beside()]
+    for reason, value, count in scanner.unknowns():
+        key = unknown_name(reason, value)
+        counters[key] = counters.get(key, 0) + count
+    suspect(
+        result.data,
+        result.spill,
+        columns,
+        result.streams,
+        {b.flow for b in result.beside if b.dtls or b.zrtp},
+    )
+    warnings += _remarks(result, found, damaged, stop)
+    release(*_each(columns))
+    return result
+
+
+def _each(columns: RtpColumns) -> Iterator[NDArray[Any]]:
+    yield from (columns.offset, columns.arrival_ns, columns.timestamp, columns.stream)
+    yield from (columns.sequence, columns.size, columns.payload_type, columns.flags)
+
+
+def _in_time_order(columns: RtpColumns, counters: dict[str, int], warnings: list[str]) -> RtpColumns:
+    mended, unordered = mend_times(columns.arrival_ns)
+    if mended:
+        counters["times_mended"] = mended
+        warnings.append(f"{mended} packets had a time more than a day off; given that of their neighbours")
+    if not unordered:
+        return columns
+    order = np.argsort(columns.arrival_ns, kind="stable")
+    for column in _each(columns):
+        column[:] = column[order]
+    return columns
+
+
+def _streams(
+    columns: RtpColumns, rough: list[tuple[int, int, int, int, int]], flows: Flows, arena: Arena
+) -> list[Stream]:
+    """Streams with their rows: a slice for one alone, else views of one grouping of all rows (4 octets a row)."""
+    if len(rough) == 1:
+        return [Stream(0, flows[rough[0][0]], rough[0][1], slice(0, len(columns.offset)), rough[0][2])]
+    ends = np.cumsum([packets for _, _, packets, _, _ in rough], dtype=np.int64)
+    starts = ends - np.array([packets for _, _, packets, _, _ in rough], dtype=np.int64)
+    grouped = arena.empty(len(columns.offset), np.int32)
+    group(columns.stream, starts.copy(), grouped)
+    return [
+        Stream(index, flows[flow], ssrc, grouped[starts[index] : ends[index]], packets)
+        for index, (flow, ssrc, packets, _, _) in enumerate(rough)
+    ]
+
+
+def _links(scanner: Scanner) -> list[str]:
+    return [LINKS.get(link, f"link type {link}") for link in scanner.interfaces()]
+
+
+def _remarks(result: Scan, found: Container, damaged: bool, stop: int) -> list[str]:
+    counters, said = result.counters, []
+    if damaged:
+        left = len(result.data) - stop
+        said.append(f"the record at octet {stop} makes no sense; the {left} octets from there were not read")
+    elif result.truncated:
+        said.append(f"the capture ends inside the record at octet {stop}; read up to there")
+    span_ns = result.last_ns - result.first_ns
+    if span_ns > _ABSURD_NS:
+        said.append(f"the capture claims to span {span_ns / 86400e9:.0f} days: its times cannot be trusted")
+    if counters.get("odd_times"):
+        said.append(f"{counters['odd_times']} packet times are outside what the format allows")
+    if counters.get("cut_by_snaplen"):
+        said.append(f"{counters['cut_by_snaplen']} packets are cut by the capture (snaplen)")
+    if counters.get("fragments_incomplete"):
+        said.append(f"{counters['fragments_incomplete']} fragmented datagrams are incomplete")
+    if result.rtcp.malformed:
+        counters["rtcp_malformed"] = result.rtcp.malformed
+    if counters.get("t38"):
+        said.append("the capture holds T.38 fax, which is not decoded")
+    unknown = [key for key in counters if key.startswith(("link_type", "tunnel"))]
+    if unknown:
+        said.append("not read: " + ", ".join(f"{key} ({counters[key]} frames)" for key in unknown))
+    return said
