@@ -26,7 +26,7 @@ from psycopg.rows import DictRow
 from callreplay.calls.database import Connection
 from callreplay.errors import ArgumentError
 
-__all__ = ["PARAMETERS", "CallQuery", "ParameterError", "find", "first", "format_time", "parse_time"]
+__all__ = ["PARAMETERS", "CallQuery", "ParameterError", "find", "first", "format_time", "parse_time", "parse_uuid"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -74,7 +74,8 @@ def format_time(moment: datetime, zone: ZoneInfo) -> str:
     return moment.astimezone(zone).strftime(TIME_FORMAT)
 
 
-def _uuid(parameter: str, text: str) -> uuid.UUID:
+def parse_uuid(parameter: str, text: str) -> uuid.UUID:
+    """A uuid. Raises ParameterError for any other text."""
     if _UUID.fullmatch(text) is None:
         raise ParameterError(parameter, "not a uuid")
     return uuid.UUID(text)
@@ -181,7 +182,7 @@ class CallQuery:
 
 
 _READERS: Final[dict[str, tuple[str, Any]]] = {
-    "callId": ("call_id", _uuid),
+    "callId": ("call_id", parse_uuid),
     "callerIP": ("caller_ip", _address),
     "callerPort": ("caller_port", _port),
     "callerMAC": ("caller_mac", _mac),

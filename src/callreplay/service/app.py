@@ -1,0 +1,207 @@
+"""The ASGI application: routes, and what surrounds every request."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from callreplay.calls.database import schema_version
+from callreplay.service import administration, logs, openapi, pages, settings, storage, transcoder
+from callreplay.service.context import BASE, Problem, Service, base, service_of
+from callreplay.service.settings import Settings
+
+__all__ = ["create_app", "from_environment"]
+
+_log = logging.getLogger("callreplay.service")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_STATIC: Final = Path(__file__).parent / "static"
+
+
+class _Surroundings:
+    """Request id, security headers, log line and metrics of every request; opens the service when first used."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service = app, service
+        ancestors = " ".join(("'self'", *service.settings.frame_ancestors))
+        self.policy = (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
+            "connect-src 'self'; font-src 'self'; form-action 'self'; frame-src 'self'; base-uri 'none'; "
+            f"frame-ancestors {ancestors}"
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        identity = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        mark = logs.request_id.set(identity)
+        scope["callreplay"] = self.service
+        started, status, first_byte = time.perf_counter(), 500, 0.0
+
+        async def sending(message: Message) -> None:
+            nonlocal status, first_byte
+            if message["type"] == "http.response.start":
+                status, first_byte = message["status"], time.perf_counter() - started
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = identity
+                headers["x-content-type-options"] = "nosniff"
+                headers["referrer-policy"] = "no-referrer"
+                headers.setdefault("content-security-policy", self.policy)
+                if not self.service.settings.frame_ancestors:
+                    headers["x-frame-options"] = "SAMEORIGIN"
+            await send(message)
+
+        try:
+            if not self.service.is_open and not scope["path"].endswith("/healthz"):
+                await to_thread.run_sync(self.service.open)
+            await self.app(scope, receive, sending)
+        finally:
+            self._note(scope, status, first_byte, time.perf_counter() - started)
+            logs.request_id.reset(mark)
+
+    def _note(self, scope: Scope, status: int, first_byte: float, seconds: float) -> None:
+        endpoint = scope.get("endpoint")
+        route = getattr(endpoint, "__name__", "none")
+        self.service.metrics.requests.labels(scope["method"], route, str(status)).inc()
+        self.service.metrics.request_seconds.labels(route).observe(first_byte)
+        _log.info(
+            "%s %s",
+            scope["method"],
+            # A temporary URL's token is as good as a key while it lasts.
+            re.sub(r"/Temp/[^/]+/", "/Temp/.../", scope["path"]),
+            extra={
+                "status": status,
+                "milliseconds": round(seconds * 1000, 1),
+                "query": logs.redact_query(scope.get("query_string", b"").decode("latin-1")),
+                "client": scope["client"][0] if scope.get("client") else "",
+            },
+        )
+
+
+async def healthz(request: Request) -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok\n")
+
+
+def _ready(service: Service) -> str:
+    with service.database.connection() as connection:
+        return schema_version(connection)
+
+
+async def readyz(request: Request) -> Response:
+    """The database answers too."""
+    service = service_of(request)
+    try:
+        version = await to_thread.run_sync(_ready, service, limiter=service.waiting)
+    except Exception:
+        _log.exception("not ready")
+        return JSONResponse({"ready": False}, 503)
+    return JSONResponse({"ready": True, "schema": version})
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    service = service_of(request)
+    if not service.settings.metrics:
+        raise HTTPException(404)
+    service.metrics.watch_pool(service.database.statistics)
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _to_base(request: Request) -> Response:
+    return RedirectResponse(base(request) + "/", 308)
+
+
+async def _problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return _answer(request, problem.status, problem.text, problem.parameter, problem.headers)
+
+
+async def _http_problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, HTTPException)
+    return _answer(request, problem.status_code, "", "", dict(problem.headers or {}))
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    _log.exception("a request failed", exc_info=error)
+    return _answer(request, 500, "Something went wrong here. The request's id is in the log.", "", {})
+
+
+def _answer(request: Request, status: int, text: str, parameter: str, headers: dict[str, str]) -> Response:
+    """A problem as a page for browsers, as JSON (RFC 9457) for programs."""
+    text = text or HTTPStatus(status).phrase
+    headers = {"cache-control": "no-store", **headers}
+    if "text/html" in request.headers.get("accept", ""):
+        return pages.problem_page(request, status, text, headers)
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": text}
+    if parameter:
+        content["parameter"] = parameter
+    return JSONResponse(content, status, headers, media_type="application/problem+json")
+
+
+def create_app(chosen: Settings) -> Starlette:
+    """The service as an ASGI application.
+
+    ``settings.database_url`` must name a database (``callreplay.calls.embedded`` starts one). Run alone, the
+    application opens and closes what it needs by its lifespan; mounted in another application, whose lifespan does not
+    reach it, it opens at the first request, and ``app.state.service.close()`` closes it.
+    """
+    service = Service(chosen)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await to_thread.run_sync(service.open)
+        yield
+        await to_thread.run_sync(service.close)
+
+    get = ["GET", "HEAD"]
+    routes = [
+        Route("/healthz", healthz, methods=get),
+        Route("/readyz", readyz, methods=get),
+        Route("/metrics", metrics, methods=get),
+        Route("/", _to_base, methods=get),
+        Route(BASE, _to_base, methods=get),
+        Route(BASE + "/", pages.home, methods=get),
+        Route(BASE + "/Login", pages.login, methods=["GET", "POST"]),
+        Route(BASE + "/Logout", pages.logout, methods=["POST"]),
+        Route(BASE + "/Call/{uuid}/description", pages.describe, methods=["POST"]),
+        Route(BASE + "/Transcoder", transcoder.transcoder, methods=get),
+        Route(BASE + "/Temp/{token}/{name}", transcoder.temporary, methods=get),
+        Route(BASE + "/Storage/{volume}/{path:path}", storage.storage, methods=get),
+        *administration.routes(BASE),
+        Route(BASE + "/openapi.json", openapi.document, methods=get),
+        Mount(BASE + "/static", StaticFiles(directory=_STATIC), name="static"),
+    ]
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={Problem: _problem, HTTPException: _http_problem, Exception: _failure},
+    )
+    app.state.service = service
+    app.add_middleware(_Surroundings, service=service)
+    return app
+
+
+def from_environment() -> Starlette:
+    """The application of a worker process, whose settings are in the environment."""
+    chosen = settings.load()
+    logs.configure(chosen.log_level)
+    return create_app(chosen)

@@ -1,0 +1,164 @@
+"""What every part of one running service shares."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from anyio import CapacityLimiter
+from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from starlette.requests import Request
+
+from callreplay.calls import audit
+from callreplay.calls.accounts import User
+from callreplay.calls.database import Connection, Database, migrate
+from callreplay.service import logs
+from callreplay.service.auth import Authenticator, client_address
+from callreplay.service.cache import Cache
+from callreplay.service.metrics import Metrics
+from callreplay.service.settings import Settings
+
+__all__ = ["BASE", "PLAYER_PASSWORD", "Grant", "Problem", "Service", "base", "service_of", "zone_of"]
+
+BASE: Final = "/CallRecorder"
+PLAYER_PASSWORD: Final = "storage.player_password"
+_SIGNING_KEY: Final = "urls.signing_key"
+_WAITING_THREADS: Final = 512
+
+
+class Problem(Exception):  # noqa: N818  # an answer
+    """An answer other than success: a status, a text for people, and the parameter at fault if any."""
+
+    def __init__(self, status: int, text: str, *, parameter: str = "", headers: dict[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status, self.text, self.parameter = status, text, parameter
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a temporary URL allows: one call in one form."""
+
+    call: str
+    tenant_id: int
+    form: str
+    options: dict[str, Any]
+
+
+class Service:
+    """Database, cache and the rest. It opens when it is first used, so that it may be mounted anywhere."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.database = Database(settings.database_url, size=settings.db_pool)
+        self.auth = Authenticator(self.database, settings, self.metrics)
+        self._opening = threading.Lock()
+        self._cache: Cache | None = None
+        self._signer: URLSafeTimedSerializer | None = None
+        self._limiter: CapacityLimiter | None = None
+
+    def open(self) -> None:
+        """Migrate, connect, and read or make the secrets; a second time does nothing."""
+        with self._opening:
+            if self._signer is not None:
+                return
+            migrate(self.settings.database_url)
+            self.database.open()
+            self._cache = Cache(
+                self.settings.data_path / "cache",
+                self.settings.cache_bytes,
+                self.settings.transcode_slots,
+                self.metrics,
+            )
+            self.database.first_setting(PLAYER_PASSWORD, secrets.token_urlsafe(12))
+            key = self.database.first_setting(_SIGNING_KEY, secrets.token_urlsafe(48))
+            self._signer = URLSafeTimedSerializer(
+                key, salt="callreplay.temp", signer_kwargs={"key_derivation": "hmac", "digest_method": _sha256}
+            )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._opening:
+            if self._signer is not None:
+                self._signer = None
+                self.database.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ``open`` has been done."""
+        return self._signer is not None
+
+    @property
+    def cache(self) -> Cache:
+        """The cache of transcoded calls."""
+        assert self._cache is not None
+        return self._cache
+
+    @property
+    def waiting(self) -> CapacityLimiter:
+        """Threads for waits, apart from those that do short work, so that the one never keeps the other."""
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(_WAITING_THREADS)
+        return self._limiter
+
+    def sign(self, grant: Grant) -> str:
+        """The token of a temporary URL."""
+        assert self._signer is not None
+        token = self._signer.dumps([grant.call, grant.tenant_id, grant.form, grant.options])
+        return token if isinstance(token, str) else token.decode("ascii")
+
+    def unsign(self, token: str) -> Grant:
+        """What a token allows. Raises Problem: 410 when it expired, 404 when it is none of ours."""
+        assert self._signer is not None
+        try:
+            return Grant(*self._signer.loads(token, max_age=self.settings.url_seconds))
+        except SignatureExpired:
+            raise Problem(410, "This temporary address has expired.") from None
+        except (BadSignature, TypeError):
+            raise Problem(404, "There is no such address.") from None
+
+    def audit(
+        self, connection: Connection, request: Request, user: User | None, action: str, target: str, **detail: Any
+    ) -> None:
+        """Add a row to the audit log."""
+        audit.write(
+            connection,
+            action,
+            tenant_id=user.tenant_id if user else None,
+            actor=user.login if user else "",
+            target=target,
+            address=client_address(request),
+            request_id=logs.request_id.get(),
+            reason=request.query_params.get("reason", "").replace("\0", "")[:500],
+            detail=detail,
+        )
+
+
+def _sha256(data: bytes = b"") -> Any:
+    import hashlib
+
+    return hashlib.sha256(data)
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    found: Service = request.scope["callreplay"]
+    return found
+
+
+def base(request: Request) -> str:
+    """``/CallRecorder``, behind the prefix under which the application is mounted."""
+    return str(request.scope.get("root_path", "")).rstrip("/") + BASE
+
+
+def zone_of(user: User) -> ZoneInfo:
+    """The time zone of a user's tenant."""
+    try:
+        return ZoneInfo(user.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
+

@@ -1,0 +1,174 @@
+"""Answering with files: byte ranges, entity tags, growing files; and opening files that must not lie outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from anyio import CapacityLimiter, to_thread
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from callreplay.service.cache import Entry
+
+__all__ = ["FileResponse", "GrowingResponse", "disposition", "open_confined", "parse_range"]
+
+_BLOCK: Final = 1 << 18
+_RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
+
+
+def disposition(name: str, *, attachment: bool = False) -> str:
+    """A Content-Disposition for a file of that name (RFC 6266)."""
+    plain = re.sub(r'[^A-Za-z0-9 ._+@-]', "_", name)
+    extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'{"attachment" if attachment else "inline"}; filename="{plain}"{extended}'
+
+
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """First and last octet (RFC 9110 14.1.2) of a single range; None for what is to be ignored.
+
+    Raises:
+        ValueError: the range lies outside the file.
+
+    """
+    match = _RANGE.fullmatch(header)
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        length = int(match[2])
+        if length == 0 or size == 0:
+            raise ValueError("outside")
+        return max(0, size - length), size - 1
+    start = int(match[1])
+    stop = int(match[2]) if match[2] else size - 1
+    if match[2] and stop < start:
+        return None
+    if start >= size:
+        raise ValueError("outside")
+    return start, min(stop, size - 1)
+
+
+def open_confined(root: Path, path: str) -> int:
+    """Open the regular file ``path`` under ``root`` for reading; returns a descriptor.
+
+    Every component is opened relative to the one before and may not be a symbolic link, so nothing outside can be
+    reached, whatever changes meanwhile.
+
+    Raises:
+        FileNotFoundError: there is no such file, or the path would leave ``root``.
+
+    """
+    parts = path.split("/")
+    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise FileNotFoundError(path)
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        # Without O_NONBLOCK a named pipe would keep us waiting for its writer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(parts[-1], flags, dir_fd=folder)
+    except OSError as error:
+        raise FileNotFoundError(path) from error
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
+class FileResponse(Response):
+    """A whole file, by descriptor, which this response closes: ranges, If-Range, If-None-Match, HEAD."""
+
+    def __init__(
+        self, descriptor: int, request_headers: Mapping[str, str], *, media_type: str, etag: str, headers: dict[str, str]
+    ) -> None:
+        self.descriptor = descriptor
+        size = os.fstat(descriptor).st_size
+        status, start, stop = 200, 0, size - 1
+        headers = {"accept-ranges": "bytes", "etag": etag, "content-type": media_type, **headers}
+        if _matches(request_headers.get("if-none-match", ""), etag):
+            status, stop = 304, -1
+        elif "range" in request_headers and request_headers.get("if-range", etag) == etag:
+            try:
+                found = parse_range(request_headers["range"], size)
+            except ValueError:
+                status, stop = 416, -1
+                headers["content-range"] = f"bytes */{size}"
+            else:
+                if found is not None:
+                    status, (start, stop) = 206, found
+                    headers["content-range"] = f"bytes {start}-{stop}/{size}"
+        self.start, self.length = start, stop - start + 1
+        if status != 304:
+            headers["content-length"] = str(self.length)
+        self.status_code = status
+        self.background = None
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            position, left = self.start, self.length if scope["method"] != "HEAD" else 0
+            while left > 0:
+                want = min(left, _BLOCK)
+                # The page cache answers a small read faster than a thread could be asked to.
+                if want <= 1 << 16:
+                    data = os.pread(self.descriptor, want, position)
+                else:
+                    data = await to_thread.run_sync(os.pread, self.descriptor, want, position)
+                if not data:
+                    break
+                position, left = position + len(data), left - len(data)
+                await send({"type": "http.response.body", "body": data, "more_body": left > 0})
+            if self.length <= 0 or scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            os.close(self.descriptor)
+
+
+def _matches(header: str, etag: str) -> bool:
+    return bool(header) and any(part.strip().removeprefix("W/") in (etag, "*") for part in header.split(","))
+
+
+class GrowingResponse(Response):
+    """The bytes of an entry that is still being made, from the start, as they come."""
+
+    def __init__(
+        self, entry: Entry, *, media_type: str, headers: dict[str, str], limiter: CapacityLimiter
+    ) -> None:
+        self.entry, self.limiter = entry, limiter
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"content-type": media_type, **headers})
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """No length: it is not known yet."""
+        self.raw_headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. When the work fails the connection is broken off: a half file must not look whole."""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if scope["method"] != "HEAD":
+                async for data in _in_thread(self.entry.blocks(), self.limiter):
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self.entry.close()
+
+
+async def _in_thread(blocks: Iterator[bytes], limiter: CapacityLimiter) -> AsyncIterator[bytes]:
+    while (data := await to_thread.run_sync(next, blocks, None, limiter=limiter)) is not None:
+        yield data

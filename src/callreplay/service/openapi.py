@@ -1,0 +1,162 @@
+"""The OpenAPI document of what programs call."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from callreplay._version import __version__
+from callreplay.service import engine
+from callreplay.service.context import BASE
+
+__all__ = ["build", "document"]
+
+_TIME: Final = {"type": "string", "pattern": r"^\d{4}\.\d{2}\.\d{2}-\d{2}\.\d{2}\.\d{2}$"}
+_PORT: Final = {"type": "integer", "minimum": 0, "maximum": 65535}
+_UUID: Final = {"type": "string", "format": "uuid"}
+_ADDRESS: Final = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+_MAC: Final = {"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"}
+_SOME: Final = {"type": "string", "minLength": 1, "maxLength": 256}
+_CONTAINED: Final = {"type": "string", "maxLength": 256}
+
+_SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "callId": (_UUID, "The call's uuid."),
+    "wireCallId": (_SOME, "SIP Call-ID or Skinny call reference, exact."),
+    "pbxCallId": (_SOME, "Alias of wireCallId."),
+    "beginTime": (_TIME, "Earliest start, inclusive, in the tenant's time zone."),
+    "endTime": (_TIME, "Latest start, inclusive, in the tenant's time zone."),
+    **{
+        f"{side}{name}": (schema, f"The {side} party's {text}.")
+        for side in ("caller", "called")
+        for name, schema, text in (
+            ("IP", _ADDRESS, "address, exact"),
+            ("Port", _PORT, "port, exact"),
+            ("MAC", _MAC, "MAC address, exact"),
+            ("Number", _CONTAINED, "number, contained"),
+            ("Name", _CONTAINED, "name, contained in any letter case"),
+        )
+    },
+}
+_RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "format": ({"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"}, "json lists every match."),
+    "limit": ({"type": "integer", "minimum": 1, "maximum": 1000}, "json: calls of one page."),
+    "after": (_UUID, "json: the last call of the page before."),
+    "start": ({"type": "number", "minimum": 0}, "Seconds from the call's start."),
+    "end": ({"type": "number", "exclusiveMinimum": 0}, "Seconds from the call's start."),
+    "channels": ({"type": "string", "enum": ["mono", "stereo", "caller", "called"]}, "Stereo: caller left."),
+    "rate": ({"type": "integer", "minimum": 4000, "maximum": 48000}, "Output sample rate, Hz."),
+    "quality": ({"type": "integer", "minimum": 0, "maximum": 10}, "spx."),
+    "width": ({"type": "integer", "minimum": 16, "maximum": 4000}, "png, pixels."),
+    "height": ({"type": "integer", "minimum": 16, "maximum": 2000}, "png, pixels."),
+}
+
+
+def _parameters(table: dict[str, tuple[dict[str, Any], str]]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+        for name, (schema, text) in table.items()
+    ]
+
+
+def _problem(text: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": text, "content": {"application/problem+json": {"schema": schema}}}
+
+
+_OPTIONAL_TEXT: Final = {"type": ["string", "null"]}
+_SIDES: Final = {
+    f"{side}{name}": schema
+    for side in ("caller", "called")
+    for name, schema in (
+        ("IP", _OPTIONAL_TEXT),
+        ("Port", {"type": ["integer", "null"]}),
+        ("MAC", _OPTIONAL_TEXT),
+        ("Number", {"type": "string"}),
+        ("Name", {"type": "string"}),
+    )
+}
+_CALL: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["callId", "wireCallId", "beginTime", "endTime", "duration", "legs", *_SIDES],
+    "properties": {
+        "callId": _UUID,
+        "wireCallId": {"type": "string"},
+        "beginTime": _TIME,
+        "endTime": _TIME,
+        "answerTime": _OPTIONAL_TEXT,
+        "timeZone": {"type": "string"},
+        "duration": {"type": "number", "description": "Seconds."},
+        **_SIDES,
+        "description": {"type": "string"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "quality": {"type": "object"},
+        "legs": {"type": "array", "items": {"type": "object", "required": ["leg", "files"]}},
+    },
+}
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "parameter": {"type": "string", "description": "The parameter at fault."},
+    },
+}
+
+
+def build() -> dict[str, Any]:
+    """The document (OpenAPI 3.1)."""
+    calls = {"type": "array", "items": {"$ref": "#/components/schemas/Call"}}
+    transcoder = {
+        "summary": "Find calls; render the first, or list all",
+        "parameters": _parameters(_SEARCH | _RENDER),
+        "security": [{"basic": []}, {"bearer": []}, {"session": []}],
+        "responses": {
+            "200": {"description": "format=json", "content": {"application/json": {"schema": calls}}},
+            "302": {"description": "Location: a temporary URL of the rendering"},
+            "400": _problem("A value is malformed; parameter names it"),
+            "401": _problem("Not logged in"),
+            "404": _problem("No call matches, or its recording is missing"),
+            "422": _problem("The recording is encrypted or cannot be read"),
+            "429": _problem("Too many failed logins"),
+            "501": _problem("The format or codec is not installed"),
+        },
+    }
+    ready = {
+        "type": "object",
+        "required": ["ready"],
+        "properties": {"ready": {"type": "boolean"}, "schema": {"type": "string"}},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "CallReplay", "version": __version__},
+        "paths": {
+            BASE + "/Transcoder": {"get": transcoder},
+            "/readyz": {
+                "get": {
+                    "summary": "Whether the service can work",
+                    "responses": {
+                        "200": {"description": "Ready", "content": {"application/json": {"schema": ready}}},
+                        "503": {"description": "Not ready", "content": {"application/json": {"schema": ready}}},
+                    },
+                }
+            },
+        },
+        "components": {
+            "schemas": {"Call": _CALL, "Problem": _PROBLEM},
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "callreplay_session"},
+            },
+        },
+    }
+
+
+async def document(request: Request) -> Response:
+    """``GET /CallRecorder/openapi.json``."""
+    return JSONResponse(build())

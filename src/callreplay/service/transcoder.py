@@ -1,0 +1,279 @@
+"""The Transcoder: find calls, take the first, render it, answer with a temporary URL; and the temporary URLs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from callreplay._version import __version__
+from callreplay.calls import records, search
+from callreplay.calls.records import StoredCall
+from callreplay.calls.search import CallQuery, ParameterError
+from callreplay.errors import ArgumentError, CallReplayError, EncryptedError, FormatError, UnsupportedError
+from callreplay.service import engine
+from callreplay.service.auth import Refused, Visitor
+from callreplay.service.cache import Entry
+from callreplay.service.context import Grant, Problem, Service, base, service_of, zone_of
+from callreplay.service.files import FileResponse, GrowingResponse, disposition
+
+__all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise ValueError("not a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        raise ValueError("not a number of seconds")
+    return float(text)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError("not true or false")
+    return text.lower() in ("true", "1")
+
+
+OPTIONS: Final[dict[str, tuple[str, Any]]] = {
+    "start": ("start", _seconds),
+    "end": ("end", _seconds),
+    "channels": ("channels", str),
+    "rate": ("rate", _whole),
+    "quality": ("quality", _whole),
+    "bitrate": ("bitrate", _whole),
+    "width": ("width", _whole),
+    "height": ("height", _whole),
+    "theme": ("theme", str),
+    "background": ("background", str),
+    "callerColor": ("caller_color", str),
+    "calledColor": ("called_color", str),
+    "spectrogram": ("spectrogram", _flag),
+    "samplesPerPixel": ("samples_per_pixel", _whole),
+    "bits": ("bits", _whole),
+}
+"""Parameter name to the engine's option and how its text is read."""
+
+
+def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
+    """The engine's options that the parameters give. Raises ParameterError."""
+    found: dict[str, Any] = {}
+    for name, text in parameters:
+        if name not in OPTIONS:
+            continue
+        option, read = OPTIONS[name]
+        if option in found:
+            raise ParameterError(name, "given more than once")
+        try:
+            found[option] = read(text)
+            if option != "end":
+                engine.check(form, {option: found[option]})
+        except ArgumentError as error:
+            raise ParameterError(name, str(error)) from None
+        except ValueError as error:
+            raise ParameterError(name, str(error)) from None
+    if "end" in found and found["end"] <= found.get("start", 0.0):
+        raise ParameterError("end", "must come after start")
+    return found
+
+
+def _format(parameters: list[tuple[str, str]]) -> str:
+    values = [value for name, value in parameters if name == "format"]
+    if len(values) > 1:
+        raise ParameterError("format", "given more than once")
+    form = values[0] if values else "wav"
+    if form != "json" and form not in engine.MEDIA_TYPES:
+        raise ParameterError("format", f"must be one of {', '.join(('json', *engine.MEDIA_TYPES))}")
+    return form
+
+
+def _single(parameters: list[tuple[str, str]], name: str) -> str:
+    values = [value for key, value in parameters if key == name]
+    if len(values) > 1:
+        raise ParameterError(name, "given more than once")
+    return values[0] if values else ""
+
+
+def authorise(request: Request) -> Visitor:
+    """Who calls an API: parameters, Bearer, Basic or a session. Raises Problem (401, 403, 429)."""
+    service = service_of(request)
+    parameters = request.query_params
+    credentials = None
+    if "password" in parameters:
+        if not service.settings.get_login:
+            raise Problem(403, "Credentials in URLs are switched off here.", parameter="password")
+        credentials = (parameters.get("tenant") or "default", parameters.get("user", ""), parameters["password"])
+    try:
+        visitor = service.auth.visitor(request, credentials)
+    except Refused as refused:
+        if refused.wait_seconds:
+            headers = {"retry-after": str(refused.wait_seconds)}
+            raise Problem(429, "Too many failed logins. Try again later.", headers=headers) from None
+        visitor = None
+    if visitor is None:
+        headers = {"www-authenticate": 'Basic realm="CallReplay", charset="UTF-8", Bearer'}
+        raise Problem(401, "Log in first.", headers=headers)
+    return visitor
+
+
+def _search(request: Request) -> tuple[Visitor, str, dict[str, Any], list[StoredCall]]:
+    """Authorise, read the parameters and find the calls: one for a rendering, a page of them for json."""
+    service = service_of(request)
+    visitor = authorise(request)
+    parameters = request.query_params.multi_items()
+    try:
+        form = _format(parameters)
+        query = CallQuery.parse(parameters, zone_of(visitor.user))
+        options = option_values(form, parameters) if form != "json" else {}
+        limit, after = _page(service, parameters)
+    except ParameterError as error:
+        raise Problem(400, str(error), parameter=error.parameter) from None
+    with service.database.connection() as connection:
+        if form == "json":
+            rows = search.find(connection, visitor.user.tenant_id, query, limit=limit, after=after)
+        else:
+            rows = search.find(connection, visitor.user.tenant_id, query, limit=1)
+        calls = records.complete(connection, rows)
+        if form != "json" and calls:
+            service.audit(
+                connection, request, visitor.user, "transcode", str(calls[0].uuid), format=form, **options
+            )
+    return visitor, form, options, calls
+
+
+def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uuid.UUID | None]:
+    limit, after = service.settings.json_limit, None
+    if text := _single(parameters, "limit"):
+        if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or not 1 <= int(text) <= search.MAXIMUM_LIMIT:
+            raise ParameterError("limit", f"must be 1 to {search.MAXIMUM_LIMIT}")
+        limit = int(text)
+    if text := _single(parameters, "after"):
+        after = search.parse_uuid("after", text)
+    return limit, after
+
+
+async def transcoder(request: Request) -> Response:
+    """``GET /CallRecorder/Transcoder``."""
+    service = service_of(request)
+    visitor, form, options, calls = await to_thread.run_sync(_search, request)
+    if form == "json":
+        zone = zone_of(visitor.user)
+        return JSONResponse([records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"})
+    if not calls:
+        raise Problem(404, "No call matches.")
+    call = calls[0]
+    grant = Grant(str(call.uuid), visitor.user.tenant_id, form, options)
+    entry = await open_entry(service, call, form, options)
+    entry.close()
+    return RedirectResponse(temporary_url(request, grant, call), 302, headers={"cache-control": "no-store"})
+
+
+def temporary_url(request: Request, grant: Grant, call: StoredCall) -> str:
+    """The path of a temporary URL; its last part is the name to save under."""
+    return f"{base(request)}/Temp/{service_of(request).sign(grant)}/{download_name(call, grant.form)}"
+
+
+def download_name(call: StoredCall, form: str) -> str:
+    """``2012-06-20_22-07-47_81267_8666685394.wav``, in UTC where no recording's name says the local time."""
+    if call.files:
+        stem = re.sub(r"-\d+$", "", call.files[0]["path"].rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    else:
+        row = call.row
+        stem = f"{row['started_at']:%Y-%m-%d_%H-%M-%S}_{row['caller_number']}_{row['called_number']}"
+    return re.sub(r"[^A-Za-z0-9._+@-]+", "-", stem)[:120] + engine.SUFFIXES[form]
+
+
+async def open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
+    """The rendering of a call, cached or begun. Raises Problem."""
+    if not call.files:
+        raise Problem(404, "The call has no recording.")
+    try:
+        return await to_thread.run_sync(_open_entry, service, call, form, options, limiter=service.waiting)
+    except FileNotFoundError:
+        raise Problem(404, "The call's recording is missing from its volume.") from None
+    except EncryptedError as error:
+        raise Problem(422, f"The call is encrypted: {_without_paths(error)}") from None
+    except UnsupportedError as error:
+        raise Problem(501, _without_paths(error)) from None
+    except FormatError as error:
+        raise Problem(422, f"The recording cannot be read: {_without_paths(error)}") from None
+    except ArgumentError as error:
+        raise Problem(400, _without_paths(error), parameter=str(error).split(" ", 1)[0]) from None
+    except (CallReplayError, OSError) as error:
+        raise Problem(500, "The recording cannot be rendered.") from error
+
+
+def _without_paths(error: Exception) -> str:
+    """An error's text without the directories of this machine."""
+    return re.sub(r"(?:/[^/\s:,]+)+/", "", str(error))
+
+
+def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
+    paths = call.paths()
+    digest = hashlib.sha256(repr((__version__, form, sorted(options.items()))).encode())
+    for path in paths:
+        status = path.stat()
+        digest.update(repr((path.name, status.st_size, status.st_mtime_ns)).encode())
+    started = time.perf_counter()
+
+    def make() -> Iterator[bytes]:
+        metrics = service.metrics
+        begun = time.perf_counter()
+        try:
+            rendering = engine.render(paths, form, options)
+            for number, data in enumerate(rendering.data):
+                if number == 0:
+                    metrics.first_byte.observe(time.perf_counter() - started)
+                yield data
+        except BaseException:
+            metrics.transcodes.labels(form, "failed").inc()
+            raise
+        metrics.transcodes.labels(form, "done").inc()
+        metrics.transcode_seconds.labels(form).inc(time.perf_counter() - begun)
+        metrics.audio_seconds.labels(form).inc(rendering.seconds)
+
+    return service.cache.open(digest.hexdigest(), make)
+
+
+def _granted(service: Service, grant: Grant) -> StoredCall:
+    with service.database.connection() as connection:
+        call = records.load(connection, grant.tenant_id, uuid.UUID(grant.call))
+    if call is None:
+        raise Problem(404, "The call has been deleted.")
+    return call
+
+
+async def temporary(request: Request) -> Response:
+    """``GET /CallRecorder/Temp/TOKEN/NAME``."""
+    service = service_of(request)
+    grant = service.unsign(request.path_params["token"])
+    call = await to_thread.run_sync(_granted, service, grant)
+    entry = await open_entry(service, call, grant.form, grant.options)
+    headers = {
+        "content-disposition": disposition(
+            download_name(call, grant.form), attachment="download" in request.query_params
+        ),
+        "cache-control": f"private, max-age={service.settings.url_seconds}",
+    }
+    media_type = engine.MEDIA_TYPES[grant.form]
+    if entry.size is None and request.headers.get("range", "bytes=0-").replace(" ", "") != "bytes=0-":
+        # A part of what is not there yet: its place is known once the whole is.
+        try:
+            await to_thread.run_sync(entry.wait, limiter=service.waiting)
+        except (CallReplayError, OSError) as error:
+            entry.close()
+            raise Problem(500, "The recording cannot be rendered.") from error
+    if entry.size is None:
+        return GrowingResponse(entry, media_type=media_type, headers=headers, limiter=service.waiting)
+    etag = '"' + hashlib.sha256(f"{entry.key}-{entry.size}".encode()).hexdigest()[:32] + '"'
+    return FileResponse(entry.descriptor, request.headers, media_type=media_type, etag=etag, headers=headers)
