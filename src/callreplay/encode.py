@@ -9,21 +9,14 @@ import stat
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, Literal
+from typing import IO, TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from callreplay import _core
-from callreplay.errors import ArgumentError, OutputError, StateError
+from callreplay.errors import OutputError, StateError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["AtomicFile", "SampleFormat", "WavWriter"]
-
-SampleFormat = Literal["s16", "ulaw", "alaw"]
-_ENCODINGS: Final[dict[str, int]] = {"s16": 0, "ulaw": 1, "alaw": 2}
+__all__ = ["AtomicFile"]
 
 
 class AtomicFile:
@@ -69,11 +62,6 @@ class AtomicFile:
     def _failed(self, what: str, error: OSError) -> OutputError:
         return OutputError(f"{what} {self.path!r}: {error.strerror or error}")
 
-    @property
-    def seekable(self) -> bool:
-        """Whether bytes already written can be overwritten."""
-        return self._aside is not None
-
     def _checked(self) -> IO[bytes]:
         if self._file is None:
             raise StateError(f"{self.path!r} is closed")
@@ -84,18 +72,6 @@ class AtomicFile:
         file = self._checked()
         try:
             return file.write(memoryview(data))
-        except OSError as error:
-            raise self._failed("cannot write", error) from error
-
-    def overwrite(self, offset: int, data: bytes) -> None:
-        """Replace octets at ``offset``; later writes go to the end again. Only where ``seekable``."""
-        file = self._checked()
-        if not self.seekable:
-            raise StateError(f"{self.path!r} cannot be rewound")
-        try:
-            file.seek(offset)
-            file.write(data)
-            file.seek(0, os.SEEK_END)
         except OSError as error:
             raise self._failed("cannot write", error) from error
 
@@ -153,82 +129,4 @@ class AtomicFile:
 
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:
-            self.abort()
-
-
-class WavWriter:
-    """A WAV file of int16 blocks: 16-bit PCM, mu-law or A-law; RF64 above 4 GiB.
-
-    ``frames``, when known, goes into the header at once, which is what a pipe needs; otherwise the header
-    is put right at the end, and a pipe gets the size that means "to the end". Blocks are ``(n,)``, or ``(n,
-    channels)``.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        rate_hz: int,
-        channels: int = 1,
-        sample_format: SampleFormat = "s16",
-        frames: int | None = None,
-    ) -> None:
-        if sample_format not in _ENCODINGS:
-            raise ArgumentError(f"sample_format: {sample_format!r} is not s16, ulaw or alaw")
-        self._encoding = _ENCODINGS[sample_format]
-        self._rate_hz = rate_hz
-        self._channels = channels
-        self._promised = frames
-        header = _core.wav_header(self._encoding, rate_hz, channels, frames)
-        self._file = AtomicFile(path)
-        self._bytes = np.empty(0, np.uint8)
-        self.frames = 0
-        self._file.write(header)
-
-    def write(self, pcm: NDArray[np.int16]) -> None:
-        """Append a block."""
-        shape = () if self._channels == 1 and pcm.ndim == 1 else (self._channels,)
-        if pcm.dtype != np.int16 or pcm.shape[1:] != shape:
-            raise ArgumentError(f"pcm: int16 of {self._channels} channels, not {pcm.dtype} {pcm.shape}")
-        flat = np.ascontiguousarray(pcm).reshape(-1)
-        need = flat.size * (2 if self._encoding == 0 else 1)
-        if self._bytes.size < need:
-            self._bytes = np.empty(need, np.uint8)
-        _core.wav_encode(self._encoding, flat, self._bytes)
-        self._file.write(self._bytes[:need])
-        self.frames += len(pcm)
-
-    def close(self) -> None:
-        """Put the header right and the file under its name; OutputError if promised ``frames`` did not
-        come."""
-        data = self.frames * self._channels * (2 if self._encoding == 0 else 1)
-        try:
-            if data % 2:
-                self._file.write(b"\0")
-            if self._promised != self.frames:
-                if self._file.seekable:
-                    self._file.overwrite(
-                        0, _core.wav_header(self._encoding, self._rate_hz, self._channels, self.frames)
-                    )
-                elif self._promised is not None:
-                    raise OutputError(
-                        f"{self._file.path!r}: {self.frames} frames, {self._promised} announced"
-                    )
-        except BaseException:
-            self.abort()
-            raise
-        self._file.close()
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
-        self._file.abort()
-
-    def __enter__(self) -> WavWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
             self.abort()

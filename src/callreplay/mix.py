@@ -157,7 +157,7 @@ class Renderer:
     Every native call releases the GIL; one renderer is used by one thread at a time.
     """
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         legs: Sequence[LegColumns | None],
         rate_hz: int | None = None,
@@ -217,7 +217,8 @@ class Renderer:
 
     def read(self, frames: int) -> NDArray[np.int16]:
         """Render the next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)`` for
-        stereo."""
+        stereo.
+        """
         if frames < 0:
             raise ArgumentError(f"frames: {frames} is negative")
         frames = min(frames, self.frames - self.position)
@@ -226,7 +227,8 @@ class Renderer:
 
     def read_into(self, out: NDArray[np.int16]) -> int:
         """Fill ``out`` with the next frames (int16, contiguous, ``(n,)`` or ``(n, 2)``); how many there
-        were."""
+        were.
+        """
         shape = out.shape[1:]
         if out.dtype != np.int16 or not out.flags.c_contiguous or not out.flags.writeable:
             raise ArgumentError("out: need a writable, contiguous array of int16")

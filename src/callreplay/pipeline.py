@@ -391,8 +391,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
     compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
 
-    Raises CaptureError for a file that is no capture, OSError for one that cannot be read, ArgumentError for bad
-    hints. Damage inside a capture is no error: it is in the reports.
+    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a capture is no error: it is in the reports.
     """
     if not 1 <= len(sources) <= 2:
         raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")

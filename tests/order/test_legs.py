@@ -243,3 +243,16 @@ def test_many_calls_at_once_stay_apart() -> None:
     assert {(c.caller.streams[0].ssrc, c.called.streams[0].ssrc) for c in media} == {
         (2 * i, 2 * i + 1) for i in range(20)
     }
+
+
+def test_opposed_streams_are_parted_though_signalling_gives_both_sides_one_address() -> None:
+    call = Call.between(("10.0.0.1", 4374), ("10.0.0.2", 4376))
+    call.called.flow = Flow("10.0.0.2", 4376, "10.0.0.1", 4376)
+    call.caller.talk(5)
+    call.called.talk(5)
+    description = described(call)
+    description.media[1].address = "10.0.0.1"
+    media = assemble(call.scan(), [description])
+    assert len(media) == 1
+    assert [leg.streams[0].ssrc for leg in media[0].legs] == [0xAAAA0001, 0xBBBB0001]
+    assert any("parted" in guess for guess in media[0].guesses)

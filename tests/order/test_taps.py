@@ -146,3 +146,14 @@ def test_silence_is_no_proof() -> None:
             packet.payload = b"\xff" * 160
     scan = call.scan()
     assert find_copies(scan, gather_facts(scan)) == []
+
+
+def test_an_echo_is_a_leg_of_its_own() -> None:
+    call = Call.between()
+    call.caller.talk(10)
+    there = call.arrived()
+    back = copies(there, 3_000_000, flow=Flow("10.0.0.2", 20000, "10.0.0.1", 10000))
+    media = assemble(SyntheticScan(there + back))
+    assert len(media) == 1
+    assert media[0].copies == 0
+    assert [len(numbers(leg)) for leg in media[0].legs] == [500, 500]

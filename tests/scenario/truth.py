@@ -37,7 +37,8 @@ def placement_errors_ms(leg: LegMedia, packets: Sequence[Packet]) -> NDArray[np.
     truth = {packet.number: packet.truth_ns for packet in packets}
     anchor = leg.columns.spans[0].anchor_ns
     wanted = np.array([(truth[int(number)] - anchor) * 1e-6 for number in numbers(leg)])
-    return row_times(leg.columns)[audio_rows(leg.columns)] - wanted
+    errors: NDArray[np.float64] = row_times(leg.columns)[audio_rows(leg.columns)] - wanted
+    return errors
 
 
 def duration_ms(leg: LegMedia) -> float:

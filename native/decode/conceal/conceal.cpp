@@ -10,7 +10,7 @@ namespace callreplay {
 
 namespace {
 
-constexpr size_t kFullMs = 5, kSilentMs = 60;       // full level until, silent from
+constexpr size_t kSilentMs = 60;
 constexpr size_t kShortestMs = 5, kLongestMs = 18;  // what is repeated: at least one period of any voice
 constexpr size_t kTemplateMs = 7;                   // what a period must match
 constexpr size_t kWindowMs = 30;                    // of the linear prediction
@@ -157,7 +157,7 @@ void Concealer::analyse() {
 
 // The next sample of the concealment, faded; 0 from kSilentMs on.
 float Concealer::next_sample() {
-  const size_t full = rate_ * kFullMs / 1000, silent = rate_ * kSilentMs / 1000;
+  const size_t silent = rate_ * kSilentMs / 1000;
   if (period_ == 0 || lost_ >= silent) return 0;
   random_ = random_ * 1664525u + 1013904223u;
   float y = periodic_ * excitation_[position_] +
@@ -169,8 +169,9 @@ float Concealer::next_sample() {
   }
   y = clip(y - coefficients_[1] * memory_[0]);
   memory_[0] = y;
-  const float gain =
-      lost_ < full ? 1.0f : static_cast<float>(silent - lost_) / static_cast<float>(silent - full);
+  // The energy falls linearly: slower at first than the amplitude would, which keeps the words of long
+  // bursts.
+  const float gain = std::sqrt(static_cast<float>(silent - lost_) / static_cast<float>(silent));
   ++lost_;
   return gain * y;
 }

@@ -8,6 +8,24 @@
 
 namespace callreplay::CR_ISA::g729 {
 
+// One stream alone has its neighbours in time side by side: sums over taps then take several samples at once,
+// which compilers see in a plain dot product. The callers' guards exclude overflow.
+template <int count>
+CR_INLINE int32_t dot(const int16_t *a, const int16_t *b) {
+  int32_t sum = 0;
+  for (int i = 0; i < count; ++i) {
+    sum += a[i] * b[i];
+  }
+  return sum;
+}
+
+CR_INLINE void unpack_pairs(const I32x1 *pairs, int count, int16_t *samples) {
+  for (int i = 0; i < count; ++i) {
+    samples[2 * i] = low16(pairs[i]);
+    samples[2 * i + 1] = high16(pairs[i]);
+  }
+}
+
 // A predictor's coefficients, Q12: a[0], then the pairs (a1, a2), (a3, a4) ... that meet rows (y[n-1],
 // y[n-2]) ...
 template <class V>
@@ -143,6 +161,24 @@ CR_INLINE void residual(const Predictor<V> &p, const V *y, V *out) {
   out[kSubframe - 1] = pair(last, last);
 }
 
+CR_INLINE void residual(const Predictor<I32x1> &p, const I32x1 *y, I32x1 *out) {
+  int16_t taps[16] = {}, samples[kSubframe + 16] = {}, result[kSubframe];
+  for (int j = 0; j <= 10; ++j) {
+    taps[10 - j] = low16(p.a[j]);
+  }
+  for (int n = -10; n < kSubframe; ++n) {
+    samples[n + 10] = low16(y[n]);
+  }
+  for (int n = 0; n < kSubframe; ++n) {
+    result[n] = static_cast<int16_t>(sat(I32x1{(dot<16>(samples + n, taps) + 2048) >> 12}).v);
+  }
+  out[-1] = halves(low16(out[-1]), result[0]);
+  for (int n = 0; n + 1 < kSubframe; ++n) {
+    out[n] = halves(result[n], result[n + 1]);
+  }
+  out[kSubframe - 1] = halves(result[kSubframe - 1], result[kSubframe - 1]);
+}
+
 template <class V>
 __attribute__((noinline)) void residual_saturating(const Predictor<V> &p, const V *y, V *out) {
   auto last = sat(low(out[-1]));
@@ -231,6 +267,29 @@ CR_INLINE V adaptive_codebook_plain(const V *taps, V d, V *x) {
     before = out[kBlock - 1];
   }
   return window.width;
+}
+
+CR_INLINE I32x1 adaptive_codebook_plain(const I32x1 *taps, I32x1 d, I32x1 *x) {
+  constexpr int kTaps = 24;  // 20, and zeros to whole vectors
+  int16_t window[kSubframe + kTaps] = {}, time_taps[kTaps] = {};
+  unpack_pairs(taps, 10, time_taps);
+  const I32x1 *from = x - d.v - 9;
+  int32_t widest_sample = 0;
+  I32x1::Half before = sat(low(x[-1]));
+  for (int n = 0; n < kSubframe; n += kBlock) {
+    for (int i = n == 0 ? 0 : n + 19; i < n + kBlock + 19; ++i) {
+      window[i] = low16(from[i]);
+      const int32_t size = window[i] < 0 ? -window[i] : window[i];
+      widest_sample = widest_sample > size ? widest_sample : size;
+    }
+    I32x1::Half out[kBlock];
+    for (int i = 0; i < kBlock; ++i) {
+      out[i] = sat(I32x1{(dot<kTaps>(window + n + i, time_taps) + 16384) >> 15});
+    }
+    store_block(out, before, x + n);
+    before = out[kBlock - 1];
+  }
+  return {widest_sample};
 }
 
 template <class V>

@@ -18,18 +18,15 @@ inline NoiseDraw draw_noise(int16_t seed, int16_t *samples, int lanes) {
   constexpr int kPadded = 48;
   auto next = [](uint32_t s) { return (s * tables::kRandMultiplier + tables::kRandIncrement) & 0xFFFF; };
   const uint32_t first = next(static_cast<uint16_t>(seed)), second = next(first), third = next(second);
-  const auto start = static_cast<uint16_t>(third);
   alignas(64) uint16_t seeds[kPadded], sums[kPadded] = {}, sevenths[kPadded] = {};
   for (int n = 0; n < kPadded; ++n) {
-    seeds[n] = static_cast<uint16_t>(start * tables::kRandJumps.multiply[n] + tables::kRandJumps.add[n]);
+    seeds[n] = static_cast<uint16_t>(third * tables::kRandJumps.multiply[n] + tables::kRandJumps.add[n]);
   }
   for (int i = 0; i < tables::kDrawsPerSample; ++i) {
     for (int n = 0; n < kPadded; ++n) {
-      seeds[n] = static_cast<uint16_t>(seeds[n] * uint16_t{tables::kRandMultiplier} +
-                                       uint16_t{tables::kRandIncrement});
+      seeds[n] = static_cast<uint16_t>(next(seeds[n]));
       sums[n] = static_cast<uint16_t>(sums[n] + seeds[n]);
-      sevenths[n] =
-          static_cast<uint16_t>(sevenths[n] + static_cast<uint16_t>(static_cast<int16_t>(seeds[n]) >> 7));
+      sevenths[n] = static_cast<uint16_t>(sevenths[n] + (static_cast<int16_t>(seeds[n]) >> 7));
     }
   }
   for (int n = 0; n < kPadded; ++n) {

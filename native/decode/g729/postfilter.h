@@ -33,6 +33,15 @@ CR_INLINE void correlate(const V *q, const LagSearch<V> &search, V *sums) {
   }
 }
 
+CR_INLINE void correlate(const I32x1 *q, const LagSearch<I32x1> &search, I32x1 *sums) {
+  int16_t here[kSubframe], window[2 * kWindowPairs];
+  unpack_pairs(q, kSubframe / 2, here);
+  unpack_pairs(search.even_q, kWindowPairs, window);
+  for (int j = 0; j < kCandidates; ++j) {
+    sums[j] = {2 * dot<kSubframe>(here, window + j)};
+  }
+}
+
 // With the standard's saturation after every term.
 template <class V>
 __attribute__((noinline)) void correlate_saturating(const V *q, const LagSearch<V> &search, V *sums) {

@@ -45,7 +45,7 @@ struct Layout {
 Layout layout(cr_wav_encoding encoding) {
   const uint32_t format = encoding == CR_WAV_S16 ? 16 : 18;
   const uint32_t fact = encoding == CR_WAV_S16 ? 0 : 12;
-  return {format, fact, 12 + 8 + kDs64Size + 8 + format + fact + 8};
+  return {format, fact, 12 + 8 + format + fact + 8};
 }
 
 }  // namespace
@@ -70,12 +70,14 @@ cr_status cr_wav_header(cr_wav_encoding encoding, uint32_t rate_hz, uint32_t cha
   to.name(large ? "RF64" : "RIFF");
   to.number(large || unknown ? kUnknown : riff, 4);
   to.name("WAVE");
-  to.name(large ? "ds64" : "JUNK");
-  to.number(kDs64Size, 4);
-  to.number(large ? riff : 0, 8);
-  to.number(large ? data : 0, 8);
-  to.number(large ? frames : 0, 8);
-  to.number(0, 4);
+  if (large) {
+    to.name("ds64");
+    to.number(kDs64Size, 4);
+    to.number(riff + 8 + kDs64Size, 8);
+    to.number(data, 8);
+    to.number(frames, 8);
+    to.number(0, 4);
+  }
   to.name("fmt ");
   to.number(sizes.format_size, 4);
   to.number(tag(encoding), 2);

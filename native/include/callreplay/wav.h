@@ -21,9 +21,8 @@ typedef enum cr_wav_encoding {
 /* `frames` when the length is not known: sizes become 0xFFFFFFFF, which readers take as "to the end of the file". */
 #define CR_WAV_UNKNOWN UINT64_MAX
 
-/* Write the header of a file of `frames` frames to `out` (CR_WAV_HEADER_MAX octets); *size is its length, which depends
- * on the encoding only, so that a header may be overwritten in place once the length is known. Above 4 GiB it is RF64
- * (EBU Tech 3306): a JUNK chunk, there from the start, becomes ds64. */
+/* Write the header of a file of `frames` frames to `out` (CR_WAV_HEADER_MAX octets); *size is its length, 44 for 16-bit
+ * PCM. Above 4 GiB it is RF64 with a ds64 chunk (EBU Tech 3306). */
 cr_status cr_wav_header(cr_wav_encoding encoding, uint32_t rate_hz, uint32_t channels, uint64_t frames, uint8_t *out,
                         size_t *size);
 

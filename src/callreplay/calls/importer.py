@@ -93,7 +93,8 @@ def captures(paths: Iterable[str]) -> Iterator[tuple[Path, bool]]:
         if path.exists():
             found = [path]
         else:
-            found = sorted(map(Path, glob.glob(text, recursive=True)))
+            # A pattern may be absolute, which Path.glob refuses.
+            found = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
             if not found:
                 raise ArgumentError(f"{text}: no such file or folder")
         for each in found:

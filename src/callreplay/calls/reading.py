@@ -1,4 +1,4 @@
-"""From a capture file to the calls that are to be filed: scan, signalling, order, and what the database asks of each."""
+"""From a capture file to the calls that are to be filed: scan, signalling, order, and what a row asks of each."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Watch:
             self._import(database, path, report)
         for known in (self._seen, self._later):
             for path in [path for path in known if path not in present]:
-                del known[path]  # type: ignore[attr-defined]
+                del known[path]
 
     def _rests(self, path: Path) -> bool:
         try:

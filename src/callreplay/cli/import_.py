@@ -103,7 +103,7 @@ def register(app: typer.Typer) -> None:
         from callreplay.calls import importer, volumes
 
         chosen = list(importer.captures(paths))
-        named = {path: was_named for path, was_named in chosen}
+        named = dict(chosen)
         summary = _Summary()
         with database(url, data) as opened:
             tenant_id, zone = importer.tenant(opened, tenant)

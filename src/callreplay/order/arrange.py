@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
-from callreplay.packets.arena import Arena
 from callreplay.order.placing import gap_table
 from callreplay.order.streams import Columns, Line, OrderedStream, Packets, payload
+from callreplay.packets.arena import Arena
 
 __all__ = ["HOLD_NS", "arrange", "ns_of", "ticks_of"]
 
@@ -35,7 +36,7 @@ class _Piece:
 
 @dataclass(slots=True)
 class _Activity:
-    """Stretches of a stream without a pause: rows ``first[k]`` to ``stop[k]``, time ``start_ns[k]`` to ``end_ns[k]``."""
+    """Stretches of a stream without a pause: rows ``first`` to ``stop`` and the times ``start_ns`` to ``end_ns``."""
 
     first: NDArray[np.int64]
     stop: NDArray[np.int64]
@@ -137,7 +138,7 @@ def _span(piece: _Piece, rows: Columns, first: int, index: int) -> tuple[Span, N
 def _between(leg: LegColumns, missing: NDArray[np.int32]) -> NDArray[np.void]:
     """Gaps from the end of each span to the start of the next; they belong to the earlier span."""
     rows: list[tuple[int, int, int, int, int]] = []
-    for index, (span, following) in enumerate(zip(leg.spans, leg.spans[1:], strict=False)):
+    for index, (span, following) in enumerate(pairwise(leg.spans)):
         pause = following.anchor_ns - ns_of(span, span.end_tick)
         ticks = ticks_of(span, pause)
         if pause < 1_000_000 or ticks <= 0:
@@ -159,7 +160,13 @@ def _settle_parallel(
     aside = 0
     for one in range(len(streams)):
         for other in range(one + 1, len(streams)):
+            if active[other].start_ns[0] >= active[one].end_ns[-1]:
+                continue
+            # A handover overlaps by the jitter of its anchors; less than a packet is no second sender.
+            least = max(_packet_ns(streams[one]), _packet_ns(streams[other]))
             for start, stop in _overlaps(active[one], active[other]):
+                if stop - start < least:
+                    continue
                 loser = _worse(packets, (streams[one], streams[other]), start, stop)
                 index = (one, other)[loser]
                 times = _times(streams[index])
@@ -240,7 +247,7 @@ def _pieces(ordered: OrderedStream, kept: NDArray[np.bool_] | None, shared: bool
     edges = sorted(cuts)
     pieces: list[_Piece] = []
     run = line = 0
-    for first, stop in zip(edges, edges[1:], strict=False):
+    for first, stop in pairwise(edges):
         if kept is not None and not kept[first]:
             continue
         while ordered.runs[run][1] <= first:

@@ -52,8 +52,8 @@ def collect_events(ordered: OrderedStream) -> list[Event]:
     """The events of one stream in order of their start.
 
     One event has one timestamp (RFC 4733 section 2.5.1). Senders are met that give each of the three end packets a new
-    one: an end with the same code and duration close by belongs to the event that just ended. A segment that follows one
-    of nearly 0xFFFF ticks continues it (section 2.5.1.3). Payloads shorter than 4 octets are ignored.
+    one: an end with the same code and duration close by belongs to the event that just ended. A segment that follows
+    one of nearly 0xFFFF ticks continues it (section 2.5.1.3). Payloads shorter than 4 octets are ignored.
     """
     events = ordered.events
     clock = events.clock_rate_hz

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from callreplay.model import CallDescription, Flow, MediaDescription, Side
 from callreplay.order.taps import StreamFacts
 
-__all__ = ["Group", "other_side", "signalled_groups", "unsignalled_groups"]
+__all__ = ["Group", "other_side", "signalled_groups", "unsignalled_groups", "without_forks"]
 
 _EARLY_NS: Final = 2_000_000_000  # media may precede the signalling that describes it
 _TAIL_NS: Final = 5_000_000_000  # and outlast the BYE
 _NEW_CALL_NS: Final = 120_000_000_000  # both directions silent for so long, then a new SSRC: another call
+_FEW: Final = 16  # the latest users of an SSRC to look at: bounds the work on hostile captures
 _FOLLOWS_NS: Final = 30_000_000_000  # the same SSRC from a new address within this time goes on
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Group:
     """The streams of one call by direction; ``guesses`` are the decisions that had no proof, in words."""
 
@@ -27,6 +28,9 @@ class Group:
     legs: dict[Side, list[StreamFacts]] = field(default_factory=lambda: {"caller": [], "called": []})
     guesses: list[str] = field(default_factory=list)
     sides_inferred: bool = False
+    forks: list[StreamFacts] = field(
+        default_factory=list
+    )  # sent to a recorder: copies, unless nothing else is there
 
     @property
     def first_ns(self) -> int:
@@ -60,6 +64,7 @@ def signalled_groups(
     """
     groups = [Group(description) for description in descriptions]
     left: list[StreamFacts] = []
+    scores: dict[int, int] = {}
     for fact in facts:
         best = _best_match(fact, groups)
         if best is None:
@@ -67,11 +72,41 @@ def signalled_groups(
             continue
         group, side, score = best
         group.legs[side].append(fact)
+        scores[id(fact)] = score
+        if _to_fork(fact, group):
+            group.forks.append(fact)
         if score < 4:
             group.guesses.append(
                 f"stream {fact.stream.ssrc:#010x} from {_text(fact.stream.flow)} matches the signalled port only (NAT)"
             )
+    for group in groups:
+        _part_opposed(group, scores)
     return groups, _by_symmetry(groups, left)
+
+
+def _part_opposed(group: Group, scores: Mapping[int, int]) -> None:
+    """Streams that run against each other between two hosts are no one leg, whatever addresses the signalling gives.
+
+    Only where one leg got all: the direction that matches the signalling best keeps it, what runs against it goes over.
+    """
+    sides: tuple[Side, Side] = ("caller", "called")
+    for side in sides:
+        leg, opposite = group.legs[side], group.legs[other_side(side)]
+        if opposite or len(leg) < 2:
+            continue
+        best = max(leg, key=lambda fact: (scores[id(fact)], fact.packets)).stream.flow
+        against = [
+            fact
+            for fact in leg
+            if best.source != best.destination
+            and (fact.stream.flow.source, fact.stream.flow.destination) == (best.destination, best.source)
+        ]
+        if against:
+            group.legs[side] = [fact for fact in leg if fact not in against]
+            group.legs[other_side(side)] = against
+            group.guesses.append(
+                "signalled addresses put both directions into one leg; parted by the hosts they run between"
+            )
 
 
 def _best_match(fact: StreamFacts, groups: Sequence[Group]) -> tuple[Group, Side, int] | None:
@@ -98,6 +133,26 @@ def _best_match(fact: StreamFacts, groups: Sequence[Group]) -> tuple[Group, Side
     if score < 2 and rivals:
         return None
     return groups[index], side, score
+
+
+def _to_fork(fact: StreamFacts, group: Group) -> bool:
+    there = endpoint(fact.stream.flow, source=False)
+    media = group.description.media if group.description else []
+    return any(one.fork and _match(one, *there) == 4 for one in media)
+
+
+def without_forks(group: Group) -> int:
+    """Drop what was sent to a recorder where the leg has the media itself too; returns how many streams went."""
+    dropped = 0
+    for side, leg in group.legs.items():
+        own = [fact for fact in leg if fact not in group.forks]
+        if own and len(own) < len(leg):
+            dropped += len(leg) - len(own)
+            group.guesses.append(
+                f"{len(leg) - len(own)} streams to a recorder repeat the {side}'s media; dropped"
+            )
+            group.legs[side] = own
+    return dropped
 
 
 def _start(group: Group) -> int:
@@ -210,22 +265,25 @@ def _follow_ssrc(groups: list[Group]) -> None:
     seen: dict[int, list[tuple[Group, Side, StreamFacts]]] = defaultdict(list)
     for group in sorted(groups, key=lambda one: one.first_ns):
         adopted: Group | None = None
+        swap = False
         for side, leg in group.legs.items():
             for fact in leg:
-                for earlier, its_side, other in seen[fact.stream.ssrc]:
+                for earlier, its_side, other in seen[fact.stream.ssrc][-_FEW:]:
                     follows = -_EARLY_NS < fact.first_ns - other.last_ns < _FOLLOWS_NS
                     if earlier is not group and follows and fact.stream.flow != other.stream.flow:
                         adopted = earlier
                         swap = its_side != side
+        home = group
         if adopted is not None:
-            for side, leg in group.legs.items():
-                adopted.legs[other_side(side) if swap else side] += leg
+            home = adopted
             adopted.guesses.append("an SSRC went on from another address; taken for the same call")
             groups.remove(group)
-            group = adopted
         for side, leg in group.legs.items():
+            its = side if home is group or not swap else other_side(side)
+            if home is not group:
+                home.legs[its] += leg
             for fact in leg:
-                seen[fact.stream.ssrc].append((group, side, fact))
+                seen[fact.stream.ssrc].append((home, its, fact))
 
 
 def _pair_one_way(groups: list[Group]) -> None:

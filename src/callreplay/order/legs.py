@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-
 from callreplay.codecs import Codec
 from callreplay.model import CallDescription, Event, LegColumns, Side, Stream
 from callreplay.order.alignment import SenderReport, align_by_reports
-from callreplay.packets.arena import Arena, release
 from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.callgaps import mark_call_gaps
 from callreplay.order.events import collect_events
-from callreplay.order.grouping import Group, other_side, signalled_groups, unsignalled_groups
+from callreplay.order.grouping import Group, other_side, signalled_groups, unsignalled_groups, without_forks
 from callreplay.order.statistics import LegStatistics, measure
 from callreplay.order.streams import OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, find_copies, gather_facts
+from callreplay.packets.arena import Arena, release
 
 __all__ = ["CallMedia", "LegMedia", "assemble"]
 
@@ -172,6 +171,8 @@ def _without_copies(scan: Packets, groups: list[Group]) -> tuple[list[Group], di
                 if not target:
                     target += leg
                     leg.clear()
+    for group in groups:
+        counts[id(group)] = counts.get(id(group), 0) + without_forks(group)
     return groups, counts
 
 

@@ -1,9 +1,10 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Media time from timestamps, held against arrival: one walk over the packets of a stream in sequence order.
 
-``d`` below is arrival minus media time. A sender with a steady clock keeps the lower envelope of d level but for its
-drift; a leap of the timestamps, or a pause that the timestamps do not show, moves the envelope for good. Jitter, late
-bursts and single wild packets do not. That is the whole rule, and the marker bit has no part in it.
+``d`` below is arrival minus media time. A sender with a steady clock keeps the lower envelope of d level but
+for its drift; a leap of the timestamps, or a pause that the timestamps do not show, moves the envelope for
+good. Jitter, late bursts and single wild packets do not. That is the whole rule, and the marker bit has no
+part in it.
 
 Columns are checked for length before each loop, so Cython's bounds checks are off; payload octets are read in
 ``same_payload`` alone, which checks offsets against the buffers.
@@ -92,12 +93,16 @@ cdef Py_ssize_t next_audio(const Walk* walk, Py_ssize_t row, const int32_t* cloc
 
 
 cdef double envelope_ahead(const Walk* walk, Py_ssize_t row, int64_t ticks, const int32_t* clocks,
-                           double enough) noexcept nogil:
-    """The least d of the packets from ``row`` on, were ``row`` at ``ticks``; stops early at ``enough`` or below."""
+                           double enough, int64_t* earliest) noexcept nogil:
+    """The least d of the packets from ``row`` on, were ``row`` at ``ticks``; stops early at ``enough``.
+
+    ``earliest`` receives the first arrival among them.
+    """
     cdef double least = departure(walk, row, ticks), d
     cdef uint32_t origin = <uint32_t>walk.timestamp[row]
     cdef int64_t until = walk.arrival[row] + <int64_t>LOOK_NS
     cdef Py_ssize_t j, seen = 1
+    earliest[0] = walk.arrival[row]
     for j in range(row + 1, walk.rows):
         if least <= enough or seen >= LOOK_MOST or (seen >= LOOK_FEWEST and walk.arrival[j] > until):
             break
@@ -111,6 +116,8 @@ cdef double envelope_ahead(const Walk* walk, Py_ssize_t row, int64_t ticks, cons
         d = departure(walk, j, ticks + <int32_t>(<uint32_t>walk.timestamp[j] - origin) // walk.ratio)
         if d < least:
             least = d
+        if walk.arrival[j] < earliest[0]:
+            earliest[0] = walk.arrival[j]
     return least
 
 
@@ -125,8 +132,8 @@ cdef bint same_payload(const uint8_t[::1] data, const uint8_t[::1] spill, int64_
     return size_a == 0 or memcmp(&a[offset_a], &b[offset_b], size_a) == 0
 
 
-cdef int tick_ratio(const Walk* walk, Py_ssize_t row, const int32_t[:, ::1] durations, const uint8_t[::1] codecs,
-                    const uint16_t[::1] size) noexcept nogil:
+cdef int tick_ratio(const Walk* walk, Py_ssize_t row, const int32_t[:, ::1] durations,
+                    const uint8_t[::1] codecs, const uint16_t[::1] size) noexcept nogil:
     """1 or 2 when the next three steps between packets next to each other say so with one voice, else 0."""
     cdef Py_ssize_t j, last = row
     cdef int votes = 0, vote = 0, this
@@ -160,7 +167,8 @@ cdef bint primary_follows(const Walk* walk, Py_ssize_t row) noexcept nogil:
 
 cdef bint leap(const Walk* walk, Py_ssize_t row, Py_ssize_t ahead, int64_t duration) noexcept nogil:
     """Whether the timestamps leap by more than STALE_NS from this row to the next without numbers missing."""
-    cdef int64_t onward = <int32_t>(<uint32_t>walk.timestamp[ahead] - <uint32_t>walk.timestamp[row]) // walk.ratio
+    cdef int64_t onward = <int32_t>(<uint32_t>walk.timestamp[ahead] - <uint32_t>walk.timestamp[row])
+    onward //= walk.ratio
     return onward - (walk.sequence[ahead] - walk.sequence[row]) * duration > walk.clock * STALE_NS * 1e-9
 
 
@@ -175,7 +183,7 @@ cdef int32_t coming_clock(const Walk* walk, Py_ssize_t row, const int32_t* clock
 
 cdef bint wild_alone(const Walk* walk, Py_ssize_t row, Py_ssize_t ahead, int64_t expected,
                      int64_t duration) noexcept nogil:
-    """Whether the next audio goes on as if ``row`` had carried the expected timestamp, in number, time and arrival."""
+    """Whether the next audio goes on, in number, time and arrival, as if ``row`` had the timestamp due."""
     cdef int64_t onward = <int32_t>(<uint32_t>walk.timestamp[ahead] - walk.line_timestamp) // walk.ratio
     cdef int64_t due = expected + (walk.sequence[ahead] - walk.sequence[row]) * duration
     cdef double slack = drifted(walk, row) + STEP_NS
@@ -183,42 +191,46 @@ cdef bint wild_alone(const Walk* walk, Py_ssize_t row, Py_ssize_t ahead, int64_t
     cdef double there = departure(walk, ahead, walk.line_ticks + onward)
     if onward - due > walk.clock >> 2 or due - onward > walk.clock >> 2:
         return False
-    return here > walk.floor_ns - slack and there > walk.floor_ns - slack and there < walk.floor_ns + slack and (
-        here < walk.floor_ns + slack)
+    return -slack < here - walk.floor_ns < slack and -slack < there - walk.floor_ns < slack
 
 
-def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None, int64_t[::1] arrival not None,
-                int64_t[::1] offset not None, uint16_t[::1] size not None, uint8_t[::1] payload_type not None,
-                uint8_t[::1] flags not None, int32_t[::1] missing not None, const uint8_t[::1] data not None,
-                const uint8_t[::1] spill not None, const uint8_t[::1] kinds not None, const int32_t[::1] clocks not None,
-                const uint8_t[::1] codecs not None, const int32_t[:, ::1] durations not None,
-                const int32_t[::1] typical not None, const uint8_t[::1] doubtful not None,
-                int64_t[::1] event_row not None, int64_t[::1] event_tick not None):
+def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
+                int64_t[::1] arrival not None, int64_t[::1] offset not None, uint16_t[::1] size not None,
+                uint8_t[::1] payload_type not None, uint8_t[::1] flags not None,
+                int32_t[::1] missing not None, const uint8_t[::1] data not None,
+                const uint8_t[::1] spill not None, const uint8_t[::1] kinds not None,
+                const int32_t[::1] clocks not None, const uint8_t[::1] codecs not None,
+                const int32_t[:, ::1] durations not None, const int32_t[::1] typical not None,
+                const uint8_t[::1] doubtful not None, int64_t[::1] event_row not None,
+                int64_t[::1] event_tick not None):
     """Sorted rows in, clean rows out: compacts all columns in place and turns timestamps into media ticks.
 
-    ``sequence`` holds the keys of ``unwrap`` in rising order and becomes plain numbers without the leaps of restarts;
-    ``timestamp`` holds raw values and becomes ticks of the row's clock from the first row's on; ``missing`` receives how
-    many packets are missing before each row; ``flags`` gains RESTART where the line was laid anew and NOISE.
-    Tables by payload type: ``kinds``, ``clocks`` (Hz), ``codecs`` (row of ``durations``); by codec: ``durations[codec,
-    octets]`` in ticks (0: unknown), ``typical[codec]`` then stands in; ``doubtful[codec]``: may tick at twice its clock.
-    Rows that are neither audio nor noise vanish, their numbers do not count as missing. For the n-th event row that is
-    no stray, ``event_row[n]`` receives the row of clean audio it stands before (-1 for a copy) and ``event_tick[n]`` its
-    timestamp in ticks on that row's line (NO_TICK before any audio).
+    ``sequence`` holds the keys of ``unwrap`` in rising order and becomes plain numbers without the leaps of
+    restarts; ``timestamp`` holds raw values and becomes ticks of the row's clock from the first row's on;
+    ``missing`` receives how many packets are missing before each row; ``flags`` gains RESTART where the line
+    was laid anew and NOISE. Tables by payload type: ``kinds``, ``clocks`` (Hz), ``codecs`` (row of
+    ``durations``); by codec: ``durations[codec, octets]`` in ticks (0: unknown), ``typical[codec]`` then
+    stands in; ``doubtful[codec]``: may tick at twice its clock. Rows that are neither audio nor noise vanish,
+    their numbers do not count as missing. For the n-th event row that is no stray, ``event_row[n]`` receives
+    the row of clean audio it stands before (-1 for a copy) and ``event_tick[n]`` its timestamp in ticks on
+    that row's line (NO_TICK before any audio).
 
-    Returns a dict of counts: rows (kept), duplicates, conflicts (one number, other content), stale, lost, recovered
-    (by redundancy), redundant_unused, restarts, shifted (lines laid anew), wild (placed by number, not timestamp),
-    double_ticks (packets of a G.722 sender that ticks at 16000), wild_noise; and the last raw timestamp of audio,
-    line_timestamp, with its tick, line_tick.
+    Returns a dict of counts: rows (kept), duplicates, conflicts (one number, other content), stale, lost,
+    recovered (by redundancy), redundant_unused, restarts, shifted (lines laid anew), wild (placed by number,
+    not timestamp), double_ticks (packets of a G.722 sender that ticks at 16000), wild_noise; and the last raw
+    timestamp of audio, line_timestamp, with its tick, line_tick.
     """
     cdef Py_ssize_t rows = sequence.shape[0], i, k = 0, ahead, event = -1
-    if (timestamp.shape[0] != rows or arrival.shape[0] != rows or offset.shape[0] != rows or size.shape[0] != rows
+    if (timestamp.shape[0] != rows or arrival.shape[0] != rows or offset.shape[0] != rows
+            or size.shape[0] != rows
             or payload_type.shape[0] != rows or flags.shape[0] != rows or missing.shape[0] != rows):
         raise ValueError("columns differ in length")
     if kinds.shape[0] != 256 or clocks.shape[0] != 256 or codecs.shape[0] != 256:
         raise ValueError("tables by payload type need 256 entries")
     if rows == 0:
-        return dict.fromkeys(("rows", "duplicates", "conflicts", "stale", "lost", "recovered", "redundant_unused",
-                              "restarts", "shifted", "wild", "double_ticks", "wild_noise", "line_timestamp", "line_tick"), 0)
+        return dict.fromkeys((
+            "rows", "duplicates", "conflicts", "stale", "lost", "recovered", "redundant_unused", "restarts",
+            "shifted", "wild", "double_ticks", "wild_noise", "line_timestamp", "line_tick"), 0)
     if typical.shape[0] < durations.shape[0] or doubtful.shape[0] < durations.shape[0]:
         raise ValueError("tables by codec differ in length")
     if durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
@@ -248,6 +260,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
     cdef double d = 0, last_d = 0, step, ceiling, slack
     cdef uint8_t kind, codec, seen_flags = 0
     cdef uint16_t seen_size = 0
+    cdef int64_t earliest = 0, latest = arrival[0]
     cdef bint begun = False, anew, epoch_new = False, line = False
     with nogil:
         for i in range(rows):
@@ -290,7 +303,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
             if flags[i] & REDUNDANT:
                 # Redundant audio fills a hole or nothing; it does not move the line.
                 lost += 1
-                ticks = walk.line_ticks + <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp) // walk.ratio
+                raw = <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp)
+                ticks = walk.line_ticks + raw // walk.ratio
                 if (kind != AUDIO or clocks[payload_type[i]] != walk.clock or ticks < end
                         or ticks > end + (held_missing + 1) * last_duration + walk.clock):
                     unused += 1
@@ -305,8 +319,9 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 anew = False
                 duration = 0
                 if line:
-                    # CN is met with wild timestamps: believed only near its arrival, and the line is never laid by it.
-                    ticks = walk.line_ticks + <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp) // walk.ratio
+                    # CN is met with wild timestamps: believed only near its arrival; it never lays the line.
+                    raw = <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp)
+                    ticks = walk.line_ticks + raw // walk.ratio
                     d = departure(&walk, i, ticks)
                     slack = drifted(&walk, i) + STEP_NS
                     if d < walk.floor_ns - slack or d > walk.floor_ns + slack:
@@ -359,7 +374,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 raw = <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp)
                 expected = last_duration + held_missing * duration
                 if doubtful[codec] and raw == (3 - walk.ratio) * expected and raw != walk.ratio * expected:
-                    # This step fits the other ratio; the next ones decide whether the sender changed its mind.
+                    # This step fits the other ratio; the next ones decide whether the sender changed.
                     if tick_ratio(&walk, i, durations, codecs, size) == 3 - walk.ratio:
                         walk.ratio = 3 - walk.ratio
                 raw //= walk.ratio
@@ -368,8 +383,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 if d - last_d > SUSPECT_NS or last_d - d > SUSPECT_NS or raw <= 0 or epoch_new:
                     slack = drifted(&walk, i)
                     ahead = next_audio(&walk, i, &clocks[0])
-                    if ahead >= 0 and not epoch_new and (raw < 0 or raw - expected > walk.clock >> 2) and wild_alone(
-                            &walk, i, ahead, expected, duration):
+                    if (ahead >= 0 and not epoch_new and (raw < 0 or raw - expected > walk.clock >> 2)
+                            and wild_alone(&walk, i, ahead, expected, duration)):
                         raw = expected
                         ticks = walk.line_ticks + raw
                         timestamp[i] = <uint32_t>(walk.line_timestamp + <uint32_t>(raw * walk.ratio))
@@ -377,12 +392,14 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                         wild += 1
                     ceiling = walk.floor_ns + slack + STEP_NS
                     if d > ceiling:
-                        step = envelope_ahead(&walk, i, ticks, &clocks[0], ceiling)
-                        if step > ceiling:  # a pause, or a leap back, that the timestamps hide
+                        step = envelope_ahead(&walk, i, ticks, &clocks[0], ceiling, &earliest)
+                        # A pause or a leap back that the timestamps hide. In a pause nothing arrives; packets
+                        # that overtake each other by as much are only out of order.
+                        if step > ceiling and (raw <= 0 or epoch_new or earliest - latest > SUSPECT_NS):
                             ticks += <int64_t>((step - walk.floor_ns) / walk.ns_per_tick)
                             anew = True
                     elif raw > expected:
-                        step = envelope_ahead(&walk, i, ticks, &clocks[0], -1e300)
+                        step = envelope_ahead(&walk, i, ticks, &clocks[0], -1e300, &earliest)
                         if step < walk.floor_ns - slack - STEP_NS:
                             # A leap beyond what the capture's clock allows: take the excess out, no more.
                             ticks -= <int64_t>((walk.floor_ns - step) / walk.ns_per_tick)
@@ -408,6 +425,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 last_d = d
                 last_duration = duration
                 double_ticks += walk.ratio == 2
+                if arrival[i] > latest and d < walk.floor_ns + 3 * STALE_NS:
+                    latest = arrival[i]
             end = ticks + duration if ticks + duration > end else end
             sequence[k] = number
             timestamp[k] = ticks
@@ -421,6 +440,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
             held_missing = 0
             k += 1
     return {"rows": k, "duplicates": duplicates, "conflicts": conflicts, "stale": stale, "lost": lost,
-            "recovered": recovered, "redundant_unused": unused, "restarts": restarts, "shifted": shifted, "wild": wild,
-            "double_ticks": double_ticks, "wild_noise": wild_noise, "line_timestamp": walk.line_timestamp,
+            "recovered": recovered, "redundant_unused": unused, "restarts": restarts, "shifted": shifted,
+            "wild": wild, "double_ticks": double_ticks, "wild_noise": wild_noise,
+            "line_timestamp": walk.line_timestamp,
             "line_tick": walk.line_ticks}

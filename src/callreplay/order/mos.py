@@ -44,7 +44,7 @@ _ASSUMED: Final[dict[str, tuple[float, float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Transmission rating ``r`` (0 to 93.2), ``mos`` (1 to 4.5, MOS-CQE) and whether the codec's figures are assumed."""
+    """Transmission rating ``r`` (0 to 93.2), ``mos`` (1 to 4.5, MOS-CQE); ``assumed``: the codec is not in G.113."""
 
     r: float
     mos: float

@@ -1,4 +1,4 @@
-"""What each payload type of a stream carries: signalled, static, hinted, inferred with care, or unknown and named so."""
+"""What each payload type of a stream carries: signalled, static, hinted, inferred with care, or named unknown."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """From media ticks to final positions, gaps and the lower envelope: passes over clean rows (see media.pyx).
 
-Every column is checked for length before each loop, so Cython's bounds checks are off. No payload is read here.
+Every column is checked for length before each loop, so Cython's bounds checks are off. No payload is read
+here.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
@@ -28,11 +29,13 @@ cdef struct Gap:  # GAP_DTYPE, packed: see GAP_FIELDS below
 
 
 def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
-                  const uint8_t[::1] flags not None, int64_t origin_ns, double ns_per_tick, int64_t window_ticks):
+                  const uint8_t[::1] flags not None, int64_t origin_ns, double ns_per_tick,
+                  int64_t window_ticks):
     """The least (arrival - media time) of each window of media time, per stretch between restarts.
 
-    Returns (stretch, tick, d, packets): int64, int64, float64 (ns against ``origin_ns``), int64, one entry per window
-    with audio; ``tick`` is where the least was. Comfort noise does not count: its timestamps are not to be trusted.
+    Returns (stretch, tick, d, packets): int64, int64, float64 (ns against ``origin_ns``), int64, one entry
+    per window with audio; ``tick`` is where the least was. Comfort noise does not count: its timestamps are
+    not to be trusted.
     """
     cdef Py_ssize_t rows = timestamp.shape[0], i, windows = 0, current = -1
     if arrival.shape[0] != rows or flags.shape[0] != rows or window_ticks < 1:
@@ -80,18 +83,20 @@ def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arri
     return stretches, ticks, least, packets
 
 
-def settle(int64_t[::1] timestamp not None, const uint16_t[::1] size not None, const uint8_t[::1] payload_type not None,
-           const uint8_t[::1] flags not None, const int32_t[::1] missing not None, const int64_t[::1] shifts not None,
+def settle(int64_t[::1] timestamp not None, const uint16_t[::1] size not None,
+           const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
+           const int32_t[::1] missing not None, const int64_t[::1] shifts not None,
            const uint8_t[::1] codecs not None, const int32_t[:, ::1] durations not None,
            const int32_t[::1] typical not None, int64_t snap_ticks):
-    """Shift each stretch, close hairline gaps and keep audio from overlapping, in place; returns the end tick.
+    """Shift each stretch, close hairline gaps and keep audio from overlapping; returns the end tick.
 
-    ``shifts`` has one entry per stretch between restarts. Without packets missing, a hole or overlap of at most
-    ``snap_ticks`` is the sender's rounding and vanishes; greater overlaps push the later packet back, so no sample of
-    audio is lost or played twice (events and noise overlay, they have no length here).
+    ``shifts`` has one entry per stretch between restarts. Without packets missing, a hole or overlap of at
+    most ``snap_ticks`` is the sender's rounding and vanishes; greater overlaps push the later packet back, so
+    no sample of audio is lost or played twice (events and noise overlay, they have no length here).
     """
     cdef Py_ssize_t rows = timestamp.shape[0], i
-    if (size.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows or missing.shape[0] != rows):
+    if (size.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows
+            or missing.shape[0] != rows):
         raise ValueError("columns differ in length")
     if rows == 0:
         return 0
@@ -101,7 +106,6 @@ def settle(int64_t[::1] timestamp not None, const uint16_t[::1] size not None, c
         raise ValueError("tables differ in length")
     cdef int64_t end = 0, position, gap, stretch = 0, last = shifts.shape[0] - 1
     cdef int64_t duration = 0
-    cdef bint known = True
     with nogil:
         for i in range(rows):
             if flags[i] & RESTART and i and stretch < last:
@@ -128,8 +132,8 @@ def settle(int64_t[::1] timestamp not None, const uint16_t[::1] size not None, c
     return int(end)
 
 
-cdef inline Py_ssize_t put(Gap[::1] table, Py_ssize_t index, bint fill, int32_t span, int64_t start, int64_t ticks,
-                           int64_t packets, uint8_t reason) noexcept nogil:
+cdef inline Py_ssize_t put(Gap[::1] table, Py_ssize_t index, bint fill, int32_t span, int64_t start,
+                           int64_t ticks, int64_t packets, uint8_t reason) noexcept nogil:
     if fill:
         table[index].span = span
         table[index].start = start
@@ -139,18 +143,18 @@ cdef inline Py_ssize_t put(Gap[::1] table, Py_ssize_t index, bint fill, int32_t 
     return index + 1
 
 
-cdef Py_ssize_t gap_pass(const int64_t[::1] timestamp, const uint16_t[::1] size, const uint8_t[::1] payload_type,
-                         const uint8_t[::1] flags, const int32_t[::1] missing, const uint8_t[::1] codecs,
-                         const int32_t[:, ::1] durations, const int32_t[::1] typical, int32_t span, int64_t hold_ticks,
-                         int64_t longest, Gap[::1] table, bint fill) noexcept nogil:
+cdef Py_ssize_t gap_pass(const int64_t[::1] timestamp, const uint16_t[::1] size,
+                         const uint8_t[::1] payload_type, const uint8_t[::1] flags,
+                         const int32_t[::1] missing, const uint8_t[::1] codecs,
+                         const int32_t[:, ::1] durations, const int32_t[::1] typical, int32_t span,
+                         int64_t hold_ticks, int64_t longest, Gap[::1] table, bint fill) noexcept nogil:
     cdef Py_ssize_t rows = timestamp.shape[0], i, found = 0
     cdef int64_t end = 0, gap, lost, duration = 0, last_audio = 0
-    cdef bint known
     for i in range(rows):
         gap = timestamp[i] - end if i else 0
         if gap > 0:
             lost = 0
-            if missing[i] and not (i == 0):
+            if missing[i]:
                 lost = missing[i] * last_audio
                 if lost + last_audio // 2 >= gap or last_audio == 0:
                     lost = gap
@@ -178,10 +182,12 @@ def gap_table(const int64_t[::1] timestamp not None, const uint16_t[::1] size no
               int64_t hold_ticks, int64_t longest):
     """The gaps of one span as GAP_DTYPE: LOST for what numbers say is missing, SILENCE or HOLD for the rest.
 
-    ``longest`` (ticks): a packet whose length its payload does not tell reaches to the next in number up to this far.
+    ``longest`` (ticks): a packet whose length its payload does not tell reaches to the next in number up to
+    this far.
     """
     cdef Py_ssize_t rows = timestamp.shape[0]
-    if (size.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows or missing.shape[0] != rows):
+    if (size.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows
+            or missing.shape[0] != rows):
         raise ValueError("columns differ in length")
     if rows == 0:
         return np.zeros(0, GAP_DTYPE)
@@ -194,14 +200,14 @@ def gap_table(const int64_t[::1] timestamp not None, const uint16_t[::1] size no
     cdef Gap[::1] view = table
     cdef Py_ssize_t found
     with nogil:
-        found = gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span, hold_ticks,
-                         longest, view, False)
+        found = gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span,
+                         hold_ticks, longest, view, False)
     table = np.zeros(found, aligned)
     if found:
         view = table
         with nogil:
-            gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span, hold_ticks,
-                     longest, view, True)
+            gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span,
+                     hold_ticks, longest, view, True)
     return table.astype(GAP_DTYPE)
 
 
@@ -209,8 +215,8 @@ def codec_runs(const uint8_t[::1] payload_type not None, const uint8_t[::1] flag
                const uint8_t[::1] codecs not None):
     """First row and codec of every run of one codec; comfort noise belongs to the run it stands in.
 
-    Returns (first, codec): int64 arrays; noise before any audio belongs to the first run. A leg of noise alone is one
-    run with the codec of its noise.
+    Returns (first, codec): int64 arrays; noise before any audio belongs to the first run. A leg of noise
+    alone is one run with the codec of its noise.
     """
     cdef Py_ssize_t rows = payload_type.shape[0], i, runs = 0
     if flags.shape[0] != rows or codecs.shape[0] != 256:
@@ -246,7 +252,7 @@ def codec_runs(const uint8_t[::1] payload_type not None, const uint8_t[::1] flag
 
 def count_late(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None, int64_t origin_ns,
                double floor_ns, double ns_per_tick, double late_ns):
-    """How many packets came more than ``late_ns`` after the lower envelope ``floor_ns`` (against ``origin_ns``)."""
+    """How many packets came more than ``late_ns`` after the envelope ``floor_ns`` (against ``origin_ns``)."""
     cdef Py_ssize_t rows = timestamp.shape[0], i
     if arrival.shape[0] != rows:
         raise ValueError("columns differ in length")

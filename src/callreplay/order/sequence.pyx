@@ -43,20 +43,21 @@ cdef struct State:
 
 
 cdef bint neighbourly(const State* state, int64_t key, uint32_t timestamp, int64_t sane) noexcept nogil:
-    """Whether a packet seen near in number has a timestamp near in time; leaps and wild noise may lie between."""
+    """Whether a packet near in number has a timestamp near in time; leaps and wild noise may lie between."""
     cdef int64_t near
     cdef int slot, distance, side
     for distance in range(1, 9):
         for side in range(2):
             near = key + distance if side else key - distance
             slot = near & (RING - 1)
-            if state.ring_key[slot] == near and -sane < <int32_t>(timestamp - state.ring_timestamp[slot]) < sane:
+            if state.ring_key[slot] == near and (
+                    -sane < <int32_t>(timestamp - state.ring_timestamp[slot]) < sane):
                 return True
     return False
 
 
-cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t arrival,
-                          int64_t per_packet, int64_t clock, bint event) noexcept nogil:
+cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t arrival, int64_t per_packet,
+                   int64_t clock, bint event) noexcept nogil:
     """The key of a packet that did not simply come next; LOST_KEY when it fits nowhere."""
     cdef int64_t delta = <int16_t>(sequence - <uint16_t>state.newest)
     cdef int64_t ticks = <int32_t>(timestamp - state.timestamp)
@@ -65,7 +66,8 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
     cdef int64_t key, packets
     cdef int slot
     if 0 < delta < MAX_DROPOUT:
-        if delta <= SMALL_LEAP or event or -sane < ticks - elapsed < sane or -sane < ticks - delta * per_packet < sane:
+        if delta <= SMALL_LEAP or event or -sane < ticks - elapsed < sane or (
+                -sane < ticks - delta * per_packet < sane):
             return state.newest + delta
         return LOST_KEY
     if -MAX_MISORDER <= delta <= 0:
@@ -74,7 +76,9 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
         if state.ring_key[slot] == key:
             # The same number with another timestamp is no duplicate: the sender began anew close by.
             return key if state.ring_timestamp[slot] == timestamp else LOST_KEY
-        return key if event or neighbourly(state, key, timestamp, sane) else LOST_KEY
+        if event or -sane < ticks - delta * per_packet < sane or neighbourly(state, key, timestamp, sane):
+            return key
+        return LOST_KEY
     # A long leap is no restart when the timestamp leapt by as many packets (whole laps of 65536 included):
     # that is a long loss, or a packet later than MAX_MISORDER.
     packets = (ticks + (per_packet >> 1 if ticks > 0 else -(per_packet >> 1))) // per_packet
@@ -86,9 +90,10 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
     return LOST_KEY
 
 
-def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
-           const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
-           const uint8_t[::1] kinds not None, int64_t per_packet, int64_t clock):
+def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None,
+           const int64_t[::1] arrival not None, const uint8_t[::1] payload_type not None,
+           const uint8_t[::1] flags not None, const uint8_t[::1] kinds not None, int64_t per_packet,
+           int64_t clock):
     """Turn raw sequence numbers into sortable keys, in place; rows are in arrival order.
 
     ``sequence`` holds 0..65535 and becomes ``epoch << 32 | position`` (STRAY where the packet fits nowhere);
@@ -96,15 +101,16 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
     ``per_packet`` is the usual step of the timestamp, in ticks of ``clock`` Hz.
 
     Redundant rows (RFC 2198) stand beside the row of their primary and get the key of the packet they repeat.
-    Returns (sorted, late, deepest, strays, epochs, mean jitter, greatest jitter), the jitter of RFC 3550 in ticks.
+    Returns (sorted, late, deepest, strays, epochs, mean jitter, greatest jitter), the jitter of RFC 3550 in
+    ticks.
     """
-    cdef Py_ssize_t rows = sequence.shape[0], i, j
+    cdef Py_ssize_t rows = sequence.shape[0], i
     if timestamp.shape[0] != rows or arrival.shape[0] != rows or payload_type.shape[0] != rows:
         raise ValueError("columns differ in length")
     if flags.shape[0] != rows or kinds.shape[0] != 256 or per_packet < 1 or clock < 1:
         raise ValueError("flags, kinds, per_packet or clock out of range")
     cdef State state
-    cdef int64_t key, late = 0, deepest = 0, strays = 0, epochs = 0, last = 0, measured = 0, back, sane = 10 * clock
+    cdef int64_t key, late = 0, deepest = 0, strays = 0, epochs = 0, measured = 0, sane = 10 * clock
     cdef int64_t jitter_arrival = 0, jitter_timestamp = 0
     cdef double jitter = 0, jitter_sum = 0, jitter_max = 0, difference, ticks_per_ns = clock * 1e-9
     cdef bint ordered = True, started = False, redundant = False
@@ -192,7 +198,7 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
 
 cdef int64_t place_redundant(int64_t[::1] sequence, const int64_t[::1] timestamp, const uint8_t[::1] flags,
                              int64_t per_packet) noexcept nogil:
-    """Key each redundant row by its primary, the next or the last row not redundant; returns how many found none."""
+    """Key each redundant row by its primary, the next or last plain row; returns how many found none."""
     cdef Py_ssize_t rows = sequence.shape[0], i, j, primary
     cdef int64_t offset, steps, lost = 0
     for i in range(rows):
@@ -229,9 +235,10 @@ cdef int64_t place_redundant(int64_t[::1] sequence, const int64_t[::1] timestamp
 def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestamp not None,
                const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
                const uint8_t[::1] wanted not None, Py_ssize_t limit=4096):
-    """The commonest step of the timestamp between packets next to each other in number, in ticks; 0 if none is.
+    """The commonest step in ticks between packets next to each other in number; 0 if there is none.
 
-    Looks at the first ``limit`` pairs of payload types with ``wanted[type] != 0``. Steps above 65535 do not count.
+    Looks at the first ``limit`` pairs of payload types with ``wanted[type] != 0``. Steps above 65535 do not
+    count.
     """
     cdef Py_ssize_t rows = sequence.shape[0], i, last = -1, pairs = 0
     if timestamp.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows:

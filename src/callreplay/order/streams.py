@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
 from callreplay.model import PacketFlag, RtpColumns, Stream
-from callreplay.packets.arena import Arena, release
 from callreplay.order.inference import Sample
 from callreplay.order.media import NO_TICK, walk_stream
 from callreplay.order.payloads import Kind, PayloadTables, resolve
 from callreplay.order.placing import codec_runs, count_late, settle
 from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
+from callreplay.packets.arena import Arena, release
 
 __all__ = ["Columns", "EventRows", "Line", "OrderedStream", "Packets", "order_stream"]
 
@@ -249,11 +249,10 @@ def _gather(rtp: RtpColumns, stream: Stream, arena: Arena) -> Columns:
     block = 1 << 16  # so that the temporary of a fancy index stays small
     for target, source in pairs:
         for start in range(0, count, block):
-            if isinstance(rows, slice):
-                part = source[rows][start : start + block]
-            else:
-                part = source[rows[start : start + block]]
-            target[start : start + block] = part
+            stop = start + block
+            target[start:stop] = (
+                source[rows][start:stop] if isinstance(rows, slice) else source[rows[start:stop]]
+            )
         release(target, source)
     if count and np.any(columns.arrival_ns[1:] < columns.arrival_ns[:-1]):
         # pcapng interfaces and merged files: capture order is not time order
@@ -344,6 +343,8 @@ def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> E
 
 
 def _runs(columns: Columns, table: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
+    if len(columns) == 0:
+        return []
     first, which = codec_runs(columns.payload_type, columns.flags, table)
     stops = [*first[1:].tolist(), len(columns)]
     return list(zip(first.tolist(), stops, which.tolist(), strict=True))

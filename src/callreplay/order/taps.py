@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.model import PacketFlag, RtpColumns, Stream
+from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
 from callreplay.order.streams import Packets
 
 __all__ = ["Copy", "StreamFacts", "find_copies", "gather_facts"]
@@ -29,7 +29,7 @@ _FEWEST_COMMON: Final = 12
 _SHARE: Final = 0.5
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class StreamFacts:
     """A stream with the times of its first and last packet in capture order, and how many it has."""
 
@@ -49,7 +49,7 @@ class Copy:
     rewritten: bool
 
 
-def rows_of(rtp: RtpColumns, stream: Stream) -> NDArray[np.int64]:
+def rows_of(rtp: RtpColumns, stream: Stream) -> NDArray[np.integer]:
     """The row numbers of a stream as an array."""
     if isinstance(stream.rows, slice):
         return np.arange(*stream.rows.indices(len(rtp.offset)), dtype=np.int64)
@@ -64,7 +64,7 @@ def gather_facts(packets: Packets, scan: int = 0) -> list[StreamFacts]:
         rows = stream.rows
         if isinstance(rows, slice):
             span = range(*rows.indices(len(rtp.offset)))
-            ends = (span[0], span[-1]) if len(span) else None
+            ends = (span[0], span[-1]) if span else None
             count = len(span)
         else:
             count = len(rows)
@@ -100,10 +100,22 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts]) -> list[Copy]:
                 continue
             if facts[one].first_ns > facts[other].last_ns or facts[other].first_ns > facts[one].last_ns:
                 continue
+            if _echo(facts[one].stream.flow, facts[other].stream.flow):
+                continue
             swap = facts[other].packets > facts[one].packets
             original, copy = (other, one) if swap else (one, other)
             chosen[copy] = Copy(original, copy, rewritten)
     return sorted(chosen.values(), key=lambda found: (found.original, found.copy))
+
+
+def _echo(one: Flow, other: Flow) -> bool:
+    """Whether one flow is the exact reverse of the other: an echo test says back what it hears, and that is a leg."""
+    return bool(one.source) and (one.source, one.source_port, one.destination, one.destination_port) == (
+        other.destination,
+        other.destination_port,
+        other.source,
+        other.source_port,
+    )
 
 
 def _common(table: dict[bytes, list[int]]) -> dict[tuple[int, int], int]:
@@ -120,7 +132,7 @@ def _common(table: dict[bytes, list[int]]) -> dict[tuple[int, int], int]:
 def _digests(packets: Packets, fact: StreamFacts) -> tuple[set[bytes], set[bytes]]:
     """Digests of (SSRC, number, timestamp, payload) and of the payload alone, for the sampled packets of a stream."""
     rtp = packets.rtp
-    rows = rows_of(rtp, fact.stream)[:]
+    rows = rows_of(rtp, fact.stream)
     arrival = rtp.arrival_ns[rows[: 1 << 16]]
     phase = arrival % _EVERY_NS
     near = np.flatnonzero((arrival < fact.first_ns + _HEAD_NS) | (phase < _WINDOW_NS))[:_MOST]

@@ -4,8 +4,8 @@ Delay only ever adds. So the least of (arrival - media time) over many packets i
 delay of the network, whatever the jitter, and its slope over the call is the error of the sender's clock. Truth, for
 the tests and for readers: a packet stands where it was sent, plus the smallest delay its network showed.
 
-The slope is the median over many pairs of window minima a quarter of the call apart (Theil and Sen): a step of the route
-touches the few pairs that straddle it and leaves the median where it was; least squares would tilt.
+The slope is the median over many pairs of window minima a quarter of the call apart (Theil and Sen): a step of the
+route touches the few pairs that straddle it and leaves the median where it was; least squares would tilt.
 """
 
 from __future__ import annotations

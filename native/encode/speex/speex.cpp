@@ -1,0 +1,179 @@
+// The C face of the Speex encoder.
+#include "callreplay/speex.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <tuple>
+
+#include "encode/speex/stream.h"
+
+namespace {
+
+using callreplay::speex::Engine;
+using callreplay::speex::Job;
+using callreplay::speex::RateOptions;
+using callreplay::speex::Stream;
+
+constexpr size_t kMostCommentOctets = 60000;
+
+bool is_flag(int32_t value) { return value == 0 || value == 1; }
+
+bool is_valid(const cr_speex_options &options) {
+  return (options.rate_hz == 8000 || options.rate_hz == 16000) && options.quality >= 0 && options.quality <= 10 &&
+         is_flag(options.vbr) && is_flag(options.vad) && is_flag(options.dtx) && is_flag(options.segments);
+}
+
+auto order_of(const RateOptions &rate) {
+  return std::make_tuple(rate.wideband, rate.quality, rate.vbr, rate.vad, rate.dtx);
+}
+
+}  // namespace
+
+struct cr_speex_stream {
+  Stream stream;
+};
+
+struct cr_speex_batch {
+  Engine engine{cr_isa_active()};
+  std::vector<Job> jobs;
+  std::vector<Stream *> waiting;
+};
+
+extern "C" {
+
+cr_status cr_speex_stream_create(const cr_speex_options *options, uint32_t serial, const char *const *comments,
+                                 size_t comment_count, cr_speex_stream **stream) {
+  if (options == nullptr || stream == nullptr || !is_valid(*options) ||
+      (comments == nullptr && comment_count > 0)) {
+    return CR_ARGUMENT;
+  }
+  try {
+    std::vector<std::string_view> texts;
+    size_t octets = 0;
+    for (size_t i = 0; i < comment_count; ++i) {
+      if (comments[i] == nullptr || std::strchr(comments[i], '=') == nullptr) {
+        return CR_ARGUMENT;
+      }
+      texts.emplace_back(comments[i]);
+      octets += texts.back().size() + 4;
+    }
+    if (octets > kMostCommentOctets) {
+      return CR_ARGUMENT;
+    }
+    *stream = new cr_speex_stream{Stream(*options, serial, texts)};
+    return CR_OK;
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+}
+
+void cr_speex_stream_destroy(cr_speex_stream *stream) { delete stream; }
+
+cr_status cr_speex_stream_push(cr_speex_stream *stream, const int16_t *pcm, size_t count) {
+  if (stream == nullptr || (pcm == nullptr && count > 0)) {
+    return CR_ARGUMENT;
+  }
+  if (stream->stream.ended()) {
+    return CR_STATE;
+  }
+  try {
+    stream->stream.push(pcm, count);
+    return CR_OK;
+  } catch (const std::exception &) {
+    return CR_MEMORY;
+  }
+}
+
+cr_status cr_speex_stream_end(cr_speex_stream *stream) {
+  if (stream == nullptr) {
+    return CR_ARGUMENT;
+  }
+  stream->stream.end();
+  return CR_OK;
+}
+
+const uint8_t *cr_speex_stream_octets(const cr_speex_stream *stream, size_t *size) {
+  const Stream &s = stream->stream;
+  *size = s.out.size() - s.taken;
+  return s.out.data() + s.taken;
+}
+
+void cr_speex_stream_drop(cr_speex_stream *stream, size_t size) {
+  Stream &s = stream->stream;
+  s.taken += std::min(size, s.out.size() - s.taken);
+  if (s.taken == s.out.size()) {
+    s.out.clear();
+    s.taken = 0;
+  }
+}
+
+cr_status cr_speex_batch_create(cr_speex_batch **batch) {
+  if (batch == nullptr) {
+    return CR_ARGUMENT;
+  }
+  try {
+    *batch = new cr_speex_batch;
+    return CR_OK;
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+}
+
+void cr_speex_batch_destroy(cr_speex_batch *batch) { delete batch; }
+
+cr_status cr_speex_encode(cr_speex_batch *batch, cr_speex_stream *const *streams, size_t count) {
+  if (batch == nullptr || (streams == nullptr && count > 0) ||
+      std::any_of(streams, streams + count, [](const cr_speex_stream *s) { return s == nullptr; })) {
+    return CR_ARGUMENT;
+  }
+  try {
+    std::vector<Stream *> &waiting = batch->waiting;
+    waiting.clear();
+    for (size_t i = 0; i < count; ++i) {
+      waiting.push_back(&streams[i]->stream);
+    }
+    std::stable_sort(waiting.begin(), waiting.end(), [](const Stream *a, const Stream *b) {
+      return order_of(a->rate()) < order_of(b->rate());
+    });
+    // A long stream has several plans to go through, a chunk at a time.
+    while (!waiting.empty()) {
+      for (auto first = waiting.begin(); first != waiting.end();) {
+        const RateOptions rate = (*first)->rate();
+        const auto last =
+            std::find_if(first, waiting.end(), [&](const Stream *s) { return order_of(s->rate()) != order_of(rate); });
+        batch->jobs.clear();
+        for (auto s = first; s != last; ++s) {
+          (*s)->plan(batch->engine, batch->jobs);
+        }
+        const bool idle = batch->jobs.empty();
+        batch->engine.run(rate, batch->jobs);
+        for (auto s = first; s != last; ++s) {
+          (*s)->collect(batch->engine);
+        }
+        first = idle ? waiting.erase(first, last) : last;
+      }
+    }
+    return CR_OK;
+  } catch (const std::exception &) {
+    return CR_MEMORY;
+  }
+}
+
+uint64_t cr_speex_estimate(const cr_speex_options *options, uint64_t samples) {
+  if (options == nullptr || !is_valid(*options)) {
+    return 0;
+  }
+  const RateOptions rate{options->rate_hz == 16000, options->quality, false, false, false};
+  const auto mode = callreplay::speex::constant_mode(rate);
+  const int bits = callreplay::speex::kNarrowband[mode.low].bits +
+                   (rate.wideband ? callreplay::speex::kHighband[mode.high].bits : 0);
+  const uint64_t packet = static_cast<uint64_t>(bits + 7) / 8 + 1;
+  const uint64_t frame = rate.wideband ? 320 : 160;
+  const uint64_t frames = samples / frame + 2;
+  constexpr uint64_t kPageHeader = 27;
+  constexpr uint64_t kHeaders = 200;
+  return kHeaders + frames * packet + (frames / 50 + 2) * kPageHeader;
+}
+
+}  // extern "C"

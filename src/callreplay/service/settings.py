@@ -1,0 +1,197 @@
+"""The service's settings: one table, three sources.
+
+A flag of ``callreplay serve`` outweighs the environment (``CALLREPLAY_DATA_DIR`` for ``data_dir``), which outweighs the
+file (TOML, the same names, named by ``--config`` or ``CALLREPLAY_CONFIG``), which outweighs the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from callreplay.errors import ArgumentError
+
+__all__ = ["PREFIX", "Settings", "load", "table"]
+
+PREFIX: Final = "CALLREPLAY_"
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Sizes in octets, times in seconds."""
+
+    data_dir: str = _setting(
+        "", "Where everything lives. Empty: /var/lib/callreplay for root, else the user's data folder."
+    )
+    host: str = _setting("127.0.0.1", "Address to serve on.")
+    port: int = _setting(8080, "TCP port to serve on; 0 takes any free one.")
+    workers: int = _setting(1, "Worker processes.")
+    database_url: str = _setting("", "Any PostgreSQL 14 or newer instead of the embedded one.")
+    db_host: str = _setting("127.0.0.1", "Address that the embedded PostgreSQL listens on.")
+    db_port: int = _setting(5432, "TCP port of the embedded PostgreSQL; 0 takes any free one.")
+    db_password: str = _setting(
+        "", "Password of the database user callreplay. Empty: the one set before, else CallReplay_2005."
+    )
+    db_pool: int = _setting(16, "Greatest number of database connections of one worker.")
+    samples: str = _setting(
+        "auto", "Folder of captures to import at first start; 'auto' for the bundled ones, empty for none."
+    )
+    get_login: bool = _setting(True, "Accept user and password in URLs (GET).")
+    session_seconds: int = _setting(43200, "A session ends after this long,")
+    session_idle_seconds: int = _setting(7200, "or after this long without a request.")
+    frame_ancestors: tuple[str, ...] = _setting(
+        (), "Origins that may show pages in an iframe, e.g. https://crm.example.com."
+    )
+    secure_cookies: bool = _setting(
+        False, "Mark cookies Secure even where the service itself sees plain http (a proxy has TLS)."
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "Addresses of proxies whose X-Forwarded-For and -Proto are believed."
+    )
+    url_seconds: int = _setting(600, "Temporary URLs expire after this long.")
+    cache_bytes: int = _setting(2 * 2**30, "Bound of the cache of transcoded calls.")
+    transcodes: int = _setting(0, "Calls that one worker transcodes at once; 0: as many as processors.")
+    json_limit: int = _setting(100, "Calls that format=json answers with when limit is left out.")
+    metrics: bool = _setting(True, "Serve /metrics.")
+    log_level: str = _setting("info", "debug, info, warning or error.")
+
+    def __post_init__(self) -> None:
+        """Check the values: ArgumentError names the setting."""
+        for name, low, high in (
+            ("port", 0, 65535),
+            ("db_port", 0, 65535),
+            ("workers", 1, 256),
+            ("db_pool", 1, 1000),
+            ("session_seconds", 60, 31_536_000),
+            ("session_idle_seconds", 60, 31_536_000),
+            ("url_seconds", 1, 604_800),
+            ("cache_bytes", 2**20, 2**50),
+            ("transcodes", 0, 1024),
+            ("json_limit", 1, 1000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ArgumentError(f"{name} must be {low} to {high}, not {value}")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise ArgumentError(f"log_level must be debug, info, warning or error, not {self.log_level!r}")
+        for origin in self.frame_ancestors:
+            if not origin.startswith(("https://", "http://")) or any(c in origin for c in " ;,'\"\r\n"):
+                raise ArgumentError(
+                    f"frame_ancestors: {origin!r} is not an origin like https://crm.example.com"
+                )
+
+    @property
+    def data_path(self) -> Path:
+        """``data_dir``, or its default."""
+        if self.data_dir:
+            return Path(self.data_dir).expanduser().resolve()
+        if os.geteuid() == 0:
+            return Path("/var/lib/callreplay")
+        home = os.environ.get("XDG_DATA_HOME", "")
+        return (Path(home) if home else Path.home() / ".local" / "share") / "callreplay"
+
+    @property
+    def transcode_slots(self) -> int:
+        """Calls that one worker transcodes at once."""
+        return self.transcodes or max(1, len(os.sched_getaffinity(0)))
+
+    def as_environment(self) -> dict[str, str]:
+        """The settings as environment variables, for worker processes."""
+        made = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            made[PREFIX + entry.name.upper()] = text
+        return made
+
+
+def _convert(name: str, value: Any, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            if isinstance(value, bool):
+                return value
+            return {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }[str(value).strip().lower()]
+        if kind is int:
+            if isinstance(value, bool):
+                raise ValueError
+            return int(value)
+        if kind is str:
+            if not isinstance(value, str):
+                raise ValueError
+            return value
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+    except (ValueError, KeyError, TypeError):
+        what = {bool: "true or false", int: "a whole number", str: "a text"}.get(kind, "a list")
+        raise ArgumentError(f"{name} must be {what}, not {value!r}") from None
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: str | os.PathLike[str] | None = None,
+) -> Settings:
+    """Settings from flags (None means not given), the environment (``os.environ`` if None) and a file.
+
+    Raises:
+        ArgumentError: a value is wrong, or the file has a name that is no setting.
+        OSError: the file cannot be read.
+
+    """
+    environment = os.environ if environment is None else environment
+    kinds = get_type_hints(Settings)
+    found: dict[str, Any] = {}
+    file = file or environment.get(PREFIX + "CONFIG")
+    if file:
+        try:
+            values = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ArgumentError(f"{file}: {error}") from error
+        unknown = set(values) - {entry.name for entry in fields(Settings)}
+        if unknown:
+            raise ArgumentError(f"{file}: there is no setting {', '.join(sorted(unknown))}")
+        found |= values
+    for entry in fields(Settings):
+        text = environment.get(PREFIX + entry.name.upper())
+        if text is not None:
+            found[entry.name] = text
+    found |= {name: value for name, value in (flags or {}).items() if value is not None}
+    return Settings(**{name: _convert(name, value, kinds[name]) for name, value in found.items()})
+
+
+def table() -> str:
+    """The settings as a Markdown table, as docs/service.md shows it."""
+    lines = ["| setting | flag | environment | default | meaning |", "| --- | --- | --- | --- | --- |"]
+    for entry in fields(Settings):
+        default = entry.default
+        shown = (
+            "" if default in ("", ()) else str(default).lower() if isinstance(default, bool) else str(default)
+        )
+        flag = "--" + entry.name.replace("_", "-")
+        lines.append(
+            f"| `{entry.name}` | `{flag}` | `{PREFIX}{entry.name.upper()}` | {shown} | {entry.metadata['text']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def replace(settings: Settings, **values: Any) -> Settings:
+    """The settings with other values for some."""
+    return dataclasses.replace(settings, **values)
