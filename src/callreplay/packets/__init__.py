@@ -2,6 +2,7 @@
 
 from callreplay.packets.buffer import CaptureWarning, open_buffer
 from callreplay.packets.encryption import why_encrypted
+from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
 from callreplay.packets.scan import Beside, Scan, scan
@@ -15,5 +16,6 @@ __all__ = [
     "hash_payloads",
     "open_buffer",
     "scan",
+    "unpack_red",
     "why_encrypted",
 ]
