@@ -254,7 +254,10 @@ def _pieces(ordered: OrderedStream, kept: NDArray[np.bool_] | None, shared: bool
             run += 1
         while ordered.lines[line].stop <= first:
             line += 1
-        pieces.append(_Piece(ordered, ordered.lines[line], run, first, stop, ordered.time_ns(first)))
+        # Lines of different clock rates are tied by arrival, so their edges may cross by the jitter: within one
+        # stream the sequence numbers decide.
+        start_ns = max(ordered.time_ns(first), pieces[-1].start_ns if pieces else 0)
+        pieces.append(_Piece(ordered, ordered.lines[line], run, first, stop, start_ns))
     return pieces
 
 
@@ -287,7 +290,11 @@ def _concatenated(pieces: Sequence[_Piece], arena: Arena) -> tuple[Columns, list
     if not pieces:
         return Columns.empty(0, arena), bounds
     source = pieces[0].source
-    if all(piece.source is source for piece in pieces) and total == len(source.columns):
+    in_place = all(
+        piece.source is source and piece.first == first
+        for piece, (first, _) in zip(pieces, bounds, strict=True)
+    )
+    if in_place and total == len(source.columns):
         return source.columns, bounds
     target = Columns.empty(total, arena)
     for piece, (first, stop) in zip(pieces, bounds, strict=True):

@@ -172,6 +172,15 @@ cdef bint leap(const Walk* walk, Py_ssize_t row, Py_ssize_t ahead, int64_t durat
     return onward - (walk.sequence[ahead] - walk.sequence[row]) * duration > walk.clock * STALE_NS * 1e-9
 
 
+cdef int64_t within_arrival(const Walk* walk, Py_ssize_t row, int64_t latest, int64_t least,
+                            int64_t expected) noexcept nogil:
+    """``expected`` ticks, at least ``least``, at most what arrival since ``latest`` allows and 200 ms."""
+    cdef int64_t room = walk.clock // 5
+    if walk.arrival[row] > latest:
+        room += <int64_t>((walk.arrival[row] - latest) / walk.ns_per_tick)
+    return least if expected < least or room < 0 else min(expected, least + room)
+
+
 cdef int32_t coming_clock(const Walk* walk, Py_ssize_t row, const int32_t* clocks) noexcept nogil:
     """The clock of the first audio from ``row`` on: noise that comes before it counts by it."""
     cdef Py_ssize_t j
@@ -260,7 +269,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
     cdef double d = 0, last_d = 0, step, ceiling, slack
     cdef uint8_t kind, codec, seen_flags = 0
     cdef uint16_t seen_size = 0
-    cdef int64_t earliest = 0, latest = arrival[0]
+    cdef int64_t due, earliest = 0, latest = arrival[0]
     cdef bint begun = False, anew, epoch_new = False, line = False
     with nogil:
         for i in range(rows):
@@ -403,8 +412,9 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                         if step < walk.floor_ns - slack - STEP_NS:
                             # A leap beyond what the capture's clock allows: take the excess out, no more.
                             ticks -= <int64_t>((walk.floor_ns - step) / walk.ns_per_tick)
-                            if ticks < walk.line_ticks + expected:
-                                ticks = walk.line_ticks + expected
+                            due = walk.line_ticks + within_arrival(
+                                &walk, i, latest, last_duration, expected)
+                            ticks = ticks if ticks > due else due
                             anew = True
                     if anew:
                         shifted += 1
@@ -413,7 +423,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                         stale += 1  # left in a queue since before a hold
                         continue
                     if ticks <= walk.line_ticks:
-                        ticks = walk.line_ticks + expected
+                        ticks = walk.line_ticks + within_arrival(&walk, i, latest, last_duration, expected)
                         wild += 1
                     d = departure(&walk, i, ticks)
                 anew = anew or epoch_new
