@@ -1,0 +1,268 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <climits>
+#include <cmath>
+#include <memory>
+
+#include "decode/kernels.h"
+#include "legs.h"
+
+using namespace callreplay;
+using callreplay::test::MadeLeg;
+
+namespace {
+
+struct Piece {
+  int64_t first;
+  uint8_t kind;
+  std::vector<int16_t> pcm;
+};
+
+std::vector<Piece> decode(const cr_leg &leg, cr_leg_counts *counts = nullptr, uint32_t block_ms = 200) {
+  cr_conveyor *conveyor = nullptr;
+  REQUIRE(cr_conveyor_create(1, block_ms, &conveyor) == CR_OK);
+  REQUIRE(cr_conveyor_add(conveyor, &leg) == CR_OK);
+  std::vector<Piece> pieces;
+  for (;;) {
+    const cr_chunk *chunks = nullptr;
+    size_t count = 0;
+    REQUIRE(cr_conveyor_step(conveyor, &chunks, &count) == CR_OK);
+    if (count == 0) {
+      break;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      pieces.push_back({chunks[i].first_sample, chunks[i].kind, {chunks[i].pcm, chunks[i].pcm + chunks[i].count}});
+    }
+  }
+  if (counts != nullptr) {
+    REQUIRE(cr_conveyor_counts(conveyor, 0, counts) == CR_OK);
+  }
+  cr_conveyor_destroy(conveyor);
+  return pieces;
+}
+
+std::vector<uint8_t> tone(int64_t tick, size_t size) {
+  std::vector<int16_t> pcm(size);
+  for (size_t n = 0; n < size; ++n) {
+    pcm[n] = static_cast<int16_t>(8000 * std::sin(0.3 * static_cast<double>(tick + static_cast<int64_t>(n))));
+  }
+  std::vector<uint8_t> octets(size);
+  g711_kernel(CR_ISA_SCALAR)->encode_ulaw(pcm.data(), octets.data(), size);
+  return octets;
+}
+
+int64_t samples_of(const std::vector<Piece> &pieces, uint8_t kind) {
+  int64_t sum = 0;
+  for (const Piece &piece : pieces) {
+    sum += piece.kind == kind ? static_cast<int64_t>(piece.pcm.size()) : 0;
+  }
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("a whole span is decoded sample for sample") {
+  MadeLeg leg;
+  std::vector<int16_t> expected;
+  for (int i = 0; i < 50; ++i) {
+    const auto octets = tone(i * 160, 160);
+    leg.packet(i * 160, octets);
+    std::vector<int16_t> pcm(160);
+    g711_kernel(CR_ISA_SCALAR)->decode_ulaw(octets.data(), pcm.data(), 160);
+    expected.insert(expected.end(), pcm.begin(), pcm.end());
+  }
+  leg.span(CR_CODEC_ULAW, 8000, 8000, 8000);
+  std::vector<int16_t> got;
+  for (const Piece &piece : decode(leg.view())) {
+    CHECK(piece.first == static_cast<int64_t>(got.size()));
+    got.insert(got.end(), piece.pcm.begin(), piece.pcm.end());
+  }
+  CHECK(got == expected);
+}
+
+TEST_CASE("a loss is concealed for 60 ms at most, a sender's silence not at all") {
+  for (const auto [reason, concealed] : {std::pair{CR_GAP_LOST, 480}, {CR_GAP_CAPTURE, 480}, {CR_GAP_HOLD, 0},
+                                         {CR_GAP_SILENCE, 0}}) {
+    MadeLeg leg;
+    for (int i = 0; i < 10; ++i) {
+      leg.packet(i * 160, tone(i * 160, 160));
+    }
+    leg.gap(0, 1600, 1600, reason);
+    leg.packet(3200, tone(3200, 160));
+    leg.span(CR_CODEC_ULAW, 8000, 8000, 3360);
+    cr_leg_counts counts;
+    const auto pieces = decode(leg.view(), &counts);
+    CHECK(samples_of(pieces, CR_CHUNK_CONCEALED) == concealed);
+    CHECK(counts.concealed_samples == static_cast<uint64_t>(concealed));
+    CHECK(counts.decoded_samples == 11 * 160);
+    CHECK(pieces.back().first == 3200);
+  }
+}
+
+TEST_CASE("without a gap row, sequence numbers tell a loss from silence") {
+  for (const int step : {1, 3}) {
+    MadeLeg leg;
+    leg.packet(0, tone(0, 320), 0, 10);
+    leg.packet(640, tone(640, 160), 0, 10 + step);
+    leg.span(CR_CODEC_ULAW, 8000, 8000, 800);
+    CHECK(samples_of(decode(leg.view()), CR_CHUNK_CONCEALED) == (step == 1 ? 0 : 320));
+  }
+}
+
+TEST_CASE("what overlaps is trimmed, and time never runs back") {
+  MadeLeg leg;
+  leg.packet(0, tone(0, 160));
+  leg.packet(100, tone(100, 160));
+  leg.packet(100, tone(100, 160));
+  leg.span(CR_CODEC_ULAW, 8000, 8000, 260);
+  cr_leg_counts counts;
+  const auto pieces = decode(leg.view(), &counts);
+  CHECK(samples_of(pieces, CR_CHUNK_DECODED) == 260);
+  CHECK(counts.trimmed_packets == 2);
+}
+
+TEST_CASE("comfort noise holds until speech, for a minute at most") {
+  for (const int64_t silence : {8000, 100 * 8000}) {
+    MadeLeg leg;
+    leg.packet(0, tone(0, 160));
+    leg.packet(160, {30}, CR_PACKET_NOISE);
+    leg.packet(160 + silence, tone(0, 160));
+    leg.span(CR_CODEC_ULAW, 8000, 8000, 320 + silence);
+    const auto pieces = decode(leg.view());
+    CHECK(samples_of(pieces, CR_CHUNK_NOISE) == std::min<int64_t>(silence, 60 * 8000));
+    CHECK(pieces.back().first == 160 + silence);
+  }
+}
+
+TEST_CASE("G.722 ticks at 8000 or at 16000, and sounds the same") {
+  test::Random random{5};
+  std::vector<std::vector<uint8_t>> payloads;
+  for (int i = 0; i < 20; ++i) {
+    payloads.push_back(test::noise_payload(random, 160));
+  }
+  std::vector<int16_t> sound[2];
+  for (const int fast : {0, 1}) {
+    MadeLeg leg;
+    for (int i = 0; i < 20; ++i) {
+      leg.packet(i * 160 * (1 + fast), payloads[static_cast<size_t>(i)]);
+    }
+    leg.span(CR_CODEC_G722, fast ? 16000 : 8000, 16000, 3200 * (1 + fast));
+    for (const Piece &piece : decode(leg.view())) {
+      sound[fast].insert(sound[fast].end(), piece.pcm.begin(), piece.pcm.end());
+    }
+  }
+  CHECK(sound[0].size() == 6400);
+  CHECK(sound[0] == sound[1]);
+}
+
+TEST_CASE("G.729 payloads of any number of frames, with and without a SID, give the frames' sound") {
+  test::Random random{6};
+  std::vector<uint8_t> frames = test::noise_payload(random, 120);
+  const auto as_packets = [&](std::vector<size_t> groups) {
+    MadeLeg leg;
+    size_t at = 0;
+    for (const size_t group : groups) {
+      leg.packet(static_cast<int64_t>(at) * 80,
+                 {frames.begin() + static_cast<ptrdiff_t>(10 * at), frames.begin() + static_cast<ptrdiff_t>(10 * (at + group))});
+      at += group;
+    }
+    leg.span(CR_CODEC_G729, 8000, 8000, 960);
+    std::vector<int16_t> sound;
+    for (const Piece &piece : decode(leg.view())) {
+      sound.insert(sound.end(), piece.pcm.begin(), piece.pcm.end());
+    }
+    return sound;
+  };
+  const auto expected = as_packets({2, 2, 2, 2, 2, 2});
+  CHECK(expected.size() == 960);
+  CHECK(as_packets({1, 3, 4, 4}) == expected);
+  CHECK(as_packets({12}) == expected);
+}
+
+TEST_CASE("a G.729 SID starts noise that lasts through the silence, and odd lengths are counted") {
+  test::Random random{7};
+  MadeLeg leg;
+  auto with_sid = test::noise_payload(random, 22);
+  leg.packet(0, with_sid);                                // 2 speech, 1 SID
+  leg.packet(240 + 800, test::noise_payload(random, 20));
+  leg.packet(240 + 960, test::noise_payload(random, 13));  // 1 frame and 3 octets that are nothing
+  leg.packet(240 + 1040, test::noise_payload(random, 2));  // a SID alone
+  leg.span(CR_CODEC_G729, 8000, 8000, 240 + 1040 + 160);
+  cr_leg_counts counts;
+  const auto pieces = decode(leg.view(), &counts);
+  CHECK(samples_of(pieces, CR_CHUNK_DECODED) == 5 * 80);
+  CHECK(samples_of(pieces, CR_CHUNK_NOISE) == 80 + 800 + 160);
+  CHECK(counts.malformed_packets == 1);
+}
+
+TEST_CASE("G.729 losses go through the codec's own concealment, a second of them") {
+  test::Random random{8};
+  MadeLeg leg;
+  leg.packet(0, test::noise_payload(random, 20));
+  leg.gap(0, 160, 16000, CR_GAP_LOST);
+  leg.packet(16160, test::noise_payload(random, 20), 0, 101);
+  leg.span(CR_CODEC_G729, 8000, 8000, 16320);
+  cr_leg_counts counts;
+  const auto pieces = decode(leg.view(), &counts);
+  CHECK(counts.concealed_samples == 8000);
+  CHECK(pieces.back().first == 16160);
+}
+
+TEST_CASE("L16 is big-endian; channels are averaged") {
+  MadeLeg leg;
+  leg.packet(0, {0x01, 0x00, 0x03, 0x00, 0xff, 0xfe, 0xff, 0xfc});
+  leg.span(CR_CODEC_L16, 16000, 16000, 2, 2);
+  const auto pieces = decode(leg.view());
+  REQUIRE(pieces.size() == 1);
+  CHECK(pieces[0].pcm == std::vector<int16_t>{512, -3});
+}
+
+TEST_CASE("the samples do not depend on the length of a round") {
+  for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_ALAW, CR_CODEC_L16, CR_CODEC_G722, CR_CODEC_G729}) {
+    const MadeLeg leg = test::eventful_leg(codec, 77, 600);
+    std::vector<int16_t> first;
+    for (const uint32_t block_ms : {120u, 200u, 333u, 5000u}) {
+      std::vector<int16_t> sound;
+      for (const Piece &piece : decode(leg.view(), nullptr, block_ms)) {
+        sound.resize(static_cast<size_t>(piece.first), 0);
+        sound.insert(sound.end(), piece.pcm.begin(), piece.pcm.end());
+      }
+      if (first.empty()) {
+        first = sound;
+      }
+      CHECK(sound == first);
+    }
+  }
+}
+
+TEST_CASE("a leg that points outside its bytes, or out of its ranges, is refused") {
+  MadeLeg leg;
+  leg.packet(0, tone(0, 160));
+  leg.span(CR_CODEC_ULAW, 8000, 8000, 160);
+  size_t bad = 99;
+  CHECK(cr_leg_check(nullptr, nullptr) == CR_ARGUMENT);
+  cr_leg view = leg.view();
+  CHECK(cr_leg_check(&view, nullptr) == CR_OK);
+  const auto refuse = [&](auto change, cr_status status) {
+    MadeLeg broken = leg;
+    change(broken);
+    const cr_leg broken_view = broken.view();
+    CHECK(cr_leg_check(&broken_view, &bad) == status);
+  };
+  refuse([](MadeLeg &l) { l.offset[0] = 1; }, CR_BOUNDS);
+  refuse([](MadeLeg &l) { l.offset[0] = -1; }, CR_BOUNDS);
+  refuse([](MadeLeg &l) { l.offset[0] = INT64_MAX; }, CR_BOUNDS);
+  refuse([](MadeLeg &l) { l.flags[0] = CR_PACKET_SPILL; }, CR_BOUNDS);
+  refuse([](MadeLeg &l) { l.timestamp[0] = -1; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.timestamp[0] = INT64_MAX; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.spans[0].stop = 2; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.spans[0].first = -1; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.spans[0].codec = 17; }, CR_UNSUPPORTED);
+  refuse([](MadeLeg &l) { l.spans[0].sample_rate_hz = 16000; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.spans[0].clock_rate_hz = 0; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.spans[0].end_tick = -1; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.spans[0].drift_ppb = INT64_MIN; }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.gap(0, 0, -1, CR_GAP_LOST); }, CR_ARGUMENT);
+  refuse([](MadeLeg &l) { l.gap(0, 5, 1, CR_GAP_LOST), l.gap(0, 4, 1, CR_GAP_LOST); }, CR_ARGUMENT);
+}
