@@ -256,7 +256,10 @@ cdef int hep_layer(Packet* packet) noexcept nogil:
                     packet.destination[0], packet.destination[1] = address, 0
             elif (kind == 5 or kind == 6) and length == 16:
                 packet.version = 6
-                memcpy(packet.source if kind == 5 else packet.destination, value, 16)
+                if kind == 5:
+                    memcpy(packet.source, value, 16)
+                else:
+                    memcpy(packet.destination, value, 16)
             elif kind == 7 and length == 2:
                 packet.source_port = <uint16_t>be16(value)
             elif kind == 8 and length == 2:
