@@ -264,9 +264,10 @@ class _AvFile:
         self._file: Any = av.open(self._outbox, "w", format=container, container_options=flags)
         for key, value in shape.comments.items():
             self._file.metadata[key.lower()] = value
-        self._stream: Any = self._file.add_stream(codec, rate=shape.rate_hz, layout=self._layout)
+        stream: Any = self._file.add_stream(codec, rate=shape.rate_hz, layout=self._layout)
         if options.bitrate:
-            self._stream.bit_rate = options.bitrate
+            stream.bit_rate = options.bitrate
+        self._stream = stream
 
     def write(self, block: NDArray[np.int16]) -> bytes:
         frame = self._frame.from_ndarray(block.reshape(1, -1), format="s16", layout=self._layout)

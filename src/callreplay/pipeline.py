@@ -289,7 +289,7 @@ class Call:
         return comments
 
     def report(self, *, audio: bool = True) -> dict[str, Any]:
-        """Everything known of the call as plain JSON data. ``audio`` decodes the legs to measure clipping and silence."""
+        """Everything known of the call as plain JSON data; ``audio`` decodes the legs to measure level and clipping."""
         return call_report(self, audio=audio and not self.encrypted)
 
     def _stream(
@@ -391,7 +391,8 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
     compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
 
-    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a capture is no error: it is in the reports.
+    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a
+    capture is no error: it is in the reports.
     """
     if not 1 <= len(sources) <= 2:
         raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")

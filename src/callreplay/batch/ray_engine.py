@@ -54,9 +54,10 @@ def run_batch_on_ray(
     Ray is not installed.
     """
     try:
-        import ray
+        import ray as module
     except ImportError as error:
         raise UnsupportedError("the ray engine needs Ray: pip install 'callreplay[ray]'") from error
+    ray: Any = module
     started = not ray.is_initialized()
     if started:
         ray.init(

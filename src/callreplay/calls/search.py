@@ -26,7 +26,16 @@ from psycopg.rows import DictRow
 from callreplay.calls.database import Connection
 from callreplay.errors import ArgumentError
 
-__all__ = ["PARAMETERS", "CallQuery", "ParameterError", "find", "first", "format_time", "parse_time", "parse_uuid"]
+__all__ = [
+    "PARAMETERS",
+    "CallQuery",
+    "ParameterError",
+    "find",
+    "first",
+    "format_time",
+    "parse_time",
+    "parse_uuid",
+]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

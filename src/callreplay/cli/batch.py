@@ -135,7 +135,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--format", help="wav, spx, png, json, mp3, opus, flac, m4a.")
         ] = "wav",
         workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
-        memory: Annotated[int, typer.Option(parser=parse_size, help="For all workers together.")] = 2 << 30,
+        memory: Annotated[int, typer.Option(parser=parse_size, help="For all workers together.")] = "2G",  # type: ignore[assignment]  # parsed
         max_errors: Annotated[int | None, typer.Option(help="Stop after more than so many errors.")] = None,
         resume: Annotated[bool, typer.Option(help="Skip what the manifest says is whole.")] = True,
         manifest: Annotated[str, typer.Option(help="The result manifest, if not in the destination.")] = "",

@@ -64,7 +64,7 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
         ],
         0,
     ),
-    "start": (Annotated[float, _option(_SOUND, "From here: seconds or h:mm:ss.", parser=parse_time)], 0.0),
+    "start": (Annotated[float, _option(_SOUND, "From here: seconds or h:mm:ss.", parser=parse_time)], "0"),
     "end": (
         Annotated[float | None, _option(_SOUND, "To here: seconds or h:mm:ss.", parser=parse_time)],
         None,
