@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "callreplay/isa.h"
 #include "legs.h"
 
 using namespace callreplay;

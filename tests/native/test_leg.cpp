@@ -82,7 +82,7 @@ TEST_CASE("a whole span is decoded sample for sample") {
 }
 
 TEST_CASE("a loss is concealed for 60 ms at most, a sender's silence not at all") {
-  for (const auto [reason, concealed] : {std::pair{CR_GAP_LOST, 480}, {CR_GAP_CAPTURE, 480}, {CR_GAP_HOLD, 0},
+  for (const auto &[reason, concealed] : {std::pair{CR_GAP_LOST, 480}, {CR_GAP_CAPTURE, 480}, {CR_GAP_HOLD, 0},
                                          {CR_GAP_SILENCE, 0}}) {
     MadeLeg leg;
     for (int i = 0; i < 10; ++i) {

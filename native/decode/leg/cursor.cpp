@@ -62,6 +62,8 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
   if (!framed() && span_->codec != CR_CODEC_EXTERNAL) {
     concealer_.emplace(span_->sample_rate_hz);
     concealer_->reset();
+  } else {
+    concealer_.reset();  // a slot is used again, and these conceal by themselves
   }
   generator_.start(span_->seed, span_->sample_rate_hz, overload(span_->codec));
   start_at(from);
