@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -34,6 +35,37 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
+def _statistic(key: str, form: str) -> Callable[[dict[str, Any]], str]:
+    def cell(leg: dict[str, Any]) -> str:
+        value = leg["statistics"][key]
+        return "" if value is None else form.format(value)
+
+    return cell
+
+
+def _level(key: str, form: str) -> Callable[[dict[str, Any]], str]:
+    return lambda leg: form.format(leg["levels"][key]) if "levels" in leg else ""
+
+
+_ROWS: Final[tuple[tuple[str, Callable[[dict[str, Any]], str]], ...]] = (
+    ("codec", lambda leg: ", ".join(leg["codecs"]) or "none"),
+    ("packets", _statistic("packets", "{:,}")),
+    ("lost", lambda leg: f"{leg['statistics']['lost']:,} ({leg['statistics']['loss_percent']:.1f} %)"),
+    ("late", _statistic("late", "{:,}")),
+    ("duplicates", _statistic("duplicates", "{:,}")),
+    ("reordered", _statistic("reordered", "{:,}")),
+    ("gaps", _statistic("gaps", "{:,}")),
+    ("jitter", _statistic("jitter_ms", "{:.1f} ms")),
+    ("drift", _statistic("drift_ppm", "{:+.1f} ppm")),
+    ("MOS (G.107)", _statistic("mos", "{:.2f}")),
+    ("level", _level("rms_dbfs", "{:.1f} dBFS")),
+    ("clipped", _level("clipped", "{:.2%}")),
+    ("silence", _level("silence", "{:.0%}")),
+    ("digits", lambda leg: "".join(event["digit"] for event in leg["events"])),
+    ("from", lambda leg: "\n".join(flow.split(" > ")[0] for flow in leg["flows"])),
+)
+
+
 def _show_call(console: Console, call: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -47,31 +79,12 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
         console.print(f"  {call['protocol'].upper()} {call['call_id']}  {call['status']}")
     if call["encrypted"]:
         console.print(f"  [red]encrypted:[/] {call['encrypted']}")
-    table = Table("leg", "codec", "packets", "lost", "late", "dup", "reord", "gaps", "jitter ms", "drift ppm", "MOS",
-                  "clipped", "silence", "digits", box=None, pad_edge=False)  # fmt: skip
-    for leg in call["legs"]:
-        numbers, levels = leg["statistics"], leg.get("levels")
-        mos = numbers["mos"]
-        table.add_row(
-            leg["side"],
-            ", ".join(leg["codecs"]) or "none",
-            str(numbers["packets"]),
-            f"{numbers['lost']} ({numbers['loss_percent']:.1f} %)",
-            str(numbers["late"]),
-            str(numbers["duplicates"]),
-            str(numbers["reordered"]),
-            str(numbers["gaps"]),
-            f"{numbers['jitter_ms']:.1f}",
-            f"{numbers['drift_ppm']:+.0f}",
-            f"{mos:.2f}" if mos is not None else "",
-            f"{levels['clipped']:.2%}" if levels else "",
-            f"{levels['silence']:.0%}" if levels else "",
-            "".join(event["digit"] for event in leg["events"]),
-        )
+    table = Table("", "caller", "called", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for name, cell in _ROWS:
+        cells = [cell(leg) for leg in call["legs"]]
+        if any(cells):
+            table.add_row(f"  [dim]{name}[/]", *cells)
     console.print(table)
-    for leg in call["legs"]:
-        for flow in leg["flows"]:
-            console.print(f"  [dim]{leg['side']}: {flow}[/]")
     for warning in call["warnings"]:
         console.print(f"  [yellow]{warning}[/]")
 
