@@ -279,7 +279,9 @@ class Call:
     def refuse_encrypted(self) -> None:
         """Raise EncryptedError where the media is SRTP that could not be decrypted."""
         if self.encrypted:
-            raise EncryptedError(f"{self._capture}, call {self.number}: {self.encrypted}")
+            raise EncryptedError(
+                f"{self._capture}, call {self.number}: the media is SRTP and no key fits it ({self.encrypted})"
+            )
 
     def comments(self, title: str = "") -> dict[str, str]:
         """What a file of this call says of itself: TITLE, DATE, and CALLID where signalling gave one."""

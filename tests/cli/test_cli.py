@@ -72,7 +72,11 @@ def test_every_format_by_its_suffix(suffix: str, tmp_path: Path) -> None:
     if suffix in ("mp3", "opus", "flac", "m4a"):
         probe = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", out]
         if suffix == "flac":  # streamed, so its header does not know the length
-            probe = ["bash", "-c", f"ffmpeg -v error -i {out} -f s16le - | wc -c | awk '{{print $1 / 32000}}'"]
+            probe = [
+                "bash",
+                "-c",
+                f"ffmpeg -v error -i {out} -f s16le - | wc -c | awk '{{print $1 / 32000}}'",
+            ]
         seconds = float(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
         wav = tmp_path / "x.wav"
         assert run("transcode", SAMPLES / "wideband.pcapng", "-o", wav).returncode == 0
