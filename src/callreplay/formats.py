@@ -8,6 +8,7 @@ is decoded, so a WAV header is right from the start.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -111,11 +112,14 @@ class Shape:
     marks: list[Mark] = field(default_factory=list)
 
 
+Data = bytes | memoryview
+
+
 class Sink(Protocol):
     """Takes blocks of PCM and gives the file's bytes as they come to be, in order; ``b""`` where none are ready."""
 
-    def write(self, block: NDArray[np.int16]) -> bytes:
-        """Take the next block: int16, (n,) or (n, channels)."""
+    def write(self, block: NDArray[np.int16]) -> Data:
+        """Take the next block: int16, (n,) or (n, channels). What it gives may be a view of the block."""
         ...
 
     def finish(self) -> bytes:
@@ -147,12 +151,16 @@ class _Wav:
         self._head = _core.wav_header(self._encoding, shape.rate_hz, shape.channels, shape.frames)
         self._odd = self._encoding != 0 and shape.frames * shape.channels % 2 == 1
 
-    def write(self, block: NDArray[np.int16]) -> bytes:
+    def write(self, block: NDArray[np.int16]) -> Data:
         flat = np.ascontiguousarray(block).reshape(-1)
-        data = np.empty(flat.size * (2 if self._encoding == 0 else 1), np.uint8)
-        _core.wav_encode(self._encoding, flat, data)
+        if self._encoding == 0 and sys.byteorder == "little":
+            data = memoryview(flat.view(np.uint8))
+        else:
+            octets = np.empty(flat.size * (2 if self._encoding == 0 else 1), np.uint8)
+            _core.wav_encode(self._encoding, flat, octets)
+            data = memoryview(octets)
         head, self._head = self._head, b""
-        return head + data.tobytes() if head else data.tobytes()
+        return head + data if head else data
 
     def finish(self) -> bytes:
         # RIFF chunks are padded to even length.
@@ -345,7 +353,7 @@ def fit_options(form: Format, options: Options, native_rate_hz: int) -> Options:
 
 def render(
     form: Format, shape: Shape, blocks: Iterable[NDArray[np.int16]], options: Options
-) -> Iterator[bytes]:
+) -> Iterator[Data]:
     """The bytes of the file, in order, as they come to be. Options must have been through ``fit_options``."""
     sink = form.open(shape, options)
     for block in blocks:

@@ -171,7 +171,7 @@ class Renderer:
         stop_ns: int | None = None,
         correct_drift: bool = True,
         external: Sequence[External | None] | None = None,
-        block_frames: int = 16384,
+        block_frames: int = 65536,
         block_ms: int = 500,
     ) -> None:
         if block_frames <= 0:

@@ -28,7 +28,7 @@ from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.decode import External, decode_leg, is_native, leg_rate_hz
 from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError, EncryptedError
-from callreplay.formats import Format, Options, Shape, fit_options, format_of, render
+from callreplay.formats import Data, Format, Options, Shape, fit_options, format_of, render
 from callreplay.mix import Renderer, default_rate_hz, timeline_bounds
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
 from callreplay.raster import Mark
@@ -231,7 +231,7 @@ class Call:
 
         Raises ArgumentError for bad options and EncryptedError for SRTP without keys, both before the first byte.
         """
-        return self._stream(format_of(format), options or Options.of(values), None)
+        return (bytes(part) for part in self._stream(format_of(format), options or Options.of(values), None))
 
     def save(
         self,
@@ -296,7 +296,7 @@ class Call:
 
     def _stream(
         self, form: Format, options: Options, progress: Callable[[float], None] | None
-    ) -> Iterator[bytes]:
+    ) -> Iterator[Data]:
         shape, chosen = self.prepare(form, options)
         return render(form, shape, _with_progress(self.renderer(chosen), progress), chosen)
 

@@ -19,7 +19,7 @@ _SCHEMES: Final = ("s3://", "gs://", "az://", "memory://")
 class Output(Protocol):
     """A file being written."""
 
-    def write(self, data: bytes) -> Any:
+    def write(self, data: bytes | memoryview) -> Any:
         """Append."""
         ...
 
@@ -96,7 +96,7 @@ class Memory:
 
 
 class _Bytes(bytearray):
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self += data
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from callreplay.batch.destinations import Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.formats import Format, Options, Sink, format_of
+from callreplay.formats import Data, Format, Options, Sink, format_of
 from callreplay.mix import RenderGroup
 from callreplay.pipeline import Call, open_capture
 
@@ -67,7 +67,7 @@ class _Open:
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: Data) -> None:
         if data:
             self.file.write(data)
             self.digest.update(data)
