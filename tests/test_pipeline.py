@@ -267,6 +267,7 @@ def test_ten_hours_fit_into_150_mib(tmp_path: Path) -> None:
     seconds, most = result.stdout.split()
     assert float(seconds) == 36000.0
     assert out.stat().st_size == 44 + 36000 * 8000 * 4
+    print(f"{int(most) / 1024:.0f} MiB")
     assert int(most) < 150 * 1024, f"{int(most) / 1024:.0f} MiB"
     path.unlink()
     out.unlink()

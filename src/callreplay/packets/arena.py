@@ -1,4 +1,4 @@
-"""Columns that need not stay in memory: above a threshold they live in an unlinked temporary file.
+"""Columns that need not stay in memory: long ones live in an unlinked temporary file each.
 
 A ten-hour call has millions of rows; each pass touches a few columns, once, front to back. Columns that a pass is done
 with are dropped from residency: the kernel keeps or writes their pages as it sees fit, and reads them back on touch.
@@ -13,9 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["THRESHOLD_BYTES", "Arena", "release"]
+__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "release"]
 
-THRESHOLD_BYTES: Final = 1 << 20
+THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
+BUDGET_BYTES: Final = 12 << 20  # and so does any above 1 MiB, once an arena holds this much: an hour of two legs fits
+_SMALL: Final = 1 << 20
 
 
 class _Mapping(mmap.mmap):
@@ -23,16 +25,22 @@ class _Mapping(mmap.mmap):
 
 
 class Arena:
-    """Makes columns: small ones in memory, those of ``threshold`` bytes and more in a temporary file each."""
+    """Makes columns: small ones in memory, those of ``threshold`` bytes and more in a temporary file each.
 
-    def __init__(self, threshold: int = THRESHOLD_BYTES) -> None:
+    ``budget`` bounds what the columns above a mebibyte take in memory together.
+    """
+
+    def __init__(self, threshold: int = THRESHOLD_BYTES, budget: int = BUDGET_BYTES) -> None:
         self._threshold = threshold
+        self._left = budget
 
     def empty(self, length: int, dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialised column ``(length,)``; OSError when the temporary directory is full or not writable."""
         kind = np.dtype(dtype)
         octets = length * kind.itemsize
-        if octets < self._threshold:
+        small = octets < min(_SMALL, self._threshold)
+        if small or (octets < self._threshold and octets <= self._left):
+            self._left -= 0 if small else octets
             return np.empty(length, kind)
         with tempfile.TemporaryFile(prefix="callreplay-") as file:
             file.truncate(octets)
