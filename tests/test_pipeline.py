@@ -1,6 +1,7 @@
 """From captures to audio, end to end, against what was put in."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -208,14 +209,29 @@ def test_two_threads_use_two_cores() -> None:
                 thread.join()
             return time.perf_counter() - begin
 
+        def in_processes() -> float:
+            begin = time.perf_counter()
+            children = []
+            for _ in range(2):
+                child = os.fork()
+                if child == 0:
+                    work()
+                    os._exit(0)
+                children.append(child)
+            for child in children:
+                os.waitpid(child, 0)
+            return time.perf_counter() - begin
+
         work()
-        # The machine may be busy with others: the best of several tries tells what the lock allows.
-        gains = []
+        # On a quiet machine two threads do 1.7 times the work of one. On a busy one there are no two cores to be had:
+        # then they must do as well as two processes, which share no lock, do at the same moment.
+        tries = []
         for _ in range(8):
-            gains.append(2 * timed(1) / timed(2))
-            if gains[-1] >= 1.7:
+            one, two, apart = timed(1), timed(2), in_processes()
+            tries.append((2 * one / two, apart / two))
+            if tries[-1][0] >= 1.7 or tries[-1][1] >= 0.9:
                 break
-        assert max(gains) >= 1.7, gains
+        assert max(gain for gain, _ in tries) >= 1.7 or max(share for _, share in tries) >= 0.9, tries
 
 
 _TEN_HOURS = """
