@@ -86,3 +86,6 @@ def draw_band(
     rms_base: int,
     scale: float,
 ) -> None: ...
+
+# The capsule of callreplay/capi.h, for extension modules.
+_C_API_v1: object

@@ -13,7 +13,8 @@ namespace {
 
 using Sound = std::map<std::pair<uint32_t, int64_t>, int16_t>;  // (span, sample) -> value
 
-std::vector<Sound> decode(const std::vector<MadeLeg> &legs, uint32_t width, uint32_t block_ms, cr_occupancy *occupancy) {
+std::vector<Sound> decode(const std::vector<MadeLeg> &legs, uint32_t width, uint32_t block_ms,
+                          cr_occupancy *occupancy) {
   cr_conveyor *conveyor = nullptr;
   REQUIRE(cr_conveyor_create(width, block_ms, &conveyor) == CR_OK);
   for (const MadeLeg &leg : legs) {
@@ -30,8 +31,10 @@ std::vector<Sound> decode(const std::vector<MadeLeg> &legs, uint32_t width, uint
     }
     for (size_t i = 0; i < count; ++i) {
       for (uint32_t n = 0; n < chunks[i].count; ++n) {
-        const bool fresh = sounds[chunks[i].leg].emplace(std::pair{chunks[i].span, chunks[i].first_sample + n},
-                                                         chunks[i].pcm[n]).second;
+        const bool fresh =
+            sounds[chunks[i].leg]
+                .emplace(std::pair{chunks[i].span, chunks[i].first_sample + n}, chunks[i].pcm[n])
+                .second;
         if (!fresh) {
           FAIL("a sample came twice");
         }

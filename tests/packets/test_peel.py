@@ -1,4 +1,4 @@
-"""Traps 22 and 24: every link layer and tunnel, alone and nested, gives the same packet; lengths come from IP and UDP."""
+"""Traps 22 and 24: any link layer and tunnel, alone and nested, gives the same packet; IP and UDP give its length."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _leg(rows: CaptureRows, leg: LegMedia, start_ns: int) -> LegRecord:
         if isinstance(stream.rows, slice):
             parts.append(np.arange(*stream.rows.indices(len(rows.columns.offset)), dtype=np.int64))
         else:
-            parts.append(stream.rows)
+            parts.append(np.asarray(stream.rows, dtype=np.int64))
     chosen = np.concatenate(parts)
     chosen = chosen[np.argsort(rows.columns.arrival_ns[chosen], kind="stable")]
     return LegRecord(leg.side, chosen, _main_flow(leg), _figures(leg, start_ns), list(leg.events))
