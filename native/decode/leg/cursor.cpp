@@ -62,6 +62,9 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
   if (!framed() && span_->codec != CR_CODEC_EXTERNAL) {
     concealer_.emplace(span_->sample_rate_hz);
     concealer_->reset();
+  } else {
+    // A cursor is opened again and again: the last span's concealer must not touch this one's samples.
+    concealer_.reset();
   }
   generator_.start(span_->seed, span_->sample_rate_hz, overload(span_->codec));
   start_at(from);
