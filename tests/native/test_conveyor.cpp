@@ -94,6 +94,21 @@ TEST_CASE("several spans of several codecs in one leg come one after the other")
   CHECK(samples == std::map<uint32_t, size_t>{{0, 4800}, {1, 9600}, {2, 4800}, {3, 4800}});
 }
 
+TEST_CASE("a slot that held another codec leaves nothing behind") {
+  // One slot serves all in turn; L16 and G.711 bring a concealer that G.729, with losses of its own, must not meet.
+  std::vector<MadeLeg> legs;
+  for (uint64_t seed = 50; seed < 62; ++seed) {
+    const cr_codec codec = seed % 3 == 0 ? CR_CODEC_ULAW : seed % 3 == 1 ? CR_CODEC_L16 : CR_CODEC_G729;
+    legs.push_back(test::eventful_leg(codec, seed, 60));
+  }
+  cr_occupancy occupancy;
+  const auto in_turn = decode(legs, 1, 60, &occupancy);
+  for (size_t i = 0; i < legs.size(); ++i) {
+    CAPTURE(i);
+    CHECK((in_turn[i] == decode({legs[i]}, 1, 60, &occupancy)[0]));
+  }
+}
+
 TEST_CASE("empty legs and wrong arguments") {
   cr_conveyor *conveyor = nullptr;
   CHECK(cr_conveyor_create(0, 200, &conveyor) == CR_ARGUMENT);
