@@ -387,6 +387,12 @@ def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
     return hints
 
 
+def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) -> set[int]:
+    """Payload types that signalling or a hint calls RED (RFC 2198)."""
+    named = [hints, *(media.payload_types for call in descriptions for media in call.media)]
+    return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
+
+
 def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = None) -> Capture:
     """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
 
@@ -404,8 +410,10 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         packets.scan(packets.open_buffer(source), name=name)
         for source, name in zip(sources, names, strict=True)
     ]
-    warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
     descriptions = signalling.merge_related(signalling.describe([m for scan in scans for m in scan.messages]))
+    red = _red_types(descriptions, hints)
+    scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
+    warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
     reports = [report for scan in scans for report in scan.sender_reports]
     media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
     calls = [
