@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests.captures import Interface, gz, pcap, pcapng, rtcp_sr, rtp, rtpdump, rtpproxy, udp, zst
 
 from callreplay import packets
 from callreplay.errors import CaptureError
 from callreplay.model import PacketFlag
-from tests.captures import Interface, gz, pcap, pcapng, rtcp_sr, rtp, rtpdump, rtpproxy, udp, zst
 
 T = 1_700_000_000_123_000_000
 STEP = 20_000_000

@@ -7,10 +7,10 @@ import struct
 
 import numpy as np
 import pytest
+from tests import captures as c
 
 from callreplay import packets
 from callreplay.model import PacketFlag
-from tests import captures as c
 
 T = 1_700_000_000_000_000_000
 A, B = "10.0.0.1", "10.0.0.2"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from tests import captures as c
 
 from callreplay import packets
-from tests import captures as c
 
 T = 1_700_000_000_000_000_000
 A, B = "10.0.0.1", "10.0.0.2"

@@ -1,14 +1,14 @@
-"""Traps 22 and 24: every link layer and tunnel, alone and nested, gives the same packet; lengths come from IP and UDP."""
+"""Traps 22 and 24: each link layer and tunnel, alone and nested, gives the same packet; lengths are IP's and UDP's."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
+from tests import captures as c
 
 from callreplay import packets
 from callreplay.model import PacketFlag
-from tests import captures as c
 
 T = 1_700_000_000_000_000_000
 A, B = "10.0.0.1", "10.0.0.2"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import numpy as np
+from tests import captures as c
 
 from callreplay import packets
 from callreplay.model import PacketFlag
-from tests import captures as c
 
 T = 1_700_000_000_000_000_000
 
