@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from bench._captures import leg, write_pcap
+
 from callreplay import packets
 
 BAR_PACKETS_PER_S = 5e6
@@ -42,7 +43,7 @@ def _tshark(path: Path) -> float:
 
 
 def run() -> list[dict[str, object]]:
-    """Rows of name, cpu_s, packets_per_s; ``ratio`` of our rate to ``bar``'s, and for the peer of ours to the peer's."""
+    """Rows of name, cpu_s, packets_per_s; ``ratio`` of our rate to 5 M/s, then to the peer's."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         path, short = Path(folder) / "long.pcap", Path(folder) / "short.pcap"

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests import captures as c
 
 from callreplay import packets
 from callreplay.errors import CaptureError
 from callreplay.model import PacketFlag
-from tests import captures as c
 
 T = 1_700_000_000_000_000_000
 SECONDS = float(os.environ.get("CALLREPLAY_FUZZ_SECONDS", "60" if os.environ.get("CI") == "true" else "5"))
@@ -31,9 +31,7 @@ OTHERS = [
     c.red(b"p" * 20, 0, (0, 160, b"r" * 20)), c.stun(), c.dtls(), c.zrtp(), c.udptl(1, b"\6\1\2", b"\0\1"),
 ]  # fmt: skip
 FRAMES = [(time_ns, c.udp("10.0.0.1", 4000, "10.0.0.2", 5000, octets)) for time_ns, octets in BARE]
-FRAMES += [
-    (T + i, c.udp("10.0.0.1", 5060, "10.0.0.2", 5060, octets)) for i, octets in enumerate(OTHERS)
-]
+FRAMES += [(T + i, c.udp("10.0.0.1", 5060, "10.0.0.2", 5060, octets)) for i, octets in enumerate(OTHERS)]
 MAKERS: list[Callable[[], bytes]] = [
     lambda: c.pcap(FRAMES),
     lambda: c.pcap(FRAMES, big=True, nano=True),
@@ -49,7 +47,14 @@ MAKERS: list[Callable[[], bytes]] = [
 ]
 LINKS = [0, 1, 9, 12, 50, 51, 101, 105, 108, 113, 127, 228, 229, 276]
 EVIL = [0, 1, 4, 8, 0x7F, 0x80, 0xFF, 0x45, 0x60, 47, 4, 41, 17, 6, 0x88, 0x81]
-NUMBERS = [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4), b"\x80\0\0\0", b"\0\0\0\x80"]
+NUMBERS = [
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    bytes(4),
+    b"\x80\0\0\0",
+    b"\0\0\0\x80",
+]
 ETHERTYPES = [0x0800, 0x86DD, 0x8100, 0x88A8, 0x8847, 0x8864, 0x6558, 0x8926, 0x88BE, 0x22EB]
 PORTS = [4789, 6081, 2152, 37008, 9060, 5060, 2000, 3386]
 
@@ -88,7 +93,9 @@ def _encapsulated(generator: random.Random) -> bytes:
     for _ in range(generator.randrange(1, 12)):
         frame = generator.choice(FRAMES)[1]
         for _ in range(generator.randrange(6)):
-            frame = frame[: generator.randrange(12, 50)] + frame[generator.randrange(len(frame)) :] + frame[:100]
+            frame = (
+                frame[: generator.randrange(12, 50)] + frame[generator.randrange(len(frame)) :] + frame[:100]
+            )
         records.append((T, _mutated(generator, frame)))
     return c.pcap(records, link=generator.choice(LINKS), snaplen=generator.choice([60, 262144]))
 
@@ -122,7 +129,9 @@ def test_mutated_captures_are_read_or_refused() -> None:
     while time.monotonic() < end or runs < 200:
         state = generator.getstate()
         octets = (
-            _encapsulated(generator) if generator.random() < 0.3 else _mutated(generator, generator.choice(seeds))
+            _encapsulated(generator)
+            if generator.random() < 0.3
+            else _mutated(generator, generator.choice(seeds))
         )
         try:
             read += _check(octets)

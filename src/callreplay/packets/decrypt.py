@@ -43,7 +43,7 @@ def decrypt_srtp(scan: Scan, descriptions: Iterable[CallDescription]) -> Scan:
 
     A stream is decrypted where a key authenticates one of its first packets; its payloads then lie in ``spill``, and
     packets that do not authenticate are dropped, counted (``srtp_failed``) and told in the warnings. A key that fits
-    nothing leaves the stream as it is, to be refused as encrypted. Returns ``scan`` itself where there is nothing to do.
+    nothing leaves the stream as it is, to be refused as encrypted.
     """
     said: list[str] = []
     calls = list(descriptions)
@@ -60,9 +60,9 @@ def decrypt_srtp(scan: Scan, descriptions: Iterable[CallDescription]) -> Scan:
             break
         if plain:
             decrypted[stream.index] = plain
-            if len(plain) < len(rows):
+            if failed := len(rows) - len(plain):
                 said.append(
-                    f"stream {stream.ssrc:#010x}: {len(rows) - len(plain)} SRTP packets do not authenticate and were dropped"
+                    f"stream {stream.ssrc:#010x}: {failed} SRTP packets do not authenticate and were dropped"
                 )
     said = list(dict.fromkeys(said))
     if not decrypted:
