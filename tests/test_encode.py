@@ -84,9 +84,14 @@ def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "x.wav"
     target.write_bytes(b"before")
     file = AtomicFile(target)
-    with pytest.raises(KeyError), file:
-        file.write(b"partial")
-        raise KeyError
+
+    def fail() -> None:
+        with file:
+            file.write(b"partial")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert os.listdir(tmp_path) == ["x.wav"]  # noqa: PTH208
     assert target.read_bytes() == b"before"
     with pytest.raises(StateError):

@@ -52,7 +52,8 @@ class ChunkKind(IntEnum):
 class Chunk:
     """A stretch of decoded audio.
 
-    ``pcm`` (int16, ``(n,)``) starts at ``first_sample`` of span ``span`` of leg ``leg``. Sample numbers count from the span's tick 0 at its sample rate. What no chunk covers is silent.
+    ``pcm`` (int16, ``(n,)``) starts at ``first_sample`` of span ``span`` of leg ``leg``.
+    Sample numbers count from the span's tick 0 at its sample rate. What no chunk covers is silent.
     """
 
     leg: int

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "callreplay/isa.h"
 #include "legs.h"
 
 using namespace callreplay;
@@ -12,7 +13,8 @@ namespace {
 
 using Sound = std::map<std::pair<uint32_t, int64_t>, int16_t>;  // (span, sample) -> value
 
-std::vector<Sound> decode(const std::vector<MadeLeg> &legs, uint32_t width, uint32_t block_ms, cr_occupancy *occupancy) {
+std::vector<Sound> decode(const std::vector<MadeLeg> &legs, uint32_t width, uint32_t block_ms,
+                          cr_occupancy *occupancy) {
   cr_conveyor *conveyor = nullptr;
   REQUIRE(cr_conveyor_create(width, block_ms, &conveyor) == CR_OK);
   for (const MadeLeg &leg : legs) {
@@ -29,8 +31,10 @@ std::vector<Sound> decode(const std::vector<MadeLeg> &legs, uint32_t width, uint
     }
     for (size_t i = 0; i < count; ++i) {
       for (uint32_t n = 0; n < chunks[i].count; ++n) {
-        const bool fresh = sounds[chunks[i].leg].emplace(std::pair{chunks[i].span, chunks[i].first_sample + n},
-                                                         chunks[i].pcm[n]).second;
+        const bool fresh =
+            sounds[chunks[i].leg]
+                .emplace(std::pair{chunks[i].span, chunks[i].first_sample + n}, chunks[i].pcm[n])
+                .second;
         if (!fresh) {
           FAIL("a sample came twice");
         }
@@ -91,7 +95,8 @@ TEST_CASE("several spans of several codecs in one leg come one after the other")
 }
 
 TEST_CASE("a slot that held another codec leaves nothing behind") {
-  // One slot serves all in turn; L16 and G.711 bring a concealer that G.729, with losses of its own, must not meet.
+  // One slot serves all in turn; L16 and G.711 bring a concealer that G.729, with losses of its own, must not
+  // meet.
   std::vector<MadeLeg> legs;
   for (uint64_t seed = 50; seed < 62; ++seed) {
     const cr_codec codec = seed % 3 == 0 ? CR_CODEC_ULAW : seed % 3 == 1 ? CR_CODEC_L16 : CR_CODEC_G729;
