@@ -95,7 +95,8 @@ TEST_CASE("several spans of several codecs in one leg come one after the other")
 }
 
 TEST_CASE("a slot that held another codec leaves nothing behind") {
-  // One slot serves all in turn; L16 and G.711 bring a concealer that G.729, with losses of its own, must not meet.
+  // One slot serves all in turn; L16 and G.711 bring a concealer that G.729, with losses of its own, must not
+  // meet.
   std::vector<MadeLeg> legs;
   for (uint64_t seed = 50; seed < 62; ++seed) {
     const cr_codec codec = seed % 3 == 0 ? CR_CODEC_ULAW : seed % 3 == 1 ? CR_CODEC_L16 : CR_CODEC_G729;
