@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, str]] = {
     "info": "info",
     "peaks": "peaks",
     "batch": "batch",
+    "serve": "serve",
 }
 """Command name to the module of this package that registers it."""
 
