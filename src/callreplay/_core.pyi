@@ -109,5 +109,5 @@ def draw_band(
     scale: float,
 ) -> None: ...
 
-# The capsule of callreplay/capi.h, for extension modules.
-_C_API_v1: object
+# The capsule that capi.pxd reads.
+_C_API: object
