@@ -3,12 +3,14 @@
 A stage is anything that turns a leg, or a call, into int16 samples or bytes. The laws know nothing of codecs.
 """
 
+import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from callreplay.model import GAP_DTYPE, LegColumns, PacketFlag, Span
 
 Pcm = NDArray[np.int16]
 
@@ -53,26 +55,52 @@ def any_buffer_type(make: Callable[[object], bytes], octets: bytes) -> None:
         assert make(kind(octets)) == want
 
 
-def releases_the_gil(work: Callable[[], object]) -> None:
-    """While ``work`` runs in one thread, Python runs in another: a counter must get on."""
-    ticks = 0
-    stop = threading.Event()
+def gil_is_released(work: Callable[[], object]) -> None:
+    """While ``work`` runs, another Python thread runs too: it counts on without waiting for the switch."""
+    interval = sys.getswitchinterval()
+    seen, running, stop = 0, threading.Event(), threading.Event()
 
     def count() -> None:
-        nonlocal ticks
+        nonlocal seen
+        running.set()
         while not stop.is_set():
-            ticks += 1
-            time.sleep(0)
+            seen += 1
 
-    counter = threading.Thread(target=count)
-    before = time.perf_counter()
-    work()
-    alone = time.perf_counter() - before
-    counter.start()
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < max(0.05, 3 * alone):
-        seen = ticks
+    # With so long an interval the counter gets the GIL only when the worker gives it up of its own accord,
+    # and the worker gets it back only if it asked for less than the interval after that.
+    thread = threading.Thread(target=count)
+    thread.start()
+    running.wait()
+    try:
+        sys.setswitchinterval(0.05)
+        before = seen
         work()
-    stop.set()
-    counter.join()
-    assert ticks > seen > 0
+        during = seen - before
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        thread.join()
+    assert during > 0
+
+
+def make_leg(
+    rows: Sequence[tuple[int, int, bytes, int]],
+    spans: Sequence[Span],
+    gaps: Sequence[tuple[int, int, int, int, int]] = (),
+) -> LegColumns:
+    """Make a leg of rows (tick, sequence, payload, flags) and rows of GAP_DTYPE."""
+    sizes = np.array([len(payload) for _, _, payload, _ in rows], np.uint16)
+    ends = np.cumsum(sizes, dtype=np.int64)
+    return LegColumns(
+        data=np.frombuffer(b"".join(payload for _, _, payload, _ in rows), np.uint8),
+        spill=np.zeros(0, np.uint8),
+        offset=ends - sizes,
+        size=sizes,
+        timestamp=np.array([tick for tick, *_ in rows], np.int64),
+        arrival_ns=np.zeros(len(rows), np.int64),
+        sequence=np.array([row[1] for row in rows], np.int64),
+        payload_type=np.array([13 if row[3] & PacketFlag.NOISE else 0 for row in rows], np.uint8),
+        flags=np.array([row[3] for row in rows], np.uint8),
+        spans=list(spans),
+        gaps=np.array(list(gaps), GAP_DTYPE),
+    )
