@@ -17,6 +17,11 @@ COMMANDS: Final[dict[str, str]] = {
     "info": "info",
     "peaks": "peaks",
     "batch": "batch",
+    "import": "import_",
+    "watch": "watch",
+    "volumes": "volumes",
+    "retain": "retain",
+    "calls": "calls",
 }
 """Command name to the module of this package that registers it."""
 
