@@ -23,11 +23,11 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay import external, order, packets, signalling
+from callreplay import external, order, packets, recording, signalling
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.decode import External, decode_leg, is_native, leg_rate_hz
 from callreplay.encode import AtomicFile
-from callreplay.errors import ArgumentError, EncryptedError
+from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.formats import Data, Format, Options, Shape, fit_options, format_of, render
 from callreplay.mix import Renderer, default_rate_hz, timeline_bounds
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
@@ -393,6 +393,32 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
+def _restore(source: Source, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
+    """Give a stored leg back what the side index beside it keeps; None for any other source."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = recording.index_path(Path(source))
+    if not path.is_file():
+        return None
+    try:
+        index = recording.read_index(path)
+        scan.streams = recording.restore(index, scan.rtp, scan.streams)
+    except (FormatError, OSError) as error:
+        # The packets are all there: what is lost is fractions of milliseconds and the signalling.
+        warnings.append(f"read without its side index: {error}")
+        return None
+    return index
+
+
+def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescription]:
+    """What signalling said of stored legs, once for the legs of one call."""
+    found: list[CallDescription] = []
+    for index in indexes:
+        if index and not index.inferred and index.call not in found:
+            found.append(index.call)
+    return found
+
+
 def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = None) -> Capture:
     """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
 
@@ -410,11 +436,19 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         packets.scan(packets.open_buffer(source), name=name)
         for source, name in zip(sources, names, strict=True)
     ]
+    read_warnings: list[str] = []
+    indexes = [_restore(source, scan, read_warnings) for source, scan in zip(sources, scans, strict=True)]
+    if [index.side if index else "" for index in indexes] == ["called", "caller"]:
+        scans.reverse()
+        names.reverse()
     descriptions = signalling.merge_related(signalling.describe([m for scan in scans for m in scan.messages]))
+    descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
     warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
+    warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
+    reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
     media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
     calls = [
         Call(number, call, names[0], packets.why_encrypted(call, scans))

@@ -39,6 +39,7 @@ __all__ = [
     "index_path",
     "parse_index",
     "read_index",
+    "restore",
     "write_index",
     "write_packets",
 ]
@@ -50,6 +51,7 @@ _CHUNK: Final = 8192
 _LARGEST_HEADER: Final = 12 + 15 * 4 + 4 + 64
 """RTP header, 15 CSRC and an extension of 64 octets: packets with longer extensions are written without them."""
 _MAX_STREAMS: Final = 1 << 16
+_REPORT_FIELDS: Final = 7
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class LegIndex:
     capture: str = ""
     inferred: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+    reports: list[tuple[int, ...]] = field(default_factory=list)
+    """RTCP sender reports of the leg's streams, each the fields of `callreplay.packets.SenderReport` in order."""
 
 
 def index_path(recording: Path) -> Path:
@@ -250,6 +254,7 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
         "capture": index.capture,
         "inferred": index.inferred,
         "extra": index.extra,
+        "reports": index.reports,
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     body = b"".join(
@@ -300,6 +305,7 @@ def parse_index(data: bytes) -> LegIndex:
         side: Side = "called" if header["side"] == "called" else "caller"
         index = LegIndex(side, call, streams, arrival, stream, length, flags, int(header["head"]))
         index.capture, index.inferred, index.extra = header["capture"], header["inferred"], header["extra"]
+        index.reports = [_report_from_json(row) for row in header.get("reports", [])]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"the side index has a bad header: {error}") from error
     if count and int(stream.max()) >= len(streams):
@@ -312,6 +318,12 @@ def _stream_from_json(number: int, entry: dict[str, Any], stream: NDArray[np.uin
     ssrc = int(values.pop("ssrc"))
     rows = np.flatnonzero(stream == number).astype(np.int64)
     return Stream(number, Flow(**values), ssrc, rows, len(rows))
+
+
+def _report_from_json(row: list[Any]) -> tuple[int, ...]:
+    if len(row) != _REPORT_FIELDS:
+        raise ValueError(f"a sender report of {len(row)} fields")
+    return tuple(int(value) for value in row)
 
 
 def _call_to_json(call: CallDescription) -> dict[str, Any]:

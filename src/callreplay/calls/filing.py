@@ -54,7 +54,8 @@ class LegRecord:
     """One direction of a call. ``rows`` are all its packets in arrival order, events and duplicates included.
 
     ``figures`` are columns of ``call_files``: codec, payload_type, clock_rate, ssrc, duration_ms, packets, lost,
-    duplicates, reordered, jitter_ms, mos, gaps.
+    duplicates, reordered, jitter_ms, mos, gaps. ``reports`` are the RTCP sender reports of its streams, as the side
+    index keeps them.
     """
 
     side: Side
@@ -62,6 +63,7 @@ class LegRecord:
     flow: Flow
     figures: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    reports: list[tuple[int, ...]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -293,6 +295,7 @@ def _write_parts(
         size - int(lengths.sum(dtype=np.int64)),
         capture.name,
         call.inferred,
+        reports=leg.reports,
     )
     with index.open("wb") as file:
         recording.write_index(file, entry)

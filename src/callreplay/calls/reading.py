@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,13 +58,16 @@ class _Scan:
 
 
 def gather(
-    rows: CaptureRows, messages: list[Message], reports: Any = (), warnings: list[str] | None = None
+    rows: CaptureRows,
+    messages: list[Message],
+    reports: Sequence[packets.SenderReport] = (),
+    warnings: list[str] | None = None,
 ) -> Reading:
     """Find the calls of scanned rows: signalled ones with or without media, then those that only RTP tells of."""
     descriptions = signalling.merge_related(signalling.describe(messages))
     media = assemble(_Scan(rows), descriptions, reports=reports)
     with_media = {id(call.description) for call in media if call.description is not None}
-    calls = [_record(rows, call) for call in media]
+    calls = [_record(rows, call, reports) for call in media]
     calls += [_silent(description) for description in descriptions if id(description) not in with_media]
     calls.sort(key=lambda call: (call.start_ns, call.description.call_id))
     return Reading(rows, calls, warnings or [])
@@ -76,7 +80,7 @@ def _silent(description: CallDescription) -> CallRecord:
     return CallRecord(description, [], description.start_ns, end_ns, quality=quality)
 
 
-def _record(rows: CaptureRows, media: CallMedia) -> CallRecord:
+def _record(rows: CaptureRows, media: CallMedia, reports: Sequence[packets.SenderReport]) -> CallRecord:
     description = media.description
     inferred = description is None
     if description is None:
@@ -87,7 +91,7 @@ def _record(rows: CaptureRows, media: CallMedia) -> CallRecord:
     for leg in media.legs:
         if not leg.streams:
             continue
-        call.legs.append(_leg(rows, leg, call.start_ns))
+        call.legs.append(_leg(rows, leg, call.start_ns, reports))
     call.quality = _quality(media)
     return call
 
@@ -104,16 +108,20 @@ def _inferred(media: CallMedia) -> CallDescription:
     return description
 
 
-def _leg(rows: CaptureRows, leg: LegMedia, start_ns: int) -> LegRecord:
-    parts = []
+def _leg(
+    rows: CaptureRows, leg: LegMedia, start_ns: int, reports: Sequence[packets.SenderReport]
+) -> LegRecord:
+    parts: list[NDArray[np.int64]] = []
     for stream in leg.streams:
         if isinstance(stream.rows, slice):
             parts.append(np.arange(*stream.rows.indices(len(rows.columns.offset)), dtype=np.int64))
         else:
-            parts.append(np.asarray(stream.rows, dtype=np.int64))
+            parts.append(stream.rows.astype(np.int64, copy=False))
     chosen = np.concatenate(parts)
     chosen = chosen[np.argsort(rows.columns.arrival_ns[chosen], kind="stable")]
-    return LegRecord(leg.side, chosen, _main_flow(leg), _figures(leg, start_ns), list(leg.events))
+    ssrcs = {stream.ssrc for stream in leg.streams}
+    own = [astuple(report) for report in reports if report.ssrc in ssrcs]
+    return LegRecord(leg.side, chosen, _main_flow(leg), _figures(leg, start_ns), list(leg.events), own)
 
 
 def _main_flow(leg: LegMedia) -> Flow:

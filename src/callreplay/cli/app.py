@@ -18,6 +18,11 @@ COMMANDS: Final[dict[str, str]] = {
     "peaks": "peaks",
     "batch": "batch",
     "serve": "serve",
+    "import": "import_",
+    "watch": "watch",
+    "volumes": "volumes",
+    "retain": "retain",
+    "calls": "calls",
 }
 """Command name to the module of this package that registers it."""
 

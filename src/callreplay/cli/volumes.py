@@ -74,8 +74,10 @@ def register(app: typer.Typer) -> None:
         name: Annotated[str, typer.Option(help="A name to call it by.")] = "",
         quota: Annotated[
             int, typer.Option(parser=parse_size, help="The most to put on it (500G); 0: no limit.")
-        ] = 0,
-        reserved: Annotated[int, typer.Option(parser=parse_size, help="Room kept for new calls (50G).")] = 0,
+        ] = "0",  # type: ignore[assignment]  # typer parses defaults too
+        reserved: Annotated[
+            int, typer.Option(parser=parse_size, help="Room kept for new calls (50G).")
+        ] = "0",  # type: ignore[assignment]
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
