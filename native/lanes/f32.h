@@ -46,6 +46,9 @@ CR_INLINE int32_t select(bool m, int32_t a, int32_t b) {
 CR_INLINE bool any(bool m) {
   return m;
 }
+CR_INLINE bool both(bool a, bool b) {
+  return a && b;
+}
 CR_INLINE int32_t bits_of(float a) {
   return __builtin_bit_cast(int32_t, a);
 }

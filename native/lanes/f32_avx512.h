@@ -4,7 +4,9 @@
 // GCC 12 warns of the undefined sources that its own intrinsics pass on (GCC bug 105593).
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 
@@ -75,6 +77,9 @@ CR_INLINE M32 operator>=(F32 a, F32 b) {
 }
 CR_INLINE M32 operator&(M32 a, M32 b) {
   return {static_cast<__mmask16>(a.m & b.m)};
+}
+CR_INLINE M32 both(M32 a, M32 b) {
+  return a & b;
 }
 CR_INLINE M32 operator|(M32 a, M32 b) {
   return {static_cast<__mmask16>(a.m | b.m)};

@@ -82,6 +82,9 @@ CR_INLINE M32 operator>=(F32 a, F32 b) {
 CR_INLINE M32 operator&(M32 a, M32 b) {
   return {a.m & b.m};
 }
+CR_INLINE M32 both(M32 a, M32 b) {
+  return a & b;
+}
 CR_INLINE M32 operator|(M32 a, M32 b) {
   return {a.m | b.m};
 }

@@ -53,7 +53,7 @@ class OggSpeexWriter:
         dtx: bool = False,
         comments: Mapping[str, str] | None = None,
         serial: int | None = None,
-        segments: bool = False,
+        segments: bool = True,
     ) -> None:
         texts = _comment_list(comments or {})
         if serial is None:

@@ -14,7 +14,7 @@ inline constexpr int kSubframe = 40;
 template <class V>
 CR_INLINE V sane(V a) {
   const V size = vabs(a);
-  return select((size > splat<V>(1.0e-8f)) & (size < splat<V>(1.0e9f)), a, splat<V>(0.0f));
+  return select(both(size > splat<V>(1.0e-8f), size < splat<V>(1.0e9f)), a, splat<V>(0.0f));
 }
 
 template <class V, int N>

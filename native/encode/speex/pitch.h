@@ -99,8 +99,8 @@ inline OpenLoop<V> open_loop_pitch(const V *weighted, int count) {
     const auto strong = c > splat<V>(0.85f) * out.gain;
     for (int k = 2; k <= 5; ++k) {
       const IntOf<V> distance = lag * splat_int<V>(k) - best_lag;
-      const auto multiple = (distance < splat_int<V>(k + 1)) & (distance > splat_int<V>(-k - 1));
-      out.lag = select(strong & multiple, lag, out.lag);
+      const auto multiple = both(distance<splat_int<V>(k + 1), distance> splat_int<V>(-k - 1));
+      out.lag = select(both(strong, multiple), lag, out.lag);
     }
   }
   return out;

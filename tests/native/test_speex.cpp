@@ -1,0 +1,134 @@
+#include <memory>
+#include <numeric>
+
+#include "checkasm.h"
+#include "encode/ogg/ogg.h"
+#include "encode/speex/jobs.h"
+#include "encode/speex/stream.h"
+
+using callreplay::speex::Engine;
+using callreplay::speex::Job;
+using callreplay::speex::Packets;
+using callreplay::speex::RateControl;
+using callreplay::speex::RateOptions;
+using checkasm::Pattern;
+using checkasm::Random;
+
+namespace {
+
+constexpr cr_isa kSets[] = {CR_ISA_BASELINE, CR_ISA_NEON, CR_ISA_AVX2, CR_ISA_AVX512};
+
+// Streams of different patterns and lengths, and their packets by one engine.
+struct Calls {
+  std::vector<std::vector<int16_t>> pcm;
+
+  Calls(size_t count, size_t frames, Random &random) {
+    for (size_t i = 0; i < count; ++i) {
+      pcm.emplace_back((frames + i % 5) * callreplay::speex::kWidebandFrame);
+      const Pattern pattern = checkasm::kPatterns[i % std::size(checkasm::kPatterns)];
+      checkasm::fill(pcm.back().data(), pcm.back().size(), pattern, random);
+      // Every other call at a telephone's level.
+      if (i % 2 == 1) {
+        for (int16_t &sample : pcm.back()) sample = static_cast<int16_t>(sample / 16);
+      }
+    }
+  }
+
+  // `together`: all in one run, in lanes; otherwise one run each.
+  std::vector<std::vector<uint8_t>> code(cr_isa isa, const RateOptions &options, bool together) const {
+    Engine engine(isa);
+    std::vector<callreplay::speex::AlignedArray<float>> states;
+    std::vector<RateControl> controls(pcm.size());
+    std::vector<Packets> packets(pcm.size());
+    std::vector<Job> jobs;
+    const size_t frame =
+        options.wideband ? callreplay::speex::kWidebandFrame : callreplay::speex::kNarrowbandFrame;
+    for (size_t i = 0; i < pcm.size(); ++i) {
+      states.push_back(callreplay::speex::make_aligned<float>(engine.state_floats()));
+      engine.reset(states.back().get());
+      jobs.push_back(
+          {states.back().get(), &controls[i], pcm[i].data(), pcm[i].size() / frame, i % 3, &packets[i]});
+      if (!together) {
+        engine.run(options, jobs);
+        jobs.clear();
+      }
+    }
+    engine.run(options, jobs);
+    std::vector<std::vector<uint8_t>> octets;
+    for (const Packets &p : packets) octets.push_back(p.octets);
+    return octets;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("every lane of every set writes the scalar instance's octets, at every quality") {
+  Random random(checkasm::seed());
+  const Calls calls(19, 5, random);
+  for (const bool wideband : {false, true}) {
+    for (int quality = 0; quality <= 10; ++quality) {
+      const RateOptions options{wideband, quality, false, false, false};
+      const auto law = calls.code(CR_ISA_SCALAR, options, false);
+      CHECK(!law[0].empty());
+      for (const cr_isa isa : kSets) {
+        if (!cr_isa_available(isa)) continue;
+        CAPTURE(quality);
+        CAPTURE(cr_isa_name(isa));
+        CHECK(calls.code(isa, options, true) == law);
+        CHECK(calls.code(isa, options, false) == law);
+      }
+    }
+  }
+}
+
+TEST_CASE("lanes that choose their sub-modes by themselves write the scalar instance's octets") {
+  Random random(checkasm::seed());
+  const Calls calls(19, 12, random);
+  for (const bool wideband : {false, true}) {
+    for (const RateOptions options :
+         {RateOptions{wideband, 8, true, false, false}, RateOptions{wideband, 4, true, true, true},
+          RateOptions{wideband, 6, false, true, true}}) {
+      const auto law = calls.code(CR_ISA_SCALAR, options, false);
+      for (const cr_isa isa : kSets) {
+        if (!cr_isa_available(isa)) continue;
+        CAPTURE(cr_isa_name(isa));
+        CHECK(calls.code(isa, options, true) == law);
+      }
+    }
+  }
+}
+
+TEST_CASE("a frame has the bits of its sub-mode") {
+  Random random(checkasm::seed());
+  const Calls calls(1, 3, random);
+  for (int quality = 0; quality <= 10; ++quality) {
+    const RateOptions options{true, quality, false, false, false};
+    const auto mode = callreplay::speex::constant_mode(options);
+    const int bits =
+        callreplay::speex::kNarrowband[mode.low].bits + callreplay::speex::kHighband[mode.high].bits;
+    CHECK(calls.code(cr_isa_active(), options, false)[0].size() == 3 * static_cast<size_t>((bits + 7) / 8));
+  }
+}
+
+TEST_CASE("the page checksum is that of RFC 3533") {
+  // CRC-32/MPEG-2 without its start value: of "123456789" it is 0x89A1897F.
+  const uint8_t digits[] = "123456789";
+  CHECK(callreplay::ogg_crc(digits, 9) == 0x89A1897Fu);
+}
+
+TEST_CASE("the C face refuses what it cannot code") {
+  const cr_speex_options good{8000, 8, 0, 0, 0, 0};
+  cr_speex_stream *stream = nullptr;
+  for (cr_speex_options bad :
+       {cr_speex_options{44100, 8, 0, 0, 0, 0}, cr_speex_options{8000, 11, 0, 0, 0, 0},
+        cr_speex_options{8000, -1, 0, 0, 0, 0}, cr_speex_options{8000, 8, 2, 0, 0, 0}}) {
+    CHECK(cr_speex_stream_create(&bad, 1, nullptr, 0, &stream) == CR_ARGUMENT);
+  }
+  const char *nameless[] = {"no equals sign"};
+  CHECK(cr_speex_stream_create(&good, 1, nameless, 1, &stream) == CR_ARGUMENT);
+  REQUIRE(cr_speex_stream_create(&good, 1, nullptr, 0, &stream) == CR_OK);
+  CHECK(cr_speex_stream_end(stream) == CR_OK);
+  const int16_t sample = 0;
+  CHECK(cr_speex_stream_push(stream, &sample, 1) == CR_STATE);
+  cr_speex_stream_destroy(stream);
+}
