@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import wave
 from typing import TYPE_CHECKING, Any
@@ -253,9 +254,12 @@ def test_other_forms(service: Running, call: dict[str, Any]) -> None:
     picture = fetch("png", width=640, height=200)
     assert picture.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(picture.content)).size == (640, 200)
-    speex = fetch("spx")
-    assert speex.content[:4] == b"OggS"
-    assert b"Speex   " in speex.content[:64]
+    if importlib.util.find_spec("callreplay.speex"):
+        speex = fetch("spx")
+        assert speex.content[:4] == b"OggS"
+        assert b"Speex   " in speex.content[:64]
+    else:
+        assert first(service, callId=call["callId"], format="spx").status_code == 501
     peaks = fetch("peaks", channels="stereo").json()
     assert peaks["channels"] == 2
     assert len(peaks["data"]) == 2 * 2 * peaks["length"]
