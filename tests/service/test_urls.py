@@ -25,7 +25,9 @@ TRANSCODER = "/CallRecorder/Transcoder"
 # -- login ----------------------------------------------------------------------------------------------------------
 
 
-def test_login_by_url_leads_to_the_same_url_without_credentials(service: Running, call: dict[str, Any]) -> None:
+def test_login_by_url_leads_to_the_same_url_without_credentials(
+    service: Running, call: dict[str, Any]
+) -> None:
     with service.client() as client:
         answer = client.get(
             f"{HOME}?callDetails={call['callId']}&user=admin&password={service.password}&tenant=default&nomenu"
@@ -73,7 +75,9 @@ def test_wrong_credentials_are_401_and_never_say_which(service: Running, wrong: 
 def test_failed_logins_are_slowed_down(service: Running) -> None:
     service.rows("DELETE FROM login_failures")
     codes = [
-        httpx.post(f"{service.base}/CallRecorder/Login", data={"user": "guess", "password": str(n)}).status_code
+        httpx.post(
+            f"{service.base}/CallRecorder/Login", data={"user": "guess", "password": str(n)}
+        ).status_code
         for n in range(8)
     ]
     assert codes[0] == 401
@@ -90,7 +94,9 @@ def test_logout_needs_the_csrf_token(service: Running) -> None:
         assert 'name="password"' in client.get(HOME).text
 
 
-def test_description_is_saved_with_a_token_and_kept_out_without(service: Running, call: dict[str, Any]) -> None:
+def test_description_is_saved_with_a_token_and_kept_out_without(
+    service: Running, call: dict[str, Any]
+) -> None:
     path = f"/CallRecorder/Call/{call['callId']}/description"
     with service.logged_in() as client:
         page = client.get(f"{HOME}?callDetails={call['callId']}").text
@@ -187,7 +193,9 @@ def test_every_parameter_finds_the_call(service: Running, call: dict[str, Any]) 
         assert call["callId"] in [each["callId"] for each in found.json()], name
     assert first(service, pbxCallId=call["wireCallId"], format="json").json()[0]["callId"] == call["callId"]
     both = {"beginTime": call["beginTime"], "endTime": call["beginTime"], "format": "json"}
-    assert call["callId"] in [each["callId"] for each in first(service, **both).json()], "bounds are inclusive"
+    assert call["callId"] in [each["callId"] for each in first(service, **both).json()], (
+        "bounds are inclusive"
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,7 +250,11 @@ def test_wav_through_a_temporary_url(service: Running, call: dict[str, Any]) -> 
     assert httpx.get(place, headers={"if-none-match": etag}).status_code == 304
     assert httpx.get(place, headers={"range": "bytes=0-9", "if-range": '"other"'}).status_code == 200
     head = httpx.head(place)
-    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(whole.content)))
+    assert (head.status_code, head.content, head.headers["content-length"]) == (
+        200,
+        b"",
+        str(len(whole.content)),
+    )
 
 
 def test_other_forms(service: Running, call: dict[str, Any]) -> None:
@@ -269,7 +281,9 @@ def test_other_forms(service: Running, call: dict[str, Any]) -> None:
     assert fetch("rtp").content[:2] == b"PK"
 
 
-def test_a_temporary_url_cannot_be_made_up_or_outlive_its_time(service: Running, call: dict[str, Any]) -> None:
+def test_a_temporary_url_cannot_be_made_up_or_outlive_its_time(
+    service: Running, call: dict[str, Any]
+) -> None:
     place = first(service, callId=call["callId"], format="wav").headers["location"]
     prefix, token, name = place.rsplit("/", 2)
     for made_up in (token[:-2] + ("AA" if not token.endswith("AA") else "BB"), "x" + token, token[5:], "x"):
@@ -285,7 +299,9 @@ def test_json_pages_follow_on(service: Running) -> None:
     assert one + two == whole
 
 
-def test_transcoder_takes_parameters_and_tokens_and_nothing_less(service: Running, call: dict[str, Any]) -> None:
+def test_transcoder_takes_parameters_and_tokens_and_nothing_less(
+    service: Running, call: dict[str, Any]
+) -> None:
     place = service.base + TRANSCODER
     assert httpx.get(place, params={"format": "json"}).status_code == 401
     given = {"user": "admin", "password": service.password, "tenant": "default", "format": "json"}
@@ -347,8 +363,12 @@ def test_storage(service: Running, call: dict[str, Any]) -> None:
     import hashlib
 
     assert hashlib.sha256(whole.content).hexdigest() == file["sha256"]
-    assert httpx.get(place, auth=player(service), headers={"range": "bytes=5-8"}).content == whole.content[5:9]
-    [row] = service.rows("SELECT actor, object FROM audit_log WHERE action = 'storage.read' ORDER BY id DESC LIMIT 1")
+    assert (
+        httpx.get(place, auth=player(service), headers={"range": "bytes=5-8"}).content == whole.content[5:9]
+    )
+    [row] = service.rows(
+        "SELECT actor, object FROM audit_log WHERE action = 'storage.read' ORDER BY id DESC LIMIT 1"
+    )
     assert row == {"actor": "player", "object": f"{file['volumeId']}/{file['path']}"}
     service.rows("DELETE FROM login_failures")
 
@@ -404,7 +424,14 @@ def test_no_password_is_ever_logged(service: Running) -> None:
     httpx.post(service.base + "/CallRecorder/Login", data={"user": "admin", "password": secret})
     log = service.log
     assert "/CallRecorder/Login" in log
-    for hidden in (secret, quote(secret), "Tell-No1", service.password, player(service)[1], "CallReplay_2005"):
+    for hidden in (
+        secret,
+        quote(secret),
+        "Tell-No1",
+        service.password,
+        player(service)[1],
+        "CallReplay_2005",
+    ):
         assert hidden not in log
     service.rows("DELETE FROM login_failures")
 

@@ -205,7 +205,9 @@ def _command() -> Any:
         _serve_command(**values)
 
     config = Annotated[str | None, typer.Option("--config", help="A TOML file of settings.")]
-    parameters = [inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=config)]
+    parameters = [
+        inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=config)
+    ]
     kinds = get_type_hints(Settings)
     for entry in fields(Settings):
         kind = kinds[entry.name] if kinds[entry.name] in (int, bool, str) else str
