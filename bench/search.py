@@ -1,12 +1,12 @@
 """Search figures: p95 of the first match and of a JSON page over many calls, for a mix of the Transcoder's parameters.
 
-``scripts/bench search [--rows 5000000]`` makes the rows in an embedded PostgreSQL of its own (minutes), then prints one
-line per query: p50 and p95 in ms of the first match and of a 100-row page.
+``scripts/bench search`` makes the rows in an embedded PostgreSQL of its own (minutes), then gives one row per query: p50 and p95 in ms of the first match and of a 100-row page.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import tempfile
@@ -105,30 +105,37 @@ def measure(connection: Connection, asked: list[dict[str, str]], limit: int) -> 
     return taken[len(taken) // 2], taken[min(len(taken) - 1, int(0.95 * len(taken)))]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--queries", type=int, default=100, help="of each kind")
-    options = parser.parse_args()
+def run(rows: int = 0, count: int = 100) -> list[dict[str, Any]]:
+    """One row per kind of query; ``CALLREPLAY_BENCH_ROWS`` sets how many calls there are (5 million)."""
+    rows = rows or int(os.environ.get("CALLREPLAY_BENCH_ROWS", "5000000"))
+    made: list[dict[str, Any]] = []
     folder = Path(tempfile.mkdtemp(prefix="callreplay-bench-"))
     folder.chmod(0o755)
     try:
         with EmbeddedPostgres(folder, port=0, settings={"max_wal_size": "4GB"}) as server:
             migrate(server.url)
-            started = time.monotonic()
-            fill(server.url, options.rows)
-            print(f"{options.rows} calls made and indexed in {time.monotonic() - started:.0f} s")
+            fill(server.url, rows, lambda _: None)
             with Database(server.url, size=1) as database, database.connection() as connection:
-                print(f"{'query':36} {'first p50':>10} {'p95':>8} {'page p50':>10} {'p95':>8}  ms")
-                for name, asked in queries(connection, options.queries).items():
+                for name, asked in queries(connection, count).items():
                     measure(connection, asked[:10], 1)  # warm
                     first, page = measure(connection, asked, 1), measure(connection, asked, 100)
-                    print(
-                        f"{name:36} {first[0]:10.2f} {first[1]:8.2f} {page[0]:10.2f} {page[1]:8.2f}",
-                        flush=True,
-                    )
+                    made.append(
+                        {"name": f"search {name}, {rows} calls", "first p50 ms": first[0], "first p95 ms": first[1],
+                         "page p50 ms": page[0], "page p95 ms": page[1]}
+                    )  # fmt: skip
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--queries", type=int, default=100, help="of each kind")
+    options = parser.parse_args()
+    for row in run(options.rows, options.queries):
+        figures = "  ".join(f"{key} {value:.2f}" for key, value in row.items() if key != "name")
+        print(f"{row['name']:56} {figures}")
 
 
 if __name__ == "__main__":
