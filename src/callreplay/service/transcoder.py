@@ -209,6 +209,8 @@ async def open_entry(service: Service, call: StoredCall, form: str, options: dic
         raise Problem(404, "The call's recording is missing from its volume.") from None
     except EncryptedError as error:
         raise Problem(422, f"The call is encrypted: {_without_paths(error)}") from None
+    except ImportError:
+        raise Problem(501, "This installation cannot write that format.", parameter="format") from None
     except UnsupportedError as error:
         raise Problem(501, _without_paths(error)) from None
     except FormatError as error:

@@ -36,7 +36,8 @@ class Player {
     else this.seek(this.audio.currentTime + (what === "back" ? -10 : 10));
   }
   key(event) {
-    if (event.target.matches("button, select, input, a") || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.target.matches("select, input") || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === " " && event.target.matches("button, a")) return;
     const step = { ArrowLeft: -5, ArrowRight: 5, PageDown: -30, PageUp: 30 }[event.key];
     if (event.key === " " || event.key === "k") this.toggle();
     else if (event.key === "Home") this.seek(0);

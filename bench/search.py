@@ -1,0 +1,142 @@
+"""Search figures: p95 of the first match and of a JSON page over many calls, for a mix of the Transcoder's parameters.
+
+``scripts/bench search`` makes the rows in an embedded PostgreSQL of its own (minutes), then gives one row per query: p50 and p95 in ms of the first match and of a 100-row page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+
+from callreplay.calls import search
+from callreplay.calls.database import Connection, Database, migrate
+from callreplay.calls.embedded import EmbeddedPostgres
+
+ROWS = Path(__file__).with_name("search_rows.sql")
+BATCH = 250_000
+
+
+def fill(url: str, rows: int, say: Callable[[str], None] = print) -> None:
+    """Make ``rows`` calls. The indexes are dropped for it and made again: the way one loads that many."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT setseed(0.25)")
+        indexes = connection.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'calls' AND indexdef NOT LIKE '%UNIQUE%'"
+        ).fetchall()
+        for name, _ in indexes:
+            connection.execute(f'DROP INDEX "{name}"'.encode())
+        connection.execute("INSERT INTO tenants (name) VALUES ('second'), ('third')")
+        row = connection.execute("SELECT id FROM tenants WHERE name = 'default'").fetchone()
+        assert row is not None
+        for start in range(1, rows + 1, BATCH):
+            values = {"rows": rows, "from": start, "to": min(start + BATCH - 1, rows), "first": row[0]}
+            connection.execute(ROWS.read_bytes(), values)
+            say(f"  {values['to']} rows")
+        connection.execute("SET maintenance_work_mem = '512MB'")
+        for _, definition in indexes:
+            connection.execute(definition.encode())
+        connection.execute("VACUUM ANALYZE calls")
+
+
+def queries(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
+    """Kinds of questions, each asked about calls drawn from the table."""
+    drawn = connection.execute(
+        "SELECT * FROM calls WHERE tenant_id = 1 AND identity = ANY(%s)",
+        ([str(random.Random(n).randrange(1, _count(connection))) for n in range(2 * count)],),
+    ).fetchall()[:count]
+    zone = ZoneInfo("UTC")
+
+    def each(make: Callable[[Any], dict[str, Any]]) -> list[dict[str, str]]:
+        return [{name: str(value) for name, value in make(row).items()} for row in drawn]
+
+    def time_of(row: Any) -> str:
+        return search.format_time(row["started_at"], zone)
+
+    return {
+        "callId": each(lambda r: {"callId": r["uuid"]}),
+        "wireCallId": each(lambda r: {"wireCallId": r["wire_call_id"]}),
+        "beginTime": each(lambda r: {"beginTime": time_of(r)}),
+        "callerIP": each(lambda r: {"callerIP": r["caller_ip"]}),
+        "callerMAC + beginTime": each(lambda r: {"callerMAC": r["caller_mac"], "beginTime": time_of(r)}),
+        "calledPort": each(lambda r: {"calledPort": r["called_port"]}),
+        "callerNumber": each(lambda r: {"callerNumber": r["caller_number"]}),
+        "callerNumber part": each(lambda r: {"callerNumber": r["caller_number"][-4:]}),
+        "callerNumber two digits": each(lambda r: {"callerNumber": r["caller_number"][-2:]}),
+        "callerName": each(lambda r: {"callerName": r["caller_name"][:8] or "Acme"}),
+        "callerNumber + calledNumber": each(
+            lambda r: {"callerNumber": r["caller_number"], "calledNumber": r["called_number"]}
+        ),
+        "calledName + calledIP": each(
+            lambda r: {"calledName": r["called_name"][:6] or "Pop", "calledIP": r["called_ip"]}
+        ),
+        "callerIP + callerPort + beginTime": each(
+            lambda r: {"callerIP": r["caller_ip"], "callerPort": r["caller_port"], "beginTime": time_of(r)}
+        ),
+        "no match": each(lambda r: {"callerName": "zyxwv", "calledNumber": r["called_number"]}),
+    }
+
+
+def _count(connection: Connection) -> int:
+    row = connection.execute("SELECT count(*) AS n FROM calls").fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
+def measure(connection: Connection, asked: list[dict[str, str]], limit: int) -> tuple[float, float]:
+    """p50 and p95 in ms."""
+    zone, taken = ZoneInfo("UTC"), []
+    for values in asked:
+        query = search.CallQuery.parse(values, zone)
+        started = time.perf_counter()
+        search.find(connection, 1, query, limit=limit)
+        taken.append((time.perf_counter() - started) * 1000)
+        connection.rollback()
+    taken.sort()
+    return taken[len(taken) // 2], taken[min(len(taken) - 1, int(0.95 * len(taken)))]
+
+
+def run(rows: int = 0, count: int = 100) -> list[dict[str, Any]]:
+    """One row per kind of query; ``CALLREPLAY_BENCH_ROWS`` sets how many calls there are (5 million)."""
+    rows = rows or int(os.environ.get("CALLREPLAY_BENCH_ROWS", "5000000"))
+    made: list[dict[str, Any]] = []
+    folder = Path(tempfile.mkdtemp(prefix="callreplay-bench-"))
+    folder.chmod(0o755)
+    try:
+        with EmbeddedPostgres(folder, port=0, settings={"max_wal_size": "4GB"}) as server:
+            migrate(server.url)
+            fill(server.url, rows, lambda _: None)
+            with Database(server.url, size=1) as database, database.connection() as connection:
+                for name, asked in queries(connection, count).items():
+                    measure(connection, asked[:10], 1)  # warm
+                    first, page = measure(connection, asked, 1), measure(connection, asked, 100)
+                    made.append(
+                        {"name": f"search {name}, {rows} calls", "first p50 ms": first[0], "first p95 ms": first[1],
+                         "page p50 ms": page[0], "page p95 ms": page[1]}
+                    )  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--queries", type=int, default=100, help="of each kind")
+    options = parser.parse_args()
+    for row in run(options.rows, options.queries):
+        figures = "  ".join(f"{key} {value:.2f}" for key, value in row.items() if key != "name")
+        print(f"{row['name']:56} {figures}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The real service over the real embedded PostgreSQL, started once as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+
+@dataclass
+class Running:
+    """A service: its folder, and once started its URL and the administrator's password."""
+
+    folder: Path
+    flags: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    base: str = ""
+    password: str = ""
+    seconds: float = 0.0
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> str:
+        """Everything that the service wrote to its standard error."""
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+    def start(self) -> Running:
+        started = time.monotonic()
+        out = (self.folder / "out").open("wb")
+        log = (self.folder / "log").open("ab")
+        command = [str(Path(sys.executable).with_name("callreplay")), "serve", "--data-dir", str(self.folder / "data"),
+                   "--port", "0", "--db-port", "0", *self.flags]  # fmt: skip
+        with out, log:
+            self.process = subprocess.Popen(command, stdout=out, stderr=log, start_new_session=True)
+        while True:
+            text = (self.folder / "out").read_text(encoding="utf-8")
+            if found := re.search(r"^serving (http://\S+)/CallRecorder/$", text, re.MULTILINE):
+                self.base = found[1]
+                try:
+                    if httpx.get(self.base + "/readyz", timeout=5).status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+            assert self.process.poll() is None, self.log[-3000:]
+            assert time.monotonic() - started < 60, self.log[-3000:]
+            time.sleep(0.05)
+        self.seconds = time.monotonic() - started
+        if found := re.search(r"^password: (\S+)$", text, re.MULTILINE):
+            self.password = found[1]
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    @property
+    def database_url(self) -> str:
+        lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
+        return f"postgresql://callreplay:CallReplay_2005@127.0.0.1:{lines[3]}/callreplay"
+
+    def rows(self, statement: Any, *values: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.base, timeout=30, **options)
+
+    def basic(self) -> httpx.Client:
+        return self.client(auth=("admin", self.password))
+
+    def logged_in(self) -> httpx.Client:
+        with self.client() as entering:
+            answer = entering.post("/CallRecorder/Login", data={"user": "admin", "password": self.password})
+            assert answer.status_code == 303, answer.text
+            return self.client(cookies=entering.cookies)
+
+
+def fresh(flags: tuple[str, ...] = ()) -> Running:
+    # PostgreSQL, which refuses to run as root, could not enter pytest's folders (0700).
+    folder = Path(tempfile.mkdtemp(prefix="callreplay-service-"))
+    folder.chmod(0o755)
+    return Running(folder, flags)
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Running]:
+    running = fresh()
+    try:
+        yield running.start()
+        if running.process is not None and running.process.poll() is None:
+            running.stop()
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+        shutil.rmtree(running.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def own_service() -> Iterator[Running]:
+    """One for a test alone, not started yet."""
+    running = fresh(("--samples", "auto"))
+    try:
+        yield running
+        if running.process is not None and running.process.poll() is None:
+            running.stop()
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+        shutil.rmtree(running.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def call(service: Running) -> dict[str, Any]:
+    """The sample call of Ana Pop, as the Transcoder's JSON tells it."""
+    with service.basic() as client:
+        found: list[dict[str, Any]] = client.get(
+            "/CallRecorder/Transcoder", params={"callerName": "ana pop", "format": "json"}
+        ).json()
+    assert len(found) == 1
+    return found[0]

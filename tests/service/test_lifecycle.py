@@ -1,0 +1,79 @@
+"""Starting, stopping and being killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Running
+
+pytestmark = [pytest.mark.database, pytest.mark.slow]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_stops_in_order_and_starts_again_with_the_same_calls(own_service: Running) -> None:
+    own_service.start()
+    password = own_service.password
+    assert password
+    with own_service.basic() as client:
+        before = client.get("/CallRecorder/Transcoder", params={"format": "json"}).json()
+    postmaster = int((own_service.folder / "data/cluster/postmaster.pid").read_text().split("\n")[0])
+    assert own_service.stop(signal.SIGINT) == 0
+    assert gone(postmaster)
+    assert "stopped" in own_service.log
+
+    own_service.start()
+    assert "password:" not in (own_service.folder / "out").read_text(), "told once only"
+    with own_service.basic() as client:
+        assert client.get("/CallRecorder/Transcoder", params={"format": "json"}).json() == before
+
+
+def test_killed_service_and_killed_database_recover(own_service: Running) -> None:
+    own_service.start()
+    with own_service.basic() as client:
+        answer = client.get("/CallRecorder/Transcoder", params={"format": "wav"})
+        whole = httpx.get(own_service.base + answer.headers["location"]).content
+    # As if killed in the middle of writing: a part without its end, under no lock.
+    cache = own_service.folder / "data" / "cache"
+    [entry] = [path for path in cache.glob("*/*") if path.suffix == ""]
+    entry.rename(entry.with_name(entry.name + ".part"))
+    os.truncate(entry.with_name(entry.name + ".part"), 1000)
+    postmaster = int((own_service.folder / "data/cluster/postmaster.pid").read_text().split("\n")[0])
+    assert own_service.process is not None
+    own_service.process.kill()
+    own_service.process.wait()
+    os.kill(postmaster, signal.SIGKILL)
+
+    own_service.start()
+    assert not list(cache.glob("*/*.part"))
+    with own_service.basic() as client:
+        assert len(client.get("/CallRecorder/Transcoder", params={"format": "json"}).json()) == 3
+        answer = client.get("/CallRecorder/Transcoder", params={"format": "wav"})
+        assert httpx.get(own_service.base + answer.headers["location"]).content == whole
+
+
+def test_temporary_urls_expire(own_service: Running) -> None:
+    import time
+
+    own_service.flags = ("--url-seconds", "1", "--no-get-login")
+    own_service.start()
+    with own_service.basic() as client:
+        place = own_service.base + client.get("/CallRecorder/Transcoder").headers["location"]
+    assert httpx.get(place).status_code == 200
+    time.sleep(2.1)
+    assert httpx.get(place).status_code == 410
+    by_url = {"user": "admin", "password": own_service.password}
+    assert httpx.get(own_service.base + "/CallRecorder/", params=by_url).status_code == 403
+    assert httpx.get(own_service.base + "/CallRecorder/Transcoder", params=by_url).status_code == 403

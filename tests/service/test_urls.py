@@ -1,0 +1,442 @@
+"""CallReplay's URLs, asked as programs ask them."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import wave
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from PIL import Image
+
+from callreplay.service import i18n
+
+if TYPE_CHECKING:
+    from .conftest import Running
+
+pytestmark = pytest.mark.database
+HOME = "/CallRecorder/"
+TRANSCODER = "/CallRecorder/Transcoder"
+
+
+# -- login ----------------------------------------------------------------------------------------------------------
+
+
+def test_login_by_url_leads_to_the_same_url_without_credentials(
+    service: Running, call: dict[str, Any]
+) -> None:
+    with service.client() as client:
+        answer = client.get(
+            f"{HOME}?callDetails={call['callId']}&user=admin&password={service.password}&tenant=default&nomenu"
+        )
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"{HOME}?callDetails={call['callId']}&nomenu"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert service.password not in cookie
+        assert call["callId"] in client.get(answer.headers["location"]).text
+
+
+def test_login_without_password_shows_the_form_filled_in(service: Running) -> None:
+    answer = httpx.get(f"{service.base}{HOME}?user=jo%22hn&tenant=acme&lang=de")
+    assert answer.status_code == 200
+    assert 'value="jo&#34;hn"' in answer.text
+    assert 'value="acme"' in answer.text
+    assert "Anmelden" in answer.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"password": "no"},
+        {"user": "nobody"},
+        {"tenant": "none"},
+        {"user": "a\0b"},
+        {"password": ""},
+    ],
+)
+def test_wrong_credentials_are_401_and_never_say_which(service: Running, wrong: dict[str, str]) -> None:
+    values = {"user": "admin", "password": service.password, **wrong}
+    service.rows("DELETE FROM login_failures")
+    posted = httpx.post(f"{service.base}/CallRecorder/Login", data=values, headers={"accept-language": "en"})
+    got = httpx.get(f"{service.base}{HOME}", params=values, headers={"accept-language": "en"})
+    for answer in (posted, got):
+        assert answer.status_code == 401
+        assert "These credentials are not right." in answer.text
+        assert "Traceback" not in answer.text
+        assert "set-cookie" not in answer.headers
+
+
+def test_failed_logins_are_slowed_down(service: Running) -> None:
+    service.rows("DELETE FROM login_failures")
+    codes = [
+        httpx.post(
+            f"{service.base}/CallRecorder/Login", data={"user": "guess", "password": str(n)}
+        ).status_code
+        for n in range(8)
+    ]
+    assert codes[0] == 401
+    assert 429 in codes
+    service.rows("DELETE FROM login_failures")
+
+
+def test_logout_needs_the_csrf_token(service: Running) -> None:
+    with service.logged_in() as client:
+        assert client.post("/CallRecorder/Logout", data={"csrf": "guess"}).status_code == 403
+        page = client.get(HOME).text
+        token = page.split('name="csrf" value="')[1].split('"')[0]
+        assert client.post("/CallRecorder/Logout", data={"csrf": token}).status_code == 303
+        assert 'name="password"' in client.get(HOME).text
+
+
+def test_description_is_saved_with_a_token_and_kept_out_without(
+    service: Running, call: dict[str, Any]
+) -> None:
+    path = f"/CallRecorder/Call/{call['callId']}/description"
+    with service.logged_in() as client:
+        page = client.get(f"{HOME}?callDetails={call['callId']}").text
+        token = page.split('name="csrf" value="')[1].split('"')[0]
+        assert client.post(path, data={"description": "x"}).status_code == 403
+        answer = client.post(path, data={"description": "<b>asked & told</b>", "csrf": token})
+        assert answer.status_code == 303
+        assert "&lt;b&gt;asked &amp; told&lt;/b&gt;" in client.get(answer.headers["location"]).text
+
+
+# -- pages ----------------------------------------------------------------------------------------------------------
+
+
+def test_list_searches_by_the_fields_of_the_url(service: Running) -> None:
+    with service.logged_in() as client:
+        every = client.get(HOME).text
+        assert every.count("callDetails=") == 3
+        some = client.get(HOME, params={"callerName": "ANA p"}).text
+        assert some.count("callDetails=") == 1
+        assert "Ana Pop" in some
+        assert client.get(HOME, params={"callerIP": "10.0.0.999"}).status_code == 400
+
+
+@pytest.mark.parametrize("tab", ["general", "media", "events", "advanced"])
+def test_every_tab_of_the_details(service: Running, call: dict[str, Any], tab: str) -> None:
+    with service.logged_in() as client:
+        answer = client.get(f"{HOME}?callDetails={call['callId']}&tab={tab}&nomenu&lang=en")
+        assert answer.status_code == 200
+        assert '<header class="top">' not in answer.text
+        if tab == "advanced":
+            file = call["legs"][0]["files"][0]
+            for expected in (call["callId"], call["wireCallId"], file["path"], file["sha256"]):
+                assert expected in answer.text
+
+
+@pytest.mark.parametrize("page", ["Volumes", "Users", "Audit"])
+def test_administration_is_for_administrators(service: Running, page: str) -> None:
+    assert httpx.get(f"{service.base}/CallRecorder/{page}").status_code == 401
+    with service.logged_in() as client:
+        answer = client.get(f"/CallRecorder/{page}")
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_player_alone(service: Running, call: dict[str, Any]) -> None:
+    with service.logged_in() as client:
+        answer = client.get(f"{HOME}?player={call['callId']}")
+        assert answer.status_code == 200
+        assert "<audio" in answer.text
+        assert '<header class="top">' not in answer.text
+        assert client.get(f"{HOME}?player=00000000-0000-0000-0000-000000000000").status_code == 404
+        assert client.get(f"{HOME}?player=nonsense").status_code == 404
+    [row] = service.rows("SELECT actor FROM audit_log WHERE action = 'play' ORDER BY id DESC LIMIT 1")
+    assert row["actor"] == "admin"
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Calls"), ("de", "Anrufe"), ("ro", "Apeluri"), ("fr", "Appels"), ("es", "Llamadas")])  # fmt: skip
+def test_languages(service: Running, language: str, word: str) -> None:
+    with service.logged_in() as client:
+        answer = client.get(f"{HOME}?lang={language}")
+        assert f"<h1>{word}</h1>" in answer.text
+        assert f'<html lang="{language}">' in answer.text
+        assert f"<h1>{word}</h1>" in client.get(HOME).text, "the choice is kept"
+
+
+@pytest.mark.parametrize("language", sorted(set(i18n.LANGUAGES) - {"en"}))
+def test_no_string_is_left_untranslated(language: str) -> None:
+    from pathlib import Path
+
+    from babel.messages.extract import extract_from_dir
+
+    folder = Path(i18n.__file__).parent / "templates"
+    found = {entry[2] for entry in extract_from_dir(folder, [("**.html", "jinja2")])}
+    assert len(found) > 60
+    known = i18n.translations(language)._catalog  # type: ignore[attr-defined]
+    assert sorted(str(text) for text in found if not known.get(text)) == []
+
+
+# -- transcoder -----------------------------------------------------------------------------------------------------
+
+
+def first(service: Running, **parameters: Any) -> httpx.Response:
+    with service.basic() as client:
+        return client.get(TRANSCODER, params=parameters)
+
+
+def test_every_parameter_finds_the_call(service: Running, call: dict[str, Any]) -> None:
+    for name in ("callId", "wireCallId", "beginTime", "callerIP", "callerPort", "callerMAC", "callerNumber",
+                 "callerName", "calledIP", "calledPort", "calledMAC", "calledNumber", "calledName"):  # fmt: skip
+        if call[name] in (None, ""):
+            continue
+        found = first(service, **{name: call[name]}, format="json")
+        assert found.status_code == 200, (name, found.text)
+        assert call["callId"] in [each["callId"] for each in found.json()], name
+    assert first(service, pbxCallId=call["wireCallId"], format="json").json()[0]["callId"] == call["callId"]
+    both = {"beginTime": call["beginTime"], "endTime": call["beginTime"], "format": "json"}
+    assert call["callId"] in [each["callId"] for each in first(service, **both).json()], (
+        "bounds are inclusive"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("callId", "x"),
+        ("beginTime", "2026-01-01"),
+        ("endTime", "2026.13.01-00.00.00"),
+        ("callerIP", "10.0.0.256"),
+        ("callerPort", "65536"),
+        ("calledPort", "-1"),
+        ("callerMAC", "00:11"),
+        ("format", "exe"),
+        ("limit", "0"),
+        ("after", "x"),
+        ("start", "-1"),
+        ("width", "99999999"),
+    ],
+)
+def test_a_malformed_value_is_400_and_named(service: Running, name: str, value: str) -> None:
+    form = {"limit": "json", "after": "json", "width": "png"}.get(name, "wav")
+    answer = first(service, **{"format": form, name: value})
+    assert answer.status_code == 400
+    assert answer.json()["parameter"] == name
+
+
+def test_no_match_is_404(service: Running) -> None:
+    assert first(service, callerName="nobody at all").status_code == 404
+    assert first(service, callerName="nobody at all", format="json").json() == []
+
+
+def test_wav_through_a_temporary_url(service: Running, call: dict[str, Any]) -> None:
+    answer = first(service, callId=call["callId"], format="wav")
+    assert answer.status_code == 302
+    place = service.base + answer.headers["location"]
+    assert service.password not in place
+    whole = httpx.get(place)  # no credentials
+    assert whole.status_code == 200
+    assert whole.headers["content-type"] == "audio/wav"
+    with wave.open(io.BytesIO(whole.content)) as audio:
+        assert audio.getnchannels() == 1
+        assert audio.getnframes() / audio.getframerate() == pytest.approx(call["duration"], abs=5)
+    again = httpx.get(place)
+    assert again.headers["accept-ranges"] == "bytes"
+    part = httpx.get(place, headers={"range": "bytes=100-199"})
+    assert part.status_code == 206
+    assert part.content == whole.content[100:200]
+    assert part.headers["content-range"] == f"bytes 100-199/{len(whole.content)}"
+    assert httpx.get(place, headers={"range": "bytes=-10"}).content == whole.content[-10:]
+    assert httpx.get(place, headers={"range": f"bytes={len(whole.content)}-"}).status_code == 416
+    etag = again.headers["etag"]
+    assert httpx.get(place, headers={"if-none-match": etag}).status_code == 304
+    assert httpx.get(place, headers={"range": "bytes=0-9", "if-range": '"other"'}).status_code == 200
+    head = httpx.head(place)
+    assert (head.status_code, head.content, head.headers["content-length"]) == (
+        200,
+        b"",
+        str(len(whole.content)),
+    )
+
+
+def test_other_forms(service: Running, call: dict[str, Any]) -> None:
+    def fetch(form: str, **more: Any) -> httpx.Response:
+        answer = first(service, callId=call["callId"], format=form, **more)
+        assert answer.status_code == 302, answer.text
+        return httpx.get(service.base + answer.headers["location"])
+
+    picture = fetch("png", width=640, height=200)
+    assert picture.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(picture.content)).size == (640, 200)
+    if importlib.util.find_spec("callreplay.speex"):
+        speex = fetch("spx")
+        assert speex.content[:4] == b"OggS"
+        assert b"Speex   " in speex.content[:64]
+    else:
+        assert first(service, callId=call["callId"], format="spx").status_code == 501
+    peaks = fetch("peaks", channels="stereo").json()
+    assert peaks["channels"] == 2
+    assert len(peaks["data"]) == 2 * 2 * peaks["length"]
+    cut = fetch("wav", start="1", end="3", rate="16000")
+    with wave.open(io.BytesIO(cut.content)) as audio:
+        assert (audio.getframerate(), audio.getnframes()) == (16000, 32000)
+    assert fetch("rtp").content[:2] == b"PK"
+
+
+def test_a_temporary_url_cannot_be_made_up_or_outlive_its_time(
+    service: Running, call: dict[str, Any]
+) -> None:
+    place = first(service, callId=call["callId"], format="wav").headers["location"]
+    prefix, token, name = place.rsplit("/", 2)
+    for made_up in (token[:-2] + ("AA" if not token.endswith("AA") else "BB"), "x" + token, token[5:], "x"):
+        assert httpx.get(f"{service.base}{prefix}/{made_up}/{name}").status_code == 404
+
+
+def test_json_pages_follow_on(service: Running) -> None:
+    whole = first(service, format="json").json()
+    assert len(whole) == 3
+    assert [each["beginTime"] for each in whole] == sorted(each["beginTime"] for each in whole)
+    one = first(service, format="json", limit=1).json()
+    two = first(service, format="json", limit=2, after=one[0]["callId"]).json()
+    assert one + two == whole
+
+
+def test_transcoder_takes_parameters_and_tokens_and_nothing_less(
+    service: Running, call: dict[str, Any]
+) -> None:
+    place = service.base + TRANSCODER
+    assert httpx.get(place, params={"format": "json"}).status_code == 401
+    given = {"user": "admin", "password": service.password, "tenant": "default", "format": "json"}
+    assert len(httpx.get(place, params=given).json()) == 3
+    with service.logged_in() as client:
+        page = client.get("/CallRecorder/Users").text
+        csrf = page.split('name="csrf" value="')[1].split('"')[0]
+        made = client.post("/CallRecorder/Tokens/add", data={"csrf": csrf, "name": "robot"}).text
+        token = made.split("crt_")[1].split("<")[0]
+        bearer = {"authorization": f"Bearer crt_{token}"}
+        assert len(httpx.get(place, params={"format": "json"}, headers=bearer).json()) == 3
+        [row] = service.rows("SELECT id FROM api_tokens WHERE revoked_at IS NULL")
+        assert client.post(f"/CallRecorder/Tokens/{row['id']}/revoke", data={"csrf": csrf}).status_code == 303
+        assert httpx.get(place, params={"format": "json"}, headers=bearer).status_code == 401
+
+
+def test_a_tenant_never_sees_anothers_calls(service: Running, call: dict[str, Any]) -> None:
+    from argon2 import PasswordHasher
+
+    service.rows("INSERT INTO tenants (name) VALUES ('other') ON CONFLICT DO NOTHING")
+    service.rows(
+        "INSERT INTO users (tenant_id, login, password_hash, role) SELECT id, 'eve', %s, 'admin' FROM tenants "
+        "WHERE name = 'other'",
+        PasswordHasher().hash("eve's own password"),
+    )
+    given = {"user": "eve", "password": "eve's own password", "tenant": "other"}
+    place = service.base + TRANSCODER
+    assert httpx.get(place, params={**given, "format": "json"}).json() == []
+    assert httpx.get(place, params={**given, "callId": call["callId"]}).status_code == 404
+    with service.client() as client:
+        assert client.post("/CallRecorder/Login", data=given).status_code == 303
+        for name in ("callDetails", "player"):
+            assert client.get(HOME, params={name: call["callId"]}).status_code == 404
+        assert "callDetails=" not in client.get(HOME).text
+        users = client.get("/CallRecorder/Users").text
+        assert "<td>eve</td>" in users
+        assert "<td>admin</td>" not in users
+
+
+# -- storage --------------------------------------------------------------------------------------------------------
+
+
+def player(service: Running) -> tuple[str, str]:
+    [row] = service.rows("SELECT value FROM settings WHERE key = 'storage.player_password'")
+    return "player", str(row["value"])
+
+
+def test_storage(service: Running, call: dict[str, Any]) -> None:
+    file = call["legs"][0]["files"][0]
+    place = f"{service.base}/CallRecorder/Storage/{file['volumeId']}/{file['path']}"
+    refused = httpx.get(place)
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic ")
+    assert httpx.get(place, auth=("player", "wrong")).status_code == 401
+    assert httpx.get(place, auth=("admin", service.password)).status_code == 401
+    whole = httpx.get(place, auth=player(service))
+    assert whole.status_code == 200
+    assert len(whole.content) == file["size"]
+    import hashlib
+
+    assert hashlib.sha256(whole.content).hexdigest() == file["sha256"]
+    assert (
+        httpx.get(place, auth=player(service), headers={"range": "bytes=5-8"}).content == whole.content[5:9]
+    )
+    [row] = service.rows(
+        "SELECT actor, object FROM audit_log WHERE action = 'storage.read' ORDER BY id DESC LIMIT 1"
+    )
+    assert row == {"actor": "player", "object": f"{file['volumeId']}/{file['path']}"}
+    service.rows("DELETE FROM login_failures")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../../database.json", "%2e%2e/%2e%2e/database.json", "..%2f..%2fdatabase.json", "link", "sub/../x",
+     "/etc/passwd", "%00", "nothing.rtp", "2026"],
+)  # fmt: skip
+def test_storage_never_leaves_its_volume(service: Running, path: str) -> None:
+    [row] = service.rows("SELECT path FROM storage_volumes WHERE id = 1")
+    from pathlib import Path
+
+    link = Path(row["path"]) / "link"
+    if not link.is_symlink():
+        link.symlink_to("/etc/passwd")
+    import http.client
+
+    # httpx would tidy the path up before it is sent.
+    host = service.base.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    import base64
+
+    secret = base64.b64encode(":".join(player(service)).encode()).decode()
+    connection.request("GET", "/CallRecorder/Storage/1/" + path, headers={"authorization": f"Basic {secret}"})
+    answer = connection.getresponse()
+    assert answer.status in (400, 404)
+    assert b"root:" not in answer.read()
+    connection.close()
+
+
+def test_player_password_opens_storage_only(service: Running) -> None:
+    assert httpx.get(service.base + TRANSCODER, auth=player(service)).status_code == 401
+    service.rows("DELETE FROM login_failures")
+
+
+# -- operations -----------------------------------------------------------------------------------------------------
+
+
+def test_health_metrics_and_api_document(service: Running) -> None:
+    assert httpx.get(service.base + "/healthz").text == "ok\n"
+    assert httpx.get(service.base + "/readyz").json()["ready"] is True
+    assert "callreplay_" in httpx.get(service.base + "/metrics").text
+    document = httpx.get(service.base + "/CallRecorder/openapi.json").json()
+    assert TRANSCODER in str(document["paths"])
+
+
+def test_no_password_is_ever_logged(service: Running) -> None:
+    secret = "Tell-No1 ü"
+    httpx.get(f"{service.base}{HOME}?user=admin&password={quote(secret)}&tenant=default")
+    httpx.get(f"{service.base}{TRANSCODER}?user=admin&PassWord={quote(secret)}&password={quote(secret)}")
+    httpx.get(service.base + TRANSCODER, auth=("admin", secret))
+    httpx.post(service.base + "/CallRecorder/Login", data={"user": "admin", "password": secret})
+    log = service.log
+    assert "/CallRecorder/Login" in log
+    for hidden in (
+        secret,
+        quote(secret),
+        "Tell-No1",
+        service.password,
+        player(service)[1],
+        "CallReplay_2005",
+    ):
+        assert hidden not in log
+    service.rows("DELETE FROM login_failures")
+
+
+def test_unknown_addresses_are_404_without_a_trace(service: Running) -> None:
+    answer = httpx.get(service.base + "/CallRecorder/Nothing", headers={"accept": "text/html"})
+    assert answer.status_code == 404
+    assert "Traceback" not in answer.text
