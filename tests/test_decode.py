@@ -26,7 +26,8 @@ def span(codec: Codec, first: int, stop: int, end_tick: int, anchor_ns: int = 10
 def eventful(codec: Codec, seed: int, packets: int = 40) -> LegColumns:
     """A leg with losses, DTX, comfort noise (SID frames for G.729) and packets of several lengths."""
     dice = random.Random(seed)
-    rows, gaps = [], []
+    rows: list[tuple[int, int, bytes, int]] = []
+    gaps: list[tuple[int, int, int, int, int]] = []
     tick = number = 0
     for _ in range(packets):
         frames = dice.randint(1, 4)
@@ -188,7 +189,7 @@ def _outside(leg: LegColumns) -> None:
 
 
 def _wrong_type(leg: LegColumns) -> None:
-    leg.timestamp = leg.timestamp.astype(np.int32)  # type: ignore[assignment]
+    leg.timestamp = leg.timestamp.astype(np.int32)
 
 
 def _short_column(leg: LegColumns) -> None:

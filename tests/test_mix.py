@@ -190,4 +190,4 @@ def test_the_rate_follows_the_legs_and_bad_options_are_refused() -> None:
         ({"block_frames": 0}, "block_frames"),
     ):
         with pytest.raises(ArgumentError, match=words):
-            render(leg, **options)  # type: ignore[arg-type]
+            render(leg, **options)
