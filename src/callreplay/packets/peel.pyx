@@ -6,7 +6,7 @@ All transitions are tail transitions, so the recursion is a loop, bounded by MAX
 (trap 24: Ethernet padding and trailers). Checksums are never looked at: offloading leaves them wrong.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from callreplay.packets.fragments cimport Datagram, Fragments, add_fragment, drop_datagram

@@ -8,7 +8,7 @@ specification, see ``recognise.py`` for what is known of them.
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from callreplay.packets.wire cimport be16, be32, le16, le32, ordered16, ordered32
 

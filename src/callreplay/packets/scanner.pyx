@@ -13,7 +13,7 @@ from callreplay.packets.packet cimport *
 from callreplay.packets.peel cimport peel
 from callreplay.packets.records cimport *
 from callreplay.packets.tables cimport *
-from callreplay.packets.wire cimport be16, be32, le16
+from callreplay.packets.wire cimport be16, be32
 
 import numpy as np
 
