@@ -160,8 +160,8 @@ cdef class Scanner:
         cdef Record record
         cdef int status, found
         cdef Packet* packet = &self.packet
-        cdef int64_t i, spilled
-        for i in range(most):
+        cdef int64_t _i, spilled
+        for _i in range(most):
             status = next_record(&self.reader, &record)
             if status == RECORD_END:
                 return False
