@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from tests import captures as c
@@ -43,7 +44,7 @@ def outer(payload: bytes, protocol: int) -> bytes:
     return c.frame(c.ipv4(payload, "192.0.2.1", "192.0.2.2", protocol))
 
 
-WAYS = {
+WAYS: dict[str, tuple[int, Callable[[int], bytes], str]] = {
     "ethernet": (1, lambda s: c.ethernet(v4(s)), ""),
     "ipv6": (1, lambda s: c.frame(v6(s)), ""),
     "vlan": (1, lambda s: c.ethernet(c.vlan(v4(s), 7), 0x8100), "vlan"),

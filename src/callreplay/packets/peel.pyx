@@ -6,7 +6,7 @@ All transitions are tail transitions, so the recursion is a loop, bounded by MAX
 (trap 24: Ethernet padding and trailers). Checksums are never looked at: offloading leaves them wrong.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from callreplay.packets.fragments cimport Datagram, Fragments, add_fragment, drop_datagram
@@ -294,7 +294,7 @@ cdef int _ipv6(Packet* packet, Fragments* fragments, Spill* spill) noexcept nogi
     cdef const uint8_t* p = packet.base + packet.offset
     cdef int64_t left = packet.end - packet.offset
     cdef int64_t total, length
-    cdef int32_t following, step
+    cdef int32_t following, _step
     cdef uint32_t fragment
     if left < 40 or p[0] >> 4 != 6:
         return _stop(packet, MALFORMED, L_IPV6)
@@ -308,7 +308,7 @@ cdef int _ipv6(Packet* packet, Fragments* fragments, Spill* spill) noexcept nogi
     memcpy(packet.destination, p + 24, 16)
     following = p[6]
     packet.offset += 40
-    for step in range(MAX_DEPTH):
+    for _step in range(MAX_DEPTH):
         p = packet.base + packet.offset
         left = packet.end - packet.offset
         # Hop-by-hop, routing, destination options, mobility, HIP and Shim6 have one shape (RFC 6564).
@@ -407,9 +407,9 @@ cdef int _mpls(Packet* packet) noexcept nogil:
     # RFC 3032: labels of four octets, the last has the bottom-of-stack bit.
     cdef const uint8_t* p
     cdef int64_t left
-    cdef int32_t step
+    cdef int32_t _step
     _pass(packet, VIA_MPLS)
-    for step in range(MAX_DEPTH):
+    for _step in range(MAX_DEPTH):
         if packet.end - packet.offset < 4:
             return _stop(packet, MALFORMED, L_MPLS)
         packet.offset += 4

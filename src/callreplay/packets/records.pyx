@@ -8,7 +8,7 @@ specification, see ``recognise.py`` for what is known of them.
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from callreplay.packets.wire cimport be16, be32, le16, le32, ordered16, ordered32
 
@@ -76,7 +76,7 @@ cdef int _pcap(Reader* reader, Record* record) noexcept nogil:
 
 cdef int64_t _stamp_ns(Reader* reader, const Interface* interface, uint64_t ticks) noexcept nogil:
     cdef int n = interface.resolution & 0x7F
-    cdef int i
+    cdef int _i
     cdef uint64_t seconds, rest, per_second = 1
     if interface.resolution & 0x80:
         if n > 63:
@@ -92,15 +92,15 @@ cdef int64_t _stamp_ns(Reader* reader, const Interface* interface, uint64_t tick
         if n > 19:
             reader.odd_times += 1
             return interface.offset_s * SECOND
-        for i in range(n):
+        for _i in range(n):
             per_second *= 10  # 10^19 fits in 64 bits
         seconds = ticks / per_second
         rest = ticks % per_second
         if n <= 9:
-            for i in range(9 - n):
+            for _i in range(9 - n):
                 rest *= 10
         else:
-            for i in range(n - 9):
+            for _i in range(n - 9):
                 rest /= 10
     if seconds > <uint64_t>MAX_SECONDS or <int64_t>seconds + interface.offset_s > MAX_SECONDS:
         reader.odd_times += 1

@@ -13,7 +13,7 @@ from callreplay.packets.packet cimport *
 from callreplay.packets.peel cimport peel
 from callreplay.packets.records cimport *
 from callreplay.packets.tables cimport *
-from callreplay.packets.wire cimport be16, be32, le16
+from callreplay.packets.wire cimport be16, be32
 
 import numpy as np
 
@@ -160,8 +160,8 @@ cdef class Scanner:
         cdef Record record
         cdef int status, found
         cdef Packet* packet = &self.packet
-        cdef int64_t i, spilled
-        for i in range(most):
+        cdef int64_t _i, spilled
+        for _i in range(most):
             status = next_record(&self.reader, &record)
             if status == RECORD_END:
                 return False
