@@ -24,8 +24,8 @@ CallSource::CallSource(const cr_timeline &timeline_, const cr_render_leg *legs_,
   }
 }
 
-cr_status check_call(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count, const cr_event *events,
-                     size_t event_count) {
+cr_status check_call(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count,
+                     const cr_event *events, size_t event_count) {
   const cr_status status = check_timeline(timeline, events, event_count);
   if (status != CR_OK || (leg_count > 0 && legs == nullptr)) {
     return status != CR_OK ? status : CR_ARGUMENT;
@@ -82,11 +82,11 @@ void Call::activate(Conveyor &conveyor) {
     if (tick_to_sample(row, row.end_tick) < span.from && row.pcm_count < span.from) {
       continue;  // it ends before the first frame that is read
     }
-    const uint32_t track = mixer_.add_track(span.leg, source_.channels[span.leg], row.sample_rate_hz, row.anchor_ns,
-                                            row.drift_ppb);
+    const uint32_t track = mixer_.add_track(span.leg, source_.channels[span.leg], row.sample_rate_hz,
+                                            row.anchor_ns, row.drift_ppb);
     active_.reserve(active_.size() + 1);
-    const uint32_t slot = conveyor.open(copy.leg, span.span, round_samples(row, source_.timeline.block_ms), span.from,
-                                        span.to);
+    const uint32_t slot =
+        conveyor.open(copy.leg, span.span, round_samples(row, source_.timeline.block_ms), span.from, span.to);
     active_.push_back({span.leg, track, slot, 0, 0});
     conveyor.want(slot);
   }
@@ -134,7 +134,8 @@ void Call::feed(Conveyor &conveyor) {
 }
 
 size_t Call::read(int16_t *pcm, size_t max_frames) {
-  const int64_t until = next_ < waiting_.size() ? std::max(waiting_[next_].start, int64_t{0}) : mixer_.frames();
+  const int64_t until =
+      next_ < waiting_.size() ? std::max(waiting_[next_].start, int64_t{0}) : mixer_.frames();
   return mixer_.read(pcm, max_frames, until);
 }
 

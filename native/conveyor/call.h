@@ -24,8 +24,8 @@ struct CallSource {
   std::vector<cr_event> events;
 };
 
-cr_status check_call(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count, const cr_event *events,
-                     size_t event_count);
+cr_status check_call(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count,
+                     const cr_event *events, size_t event_count);
 
 class Call {
  public:

@@ -5,7 +5,7 @@
 
 namespace callreplay {
 
-AlignedState::AlignedState(size_t bytes) : memory_(::operator new(bytes, std::align_val_t{64})) {
+AlignedState::AlignedState(size_t bytes) : memory_(::operator new (bytes, std::align_val_t{64})) {
   std::memset(memory_.get(), 0, bytes);
 }
 
@@ -77,16 +77,16 @@ size_t Conveyor::group_with_room(Family<Kernel> &family, const Kernel *kernel, i
 template <class Kernel>
 void Conveyor::put(Family<Kernel> &family, size_t index, uint32_t slot) {
   Group<Kernel> &group = family.groups[index];
-  const auto lane = static_cast<int>(std::find(group.occupant.begin(), group.occupant.end(), -1) -
-                                     group.occupant.begin());
+  const auto lane =
+      static_cast<int>(std::find(group.occupant.begin(), group.occupant.end(), -1) - group.occupant.begin());
   group.occupant[static_cast<size_t>(lane)] = static_cast<int32_t>(slot);
   ++group.occupied;
   group.kernel->reset(group.state.get(), lane);
   slots_[slot]->lane = {static_cast<int32_t>(index), lane};
 }
 
-// Lanes for the pending spans of one mode. A span keeps its lane to its end, for a state cannot move between kernels;
-// so a lone newcomer gets the scalar kernel, unless a vector group is running with room anyway.
+// Lanes for the pending spans of one mode. A span keeps its lane to its end, for a state cannot move between
+// kernels; so a lone newcomer gets the scalar kernel, unless a vector group is running with room anyway.
 template <class Kernel>
 void Conveyor::seat(Family<Kernel> &family, int mode) {
   const auto waits = [this, mode](uint32_t slot) { return slots_[slot]->cursor.span().mode == mode; };

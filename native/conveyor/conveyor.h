@@ -20,7 +20,7 @@ class AlignedState {
 
  private:
   struct Free {
-    void operator()(void *memory) const { ::operator delete(memory, std::align_val_t{64}); }
+    void operator()(void *memory) const { ::operator delete (memory, std::align_val_t{64}); }
   };
   std::unique_ptr<void, Free> memory_;
 };
@@ -81,7 +81,9 @@ class Conveyor {
   void decode(Group<G722Kernel> &group);
   void decode(Group<G729Kernel> &group);
   void count(int lanes, int used, uint64_t weight);
-  bool present(int32_t occupant) const { return occupant >= 0 && slots_[static_cast<size_t>(occupant)]->wanted; }
+  bool present(int32_t occupant) const {
+    return occupant >= 0 && slots_[static_cast<size_t>(occupant)]->wanted;
+  }
 
   static constexpr int kMaxLanes = 128;
 

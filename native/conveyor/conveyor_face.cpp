@@ -104,7 +104,9 @@ cr_status cr_conveyor_create(uint32_t width, uint32_t block_ms, cr_conveyor **co
   return CR_OK;
 }
 
-void cr_conveyor_destroy(cr_conveyor *conveyor) { delete conveyor; }
+void cr_conveyor_destroy(cr_conveyor *conveyor) {
+  delete conveyor;
+}
 
 cr_status cr_conveyor_add(cr_conveyor *conveyor, const cr_leg *leg) {
   if (conveyor == nullptr || conveyor->legs.size() >= UINT32_MAX) {

@@ -12,7 +12,8 @@ struct LegCopy {
   std::vector<cr_span> spans;
 
   // `source` must be checked.
-  explicit LegCopy(const cr_leg &source) : leg(source), spans(source.spans, source.spans + source.span_count) {
+  explicit LegCopy(const cr_leg &source)
+      : leg(source), spans(source.spans, source.spans + source.span_count) {
     leg.spans = spans.data();
   }
   LegCopy(LegCopy &&) = default;

@@ -72,7 +72,9 @@ cr_status cr_renderer_create(const cr_timeline *timeline, const cr_render_leg *l
   return CR_OK;
 }
 
-void cr_renderer_destroy(cr_renderer *renderer) { delete renderer; }
+void cr_renderer_destroy(cr_renderer *renderer) {
+  delete renderer;
+}
 
 cr_status cr_renderer_read(cr_renderer *renderer, int16_t *pcm, size_t max_frames, size_t *frames) {
   if (renderer == nullptr || frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
@@ -131,10 +133,13 @@ cr_status cr_renderer_group_create(cr_renderer_group **group) {
   return CR_OK;
 }
 
-void cr_renderer_group_destroy(cr_renderer_group *group) { delete group; }
+void cr_renderer_group_destroy(cr_renderer_group *group) {
+  delete group;
+}
 
-cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline, const cr_render_leg *legs,
-                                size_t leg_count, const cr_event *events, size_t event_count, uint32_t *call) {
+cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline,
+                                const cr_render_leg *legs, size_t leg_count, const cr_event *events,
+                                size_t event_count, uint32_t *call) {
   const cr_status status = callreplay::check_call(timeline, legs, leg_count, events, event_count);
   if (status != CR_OK || group == nullptr || call == nullptr) {
     return status != CR_OK ? status : CR_ARGUMENT;
@@ -155,7 +160,8 @@ cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *tim
 
 cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t capacity, uint32_t *call,
                                  size_t *frames, int *last) {
-  if (group == nullptr || pcm == nullptr || capacity < 2 || call == nullptr || frames == nullptr || last == nullptr) {
+  if (group == nullptr || pcm == nullptr || capacity < 2 || call == nullptr || frames == nullptr ||
+      last == nullptr) {
     return CR_ARGUMENT;
   }
   *frames = 0;

@@ -1,5 +1,5 @@
-// Lanes<float, N> for the resampler: N = 1 and N = 16. Only loads, sums and products, never fused, so the samples are
-// the same for every width and instruction set.
+// Lanes<float, N> for the resampler: N = 1 and N = 16. Only loads, sums and products, never fused, so the
+// samples are the same for every width and instruction set.
 #pragma once
 
 #include <cstring>

@@ -37,9 +37,13 @@ const Choice &choice() {
 
 extern "C" {
 
-cr_isa cr_isa_active(void) { return choice().isa; }
+cr_isa cr_isa_active(void) {
+  return choice().isa;
+}
 
-int cr_isa_forced(void) { return choice().forced; }
+int cr_isa_forced(void) {
+  return choice().forced;
+}
 
 int cr_isa_available(cr_isa isa) {
   switch (isa) {
@@ -54,7 +58,8 @@ int cr_isa_available(cr_isa isa) {
 #endif
     case CR_ISA_AVX2:
 #ifdef CR_X86
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("bmi2");
 #else
       return 0;
 #endif

@@ -10,8 +10,8 @@ namespace callreplay {
 namespace {
 
 constexpr size_t kTaps = 64;
-// Kaiser's formula: attenuation 7.95 + 14.36 * taps * width = 90 dB gives a transition of 0.089 of the sample rate,
-// 3.64 to 4.36 kHz at 8 kHz.
+// Kaiser's formula: attenuation 7.95 + 14.36 * taps * width = 90 dB gives a transition of 0.089 of the sample
+// rate, 3.64 to 4.36 kHz at 8 kHz.
 constexpr double kBeta = 0.1102 * (90.0 - 8.7);
 
 // Modified Bessel function of order 0 by its series; x <= kBeta converges in 30 terms.

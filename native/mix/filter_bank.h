@@ -11,12 +11,12 @@ namespace callreplay {
 // Taps of one output sample, a multiple of 16; longer when the rate falls, for the band is narrower then.
 size_t filter_taps(int32_t from_hz, int32_t to_hz);
 
-// The taps for an output that lies `fraction` (0 to 1) of a sample after input sample taps_count / 2 - 1. They add up
-// to 1. Stop band below -80 dB from 1.09 of the lower Nyquist frequency on.
+// The taps for an output that lies `fraction` (0 to 1) of a sample after input sample taps_count / 2 - 1.
+// They add up to 1. Stop band below -80 dB from 1.09 of the lower Nyquist frequency on.
 void make_filter(int32_t from_hz, int32_t to_hz, double fraction, float *taps);
 
-// Filters at kPhases + 1 fractions from 0 to 1, for linear interpolation between neighbours: the error of that is
-// below (pi / kPhases)^2 / 8, -106 dB.
+// Filters at kPhases + 1 fractions from 0 to 1, for linear interpolation between neighbours: the error of
+// that is below (pi / kPhases)^2 / 8, -106 dB.
 struct FilterBank {
   static constexpr size_t kPhases = 512;
   size_t taps_count;

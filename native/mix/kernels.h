@@ -1,5 +1,5 @@
-// The loops of the mixer that touch every sample, one table per instruction set. All tables give the same samples:
-// sums run in the same order whatever the width, and products are not fused.
+// The loops of the mixer that touch every sample, one table per instruction set. All tables give the same
+// samples: sums run in the same order whatever the width, and products are not fused.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ struct MixKernel {
   void (*widen)(float *x, const int16_t *pcm, size_t count);
   // pcm[n] = y[n] to nearest (ties to even), saturated; |y| < 2^22
   void (*round)(int16_t *pcm, const float *y, size_t count);
-  // y[n] += sum over t of taps[t] * x[n + t], n < count, t < taps_count. Reads x and writes y up to the next multiple
-  // of 64 of count.
+  // y[n] += sum over t of taps[t] * x[n + t], n < count, t < taps_count. Reads x and writes y up to the next
+  // multiple of 64 of count.
   void (*fir)(float *y, const float *x, const float *taps, size_t taps_count, size_t count);
   // sum over t of (low[t] + part * (high[t] - low[t])) * x[t]; taps_count is a multiple of 16
   float (*lerp_dot)(const float *x, const float *low, const float *high, float part, size_t taps_count);

@@ -79,8 +79,8 @@ float add_up(const float *sums) {
 }
 
 template <int N>
-float lerp_dot(const float *__restrict x, const float *__restrict low, const float *__restrict high, float part,
-               size_t taps_count) {
+float lerp_dot(const float *__restrict x, const float *__restrict low, const float *__restrict high,
+               float part, size_t taps_count) {
   using V = Lanes<float, N>;
   constexpr int kVectors = 16 / N;
   V sums[kVectors];

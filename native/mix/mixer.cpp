@@ -25,9 +25,9 @@ const MixKernel *best_kernel() {
 
 cr_status check_timeline(const cr_timeline *timeline, const cr_event *events, size_t event_count) {
   if (timeline == nullptr || (event_count > 0 && events == nullptr) || timeline->rate_hz < 8000 ||
-      timeline->rate_hz > 48000 || timeline->channels < 1 || timeline->channels > 2 || timeline->block_ms < 20 ||
-      timeline->block_ms > 10000 || timeline->frames < 0 || timeline->origin_ns < -kMaxAnchorNs ||
-      timeline->origin_ns > kMaxAnchorNs) {
+      timeline->rate_hz > 48000 || timeline->channels < 1 || timeline->channels > 2 ||
+      timeline->block_ms < 20 || timeline->block_ms > 10000 || timeline->frames < 0 ||
+      timeline->origin_ns < -kMaxAnchorNs || timeline->origin_ns > kMaxAnchorNs) {
     return CR_ARGUMENT;
   }
   if (timeline->frames > kMaxFrames) {
@@ -35,8 +35,9 @@ cr_status check_timeline(const cr_timeline *timeline, const cr_event *events, si
   }
   for (size_t i = 0; i < event_count; ++i) {
     const cr_event &event = events[i];
-    if (event.tone > 15 || event.start_ns < -kMaxAnchorNs || event.start_ns > kMaxAnchorNs || event.duration_ns < 0 ||
-        event.duration_ns > 3600 * kBillion || event.level_dbm0 > 0 || event.level_dbm0 < -63) {
+    if (event.tone > 15 || event.start_ns < -kMaxAnchorNs || event.start_ns > kMaxAnchorNs ||
+        event.duration_ns < 0 || event.duration_ns > 3600 * kBillion || event.level_dbm0 > 0 ||
+        event.level_dbm0 < -63) {
       return CR_ARGUMENT;
     }
   }
@@ -52,8 +53,8 @@ Mixer::Mixer(const cr_timeline &timeline, const cr_event *events, size_t event_c
     : kernel_(best_kernel()),
       timeline_(timeline),
       // Two rounds of the conveyor, which are of 120 ms at least.
-      capacity_(static_cast<size_t>(std::max(timeline.block_ms, 120)) * 2 * static_cast<size_t>(timeline.rate_hz) /
-                1000),
+      capacity_(static_cast<size_t>(std::max(timeline.block_ms, 120)) * 2 *
+                static_cast<size_t>(timeline.rate_hz) / 1000),
       block_(capacity_ / 2),
       base_(std::min(start, timeline.frames)),
       scratch_(1024) {
@@ -72,17 +73,18 @@ Mixer::Mixer(const cr_timeline &timeline, const cr_event *events, size_t event_c
 
 uint32_t Mixer::add_track(uint32_t leg, int32_t channel, int32_t sample_rate_hz, int64_t anchor_ns,
                           int64_t drift_ppb) {
-  const Placement placement(anchor_ns, timeline_.origin_ns, sample_rate_hz, corrected_drift(timeline_, drift_ppb),
-                            timeline_.rate_hz);
+  const Placement placement(anchor_ns, timeline_.origin_ns, sample_rate_hz,
+                            corrected_drift(timeline_, drift_ppb), timeline_.rate_hz);
   Track track{leg, channel, placement, nullptr};
   if (!placement.is_copy()) {
-    const size_t block = block_ * static_cast<size_t>(sample_rate_hz) / static_cast<size_t>(timeline_.rate_hz) + 64;
+    const size_t block =
+        block_ * static_cast<size_t>(sample_rate_hz) / static_cast<size_t>(timeline_.rate_hz) + 64;
     track.resampler =
         std::make_unique<Resampler>(*kernel_, placement, sample_rate_hz, timeline_.rate_hz, block);
   }
-  track.event = static_cast<size_t>(
-      std::lower_bound(overlays_.begin(), overlays_.end(), leg, [](const Overlay &a, uint32_t l) { return a.leg < l; }) -
-      overlays_.begin());
+  track.event = static_cast<size_t>(std::lower_bound(overlays_.begin(), overlays_.end(), leg,
+                                                     [](const Overlay &a, uint32_t l) { return a.leg < l; }) -
+                                    overlays_.begin());
   set_channel(leg, channel);
   const auto index = static_cast<uint32_t>(tracks_.size());
   active_.reserve(active_.size() + 1);
@@ -130,7 +132,8 @@ size_t Mixer::push_copy(Track &track, int64_t first_sample, const int16_t *pcm, 
   }
   const int64_t end = std::min(window_end(), timeline_.frames);
   if (taken < count && frame < end) {
-    const auto fits = static_cast<size_t>(std::min<int64_t>(end - frame, static_cast<int64_t>(count - taken)));
+    const auto fits =
+        static_cast<size_t>(std::min<int64_t>(end - frame, static_cast<int64_t>(count - taken)));
     deposit(track, frame, pcm + taken, fits);
     taken += fits;
     frame += static_cast<int64_t>(fits);
@@ -183,7 +186,8 @@ void Mixer::pump(Track &track) {
   const int64_t end = window_end();
   while (resampler.running() && resampler.next_frame() < end) {
     const int64_t frame = resampler.next_frame();
-    const auto wanted = static_cast<size_t>(std::min<int64_t>(end - frame, static_cast<int64_t>(scratch_.size())));
+    const auto wanted =
+        static_cast<size_t>(std::min<int64_t>(end - frame, static_cast<int64_t>(scratch_.size())));
     const size_t got = resampler.pull(scratch_.data(), wanted);
     if (got == 0) {
       break;
@@ -201,7 +205,9 @@ void Mixer::pump(Track &track) {
 void Mixer::deposit(Track &track, int64_t frame, const int16_t *pcm, size_t count) {
   int64_t at = frame;
   const int64_t end = frame + static_cast<int64_t>(count);
-  const auto mine = [&](size_t event) { return event < overlays_.size() && overlays_[event].leg == track.leg; };
+  const auto mine = [&](size_t event) {
+    return event < overlays_.size() && overlays_[event].leg == track.leg;
+  };
   while (mine(track.event) && overlays_[track.event].end <= at) {
     ++track.event;
   }
@@ -240,8 +246,9 @@ void Mixer::add_tones(int64_t until) {
     const int64_t from = std::max(overlay.start, base_);
     const int64_t to = std::min(overlay.end, until);
     if (overlay.tone >= 0 && overlay.channel >= 0 && from < to) {
-      add_dtmf(overlay.tone, overlay.level, timeline_.rate_hz, overlay.end - overlay.start, from - overlay.start,
-               sums_[overlay.channel].data() + (from - base_), static_cast<size_t>(to - from));
+      add_dtmf(overlay.tone, overlay.level, timeline_.rate_hz, overlay.end - overlay.start,
+               from - overlay.start, sums_[overlay.channel].data() + (from - base_),
+               static_cast<size_t>(to - from));
     }
   }
 }

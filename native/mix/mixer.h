@@ -24,7 +24,8 @@ class Mixer {
   // The timeline is checked. Reading starts at frame `start`.
   Mixer(const cr_timeline &timeline, const cr_event *events, size_t event_count, int64_t start);
 
-  uint32_t add_track(uint32_t leg, int32_t channel, int32_t sample_rate_hz, int64_t anchor_ns, int64_t drift_ppb);
+  uint32_t add_track(uint32_t leg, int32_t channel, int32_t sample_rate_hz, int64_t anchor_ns,
+                     int64_t drift_ppb);
   // Where the events of a leg sound. Implied by add_track.
   void set_channel(uint32_t leg, int32_t channel);
   size_t push(uint32_t track, int64_t first_sample, const int16_t *pcm, size_t count);
@@ -73,7 +74,7 @@ class Mixer {
   int64_t base_;
   std::vector<int32_t> sums_[2];
   std::vector<Track> tracks_;
-  std::vector<uint32_t> active_;  // tracks that have not settled
+  std::vector<uint32_t> active_;   // tracks that have not settled
   std::vector<Overlay> overlays_;  // by leg, then start
   std::vector<int16_t> scratch_;
 };

@@ -10,7 +10,9 @@ namespace {
 constexpr size_t kPad = 64;  // MixKernel.fir works in blocks of 64
 constexpr double kQ48 = 1.0 / static_cast<double>(int64_t{1} << 48);
 
-size_t padded(size_t count) { return (count + kPad - 1) / kPad * kPad; }
+size_t padded(size_t count) {
+  return (count + kPad - 1) / kPad * kPad;
+}
 
 }  // namespace
 
@@ -49,14 +51,16 @@ void Resampler::begin(int64_t sample) {
   ended_ = false;
   frame_ = placement_.frame_from(sample);
   zeros_ = 0;
-  // The filter of an output reaches taps / 2 - 1 samples back, where there is silence before the run; one more,
-  // for by_position() may come out a hair before the sample.
+  // The filter of an output reaches taps / 2 - 1 samples back, where there is silence before the run; one
+  // more, for by_position() may come out a hair before the sample.
   held_ = taps_ / 2;
   first_ = sample - static_cast<int64_t>(held_);
   std::fill_n(input_.begin(), held_, 0.0f);
 }
 
-size_t Resampler::room() const { return capacity_ - taps_ - std::min(held_, capacity_ - taps_); }
+size_t Resampler::room() const {
+  return capacity_ - taps_ - std::min(held_, capacity_ - taps_);
+}
 
 void Resampler::push(const int16_t *pcm, size_t count) {
   kernel_.widen(input_.data() + held_, pcm, count);
@@ -112,13 +116,14 @@ size_t Resampler::pull(int16_t *pcm, size_t count) {
   return done;
 }
 
-// The ratio is filters_ : stride_, so every filters_-th frame uses the same taps on input stride_ further on: a plain
-// filter over the input's residue classes.
+// The ratio is filters_ : stride_, so every filters_-th frame uses the same taps on input stride_ further on:
+// a plain filter over the input's residue classes.
 void Resampler::by_phase(size_t count) {
   const auto stride = static_cast<size_t>(stride_);
   const auto filters = static_cast<size_t>(filters_);
   const size_t part = taps_ / stride + 1;
-  const auto base = static_cast<size_t>(placement_.at(frame_).sample - static_cast<int64_t>(taps_ / 2 - 1) - first_);
+  const auto base =
+      static_cast<size_t>(placement_.at(frame_).sample - static_cast<int64_t>(taps_ / 2 - 1) - first_);
   const size_t span = split_.size() / stride;
   const size_t needed = count * stride / filters + taps_ + 2 * stride;
   const size_t have = std::min(needed, held_ - base);
@@ -130,15 +135,16 @@ void Resampler::by_phase(size_t count) {
   for (size_t residue = 0; residue < std::min(filters, count); ++residue) {
     const int64_t frame = frame_ + static_cast<int64_t>(residue);
     const auto at =
-        static_cast<size_t>(placement_.at(frame).sample - static_cast<int64_t>(taps_ / 2 - 1) - first_) - base;
+        static_cast<size_t>(placement_.at(frame).sample - static_cast<int64_t>(taps_ / 2 - 1) - first_) -
+        base;
     const size_t outputs = (count - residue + filters - 1) / filters;
     const auto phase = static_cast<size_t>(((frame % filters_) + filters_) % filters_);
     std::fill_n(partial_.begin(), padded(outputs), 0.0f);
     for (size_t m = 0; m < stride; ++m) {
       // Tap t = u * stride + m meets input at + j * stride + t.
       const size_t where = at + m;
-      const float *x = stride == 1 ? input_.data() + base + where
-                                   : split_.data() + where % stride * span + where / stride;
+      const float *x =
+          stride == 1 ? input_.data() + base + where : split_.data() + where % stride * span + where / stride;
       const size_t taps = (taps_ - m + stride - 1) / stride;
       kernel_.fir(partial_.data(), x, phases_.data() + (phase * stride + m) * part, taps, outputs);
     }
@@ -156,8 +162,8 @@ void Resampler::by_position(size_t count) {
   static_assert(FilterBank::kPhases == size_t{1} << kPhaseBits);
   const uint64_t step = placement_.step_q48();
   for (size_t n = 0; n < count;) {
-    // Positions are exact on a grid of frames and stepped between, wherever a block begins: the error of 64 steps is
-    // below 2^-42 of a sample, and the same for every partition into blocks.
+    // Positions are exact on a grid of frames and stepped between, wherever a block begins: the error of 64
+    // steps is below 2^-42 of a sample, and the same for every partition into blocks.
     const int64_t frame = frame_ + static_cast<int64_t>(n);
     const int64_t grid = frame - (((frame % kGrid) + kGrid) % kGrid);
     const Placement::Position origin = placement_.at(grid);
@@ -168,7 +174,8 @@ void Resampler::by_position(size_t count) {
       const uint64_t fraction = position & kMask;
       const auto phase = static_cast<size_t>(fraction >> (48 - kPhaseBits));
       const auto rest = static_cast<float>(static_cast<double>((fraction << kPhaseBits) & kMask) * kQ48);
-      output_[n] = kernel_.lerp_dot(input_.data() + at, bank_->phase(phase), bank_->phase(phase + 1), rest, taps_);
+      output_[n] =
+          kernel_.lerp_dot(input_.data() + at, bank_->phase(phase), bank_->phase(phase + 1), rest, taps_);
     }
   }
 }

@@ -1,5 +1,5 @@
-// One track's samples at the output's rate: runs of contiguous samples in, frames out. Silence between runs never
-// enters the filter, so the length of the output is that of the timeline whatever the gaps.
+// One track's samples at the output's rate: runs of contiguous samples in, frames out. Silence between runs
+// never enters the filter, so the length of the output is that of the timeline whatever the gaps.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ namespace callreplay {
 class Resampler {
  public:
   // `capacity`: input samples that may wait.
-  Resampler(const MixKernel &kernel, const Placement &placement, int32_t from_hz, int32_t to_hz, size_t capacity);
+  Resampler(const MixKernel &kernel, const Placement &placement, int32_t from_hz, int32_t to_hz,
+            size_t capacity);
 
   // A run begins at `sample`; the last one must be drained.
   void begin(int64_t sample);
@@ -48,10 +49,10 @@ class Resampler {
   const Placement placement_;
   size_t taps_;
   size_t capacity_;
-  int64_t stride_ = 0;   // samples per `filters_` frames when the ratio is that simple; else 0
-  int64_t filters_ = 0;  // frames until the fraction recurs
-  bool exact_ = false;   // by_phase
-  std::vector<float> phases_;            // exact_: filters_ filters, each split into stride_ parts
+  int64_t stride_ = 0;         // samples per `filters_` frames when the ratio is that simple; else 0
+  int64_t filters_ = 0;        // frames until the fraction recurs
+  bool exact_ = false;         // by_phase
+  std::vector<float> phases_;  // exact_: filters_ filters, each split into stride_ parts
   std::shared_ptr<const FilterBank> bank_;
   bool running_ = false;
   bool ended_ = false;
@@ -61,8 +62,8 @@ class Resampler {
   int64_t zeros_ = 0;       // after the end
   size_t held_ = 0;
   std::vector<float> input_;
-  std::vector<float> split_;   // input_ by residue of stride_
-  std::vector<float> partial_; // outputs of one filter
+  std::vector<float> split_;    // input_ by residue of stride_
+  std::vector<float> partial_;  // outputs of one filter
   std::vector<float> output_;
 };
 

@@ -15,14 +15,18 @@ Wide floor_divide(Wide a, Wide b) {
   return quotient - (a % b < 0 ? 1 : 0);
 }
 
-int64_t narrow(Wide value) { return static_cast<int64_t>(std::clamp<Wide>(value, -kFar, kFar)); }
+int64_t narrow(Wide value) {
+  return static_cast<int64_t>(std::clamp<Wide>(value, -kFar, kFar));
+}
 
 }  // namespace
 
 // x(n) = (origin + n / rate - anchor) * sample_rate * (1 + drift)
-//      = (n * 10^9 - offset) * sample_rate * (10^9 + ppb) / (rate * 10^18),  offset = (anchor - origin) * rate.
+//      = (n * 10^9 - offset) * sample_rate * (10^9 + ppb) / (rate * 10^18),  offset = (anchor - origin) *
+//      rate.
 // |n * 10^9 - offset| < 2^69 + 2^79, times 2^16 times 2^30: below 2^126.
-Placement::Placement(int64_t anchor_ns, int64_t origin_ns, int32_t sample_rate_hz, int64_t drift_ppb, int32_t rate_hz)
+Placement::Placement(int64_t anchor_ns, int64_t origin_ns, int32_t sample_rate_hz, int64_t drift_ppb,
+                     int32_t rate_hz)
     : offset_((Wide{anchor_ns} - origin_ns) * rate_hz),
       numerator_(Wide{sample_rate_hz} * (kBillion + drift_ppb)),
       denominator_(Wide{rate_hz} * kBillion * kBillion),

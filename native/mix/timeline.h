@@ -5,11 +5,12 @@
 
 namespace callreplay {
 
-// Sample s of a span is at anchor + s / sample_rate / (1 + drift); frame n of the output at origin + n / rate.
+// Sample s of a span is at anchor + s / sample_rate / (1 + drift); frame n of the output at origin + n /
+// rate.
 class Placement {
  public:
-  // Bounds that keep every product below 2^127: |anchor - origin| < 2^63 ns, rates <= 48000, |drift| <= 10^7 ppb,
-  // frames < 2^39, samples < 2^38.
+  // Bounds that keep every product below 2^127: |anchor - origin| < 2^63 ns, rates <= 48000, |drift| <= 10^7
+  // ppb, frames < 2^39, samples < 2^38.
   Placement(int64_t anchor_ns, int64_t origin_ns, int32_t sample_rate_hz, int64_t drift_ppb, int32_t rate_hz);
 
   // Rates are equal and no drift is corrected: samples are copied.
@@ -34,8 +35,8 @@ class Placement {
  private:
   using Wide = __int128;
 
-  Wide offset_;       // (anchor - origin) * rate
-  Wide numerator_;    // samples per frame = numerator / denominator
+  Wide offset_;     // (anchor - origin) * rate
+  Wide numerator_;  // samples per frame = numerator / denominator
   Wide denominator_;
   uint64_t step_q48_;
   bool copy_;

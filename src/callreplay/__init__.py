@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from callreplay.pipeline import Call, Capture, Leg
     from callreplay.pipeline import open_capture as open
 
-__all__ = ["Call", "Capture", "Leg", "Peaks", "__version__", "decode_many", "open"]
+__all__ = ["Call", "Capture", "Leg", "Peaks", "__version__", "decode_many", "get_include", "open"]
 
 _HOMES = {
     "Call": ("pipeline", "Call"),
@@ -28,6 +28,13 @@ _HOMES = {
     "decode_many": ("decode", "decode_many"),
     "open": ("pipeline", "open_capture"),
 }
+
+
+def get_include() -> str:
+    """The folder with the C headers, for extension modules that embed the engine (see ``callreplay/capi.pxd``)."""
+    from pathlib import Path
+
+    return str(Path(__file__).parent / "include")
 
 
 def __getattr__(name: str) -> Any:

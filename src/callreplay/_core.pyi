@@ -63,6 +63,28 @@ class RendererGroup:
 def wav_header(encoding: int, rate_hz: int, channels: int, frames: int | None, /) -> bytes: ...
 def wav_encode(encoding: int, pcm: NDArray[int16], out: NDArray[uint8], /) -> None: ...
 
+# rate Hz, quality, VBR, VAD, DTX, segments, serial number, comments "NAME=value"
+class SpeexStream:
+    def __init__(
+        self,
+        rate_hz: int,
+        quality: int,
+        vbr: bool,
+        vad: bool,
+        dtx: bool,
+        segments: bool,
+        serial: int,
+        comments: list[str],
+        /,
+    ) -> None: ...
+    def push(self, pcm: NDArray[int16], /) -> None: ...
+    def end(self) -> None: ...
+    def take(self) -> bytes: ...
+
+class SpeexBatch:
+    def __init__(self) -> None: ...
+    def encode(self, streams: list[SpeexStream], /) -> None: ...
+
 # raster
 class Peaks:
     def __init__(
@@ -86,3 +108,6 @@ def draw_band(
     rms_base: int,
     scale: float,
 ) -> None: ...
+
+# The capsule that capi.pxd reads.
+_C_API: object

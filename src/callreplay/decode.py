@@ -50,10 +50,10 @@ class ChunkKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A stretch of decoded audio: ``pcm`` (int16, ``(n,)``) starts at ``first_sample`` of span ``span`` of
-    leg ``leg``.
+    """A stretch of decoded audio: ``pcm`` (int16, ``(n,)``) of span ``span`` of leg ``leg``.
 
-    Sample numbers count from the span's tick 0 at its sample rate. What no chunk covers is silent.
+    ``first_sample`` is where it starts, counted from the span's tick 0 at its sample rate. What no chunk covers is
+    silent.
     """
 
     leg: int

@@ -216,9 +216,7 @@ class Renderer:
         self._native.seek(self._start + frame)
 
     def read(self, frames: int) -> NDArray[np.int16]:
-        """Render the next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)`` for
-        stereo.
-        """
+        """Render the next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)``."""
         if frames < 0:
             raise ArgumentError(f"frames: {frames} is negative")
         frames = min(frames, self.frames - self.position)
@@ -226,9 +224,7 @@ class Renderer:
         return out[: self.read_into(out)]
 
     def read_into(self, out: NDArray[np.int16]) -> int:
-        """Fill ``out`` with the next frames (int16, contiguous, ``(n,)`` or ``(n, 2)``); how many there
-        were.
-        """
+        """Fill ``out`` (int16, contiguous, ``(n,)`` or ``(n, 2)``) with the next frames; how many there were."""
         shape = out.shape[1:]
         if out.dtype != np.int16 or not out.flags.c_contiguous or not out.flags.writeable:
             raise ArgumentError("out: need a writable, contiguous array of int16")

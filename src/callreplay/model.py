@@ -78,6 +78,7 @@ class Stream:
     srtp_suspect: bool = False
     srtp_evidence: str = ""
     payload_spread: float = 0.0
+    decrypted: bool = False  # was SRTP; its payloads are in the spill buffer, in clear
 
 
 @dataclass(slots=True)

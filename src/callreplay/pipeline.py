@@ -387,6 +387,12 @@ def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
     return hints
 
 
+def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) -> set[int]:
+    """Payload types that signalling or a hint calls RED (RFC 2198)."""
+    named = [hints, *(media.payload_types for call in descriptions for media in call.media)]
+    return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
+
+
 def _restore(source: Source, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
     """Give a stored leg back what the side index beside it keeps; None for any other source."""
     if not isinstance(source, str | os.PathLike):
@@ -430,12 +436,17 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         packets.scan(packets.open_buffer(source), name=name)
         for source, name in zip(sources, names, strict=True)
     ]
-    warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
-    indexes = [_restore(source, scan, warnings) for source, scan in zip(sources, scans, strict=True)]
+    read_warnings: list[str] = []
+    indexes = [_restore(source, scan, read_warnings) for source, scan in zip(sources, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
+        names.reverse()
     descriptions = signalling.merge_related(signalling.describe([m for scan in scans for m in scan.messages]))
     descriptions += _stored_calls(indexes)
+    red = _red_types(descriptions, hints)
+    scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
+    warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
+    warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
     media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)

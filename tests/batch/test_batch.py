@@ -286,7 +286,8 @@ def test_ray_gives_what_the_local_engine_gives(folder: Path) -> None:
     script = (
         "import sys; from callreplay.batch import BatchSettings, find_jobs; "
         "from callreplay.batch.ray_engine import run_batch_on_ray; "
-        "s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2], workers=2)); print(s.outputs, s.errors)"
+        "s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2], workers=2)); "
+        "print(s.outputs, s.errors)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder / "in"), str(folder / "ray" / "out")],

@@ -70,7 +70,16 @@ def test_every_format_by_its_suffix(suffix: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert out.stat().st_size > 200
     if suffix in ("mp3", "opus", "flac", "m4a"):
-        probe = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", out]
+        probe: list[object] = [
+            "ffprobe",
+            "-v",
+            "error",
+            "-show_entries",
+            "format=duration",
+            "-of",
+            "csv=p=0",
+            out,
+        ]
         if suffix == "flac":  # streamed, so its header does not know the length
             probe = [
                 "bash",

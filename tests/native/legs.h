@@ -96,7 +96,9 @@ inline MadeLeg eventful_leg(cr_codec codec, uint64_t seed, int packets) {
   for (int i = 0; i < packets; ++i, ++number) {
     const uint32_t dice = random.below(40);
     const uint32_t frames = 1 + random.below(4);
-    const size_t octets = codec == CR_CODEC_G729 ? 10 * frames + (dice == 1 ? 2 : dice == 2 ? 3 : 0)
+    const size_t octets = codec == CR_CODEC_G729  ? 10 * frames + (dice == 1   ? 2
+                                                                   : dice == 2 ? 3
+                                                                               : 0)
                           : codec == CR_CODEC_L16 ? 160 * frames
                                                   : 80 * frames + (dice == 1 ? 7 : 0);
     const int64_t ticks = codec == CR_CODEC_G729  ? static_cast<int64_t>(80 * (frames + (dice == 1)))

@@ -32,7 +32,8 @@ std::vector<Piece> decode(const cr_leg &leg, cr_leg_counts *counts = nullptr, ui
       break;
     }
     for (size_t i = 0; i < count; ++i) {
-      pieces.push_back({chunks[i].first_sample, chunks[i].kind, {chunks[i].pcm, chunks[i].pcm + chunks[i].count}});
+      pieces.push_back(
+          {chunks[i].first_sample, chunks[i].kind, {chunks[i].pcm, chunks[i].pcm + chunks[i].count}});
     }
   }
   if (counts != nullptr) {
@@ -82,8 +83,8 @@ TEST_CASE("a whole span is decoded sample for sample") {
 }
 
 TEST_CASE("a loss is concealed for 60 ms at most, a sender's silence not at all") {
-  for (const auto &[reason, concealed] : {std::pair{CR_GAP_LOST, 480}, {CR_GAP_CAPTURE, 480}, {CR_GAP_HOLD, 0},
-                                         {CR_GAP_SILENCE, 0}}) {
+  for (const auto &[reason, concealed] :
+       {std::pair{CR_GAP_LOST, 480}, {CR_GAP_CAPTURE, 480}, {CR_GAP_HOLD, 0}, {CR_GAP_SILENCE, 0}}) {
     MadeLeg leg;
     for (int i = 0; i < 10; ++i) {
       leg.packet(i * 160, tone(i * 160, 160));
@@ -163,8 +164,8 @@ TEST_CASE("G.729 payloads of any number of frames, with and without a SID, give 
     MadeLeg leg;
     size_t at = 0;
     for (const size_t group : groups) {
-      leg.packet(static_cast<int64_t>(at) * 80,
-                 {frames.begin() + static_cast<ptrdiff_t>(10 * at), frames.begin() + static_cast<ptrdiff_t>(10 * (at + group))});
+      leg.packet(static_cast<int64_t>(at) * 80, {frames.begin() + static_cast<ptrdiff_t>(10 * at),
+                                                 frames.begin() + static_cast<ptrdiff_t>(10 * (at + group))});
       at += group;
     }
     leg.span(CR_CODEC_G729, 8000, 8000, 960);
@@ -184,7 +185,7 @@ TEST_CASE("a G.729 SID starts noise that lasts through the silence, and odd leng
   test::Random random{7};
   MadeLeg leg;
   auto with_sid = test::noise_payload(random, 22);
-  leg.packet(0, with_sid);                                // 2 speech, 1 SID
+  leg.packet(0, with_sid);  // 2 speech, 1 SID
   leg.packet(240 + 800, test::noise_payload(random, 20));
   leg.packet(240 + 960, test::noise_payload(random, 13));  // 1 frame and 3 octets that are nothing
   leg.packet(240 + 1040, test::noise_payload(random, 2));  // a SID alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from tests import captures as c
@@ -103,3 +104,18 @@ def test_a_fragmented_invite() -> None:
     big = c.sip("INVITE sip:200@pbx SIP/2.0", body=SDP, headers=("X: " + "y" * 3000,))
     parts = c.fragments(c.udp_datagram(5060, 5060, big), A, B, 1400)
     assert messages([c.frame(part) for part in reversed(parts)]) == [("sip", "udp", big)]
+
+
+def test_many_small_segments_behind_a_gap_take_no_quadratic_time() -> None:
+    """A minute and more where each drained segment looked at all that wait; the bar is far from both."""
+    message = c.sip("INVITE sip:200@pbx SIP/2.0", body="x" * 30000)
+    records = [
+        (T + i, c.tcp("10.0.0.1", 40000, "10.0.0.2", 5060, message[i : i + 1], seq=1000 + i))
+        for i in [0, *range(2, len(message)), 1]
+    ]
+    begin = time.process_time()
+    found = packets.scan(
+        packets.open_buffer(c.pcap([(T + i, frame) for i, (_, frame) in enumerate(records)]))
+    )
+    assert [one.payload for one in found.messages] == [message]
+    assert time.process_time() - begin < 15

@@ -1,4 +1,4 @@
-"""Traps 22 and 24: every link layer and tunnel, alone and nested, gives the same packet; lengths come from IP and UDP."""
+"""Traps 22 and 24: each link layer and tunnel, alone and nested, gives the same packet; lengths are IP's and UDP's."""
 
 from __future__ import annotations
 
@@ -240,3 +240,15 @@ def test_the_unknown_is_counted_by_value() -> None:
     found = scan([bytes(60)], link=147)
     assert found.counters["link_type 147"] == 1
     assert any("link_type 147" in warning for warning in found.warnings)
+
+
+def test_a_block_beyond_the_end_makes_up_for_no_hole() -> None:
+    whole = c.udp_datagram(4000, 5000, media(1, 44))  # 64 octets
+    parts = [(0, whole[:24], True), (32, whole[32:], False), (200, bytes(8), True)]  # 24 to 32 is missing
+    frames = [
+        c.frame(c.ipv4(octets, A, B, identification=9, fragment=at, more=more)) for at, octets, more in parts
+    ]
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        found = scan([frames[i] for i in order])
+        assert found.counters["fragments_incomplete"] == 1
+        assert "fragments_reassembled" not in found.counters

@@ -12,11 +12,13 @@ constexpr int kFrameSamples = 80;  // G.729: 10 ms
 constexpr int kFrameOctets = 10;
 constexpr int kSidOctets = 2;
 
-// No sender skips less than this on purpose; a smaller hole is a sender's sloppy clock and is bridged, not silenced.
+// No sender skips less than this on purpose; a smaller hole is a sender's sloppy clock and is bridged, not
+// silenced.
 constexpr int kBridgeMs = 10;
 
-// Packets that must be decoded before a sample for it to come out right. Waveform codecs: what the concealer remembers
-// and fades, so exact; G.722 and G.729: their adaptive states have forgotten a wrong start after 2 s.
+// Packets that must be decoded before a sample for it to come out right. Waveform codecs: what the concealer
+// remembers and fades, so exact; G.722 and G.729: their adaptive states have forgotten a wrong start after 2
+// s.
 constexpr int kWarmWaveformMs = 250;
 constexpr int kWarmStateMs = 2000;
 
@@ -31,7 +33,9 @@ double overload(int32_t codec) {
   }
 }
 
-bool is_loss(uint8_t reason) { return reason == CR_GAP_LOST || reason == CR_GAP_CAPTURE; }
+bool is_loss(uint8_t reason) {
+  return reason == CR_GAP_LOST || reason == CR_GAP_CAPTURE;
+}
 
 }  // namespace
 
@@ -69,7 +73,9 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
   start_at(from);
 }
 
-int64_t SpanCursor::row_sample(int64_t row) const { return tick_to_sample(*span_, leg_->timestamp[row]); }
+int64_t SpanCursor::row_sample(int64_t row) const {
+  return tick_to_sample(*span_, leg_->timestamp[row]);
+}
 
 const uint8_t *SpanCursor::payload(int64_t row) const {
   const uint8_t *bytes = (leg_->flags[row] & CR_PACKET_SPILL) != 0 ? leg_->spill : leg_->data;
@@ -85,8 +91,8 @@ void SpanCursor::start_at(int64_t from) {
   } else if (span_->first < span_->stop) {
     const bool waveform = span_->codec != CR_CODEC_G722 && !framed();
     const int64_t margin = in_ms(waveform ? kWarmWaveformMs : kWarmStateMs);
-    // The last packet before the margin, so that a gap around `from` is entered knowing what came before it, and the
-    // margin once more before that packet, so that its own past is whole.
+    // The last packet before the margin, so that a gap around `from` is entered knowing what came before it,
+    // and the margin once more before that packet, so that its own past is whole.
     for (int pass = 0; pass < 2; ++pass) {
       const int64_t limit = (pass == 0 ? from : row_sample(row_)) - margin;
       int64_t low = span_->first;
@@ -168,7 +174,8 @@ uint8_t SpanCursor::unexplained() const {
     return CR_GAP_SILENCE;
   }
   // Unsigned, so that no pair of sequence numbers overflows.
-  const uint64_t step = static_cast<uint64_t>(leg_->sequence[row_]) - static_cast<uint64_t>(leg_->sequence[row_ - 1]);
+  const uint64_t step =
+      static_cast<uint64_t>(leg_->sequence[row_]) - static_cast<uint64_t>(leg_->sequence[row_ - 1]);
   return step <= 1 ? CR_GAP_SILENCE : CR_GAP_LOST;
 }
 
@@ -241,8 +248,9 @@ bool SpanCursor::fill_waveform(const Piece &piece) {
 
 bool SpanCursor::fill_frames(const Piece &piece) {
   const bool lost = is_loss(piece.reason);
-  const int64_t limit =
-      std::min(piece.end, gained_ + in_ms(last_noise_ ? kComfortNoiseMs : lost ? kEraseMs : 0));
+  const int64_t limit = std::min(piece.end, gained_ + in_ms(last_noise_ ? kComfortNoiseMs
+                                                            : lost      ? kEraseMs
+                                                                        : 0));
   const int64_t count = limit - position_;
   if (2 * count < kFrameSamples) {
     skip_to(piece.end);
@@ -285,7 +293,8 @@ bool SpanCursor::take_waveform_row() {
   }
   position_ = at + skip;
   const auto count = static_cast<uint32_t>(std::min<int64_t>(total - skip, budget_ / step * step));
-  const int64_t octet = leg_->size[row_] == 0 ? 0 : skip * (span_->codec == CR_CODEC_L16 ? 2 * span_->mode : 1) / step;
+  const int64_t octet =
+      leg_->size[row_] == 0 ? 0 : skip * (span_->codec == CR_CODEC_L16 ? 2 * span_->mode : 1) / step;
   decode_direct(payload(row_) + octet, append(count, CR_CHUNK_DECODED), count);
   if (span_->codec == CR_CODEC_G722) {
     octets_.insert(octets_.end(), payload(row_) + octet, payload(row_) + octet + count / 2);
@@ -337,8 +346,8 @@ bool SpanCursor::take_frame_row() {
       continue;
     }
     const bool is_sid = frame_index_ == speech;
-    const G729Frame frame{payload(row_) + frame_index_ * kFrameOctets, is_sid ? G729Frame::kSid : G729Frame::kSpeech,
-                          false};
+    const G729Frame frame{payload(row_) + frame_index_ * kFrameOctets,
+                          is_sid ? G729Frame::kSid : G729Frame::kSpeech, false};
     if (!add_frame(frame, static_cast<uint32_t>(skip), static_cast<uint32_t>(kFrameSamples - skip),
                    is_sid ? CR_CHUNK_NOISE : CR_CHUNK_DECODED)) {
       return false;
@@ -404,7 +413,8 @@ void SpanCursor::finish() {
       after_loss_ = true;
       continue;
     }
-    // The packet that ends a loss goes in alone: what the concealer blends must not depend on the round's length.
+    // The packet that ends a loss goes in alone: what the concealer blends must not depend on the round's
+    // length.
     const size_t head = after_loss_ ? segment.head : 0;
     if (head > 0) {
       concealer_->good(pcm, head);

@@ -1,9 +1,10 @@
 // The walk over one span: which octets are decoded to which samples, and what fills the gaps.
 //
-// A round has three acts. plan() walks the packets up to a budget of samples and lays out segments; the conveyor runs
-// the kernels (G.711 and L16 are decoded in plan() itself, for they have no state); finish() conceals and adds noise,
-// in order. Nothing is allocated after open(). Where a round ends depends on the budget, but no packet, loss or frame
-// is ever split by it unless it alone exceeds the budget, so the samples do not depend on it.
+// A round has three acts. plan() walks the packets up to a budget of samples and lays out segments; the
+// conveyor runs the kernels (G.711 and L16 are decoded in plan() itself, for they have no state); finish()
+// conceals and adds noise, in order. Nothing is allocated after open(). Where a round ends depends on the
+// budget, but no packet, loss or frame is ever split by it unless it alone exceeds the budget, so the samples
+// do not depend on it.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +20,9 @@
 namespace callreplay {
 
 // After these the decoder gives silence, so that a hold of an hour is not an hour of made-up sound.
-constexpr int kConcealMs = 60;             // the waveform concealer's reach (conceal.h)
-constexpr int kEraseMs = 1000;             // G.729's own: its gains have decayed by then
-constexpr int kComfortNoiseMs = 60 * 1000; // since the last packet or update
+constexpr int kConcealMs = 60;              // the waveform concealer's reach (conceal.h)
+constexpr int kEraseMs = 1000;              // G.729's own: its gains have decayed by then
+constexpr int kComfortNoiseMs = 60 * 1000;  // since the last packet or update
 
 struct Segment {
   int64_t first;  // sample of the span
@@ -34,25 +35,26 @@ struct Segment {
 
 struct FramePlan {
   G729Frame frame;
-  uint32_t pcm;   // where its kept samples go
-  uint8_t skip;   // samples dropped from its front
-  uint8_t keep;   // samples kept after them
+  uint32_t pcm;  // where its kept samples go
+  uint8_t skip;  // samples dropped from its front
+  uint8_t keep;  // samples kept after them
 };
 
 class SpanCursor {
  public:
-  // `leg` is checked and outlives the cursor; `budget` is the samples per round. Starts at the first packet that
-  // matters for sample `from` (warm-up included, see mix.h); chunks before `from` may come all the same. Stops at
-  // sample `to`.
-  void open(const cr_leg &leg, size_t span, uint32_t budget, const G711Kernel &g711, int64_t from, int64_t to);
+  // `leg` is checked and outlives the cursor; `budget` is the samples per round. Starts at the first packet
+  // that matters for sample `from` (warm-up included, see mix.h); chunks before `from` may come all the same.
+  // Stops at sample `to`.
+  void open(const cr_leg &leg, size_t span, uint32_t budget, const G711Kernel &g711, int64_t from,
+            int64_t to);
 
   bool done() const { return done_; }
 
   // Lay out the next round. False when the span has ended and nothing was planned.
   bool plan();
 
-  // What the kernels have to do between plan() and finish(). G.722: one run of octets for the whole round, decoded to
-  // samples()[0] on. G.729: frames in order, each to its own place.
+  // What the kernels have to do between plan() and finish(). G.722: one run of octets for the whole round,
+  // decoded to samples()[0] on. G.729: frames in order, each to its own place.
   const std::vector<uint8_t> &octets() const { return octets_; }
   const std::vector<FramePlan> &frames() const { return frames_; }
   int16_t *samples() { return pcm_.data(); }
@@ -103,8 +105,9 @@ class SpanCursor {
   size_t gap_ = 0;           // first row of the gap table that may still matter
   int64_t frame_index_ = 0;  // frames of the row that are done
   uint32_t budget_ = 0;
-  uint32_t used_ = 0;         // samples planned in this round
-  uint32_t decoded_used_ = 0; // of them, those of the codec; they lie at the front of pcm_, the others behind budget_
+  uint32_t used_ = 0;  // samples planned in this round
+  uint32_t decoded_used_ =
+      0;  // of them, those of the codec; they lie at the front of pcm_, the others behind budget_
   bool done_ = true;
   bool begun_ = false;       // a part of the row is decoded
   bool noise_ = false;       // RFC 3389 noise runs

@@ -27,7 +27,8 @@ cr_status check_span(const cr_leg &leg, const cr_span &span) {
   if (span.codec < CR_CODEC_ULAW || span.codec > CR_CODEC_EXTERNAL) {
     return CR_UNSUPPORTED;
   }
-  const bool rows_fit = span.first >= 0 && span.first <= span.stop && static_cast<uint64_t>(span.stop) <= leg.rows;
+  const bool rows_fit =
+      span.first >= 0 && span.first <= span.stop && static_cast<uint64_t>(span.stop) <= leg.rows;
   const bool times_fit = span.end_tick >= 0 && span.end_tick <= kMaxTick && span.anchor_ns >= -kMaxAnchorNs &&
                          span.anchor_ns <= kMaxAnchorNs && span.drift_ppb >= -kMaxDriftPpb &&
                          span.drift_ppb <= kMaxDriftPpb;
@@ -57,11 +58,10 @@ cr_status check_rows(const cr_leg &leg, size_t *bad) {
 cr_status check_gaps(const cr_leg &leg, size_t *bad) {
   for (size_t i = 0; i < leg.gap_count; ++i) {
     const bool known = leg.gap_reason[i] >= CR_GAP_LOST && leg.gap_reason[i] <= CR_GAP_CAPTURE;
-    const bool fits = leg.gap_start[i] >= -kMaxTick && leg.gap_start[i] <= kMaxTick && leg.gap_ticks[i] >= 0 &&
-                      leg.gap_ticks[i] <= kMaxTick;
-    const bool sorted =
-        i == 0 || leg.gap_span[i] > leg.gap_span[i - 1] ||
-        (leg.gap_span[i] == leg.gap_span[i - 1] && leg.gap_start[i] >= leg.gap_start[i - 1]);
+    const bool fits = leg.gap_start[i] >= -kMaxTick && leg.gap_start[i] <= kMaxTick &&
+                      leg.gap_ticks[i] >= 0 && leg.gap_ticks[i] <= kMaxTick;
+    const bool sorted = i == 0 || leg.gap_span[i] > leg.gap_span[i - 1] ||
+                        (leg.gap_span[i] == leg.gap_span[i - 1] && leg.gap_start[i] >= leg.gap_start[i - 1]);
     if (!known || !fits || !sorted) {
       *bad = i;
       return CR_ARGUMENT;
@@ -71,9 +71,10 @@ cr_status check_gaps(const cr_leg &leg, size_t *bad) {
 }
 
 bool columns_there(const cr_leg &leg) {
-  const bool bytes = (leg.data_size == 0 || leg.data != nullptr) && (leg.spill_size == 0 || leg.spill != nullptr);
-  const bool rows = leg.rows == 0 || (leg.offset != nullptr && leg.size != nullptr && leg.timestamp != nullptr &&
-                                      leg.flags != nullptr);
+  const bool bytes =
+      (leg.data_size == 0 || leg.data != nullptr) && (leg.spill_size == 0 || leg.spill != nullptr);
+  const bool rows = leg.rows == 0 || (leg.offset != nullptr && leg.size != nullptr &&
+                                      leg.timestamp != nullptr && leg.flags != nullptr);
   const bool spans = leg.span_count == 0 || leg.spans != nullptr;
   const bool gaps = leg.gap_count == 0 || (leg.gap_span != nullptr && leg.gap_start != nullptr &&
                                            leg.gap_ticks != nullptr && leg.gap_reason != nullptr);

@@ -5,8 +5,8 @@
 
 namespace callreplay {
 
-// 2^36 ticks are 99 days at 8 kHz and 16 at 48: products with any rate stay inside int64, and those of mix/timeline.h
-// inside 128 bits.
+// 2^36 ticks are 99 days at 8 kHz and 16 at 48: products with any rate stay inside int64, and those of
+// mix/timeline.h inside 128 bits.
 constexpr int64_t kMaxTick = int64_t{1} << 36;
 constexpr int64_t kMaxDriftPpb = 10'000'000;
 constexpr int64_t kMaxAnchorNs = int64_t{1} << 62;

@@ -15,10 +15,12 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Sum of four 16-bit uniforms: near enough to Gaussian, variance 1. Each uniform has variance (2^32 - 1) / 12.
+// Sum of four 16-bit uniforms: near enough to Gaussian, variance 1. Each uniform has variance (2^32 - 1)
+// / 12.
 double excitation(uint64_t seed, int64_t position) {
   const uint64_t r = mix(seed ^ mix(static_cast<uint64_t>(position)));
-  const double sum = static_cast<double>((r & 0xffff) + ((r >> 16) & 0xffff) + ((r >> 32) & 0xffff) + (r >> 48));
+  const double sum =
+      static_cast<double>((r & 0xffff) + ((r >> 16) & 0xffff) + ((r >> 32) & 0xffff) + (r >> 48));
   constexpr double kMean = 2.0 * 65535.0;
   constexpr double kScale = 1.0 / 37837.23;  // sqrt(4 * (2^32 - 1) / 12)
   return (sum - kMean) * kScale;
@@ -43,8 +45,8 @@ void ComfortNoise::update(const uint8_t *payload, size_t size) {
   for (int i = 0; i < kOrder; ++i) {
     double k = 0.0;
     if (static_cast<size_t>(i) + 1 < size) {
-      // Clause 3.2: k = 258 * (N - 127) / 32768. N = 255 would leave the unit circle; beyond 0.98 the filter rings
-      // for longer than any noise is stationary.
+      // Clause 3.2: k = 258 * (N - 127) / 32768. N = 255 would leave the unit circle; beyond 0.98 the filter
+      // rings for longer than any noise is stationary.
       k = std::clamp(258.0 * (payload[i + 1] - 127) / 32768.0, -0.98, 0.98);
     }
     target_[i] = k;

@@ -1,4 +1,5 @@
-// RFC 3389 comfort noise: white noise at the announced level, shaped by the announced reflection coefficients.
+// RFC 3389 comfort noise: white noise at the announced level, shaped by the announced reflection
+// coefficients.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +12,15 @@ class ComfortNoise {
   // `overload` is the amplitude of the square wave that RFC 3389 calls 0 dBov, in 16-bit units.
   void start(uint64_t seed, int sample_rate_hz, double overload);
 
-  // A comfort noise payload (RFC 3389 clause 3): the level, then reflection coefficients. Holds until the next.
-  // An empty payload changes nothing.
+  // A comfort noise payload (RFC 3389 clause 3): the level, then reflection coefficients. Holds until the
+  // next. An empty payload changes nothing.
   void update(const uint8_t *payload, size_t size);
 
   // Speech came: the next noise fades in anew.
   void stop();
 
-  // Noise for samples first .. first + count of the span. The excitation of a sample depends on the seed and its
-  // position only, so any partition of a stretch into calls gives the same samples.
+  // Noise for samples first .. first + count of the span. The excitation of a sample depends on the seed and
+  // its position only, so any partition of a stretch into calls gives the same samples.
   void generate(int64_t first, int16_t *pcm, size_t count);
 
  private:

@@ -22,11 +22,14 @@ constexpr double kTwistDb = 2.0;
 constexpr double kFullScale = 32124.0;
 constexpr double kFullScaleDbm0 = 3.17;
 
-double power(double db) { return std::pow(10.0, db / 10.0); }
+double power(double db) {
+  return std::pow(10.0, db / 10.0);
+}
 
 }  // namespace
 
-void add_dtmf(int tone, int level_dbm0, int rate_hz, int64_t length, int64_t first, int32_t *sum, size_t count) {
+void add_dtmf(int tone, int level_dbm0, int rate_hz, int64_t length, int64_t first, int32_t *sum,
+              size_t count) {
   const Pair &pair = kPairs[tone & 15];
   const int level = level_dbm0 == 0 ? kDefaultLevel : std::clamp(level_dbm0, -63, 0);
   const double total = power(level - kFullScaleDbm0);
@@ -38,7 +41,8 @@ void add_dtmf(int tone, int level_dbm0, int rate_hz, int64_t length, int64_t fir
     const int64_t at = first + static_cast<int64_t>(n);
     const auto time = static_cast<double>(at);
     const double edge = std::min({1.0, (time + 1.0) / ramp, static_cast<double>(length - at) / ramp});
-    const double value = low * std::sin(turn * pair.low_hz * time) + high * std::sin(turn * pair.high_hz * time);
+    const double value =
+        low * std::sin(turn * pair.low_hz * time) + high * std::sin(turn * pair.high_hz * time);
     sum[n] += static_cast<int32_t>(std::lrint(std::max(edge, 0.0) * value));
   }
 }

@@ -39,11 +39,11 @@ void put_little_endian(uint64_t value, int octets, std::vector<uint8_t> &out) {
 uint32_t ogg_crc(const uint8_t *octets, size_t size) {
   uint32_t crc = 0;
   for (; size >= kSlices; octets += kSlices, size -= kSlices) {
-    const uint32_t head = crc ^ (uint32_t{octets[0]} << 24 | uint32_t{octets[1]} << 16 | uint32_t{octets[2]} << 8 |
-                                 uint32_t{octets[3]});
+    const uint32_t head = crc ^ (uint32_t{octets[0]} << 24 | uint32_t{octets[1]} << 16 |
+                                 uint32_t{octets[2]} << 8 | uint32_t{octets[3]});
     crc = kCrcTable[7][head >> 24] ^ kCrcTable[6][head >> 16 & 255] ^ kCrcTable[5][head >> 8 & 255] ^
-          kCrcTable[4][head & 255] ^ kCrcTable[3][octets[4]] ^ kCrcTable[2][octets[5]] ^ kCrcTable[1][octets[6]] ^
-          kCrcTable[0][octets[7]];
+          kCrcTable[4][head & 255] ^ kCrcTable[3][octets[4]] ^ kCrcTable[2][octets[5]] ^
+          kCrcTable[1][octets[6]] ^ kCrcTable[0][octets[7]];
   }
   for (; size > 0; ++octets, --size) {
     crc = (crc << 8) ^ kCrcTable[0][(crc >> 24) ^ *octets];
@@ -93,8 +93,8 @@ void OggWriter::flush(bool last, std::vector<uint8_t> &out) {
     return;
   }
   const uint8_t kEndOfStream = 4;
-  write_page(last ? kEndOfStream : 0, granule_, lacing_, static_cast<size_t>(packets_), body_.data(), body_.size(),
-             out);
+  write_page(last ? kEndOfStream : 0, granule_, lacing_, static_cast<size_t>(packets_), body_.data(),
+             body_.size(), out);
   packets_ = 0;
   body_.clear();
 }

@@ -14,10 +14,11 @@ class OggWriter {
   // A page of its own for a header packet of up to 255 * 255 - 1 octets; the first one begins the stream.
   void write_header(const uint8_t *packet, size_t size, std::vector<uint8_t> &out);
 
-  // Puts a packet of at most kMaxPacket octets on the open page; `granule` is the position at its end. The page
-  // leaves before the packet when it holds `packets_per_page` already, so the last packet's page is always still
-  // open for the end mark.
-  void add(const uint8_t *packet, size_t size, int64_t granule, int packets_per_page, std::vector<uint8_t> &out);
+  // Puts a packet of at most kMaxPacket octets on the open page; `granule` is the position at its end. The
+  // page leaves before the packet when it holds `packets_per_page` already, so the last packet's page is
+  // always still open for the end mark.
+  void add(const uint8_t *packet, size_t size, int64_t granule, int packets_per_page,
+           std::vector<uint8_t> &out);
 
   // Ends the open page; `last` marks the end of the stream.
   void flush(bool last, std::vector<uint8_t> &out);
@@ -37,7 +38,8 @@ class OggWriter {
   std::vector<uint8_t> body_;
 };
 
-// CRC-32 of a page: polynomial 0x04C11DB7, most significant bit first, start 0, no reflection, no final inversion.
+// CRC-32 of a page: polynomial 0x04C11DB7, most significant bit first, start 0, no reflection, no final
+// inversion.
 uint32_t ogg_crc(const uint8_t *octets, size_t size);
 
 }  // namespace callreplay

@@ -1,5 +1,5 @@
-// The Speex encoder for one instruction set: a lane per stream, one stream with several candidates at a time, and (in
-// the baseline only) the scalar instance.
+// The Speex encoder for one instruction set: a lane per stream, one stream with several candidates at a time,
+// and (in the baseline only) the scalar instance.
 #include <new>
 
 #include "encode/speex/kernel_list.h"
@@ -13,13 +13,17 @@ namespace callreplay::CR_ISA {
 
 namespace {
 
-// A library that was built with fast-math may have switched the thread to flushing denormals; the octets must not
-// depend on it.
+// A library that was built with fast-math may have switched the thread to flushing denormals; the octets must
+// not depend on it.
 class FloatEnvironment {
  public:
 #if defined(__x86_64__)
-  FloatEnvironment() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~FloatEnvironment() { _mm_setcsr(saved_); }
+  FloatEnvironment() : saved_(_mm_getcsr()) {
+    _mm_setcsr(0x1f80);
+  }
+  ~FloatEnvironment() {
+    _mm_setcsr(saved_);
+  }
 
  private:
   unsigned saved_;
@@ -28,7 +32,9 @@ class FloatEnvironment {
     asm volatile("mrs %0, fpcr" : "=r"(saved_));
     asm volatile("msr fpcr, %0" : : "r"(uint64_t{0}));
   }
-  ~FloatEnvironment() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+  ~FloatEnvironment() {
+    asm volatile("msr fpcr, %0" : : "r"(saved_));
+  }
 
  private:
   uint64_t saved_;
@@ -141,8 +147,8 @@ void code(float *group, void *scratch_memory, int mode, int high_mode, bool wide
 
 template <class V, class W>
 constexpr speex::SpeexKernel make_kernel(cr_isa isa) {
-  return {isa,           kLanesOf<V>, kStateFloats<V>, sizeof(Scratch<V>), reset<V>, analyse<V, W>,
-          features<V>, code<V, W>,  forget<V>};
+  return {isa,           kLanesOf<V>, kStateFloats<V>, sizeof(Scratch<V>), reset<V>,
+          analyse<V, W>, features<V>, code<V, W>,      forget<V>};
 }
 
 constexpr cr_isa kThisIsa =

@@ -1,5 +1,6 @@
-// The filters of the coder. All that the decoder runs as well are in transposed direct form II: its states are
-// carried across the switch of coefficients at a sub-frame, and another form tracks the decoder only to 26 dB.
+// The filters of the coder. All that the decoder runs as well are in transposed direct form II: its states
+// are carried across the switch of coefficients at a sub-frame, and another form tracks the decoder only to
+// 26 dB.
 #pragma once
 
 #include "encode/speex/search.h"
@@ -8,8 +9,8 @@ namespace callreplay::CR_ISA {
 
 inline constexpr int kSubframe = 40;
 
-// Keeps a carried value out of the denormals, and turns what an overflow left into silence. The bounds are far
-// outside what audio in 16-bit units reaches: |y| <= 32767 times the gain of a stabilised filter.
+// Keeps a carried value out of the denormals, and turns what an overflow left into silence. The bounds are
+// far outside what audio in 16-bit units reaches: |y| <= 32767 times the gain of a stabilised filter.
 template <class V>
 CR_INLINE V sane(V a) {
   const V size = vabs(a);

@@ -1,15 +1,16 @@
-// Innovation search: a sub-frame is split into sub-vectors, each quantised by one codeword, with the M best partial
-// choices kept from one sub-vector to the next (M-algorithm).
+// Innovation search: a sub-frame is split into sub-vectors, each quantised by one codeword, with the M best
+// partial choices kept from one sub-vector to the next (M-algorithm).
 //
-// Codewords are scored by the backward-filtered target: <t, filtered c> = <b, c>, so that the codebook is the same
-// constant for all lanes and no table of filtered codewords is needed, only their energies.
+// Codewords are scored by the backward-filtered target: <t, filtered c> = <b, c>, so that the codebook is the
+// same constant for all lanes and no table of filtered codewords is needed, only their energies.
 #pragma once
 
 #include "encode/speex/filters.h"
 
 namespace callreplay::CR_ISA {
 
-// Three paths and two pitch candidates do a little better than libspeex at complexity 3 (two and three) at less cost.
+// Three paths and two pitch candidates do a little better than libspeex at complexity 3 (two and three) at
+// less cost.
 inline constexpr int kPaths = 3;
 inline constexpr int kMaxSubvectors = 8;
 inline constexpr int kMaxCodewords = 256;
@@ -47,7 +48,8 @@ inline void codeword_energies(const speex::Codebook &book, const Response<V> &re
   }
 }
 
-// The kPaths best codewords for each of kParents targets, as packed scores (half energy - <t, y>, or of |<t, y>|).
+// The kPaths best codewords for each of kParents targets, as packed scores (half energy - <t, y>, or of |<t,
+// y>|).
 template <int kDim, int kSize, bool kSigned, int kParents, class V, class W>
 inline void rank_codewords(const speex::Codebook &book, const V *half_energy, const V (&b)[kPaths][kDim],
                            V (&best)[kPaths][kPaths]) {
@@ -118,8 +120,8 @@ CR_INLINE void keep_best(Continuation<V> (&kept)[kKeep], Continuation<V> a) {
   }
 }
 
-// Searches t[0..39] ~ filtered c, with the codebook's own dimension and size. Writes the index fields (sign bit first
-// where the codebook has one) and the innovation c.
+// Searches t[0..39] ~ filtered c, with the codebook's own dimension and size. Writes the index fields (sign
+// bit first where the codebook has one) and the innovation c.
 template <int kDim, int kSize, bool kSigned, class V, class W>
 inline void search_innovation(const speex::Codebook &book, const V *target, const Response<V> &response,
                               IntOf<V> *fields, V *innovation) {
@@ -217,8 +219,7 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
     const IntOf<V> row = (field & splat_int<V>(kSize - 1)) * splat_int<V>(kDim);
     for (int i = 0; i < kDim; ++i) {
       const V c = gather<V>(book.entries.rows, row + splat_int<V>(i));
-      innovation[s * kDim + i] =
-          kSigned ? select(field > splat_int<V>(kSize - 1), splat<V>(0.0f) - c, c) : c;
+      innovation[s * kDim + i] = kSigned ? select(field > splat_int<V>(kSize - 1), splat<V>(0.0f) - c, c) : c;
     }
   }
 }

@@ -82,7 +82,8 @@ void Engine::code_round(const SpeexKernel &kernel, const RateOptions &options, f
   for (size_t lane = 0; lane < count; ++lane) {
     pointers_[lane] = lanes[lane].job != nullptr ? lanes[lane].pcm : kQuiet;
   }
-  kernel.analyse(state, scratch_.get(), pointers_.data(), options.wideband, !fixed || needs_open_loop(constant.low));
+  kernel.analyse(state, scratch_.get(), pointers_.data(), options.wideband,
+                 !fixed || needs_open_loop(constant.low));
   for (size_t lane = 0; lane < count; ++lane) {
     const Lane &at = lanes[lane];
     if (at.job != nullptr && at.job->skip > 0 && at.frame == at.job->skip) {
@@ -90,7 +91,8 @@ void Engine::code_round(const SpeexKernel &kernel, const RateOptions &options, f
     }
   }
   if (fixed) {
-    kernel.code(state, scratch_.get(), constant.low, constant.high, options.wideband, false, nullptr, &fields_);
+    kernel.code(state, scratch_.get(), constant.low, constant.high, options.wideband, false, nullptr,
+                &fields_);
     for (size_t lane = 0; lane < count; ++lane) {
       if (lanes[lane].job != nullptr) {
         pack(kernel.lanes, static_cast<int>(lane), *lanes[lane].job, lanes[lane].frame);

@@ -33,8 +33,8 @@ struct Packets {
   }
 };
 
-// Some frames of one stream, to be coded in order. `skip` frames at the start only warm the state up: their packets
-// are dropped, and the first one kept relies on no past excitation.
+// Some frames of one stream, to be coded in order. `skip` frames at the start only warm the state up: their
+// packets are dropped, and the first one kept relies on no past excitation.
 struct Job {
   float *state;  // state_floats of the stream, [float]
   RateControl *control;
@@ -64,7 +64,8 @@ class Engine {
 
   void run_single(const RateOptions &options, Job &job, size_t from);
   void run_lanes(const RateOptions &options, std::vector<Job> &jobs);
-  void code_round(const SpeexKernel &kernel, const RateOptions &options, float *state, const std::vector<Lane> &lanes);
+  void code_round(const SpeexKernel &kernel, const RateOptions &options, float *state,
+                  const std::vector<Lane> &lanes);
   void pack(int lanes, int lane, const Job &job, size_t frame);
   void load(size_t lane, const float *state);
   void save(size_t lane, float *state) const;

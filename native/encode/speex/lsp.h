@@ -8,8 +8,8 @@ namespace callreplay::CR_ISA {
 inline constexpr float kPi = 3.14159265358979f;
 inline constexpr int kWindow = 200;
 
-// r[0..N] of the windowed samples. `tail` is 16 or more: the sums of all lags run over the same range of n, with
-// zeros before the first sample.
+// r[0..N] of the windowed samples. `tail` is 16 or more: the sums of all lags run over the same range of n,
+// with zeros before the first sample.
 template <int N, class V, class W>
 inline void autocorrelation(const V *samples, V (&r)[N + 1]) {
   // reversed[kWindow - 1 - n] = windowed sample n, zeros behind; lag k reads neighbours at distance k.
@@ -109,7 +109,8 @@ inline void lpc_from_lsp(const V (&lsp)[N], V (&a)[N]) {
     for (int k = i + 1; k >= 1; --k) {
       const V p2 = k >= 2 ? p[k - 2] : splat<V>(0.0f);
       const V q2 = k >= 2 ? q[k - 2] : splat<V>(0.0f);
-      // Degree k = i + 1 is the middle of a product of i + 1 quadratics: its own old value is p[i - 1]'s mirror.
+      // Degree k = i + 1 is the middle of a product of i + 1 quadratics: its own old value is p[i - 1]'s
+      // mirror.
       const V pk = k == i + 1 ? (i >= 1 ? p[i - 1] : splat<V>(0.0f)) : p[k];
       const V qk = k == i + 1 ? (i >= 1 ? q[i - 1] : splat<V>(0.0f)) : q[k];
       p[k] = pk + cp * p[k - 1] + p2;
@@ -234,7 +235,8 @@ inline void lsp_from_lpc(const V (&a)[N], const V (&old)[N], V (&lsp)[N]) {
 
 // (1 - w) previous + w current, then kept apart by `margin`: the decoder's rule, in its order.
 template <int N, class V>
-inline void interpolate_lsp(const V (&previous)[N], const V (&current)[N], float w, float margin, V (&out)[N]) {
+inline void interpolate_lsp(const V (&previous)[N], const V (&current)[N], float w, float margin,
+                            V (&out)[N]) {
   const V m = splat<V>(margin);
   for (int i = 0; i < N; ++i) {
     out[i] = splat<V>(1.0f - w) * previous[i] + splat<V>(w) * current[i];
@@ -257,7 +259,8 @@ inline void lsp_weights(const V (&lsp)[N], V (&weight)[N]) {
   }
 }
 
-// Nearest of 64 rows to z (weighted squared error); subtracts it and doubles the rest for the next, finer stage.
+// Nearest of 64 rows to z (weighted squared error); subtracts it and doubles the rest for the next, finer
+// stage.
 template <int N, class V, class W>
 inline IntOf<V> quantise_lsp_stage(const speex::SearchTable &table, V *z, const V *weight) {
   constexpr int kTagBits = 6;

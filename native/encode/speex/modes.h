@@ -44,6 +44,8 @@ extern const HighbandMode kHighband[kHighbandModes];
 extern const int kQualityNarrowband[11], kQualityLowBand[11], kQualityHighBand[11];
 
 // The open-loop pitch is computed for sub-modes that send it, and for 3 and 4, whose frame gain follows it.
-constexpr bool needs_open_loop(int mode) { return mode >= 1 && mode != 5 && mode != 6 && mode != 7; }
+constexpr bool needs_open_loop(int mode) {
+  return mode >= 1 && mode != 5 && mode != 6 && mode != 7;
+}
 
 }  // namespace callreplay::speex

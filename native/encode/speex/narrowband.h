@@ -1,4 +1,5 @@
-// The narrowband coder (and the low band of the wideband coder): analysis of a frame, then coding in a sub-mode.
+// The narrowband coder (and the low band of the wideband coder): analysis of a frame, then coding in a
+// sub-mode.
 #pragma once
 
 #include "encode/speex/innovation.h"
@@ -13,7 +14,8 @@ inline constexpr int kOrder = 10;
 inline constexpr int kFrame = speex::kNarrowbandFrame;
 inline constexpr float kLspMargin = 0.002f;
 
-// Everything that lives from frame to frame. Only V's, so that a lane can be taken out and put back as floats.
+// Everything that lives from frame to frame. Only V's, so that a lane can be taken out and put back as
+// floats.
 template <class V>
 struct NarrowbandState {
   V highpass[2];
@@ -43,7 +45,7 @@ struct NarrowbandFrame {
 // What the high band needs of each sub-frame of the low band.
 template <class V>
 struct LowBand {
-  V at_4khz[4];         // response of A(z) at half the band's sampling rate
+  V at_4khz[4];  // response of A(z) at half the band's sampling rate
   V excitation_rms[4];
   V innovation_rms[4];
 };
@@ -96,8 +98,8 @@ inline void highpass(const float (&num)[3], const float (&den)[3], V (&state)[2]
   state[1] = sane(m1);
 }
 
-// `in` holds 160 new samples and is used up. The frame that is coded lies 40 samples back; the newest 40 only serve
-// the prediction's window.
+// `in` holds 160 new samples and is used up. The frame that is coded lies 40 samples back; the newest 40 only
+// serve the prediction's window.
 template <class V, class W>
 inline void analyse_narrowband(NarrowbandState<V> &state, NarrowbandFrame<V> &frame, V *in, bool low_band,
                                bool open_loop) {
@@ -167,7 +169,8 @@ inline void quantise_lsp(const V (&lsp)[kOrder], bool fine, Fields<V> &fields, V
   if (fine) {
     stage(speex::kLspNbLow2, quantise_lsp_stage<5, V, W>(speex::kLspNbLow2, z, weight), 0, 5, kStage[2]);
   }
-  stage(speex::kLspNbHigh1, quantise_lsp_stage<5, V, W>(speex::kLspNbHigh1, z + 5, weight + 5), 5, 5, kStage[1]);
+  stage(speex::kLspNbHigh1, quantise_lsp_stage<5, V, W>(speex::kLspNbHigh1, z + 5, weight + 5), 5, 5,
+        kStage[1]);
   if (fine) {
     stage(speex::kLspNbHigh2, quantise_lsp_stage<5, V, W>(speex::kLspNbHigh2, z + 5, weight + 5), 5, 5,
           kStage[2]);
@@ -176,8 +179,8 @@ inline void quantise_lsp(const V (&lsp)[kOrder], bool fine, Fields<V> &fields, V
 
 // One innovation by whichever codebook the sub-mode has.
 template <class V, class W>
-inline void search_book(const speex::Codebook &book, const V *target, const Response<V> &response, Fields<V> &fields,
-                        V *innovation) {
+inline void search_book(const speex::Codebook &book, const V *target, const Response<V> &response,
+                        Fields<V> &fields, V *innovation) {
   IntOf<V> index[kMaxSubvectors];
   if (&book == &speex::kInnov5x64) {
     search_innovation<5, 64, false, V, W>(book, target, response, index, innovation);
@@ -201,11 +204,12 @@ inline void search_book(const speex::Codebook &book, const V *target, const Resp
   }
 }
 
-// The innovation for target / gain; in the two-pass sub-modes what the first pass left is searched again, finer.
-// Returns c + second_gain * c2 in `innovation`.
+// The innovation for target / gain; in the two-pass sub-modes what the first pass left is searched again,
+// finer. Returns c + second_gain * c2 in `innovation`.
 template <class V, class W>
-inline void code_innovation(const speex::Codebook &book, bool twice, float second_gain, float second_scale, V *target,
-                            V gain, const Response<V> &response, Fields<V> &fields, V *innovation) {
+inline void code_innovation(const speex::Codebook &book, bool twice, float second_gain, float second_scale,
+                            V *target, V gain, const Response<V> &response, Fields<V> &fields,
+                            V *innovation) {
   for (int n = 0; n < kSubframe; ++n) {
     target[n] = target[n] / gain;
   }
@@ -238,9 +242,9 @@ inline void silence_narrowband(NarrowbandState<V> &state) {
 
 template <class V>
 struct FrameParameters {
-  IntOf<V> lag;       // of the open loop
-  V pitch_gain;       // of sub-modes 1 and 8, quantised
-  V gain;             // quantised frame gain
+  IntOf<V> lag;  // of the open loop
+  V pitch_gain;  // of sub-modes 1 and 8, quantised
+  V gain;        // quantised frame gain
 };
 
 // Everything that is sent once a frame, from the sub-mode's number to the frame gain.
@@ -281,8 +285,9 @@ inline FrameParameters<V> code_frame_parameters(const NarrowbandFrame<V> &frame,
 // Closed-loop prediction of one sub-frame in the three-tap sub-modes.
 template <class V, class W>
 inline void predict_three_taps(const speex::NarrowbandMode &mode, NarrowbandState<V> &state,
-                               const NarrowbandFrame<V> &frame, int offset, IntOf<V> frame_lag, const V *weighted,
-                               const Response<V> &response, Fields<V> &fields, V *target, V *v) {
+                               const NarrowbandFrame<V> &frame, int offset, IntOf<V> frame_lag,
+                               const V *weighted, const Response<V> &response, Fields<V> &fields, V *target,
+                               V *v) {
   constexpr int kCandidates = 2;
   const auto bounded = is_set(state.bounded);
   const bool some_bounded = any(bounded);
@@ -333,8 +338,8 @@ struct SubframeFilters {
   V zeros[N], poles[N];  // W(z) = A(z/g1) / A(z/g2)
   V quantised[N];        // A_q(z)
 
-  void make(const V (&old_lsp)[N], const V (&lsp)[N], const V (&old_quantised)[N], const V (&now_quantised)[N], int s,
-            float margin, float gamma1, float gamma2) {
+  void make(const V (&old_lsp)[N], const V (&lsp)[N], const V (&old_quantised)[N],
+            const V (&now_quantised)[N], int s, float margin, float gamma1, float gamma2) {
     const float w = 0.25f * static_cast<float>(s + 1);
     V between[N], a[N];
     interpolate_lsp<N>(old_lsp, lsp, w, margin, between);
@@ -348,7 +353,8 @@ struct SubframeFilters {
 
 // target = (x - ringing of 1/A_q) filtered by W from rest.
 template <int N, class V>
-inline void weighted_target(const V *x, const SubframeFilters<N, V> &filters, const V (&synthesis)[N], V *target) {
+inline void weighted_target(const V *x, const SubframeFilters<N, V> &filters, const V (&synthesis)[N],
+                            V *target) {
   V ringing[N], rest[N];
   for (int i = 0; i < N; ++i) {
     ringing[i] = synthesis[i];
@@ -396,7 +402,8 @@ inline void code_subframe(NarrowbandState<V> &state, NarrowbandFrame<V> &frame, 
       }
       filter_pole_zero<kOrder>(x, filters.zeros, filters.poles, copy, weighted, kSubframe);
     }
-    predict_three_taps<V, W>(mode, state, frame, offset, parameters.lag, weighted, response, fields, target, v);
+    predict_three_taps<V, W>(mode, state, frame, offset, parameters.lag, weighted, response, fields, target,
+                             v);
   }
   V left[kSubframe];
   for (int n = 0; n < kSubframe; ++n) {
@@ -412,7 +419,8 @@ inline void code_subframe(NarrowbandState<V> &state, NarrowbandFrame<V> &frame, 
     }
   } else {
     const V gain = code_subframe_gain(mode.subgain_bits, left_rms, parameters.gain, fields);
-    code_innovation<V, W>(*mode.book, mode.twice, 0.454545f, 2.2f, target, gain, response, fields, innovation);
+    code_innovation<V, W>(*mode.book, mode.twice, 0.454545f, 2.2f, target, gain, response, fields,
+                          innovation);
     for (int n = 0; n < kSubframe; ++n) {
       innovation[n] *= gain;
       excitation[n] = sane(v[n] + innovation[n]);

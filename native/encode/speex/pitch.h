@@ -1,4 +1,5 @@
-// Long-term prediction: open-loop lags, the closed-loop search for lag and three taps, and the prediction itself.
+// Long-term prediction: open-loop lags, the closed-loop search for lag and three taps, and the prediction
+// itself.
 #pragma once
 
 #include "encode/speex/filters.h"
@@ -12,15 +13,16 @@ inline constexpr int kLags = kMaxLag - kMinLag + 1;
 inline constexpr int kHistory = 146;
 inline constexpr int kLagTagBits = 7;
 
-// Correlations of x[0..count) with x[-lag..], and energies of the latter, for all lags. Slot u holds lag 144 - u.
+// Correlations of x[0..count) with x[-lag..], and energies of the latter, for all lags. Slot u holds lag 144
+// - u.
 template <class V>
 struct LagScores {
   V correlation[kLags];
   V energy[kLags];
 };
 
-// Keeps in `best` the M lags with the largest correlation^2 / (1 + energy), as packed scores whose tag is lag - 17;
-// a lag above `limit` counts as uncorrelated.
+// Keeps in `best` the M lags with the largest correlation^2 / (1 + energy), as packed scores whose tag is lag
+// - 17; a lag above `limit` counts as uncorrelated.
 template <int M, class V, class W>
 inline void rank_lags(const V *current, const V *past, int count, V limit, bool limited, LagScores<V> &scores,
                       V (&best)[M]) {
@@ -56,8 +58,7 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
       const int slot = u + r * kStep<V, W>;
       put_neighbours<V, W>(scores.correlation + slot, sum[r]);
       const IntOf<W> tag = splat_int<W>(kLags - 1) - tags_from<V, W>(slot);
-      W score = splat<W>(0.0f) -
-                sum[r] * sum[r] / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
+      W score = splat<W>(0.0f) - sum[r] * sum[r] / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
       if (limited) {
         score = select(to_float(tag) > against<V, W>(limit - splat<V>(kMinLag)), splat<W>(0.0f), score);
       }
@@ -105,9 +106,9 @@ inline OpenLoop<V> open_loop_pitch(const V *weighted, int count) {
   return out;
 }
 
-// What three-tap prediction reads at lag T: f(m) = e[m] for m < 0, e[m - T] for 0 <= m < T, 0 beyond. Element i is
-// f(i - T - 1), so the vector for delay T - 1 + k begins at element 2 - k. `excitation` points at the sub-frame and
-// has kHistory samples before it; every index read is within -145..-1.
+// What three-tap prediction reads at lag T: f(m) = e[m] for m < 0, e[m - T] for 0 <= m < T, 0 beyond. Element
+// i is f(i - T - 1), so the vector for delay T - 1 + k begins at element 2 - k. `excitation` points at the
+// sub-frame and has kHistory samples before it; every index read is within -145..-1.
 inline constexpr int kPastWindow = kSubframe + 2;
 template <class V>
 inline void past_window(const V *excitation, IntOf<V> lag, V (&window)[kPastWindow]) {
@@ -124,7 +125,8 @@ inline void past_window(const V *excitation, IntOf<V> lag, V (&window)[kPastWind
   }
 }
 
-// One lag under trial: its past samples, the three basis vectors filtered by W/A, and what the gain search needs.
+// One lag under trial: its past samples, the three basis vectors filtered by W/A, and what the gain search
+// needs.
 template <class V>
 struct LagTrial {
   IntOf<V> lag;
@@ -168,8 +170,8 @@ inline void try_lag(const V *excitation, IntOf<V> lag, const V *target, const Re
 
 // The best row of the gain table for each of `count` trials.
 template <int kCount, class V, class W>
-inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trials, V growth_penalty, bool limited,
-                         IntOf<V> (&rows)[kCount]) {
+inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trials, V growth_penalty,
+                         bool limited, IntOf<V> (&rows)[kCount]) {
   constexpr int kTagBits = 7;
   using speex::kGainTerms;
   W list[kCount][1];
@@ -195,8 +197,7 @@ inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trial
     const IntOf<W> tag = tags_from<V, W>(k);
     for (int c = 0; c < kCount; ++c) {
       if (limited) {
-        score[c] +=
-            entry<V, W>(table.terms, kGainTerms, k, kGainTerms - 1) * against<V, W>(growth_penalty);
+        score[c] += entry<V, W>(table.terms, kGainTerms, k, kGainTerms - 1) * against<V, W>(growth_penalty);
       }
       insert(list[c], pack_tag(score[c], kTagBits, tag));
     }
@@ -214,13 +215,13 @@ struct Prediction {
   IntOf<V> row;
 };
 
-// The product of tap sums may build up to 256 times its start before only contracting rows are allowed; it bounds
-// how far a decoder that lost a packet drifts away.
+// The product of tap sums may build up to 256 times its start before only contracting rows are allowed; it
+// bounds how far a decoder that lost a packet drifts away.
 inline constexpr float kGrowthUnit = 1024.0f;
 inline constexpr float kGrowthLimit = 262144.0f;
 
-// Chooses the taps of each trial and the better trial; writes v, subtracts the filtered v from `target` and tracks
-// the growth. Lanes with `silent` set (no past to predict from) get lag 17, row 0 and v = 0.
+// Chooses the taps of each trial and the better trial; writes v, subtracts the filtered v from `target` and
+// tracks the growth. Lanes with `silent` set (no past to predict from) get lag 17, row 0 and v = 0.
 template <int kCount, class V, class W>
 inline Prediction<V> choose_prediction(const speex::GainTable &table, const LagTrial<V> *trials,
                                        MaskOf<V> silent, V &growth, V *target, V *v) {
@@ -281,7 +282,8 @@ inline Prediction<V> choose_prediction(const speex::GainTable &table, const LagT
   return out;
 }
 
-// Single tap: v[j] = g e[j - T], continuing with v itself. Sub-modes 1 and 8. `excitation` is written in place.
+// Single tap: v[j] = g e[j - T], continuing with v itself. Sub-modes 1 and 8. `excitation` is written in
+// place.
 template <class V>
 inline void predict_single_tap(V *excitation, IntOf<V> lag, V gain, V *v) {
   const V *base = excitation - kHistory;

@@ -1,9 +1,9 @@
 // Searches over tables and over neighbouring positions, the same for one stream and for a lane per stream.
 //
-// V is what one value of the algorithm is: float, or one lane per stream. W is what a search handles at once. With
-// W = V a search tries one candidate after the other; with V = float and W = F32 it tries as many neighbouring
-// candidates as F32 has lanes. Each candidate is computed by the same operations in the same order either way, and
-// packed scores have no ties (pack_tag), so both choose the same.
+// V is what one value of the algorithm is: float, or one lane per stream. W is what a search handles at once.
+// With W = V a search tries one candidate after the other; with V = float and W = F32 it tries as many
+// neighbouring candidates as F32 has lanes. Each candidate is computed by the same operations in the same
+// order either way, and packed scores have no ties (pack_tag), so both choose the same.
 #pragma once
 
 #include "encode/speex/tables.h"

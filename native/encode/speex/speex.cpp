@@ -17,11 +17,14 @@ using callreplay::speex::Stream;
 
 constexpr size_t kMostCommentOctets = 60000;
 
-bool is_flag(int32_t value) { return value == 0 || value == 1; }
+bool is_flag(int32_t value) {
+  return value == 0 || value == 1;
+}
 
 bool is_valid(const cr_speex_options &options) {
-  return (options.rate_hz == 8000 || options.rate_hz == 16000) && options.quality >= 0 && options.quality <= 10 &&
-         is_flag(options.vbr) && is_flag(options.vad) && is_flag(options.dtx) && is_flag(options.segments);
+  return (options.rate_hz == 8000 || options.rate_hz == 16000) && options.quality >= 0 &&
+         options.quality <= 10 && is_flag(options.vbr) && is_flag(options.vad) && is_flag(options.dtx) &&
+         is_flag(options.segments);
 }
 
 auto order_of(const RateOptions &rate) {
@@ -42,8 +45,9 @@ struct cr_speex_batch {
 
 extern "C" {
 
-cr_status cr_speex_stream_create(const cr_speex_options *options, uint32_t serial, const char *const *comments,
-                                 size_t comment_count, cr_speex_stream **stream) {
+cr_status cr_speex_stream_create(const cr_speex_options *options, uint32_t serial,
+                                 const char *const *comments, size_t comment_count,
+                                 cr_speex_stream **stream) {
   if (options == nullptr || stream == nullptr || !is_valid(*options) ||
       (comments == nullptr && comment_count > 0)) {
     return CR_ARGUMENT;
@@ -68,7 +72,9 @@ cr_status cr_speex_stream_create(const cr_speex_options *options, uint32_t seria
   }
 }
 
-void cr_speex_stream_destroy(cr_speex_stream *stream) { delete stream; }
+void cr_speex_stream_destroy(cr_speex_stream *stream) {
+  delete stream;
+}
 
 cr_status cr_speex_stream_push(cr_speex_stream *stream, const int16_t *pcm, size_t count) {
   if (stream == nullptr || (pcm == nullptr && count > 0)) {
@@ -120,7 +126,9 @@ cr_status cr_speex_batch_create(cr_speex_batch **batch) {
   }
 }
 
-void cr_speex_batch_destroy(cr_speex_batch *batch) { delete batch; }
+void cr_speex_batch_destroy(cr_speex_batch *batch) {
+  delete batch;
+}
 
 cr_status cr_speex_encode(cr_speex_batch *batch, cr_speex_stream *const *streams, size_t count) {
   if (batch == nullptr || (streams == nullptr && count > 0) ||
@@ -140,8 +148,8 @@ cr_status cr_speex_encode(cr_speex_batch *batch, cr_speex_stream *const *streams
     while (!waiting.empty()) {
       for (auto first = waiting.begin(); first != waiting.end();) {
         const RateOptions rate = (*first)->rate();
-        const auto last =
-            std::find_if(first, waiting.end(), [&](const Stream *s) { return order_of(s->rate()) != order_of(rate); });
+        const auto last = std::find_if(
+            first, waiting.end(), [&](const Stream *s) { return order_of(s->rate()) != order_of(rate); });
         batch->jobs.clear();
         for (auto s = first; s != last; ++s) {
           (*s)->plan(batch->engine, batch->jobs);

@@ -12,9 +12,10 @@ constexpr int kBitstreamVersion = 4;
 constexpr size_t kHeaderSize = 80;
 constexpr int kPacketsPerPage = 50;  // one second
 
-// Segments. A chunk of a minute is cut into 16, whatever the lanes, so that the octets do not depend on them. A
-// segment is warmed up with the frames before it: LSPs and gains are then what a continuous encoder has, and since
-// the first frame that counts predicts nothing from before it, its excitation is what the decoder has too.
+// Segments. A chunk of a minute is cut into 16, whatever the lanes, so that the octets do not depend on them.
+// A segment is warmed up with the frames before it: LSPs and gains are then what a continuous encoder has,
+// and since the first frame that counts predicts nothing from before it, its excitation is what the decoder
+// has too.
 constexpr size_t kSegments = 16;
 constexpr size_t kChunkFrames = 3000;
 constexpr size_t kHeldFrames = 1000;  // the last chunk of a call has so many, or more
@@ -38,7 +39,8 @@ RateOptions rate_options(const cr_speex_options &options) {
 
 }  // namespace
 
-Stream::Stream(const cr_speex_options &options, uint32_t serial, const std::vector<std::string_view> &comments)
+Stream::Stream(const cr_speex_options &options, uint32_t serial,
+               const std::vector<std::string_view> &comments)
     : rate_(rate_options(options)),
       segmented_(options.segments == CR_SPEEX_SEGMENTS_LONG && rate_.constant()),
       frame_(rate_.wideband ? kWidebandFrame : kNarrowbandFrame),
@@ -50,10 +52,9 @@ Stream::Stream(const cr_speex_options &options, uint32_t serial, const std::vect
 
 void Stream::write_headers(const std::vector<std::string_view> &comments) {
   std::vector<uint8_t> packet;
-  const std::string_view magic = "Speex   ";
-  packet.insert(packet.end(), magic.begin(), magic.end());
-  packet.insert(packet.end(), kVendor.begin(), kVendor.end());
-  packet.resize(28);
+  char name[28] = "Speex   ";  // and the version text, padded with NULs
+  kVendor.copy(name + 8, 20);
+  packet.insert(packet.end(), std::begin(name), std::end(name));
   const auto frame = static_cast<uint32_t>(frame_);
   const uint32_t fields[] = {1,
                              kHeaderSize,
@@ -86,8 +87,8 @@ void Stream::push(const int16_t *pcm, size_t count) {
   total_ += static_cast<int64_t>(count);
 }
 
-// Zeros until the delays of encoder and decoder have let the last sample out. There are two frames at least: readers
-// trim the start only when the first audio page is not the last.
+// Zeros until the delays of encoder and decoder have let the last sample out. There are two frames at least:
+// readers trim the start only when the first audio page is not the last.
 void Stream::pad() {
   if (padded_) {
     return;

@@ -22,7 +22,8 @@ class Stream {
 
   const RateOptions &rate() const { return rate_; }
 
-  // Lists what can be coded now, whole frames of this stream or segments of a long one; false when there is nothing.
+  // Lists what can be coded now, whole frames of this stream or segments of a long one; false when there is
+  // nothing.
   bool plan(const Engine &engine, std::vector<Job> &jobs);
   // Takes the packets of a plan whose jobs have run.
   void collect(const Engine &engine);
@@ -45,7 +46,7 @@ class Stream {
 
   RateOptions rate_;
   bool segmented_;
-  size_t frame_;       // samples
+  size_t frame_;        // samples
   int64_t look_ahead_;  // samples that the encoder's delay takes off a granule position
   int64_t decoder_delay_;
   OggWriter ogg_;
@@ -54,10 +55,10 @@ class Stream {
   std::vector<Segment> segments_;
   Packets packets_;
   std::vector<int16_t> pcm_;
-  size_t consumed_ = 0;  // samples of pcm_ that are coded
-  int64_t total_ = 0;    // samples pushed
-  int64_t coded_ = 0;    // frames
-  size_t planned_ = 0;   // frames of the plan under way
+  size_t consumed_ = 0;   // samples of pcm_ that are coded
+  int64_t total_ = 0;     // samples pushed
+  int64_t coded_ = 0;     // frames
+  size_t planned_ = 0;    // frames of the plan under way
   bool cutting_ = false;  // the call is long: it goes on in segments
   bool ended_ = false;
   bool padded_ = false;

@@ -3,8 +3,8 @@
 
 namespace callreplay::speex {
 
-// A set of vectors to search. `rows` holds [size][width], what a lane per stream broadcasts; `columns` holds the same
-// values as [width][size], what one stream reads when it tries neighbouring entries at once.
+// A set of vectors to search. `rows` holds [size][width], what a lane per stream broadcasts; `columns` holds
+// the same values as [width][size], what one stream reads when it tries neighbouring entries at once.
 struct SearchTable {
   int size;
   int width;
@@ -12,16 +12,17 @@ struct SearchTable {
   const float *columns;
 };
 
-// Innovation codebook, already scaled by 1/32. `products` row k holds c_i c_l for 0 <= i <= l < dimension, halved
-// where i == l: its dot product with the autocorrelation of a response is half the energy of the filtered codeword.
+// Innovation codebook, already scaled by 1/32. `products` row k holds c_i c_l for 0 <= i <= l < dimension,
+// halved where i == l: its dot product with the autocorrelation of a response is half the energy of the
+// filtered codeword.
 struct Codebook {
   SearchTable entries;
   SearchTable products;
   bool is_signed;
 };
 
-// Three-tap pitch gains. A row of `terms`: -t0, -t1, -t2, t0 t1, t1 t2, t0 t2, 0.52 t0^2, 0.52 t1^2, 0.52 t2^2, and 1
-// where the sum of |taps| is above 31/32 (the stability limit), else 0.
+// Three-tap pitch gains. A row of `terms`: -t0, -t1, -t2, t0 t1, t1 t2, t0 t2, 0.52 t0^2, 0.52 t1^2, 0.52
+// t2^2, and 1 where the sum of |taps| is above 31/32 (the stability limit), else 0.
 inline constexpr int kGainTerms = 10;
 struct GainTable {
   SearchTable terms;

@@ -10,15 +10,17 @@ namespace {
 
 // Below these frame energies (sum of squares over 20 ms) a frame is ever less worth its bits.
 constexpr float kFaintEnergies[] = {30000.0f, 10000.0f, 3000.0f};
-constexpr float kVoiceScore = 2.0f;     // below it VAD says noise
-constexpr float kMovedLsp = 0.05f;      // squared distance that makes the noise worth sending again
-constexpr int kLongestSilence = 20;     // frames
-constexpr int kNoiseFrames = 3;         // so many in a row are taken for background
+constexpr float kVoiceScore = 2.0f;  // below it VAD says noise
+constexpr float kMovedLsp = 0.05f;   // squared distance that makes the noise worth sending again
+constexpr int kLongestSilence = 20;  // frames
+constexpr int kNoiseFrames = 3;      // so many in a row are taken for background
 constexpr float kNoiseVoicing = 0.3f;
 // energy^0.3 within 1.2 of the floor, in the log domain
 constexpr float kNoiseMargin = 0.60774f;  // ln(1.2) / 0.3
 
-float threshold(const float (&row)[11], int quality) { return row[quality]; }
+float threshold(const float (&row)[11], int quality) {
+  return row[quality];
+}
 
 }  // namespace
 
@@ -44,14 +46,16 @@ FrameMode constant_mode(const RateOptions &options) {
   return {kQualityNarrowband[options.quality], 0, false};
 }
 
-// Tracks the noise floor; returns what a run of frames near it takes off the score, 0 when this frame is not noise.
+// Tracks the noise floor; returns what a run of frames near it takes off the score, 0 when this frame is not
+// noise.
 float RateControl::noise_penalty(float log_energy, float voicing) {
   const bool near_floor = log_energy < noise_log_energy_ + kNoiseMargin;
   if (log_energy < noise_log_energy_) {
     noise_log_energy_ += 0.3f * (log_energy - noise_log_energy_);
   } else {
     // It rises by half a decibel a second in speech, and follows a stationary noise in about a second.
-    const float stationary = std::abs(log_energy - last_log_energy_) < 0.5f && voicing < kNoiseVoicing ? 0.02f : 0.0f;
+    const float stationary =
+        std::abs(log_energy - last_log_energy_) < 0.5f && voicing < kNoiseVoicing ? 0.02f : 0.0f;
     noise_log_energy_ += 0.0025f + stationary * (log_energy - noise_log_energy_);
   }
   if (!near_floor || voicing >= kNoiseVoicing) {
@@ -115,7 +119,7 @@ int RateControl::keep_silent(const RateOptions &options, const FrameFeatures &fr
     return kSilence;
   }
   silent_run_ = 1;
-  std::copy(std::begin(frame.lsp), std::end(frame.lsp), std::begin(sent_lsp_));
+  std::copy_n(frame.lsp, 10, sent_lsp_);
   return kNoise;
 }
 

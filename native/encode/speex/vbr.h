@@ -1,5 +1,5 @@
-// Which sub-mode a frame gets: fixed by quality, or by what the frame holds (variable bit rate, voice activity,
-// discontinuous transmission).
+// Which sub-mode a frame gets: fixed by quality, or by what the frame holds (variable bit rate, voice
+// activity, discontinuous transmission).
 #pragma once
 
 #include "encode/speex/kernel.h"
@@ -50,7 +50,8 @@ class RateControl {
   float sent_lsp_[10] = {};
 };
 
-// ln(x) of a positive normal number, error below 1e-5: the same bits on every machine, which libm does not promise.
+// ln(x) of a positive normal number, error below 1e-5: the same bits on every machine, which libm does not
+// promise.
 float natural_log(float x);
 
 }  // namespace callreplay::speex

@@ -40,8 +40,8 @@ inline void reset_wideband(WidebandState<V> &state) {
   state.first = splat<V>(1.0f);
 }
 
-// `x` holds 63 past samples and 320 new ones. The taps of odd and of even number are summed apart: the low band is
-// their sum, the high band their difference.
+// `x` holds 63 past samples and 320 new ones. The taps of odd and of even number are summed apart: the low
+// band is their sum, the high band their difference.
 template <class V>
 inline void split_bands(const V *x, V *low, V *high) {
   constexpr int kBlock = 4;
@@ -145,8 +145,8 @@ inline void code_high_subframe(WidebandState<V> &state, const WidebandFrame<V> &
   const V gain = ratio * (one + energy) / (one + low.excitation_rms[s]);
   const IntOf<V> q = count_exceeded(gain, speex::kHighGainBound, 15);
   fields.put(q, 4);
-  const V scale =
-      splat<V>(0.87360f) * gather<V>(speex::kHighGainBound, q) * low.excitation_rms[s] / vmax(ratio, splat<V>(1.0e-4f));
+  const V scale = splat<V>(0.87360f) * gather<V>(speex::kHighGainBound, q) * low.excitation_rms[s] /
+                  vmax(ratio, splat<V>(1.0e-4f));
   Response<V> response;
   impulse_response<kHighOrder>(filters.zeros, filters.poles, filters.quantised, response);
   V target[kSubframe], innovation[kSubframe];
@@ -172,8 +172,8 @@ inline void silence_highband(WidebandState<V> &state) {
 }
 
 template <class V, class W>
-inline void code_wideband(WidebandState<V> &state, WidebandFrame<V> &frame, int mode_id, int high_id, bool dtx_hint,
-                          Fields<V> &fields) {
+inline void code_wideband(WidebandState<V> &state, WidebandFrame<V> &frame, int mode_id, int high_id,
+                          bool dtx_hint, Fields<V> &fields) {
   LowBand<V> low;
   code_narrowband<V, W>(state.low, frame.low, mode_id, dtx_hint, fields, &low);
   fields.put(splat_int<V>(1), 1);
@@ -190,7 +190,8 @@ inline void code_wideband(WidebandState<V> &state, WidebandFrame<V> &frame, int 
   }
   SubframeFilters<kHighOrder, V> filters;
   for (int s = 0; s < 4; ++s) {
-    filters.make(state.old_lsp, frame.high_lsp, state.old_quantised, quantised, s, kHighLspMargin, 0.9f, 0.6f);
+    filters.make(state.old_lsp, frame.high_lsp, state.old_quantised, quantised, s, kHighLspMargin, 0.9f,
+                 0.6f);
     code_high_subframe<V, W>(state, frame, mode, s, low, filters, fields);
   }
   for (int i = 0; i < kHighOrder; ++i) {

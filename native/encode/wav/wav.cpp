@@ -30,7 +30,9 @@ class Writer {
   uint8_t *begin_, *at_;
 };
 
-bool known(cr_wav_encoding encoding) { return encoding >= CR_WAV_S16 && encoding <= CR_WAV_ALAW; }
+bool known(cr_wav_encoding encoding) {
+  return encoding >= CR_WAV_S16 && encoding <= CR_WAV_ALAW;
+}
 
 uint16_t tag(cr_wav_encoding encoding) {
   return encoding == CR_WAV_S16 ? kTagPcm : encoding == CR_WAV_ULAW ? kTagUlaw : kTagAlaw;
@@ -52,12 +54,14 @@ Layout layout(cr_wav_encoding encoding) {
 
 extern "C" {
 
-int cr_wav_pad(uint64_t bytes) { return static_cast<int>(bytes & 1); }
+int cr_wav_pad(uint64_t bytes) {
+  return static_cast<int>(bytes & 1);
+}
 
-cr_status cr_wav_header(cr_wav_encoding encoding, uint32_t rate_hz, uint32_t channels, uint64_t frames, uint8_t *out,
-                        size_t *size) {
-  if (!known(encoding) || rate_hz == 0 || rate_hz > 384000 || channels == 0 || channels > 64 || out == nullptr ||
-      size == nullptr || (frames != CR_WAV_UNKNOWN && frames > (uint64_t{1} << 48))) {
+cr_status cr_wav_header(cr_wav_encoding encoding, uint32_t rate_hz, uint32_t channels, uint64_t frames,
+                        uint8_t *out, size_t *size) {
+  if (!known(encoding) || rate_hz == 0 || rate_hz > 384000 || channels == 0 || channels > 64 ||
+      out == nullptr || size == nullptr || (frames != CR_WAV_UNKNOWN && frames > (uint64_t{1} << 48))) {
     return CR_ARGUMENT;
   }
   const uint32_t sample = encoding == CR_WAV_S16 ? 2 : 1;

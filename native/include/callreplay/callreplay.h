@@ -1,8 +1,9 @@
 /* callreplay: the C face of the native engine. One header per room; this one brings them all.
  *
- * Rules that hold everywhere: the caller owns every buffer it passes; handles are made by *_create and released by
- * *_destroy (which accepts NULL); a handle is used by one thread at a time, different handles by any number; no
- * function throws, prints, aborts or reads beyond the sizes it is given. */
+ * Rules that hold everywhere: the caller owns every buffer it passes; handles are made by *_create and
+ * released by
+ * *_destroy (which accepts NULL); a handle is used by one thread at a time, different handles by any number;
+ * no function throws, prints, aborts or reads beyond the sizes it is given. */
 #ifndef CALLREPLAY_CALLREPLAY_H
 #define CALLREPLAY_CALLREPLAY_H
 

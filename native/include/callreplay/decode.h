@@ -1,8 +1,8 @@
 /* The C face of the room `decode`: legs of packets in, chunks of PCM out.
  *
- * A leg is columns of packets over the capture's bytes (model.LegColumns). It is checked once, by cr_leg_check() or by
- * whatever takes it, and trusted from then on; nothing is copied, so its memory must live and stay unchanged until the
- * last handle that took it is destroyed. */
+ * A leg is columns of packets over the capture's bytes (model.LegColumns). It is checked once, by
+ * cr_leg_check() or by whatever takes it, and trusted from then on; nothing is copied, so its memory must
+ * live and stay unchanged until the last handle that took it is destroyed. */
 #ifndef CALLREPLAY_DECODE_H
 #define CALLREPLAY_DECODE_H
 
@@ -39,8 +39,8 @@ typedef enum cr_gap_reason {
   CR_GAP_CAPTURE = 6
 } cr_gap_reason;
 
-/* A run of one codec: rows first to stop (exclusive) of the leg. Ticks count at clock_rate_hz from 0. The absolute time
- * of tick t is anchor_ns + t / clock_rate_hz / (1 + drift_ppb * 1e-9) seconds. */
+/* A run of one codec: rows first to stop (exclusive) of the leg. Ticks count at clock_rate_hz from 0. The
+ * absolute time of tick t is anchor_ns + t / clock_rate_hz / (1 + drift_ppb * 1e-9) seconds. */
 typedef struct cr_span {
   int32_t codec;          /* cr_codec */
   int32_t clock_rate_hz;  /* RTP ticks per second: sample_rate_hz; G.722 8000 or 16000; EXTERNAL anything */
@@ -55,9 +55,9 @@ typedef struct cr_span {
   uint64_t seed; /* of this span's comfort noise */
 } cr_span;
 
-/* One leg. Columns have `rows` elements; `sequence` may be NULL, then unexplained gaps count as lost. Timestamps are
- * media ticks of the row's span, 0 to 2^36; the decoder never goes back, so what overlaps is trimmed. The gap columns
- * have `gap_count` elements, sorted by span, then start. */
+/* One leg. Columns have `rows` elements; `sequence` may be NULL, then unexplained gaps count as lost.
+ * Timestamps are media ticks of the row's span, 0 to 2^36; the decoder never goes back, so what overlaps is
+ * trimmed. The gap columns have `gap_count` elements, sorted by span, then start. */
 typedef struct cr_leg {
   const uint8_t *data;
   size_t data_size;
@@ -78,8 +78,9 @@ typedef struct cr_leg {
   const uint8_t *gap_reason;
 } cr_leg;
 
-/* CR_OK; CR_BOUNDS when a payload lies outside data or spill; CR_ARGUMENT when a span, a gap or a timestamp is out of
- * its range; CR_UNSUPPORTED for an unknown codec. *bad (may be NULL) is the row or span that is wrong. */
+/* CR_OK; CR_BOUNDS when a payload lies outside data or spill; CR_ARGUMENT when a span, a gap or a timestamp
+ * is out of its range; CR_UNSUPPORTED for an unknown codec. *bad (may be NULL) is the row or span that is
+ * wrong. */
 cr_status cr_leg_check(const cr_leg *leg, size_t *bad);
 
 typedef enum cr_chunk_kind {
@@ -88,8 +89,8 @@ typedef enum cr_chunk_kind {
   CR_CHUNK_NOISE = 2      /* comfort noise for what was not sent */
 } cr_chunk_kind;
 
-/* A stretch of samples of one span. Media time that no chunk covers is silent. Chunks of a span come in order and do
- * not overlap; the spans of a leg come one after the other. */
+/* A stretch of samples of one span. Media time that no chunk covers is silent. Chunks of a span come in order
+ * and do not overlap; the spans of a leg come one after the other. */
 typedef struct cr_chunk {
   uint32_t leg;         /* in the order of cr_conveyor_add */
   uint32_t span;        /* of that leg */
@@ -116,18 +117,21 @@ typedef struct cr_occupancy {
   uint64_t scalar_rounds; /* work done by the scalar kernels of G.722 and G.729 */
 } cr_occupancy;
 
-/* The conveyor: decodes many legs in lockstep, one span a lane. Which legs share it never changes a sample. */
+/* The conveyor: decodes many legs in lockstep, one span a lane. Which legs share it never changes a sample.
+ */
 typedef struct cr_conveyor cr_conveyor;
 
-/* `width`: legs decoded at the same time, at least 1 (others wait for their turn); `block_ms`: audio per leg and step,
- * 20 to 10000. Memory is bounded by width * block_ms, whatever the number and length of the legs. */
+/* `width`: legs decoded at the same time, at least 1 (others wait for their turn); `block_ms`: audio per leg
+ * and step, 20 to 10000. Memory is bounded by width * block_ms, whatever the number and length of the legs.
+ */
 cr_status cr_conveyor_create(uint32_t width, uint32_t block_ms, cr_conveyor **conveyor);
 void cr_conveyor_destroy(cr_conveyor *conveyor);
 
 /* Queue a leg. The struct and its spans are copied, the columns and bytes are not. */
 cr_status cr_conveyor_add(cr_conveyor *conveyor, const cr_leg *leg);
 
-/* Decode the next round. *chunks is valid until the next call; *count = 0 with CR_OK means that all is decoded. */
+/* Decode the next round. *chunks is valid until the next call; *count = 0 with CR_OK means that all is
+ * decoded. */
 cr_status cr_conveyor_step(cr_conveyor *conveyor, const cr_chunk **chunks, size_t *count);
 
 cr_status cr_conveyor_counts(const cr_conveyor *conveyor, uint32_t leg, cr_leg_counts *counts);

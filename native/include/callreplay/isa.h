@@ -19,9 +19,9 @@ typedef enum cr_isa {
   CR_ISA_AVX512 = 4 /* F, BW, DQ, VL, CD */
 } cr_isa;
 
-/* The best one that was compiled in and that the CPU and operating system support, or the one that the environment
- * variable CALLREPLAY_SIMD (scalar, baseline, neon, avx2, avx512) names. A forced one that this CPU lacks, or an
- * unknown name, falls back to the best available; cr_isa_forced() then says 0. */
+/* The best one that was compiled in and that the CPU and operating system support, or the one that the
+ * environment variable CALLREPLAY_SIMD (scalar, baseline, neon, avx2, avx512) names. A forced one that this
+ * CPU lacks, or an unknown name, falls back to the best available; cr_isa_forced() then says 0. */
 cr_isa cr_isa_active(void);
 
 /* 1 if CALLREPLAY_SIMD decided, else 0. */

@@ -1,4 +1,5 @@
-/* The C face of the room `mix`: chunks of PCM on one timeline, and the renderers that decode and mix in one go. */
+/* The C face of the room `mix`: chunks of PCM on one timeline, and the renderers that decode and mix in one
+ * go. */
 #ifndef CALLREPLAY_MIX_H
 #define CALLREPLAY_MIX_H
 
@@ -15,8 +16,8 @@ extern "C" {
 /* Below this drift samples are copied, not resampled: 20 ppm are 1.2 ms a minute. */
 #define CR_DRIFT_THRESHOLD_PPB 20000
 
-/* An RFC 4733 event laid over one leg (or track). The audio of that leg is muted for its length; with `tone` in 0-15
- * (0-9, * = 10, # = 11, A-D = 12-15) its tone pair is put there, with any other value nothing. */
+/* An RFC 4733 event laid over one leg (or track). The audio of that leg is muted for its length; with `tone`
+ * in 0-15 (0-9, * = 10, # = 11, A-D = 12-15) its tone pair is put there, with any other value nothing. */
 typedef struct cr_event {
   uint32_t leg;
   int32_t tone;        /* 0 to 15, or -1 for silence */
@@ -39,23 +40,26 @@ typedef struct cr_timeline {
 typedef struct cr_mixer cr_mixer;
 
 /* `events` is copied; it need not be sorted. cr_event.leg names what cr_mixer_add_track calls `leg`. */
-cr_status cr_mixer_create(const cr_timeline *timeline, const cr_event *events, size_t event_count, cr_mixer **mixer);
+cr_status cr_mixer_create(const cr_timeline *timeline, const cr_event *events, size_t event_count,
+                          cr_mixer **mixer);
 void cr_mixer_destroy(cr_mixer *mixer);
 
-/* A new track on output channel `channel`. Sample s is at anchor_ns + s / sample_rate_hz / (1 + drift_ppb * 1e-9). */
-cr_status cr_mixer_add_track(cr_mixer *mixer, uint32_t leg, int32_t channel, int32_t sample_rate_hz, int64_t anchor_ns,
-                             int64_t drift_ppb, uint32_t *track);
+/* A new track on output channel `channel`. Sample s is at anchor_ns + s / sample_rate_hz / (1 + drift_ppb *
+ * 1e-9). */
+cr_status cr_mixer_add_track(cr_mixer *mixer, uint32_t leg, int32_t channel, int32_t sample_rate_hz,
+                             int64_t anchor_ns, int64_t drift_ppb, uint32_t *track);
 
-/* Hand in samples of a track, in order. Takes *accepted of `count` (perhaps 0, when the mixer is full: read, then push
- * the rest). What lies before the output's start or after its end is accepted and dropped. */
-cr_status cr_mixer_push(cr_mixer *mixer, uint32_t track, int64_t first_sample, const int16_t *pcm, size_t count,
-                        size_t *accepted);
+/* Hand in samples of a track, in order. Takes *accepted of `count` (perhaps 0, when the mixer is full: read,
+ * then push the rest). What lies before the output's start or after its end is accepted and dropped. */
+cr_status cr_mixer_push(cr_mixer *mixer, uint32_t track, int64_t first_sample, const int16_t *pcm,
+                        size_t count, size_t *accepted);
 
 /* No more samples will come for this track. */
 cr_status cr_mixer_finish(cr_mixer *mixer, uint32_t track);
 
-/* Write up to `max_frames` frames (interleaved when there are two channels) that every track has passed to `pcm`.
- * *frames = 0: some track must be pushed or finished first, or, when cr_mixer_position() is the end, all is read. */
+/* Write up to `max_frames` frames (interleaved when there are two channels) that every track has passed to
+ * `pcm`. *frames = 0: some track must be pushed or finished first, or, when cr_mixer_position() is the end,
+ * all is read. */
 cr_status cr_mixer_read(cr_mixer *mixer, int16_t *pcm, size_t max_frames, size_t *frames);
 int64_t cr_mixer_position(const cr_mixer *mixer);
 
@@ -65,9 +69,9 @@ typedef struct cr_render_leg {
   int32_t channel;
 } cr_render_leg;
 
-/* The renderer: one call, decoded and mixed as it is read. Memory is bounded by the block, not by the call. What lies
- * before the origin is not decoded but for a warm-up: 250 ms of packets for G.711 and L16, so that concealment is the
- * same sample for sample; 2 s for G.722 and G.729, whose states forget. */
+/* The renderer: one call, decoded and mixed as it is read. Memory is bounded by the block, not by the call.
+ * What lies before the origin is not decoded but for a warm-up: 250 ms of packets for G.711 and L16, so that
+ * concealment is the same sample for sample; 2 s for G.722 and G.729, whose states forget. */
 typedef struct cr_renderer cr_renderer;
 
 /* The legs are copied as by cr_conveyor_add; bytes, columns and external PCM must outlive the renderer. */
@@ -91,15 +95,17 @@ void cr_renderer_group_destroy(cr_renderer_group *group);
 
 /* Add a call, at any time; *call is its number. Calls wait for nothing: add as many as memory allows (about
  * 60 kB each at 100 ms blocks) and one more whenever one ends. */
-cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline, const cr_render_leg *legs,
-                                size_t leg_count, const cr_event *events, size_t event_count, uint32_t *call);
+cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline,
+                                const cr_render_leg *legs, size_t leg_count, const cr_event *events,
+                                size_t event_count, uint32_t *call);
 
-/* The next block of whichever call has one: *call, *frames, and *last = 1 with its last frames (perhaps 0 of them).
- * `capacity` is the room in int16. *frames = 0 and *last = 0: every call has ended. The frames of one call come in
- * order and equal those of a renderer of its own. */
+/* The next block of whichever call has one: *call, *frames, and *last = 1 with its last frames (perhaps 0 of
+ * them). `capacity` is the room in int16. *frames = 0 and *last = 0: every call has ended. The frames of one
+ * call come in order and equal those of a renderer of its own. */
 cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t capacity, uint32_t *call,
                                  size_t *frames, int *last);
-cr_status cr_renderer_group_counts(const cr_renderer_group *group, uint32_t call, uint32_t leg, cr_leg_counts *counts);
+cr_status cr_renderer_group_counts(const cr_renderer_group *group, uint32_t call, uint32_t leg,
+                                   cr_leg_counts *counts);
 cr_status cr_renderer_group_occupancy(const cr_renderer_group *group, cr_occupancy *occupancy);
 
 #ifdef __cplusplus

@@ -55,8 +55,8 @@ class NativeConveyor {
     legs_.push_back(std::move(leg));
   }
 
-  // All samples of the round in one array, and a row per chunk: leg, span, first sample, start in the array, count,
-  // kind.
+  // All samples of the round in one array, and a row per chunk: leg, span, first sample, start in the array,
+  // count, kind.
   py::tuple step() {
     const cr_chunk *chunks = nullptr;
     size_t count = 0;
@@ -111,10 +111,10 @@ class NativeConveyor {
 
 }  // namespace
 
-NativeLeg::NativeLeg(Column<uint8_t> data, Column<uint8_t> spill, Column<int64_t> offset, Column<uint16_t> size,
-                     Column<int64_t> timestamp, Column<int64_t> sequence, Column<uint8_t> flags,
-                     const py::list &spans, Column<int32_t> gap_span, Column<int64_t> gap_start,
-                     Column<int64_t> gap_ticks, Column<uint8_t> gap_reason) {
+NativeLeg::NativeLeg(Column<uint8_t> data, Column<uint8_t> spill, Column<int64_t> offset,
+                     Column<uint16_t> size, Column<int64_t> timestamp, Column<int64_t> sequence,
+                     Column<uint8_t> flags, const py::list &spans, Column<int32_t> gap_span,
+                     Column<int64_t> gap_start, Column<int64_t> gap_ticks, Column<uint8_t> gap_reason) {
   for (const py::handle &row : spans) {
     spans_.push_back(span_row(row.cast<py::tuple>(), held_));
   }
@@ -158,10 +158,10 @@ py::dict occupancy_dict(const cr_occupancy &occupancy) {
 }
 
 void bind_decode(py::module_ &m) {
-  py::class_<NativeLeg>(m, "Leg")
-      .def(py::init<Column<uint8_t>, Column<uint8_t>, Column<int64_t>, Column<uint16_t>, Column<int64_t>,
-                    Column<int64_t>, Column<uint8_t>, const py::list &, Column<int32_t>, Column<int64_t>,
-                    Column<int64_t>, Column<uint8_t>>());
+  py::class_<NativeLeg>(m, "Leg").def(
+      py::init<Column<uint8_t>, Column<uint8_t>, Column<int64_t>, Column<uint16_t>, Column<int64_t>,
+               Column<int64_t>, Column<uint8_t>, const py::list &, Column<int32_t>, Column<int64_t>,
+               Column<int64_t>, Column<uint8_t>>());
   py::class_<NativeConveyor>(m, "Conveyor")
       .def(py::init<uint32_t, uint32_t>())
       .def("add", &NativeConveyor::add)

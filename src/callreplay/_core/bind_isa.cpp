@@ -12,7 +12,8 @@ void bind_isa(py::module_ &m) {
   m.def(
       "isa_active", [] { return cr_isa_name(cr_isa_active()); },
       "Name of the instruction set that the kernels use: scalar, baseline, neon, avx2 or avx512.");
-  m.def("isa_forced", [] { return cr_isa_forced() != 0; }, "Whether CALLREPLAY_SIMD decided.");
+  m.def(
+      "isa_forced", [] { return cr_isa_forced() != 0; }, "Whether CALLREPLAY_SIMD decided.");
   m.def(
       "isa_available",
       [] {

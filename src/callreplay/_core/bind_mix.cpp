@@ -1,7 +1,7 @@
+#include <pybind11/stl.h>
+
 #include <memory>
 #include <optional>
-
-#include <pybind11/stl.h>
 
 #include "native_leg.h"
 
@@ -19,7 +19,8 @@ struct CallRows {
     for (const py::handle &item : leg_rows) {
       const auto leg = item.cast<py::tuple>();
       const py::object native = leg[0];
-      legs.push_back({native.is_none() ? nullptr : native.cast<const NativeLeg &>().view(), leg[1].cast<int32_t>()});
+      legs.push_back(
+          {native.is_none() ? nullptr : native.cast<const NativeLeg &>().view(), leg[1].cast<int32_t>()});
       held.push_back(native);
     }
     for (const py::handle &item : event_rows) {
@@ -156,7 +157,8 @@ void bind_wav(py::module_ &m) {
       [](int encoding, const Column<int16_t> &pcm, Column<uint8_t> out) {
         const auto count = static_cast<size_t>(pcm.size());
         const auto room = static_cast<size_t>(out.size());
-        raise_on_error(room >= count * (encoding == CR_WAV_S16 ? 2 : 1) ? CR_OK : CR_ARGUMENT, "out is too short");
+        raise_on_error(room >= count * (encoding == CR_WAV_S16 ? 2 : 1) ? CR_OK : CR_ARGUMENT,
+                       "out is too short");
         const int16_t *from = pcm.data();
         uint8_t *to = out.mutable_data();
         cr_status status;

@@ -18,7 +18,8 @@ class Peaks {
   void write(const Pcm &pcm) {
     const auto size = static_cast<size_t>(pcm.size());
     if (size % channels_ != 0) {
-      raise_on_error(CR_ARGUMENT, "the samples are not whole frames of " + std::to_string(channels_) + " channels");
+      raise_on_error(CR_ARGUMENT,
+                     "the samples are not whole frames of " + std::to_string(channels_) + " channels");
     }
     const int16_t *data = pcm.data();
     cr_status status;
@@ -40,16 +41,25 @@ class Peaks {
   cr_peaks *handle_ = nullptr;
 };
 
-void draw_band(py::array_t<uint8_t, py::array::c_style> image, const py::array_t<cr_peak, py::array::c_style> &peaks,
-               uint32_t channel, uint32_t left, uint32_t top, uint32_t width, uint32_t height, uint32_t columns_per_pixel,
-               uint32_t levels, uint8_t peak_base, uint8_t rms_base, double scale) {
+void draw_band(py::array_t<uint8_t, py::array::c_style> image,
+               const py::array_t<cr_peak, py::array::c_style> &peaks, uint32_t channel, uint32_t left,
+               uint32_t top, uint32_t width, uint32_t height, uint32_t columns_per_pixel, uint32_t levels,
+               uint8_t peak_base, uint8_t rms_base, double scale) {
   if (image.ndim() != 2 || peaks.ndim() != 2 || static_cast<py::ssize_t>(channel) >= peaks.shape(1) ||
       static_cast<uint64_t>(top) + height > static_cast<uint64_t>(image.shape(0)) ||
       static_cast<uint64_t>(width) * columns_per_pixel > static_cast<uint64_t>(peaks.shape(0))) {
     raise_on_error(CR_ARGUMENT, "the band lies outside the image or needs more peaks than there are");
   }
-  const cr_band band{image.mutable_data(), static_cast<size_t>(image.shape(1)),
-                     left,  top, width, height, levels, peak_base, rms_base, scale};
+  const cr_band band{image.mutable_data(),
+                     static_cast<size_t>(image.shape(1)),
+                     left,
+                     top,
+                     width,
+                     height,
+                     levels,
+                     peak_base,
+                     rms_base,
+                     scale};
   const cr_peak *first = peaks.data() + channel;
   const auto step = static_cast<size_t>(peaks.shape(1));
   cr_status status;
@@ -65,11 +75,11 @@ void draw_band(py::array_t<uint8_t, py::array::c_style> image, const py::array_t
 void bind_raster(py::module_ &m) {
   PYBIND11_NUMPY_DTYPE(cr_peak, low, high, reserved, energy, count);
   py::class_<Peaks>(m, "Peaks")
-      .def(py::init<uint32_t, uint64_t, uint64_t, uint32_t>(), py::arg("channels"), py::arg("frames_per_bucket") = 0,
-           py::arg("total_frames") = 0, py::arg("buckets") = 0)
+      .def(py::init<uint32_t, uint64_t, uint64_t, uint32_t>(), py::arg("channels"),
+           py::arg("frames_per_bucket") = 0, py::arg("total_frames") = 0, py::arg("buckets") = 0)
       .def("write", &Peaks::write, py::arg("pcm"))
       .def("data", &Peaks::data);
-  m.def("draw_band", &draw_band, py::arg("image"), py::arg("peaks"), py::kw_only(), py::arg("channel"), py::arg("left"),
-        py::arg("top"), py::arg("width"), py::arg("height"), py::arg("columns_per_pixel"), py::arg("levels"),
-        py::arg("peak_base"), py::arg("rms_base"), py::arg("scale"));
+  m.def("draw_band", &draw_band, py::arg("image"), py::arg("peaks"), py::kw_only(), py::arg("channel"),
+        py::arg("left"), py::arg("top"), py::arg("width"), py::arg("height"), py::arg("columns_per_pixel"),
+        py::arg("levels"), py::arg("peak_base"), py::arg("rms_base"), py::arg("scale"));
 }

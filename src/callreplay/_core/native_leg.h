@@ -12,7 +12,8 @@ using Column = py::array_t<T, py::array::c_style>;
 // The arrays live exactly as long as native code may look at them: handles hold on to their Legs.
 class NativeLeg {
  public:
-  // A row per span: codec, clock rate, sample rate, mode, first, stop, end tick, anchor, drift in ppb, seed, PCM.
+  // A row per span: codec, clock rate, sample rate, mode, first, stop, end tick, anchor, drift in ppb, seed,
+  // PCM.
   NativeLeg(Column<uint8_t> data, Column<uint8_t> spill, Column<int64_t> offset, Column<uint16_t> size,
             Column<int64_t> timestamp, Column<int64_t> sequence, Column<uint8_t> flags, const py::list &spans,
             Column<int32_t> gap_span, Column<int64_t> gap_start, Column<int64_t> gap_ticks,

@@ -124,12 +124,13 @@ def migrate(url: str) -> None:
         psycopg.Error: the server is not there, or a statement failed (nothing of that migration then remains).
 
     """
+    # Before the import, which tells of every plugin.
+    for name in ("alembic", "alembic.runtime.plugins", "alembic.runtime.migration"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     import sqlalchemy
     from alembic import command
     from alembic.config import Config
 
-    for name in ("alembic", "alembic.runtime.migration"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(url, options="-c timezone=UTC"),

@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, str]] = {
     "info": "info",
     "peaks": "peaks",
     "batch": "batch",
+    "serve": "serve",
     "import": "import_",
     "watch": "watch",
     "volumes": "volumes",

@@ -1,6 +1,7 @@
 """Captures into columns: containers, link layers and tunnels, RTP, RTCP, and the signalling beside them."""
 
 from callreplay.packets.buffer import CaptureWarning, open_buffer
+from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import why_encrypted
 from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
@@ -13,6 +14,7 @@ __all__ = [
     "Rtcp",
     "Scan",
     "SenderReport",
+    "decrypt_srtp",
     "hash_payloads",
     "open_buffer",
     "scan",

@@ -16,7 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 __all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "Mapping", "release"]
 
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
-BUDGET_BYTES: Final = 12 << 20  # and so does any above 1 MiB, once an arena holds this much: an hour of two legs fits
+BUDGET_BYTES: Final = (
+    12 << 20
+)  # and so does any above 1 MiB, once an arena holds this much: an hour of two legs fits
 _SMALL: Final = 1 << 20
 
 

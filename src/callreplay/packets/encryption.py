@@ -75,6 +75,7 @@ def why_encrypted(call: Any, scans: Iterable[Any]) -> str:
         for span in leg.columns.spans
         if leg.columns.data is scan.data and 0 <= span.stream < len(scan.streams)
     ]
+    streams = [stream for stream in streams if not stream.decrypted]
     for stream in streams:
         if stream.srtp_suspect:
             return f"stream {stream.ssrc:#010x}: {stream.srtp_evidence}"

@@ -112,8 +112,16 @@ cdef Datagram* add_fragment(
             datagram.blocks += 1
     if not more:
         datagram.total = <int32_t>(offset + size)
-    # Blocks beyond a short total (overlapping fragments of an attacker) make the count too high: never taken as whole.
-    if datagram.total >= 0 and datagram.blocks == (datagram.total + 7) // 8:
+    if datagram.total >= 0 and datagram.blocks == (datagram.total + 7) // 8 and _without_holes(datagram):
         self.completed += 1
         return datagram
     return NULL
+
+
+cdef bint _without_holes(const Datagram* datagram) noexcept nogil:
+    # The count alone is not enough: a block beyond a short total, as forged fragments have it, makes up for a hole.
+    cdef int64_t block
+    for block in range((datagram.total + 7) // 8):
+        if not datagram.seen[block >> 3] & (1 << (block & 7)):
+            return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,8 +33,11 @@ class _Direction:
 
     flow: int
     kind: int
-    base: int | None = None  # sequence number of the next octet wanted
+    base: int | None = None  # sequence number of the next octet wanted, never wrapped
     waiting: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+    order: list[int] = field(
+        default_factory=list
+    )  # heap of the keys of waiting: a drain costs log n a segment
     held: int = 0
     ready: bytearray = field(default_factory=bytearray)
 
@@ -41,9 +45,10 @@ class _Direction:
         """Take a segment; True when ``ready`` grew."""
         if flags & _SYN:
             sequence = (sequence + 1) & 0xFFFFFFFF
-            if self.base is None or sequence != self.base:  # a new connection on the same ports
+            if self.base is None or sequence != self.base & 0xFFFFFFFF:  # a new connection on the same ports
                 self.base, self.held = sequence, 0
                 self.waiting.clear()
+                self.order.clear()
                 self.ready.clear()
         if self.base is None:
             self.base = sequence
@@ -53,7 +58,9 @@ class _Direction:
         if not data:
             return False
         if ahead:
-            key = (self.base + ahead) & 0xFFFFFFFF
+            key = self.base + ahead
+            if key not in self.waiting:
+                heapq.heappush(self.order, key)
             if key not in self.waiting or len(self.waiting[key][0]) < len(data):
                 self.held += len(data) - len(self.waiting.get(key, (b"", 0))[0])
                 self.waiting[key] = (data, arrival_ns)
@@ -68,24 +75,20 @@ class _Direction:
     def _take(self, data: bytes) -> None:
         assert self.base is not None
         self.ready += data
-        self.base = (self.base + len(data)) & 0xFFFFFFFF
+        self.base += len(data)
 
     def _drain(self) -> None:
-        while self.waiting:
-            base = self.base or 0
-            key = min(self.waiting, key=lambda k: (k - base + 0x80000000) & 0xFFFFFFFF)
-            behind = (base - key + 0x80000000 & 0xFFFFFFFF) - 0x80000000
-            if behind < 0:
-                return
+        assert self.base is not None
+        while self.order and self.order[0] <= self.base:
+            key = heapq.heappop(self.order)
             data, _ = self.waiting.pop(key)
             self.held -= len(data)
-            self._take(data[behind:])
+            self._take(data[self.base - key :])
 
     def skip(self) -> None:
         """Give up on what is missing before the first segment held back: the message it cut is lost."""
         if self.waiting:
-            base = self.base or 0
-            self.base = min(self.waiting, key=lambda k: (k - base) & 0xFFFFFFFF)
+            self.base = self.order[0]
             self.ready.clear()
             self._drain()
 
@@ -114,7 +117,7 @@ def messages(
     for direction in directions.values():
         while direction.waiting:
             counters["tcp_gaps"] = counters.get("tcp_gaps", 0) + 1
-            arrival_ns = min(time for _, time in direction.waiting.values())
+            arrival_ns = direction.waiting[direction.order[0]][1]
             direction.skip()
             found += _framed(direction, arrival_ns or last_ns, flow, counters)
     found.sort(key=lambda message: message.arrival_ns)

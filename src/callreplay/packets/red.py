@@ -13,7 +13,7 @@ from callreplay.packets.blocks import count_blocks, fill_blocks
 from callreplay.packets.rows import group
 from callreplay.packets.scan import Scan
 
-__all__ = ["unpack_red"]
+__all__ = ["regroup", "unpack_red"]
 
 
 def unpack_red(scan: Scan, payload_types: Iterable[int]) -> Scan:
@@ -50,11 +50,12 @@ def unpack_red(scan: Scan, payload_types: Iterable[int]) -> Scan:
     if bad:
         counters["red_malformed"] = bad
     return dataclasses.replace(
-        scan, rtp=columns, streams=_regroup(scan.streams, columns, arena), counters=counters
+        scan, rtp=columns, streams=regroup(scan.streams, columns, arena), counters=counters
     )
 
 
-def _regroup(streams: list[Stream], columns: RtpColumns, arena: Arena) -> list[Stream]:
+def regroup(streams: list[Stream], columns: RtpColumns, arena: Arena) -> list[Stream]:
+    """``streams`` with ``rows`` that fit ``columns``."""
     packets = np.bincount(columns.stream, minlength=len(streams))
     ends = np.cumsum(packets)
     starts = (ends - packets).astype(np.int64)

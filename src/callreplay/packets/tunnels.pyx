@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from callreplay.packets.packet cimport *
-from callreplay.packets.wire cimport be16, be32, be64
+from callreplay.packets.wire cimport be16, be32
 
 # A HEP agent's own time is taken when it is this near to the time of the record that carries it.
 cdef int64_t HEP_CLOCK_NS = 10000000000

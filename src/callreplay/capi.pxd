@@ -1,0 +1,106 @@
+# The native engine for Cython modules of others: cimport this, compile with callreplay/include in the include path,
+# link nothing. See docs/embedding-cython.md.
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "callreplay/capi.h" nogil:
+    ctypedef enum cr_status:
+        CR_OK
+
+    ctypedef enum cr_wav_encoding:
+        CR_WAV_S16
+        CR_WAV_ULAW
+        CR_WAV_ALAW
+
+    enum:
+        CR_CODEC_ULAW
+        CR_CODEC_ALAW
+        CR_CODEC_L16
+        CR_CODEC_G722
+        CR_CODEC_G729
+        CR_CODEC_EXTERNAL
+        CR_WAV_HEADER_MAX
+
+    ctypedef struct cr_span:
+        int32_t codec, clock_rate_hz, sample_rate_hz, mode
+        int64_t first, stop, end_tick, anchor_ns, drift_ppb
+        const int16_t *pcm
+        int64_t pcm_count
+        uint64_t seed
+
+    ctypedef struct cr_leg:
+        const uint8_t *data
+        size_t data_size
+        const uint8_t *spill
+        size_t spill_size
+        size_t rows
+        const int64_t *offset
+        const uint16_t *size
+        const int64_t *timestamp
+        const int64_t *sequence
+        const uint8_t *flags
+        size_t span_count
+        const cr_span *spans
+        size_t gap_count
+        const int32_t *gap_span
+        const int64_t *gap_start
+        const int64_t *gap_ticks
+        const uint8_t *gap_reason
+
+    ctypedef struct cr_chunk:
+        uint32_t leg, span
+        int64_t first_sample
+        const int16_t *pcm
+        uint32_t count
+        uint8_t kind
+
+    ctypedef struct cr_leg_counts:
+        uint64_t decoded_samples, concealed_samples, noise_samples, trimmed_packets, malformed_packets
+
+    ctypedef struct cr_occupancy:
+        uint64_t rounds, lane_slots, lane_used, scalar_rounds
+
+    ctypedef struct cr_event:
+        uint32_t leg
+        int32_t tone
+        int64_t start_ns, duration_ns
+        int32_t level_dbm0
+
+    ctypedef struct cr_timeline:
+        int32_t rate_hz, channels
+        int64_t origin_ns, frames
+        int32_t block_ms, ignore_drift
+
+    ctypedef struct cr_render_leg:
+        const cr_leg *leg
+        int32_t channel
+
+    ctypedef struct cr_conveyor:
+        pass
+
+    ctypedef struct cr_renderer:
+        pass
+
+    ctypedef struct cr_capi:
+        uint32_t major, minor
+        size_t size
+        const char *(*status_message)(cr_status) noexcept nogil
+        cr_status (*leg_check)(const cr_leg *, size_t *) noexcept nogil
+        cr_status (*conveyor_create)(uint32_t, uint32_t, cr_conveyor **) noexcept nogil
+        void (*conveyor_destroy)(cr_conveyor *) noexcept nogil
+        cr_status (*conveyor_add)(cr_conveyor *, const cr_leg *) noexcept nogil
+        cr_status (*conveyor_step)(cr_conveyor *, const cr_chunk **, size_t *) noexcept nogil
+        cr_status (*conveyor_counts)(const cr_conveyor *, uint32_t, cr_leg_counts *) noexcept nogil
+        cr_status (*conveyor_occupancy)(const cr_conveyor *, cr_occupancy *) noexcept nogil
+        cr_status (*renderer_create)(const cr_timeline *, const cr_render_leg *, size_t, const cr_event *, size_t,
+                                     cr_renderer **) noexcept nogil
+        void (*renderer_destroy)(cr_renderer *) noexcept nogil
+        cr_status (*renderer_read)(cr_renderer *, int16_t *, size_t, size_t *) noexcept nogil
+        cr_status (*renderer_seek)(cr_renderer *, int64_t) noexcept nogil
+        int64_t (*renderer_position)(const cr_renderer *) noexcept nogil
+        cr_status (*wav_header)(cr_wav_encoding, uint32_t, uint32_t, uint64_t, uint8_t *, size_t *) noexcept nogil
+        cr_status (*wav_encode)(cr_wav_encoding, const int16_t *, size_t, uint8_t *) noexcept nogil
+        void (*decode_ulaw)(const uint8_t *, int16_t *, size_t) noexcept nogil
+        void (*decode_alaw)(const uint8_t *, int16_t *, size_t) noexcept nogil
+
+cdef extern from "callreplay/capi.h":
+    const cr_capi *cr_capi_import() except NULL

@@ -1,0 +1,229 @@
+"""``callreplay serve``: the service, with its database, on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
+
+import typer
+
+from callreplay.calls import accounts, audit, importer, volumes
+from callreplay.calls.database import Database, migrate
+from callreplay.calls.embedded import EmbeddedError, EmbeddedPostgres
+from callreplay.errors import ArgumentError, OutputError
+from callreplay.service import logs, settings
+from callreplay.service.settings import Settings
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["prepare", "register", "samples_folder"]
+
+_log = logging.getLogger("callreplay.serve")
+_SAMPLES: Final = "samples.imported"
+_CAPTURES: Final = (".pcap", ".pcapng")
+
+
+class _Stopped(BaseException):
+    """A signal to stop came before the server could take it."""
+
+
+def samples_folder(chosen: str) -> Path | None:
+    """The folder that the setting ``samples`` means: one of the user's, or the bundled one; None where there is none.
+
+    Raises:
+        ArgumentError: the folder named is not there.
+
+    """
+    if not chosen:
+        return None
+    if chosen != "auto":
+        folder = Path(chosen).expanduser()
+        if not folder.is_dir():
+            raise ArgumentError(f"samples: {chosen} is not a folder")
+        return folder
+    found = Path(__file__).resolve().parent.parent / "samples"
+    return found if found.is_dir() else None
+
+
+def prepare(database: Database, chosen: Settings, announce: Any = typer.echo) -> None:
+    """Make what a first start needs: the first volume, the administrator (told once to ``announce``), the samples."""
+    from argon2 import PasswordHasher
+
+    with database.connection() as connection:
+        if not volumes.listing(connection):
+            volumes.add(connection, chosen.data_path / "volumes" / "1", name="Volume 1")
+        needed = not accounts.has_users(connection)
+    if needed:
+        password = secrets.token_urlsafe(12)
+        with database.connection() as connection:
+            made = accounts.first_admin(connection, "admin", PasswordHasher().hash(password))
+            if made:
+                audit.write(connection, "user.add", actor="system", target="admin", detail={"role": "admin"})
+        if made:
+            announce("user: admin")
+            announce(f"password: {password}")
+    _import_samples(database, chosen)
+
+
+def _import_samples(database: Database, chosen: Settings) -> None:
+    folder = samples_folder(chosen.samples)
+    if folder is None or database.setting(_SAMPLES) is not None:
+        return
+    tenant, zone = importer.tenant(database, "default")
+    job = importer.Job(database.url, tenant, zone)
+    calls = 0
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _CAPTURES and path.is_file():
+            outcome = importer.import_one(database, job, path)
+            if outcome.error:
+                _log.warning("sample %s was not imported: %s", path.name, outcome.error)
+            calls += outcome.added
+    database.set_setting(_SAMPLES, calls)
+    _log.info("sample calls imported", extra={"calls": calls})
+
+
+@contextmanager
+def _database(chosen: Settings) -> Iterator[str]:
+    """The URL of the database to use; an embedded server runs as long as the block."""
+    if chosen.database_url:
+        yield chosen.database_url
+        return
+    folder = chosen.data_path
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    server = EmbeddedPostgres(
+        folder, host=chosen.db_host, port=chosen.db_port, password=chosen.db_password or None
+    )
+    with server:
+        _log.info("database ready", extra={"host": server.host, "port": server.port})
+        try:
+            yield server.url
+        finally:
+            _log.info("stopping the database")
+
+
+def _listen(chosen: Settings) -> socket.socket:
+    """Take the port before anything else: who is first there is the one that serves."""
+    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((chosen.host, chosen.port))
+    except OSError as error:
+        listening.close()
+        raise OutputError(f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror}") from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise _Stopped(number)
+
+
+def _stopped(number: int, _: FrameType | None) -> None:
+    """The server saw this signal and has stopped; what remains is to stop the rest."""
+
+
+def _serve(chosen: Settings, listening: socket.socket) -> int:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    os.environ.update(chosen.as_environment())
+    config = uvicorn.Config(
+        "callreplay.service.app:from_environment",
+        factory=True,
+        host=chosen.host,
+        port=chosen.port,
+        workers=chosen.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(chosen.trusted_proxies),
+        forwarded_allow_ips=list(chosen.trusted_proxies),
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped)  # uvicorn takes them, and raises them again when it has stopped
+    if chosen.workers > 1:
+        Multiprocess(config, target=server.run, sockets=[listening]).run()
+    else:
+        server.run(sockets=[listening])
+        if not server.started:
+            return 1
+    return 0
+
+
+def _run(chosen: Settings) -> int:
+    logs.configure(chosen.log_level)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        with contextlib.closing(_listen(chosen)) as listening, _database(chosen) as url:
+            migrate(url)
+            port = listening.getsockname()[1]
+            running = settings.replace(chosen, database_url=url, port=port)
+            with Database(url, size=2) as database:
+                prepare(database, running)
+            shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+            typer.echo(f"serving http://{shown}:{port}/CallRecorder/")
+            sys.stdout.flush()
+            return _serve(running, listening)
+    except _Stopped:
+        return 0
+    except EmbeddedError as error:
+        raise OutputError(str(error)) from error
+    finally:
+        _log.info("stopped")
+
+
+def _serve_command(config: str | None, **flags: Any) -> None:
+    """Serve CallReplay's URLs, the pages, and the database they need."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        chosen = settings.load(given, file=config)
+    except OSError as error:
+        raise ArgumentError(f"config: {error}") from error
+    raise typer.Exit(_run(chosen))
+
+
+def _command() -> Any:
+    """The command with one option per setting: the table of settings is the only list of them."""
+
+    def serve(**values: Any) -> None:
+        _serve_command(**values)
+
+    config = Annotated[str | None, typer.Option("--config", help="A TOML file of settings.")]
+    parameters = [
+        inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=config)
+    ]
+    kinds = get_type_hints(Settings)
+    for entry in fields(Settings):
+        kind = kinds[entry.name] if kinds[entry.name] in (int, bool, str) else str
+        flag = "--" + entry.name.replace("_", "-")
+        name = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+        option = typer.Option(name, help=entry.metadata["text"], show_default=False)
+        annotation = Annotated[kind | None, option]
+        parameters.append(
+            inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        )
+    serve.__doc__ = _serve_command.__doc__
+    serve.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    serve.__annotations__ = {each.name: each.annotation for each in parameters}
+    return serve
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(_command())

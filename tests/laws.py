@@ -1,0 +1,106 @@
+"""What every stage must obey, as functions its tests call.
+
+A stage is anything that turns a leg, or a call, into int16 samples or bytes. The laws know nothing of codecs.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.model import GAP_DTYPE, LegColumns, PacketFlag, Span
+
+Pcm = NDArray[np.int16]
+
+AWKWARD_BLOCKS = (1, 79, 80, 81, 159, 160, 161, 1000, 1 << 16)
+"""Lengths around a codec's frame and a packet, and one that takes all."""
+
+
+def same_bytes_twice(make: Callable[[], bytes]) -> None:
+    """Nothing random and nothing left over: two runs give the same bytes."""
+    assert make() == make()
+
+
+def out_equals_returned(make: Callable[[Pcm | None], Pcm], spare: int = 13) -> None:
+    """``out=`` is filled with what would be returned, and nothing behind it is touched."""
+    returned = make(None)
+    out = np.full(len(returned) + spare, 0x5A5A, np.int16)
+    used = make(out)
+    assert np.array_equal(used, returned)
+    assert np.shares_memory(used, out)
+    assert (out[len(returned) :] == 0x5A5A).all()
+
+
+def streamed_equals_one_shot(
+    whole: NDArray[np.int16],
+    stream: Callable[[int], Iterable[NDArray[np.int16]]],
+    blocks: Sequence[int] = AWKWARD_BLOCKS,
+) -> None:
+    """Where the blocks are cut changes no sample."""
+    for block in blocks:
+        if len(whole) // block > 20_000:
+            continue
+        parts = list(stream(block))
+        assert all(len(part) <= block for part in parts)
+        joined = np.concatenate(parts) if parts else whole[:0]
+        assert np.array_equal(joined, whole), f"blocks of {block}"
+
+
+def any_buffer_type(make: Callable[[object], bytes], octets: bytes) -> None:
+    """bytes, bytearray, memoryview and arrays of octets are the same input."""
+    want = make(octets)
+    for kind in (bytearray, memoryview, lambda b: np.frombuffer(b, np.uint8)):
+        assert make(kind(octets)) == want
+
+
+def gil_is_released(work: Callable[[], object]) -> None:
+    """While ``work`` runs, another Python thread runs too: it counts on without waiting for the switch."""
+    interval = sys.getswitchinterval()
+    seen, running, stop = 0, threading.Event(), threading.Event()
+
+    def count() -> None:
+        nonlocal seen
+        running.set()
+        while not stop.is_set():
+            seen += 1
+
+    # With so long an interval the counter gets the GIL only when the worker gives it up of its own accord,
+    # and the worker gets it back only if it asked for less than the interval after that.
+    thread = threading.Thread(target=count)
+    thread.start()
+    running.wait()
+    try:
+        sys.setswitchinterval(0.05)
+        before = seen
+        work()
+        during = seen - before
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        thread.join()
+    assert during > 0
+
+
+def make_leg(
+    rows: Sequence[tuple[int, int, bytes, int]],
+    spans: Sequence[Span],
+    gaps: Sequence[tuple[int, int, int, int, int]] = (),
+) -> LegColumns:
+    """Make a leg of rows (tick, sequence, payload, flags) and rows of GAP_DTYPE."""
+    sizes = np.array([len(payload) for _, _, payload, _ in rows], np.uint16)
+    ends = np.cumsum(sizes, dtype=np.int64)
+    return LegColumns(
+        data=np.frombuffer(b"".join(payload for _, _, payload, _ in rows), np.uint8),
+        spill=np.zeros(0, np.uint8),
+        offset=ends - sizes,
+        size=sizes,
+        timestamp=np.array([tick for tick, *_ in rows], np.int64),
+        arrival_ns=np.zeros(len(rows), np.int64),
+        sequence=np.array([row[1] for row in rows], np.int64),
+        payload_type=np.array([13 if row[3] & PacketFlag.NOISE else 0 for row in rows], np.uint8),
+        flags=np.array([row[3] for row in rows], np.uint8),
+        spans=list(spans),
+        gaps=np.array(list(gaps), GAP_DTYPE),
+    )

@@ -1,0 +1,228 @@
+"""The conveyor from Python: any number of legs, any mix, one truth."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from callreplay import _core
+from callreplay.codecs import STATIC, Codec, parse_rtpmap
+from callreplay.decode import ChunkKind, Conveyor, decode_leg, decode_many, leg_samples, native_leg
+from callreplay.errors import ArgumentError, BoundsError
+from callreplay.mix import Renderer, RenderGroup
+from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
+from tests import laws
+
+Pcm = NDArray[np.int16]
+L16 = parse_rtpmap("L16/8000")
+CODECS = [STATIC[0], STATIC[8], STATIC[9], STATIC[18], L16]
+
+
+def made_leg(codec: Codec, packets: int, seed: int, *, loss: float = 0.05) -> LegColumns:
+    """A leg of random payloads with losses, pauses, and for G.729 packets of 1 to 4 frames with SIDs."""
+    dice = np.random.default_rng((seed, packets))
+    sizes, stamps, kept, gaps = [], [], [], []
+    tick = 0
+    for index in range(packets):
+        if codec.name == "G729":
+            frames = int(dice.integers(1, 5))
+            sid = dice.random() < 0.1
+            size, ticks = 10 * frames + 2 * sid, 80 * (frames + sid)
+        else:
+            ticks = int(dice.choice([80, 160, 240]))
+            size = ticks * (2 if codec.name == "L16" else 1)
+        if index and dice.random() < loss:
+            gaps.append((0, tick, ticks, 1, GapReason.LOST))
+        else:
+            sizes.append(size)
+            stamps.append(tick)
+            kept.append(index)
+        tick += ticks
+        if dice.random() < 0.02:
+            gaps.append((0, tick, 1600, 0, GapReason.SILENCE))
+            tick += 1600
+    size_column = np.array(sizes, np.uint16)
+    offset = np.concatenate([[0], np.cumsum(size_column.astype(np.int64))[:-1]]).astype(np.int64)
+    data = dice.integers(0, 256, int(size_column.sum()), dtype=np.uint8)
+    rows = len(sizes)
+    span = Span(codec, 0, rows, 7, 0, 96, 1_000_000_000, tick)
+    return LegColumns(
+        data, np.zeros(0, np.uint8), offset, size_column, np.array(stamps, np.int64), np.zeros(rows, np.int64),
+        np.array(kept, np.int64), np.full(rows, 96, np.uint8), np.zeros(rows, np.uint8), [span],
+        np.array(gaps, GAP_DTYPE),
+    )  # fmt: skip
+
+
+def _legs(count: int) -> list[LegColumns]:
+    return [made_leg(CODECS[i % len(CODECS)], 5 + (i * 37) % 90, i) for i in range(count)]
+
+
+def _joined(
+    legs: list[LegColumns], width: int, block_ms: int
+) -> list[dict[tuple[int, int], tuple[int, int]]]:
+    """(span, sample) -> (value, kind) per leg, from chunks."""
+    found: list[dict[tuple[int, int], tuple[int, int]]] = [{} for _ in legs]
+    for chunk in decode_many(legs, width=width, block_ms=block_ms):
+        into = found[chunk.leg]
+        for k, value in enumerate(chunk.pcm.tolist()):
+            assert (chunk.span, chunk.first_sample + k) not in into, "a sample came twice"
+            into[chunk.span, chunk.first_sample + k] = (value, int(chunk.kind))
+    return found
+
+
+def test_the_grouping_never_changes_a_sample() -> None:
+    """The law of the conveyor, over codecs, lengths, widths, block lengths and orders."""
+    legs = _legs(60)
+    alone = [_joined([leg], 1, 500)[0] for leg in legs]
+    for width, block_ms in ((2, 20), (7, 120), (64, 200), (1000, 1000)):
+        assert _joined(legs, width, block_ms) == alone
+    order = np.random.default_rng(1).permutation(len(legs))
+    shuffled = _joined([legs[i] for i in order], 16, 100)
+    assert [shuffled[list(order).index(i)] for i in range(len(legs))] == alone
+
+
+def test_hundreds_of_legs_into_arrays() -> None:
+    legs = _legs(400)
+    out = [np.zeros(leg_samples(leg) + 3, np.int16) for leg in legs]
+    filled = decode_many(legs, out, width=128)
+    for leg, array in zip(legs, filled, strict=True):
+        assert np.array_equal(array, decode_leg(leg))
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+def test_laws_of_decoding(codec: Codec) -> None:
+    leg = made_leg(codec, 120, 3)
+    whole = decode_leg(leg)
+    assert len(whole) == leg_samples(leg)
+    laws.out_equals_returned(lambda out: decode_leg(leg, out))
+    laws.same_bytes_twice(lambda: decode_leg(leg).tobytes())
+
+    def stream(block: int) -> list[Pcm]:
+        return list(
+            Renderer([leg], codec.sample_rate_hz, block_frames=block, dtmf="keep", correct_drift=False)
+        )
+
+    laws.streamed_equals_one_shot(whole, stream)
+
+
+def test_decoding_releases_the_gil() -> None:
+    leg = made_leg(STATIC[18], 4000, 4)
+    laws.gil_is_released(lambda: decode_leg(leg))
+
+
+def test_occupancy_tells_how_full_the_lanes_were() -> None:
+    conveyor = Conveyor([made_leg(STATIC[18], 200, i, loss=0) for i in range(64)])
+    for _ in conveyor:
+        pass
+    used = conveyor.occupancy
+    if _core.isa_active() != "scalar":
+        assert used["rounds"] > 0
+        assert 0.8 < used["lane_used"] / used["lane_slots"] <= 1
+    alone = Conveyor([made_leg(STATIC[18], 200, 1)])
+    for _ in alone:
+        pass
+    assert alone.occupancy["rounds"] == 0
+    assert alone.occupancy["scalar_rounds"] > 0
+
+
+@pytest.mark.parametrize("isa", ["scalar", "baseline", "avx2", "avx512"])
+def test_forced_instruction_sets_give_the_same_samples(isa: str, tmp_path: Path) -> None:
+    if isa not in _core.isa_available():
+        pytest.skip(f"this CPU has no {isa}")
+    script = (
+        "import sys, hashlib; from tests.test_decode import _legs; from callreplay import _core; "
+        "from callreplay.decode import decode_many, leg_samples; import numpy as np; legs = _legs(40); "
+        "out = decode_many(legs, [np.zeros(leg_samples(l), np.int16) for l in legs]); "
+        "print(_core.isa_active(), _core.isa_forced(), hashlib.sha256(b''.join(o.tobytes() for o in out)).hexdigest())"
+    )
+    root = Path(__file__).resolve().parent.parent
+
+    def run(environment: dict[str, str]) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root), **environment},
+        )  # fmt: skip
+        return done.stdout.split()
+
+    forced, free = run({"CALLREPLAY_SIMD": isa}), run({})
+    assert forced[:2] == [isa, "True"]
+    assert forced[2] == free[2]
+
+
+@pytest.mark.parametrize("codec", [STATIC[0], STATIC[9]], ids=str)
+def test_a_loss_is_concealed_for_60_ms_then_silent(codec: Codec) -> None:
+    leg = made_leg(codec, 40, 5, loss=0)
+    leg.gaps = leg.gaps[:0]
+    ticks = np.arange(20) * 160
+    keep = 20
+    leg.size = np.full(keep, 160, np.uint16)
+    leg.offset = np.arange(keep, dtype=np.int64) * 160 % (len(leg.data) - 160)
+    leg.timestamp = np.where(np.arange(keep) < 10, ticks, ticks + 1600)
+    leg.sequence = np.where(np.arange(keep) < 10, np.arange(keep), np.arange(keep) + 10)
+    for name in ("flags", "payload_type"):
+        setattr(leg, name, getattr(leg, name)[:keep])
+    leg.arrival_ns = leg.arrival_ns[:keep]
+    leg.spans[0].stop, leg.spans[0].end_tick = keep, 30 * 160
+    leg.gaps = np.array([(0, 1600, 1600, 10, GapReason.LOST)], GAP_DTYPE)
+    per_ms = codec.sample_rate_hz // 1000
+    pcm = decode_leg(leg)
+    lost = pcm[200 * per_ms : 400 * per_ms]
+    assert lost[: 20 * per_ms].any()
+    assert not lost[62 * per_ms :].any()
+    kinds = {chunk.kind for chunk in decode_many([leg])}
+    assert kinds == {ChunkKind.DECODED, ChunkKind.CONCEALED}
+
+
+def test_comfort_noise_has_its_level() -> None:
+    """RFC 3389: -40 dBov asked for, measured within 1 dB, until speech comes back."""
+    leg = made_leg(STATIC[0], 3, 6, loss=0)
+    leg.data = np.concatenate([np.full(160, 0xFF, np.uint8), [np.uint8(40)], np.full(160, 0xFF, np.uint8)])
+    leg.offset, leg.size = np.array([0, 160, 161], np.int64), np.array([160, 1, 160], np.uint16)
+    leg.timestamp, leg.sequence = np.array([0, 160, 16160], np.int64), np.arange(3, dtype=np.int64)
+    leg.flags = np.array([0, PacketFlag.NOISE, 0], np.uint8)
+    leg.payload_type, leg.arrival_ns = np.array([0, 13, 0], np.uint8), np.zeros(3, np.int64)
+    leg.spans[0].stop, leg.spans[0].end_tick = 3, 16320
+    leg.gaps = np.array([(0, 320, 15840, 0, GapReason.SILENCE)], GAP_DTYPE)
+    noise = decode_leg(leg)[1000:16000].astype(np.float64)
+    level = 10 * np.log10((noise**2).mean() / 8031.0**2 / 16)
+    assert level == pytest.approx(-40, abs=1)
+
+
+def test_wrong_columns_are_refused_by_name() -> None:
+    leg = made_leg(STATIC[0], 10, 7)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.offset = wrong.offset.astype(np.int32)
+    with pytest.raises(ArgumentError, match="offset"):
+        native_leg(wrong)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.size = wrong.size[:-1]
+    with pytest.raises(ArgumentError, match="size"):
+        native_leg(wrong)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.offset[3] = len(wrong.data)
+    with pytest.raises(BoundsError):
+        native_leg(wrong)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.offset[3] = -1
+    with pytest.raises(BoundsError):
+        native_leg(wrong)
+    with pytest.raises(ArgumentError, match="out"):
+        decode_leg(leg, np.zeros(3, np.int16))
+    with pytest.raises(ArgumentError, match="out"):
+        decode_many([leg], [])
+
+
+def test_a_render_group_gives_what_renderers_give() -> None:
+    calls = [(_legs(10)[2 * i], _legs(10)[2 * i + 1]) for i in range(5)]
+    group = RenderGroup()
+    numbers = {group.add(list(legs), 16000, "stereo"): legs for legs in calls}
+    parts: dict[int, list[Pcm]] = {number: [] for number in numbers}
+    for number, block, _ in group:
+        parts[number].append(block)
+    for number, legs in numbers.items():
+        renderer = Renderer(list(legs), 16000, "stereo")
+        assert np.array_equal(np.concatenate(parts[number]), renderer.read(renderer.frames))

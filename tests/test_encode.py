@@ -1,0 +1,144 @@
+"""Outputs appear whole or not at all; WAV headers are right at every size."""
+
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from callreplay import _core
+from callreplay.encode import AtomicFile
+from callreplay.errors import OutputError, StateError
+from callreplay.formats import FORMATS, Options, Shape, render
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    with AtomicFile(path) as out:
+        out.write(b"part")
+        assert not path.exists()
+    assert path.read_bytes() == b"part"
+    with pytest.raises(StateError):
+        out.write(b"more")
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), AtomicFile(path) as out:
+        out.write(bytes(1 // 0))
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_a_killed_process_leaves_no_half_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    script = (
+        "import sys, time\nfrom callreplay.encode import AtomicFile\n"
+        f"out = AtomicFile({str(path)!r})\nout.write(b'x' * 1000000)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not path.exists()
+    assert all(p.name.startswith(".") for p in tmp_path.iterdir())
+
+
+def test_a_full_disk_is_an_error_and_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    script = (
+        "from callreplay.encode import AtomicFile\nfrom callreplay.errors import OutputError\n"
+        f"try:\n  with AtomicFile({str(path)!r}) as out:\n    out.write(b'x' * 10**6)\n"
+        "except OutputError as error:\n  print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, preexec_fn=limited
+    )
+    assert str(path) in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_and_devices(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="folder"):
+        AtomicFile(tmp_path)
+    with pytest.raises(OutputError, match="absent"):
+        AtomicFile(tmp_path / "absent" / "x")
+    with AtomicFile("/dev/null") as out:
+        out.write(b"gone")
+    with pytest.raises(OutputError, match="/dev/full"), AtomicFile("/dev/full") as out:
+        out.write(b"x" * 10**7)
+
+
+def test_a_pipe_gets_the_bytes(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    time.sleep(0.05)
+    with AtomicFile(pipe) as out:
+        out.write(b"through")
+    assert reader.communicate()[0] == b"through"
+    assert pipe.is_fifo()
+
+
+def test_a_symbolic_link_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    with AtomicFile(tmp_path / "link") as out:
+        out.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def _chunks(data: bytes) -> dict[bytes, bytes]:
+    found, at = {}, 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        found[data[at : at + 4]] = data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+    return found
+
+
+@pytest.mark.parametrize(("name", "tag", "octets"), [("int16", 1, 2), ("ulaw", 7, 1), ("alaw", 6, 1)])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("frames", [0, 1, 333])
+def test_wav_headers_tell_the_truth(name: str, tag: int, octets: int, channels: int, frames: int) -> None:
+    pcm = np.arange(frames * channels, dtype=np.int16).reshape(frames, channels)
+    shape = Shape(frames, channels, 8000)
+    data = b"".join(render(FORMATS["wav"], shape, [pcm] if frames else [], Options(sample_format=name)))
+    assert data[:4] == b"RIFF"
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    chunks = _chunks(data)
+    assert struct.unpack_from("<HHIIHH", chunks[b"fmt "]) == (
+        tag, channels, 8000, 8000 * channels * octets, channels * octets, 8 * octets
+    )  # fmt: skip
+    assert len(chunks[b"data"]) == frames * channels * octets
+    if tag != 1:
+        assert int.from_bytes(chunks[b"fact"], "little") == frames
+    else:
+        assert chunks[b"data"] == pcm.tobytes()
+        assert data.index(b"data") == 36
+
+
+def test_above_four_gib_it_is_rf64() -> None:
+    frames = 2**31
+    header = _core.wav_header(0, 8000, 2, frames)
+    assert header[:4] == b"RF64"
+    assert header[4:8] == b"\xff" * 4
+    riff, data, samples = struct.unpack_from("<QQQ", _chunks(header + bytes(8))[b"ds64"])
+    assert (data, samples) == (frames * 4, frames)
+    assert riff == len(header) - 8 + data
+    assert _core.wav_header(0, 8000, 2, 2**30 - 20)[:4] == b"RIFF"
