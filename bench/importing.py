@@ -1,8 +1,8 @@
 """Import: megabytes of capture a second from page cache into volume and database, and the memory it takes.
 
 One process imports a capture of eight long G.711 calls into an embedded PostgreSQL: scan, order, writing and syncing of
-every leg, one transaction per call. ``ratio`` is the throughput over the promised 100 MB/s; resident memory counts the
-anonymous pages of the importing process, not the mapped capture's, which the kernel may drop at any time.
+every leg, one transaction per call. ``ratio`` is the throughput over the promised 100 MB/s, and the importing process's
+resident memory, pages of the mapped capture included, over 300 MiB.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def run() -> list[dict[str, Any]]:
     return [
         {"name": "throughput, MB/s over 100", "MB": megabytes, "MB/s": rate, "wall_s": figures["wall"],
          "cpu_s": figures["cpu"], "ratio": rate / 100, "bar": 1.0},
-        {"name": "anonymous memory over 300 MiB", "MB": megabytes, "MiB": figures["anonymous"] / 2**20,
-         "ratio": figures["anonymous"] / (300 * 2**20), "bar": 1.0, "bar_kind": "at_most"},
+        {"name": "resident memory over 300 MiB", "MB": megabytes, "MiB": figures["resident"] / 2**20,
+         "anonymous_MiB": figures["anonymous"] / 2**20,
+         "ratio": figures["resident"] / (300 * 2**20), "bar": 1.0, "bar_kind": "at_most"},
     ]  # fmt: skip

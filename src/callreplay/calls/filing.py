@@ -30,6 +30,7 @@ from callreplay.calls.journal import Journal, fsync_directory
 from callreplay.calls.volumes import Volume, VolumeFullError
 from callreplay.errors import OutputError
 from callreplay.model import CallDescription, Event, Flow, RtpColumns, Side, Stream
+from callreplay.packets.arena import release
 
 __all__ = ["CallRecord", "CaptureRows", "Filed", "LegRecord", "file_call", "identity", "recording_name"]
 
@@ -254,14 +255,17 @@ def _write(
 
 
 class _Hashing:
-    """A binary file that knows the SHA-256 of what was written to it."""
+    """A binary file that knows the SHA-256 of what was written to it, and drops the pages of its ``source``."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, source: NDArray[np.uint8]) -> None:
         self.file = file
+        self.source = source
         self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:
         self.sha256.update(data)
+        # A leg's packets lie all over the capture: without this all of it would be resident at the end of each.
+        release(self.source)
         return self.file.write(data)
 
 
@@ -269,7 +273,7 @@ def _write_parts(
     packets: Path, index: Path, capture: CaptureRows, call: CallRecord, leg: LegRecord
 ) -> tuple[int, bytes]:
     with packets.open("wb") as file:
-        hashing = _Hashing(file)
+        hashing = _Hashing(file, capture.data)
         size, lengths = recording.write_packets(
             cast("BinaryIO", hashing),
             capture.data,

@@ -15,6 +15,7 @@ from callreplay import packets, signalling
 from callreplay.calls.filing import CallRecord, CaptureRows, LegRecord
 from callreplay.model import CallDescription, Flow, GapReason, Message, RtpColumns, Stream
 from callreplay.order.legs import CallMedia, LegMedia, assemble
+from callreplay.packets.arena import release
 
 __all__ = ["Reading", "gather", "read"]
 
@@ -66,6 +67,7 @@ def gather(
     """Find the calls of scanned rows: signalled ones with or without media, then those that only RTP tells of."""
     descriptions = signalling.merge_related(signalling.describe(messages))
     media = assemble(_Scan(rows), descriptions, reports=reports)
+    release(rows.data)
     with_media = {id(call.description) for call in media if call.description is not None}
     calls = [_record(rows, call, reports) for call in media]
     calls += [_silent(description) for description in descriptions if id(description) not in with_media]

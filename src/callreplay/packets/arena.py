@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "release"]
+__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "Mapping", "release"]
 
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
 BUDGET_BYTES: Final = (
@@ -22,8 +22,8 @@ BUDGET_BYTES: Final = (
 _SMALL: Final = 1 << 20
 
 
-class _Mapping(mmap.mmap):
-    """A shared mapping of an unlinked file of ours: dropping its pages loses nothing."""
+class Mapping(mmap.mmap):
+    """A shared mapping of a file, the capture or an unlinked one of ours: dropping its pages loses nothing."""
 
 
 class Arena:
@@ -46,16 +46,16 @@ class Arena:
             return np.empty(length, kind)
         with tempfile.TemporaryFile(prefix="callreplay-") as file:
             file.truncate(octets)
-            return np.frombuffer(_Mapping(file.fileno(), octets), kind)
+            return np.frombuffer(Mapping(file.fileno(), octets), kind)
 
 
 def release(*columns: NDArray[Any]) -> None:
-    """Drop the resident pages of columns made by an Arena; other arrays (and views of them) are left alone."""
+    """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone."""
     for column in columns:
         owner: object = column
         while isinstance(owner, np.ndarray):
             owner = owner.base
         if isinstance(owner, memoryview):
             owner = owner.obj
-        if isinstance(owner, _Mapping):
+        if isinstance(owner, Mapping):
             owner.madvise(mmap.MADV_DONTNEED)

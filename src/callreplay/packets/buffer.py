@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.errors import CaptureError, LimitError, UnsupportedError
+from callreplay.packets.arena import Mapping
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
@@ -73,7 +74,7 @@ def _map(path: Path) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 raise CaptureError(f"{path}: empty")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         if isinstance(error, CaptureError):
             raise
@@ -109,7 +110,7 @@ def _decompress(
         if file is None:
             return np.frombuffer(bytes(kept), np.uint8)
         file.flush()
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        return np.frombuffer(Mapping(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     finally:
         if file is not None:
             file.close()

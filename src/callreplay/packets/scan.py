@@ -23,7 +23,8 @@ from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 
 __all__ = ["Beside", "Flows", "Scan", "scan"]
 
-_SLICE: Final = 1 << 20
+_SLICE: Final = 1 << 18
+"""Packets between two releases of pages: about 60 MB of G.711 at 20 ms."""
 _RTCP_NOTE: Final = 1
 _ABSURD_NS: Final = 31 * 86400 * 10**9
 
@@ -134,7 +135,7 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
         data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **found.options
     )
     while scanner.run(_SLICE):
-        release(*_each(columns), notes)
+        release(*_each(columns), notes, data)
     rows, rough = scanner.settle()
     counters = {key: count for key, count in scanner.counters().items() if count}
     first_ns, last_ns, truncated, damaged, stop, spilled, noted = scanner.state()
@@ -162,7 +163,7 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
         {b.flow for b in result.beside if b.dtls or b.zrtp},
     )
     warnings += _remarks(result, found, damaged, stop)
-    release(*_each(columns))
+    release(*_each(columns), data)
     return result
 
 

@@ -309,4 +309,4 @@ def test_memory_stays_bounded(url: str, tmp_path: Path) -> None:
     assert importing.write(path) > 290e6
     figures = importing.measure(path, url, tmp_path / "shelf")
     assert (figures["error"], figures["added"]) == ("", importing.CALLS)
-    assert figures["anonymous"] < 300 << 20
+    assert figures["resident"] < 300 << 20
