@@ -1,5 +1,5 @@
-// speex_encode RATE QUALITY COMPLEXITY FILE: codes raw int16 PCM by libspeex; prints the CPU seconds of the best of
-// three runs. The peer of bench/encode.py, never linked into the product.
+// speex_encode RATE QUALITY COMPLEXITY FILE: codes raw int16 PCM by libspeex; prints the CPU seconds of the
+// best of three runs. The peer of bench/encode.py, never linked into the product.
 #include <speex/speex.h>
 
 #include <algorithm>
