@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import callreplay
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import UnsupportedError
 from callreplay.external import RECIPES, decode_payloads, is_external
+from tests.captures import pcap, rtp, sdp, sip, udp
 
 av = pytest.importorskip("av")
 
@@ -199,3 +201,94 @@ def test_unknown_codec_is_refused_by_name() -> None:
 
 def test_struct_of_the_speex_header_is_eighty_octets() -> None:
     assert struct.calcsize("<8s20s13i") == 80
+
+
+def _leg_of(rtpmap: str, payload_type: int, payloads: list[bytes], ticks: int, clock: int) -> callreplay.Call:
+    """A capture with SDP that names the codec, and the payloads 20 ms or so apart."""
+    start = 1_700_000_000_000_000_000
+    formats = {payload_type: rtpmap}
+    offer, answer = sdp("10.0.0.1", 4000, formats), sdp("10.0.0.2", 5000, formats)
+    invite = sip("INVITE sip:200@pbx SIP/2.0", body=offer)
+    accept = sip("SIP/2.0 200 OK", to="<sip:200@pbx>;tag=b", body=answer)
+    records = [
+        (start - 2_000_000_000, udp("10.0.0.1", 5060, "10.0.0.2", 5060, invite)),
+        (start - 1_000_000_000, udp("10.0.0.2", 5060, "10.0.0.1", 5060, accept)),
+    ]
+    for index, payload in enumerate(payloads):
+        packet = rtp(index, index * ticks, 7, payload_type, payload)
+        at = start + index * ticks * 1_000_000_000 // clock
+        records.append((at, udp("10.0.0.1", 4000, "10.0.0.2", 5000, packet)))
+    (call,) = callreplay.open(pcap(records)).calls
+    return call
+
+
+def _pairs(frames: list[bytes], count: int) -> list[bytes]:
+    return [b"".join(frames[i : i + count]) for i in range(0, len(frames) - count + 1, count)]
+
+
+@pytest.mark.parametrize(
+    ("rtpmap", "payload_type", "ticks", "clock"),
+    [
+        ("opus/48000/2", 111, 960, 48000),
+        ("G726-32/8000", 98, 160, 8000),
+        ("AAL2-G726-40/8000", 99, 160, 8000),
+        ("G723/8000", 4, 480, 8000),
+        ("GSM/8000", 3, 160, 8000),
+        ("iLBC/8000", 100, 240, 8000),
+        ("AMR/8000", 102, 160, 8000),
+        ("AMR-WB/16000", 103, 320, 16000),
+        ("speex/16000", 104, 320, 16000),
+    ],
+)
+def test_a_capture_of_each_codec_plays(
+    rtpmap: str, payload_type: int, ticks: int, clock: int, tmp_path: Path
+) -> None:
+    """From SDP to samples: each packet's audio stands at its timestamp, at the codec's own rate."""
+    codec = parse_rtpmap(rtpmap)
+    if codec.name == "OPUS":
+        payloads = _encode("libopus", _voice(48000), 48000, {"b": "32000"})
+    elif codec.name.endswith(("G726-32", "G726-40")):
+        bits = int(codec.name[-2:]) // 8
+        packing = "g726" if codec.name.startswith("AAL2") else "g726le"
+        octets = b"".join(_encode(packing, _voice(8000), 8000, {"code_size": str(bits)}))
+        payloads = [octets[i : i + 20 * bits] for i in range(0, len(octets) - 20 * bits + 1, 20 * bits)]
+    elif codec.name == "G723":
+        payloads = _pairs(_encode("g723_1", _voice(8000), 8000, {"b": "6300"}), 2)
+    elif codec.name == "AMR":
+        stored = _encode("libopencore_amrnb", _voice(8000), 8000, {"b": "12200"})
+        payloads = [
+            _pack([(15, 4), (0, 1), (f[0] >> 3 & 15, 4), (1, 1), (int.from_bytes(f[1:32], "big") >> 4, 244)])
+            for f in stored
+        ]
+    else:
+        # No encoder at hand: frames of the right length, whose sound is the decoder's affair.
+        size = {"GSM": 33, "ILBC": 50, "AMR-WB": 0, "SPEEX": 0}[codec.name]
+        dice = np.random.default_rng(1)
+        payloads = [
+            bytes([0xD0 | 1]) + dice.integers(0, 256, max(size - 1, 0), dtype=np.uint8).tobytes()
+            for _ in range(60)
+        ]
+        if codec.name == "AMR-WB":
+            payloads = [
+                _pack([(15, 4), (0, 1), (0, 4), (1, 1), (int(dice.integers(2**60)) << 72, 132)])
+                for _ in range(60)
+            ]
+        if codec.name == "SPEEX":
+            # Narrowband sub-mode 8 frames without a wideband layer: 79 bits, then the terminator.
+            payloads = [
+                _pack([(0, 1), (8, 4), (int(dice.integers(2**60)) << 14, 74), (15, 5)]) for _ in range(60)
+            ]
+    call = _leg_of(rtpmap, payload_type, payloads, ticks, clock)
+    assert [c.name for c in call.caller.codecs] == [codec.name]
+    got = call.caller.pcm()
+    step = ticks * codec.sample_rate_hz // clock
+    for index, part in enumerate(decode_payloads(codec, payloads)[:-1]):
+        assert np.array_equal(got[index * step : index * step + len(part)], part), index
+    assert call.mix("caller").any()
+
+
+def test_without_pyav_the_report_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callreplay.external.available", lambda: False)
+    call = _leg_of("opus/48000/2", 111, [b"\xf8\xff\xfe"] * 20, 960, 48000)
+    assert not call.mix().any()
+    assert any("callreplay[av]" in warning for warning in call.report()["warnings"])

@@ -63,13 +63,13 @@ def test_law_wav_is_what_sox_reads(law: str, encoding: str, tmp_path: Path) -> N
     assert encoding in subprocess.run(["soxi", out], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("suffix", ["png", "json", "dat", "mp3", "opus", "flac", "m4a"])
+@pytest.mark.parametrize("suffix", ["png", "json", "dat", "spx", "mp3", "opus", "flac", "m4a"])
 def test_every_format_by_its_suffix(suffix: str, tmp_path: Path) -> None:
     out = tmp_path / f"x.{suffix}"
     done = run("transcode", SAMPLES / "wideband.pcapng", "-o", out)
     assert done.returncode == 0, done.stderr
     assert out.stat().st_size > 200
-    if suffix in ("mp3", "opus", "flac", "m4a"):
+    if suffix in ("spx", "mp3", "opus", "flac", "m4a"):
         probe: list[object] = [
             "ffprobe",
             "-v",
