@@ -203,6 +203,17 @@ def run(options: Options) -> dict[str, Any]:
     return result
 
 
+def rows() -> list[dict[str, Any]]:
+    """The bars as rows of ``bench/run.py``."""
+    return [
+        {
+            "name": f"{bar['codec']} {bar['ours']} {bar['setting']} against {bar['fastest_peer']} ({bar['peers']})"
+        }
+        | {"ratio": bar["ratio"], "bar": bar["bar"]}
+        for bar in run(Options())["bars"]
+    ]
+
+
 def main(arguments: list[str]) -> int:
     """The command line; exit status 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description="Decoders against their peers, in one run")

@@ -1,8 +1,9 @@
 // conceal_bench CODEC METHOD < frames > pcm
 //
 // CODEC: g711u, g722 (decoded by this project). METHOD: callreplay, spandsp (its plc), repeat (the last frame
-// again), silence. stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0 octets is a
-// lost packet. conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16 kHz).
+// again), silence. g729: callreplay and bcg729 with the concealment of the codec itself, coded by bcg729.
+// stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0 octets is a lost packet.
+// conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16 kHz).
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,10 @@
 
 extern "C" {
 #include <spandsp.h>
+#ifdef HAVE_BCG729
+#include <bcg729/decoder.h>
+#include <bcg729/encoder.h>
+#endif
 }
 
 namespace {
@@ -93,11 +98,65 @@ int decode(const Codec &codec, const std::string &method) {
   return 0;
 }
 
+#ifdef HAVE_BCG729
+constexpr size_t kFrame = 80, kOctets = 10, kFrames = 2;
+
+int encode_g729() {
+  const std::vector<unsigned char> raw = read_all();
+  std::vector<int16_t> pcm(raw.size() / 2 / (kFrame * kFrames) * (kFrame * kFrames));
+  std::memcpy(pcm.data(), raw.data(), pcm.size() * 2);
+  bcg729EncoderChannelContextStruct *encoder = initBcg729EncoderChannel(0);
+  for (size_t at = 0; at < pcm.size(); at += kFrame * kFrames) {
+    uint8_t octets[kOctets * kFrames];
+    for (size_t i = 0; i < kFrames; ++i) {
+      uint8_t length = 0;
+      bcg729Encoder(encoder, &pcm[at + i * kFrame], octets + i * kOctets, &length);
+    }
+    put_frame(octets, sizeof octets);
+  }
+  closeBcg729EncoderChannel(encoder);
+  return 0;
+}
+
+int decode_g729(bool ours) {
+  const std::vector<unsigned char> frames = read_all();
+  const auto *kernel = callreplay::g729_kernel(CR_ISA_SCALAR);
+  std::vector<unsigned char> store(kernel->state_bytes + 64);
+  void *state = store.data() + (64 - reinterpret_cast<uintptr_t>(store.data()) % 64);
+  kernel->reset(state, 0);
+  bcg729DecoderChannelContextStruct *peer = initBcg729DecoderChannel();
+  for (size_t at = 0; at + 2 <= frames.size();) {
+    const size_t count = frames[at] | static_cast<size_t>(frames[at + 1]) << 8;
+    const uint8_t *payload = &frames[at] + 2;
+    at += 2 + count;
+    for (size_t i = 0; i < kFrames; ++i) {
+      const bool lost = count != kOctets * kFrames;
+      int16_t pcm[kFrame];
+      const uint8_t *octets = lost ? nullptr : payload + i * kOctets;
+      if (ours) {
+        const callreplay::G729Frame frame{octets, callreplay::G729Frame::kSpeech, lost};
+        int16_t *to = pcm;
+        kernel->decode(state, &frame, &to);
+      } else {
+        const uint8_t nothing[kOctets] = {};
+        bcg729Decoder(peer, lost ? nothing : octets, lost ? 0 : kOctets, lost, 0, 0, pcm);
+      }
+      std::fwrite(pcm, 2, kFrame, stdout);
+    }
+  }
+  closeBcg729DecoderChannel(peer);
+  return 0;
+}
+#endif
+
 }  // namespace
 
 int main(int argc, char **argv) {
   if (argc != 3) return 2;
   const std::string name = argv[1], method = argv[2];
+#ifdef HAVE_BCG729
+  if (name == "g729") return method == "encode" ? encode_g729() : decode_g729(method == "callreplay");
+#endif
   const Codec codec = name == "g722" ? Codec{160, 320, 16000} : Codec{160, 160, 8000};
   return method == "encode" ? encode(codec) : decode(codec, method);
 }
