@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from bench.search import fill, queries
 from psycopg.rows import dict_row
 
-from bench.search import fill, queries
 from callreplay.calls import search
 from callreplay.calls.database import migrate
 from callreplay.calls.embedded import EmbeddedPostgres

@@ -83,13 +83,22 @@ async def set_player_password(request: Request) -> Response:
 # -- users and tokens -----------------------------------------------------------------------------------------------
 
 
-async def _users_page(request: Request, visitor: Visitor, token: str = "", bad: str = "", status: int = 200) -> Response:
+async def _users_page(
+    request: Request, visitor: Visitor, token: str = "", bad: str = "", status: int = 200
+) -> Response:
     def work(connection: Connection) -> tuple[Any, Any]:
         tenant = visitor.user.tenant_id
         return accounts.users(connection, tenant), accounts.tokens(connection, tenant)
 
     users, tokens = await _in_database(request, work)
-    values = {"users": users, "tokens": tokens, "token": token, "bad": bad, "roles": accounts.ROLES, "nomenu": False}
+    values = {
+        "users": users,
+        "tokens": tokens,
+        "token": token,
+        "bad": bad,
+        "roles": accounts.ROLES,
+        "nomenu": False,
+    }
     return page(request, "users.html", visitor, values, status)
 
 
@@ -101,7 +110,11 @@ async def users_page(request: Request) -> Response:
 async def add_user(request: Request) -> Response:
     """Make a user."""
     visitor, fields = await _changing(request)
-    login, password, role = fields.get("login", "").strip(), fields.get("password", ""), fields.get("role", "user")
+    login, password, role = (
+        fields.get("login", "").strip(),
+        fields.get("password", ""),
+        fields.get("role", "user"),
+    )
     if not re.fullmatch(r"[^\s\x00-\x1f]{1,100}", login) or role not in accounts.ROLES:
         return await _users_page(request, visitor, bad="login", status=400)
     if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD:
@@ -200,7 +213,9 @@ async def audit_page(request: Request) -> Response:
     target = request.query_params.get("object", "").replace("\0", "")[:300]
 
     def work(connection: Connection) -> Any:
-        return audit.listing(connection, visitor.user.tenant_id, before=last, target=target, limit=_AUDIT_ROWS + 1)
+        return audit.listing(
+            connection, visitor.user.tenant_id, before=last, target=target, limit=_AUDIT_ROWS + 1
+        )
 
     rows = await _in_database(request, work)
     values = {

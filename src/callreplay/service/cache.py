@@ -144,7 +144,9 @@ class Cache:
             self.metrics.cache.labels("joined" if lock is None else "miss").inc()
             if lock is not None:
                 name = f"transcode-{key[:8]}"
-                threading.Thread(target=self._work, args=(key, job, lock, make), name=name, daemon=True).start()
+                threading.Thread(
+                    target=self._work, args=(key, job, lock, make), name=name, daemon=True
+                ).start()
             entry = self._first_bytes(key, job)
             if entry is not None:
                 return entry

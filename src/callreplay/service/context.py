@@ -32,7 +32,9 @@ _WAITING_THREADS: Final = 512
 class Problem(Exception):  # noqa: N818  # an answer
     """An answer other than success: a status, a text for people, and the parameter at fault if any."""
 
-    def __init__(self, status: int, text: str, *, parameter: str = "", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, text: str, *, parameter: str = "", headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(text)
         self.status, self.text, self.parameter = status, text, parameter
         self.headers = headers or {}
@@ -77,7 +79,9 @@ class Service:
             self.database.first_setting(PLAYER_PASSWORD, secrets.token_urlsafe(12))
             key = self.database.first_setting(_SIGNING_KEY, secrets.token_urlsafe(48))
             self._signer = URLSafeTimedSerializer(
-                key, salt="callreplay.temp", signer_kwargs={"key_derivation": "hmac", "digest_method": _sha256}
+                key,
+                salt="callreplay.temp",
+                signer_kwargs={"key_derivation": "hmac", "digest_method": _sha256},
             )
 
     def close(self) -> None:
@@ -122,7 +126,13 @@ class Service:
             raise Problem(404, "There is no such address.") from None
 
     def audit(
-        self, connection: Connection, request: Request, user: User | None, action: str, target: str, **detail: Any
+        self,
+        connection: Connection,
+        request: Request,
+        user: User | None,
+        action: str,
+        target: str,
+        **detail: Any,
     ) -> None:
         """Add a row to the audit log."""
         audit.write(
@@ -161,4 +171,3 @@ def zone_of(user: User) -> ZoneInfo:
         return ZoneInfo(user.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return ZoneInfo("UTC")
-

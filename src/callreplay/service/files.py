@@ -24,7 +24,7 @@ _RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
 
 def disposition(name: str, *, attachment: bool = False) -> str:
     """A Content-Disposition for a file of that name (RFC 6266)."""
-    plain = re.sub(r'[^A-Za-z0-9 ._+@-]', "_", name)
+    plain = re.sub(r"[^A-Za-z0-9 ._+@-]", "_", name)
     extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return f'{"attachment" if attachment else "inline"}; filename="{plain}"{extended}'
 
@@ -89,7 +89,13 @@ class FileResponse(Response):
     """A whole file, by descriptor, which this response closes: ranges, If-Range, If-None-Match, HEAD."""
 
     def __init__(
-        self, descriptor: int, request_headers: Mapping[str, str], *, media_type: str, etag: str, headers: dict[str, str]
+        self,
+        descriptor: int,
+        request_headers: Mapping[str, str],
+        *,
+        media_type: str,
+        etag: str,
+        headers: dict[str, str],
     ) -> None:
         self.descriptor = descriptor
         size = os.fstat(descriptor).st_size
@@ -117,7 +123,9 @@ class FileResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
             position, left = self.start, self.length if scope["method"] != "HEAD" else 0
             while left > 0:
                 want = min(left, _BLOCK)
@@ -154,7 +162,8 @@ class GrowingResponse(Response):
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
         """No length: it is not known yet."""
         self.raw_headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in (headers or {}).items()
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

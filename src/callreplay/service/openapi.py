@@ -40,7 +40,10 @@ _SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
     },
 }
 _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
-    "format": ({"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"}, "json lists every match."),
+    "format": (
+        {"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"},
+        "json lists every match.",
+    ),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000}, "json: calls of one page."),
     "after": (_UUID, "json: the last call of the page before."),
     "start": ({"type": "number", "minimum": 0}, "Seconds from the call's start."),
@@ -141,7 +144,10 @@ def build() -> dict[str, Any]:
                     "summary": "Whether the service can work",
                     "responses": {
                         "200": {"description": "Ready", "content": {"application/json": {"schema": ready}}},
-                        "503": {"description": "Not ready", "content": {"application/json": {"schema": ready}}},
+                        "503": {
+                            "description": "Not ready",
+                            "content": {"application/json": {"schema": ready}},
+                        },
                     },
                 }
             },

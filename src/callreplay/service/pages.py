@@ -92,15 +92,19 @@ def page(
     def moment(time: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         return time.astimezone(zone).strftime(form) if time else ""
 
-    text = _environment(language).get_template(template).render(
-        base=base(request),
-        visitor=visitor,
-        language=language,
-        languages=i18n.LANGUAGES,
-        moment=moment,
-        zone=zone.key,
-        version=__version__,
-        **values,
+    text = (
+        _environment(language)
+        .get_template(template)
+        .render(
+            base=base(request),
+            visitor=visitor,
+            language=language,
+            languages=i18n.LANGUAGES,
+            moment=moment,
+            zone=zone.key,
+            version=__version__,
+            **values,
+        )
     )
     made = {"cache-control": "no-store", "content-language": language, **(headers or {})}
     response = HTMLResponse(text, status, made)
@@ -112,7 +116,9 @@ def page(
 
 def problem_page(request: Request, status: int, text: str, headers: dict[str, str]) -> Response:
     """A page that says what went wrong."""
-    return page(request, "problem.html", None, {"status": status, "text": text, "nomenu": True}, status, headers)
+    return page(
+        request, "problem.html", None, {"status": status, "text": text, "nomenu": True}, status, headers
+    )
 
 
 def _set_cookie(request: Request, response: Response, name: str, value: str, seconds: int) -> None:
@@ -170,7 +176,9 @@ def _target(request: Request, values: dict[str, str]) -> str:
     return base(request) + "/" + (f"?{query}" if query else "")
 
 
-def _form(request: Request, values: dict[str, str], message: str = "", status: int = 200, wait: int = 0) -> Response:
+def _form(
+    request: Request, values: dict[str, str], message: str = "", status: int = 200, wait: int = 0
+) -> Response:
     framed = "nomenu" in values or bool(values.get("player"))
     shown = {
         "user": values.get("user", ""),
@@ -302,7 +310,9 @@ def _find(
 ) -> int:
     """Fill in a page of rows; the status."""
     try:
-        query = CallQuery.parse({name: _as_written(name, text) for name, text in fields.items()}, zone_of(visitor.user))
+        query = CallQuery.parse(
+            {name: _as_written(name, text) for name, text in fields.items()}, zone_of(visitor.user)
+        )
         after: uuid.UUID | None = search.parse_uuid("after", values["after"]) if values.get("after") else None
     except ParameterError as error:
         shown["bad"] = error.parameter
@@ -330,7 +340,13 @@ def _details(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, 
     duration = max(call.row["duration_ms"], 1)
     strips = {
         file["id"]: [
-            (round(1000 * gap[0] / duration, 2), max(round(1000 * gap[1] / duration, 2), 1.5), str(gap[2]), gap[0], gap[1])
+            (
+                round(1000 * gap[0] / duration, 2),
+                max(round(1000 * gap[1] / duration, 2), 1.5),
+                str(gap[2]),
+                gap[0],
+                gap[1],
+            )
             for gap in file["gaps"][:2000]
         ]
         for file in call.files
@@ -385,4 +401,3 @@ async def describe(request: Request) -> Response:
         raise Problem(404, "There is no such call.")
     extra = "&nomenu" if "nomenu" in fields else ""
     return RedirectResponse(f"{base(request)}/?callDetails={call}&saved{extra}", 303)
-

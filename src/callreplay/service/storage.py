@@ -22,7 +22,11 @@ __all__ = ["storage"]
 
 _USER: Final = "player"
 _CHALLENGE: Final = {"www-authenticate": 'Basic realm="CallReplay Storage", charset="UTF-8"'}
-_TYPES: Final = {".rtp": "application/octet-stream", ".pcap": "application/vnd.tcpdump.pcap", ".wav": "audio/wav"}
+_TYPES: Final = {
+    ".rtp": "application/octet-stream",
+    ".pcap": "application/vnd.tcpdump.pcap",
+    ".wav": "audio/wav",
+}
 _FREE: Final = 20  # failures before waiting begins
 _LARGEST_ID: Final = 2**31 - 1
 
@@ -37,7 +41,9 @@ def _authorise(request: Request) -> None:
     with service.database.connection() as connection:
         wait = accounts.wait_seconds(connection, keys)
     if wait > 0:
-        raise Problem(429, "Too many failed logins. Try again later.", headers={"retry-after": str(int(wait) + 1)})
+        raise Problem(
+            429, "Too many failed logins. Try again later.", headers={"retry-after": str(int(wait) + 1)}
+        )
     password = str(service.database.setting(PLAYER_PASSWORD))
     right = hmac.compare_digest(found[1].encode("utf-8", "surrogatepass"), password.encode())
     if found[0] != _USER or not right:

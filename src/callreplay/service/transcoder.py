@@ -112,7 +112,11 @@ def authorise(request: Request) -> Visitor:
     if "password" in parameters:
         if not service.settings.get_login:
             raise Problem(403, "Credentials in URLs are switched off here.", parameter="password")
-        credentials = (parameters.get("tenant") or "default", parameters.get("user", ""), parameters["password"])
+        credentials = (
+            parameters.get("tenant") or "default",
+            parameters.get("user", ""),
+            parameters["password"],
+        )
     try:
         visitor = service.auth.visitor(request, credentials)
     except Refused as refused:
@@ -168,7 +172,9 @@ async def transcoder(request: Request) -> Response:
     visitor, form, options, calls = await to_thread.run_sync(_search, request)
     if form == "json":
         zone = zone_of(visitor.user)
-        return JSONResponse([records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"})
+        return JSONResponse(
+            [records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"}
+        )
     if not calls:
         raise Problem(404, "No call matches.")
     call = calls[0]
