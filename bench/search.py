@@ -1,6 +1,7 @@
 """Search figures: p95 of the first match and of a JSON page over many calls, for a mix of the Transcoder's parameters.
 
-``scripts/bench search`` makes the rows in an embedded PostgreSQL of its own (minutes), then gives one row per query: p50 and p95 in ms of the first match and of a 100-row page.
+``scripts/bench search`` makes the rows in an embedded PostgreSQL of its own (minutes), then gives one row per query:
+p50 and p95 in ms of the first match and of a 100-row page.
 """
 
 from __future__ import annotations

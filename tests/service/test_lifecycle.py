@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,3 +78,30 @@ def test_temporary_urls_expire(own_service: Running) -> None:
     by_url = {"user": "admin", "password": own_service.password}
     assert httpx.get(own_service.base + "/CallRecorder/", params=by_url).status_code == 403
     assert httpx.get(own_service.base + "/CallRecorder/Transcoder", params=by_url).status_code == 403
+
+
+def test_equal_requests_at_once_are_one_piece_of_work_for_two_workers(own_service: Running) -> None:
+    own_service.flags = ("--workers", "2")
+    own_service.start()
+
+    def fetch(_: int) -> bytes:
+        with own_service.basic() as client:
+            answer = client.get("/CallRecorder/Transcoder", params={"format": "wav", "callerName": "ana"})
+            assert answer.status_code == 302, answer.text
+            found = httpx.get(own_service.base + answer.headers["location"], timeout=30)
+            assert found.status_code == 200
+            return found.content
+
+    with ThreadPoolExecutor(8) as pool:
+        everything = set(pool.map(fetch, range(24)))
+    assert len(everything) == 1
+    entries = [path for path in (own_service.folder / "data" / "cache").glob("*/*") if path.is_file()]
+    assert len(entries) == 1
+    assert own_service.stop() == 0
+
+
+def test_settings_table_of_the_documentation_is_the_programs() -> None:
+    from callreplay.service.settings import table
+
+    text = (Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
+    assert table() in text

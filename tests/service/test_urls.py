@@ -153,7 +153,10 @@ def test_player_alone(service: Running, call: dict[str, Any]) -> None:
     assert row["actor"] == "admin"
 
 
-@pytest.mark.parametrize(("language", "word"), [("en", "Calls"), ("de", "Anrufe"), ("ro", "Apeluri"), ("fr", "Appels"), ("es", "Llamadas")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("language", "word"),
+    [("en", "Calls"), ("de", "Anrufe"), ("ro", "Apeluri"), ("fr", "Appels"), ("es", "Llamadas")],
+)
 def test_languages(service: Running, language: str, word: str) -> None:
     with service.logged_in() as client:
         answer = client.get(f"{HOME}?lang={language}")

@@ -157,7 +157,7 @@ def _serve(chosen: Settings, listening: socket.socket) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopped)  # uvicorn takes them, and raises them again when it has stopped
     if chosen.workers > 1:
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
     else:
         server.run(sockets=[listening])
         if not server.started:
@@ -210,11 +210,11 @@ def _command() -> Any:
     ]
     kinds = get_type_hints(Settings)
     for entry in fields(Settings):
-        kind = kinds[entry.name] if kinds[entry.name] in (int, bool, str) else str
+        kind: Any = kinds[entry.name] if kinds[entry.name] in (int, bool, str) else str
         flag = "--" + entry.name.replace("_", "-")
         name = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
         option = typer.Option(name, help=entry.metadata["text"], show_default=False)
-        annotation = Annotated[kind | None, option]
+        annotation: Any = Annotated[kind | None, option]
         parameters.append(
             inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         )
