@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import _captures
+from bench import _captures
 
 SECONDS = 1750  # of each call: 300 MB in all
 CALLS = 8

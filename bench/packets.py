@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from bench._captures import leg, write_pcap
-
 from callreplay import packets
 
 BAR_PACKETS_PER_S = 5e6

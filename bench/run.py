@@ -1,9 +1,9 @@
 """The benchmarks: ``scripts/bench [NAME ...] [--json FILE]``.
 
 Every benchmark is a module of this folder with ``rows()``, or else ``run()``, that gives a list of rows; a row is a
-dictionary of a ``name`` and figures. ``ratio`` is a peer's time over ours (or ours over a physical limit, as the name says), measured in the same
-run; ``bar`` what the project promises of it, ``bar_kind`` ``at_most`` where less is better. Absolute times are printed
-for the reader and mean nothing on another machine.
+dictionary of a ``name`` and figures. ``ratio`` is a peer's time over ours (or ours over a physical limit, as the name
+says), measured in the same run; ``bar`` what the project promises of it, ``bar_kind`` ``at_most`` where less is better.
+Absolute times are printed for the reader and mean nothing on another machine.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
 
 def main() -> int:
     """Run what the arguments name, or everything; ``compare OLD NEW`` compares two runs."""
-    sys.path.insert(0, str(FOLDER))
+    sys.path.insert(0, str(FOLDER.parent))
     if sys.argv[1:2] == ["compare"]:
-        return int(importlib.import_module("compare").main(sys.argv[2:]))
+        return int(importlib.import_module("bench.compare").main(sys.argv[2:]))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -105,7 +105,7 @@ def main() -> int:
     results: dict[str, Any] = {"machine": machine(), "benches": {}}
     missed = False
     for name in options.names or names():
-        module = importlib.import_module(name)
+        module = importlib.import_module(f"bench.{name}")
         rows = module.rows() if hasattr(module, "rows") else module.run()
         show(console, name, rows)
         results["benches"][name] = rows

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import callreplay
-from _captures import leg, write_pcap
+from bench._captures import leg, write_pcap
 from callreplay import order, packets, signalling
 from callreplay.mix import Renderer
 

@@ -236,7 +236,6 @@ def test_two_threads_use_two_cores() -> None:
 
 _TEN_HOURS = """
 import resource, sys, threading, time
-sys.path.insert(0, {bench!r})
 import callreplay
 
 def resident() -> tuple[int, int]:
@@ -271,14 +270,13 @@ print(most)
 
 @pytest.mark.slow
 def test_ten_hours_fit_into_150_mib(tmp_path: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
-    from _captures import leg, write_pcap
+    from bench._captures import leg, write_pcap
 
     path, out = tmp_path / "long.pcap", tmp_path / "long.wav"
     payload = np.full(36000 * 50 * 160, 0x55, np.uint8)
     write_pcap(path, leg(36000, 0, payload=payload), leg(36000, 1, payload=payload))
     del payload
-    script = _TEN_HOURS.format(bench="", path=str(path), out=str(out))
+    script = _TEN_HOURS.format(path=str(path), out=str(out))
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     seconds, most = result.stdout.split()
     assert float(seconds) == 36000.0

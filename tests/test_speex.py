@@ -2,6 +2,7 @@ import os
 import subprocess
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def _read(path: Path) -> NDArray[np.int16]:
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
-def _file(pcm: NDArray[np.int16], rate_hz: int, quality: int = 8, **options: bool) -> bytes:
+def _file(pcm: NDArray[np.int16], rate_hz: int, quality: int = 8, **options: Any) -> bytes:
     writer = OggSpeexWriter(rate_hz, quality, **options)
     return writer.write(pcm) + writer.finish()
 
@@ -97,7 +98,15 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[NDArr
     for rate in RATES:
         for name in ("demo-congrats", "demo-thanks", "audio_tiny16"):
             shape = ["-r", str(rate), "-c", "1", "-b", "16"]
-            command = ["sox", home / f"{name}.wav", *shape, folder / "x.wav", "trim", "0", "12"]
+            command: list[str | Path] = [
+                "sox",
+                home / f"{name}.wav",
+                *shape,
+                folder / "x.wav",
+                "trim",
+                "0",
+                "12",
+            ]
             subprocess.run(command, check=True, capture_output=True)
             found.setdefault(rate, []).append(_read(folder / "x.wav"))
     return found

@@ -154,11 +154,11 @@ class _Wav:
     def write(self, block: NDArray[np.int16]) -> Data:
         flat = np.ascontiguousarray(block).reshape(-1)
         if self._encoding == 0 and sys.byteorder == "little":
-            data = memoryview(flat.view(np.uint8))
+            data = flat.view(np.uint8).data
         else:
             octets = np.empty(flat.size * (2 if self._encoding == 0 else 1), np.uint8)
             _core.wav_encode(self._encoding, flat, octets)
-            data = memoryview(octets)
+            data = octets.data
         head, self._head = self._head, b""
         return head + data if head else data
 

@@ -1,16 +1,8 @@
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SPEC = importlib.util.spec_from_file_location(
-    "compare", Path(__file__).resolve().parents[2] / "bench" / "compare.py"
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-compare = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(compare)
+from bench import compare
 
 
 def _run(**rows: dict[str, Any]) -> dict[str, Any]:

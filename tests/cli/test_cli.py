@@ -70,7 +70,7 @@ def test_every_format_by_its_suffix(suffix: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert out.stat().st_size > 200
     if suffix in ("spx", "mp3", "opus", "flac", "m4a"):
-        probe: list[object] = [
+        probe: list[str | Path] = [
             "ffprobe",
             "-v",
             "error",

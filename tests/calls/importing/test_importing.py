@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -17,13 +16,11 @@ import numpy as np
 import pytest
 
 import callreplay
+from bench import importing
 from callreplay.calls import importer, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.importer import Job, Outcome
 from callreplay.calls.watching import Watch
-
-sys.path.append(str(Path(__file__).resolve().parents[3] / "bench"))
-importing = importlib.import_module("importing")
 
 SAMPLES = Path(__file__).resolve().parents[3] / "samples"
 NAMES = ("reservation.pcap", "support.pcap", "wideband.pcapng")

@@ -1,0 +1,1 @@
+"""Benchmarks: every figure a ratio within one run."""
