@@ -1,6 +1,9 @@
 """Speex quality: PESQ of our encoder and of libspeex at complexity 3, both decoded by libspeex, for every file.
 
-usage: python bench/speex_quality.py OUT.md FILE...   (FILE: any speech that sox reads; .raw is 8 kHz int16)
+usage: python bench/speex_quality.py OUT.md FILE...
+
+FILE: any speech that sox reads (.raw is 8 kHz int16), or a capture, or two joined by ``+``: both legs of its call,
+mixed.
 With ten files or more the table is the one of docs/speex-quality.md.
 """
 
@@ -15,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import callreplay
 from callreplay.speex import OggSpeexWriter
 
 QUALITIES = (2, 4, 6, 8, 10)
@@ -37,6 +41,11 @@ def compare(folder: Path, file: Path, rate_hz: int, quality: int) -> tuple[float
     from pesq import pesq
 
     source, band = folder / "in.wav", "nb" if rate_hz == 8000 else "wb"
+    captures = str(file).split("+")
+    if captures[0].endswith((".pcap", ".pcapng", ".cap", ".rtp")):
+        with callreplay.open(*captures) as capture:
+            file = folder / "mixed.wav"
+            capture.calls[0].save(file, channels="mono")
     head = RAW if file.suffix == ".raw" else ()
     shape = ("-r", str(rate_hz), "-c", "1", "-b", "16")
     subprocess.run(
@@ -71,9 +80,13 @@ def main(out: Path, files: list[Path]) -> None:
                 scores = [compare(Path(name), file, rate_hz, quality) for quality in QUALITIES]
                 differences.append([ours - theirs for ours, theirs in scores])
                 cells = " | ".join(f"{ours:.3f} / {theirs:.3f}" for ours, theirs in scores)
-                lines.append(f"| {file.name} | {cells} |")
+                lines.append(f"| {file.name.split('+')[0]} | {cells} |")
             table = np.array(differences)
-            for label, row in (("mean difference", table.mean(axis=0)), ("worst", table.min(axis=0))):
+            for label, row in (
+                ("mean difference", table.mean(axis=0)),
+                ("worst", table.min(axis=0)),
+                ("best", table.max(axis=0)),
+            ):
                 lines.append(f"| **{label}** | " + " | ".join(f"{value:+.3f}" for value in row) + " |")
     out.write_text("\n".join(lines) + "\n")
 
