@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +67,38 @@ def test_killed_service_and_killed_database_recover(own_service: Running) -> Non
         assert httpx.get(own_service.base + answer.headers["location"]).content == whole
 
 
-def test_temporary_urls_expire(own_service: Running) -> None:
-    import time
+def test_a_second_service_on_the_same_data_is_refused(own_service: Running) -> None:
+    own_service.start()
+    assert own_service.process is not None
+    command = [*own_service.process.args]  # type: ignore[misc]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode not in (0, None)
+    assert f"in use by another callreplay (process {own_service.process.pid})" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert httpx.get(own_service.base + "/readyz").status_code == 200, "the first one is left alone"
 
+
+def test_a_database_killed_under_the_service_comes_back(own_service: Running) -> None:
+    own_service.start()
+    pid_file = own_service.folder / "data/cluster/postmaster.pid"
+    killed = pid_file.read_text().split("\n")[0]
+    os.kill(int(killed), signal.SIGKILL)
+    with own_service.basic() as client:
+        deadline = time.monotonic() + 30
+        while True:
+            assert time.monotonic() < deadline, own_service.log[-3000:]
+            assert httpx.get(own_service.base + "/healthz").status_code == 200
+            answer = client.get("/CallRecorder/Transcoder", params={"format": "json"})
+            if answer.status_code == 200:
+                break
+            assert answer.status_code == 503, answer.text
+            time.sleep(0.1)
+    assert len(answer.json()) == 3
+    assert pid_file.read_text().split("\n")[0] != killed
+    assert own_service.stop() == 0
+
+
+def test_temporary_urls_expire(own_service: Running) -> None:
     own_service.flags = ("--url-seconds", "1", "--no-get-login")
     own_service.start()
     with own_service.basic() as client:

@@ -10,10 +10,12 @@ unprivileged account and runs ``initdb`` and ``postgres`` as that account.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import ipaddress
 import json
 import locale
+import logging
 import os
 import pwd
 import secrets
@@ -21,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +42,16 @@ __all__ = [
     "is_loopback",
 ]
 
+_log = logging.getLogger("callreplay.database")
+
 DEFAULT_PORT: Final = 5432
 DEFAULT_PASSWORD: Final = "CallReplay_2005"  # the one that the integration API documents; loopback only
 _NAME: Final = "callreplay"  # database and user
 _SUPERUSER: Final = "postgres"
 _ACCOUNTS: Final = ("callreplay", "postgres", "nobody")  # in this order, when root starts the service
 _STOP_SECONDS: Final = 30.0
+_WATCH_SECONDS: Final = 0.2
+_LONGEST_PAUSE: Final = 30.0  # between attempts to start a server that died
 
 
 class EmbeddedError(RuntimeError):
@@ -117,7 +124,8 @@ class EmbeddedPostgres:
         settings: more ``postgresql.conf`` settings, by name.
 
     Use it as a context manager, or call ``start`` and ``stop``. A server that outlived a killed service is taken over;
-    what a killed server left behind is recovered by PostgreSQL itself from its log.
+    what a killed server left behind is recovered by PostgreSQL itself from its log, and a server that dies meanwhile is
+    started again on the same port. One process at a time may use a ``data_dir``: it holds a lock on ``lock`` in it.
 
     """
 
@@ -141,6 +149,9 @@ class EmbeddedPostgres:
         self._pid: int | None = None
         self._account = _account()
         self._secrets: dict[str, str] = {}
+        self._lock: int | None = None
+        self._leaving = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -171,9 +182,34 @@ class EmbeddedPostgres:
             The URL for clients of the database.
 
         Raises:
-            EmbeddedError: it cannot be started; the message ends with the last lines of the server's log.
+            EmbeddedError: it cannot be started, and the message ends with the last lines of the server's log; or
+                another process uses ``data_dir``.
 
         """
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+        self._take_lock()
+        try:
+            return self._start(timeout_seconds)
+        except BaseException:
+            self.stop("immediate")
+            raise
+
+    def _take_lock(self) -> None:
+        """Be the only one here. The kernel lets go of the lock when the process ends, however it ends."""
+        descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise EmbeddedError(
+                f"{self.data_dir} is in use by another callreplay (process {holder})"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._lock = descriptor
+
+    def _start(self, timeout_seconds: float) -> str:
         self._read_secrets()
         if self._secrets["password"] == DEFAULT_PASSWORD and not is_loopback(self.host):
             raise EmbeddedError(
@@ -185,10 +221,44 @@ class EmbeddedPostgres:
         if not self._take_over():
             self._launch(programs, timeout_seconds)
         self._provide()
+        self._leaving.clear()
+        self._watcher = threading.Thread(
+            target=self._watch, args=(programs, timeout_seconds), name="postgresql-watch", daemon=True
+        )
+        self._watcher.start()
         return self.url
+
+    def _watch(self, programs: Path, timeout_seconds: float) -> None:
+        """Start the server again when it dies, waiting longer after each attempt that failed."""
+        pause = _WATCH_SECONDS
+        while not self._leaving.wait(pause):
+            if self._pid is not None and self._alive(self._pid):
+                pause = _WATCH_SECONDS
+                continue
+            _log.error("the database server died; starting it again")
+            try:
+                (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+                self._launch(programs, timeout_seconds)
+                _log.info("database ready", extra={"host": self.host, "port": self.port})
+            except (EmbeddedError, OSError) as error:
+                # The dead server's own children may hold its memory for a moment yet.
+                _log.error("the database server did not start: %s", error)
+                pause = min(2 * pause, _LONGEST_PAUSE)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server and wait: ``fast`` ends sessions and writes a checkpoint, ``immediate`` leaves recovery."""
+        self._leaving.set()
+        if self._watcher is not None:
+            self._watcher.join()
+            self._watcher = None
+        try:
+            self._end(mode)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def _end(self, mode: Literal["fast", "immediate"]) -> None:
         if self._pid is None:
             return
         pid, self._pid = self._pid, None
@@ -218,7 +288,6 @@ class EmbeddedPostgres:
     # -- setting up ---------------------------------------------------------------------------------------------
 
     def _read_secrets(self) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
         path = self.data_dir / "database.json"
         if path.exists():
             self._secrets = json.loads(path.read_text(encoding="utf-8"))
@@ -357,7 +426,7 @@ class EmbeddedPostgres:
                 self._pid = None
                 raise EmbeddedError(f"PostgreSQL did not start:\n{self._log_tail()}")
             if time.monotonic() > deadline:
-                self.stop("immediate")
+                self._end("immediate")
                 raise EmbeddedError(
                     f"PostgreSQL was not ready in {timeout_seconds:.0f} s:\n{self._log_tail()}"
                 )
@@ -386,7 +455,7 @@ class EmbeddedPostgres:
                 if self._answers():
                     return True
                 time.sleep(0.05)
-        self.stop()
+        self._end("fast")
         return False
 
     def _is_ours(self, pid: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
+from psycopg import OperationalError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -140,6 +141,12 @@ async def _http_problem(request: Request, problem: Exception) -> Response:
     return _answer(request, problem.status_code, "", "", dict(problem.headers or {}))
 
 
+async def _no_database(request: Request, error: Exception) -> Response:
+    """The database is away (PoolTimeout is an OperationalError too): say so, and when to ask again."""
+    _log.warning("the database does not answer: %s", error)
+    return _answer(request, 503, "The database does not answer.", "", {"retry-after": "1"})
+
+
 async def _failure(request: Request, error: Exception) -> Response:
     _log.exception("a request failed", exc_info=error)
     return _answer(request, 500, "Something went wrong here. The request's id is in the log.", "", {})
@@ -193,7 +200,12 @@ def create_app(chosen: Settings) -> Starlette:
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        exception_handlers={Problem: _problem, HTTPException: _http_problem, Exception: _failure},
+        exception_handlers={
+            Problem: _problem,
+            HTTPException: _http_problem,
+            OperationalError: _no_database,
+            Exception: _failure,
+        },
     )
     app.state.service = service
     app.add_middleware(_Surroundings, service=service)
