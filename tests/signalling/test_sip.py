@@ -118,3 +118,9 @@ def test_headers_are_bounded() -> None:
     assert message is not None
     assert len(message.headers["session-expires"]) == sip.MAX_HEADERS
     assert faults == {"sip: too many headers": 1}
+
+
+@pytest.mark.parametrize("word", ["=?utf-7?q?+2AA-?=", "=?unicode_escape?q?=5Cud800?="])
+def test_encoded_names_never_give_lone_surrogates(word: str) -> None:
+    name = sip.parse_name_address(f'"{word}" <sip:1@a>').display_name
+    assert name.encode() == b"?"

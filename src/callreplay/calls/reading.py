@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -41,11 +42,16 @@ def read(path: Path) -> Reading:
     """
     scan = packets.scan(packets.open_buffer(path), name=str(path))
     return gather(
-        CaptureRows(str(path), scan.data, scan.spill, scan.rtp, list(scan.streams)),
+        CaptureRows(_shown(path), scan.data, scan.spill, scan.rtp, list(scan.streams)),
         scan.messages,
         scan.sender_reports,
         list(scan.warnings),
     )
+
+
+def _shown(path: Path) -> str:
+    """The path as text that UTF-8 can hold: a file name need not be UTF-8, a database's text must be."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 class _Scan:

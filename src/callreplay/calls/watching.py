@@ -167,7 +167,10 @@ class Watch:
         return state.st_size > 0 and now - seen.since >= self.settle_seconds
 
     def _import(self, database: Database, path: Path, report: Callable[[Outcome], None]) -> None:
-        before = path.stat()
+        try:
+            before = path.stat()
+        except FileNotFoundError:
+            return
         outcome = import_one(database, self.job, path)
         try:
             after = path.stat()
@@ -182,7 +185,12 @@ class Watch:
             # A full volume or an absent database is not the capture's fault: it stays, and is tried again.
             self._later[path] = time.monotonic() + _RETRY_SECONDS
         else:
-            self._put_away(path, outcome, (after.st_size, after.st_mtime_ns))
+            try:
+                self._put_away(path, outcome, (after.st_size, after.st_mtime_ns))
+            except OSError as error:
+                # Taken away by another, or nowhere to put it: the calls are filed, the watch goes on.
+                outcome.warnings.append(f"cannot be put away: {error}")
+                self._later[path] = time.monotonic() + _RETRY_SECONDS
         report(outcome)
 
     def _put_away(self, path: Path, outcome: Outcome, state: tuple[int, int]) -> None:
@@ -192,7 +200,9 @@ class Watch:
         self._later.pop(path, None)
         if outcome.error:
             target = self._move(path, self.failed)
-            target.with_name(target.name + _REASON_SUFFIX).write_text(outcome.error + "\n", encoding="utf-8")
+            target.with_name(target.name + _REASON_SUFFIX).write_text(
+                outcome.error + "\n", encoding="utf-8", errors="replace"
+            )
         elif self.after == "delete":
             path.unlink()
         elif self.after == "move":

@@ -63,6 +63,8 @@ def register(app: typer.Typer) -> None:
                 for call in outcome.calls if as_json else ():
                     typer.echo(json.dumps(call, ensure_ascii=False))
                 sys.stdout.flush()
+                for warning in outcome.warnings:
+                    print(f"callreplay: warning: {outcome.capture}: {warning}", file=sys.stderr)
                 text = (
                     outcome.error
                     or f"{outcome.added} calls added, {len(outcome.calls) - outcome.added} known"

@@ -275,6 +275,8 @@ def _decode_name(text: str) -> str:
             return text
     if re.search(r"%[0-9A-Fa-f]{2}", text):
         text = _decode(unquote_to_bytes(text))
+    # Some charsets (UTF-7, unicode_escape) decode to lone surrogates, which neither UTF-8 nor a database can hold.
+    text = text.encode("utf-8", "replace").decode("utf-8")
     return text.replace("\x00", "").strip()
 
 

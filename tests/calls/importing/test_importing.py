@@ -133,6 +133,40 @@ def test_watch_takes_the_finished_and_sets_the_bad_aside(url: str, tmp_path: Pat
     assert left == {"done/support.pcap", "failed/bad.pcap", "failed/bad.pcap.reason.txt"}
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_file_name_that_is_not_utf8(whole: bool, url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    run(url, "volumes", "add", tmp_path / "a")
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/na\xefve.pcap"))
+    content = (SAMPLES / "support.pcap").read_bytes()
+    odd.write_bytes(content if whole else b"no capture at all")
+    if whole:
+        done = run(url, "import", odd, "--json")
+        assert done.returncode == 0, done.stderr
+        (line,) = [json.loads(text) for text in done.stdout.splitlines()]
+        assert line["added"]
+        assert line["capture"].endswith("/na\N{REPLACEMENT CHARACTER}ve.pcap")
+    watched = run(url, "watch", folder, "--once", "--settle", "0.2")
+    assert watched.returncode == 0, watched.stderr
+    assert (folder / ("done" if whole else "failed") / odd.name).is_file()
+
+
+def test_a_watch_outlives_what_it_cannot_put_away(url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    run(url, "volumes", "add", tmp_path / "a")
+    shutil.copy(SAMPLES / "support.pcap", folder)
+    blocked = tmp_path / "done"
+    blocked.write_text("a file where the folder should be")
+    seen: list[Outcome] = []
+    watch = Watch(folder, Job(url, 1), done=blocked, settle_seconds=0.2)
+    watch.run(threading.Event(), seen.append, once=True)
+    assert [outcome.added for outcome in seen] == [1]
+    assert "cannot be put away" in seen[0].warnings[-1]
+    assert (folder / "support.pcap").is_file()
+
+
 VECTORS = Path(
     os.environ.get("CALLREPLAY_VECTORS", Path(__file__).resolve().parents[4] / "shared" / "vectors")
 )
