@@ -16,7 +16,7 @@ FORBIDDEN = ("tests/", "bench/", "peers", ".pyx", ".cpp", "bcg729", "spandsp")
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "pip",

@@ -1,6 +1,7 @@
 """Seeded mutations of every container: scan() gives columns inside their buffers or CaptureError, in bounded memory.
 
-CALLREPLAY_FUZZ_SECONDS sets the time (default 5, in CI 60); CALLREPLAY_FUZZ_SEED repeats a run.
+CALLREPLAY_FUZZ_SECONDS sets the time (default 5; the long, coverage-guided runs are those of scripts/fuzz);
+CALLREPLAY_FUZZ_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from callreplay.errors import CaptureError
 from callreplay.model import PacketFlag
 
 T = 1_700_000_000_000_000_000
-SECONDS = float(os.environ.get("CALLREPLAY_FUZZ_SECONDS", "60" if os.environ.get("CI") == "true" else "5"))
+SECONDS = float(os.environ.get("CALLREPLAY_FUZZ_SECONDS", "5"))
 SEED = int(os.environ.get("CALLREPLAY_FUZZ_SEED", "2024"))
 GROWTH_KB = 256 * 1024
 

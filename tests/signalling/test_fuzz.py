@@ -16,7 +16,7 @@ from callreplay import signalling
 from callreplay.model import Flow, Message
 from callreplay.signalling import sdp, sip, skinny
 
-SECONDS = float(os.environ.get("CALLREPLAY_FUZZ_SECONDS", "60" if os.environ.get("CI") == "true" else "5"))
+SECONDS = float(os.environ.get("CALLREPLAY_FUZZ_SECONDS", "5"))
 FLOW = Flow("10.0.0.1", 5060, "10.0.0.2", 5060)
 TOKENS = (
     b"INVITE sip:a@b SIP/2.0\r\n", b"SIP/2.0 200 OK\r\n", b"Call-ID: x\r\n", b"CSeq: 1 INVITE\r\n",

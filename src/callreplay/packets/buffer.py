@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
+import stat
 import tempfile
 import warnings as python_warnings
 import zlib
@@ -25,6 +27,9 @@ GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _PIECE: Final = 1 << 20
 _IN_MEMORY: Final = 16 << 20
+_ZSTD_PIECE: Final = 1 << 11
+"""Octets for a Zstandard decompressor at a time. It cannot be told to stop: a block of four octets gives up to 128 KiB
+(RFC 8878 sections 3.1.1.2.2 and 3.1.1.2.4), so 2 KiB give 64 MiB at most, and a mebibyte 32 GiB."""
 _LIMIT: Final = 1 << 40
 
 
@@ -41,8 +46,11 @@ def open_buffer(
     unlinked temporary file that is mapped in turn. A compressed file that ends too soon is read up to the cut; the
     message goes to ``warnings`` or, where that is None, is issued as CaptureWarning.
 
-    Raises CaptureError for an empty file, one that cannot be opened or corrupt compression; LimitError where more
-    than ``limit`` octets would come out; UnsupportedError for Zstandard without the extra.
+    Raises CaptureError for an empty file, one that is not a regular file or cannot be opened, and corrupt compression;
+    LimitError where more would come out than ``limit`` octets or than half of what the temporary directory has free;
+    UnsupportedError for Zstandard without the extra.
+
+    A mapped file must not be truncated while it is in use: the system ends a process that reads beyond the new end.
     """
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
@@ -71,8 +79,12 @@ def open_buffer(
 
 def _map(path: Path) -> NDArray[np.uint8]:
     try:
-        with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
+        # Without O_NONBLOCK a named pipe that nobody writes to would be waited for.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CaptureError(f"{path}: not a regular file")
+            if not status.st_size:
                 raise CaptureError(f"{path}: empty")
             mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
@@ -99,6 +111,7 @@ def _decompress(
                 raise LimitError(f"{name}: more than {limit} octets when decompressed")
             if file is None and total > _IN_MEMORY:
                 file = tempfile.TemporaryFile(prefix="callreplay-")  # noqa: SIM115
+                limit = min(limit, shutil.disk_usage(tempfile.gettempdir()).free // 2)
                 file.write(kept)
                 kept.clear()
             if file is not None:
@@ -130,8 +143,9 @@ def _pieces(
     """What decompressors made by ``make`` give, member after member (RFC 1952 section 2.2, RFC 8878 section 3.1)."""
     view = data.data
     at, decoder, members, midway = 0, make(), 0, False
+    step = _ZSTD_PIECE if zstd else _PIECE
     while at < len(view):
-        chunk = view[at : at + _PIECE]
+        chunk = view[at : at + step]
         at += len(chunk)
         while chunk:
             try:

@@ -1,0 +1,223 @@
+"""Coverage-guided fuzzing of everything that parses octets from outside: ``scripts/fuzz`` runs it.
+
+usage: python -m tests.fuzz.parsers TARGET [libFuzzer options] CORPUS
+       python -m tests.fuzz.parsers --seed TARGET CORPUS
+
+The Cython modules are built for it with the address and undefined-behaviour sanitizers and with coverage, and found on
+PYTHONPATH before the installed ones; the parsers in Python get their coverage from atheris. A target takes any octets:
+what it raises beyond the errors that the parser documents, what it reads outside its buffers, and what takes ten
+seconds is a crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import atheris
+
+with atheris.instrument_imports(include=["callreplay"]):
+    from callreplay import packets, recording, signalling
+    from callreplay.errors import CallReplayError
+    from callreplay.packets import rtcp, srtp
+    from callreplay.packets.scanner import NOTE_DTYPE
+    from callreplay.signalling import sdp, sip, skinny
+
+import numpy as np
+
+from callreplay.model import Flow, Message, PacketFlag
+from tests import captures as c
+
+T: Final = 1_700_000_000_000_000_000
+FLOW: Final = Flow("10.0.0.1", 5060, "10.0.0.2", 5060)
+LINKS: Final = (1, 0, 9, 12, 50, 51, 101, 104, 105, 108, 113, 127, 228, 229, 239, 276)
+CUT: Final = b"\xff\x00\xff"
+"""Parts a signalling input into messages."""
+
+
+def _columns_hold(found: packets.Scan) -> None:
+    rtp, rooms = found.rtp, np.array([len(found.data), len(found.spill)])
+    room = rooms[((rtp.flags & PacketFlag.SPILL) != 0).astype(np.intp)]
+    assert (rtp.offset >= 0).all()
+    assert (rtp.offset + rtp.size <= room).all()
+    assert (rtp.stream >= 0).all()
+    assert (rtp.stream < max(1, len(found.streams))).all()
+    assert sum(len(rtp.offset[stream.rows]) for stream in found.streams) == len(rtp.offset)
+
+
+def _scan(octets: bytes) -> None:
+    try:
+        found = packets.scan(packets.open_buffer(octets, limit=1 << 24, warnings=[]))
+    except CallReplayError:
+        return
+    _columns_hold(found)
+    _columns_hold(packets.unpack_red(found, {0, 96, 111}))
+
+
+def capture(octets: bytes) -> None:
+    """Any octets as a capture: containers, compression, layers, TCP, RTCP."""
+    _scan(octets)
+
+
+def frames(octets: bytes) -> None:
+    """A link type, then frames that each tell their length: layers, tunnels, fragments, streams."""
+    if len(octets) < 3:
+        return
+    records: list[tuple[int, bytes]] = []
+    at = 1
+    while at < len(octets):
+        end = at + 1 + octets[at]
+        records.append((T + len(records) * 20_000_000, octets[at + 1 : end]))
+        at = end
+    _scan(c.pcap(records, link=LINKS[octets[0] % len(LINKS)]))
+
+
+def sip_sdp(octets: bytes) -> None:
+    """SIP and SDP, alone and as the messages of one dialog."""
+    parts = octets.split(CUT)
+    for part in parts:
+        message = sip.parse(part)
+        if message is not None:
+            assert message.method or 100 <= message.status < 700
+            for name in ("from", "to", "contact", "p-asserted-identity", "diversion"):
+                list(message.identities(name))
+            assert isinstance(message.sdp, bytes)
+        session = sdp.parse(part)
+        assert session is None or all(0 <= section.port <= 0xFFFF for section in session.media)
+        sip.parse_name_address(part.decode("utf-8", "replace"))
+    said = [Message("sip", T + i * 10**9, FLOW, "udp", part) for i, part in enumerate(parts)]
+    signalling.merge_related(signalling.describe(said))
+
+
+def skinny_frames(octets: bytes) -> None:
+    """Skinny: a TCP stream of frames, parsed and described."""
+    said = []
+    for i, part in enumerate(octets.split(CUT)):
+        skinny.parse(part)
+        said.append(Message("skinny", T + i * 10**9, Flow("10.0.0.1", 2000, "10.0.0.2", 5060), "tcp", part))
+    for call in signalling.describe(said):
+        assert call.protocol == "skinny"
+    skinny.registrations(said)
+
+
+def rtcp_compound(octets: bytes) -> None:
+    """One RTCP compound."""
+    data = np.frombuffer(octets, np.uint8)
+    notes = np.zeros(1, NOTE_DTYPE)
+    notes["size"], notes["kind"] = len(octets), 1
+    rtcp.parse(notes, data, data[:0])
+
+
+def red_payloads(octets: bytes) -> None:
+    """RED payloads of one stream, each at most 255 octets."""
+    records: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(octets):
+        end = at + 1 + octets[at]
+        records.append((T, c.rtp(len(records), len(records) * 160, 7, 96, octets[at + 1 : end])))
+        at = end
+    if records:
+        _columns_hold(packets.unpack_red(packets.scan(np.frombuffer(c.rtpdump(records), np.uint8)), {96}))
+
+
+def srtp_packet(octets: bytes) -> None:
+    """A crypto line and, with a known key, a packet with any header size."""
+    line, _, packet = octets.partition(b"\n")
+    try:
+        key = srtp.parse_crypto(line.decode("utf-8", "replace"))
+    except CallReplayError:
+        return
+    assert srtp.SrtpStream(key).decrypt(packet, 12 + 4 * (packet[0] & 15 if packet else 0)) is None or packet
+
+
+def side_index(octets: bytes) -> None:
+    """A side index whose checksum fits, so that what stands behind it is reached."""
+    for text in (octets, octets + struct.pack("<I", zlib.crc32(octets))):
+        try:
+            index = recording.parse_index(text)
+        except CallReplayError:
+            continue
+        for stream in index.streams:
+            index.arrival_ns[stream.rows]  # IndexError beyond the records
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    target.__name__: target
+    for target in (
+        capture, frames, sip_sdp, skinny_frames, rtcp_compound, red_payloads, srtp_packet, side_index,
+    )
+}  # fmt: skip
+
+
+def _framed(*parts: bytes) -> bytes:
+    return b"".join(bytes([min(255, len(part))]) + part[:255] for part in parts)
+
+
+def _seeds(target: str) -> Iterator[bytes]:
+    """What a fuzzer starts from: one of everything that the parser knows."""
+    media = [(T + i * 20_000_000, c.rtp(i, i * 160, 7, 0, bytes([i]) * 20)) for i in range(4)]
+    control = c.rtcp_sr(7, T, 160) + c.rtcp_sdes(7, "me") + c.rtcp_bye(7)
+    body = c.sdp("10.0.0.1", 4000, {0: "PCMU/8000", 96: "red/8000", 101: "telephone-event/8000"})
+    invite = c.sip("INVITE sip:200@pbx SIP/2.0", body=body)
+    others = [control, invite, c.stun(), c.dtls(), c.zrtp(), c.udptl(1, b"\6\1\2", b"\0\1")]
+    udp = [(t, c.udp("10.0.0.1", 4000, "10.0.0.2", 5000, p)) for t, p in media]
+    udp += [(T, c.udp("10.0.0.1", 5060, "10.0.0.2", 5060, p)) for p in others]
+    if target == "capture":
+        yield from (c.pcap(udp), c.pcap(udp, big=True, nano=True), c.pcap(udp, modified=True))
+        yield from (c.pcapng(udp, unknown=True), c.pcapng(udp, simple=True), c.pcapng(udp, old=True))
+        yield c.pcapng(udp, [c.Interface(resolution=9, offset=5)], big=True)
+        yield from (c.rtpdump(media, start_ns=T), c.rtpproxy(media), c.gz(c.pcap(udp)), c.zst(c.pcap(udp)))
+    elif target == "frames":
+        yield from (bytes([link]) + _framed(*(frame for _, frame in udp)) for link in range(len(LINKS)))
+        inner = udp[0][1]
+        for kind in (0x8100, 0x8847, 0x8864, 0x8926, 0x8903, 0x6558, 0x86DD):
+            yield b"\0" + _framed(inner[:12] + kind.to_bytes(2, "big") + inner[14:] + inner)
+        for port in (4789, 6081, 2152, 37008, 9060, 1701, 4790):
+            yield b"\0" + _framed(c.udp("10.0.0.1", 4000, "10.0.0.2", port, b"\x08" + bytes(7) + inner))
+    elif target == "sip_sdp":
+        yield from (invite, body if isinstance(body, bytes) else body.encode())
+        yield CUT.join((invite, c.sip("SIP/2.0 200 OK", body=body), c.sip("BYE sip:200@pbx SIP/2.0")))
+    elif target == "skinny_frames":
+        for message in sorted(skinny._HANDLERS):
+            for version in (0, 17, 20):
+                yield struct.pack("<III", 204, version, message) + bytes(range(1, 201))
+    elif target == "rtcp_compound":
+        yield control
+    elif target == "red_payloads":
+        yield _framed(*[c.red(b"p" * 20, 0, (0, 160, b"r" * 20))] * 12)
+    elif target == "srtp_packet":
+        inline = "A" * 40
+        yield f"1 AES_CM_128_HMAC_SHA1_80 inline:{inline}|2^31|1:4\n".encode() + media[0][1]
+        yield f"1 AEAD_AES_128_GCM inline:{inline[:38]}==\n".encode() + media[0][1]
+    elif target == "side_index":
+        stream = {"ssrc": 7, "source": "a", "source_port": 1, "destination": "b", "destination_port": 2}
+        call = {"protocol": "sip", "call_id": "x", "media": [{"side": "caller", "address": "a", "port": 1,
+                "payload_types": {"0": {"name": "PCMU", "clock_rate_hz": 8000}}}]}  # fmt: skip
+        header = {"side": "caller", "call": call, "streams": [stream], "head": 40, "capture": "",
+                  "inferred": False, "extra": {}, "reports": [[1] * 7]}  # fmt: skip
+        text = json.dumps(header).encode()
+        yield recording._MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", 1) + bytes(13)
+
+
+def main() -> None:
+    """Run a target, or write its seeds."""
+    if sys.argv[1] == "--seed":
+        for seed in _seeds(sys.argv[2]):
+            name = hashlib.sha1(seed).hexdigest()
+            (Path(sys.argv[3]) / name).write_bytes(seed)
+        return
+    target = TARGETS[sys.argv.pop(1)]
+    warnings.simplefilter("ignore")
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
