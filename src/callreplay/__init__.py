@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING, Any
 from callreplay._version import __version__
 
 if TYPE_CHECKING:
+    from callreplay.batch.many import transcode_many, transcode_many_async
     from callreplay.decode import decode_many
     from callreplay.peaks import Peaks
     from callreplay.pipeline import Call, Capture, Leg
     from callreplay.pipeline import open_capture as open
 
-__all__ = ["Call", "Capture", "Leg", "Peaks", "__version__", "decode_many", "get_include", "open"]
+__all__ = [
+    "Call",
+    "Capture",
+    "Leg",
+    "Peaks",
+    "__version__",
+    "decode_many",
+    "get_include",
+    "open",
+    "transcode_many",
+    "transcode_many_async",
+]
 
 _HOMES = {
     "Call": ("pipeline", "Call"),
@@ -27,6 +39,8 @@ _HOMES = {
     "Peaks": ("peaks", "Peaks"),
     "decode_many": ("decode", "decode_many"),
     "open": ("pipeline", "open_capture"),
+    "transcode_many": ("batch.many", "transcode_many"),
+    "transcode_many_async": ("batch.many", "transcode_many_async"),
 }
 
 

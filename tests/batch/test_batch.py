@@ -250,6 +250,9 @@ def test_embedding_sync_and_async(folder: Path) -> None:
         with callreplay.open(path) as capture:
             assert results[str(path)].data == b"".join(capture.calls[0].stream("wav", channels="stereo"))
 
+    assert callreplay.transcode_many is transcode_many
+    assert callreplay.transcode_many_async is transcode_many_async
+
     async def collect() -> int:
         return sum([1 async for result in transcode_many_async(paths, "png") if not result.error])
 
