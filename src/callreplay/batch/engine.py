@@ -27,8 +27,8 @@ from callreplay.formats import Options
 
 __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch", "work"]
 
-_SHARE_JOBS: Final = 64
-_SHARE_BYTES: Final = 256 << 20
+_SHARE_JOBS: Final = 512
+_SHARE_BYTES: Final = 2 << 30
 _SHARES_PER_WORKER: Final = 4
 
 

@@ -28,7 +28,7 @@ from callreplay.pipeline import Call, open_capture
 __all__ = ["Order", "job_key", "run_share"]
 
 _OPEN_BYTES: Final = 1 << 20  # of one open call, besides its columns: mixer, sink and file
-_MAX_OPEN: Final = 512
+_MAX_OPEN: Final = 32  # calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,8 @@ class _Share:
     def __init__(self, order: Order, destination: Destination, jobs: Sequence[Job]) -> None:
         self.order, self.destination = order, destination
         self.form: Format = format_of(order.format)
-        self.waiting = deque(jobs)
+        # Long calls first: the short ones fill the lanes that fall free, to the end.
+        self.waiting = deque(sorted(jobs, key=lambda job: -job.size))
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
         self.open: dict[int, _Open] = {}
         self.group = RenderGroup()
