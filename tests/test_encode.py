@@ -168,7 +168,7 @@ def _probe(path: Path) -> tuple[float, int, int]:
 
 def _samples(path: Path, start_s: float, seconds: float) -> np.ndarray:
     """A stretch as ffmpeg decodes it."""
-    cut = ["-ss", str(start_s), "-i", path, "-t", str(seconds)]
+    cut = ["-ss", str(start_s), "-i", str(path), "-t", str(seconds)]
     pcm = subprocess.run(
         ["ffmpeg", "-v", "error", *cut, "-f", "s16le", "-"], capture_output=True, check=True
     ).stdout
