@@ -1,7 +1,9 @@
 """Outputs appear whole or not at all; WAV headers are right at every size."""
 
+import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -142,3 +144,87 @@ def test_above_four_gib_it_is_rf64() -> None:
     assert (data, samples) == (frames * 4, frames)
     assert riff == len(header) - 8 + data
     assert _core.wav_header(0, 8000, 2, 2**30 - 20)[:4] == b"RIFF"
+
+
+def _probe(path: Path) -> tuple[float, int, int]:
+    """Duration (s), channels and rate as ffprobe reads them."""
+    shown = subprocess.run(
+        [
+            "ffprobe",
+            "-v",
+            "error",
+            "-show_entries",
+            "stream=duration,channels,sample_rate",
+            "-of",
+            "json",
+            path,
+        ],
+        capture_output=True,
+        check=True,
+    ).stdout
+    (stream,) = json.loads(shown)["streams"]
+    return float(stream["duration"]), stream["channels"], int(stream["sample_rate"])
+
+
+def _samples(path: Path, start_s: float, seconds: float) -> np.ndarray:
+    """A stretch as ffmpeg decodes it."""
+    cut = ["-ss", str(start_s), "-i", str(path), "-t", str(seconds)]
+    pcm = subprocess.run(
+        ["ffmpeg", "-v", "error", *cut, "-f", "s16le", "-"], capture_output=True, check=True
+    ).stdout
+    return np.frombuffer(pcm, "<i2").reshape(-1, 2)
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffmpeg to read the file")
+def test_other_tools_read_more_than_four_gib(tmp_path: Path) -> None:
+    """Every octet of the file is made; those that are nought are holes on the disk."""
+    path, rate = tmp_path / "x.wav", 48000
+    frames = 23_000 * rate
+    still = np.zeros((1 << 20, 2), np.int16)
+    whole, rest = divmod(frames, len(still))
+    last = still[:rest].copy()
+    last[-rate:] = (1234, -4321)
+    blocks = (*[still] * whole, last)
+    with path.open("wb") as file:
+        for part in render(FORMATS["wav"], Shape(frames, 2, rate), blocks, Options(channels="stereo")):
+            if np.frombuffer(part, np.uint8).any():
+                file.write(part)
+            else:
+                file.seek(len(part), os.SEEK_CUR)
+    assert path.stat().st_size > 2**32
+    assert path.stat().st_blocks * 512 < 2**27
+    assert _probe(path) == (23_000.0, 2, rate)
+    end = _samples(path, 22_998, 2)
+    assert len(end) == 2 * rate
+    assert not end[:rate].any()
+    assert (end[rate:] == (1234, -4321)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "CALLREPLAY_LARGE_FILES" not in os.environ, reason="CALLREPLAY_LARGE_FILES=1 writes 4 GiB"
+)
+def test_a_call_of_more_than_four_gib_is_saved(tmp_path: Path) -> None:
+    """Six hours and a quarter on hold between two seconds of talk, at 48 kHz in stereo."""
+    import callreplay
+    from tests.captures import pcap, rtp, udp
+
+    start, one, other = 1_700_000_000_000_000_000, ("10.0.0.1", 4000), ("10.0.0.2", 5000)
+    records = []
+    for index in (*range(50), *range(22_499 * 50, 22_500 * 50)):
+        for side, (here, there) in enumerate(((one, other), (other, one))):
+            packet = rtp(index if index < 50 else index % 50 + 50, index * 160, side + 1, 0, b"\x80\x00" * 80)
+            records.append((start + index * 20_000_000, udp(*here, *there, packet)))
+    path = tmp_path / "x.wav"
+    with callreplay.open(pcap(records)) as capture:
+        (call,) = capture.calls
+        call.save(path, channels="stereo", rate=48000)
+    try:
+        assert path.stat().st_size > 2**32
+        assert _probe(path) == (22_500.0, 2, 48000)
+        assert not _samples(path, 22_490, 1).any()
+        assert np.abs(_samples(path, 22_499.4, 0.2).astype(np.int32)).max() > 10_000
+        said = subprocess.run(["soxi", path], capture_output=True, text=True, check=True).stdout
+        assert "06:15:00.00 = 1080000000 samples" in said
+    finally:
+        path.unlink()

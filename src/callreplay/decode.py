@@ -268,6 +268,15 @@ def decode_many(
     Without ``out``: an iterator of :class:`Chunk`. With ``out``, one int16 array per leg of at least
     :func:`leg_samples` samples: fills them as :func:`decode_leg` would and returns their used parts. Both
     give the samples that decoding one by one gives.
+
+    >>> import callreplay
+    >>> with callreplay.open("samples/reservation.pcap") as capture:
+    ...     legs = [leg.columns for leg in capture.calls[0].legs]
+    >>> sum(len(chunk.pcm) for chunk in decode_many(legs))
+    316320
+    >>> out = [np.empty(leg_samples(leg), np.int16) for leg in legs]
+    >>> [len(pcm) for pcm in decode_many(legs, out)]
+    [159520, 159520]
     """
     if out is None:
         return iter(Conveyor(legs, width=width, block_ms=block_ms))

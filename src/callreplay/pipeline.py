@@ -1,10 +1,10 @@
 """From a capture to its calls, and from a call to anything that can be made of it.
 
-::
-
-    with callreplay.open("call.pcap") as capture:
-        for call in capture.calls:
-            call.save(f"{call.number}.wav")
+>>> import callreplay
+>>> with callreplay.open("samples/reservation.pcap") as capture:
+...     for call in capture.calls:
+...         print(call.number, call.duration_s, call.mix("stereo").shape)
+1 19.940002 (159520, 2)
 
 Nothing is decoded before it is asked for. A capture stays mapped until the last object that needs it is gone. Objects
 may be shared by threads: each rendering has its own native state, and the native engine runs without the GIL.
@@ -44,7 +44,18 @@ _MARKS: Final = {GapReason.LOST: "loss", GapReason.CAPTURE: "loss"}
 
 
 class Leg:
-    """One direction of a call: what one party said. Empty where no packet of it was captured."""
+    """One direction of a call: what one party said. Empty where no packet of it was captured.
+
+    >>> with open_capture("samples/reservation.pcap") as capture:
+    ...     leg = capture.calls[0].caller
+    >>> leg.side, [str(codec) for codec in leg.codecs], leg.sample_rate_hz
+    ('caller', ['PCMU/8000'], 8000)
+    >>> leg.statistics.packets, leg.statistics.lost, [event.digit for event in leg.events]
+    (990, 7, ['5'])
+    >>> pcm = leg.pcm()
+    >>> pcm.dtype.name, pcm.shape
+    ('int16', (159520,))
+    """
 
     def __init__(self, media: order.LegMedia) -> None:
         self.side: Final[Side] = media.side
@@ -149,7 +160,23 @@ def _decode_external(leg: Leg) -> dict[int, Pcm]:
 
 
 class Call:
-    """Two legs on one timeline, and what signalling said of them."""
+    """Two legs on one timeline, and what signalling said of them.
+
+    >>> import tempfile
+    >>> with open_capture("samples/reservation.pcap") as capture:
+    ...     call = capture.calls[0]
+    >>> call.title()
+    'Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:02Z, 0:00:20'
+    >>> call.mix().shape, call.mix("mono", rate=16000, start=1.0, end=2.0).shape
+    ((159520, 2), (16000,))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     call.save(f"{folder}/call.wav", channels="stereo")
+    ...     Path(f"{folder}/call.wav").stat().st_size
+    638124
+    >>> report = call.report()
+    >>> report["status"], [round(leg["statistics"]["mos"], 1) for leg in report["legs"]]
+    ('answered', [4.4, 4.3])
+    """
 
     def __init__(self, number: int, media: order.CallMedia, capture: str, encrypted: str = "") -> None:
         self.number: Final = number
@@ -333,7 +360,13 @@ def _with_progress(renderer: Renderer, progress: Callable[[float], None] | None)
 
 
 class Capture:
-    """One capture, or one per leg: its calls, and what reading it brought to light."""
+    """One capture, or one per leg: its calls, and what reading it brought to light.
+
+    >>> with open_capture("samples/support.pcap") as capture:
+    ...     report = capture.report(audio=False)
+    >>> report["containers"], report["truncated"], len(report["calls"])
+    (['pcap'], False, 1)
+    """
 
     def __init__(self, name: str, scans: list[packets.Scan], calls: list[Call], warnings: list[str]) -> None:
         self.name: Final = name
@@ -429,6 +462,14 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
 
     ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
     compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
+
+    >>> with open_capture("samples/reservation.pcap") as capture:
+    ...     [call.party("called") for call in capture.calls]
+    ['Front Desk <2001>']
+    >>> open_capture(b"a text, no packets")
+    Traceback (most recent call last):
+        ...
+    callreplay.errors.CaptureError: <buffer>: not a capture: starts with 61 20 74 65 78 74 2c 20, which is neither ...
 
     Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a
     capture is no error: it is in the reports.

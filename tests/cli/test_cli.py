@@ -112,6 +112,27 @@ def test_info_as_json_and_as_a_table() -> None:
     assert "2001" in text
 
 
+def test_info_shows_no_figure_that_nobody_measured(tmp_path: Path) -> None:
+    """A one-way call of a second: the empty leg has no jitter, and nothing is said of a clock not measured."""
+    from tests.captures import pcap, rtp, udp
+
+    start = 1_700_000_000_000_000_000
+    one_way = tmp_path / "one-way.pcap"
+    one_way.write_bytes(
+        pcap(
+            (start + index * 20_000_000, udp("10.0.0.1", 4000, "10.0.0.2", 5000, rtp(index, index * 160, 1)))
+            for index in range(50)
+        )
+    )
+    lines = run("info", one_way).stdout.decode().splitlines()
+    assert lines[0].endswith("one-way.pcap: pcap, 1 call")
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("  ")}
+    assert rows["packets"] == ["50", "0"]
+    assert rows["lost"] == ["0", "(0.0", "%)"]
+    assert rows["jitter"] == ["0.0", "ms"]
+    assert "drift" not in rows
+
+
 def test_one_file_per_leg(tmp_path: Path) -> None:
     """Split a sample by direction; the two halves give what the whole gave."""
     from tests.captures import pcap

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 __all__ = ["main"]
 
+_INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as shells have it."""
+
 
 def main() -> None:
-    """Run ``callreplay``: exit code 0 for success, 1 for failure, 2 for bad arguments or bad input."""
+    """Run ``callreplay``: exit code 0 for success, 1 for failure, 2 for bad arguments or bad input, 130 for Ctrl-C."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        code: str | int | None = _INTERRUPTED
+    except SystemExit as left:
+        code = left.code
+    else:
+        code = 0
+    if code == _INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
+        print("callreplay: interrupted", file=sys.stderr)
+    sys.exit(code)
+
+
+def _run() -> None:
     from callreplay.cli.app import build
     from callreplay.errors import CallReplayError, OutputError
 

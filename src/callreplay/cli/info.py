@@ -38,9 +38,23 @@ def _clock(seconds: float) -> str:
 def _statistic(key: str, form: str) -> Callable[[dict[str, Any]], str]:
     def cell(leg: dict[str, Any]) -> str:
         value = leg["statistics"][key]
-        return "" if value is None else form.format(value)
+        # A leg without packets has no jitter and no loss; its one figure is that it is empty.
+        unknown = value is None or (key != "packets" and not leg["statistics"]["packets"])
+        return "" if unknown else form.format(value)
 
     return cell
+
+
+def _drift(leg: dict[str, Any]) -> str:
+    """Blank where no estimate could be made: a nought would say that the clock is right."""
+    figures = leg["statistics"]
+    measured = figures["drift_ppm"] or figures["drift_error_ppm"]
+    return f"{figures['drift_ppm']:+.1f} ppm" if measured else ""
+
+
+def _lost(leg: dict[str, Any]) -> str:
+    figures = leg["statistics"]
+    return f"{figures['lost']:,} ({figures['loss_percent']:.1f} %)" if figures["packets"] else ""
 
 
 def _level(key: str, form: str) -> Callable[[dict[str, Any]], str]:
@@ -50,13 +64,13 @@ def _level(key: str, form: str) -> Callable[[dict[str, Any]], str]:
 _ROWS: Final[tuple[tuple[str, Callable[[dict[str, Any]], str]], ...]] = (
     ("codec", lambda leg: ", ".join(leg["codecs"]) or "none"),
     ("packets", _statistic("packets", "{:,}")),
-    ("lost", lambda leg: f"{leg['statistics']['lost']:,} ({leg['statistics']['loss_percent']:.1f} %)"),
+    ("lost", _lost),
     ("late", _statistic("late", "{:,}")),
     ("duplicates", _statistic("duplicates", "{:,}")),
     ("reordered", _statistic("reordered", "{:,}")),
     ("gaps", _statistic("gaps", "{:,}")),
     ("jitter", _statistic("jitter_ms", "{:.1f} ms")),
-    ("drift", _statistic("drift_ppm", "{:+.1f} ppm")),
+    ("drift", _drift),
     ("MOS (G.107)", _statistic("mos", "{:.2f}")),
     ("level", _level("rms_dbfs", "{:.1f} dBFS")),
     ("clipped", _level("clipped", "{:.2%}")),
@@ -112,9 +126,9 @@ def register(app: typer.Typer) -> None:
             from rich.console import Console
 
             console = Console(highlight=False, soft_wrap=True)
-            console.print(
-                f"{report['name']}: {', '.join(report['containers'])}, {len(report['calls'])} calls"
-            )
+            count = len(report["calls"])
+            calls = f"{count} call" if count == 1 else f"{count} calls"
+            console.print(f"{report['name']}: {', '.join(report['containers'])}, {calls}")
             for call in report["calls"]:
                 _show_call(console, call)
             for warning in report["warnings"]:

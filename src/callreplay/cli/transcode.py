@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.cli.progress import progress_bar
-from callreplay.errors import ArgumentError
+from callreplay.errors import ArgumentError, OutputError
 from callreplay.formats import Options, format_of
 from callreplay.pipeline import Call, Capture, open_capture
 
@@ -41,12 +42,21 @@ def run(
         for warning in (*capture.warnings, *call.warnings):
             print(f"callreplay: warning: {warning}", file=sys.stderr)
         if output == "-":
-            for data in call.stream(chosen.name, options=options):
-                sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            _to_standard_output(call.stream(chosen.name, options=options))
             return
         with progress_bar(call.title()) as advance:
             call.save(output, chosen.name, options=options, progress=advance)
+
+
+def _to_standard_output(parts: Iterator[bytes]) -> None:
+    for data in parts:
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write standard output: {error.strerror or error}") from error
 
 
 def register(app: typer.Typer) -> None:

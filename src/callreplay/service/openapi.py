@@ -49,7 +49,7 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "start": ({"type": "number", "minimum": 0}, "Seconds from the call's start."),
     "end": ({"type": "number", "exclusiveMinimum": 0}, "Seconds from the call's start."),
     "channels": ({"type": "string", "enum": ["mono", "stereo", "caller", "called"]}, "Stereo: caller left."),
-    "rate": ({"type": "integer", "minimum": 4000, "maximum": 48000}, "Output sample rate, Hz."),
+    "rate": ({"type": "integer", "minimum": 8000, "maximum": 48000}, "Output sample rate, Hz."),
     "quality": ({"type": "integer", "minimum": 0, "maximum": 10}, "spx."),
     "width": ({"type": "integer", "minimum": 16, "maximum": 4000}, "png, pixels."),
     "height": ({"type": "integer", "minimum": 16, "maximum": 2000}, "png, pixels."),

@@ -1,0 +1,160 @@
+"""When writing goes wrong or is broken off: the exit code, one line that says why, and no file left behind."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "support.pcap"
+COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "transcode"]
+
+
+@pytest.fixture(scope="module")
+def long_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two hours of one leg: long enough to be in the midst of."""
+    from bench._captures import leg, write_pcap
+
+    path = tmp_path_factory.mktemp("long") / "long.pcap"
+    write_pcap(path, leg(7200, 0, payload=np.full(7200 * 8000, 0x55, np.uint8)))
+    return path
+
+
+def fails(
+    *arguments: object, code: int, says: str, prepare: Callable[[], None] | None = None, shell: str = ""
+) -> None:
+    words = [*COMMAND, *map(str, arguments)]
+    if shell:
+        words = ["bash", "-c", f'"$@" {shell}; exit ${{PIPESTATUS[0]}}', "bash", *words]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=prepare)
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "warning" not in line]
+    if says:
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("callreplay: ")
+        assert says in lines[0]
+    else:
+        assert lines == []
+
+
+def test_an_interrupt_in_mid_write_leaves_nothing(long_capture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.spx"
+    with subprocess.Popen(
+        [*COMMAND, str(long_capture), "-o", str(out)], stderr=subprocess.PIPE, text=True
+    ) as child:
+        deadline = time.monotonic() + 60
+        while not any(part.stat().st_size for part in tmp_path.iterdir()):
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert not out.exists()
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert errors.splitlines()[-1] == "callreplay: interrupted"
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_keeps_the_file_that_was_there(long_capture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.mp3"
+    out.write_bytes(b"old")
+    with subprocess.Popen([*COMMAND, str(long_capture), "-o", str(out)], stderr=subprocess.DEVNULL) as child:
+        while len(list(tmp_path.iterdir())) < 2:
+            assert child.poll() is None
+            time.sleep(0.005)
+        child.send_signal(signal.SIGINT)
+    assert child.returncode == 130
+    assert out.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(("suffix", "stage"), [("wav", "write"), ("json", "finish")])
+def test_a_file_too_large_for_the_disk(suffix: str, stage: str, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands in for a disk that takes no more: write(2) fails in the midst."""
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    out = tmp_path / f"x.{suffix}"
+    fails(SAMPLE, "-o", out, code=1, says=f"cannot {stage} '{out}': File too large", prepare=limited)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    out = small_disk / "x.wav"
+    fails(SAMPLE, "-o", out, code=1, says=f"cannot write '{out}': No space left on device")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    out = tmp_path / "absent" / "x.wav"
+    fails(SAMPLE, "-o", out, code=1, says=f"cannot write '{out}': No such file or directory")
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    out = tmp_path / "locked" / "x.wav"
+    out.parent.mkdir()
+    out.parent.chmod(0o555)
+    says = "Permission denied"
+    if os.access(out.parent, os.W_OK):  # root may write anywhere but where nobody may
+        out, says = Path("/proc/x.wav"), "No such file or directory"
+    fails(SAMPLE, "-o", out, code=1, says=f"cannot write '{out}': {says}")
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    fails(SAMPLE, "-o", tmp_path, "--format", "wav", code=1, says="it is a folder")
+
+
+def test_standard_output_that_ends_early_or_is_full() -> None:
+    fails(SAMPLE, "-o", "-", "--format", "wav", code=1, says="", shell="| head -c 10 >/dev/null")
+    fails(
+        SAMPLE, "-o", "-", "--format", "wav", code=1,
+        says="cannot write standard output: No space left on device", shell=">/dev/full",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rate", "4000"], "rate must be 8000 to 48000 Hz, not 4000"),
+        (["--quality", "11", "--format", "spx"], "quality must be 0 to 10"),
+        (["--format", "spx", "--rate", "11025"], "spx cannot hold rate 11025"),
+    ],
+)
+def test_bad_options_are_named(arguments: list[str], says: str, tmp_path: Path) -> None:
+    fails(SAMPLE, "-o", tmp_path / "x.wav", *arguments, code=2, says=says)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    empty, folder = tmp_path / "empty.pcap", tmp_path / "folder"
+    empty.write_bytes(b"")
+    folder.mkdir()
+    for source in (empty, folder):
+        fails(source, "-o", tmp_path / "x.wav", code=2, says=str(source))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.pcap", "folder"]
