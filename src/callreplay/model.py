@@ -226,3 +226,6 @@ class CallDescription:
     media: list[MediaDescription] = field(default_factory=list)
     related: list[str] = field(default_factory=list)  # Call-IDs of the same call on other hops
     transferred_to: str = ""  # number a REFER or a transfer key sent the other party to
+    other_media: list[tuple[str, int]] = field(
+        default_factory=list
+    )  # address and port of what is no audio: video, fax, text

@@ -336,7 +336,8 @@ def _call_from_json(values: dict[str, Any]) -> CallDescription:
         codecs = {int(number): Codec(**codec) for number, codec in row.pop("payload_types").items()}
         row["crypto"] = tuple(row.get("crypto", ()))
         media.append(MediaDescription(payload_types=codecs, **row))
-    return CallDescription(media=media, **values)
+    other = [(str(address), int(port)) for address, port in values.pop("other_media", [])]
+    return CallDescription(media=media, other_media=other, **values)
 
 
 def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> list[Stream]:

@@ -7,12 +7,15 @@ number of calls. What cannot be imported is a line of the outcome, never an exce
 from __future__ import annotations
 
 import glob
+import logging
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,6 +31,8 @@ from callreplay.errors import ArgumentError, CallReplayError, CaptureError
 from callreplay.recording import INDEX_SUFFIX
 
 __all__ = ["Job", "Outcome", "captures", "import_captures", "import_one", "tenant"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +141,46 @@ def import_captures(job: Job, paths: Iterable[Path], jobs: int = 1) -> Iterator[
 def _in_parallel(job: Job, paths: Iterator[Path], jobs: int) -> Iterator[Outcome]:
     # spawn: a forked copy of a process with threads and database connections is not a sound start.
     context = multiprocessing.get_context("spawn")
+    while True:
+        suspects = yield from _until_broken(job, paths, jobs, context)
+        if not suspects:
+            return
+        # A worker died and took the pool with it. Which capture killed it shows when each is read alone; what a
+        # killed import left is settled first, so that those which were half done are done whole.
+        with Database(job.url, size=1) as database, database.connection() as connection:
+            if not job.dry_run:
+                volumes.reconcile(connection)
+        for path in suspects:
+            alone = yield from _until_broken(job, iter((path,)), 1, context)
+            if alone:
+                yield Outcome(str(path), error="the process that read it died; it may have run out of memory")
+
+
+def _until_broken(
+    job: Job, paths: Iterator[Path], jobs: int, context: SpawnContext
+) -> Generator[Outcome, None, list[Path]]:
+    """Import until ``paths`` are through or a worker dies; returns the captures under way when one did."""
+    broken: list[Path] = []
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running: set[Future[Outcome]] = {pool.submit(_work, job, path) for path in islice(paths, 2 * jobs)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(_work, job, path) for path in islice(paths, len(done))}
-            for future in done:
-                yield future.result()
+        running: dict[Future[Outcome], Path] = {}
+        wanted = 2 * jobs
+        while True:
+            for path in islice(paths, 0 if broken else wanted - len(running)):
+                try:
+                    running[pool.submit(_work, job, path)] = path
+                except BrokenProcessPool:
+                    broken.append(path)
+                    break
+            if not running:
+                return broken
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                path = running.pop(future)
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    broken.append(path)
+                else:
+                    yield outcome
 
 
 def _work(job: Job, path: Path) -> Outcome:
@@ -151,7 +189,7 @@ def _work(job: Job, path: Path) -> Outcome:
 
 
 def import_one(database: Database, job: Job, path: Path) -> Outcome:
-    """Import every call of one capture. Does not raise for what a capture, a volume or the database may do."""
+    """Import every call of one capture. Does not raise, whatever the capture, a volume or the database may do."""
     outcome = Outcome(str(path))
     try:
         outcome.octets = path.stat().st_size
@@ -168,6 +206,10 @@ def import_one(database: Database, job: Job, path: Path) -> Outcome:
         outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
     except psycopg.Error as error:
         outcome.error = f"the database: {error}"
+    except Exception as error:
+        # A defect of ours must cost the one capture, not the batch or the watch.
+        _log.exception("%s", outcome.capture)
+        outcome.error = f"unexpected {type(error).__name__}: {error}"
     return outcome
 
 

@@ -84,8 +84,12 @@ def gather(
 def _silent(description: CallDescription) -> CallRecord:
     """A call without media: refused, cancelled, or its media was not captured."""
     end_ns = max(description.end_ns, description.answer_ns, description.start_ns)
-    quality = {"media": False}
+    quality = {"media": False, **_transfer(description)}
     return CallRecord(description, [], description.start_ns, end_ns, quality=quality)
+
+
+def _transfer(description: CallDescription) -> dict[str, str]:
+    return {"transferred_to": description.transferred_to} if description.transferred_to else {}
 
 
 def _record(rows: CaptureRows, media: CallMedia, reports: Sequence[packets.SenderReport]) -> CallRecord:
@@ -100,7 +104,7 @@ def _record(rows: CaptureRows, media: CallMedia, reports: Sequence[packets.Sende
         if not leg.streams:
             continue
         call.legs.append(_leg(rows, leg, call.start_ns, reports))
-    call.quality = _quality(media)
+    call.quality = _quality(media) | _transfer(description)
     return call
 
 

@@ -22,7 +22,7 @@ from callreplay.calls.journal import Journal
 from callreplay.calls.volumes import Volume
 from callreplay.errors import ArgumentError, OutputError
 
-__all__ = ["POLICIES", "Removal", "hold", "needed", "remove", "retain", "set_policy"]
+__all__ = ["POLICIES", "Policy", "Removal", "hold", "needed", "remove", "retain", "set_policy"]
 
 POLICIES: Final = ("forever", "period", "backup", "space")
 _BATCH: Final = 500
@@ -39,12 +39,25 @@ class Removal:
     size_bytes: int
 
 
-def set_policy(connection: Connection, tenant: str, policy: str, days: int | None = None) -> None:
-    """Set a tenant's policy. Raises ArgumentError for an unknown tenant or policy, or a period without days."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a tenant's policy might be, to see what it would remove. ``days`` go with ``period`` only."""
+
+    tenant: str
+    policy: str
+    days: int | None = None
+
+
+def _check(policy: str, days: int | None) -> None:
     if policy not in POLICIES:
         raise ArgumentError(f"policy: one of {', '.join(POLICIES)}, not {policy!r}")
     if (policy == "period") != (days is not None) or (days is not None and not 0 < days < 36_525):
         raise ArgumentError("days: a number from 1 on goes with the policy 'period', and only with it")
+
+
+def set_policy(connection: Connection, tenant: str, policy: str, days: int | None = None) -> None:
+    """Set a tenant's policy. Raises ArgumentError for an unknown tenant or policy, or a period without days."""
+    _check(policy, days)
     row = connection.execute(
         "UPDATE tenants SET retention = %s, retention_days = %s WHERE name = %s RETURNING id",
         (policy, days, tenant),
@@ -68,16 +81,34 @@ def hold(connection: Connection, uuid: UUID, held: bool, *, actor: str = "system
 
 
 def retain(
-    database: Database, *, dry_run: bool = False, now: datetime | None = None, actor: str = "system"
+    database: Database,
+    *,
+    dry_run: bool = False,
+    now: datetime | None = None,
+    actor: str = "system",
+    tried: Policy | None = None,
 ) -> Iterator[Removal]:
     """Apply every policy; yields the calls removed (with ``dry_run``: that would be), one transaction each.
 
     Periods and backups first, over all tenants; then, volume by volume, the oldest calls of the tenants that keep
-    calls until space is needed, until the volume has its reserve again.
+    calls until space is needed, until the volume has its reserve again. A dry run may say what ``tried`` would
+    remove if it were the policy of its tenant.
+
+    Raises:
+        ArgumentError: ``tried`` is no policy, or of no tenant.
+        ValueError: ``tried`` without ``dry_run``.
+
     """
+    if tried is not None:
+        if not dry_run:
+            raise ValueError("a policy can be tried by a dry run only")
+        _check(tried.policy, tried.days)
+        with database.connection() as connection:
+            if connection.execute("SELECT FROM tenants WHERE name = %s", (tried.tenant,)).fetchone() is None:
+                raise ArgumentError(f"tenant: there is none named {tried.tenant!r}")
     moment = now or datetime.now(UTC)
     gone: dict[int, int] = {}
-    for candidate, reason in _expired(database, moment):
+    for candidate, reason in _expired(database, moment, tried):
         removal = _take(database, candidate, reason, dry_run, actor)
         if removal is not None:
             for volume_id, size in candidate.sizes.items():
@@ -86,7 +117,9 @@ def retain(
     with database.connection() as connection:
         every = volumes.listing(connection)
     for volume in every:
-        yield from _make_room(database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor)
+        yield from _make_room(
+            database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor, tried
+        )
 
 
 def needed(volume: Volume) -> int:
@@ -105,17 +138,24 @@ class _Candidate:
     sizes: dict[int, int]  # volume id -> octets
 
 
+# The tenants' policies, with one of them as if it had been set.
+_TENANTS: Final = """
+    SELECT id, name, CASE WHEN name = %(tried_tenant)s THEN %(tried_policy)s ELSE retention END AS retention,
+           CASE WHEN name = %(tried_tenant)s THEN %(tried_days)s ELSE retention_days END AS retention_days
+      FROM tenants
+"""
+
 # A tag's days override the tenant's; with several such tags the longest keeps the call.
-_EXPIRED: Final = """
+_EXPIRED: Final = f"""
     SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at,
            CASE WHEN g.days IS NOT NULL THEN 'tag: ' || g.days || ' days'
                 WHEN t.retention = 'period' THEN 'period: ' || t.retention_days || ' days'
                 ELSE 'backed up' END AS reason,
            coalesce((SELECT jsonb_object_agg(s.volume_id, s.size) FROM
                         (SELECT f.volume_id, sum(f.size_bytes)::bigint AS size FROM call_files f
-                          WHERE f.call_uuid = c.uuid GROUP BY f.volume_id) s), '{}') AS sizes
+                          WHERE f.call_uuid = c.uuid GROUP BY f.volume_id) s), '{{}}') AS sizes
       FROM calls c
-      JOIN tenants t ON t.id = c.tenant_id
+      JOIN ({_TENANTS}) t ON t.id = c.tenant_id
       LEFT JOIN LATERAL (SELECT max(g.retention_days) AS days FROM tags g
                           WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
                             AND g.retention_days IS NOT NULL) g ON true
@@ -130,12 +170,12 @@ _EXPIRED: Final = """
 """
 
 # The oldest first; tags with days of their own are not up for space.
-_OLDEST: Final = """
+_OLDEST: Final = f"""
     SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, 'space' AS reason,
            jsonb_build_object(%(volume)s::int, (SELECT sum(f.size_bytes)::bigint FROM call_files f
                                                  WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)) AS sizes
       FROM calls c
-      JOIN tenants t ON t.id = c.tenant_id
+      JOIN ({_TENANTS}) t ON t.id = c.tenant_id
      WHERE NOT c.legal_hold AND t.retention = 'space'
        AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)
        AND NOT EXISTS (SELECT FROM tags g WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
@@ -147,13 +187,16 @@ _OLDEST: Final = """
 
 
 def _candidates(
-    database: Database, query: str, parameters: dict[str, Any]
+    database: Database, query: str, parameters: dict[str, Any], tried: Policy | None
 ) -> Iterator[tuple[_Candidate, str]]:
     """Rows of a query in batches, so that neither memory nor a transaction grows with the number of calls."""
     position: dict[str, Any] = {
         "after": datetime.min.replace(tzinfo=UTC),
         "uuid": UUID(int=0),
         "batch": _BATCH,
+        "tried_tenant": tried.tenant if tried else None,
+        "tried_policy": tried.policy if tried else None,
+        "tried_days": tried.days if tried else None,
     }
     while True:
         with database.connection() as connection:
@@ -169,17 +212,17 @@ def _candidates(
         position.update(after=rows[-1]["started_at"], uuid=rows[-1]["uuid"])
 
 
-def _expired(database: Database, now: datetime) -> Iterator[tuple[_Candidate, str]]:
-    return _candidates(database, _EXPIRED, {"now": now})
+def _expired(database: Database, now: datetime, tried: Policy | None) -> Iterator[tuple[_Candidate, str]]:
+    return _candidates(database, _EXPIRED, {"now": now}, tried)
 
 
 def _make_room(
-    database: Database, volume: Volume, freed: int, dry_run: bool, actor: str
+    database: Database, volume: Volume, freed: int, dry_run: bool, actor: str, tried: Policy | None
 ) -> Iterator[Removal]:
     missing = needed(volume) - freed
     if missing <= 0:
         return
-    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id}):
+    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id}, tried):
         removal = _take(database, candidate, reason, dry_run, actor)
         if removal is None:
             continue

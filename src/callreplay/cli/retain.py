@@ -24,7 +24,10 @@ def register(app: typer.Typer) -> None:
         ] = "",
         days: Annotated[int | None, typer.Option(help="For the policy 'period'.")] = None,
         dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="Show what would go; remove nothing.")
+            bool,
+            typer.Option(
+                "--dry-run", help="Show what would go (with --set: under that policy); change nothing."
+            ),
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
         tenant: TenantOption = "default",
@@ -36,11 +39,13 @@ def register(app: typer.Typer) -> None:
 
         count = octets = 0
         with database(url, data) as opened:
-            with opened.connection() as connection:
-                volumes.reconcile(connection)
-                if policy and not dry_run:
-                    retention.set_policy(connection, tenant, policy, days)
-            for removal in retention.retain(opened, dry_run=dry_run):
+            tried = retention.Policy(tenant, policy, days) if policy and dry_run else None
+            if not dry_run:
+                with opened.connection() as connection:
+                    volumes.reconcile(connection)
+                    if policy:
+                        retention.set_policy(connection, tenant, policy, days)
+            for removal in retention.retain(opened, dry_run=dry_run, tried=tried):
                 count += 1
                 octets += removal.size_bytes
                 line = {

@@ -60,7 +60,8 @@ def signalled_groups(
 
     A stream to the address and port where one side receives is the other side's leg (RFC 3264); from there, symmetric
     RTP, that side's own. Behind NAT the described address is private or another: the port alone then counts, and only
-    when nothing matches better. The reverse of a stream that was placed belongs to the opposite leg.
+    when nothing matches better. The reverse of a stream that was placed belongs to the opposite leg. Streams described
+    as video or the like are in neither.
     """
     groups = [Group(description) for description in descriptions]
     left: list[StreamFacts] = []
@@ -68,7 +69,8 @@ def signalled_groups(
     for fact in facts:
         best = _best_match(fact, groups)
         if best is None:
-            left.append(fact)
+            if not _is_other_media(fact, descriptions):
+                left.append(fact)
             continue
         group, side, score = best
         group.legs[side].append(fact)
@@ -133,6 +135,16 @@ def _best_match(fact: StreamFacts, groups: Sequence[Group]) -> tuple[Group, Side
     if score < 2 and rivals:
         return None
     return groups[index], side, score
+
+
+def _is_other_media(fact: StreamFacts, descriptions: Sequence[CallDescription]) -> bool:
+    """Whether a description says that the stream is video or the like: without this it would pass for another call."""
+    ends = {endpoint(fact.stream.flow, source=source) for source in (True, False)}
+    return any(
+        not ends.isdisjoint(description.other_media) and _in_time(fact, description)
+        for description in descriptions
+        if description.other_media
+    )
 
 
 def _to_fork(fact: StreamFacts, group: Group) -> bool:

@@ -270,6 +270,7 @@ def _take_description(
     dialog.hint.take_session(session)
     for index, section in enumerate(session.media):
         if not section.is_audio_rtp:
+            _take_other(dialog.call, section)
             continue
         key = (side, message.flow.source, index)
         row = _row(side, section, message.arrival_ns, dialog.current.get(key))
@@ -281,6 +282,12 @@ def _take_description(
             dialog.call.media.append(row)
             if parsed.method:
                 dialog.offered.setdefault(transaction, []).append(row)
+
+
+def _take_other(call: CallDescription, section: sdp.MediaSection) -> None:
+    socket = (section.address, section.port)
+    if section.address and section.port and not section.unspecified and socket not in call.other_media:
+        call.other_media.append(socket)
 
 
 def _row(

@@ -137,6 +137,7 @@ def _merge(hops: list[CallDescription]) -> CallDescription:
             whole.answer_ns = min(hop.answer_ns for hop in answered)
             whole.status = "answered"
     whole.end_ns = first.end_ns or max(hop.end_ns for hop in hops)
+    whole.other_media = list(dict.fromkeys(socket for hop in hops for socket in hop.other_media))
     seen: set[tuple[object, ...]] = set()
     for row in sorted((row for hop in hops for row in hop.media), key=lambda row: row.valid_from_ns):
         key = (row.side, row.address, row.port, row.direction, tuple(row.payload_types.items()), row.crypto)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -30,17 +30,27 @@ def server() -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def emptied(server: EmbeddedPostgres) -> Callable[[], str]:
+    """Takes every call, volume and audit line out of the database; returns its URL."""
+
+    def empty() -> str:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            tables = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_version'"
+            ).fetchall()
+            names = sql.SQL(", ").join(sql.Identifier(str(row[0])) for row in tables)
+            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
+            connection.execute("INSERT INTO tenants (name) VALUES ('default')")
+        return server.url
+
+    return empty
+
+
 @pytest.fixture
-def url(server: EmbeddedPostgres) -> str:
+def url(emptied: Callable[[], str]) -> str:
     """The database with no calls, volumes or audit lines in it."""
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        tables = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_version'"
-        ).fetchall()
-        names = sql.SQL(", ").join(sql.Identifier(str(row[0])) for row in tables)
-        connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
-        connection.execute("INSERT INTO tenants (name) VALUES ('default')")
-    return server.url
+    return emptied()
 
 
 @pytest.fixture

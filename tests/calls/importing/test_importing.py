@@ -17,7 +17,7 @@ import pytest
 
 import callreplay
 from bench import importing
-from callreplay.calls import importer, volumes
+from callreplay.calls import importer, reading, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.importer import Job, Outcome
 from callreplay.calls.watching import Watch
@@ -131,6 +131,51 @@ def test_watch_takes_the_finished_and_sets_the_bad_aside(url: str, tmp_path: Pat
     assert [json.loads(line)["added"] for line in done.stdout.splitlines()] == [True]
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {"done/support.pcap", "failed/bad.pcap", "failed/bad.pcap.reason.txt"}
+
+
+class Fatal(type(Path())):  # type: ignore[misc]
+    """A capture whose worker dies of it, at once and without a word, as the kernel's out-of-memory killer has it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (9,)
+
+
+def test_a_worker_that_dies_costs_its_capture_alone(database: Database, shelf: Path, tmp_path: Path) -> None:
+    paths = [SAMPLES / "reservation.pcap", tmp_path / "fatal.pcap", *(SAMPLES / name for name in NAMES[1:])]
+    paths[1].write_bytes(paths[0].read_bytes())
+    given = [Fatal(path) if path.stem == "fatal" else path for path in paths]
+    outcomes = {
+        outcome.capture: outcome for outcome in importer.import_captures(Job(database.url, 1), given, jobs=2)
+    }
+    assert set(outcomes) == set(map(str, paths))
+    failed = outcomes.pop(str(paths[1]))
+    assert "the process that read it died" in failed.error
+    assert not failed.bad
+    assert [(outcome.error, outcome.added) for outcome in outcomes.values()] == [("", 1)] * 3
+    with database.connection() as connection:
+        rows = connection.execute("SELECT path FROM call_files").fetchall()
+    files = {str(file.relative_to(shelf)) for file in shelf.rglob("*") if file.is_file()}
+    assert files == {row["path"] + suffix for row in rows for suffix in ("", ".idx")}
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), OverflowError("odd"), MemoryError("odd"), KeyError("odd")]
+)
+def test_a_defect_costs_its_capture_alone(
+    error: Exception, database: Database, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = reading.read
+
+    def reads(path: Path) -> reading.Reading:
+        if path.name == NAMES[0]:
+            raise error
+        return read(path)
+
+    monkeypatch.setattr(reading, "read", reads)
+    outcomes = list(importer.import_captures(Job(database.url, 1), [SAMPLES / name for name in NAMES]))
+    assert [(outcome.error, outcome.bad) for outcome in outcomes[1:]] == [("", False)] * 2
+    assert outcomes[0].error == f"unexpected {type(error).__name__}: {error}"
+    assert not outcomes[0].bad
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
+from uuid import uuid4
 
 import pytest
 
 from callreplay.calls import filing, retention, volumes
 from callreplay.calls.database import Database
+from callreplay.calls.journal import Journal
 from callreplay.errors import ArgumentError
 
 NOW = datetime(2012, 7, 10, tzinfo=UTC)
@@ -79,6 +84,49 @@ def test_period(database: Database, filed: list[filing.Filed], tmp_path: Path, c
     assert lines[0]["detail"]["wire_call_id"] == "day 0"
     assert lines[0]["detail"]["bytes"] == removals[0].size_bytes > 0
     assert list(retention.retain(database, now=NOW)) == []
+
+
+def test_a_policy_may_be_tried_first(database: Database, filed: list[filing.Filed]) -> None:
+    tried = retention.Policy("default", "period", 18)
+    dry = [removal.uuid for removal in retention.retain(database, now=NOW, dry_run=True, tried=tried)]
+    assert dry == [filed[0].uuid, filed[1].uuid]
+    assert list(retention.retain(database, now=NOW)) == []
+    other = retention.Policy("no such tenant", "period", 18)
+    with pytest.raises(ArgumentError, match="no such tenant"):
+        list(retention.retain(database, now=NOW, dry_run=True, tried=other))
+    with pytest.raises(ValueError, match="dry run"):
+        list(retention.retain(database, now=NOW, tried=tried))
+
+
+def test_a_dry_run_changes_nothing(database: Database, filed: list[filing.Filed], tmp_path: Path) -> None:
+    """Not even what a killed import left, and whatever policy it tries."""
+    with Journal(tmp_path / "v", uuid4()) as journal:
+        journal.part("1.rtp").write_bytes(b"x")
+    with database.connection() as connection:
+        connection.execute("UPDATE calls SET legal_hold = true WHERE uuid = %s", (filed[0].uuid,))
+
+    def state() -> tuple[object, ...]:
+        with database.connection() as connection:
+            tables = [
+                connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+                for table in ("calls", "call_files", "tenants", "storage_volumes", "audit_log")
+            ]
+        return tables, {path: path.stat().st_mtime_ns for path in (tmp_path / "v").rglob("*")}
+
+    before = state()
+    command = [
+        sys.executable,
+        "-c",
+        "from callreplay.cli import main; main()",
+        "retain",
+        "--dry-run",
+        "--json",
+    ]
+    command += ["--set", "period", "--days", "18", "--database", database.url]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["callId"] for line in lines] == [str(call.uuid) for call in filed[1:]]
+    assert state() == before
 
 
 def test_legal_hold_stays(database: Database, filed: list[filing.Filed]) -> None:
