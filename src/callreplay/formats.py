@@ -67,8 +67,8 @@ class Options:
         """Check the values that no later stage checks: ArgumentError names the parameter."""
         if self.channels and self.channels not in CHANNELS:
             raise ArgumentError(f"channels must be one of {', '.join(CHANNELS)}, not {self.channels!r}")
-        if self.rate and not 4000 <= self.rate <= 48000:
-            raise ArgumentError(f"rate must be 4000 to 48000 Hz, not {self.rate}")
+        if self.rate and not 8000 <= self.rate <= 48000:
+            raise ArgumentError(f"rate must be 8000 to 48000 Hz, not {self.rate}")
         if not 0 <= self.start < float("inf") or (self.end is not None and not self.end > self.start):
             raise ArgumentError(
                 f"start and end must be seconds with 0 <= start < end, not {self.start} and {self.end}"

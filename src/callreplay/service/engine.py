@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from callreplay.errors import ArgumentError
-from callreplay.formats import FORMATS, Options
+from callreplay.formats import CHANNELS, FORMATS, Options
 from callreplay.pipeline import Call, open_capture
+from callreplay.raster import THEMES
 
-__all__ = ["MEDIA_TYPES", "SUFFIXES", "Rendering", "check", "render"]
+__all__ = ["CHANNELS", "MEDIA_TYPES", "SUFFIXES", "THEMES", "Rendering", "check", "render"]
 
 _BLOCK: Final = 1 << 18
 MEDIA_TYPES: Final = {name: form.media_type for name, form in FORMATS.items()} | {"rtp": "application/zip"}

@@ -216,9 +216,15 @@ async def open_entry(service: Service, call: StoredCall, form: str, options: dic
     except FormatError as error:
         raise Problem(422, f"The recording cannot be read: {_without_paths(error)}") from None
     except ArgumentError as error:
-        raise Problem(400, _without_paths(error), parameter=str(error).split(" ", 1)[0]) from None
+        raise Problem(400, _without_paths(error), parameter=_parameter_of(error)) from None
     except (CallReplayError, OSError) as error:
         raise Problem(500, "The recording cannot be rendered.") from error
+
+
+def _parameter_of(error: ArgumentError) -> str:
+    """The parameter that the engine's message begins with, by its name in the URL; '' where it names none."""
+    word = str(error).split(" ", 1)[0]
+    return next((name for name, (option, _) in OPTIONS.items() if option == word), "")
 
 
 def _without_paths(error: Exception) -> str:
