@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 import schemathesis
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from callreplay.service import openapi
 
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.database, pytest.mark.slow]
 TRANSCODER = "/CallRecorder/Transcoder"
 schema = schemathesis.openapi.from_dict(openapi.build())
 bounded = hypothesis.settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(hypothesis.HealthCheck),
@@ -26,11 +27,21 @@ bounded = hypothesis.settings(
 
 def checked(case: schemathesis.Case, service: Running) -> None:
     query: dict[str, Any] = case.query or {}
-    # What a schema cannot say of two parameters together.
+    # What a schema cannot say of two parameters together: a format has its own rates, channels and bit rates.
     start, end = query.get("start", 0), query.get("end")
     if isinstance(start, int | float) and isinstance(end, int | float):
         hypothesis.assume(start < end)
-    case.call_and_validate(base_url=service.base, auth=("admin", service.password), allow_redirects=False)
+    # Wrong credentials on purpose would slow every later request down; test_urls.py has them.
+    excluded = [ignored_auth]
+    if {"rate", "channels", "bitrate"} & query.keys():
+        excluded.append(positive_data_acceptance)
+    response = case.call_and_validate(
+        base_url=service.base,
+        auth=("admin", service.password),
+        allow_redirects=False,
+        excluded_checks=excluded,
+    )
+    assert response.status_code not in (401, 429), "it was not the request that was judged"
 
 
 def test_document_is_valid() -> None:

@@ -70,7 +70,7 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "channels": (
         {"type": "string", "enum": ["", *engine.CHANNELS]},
-        "Stereo: caller left. Empty: as the format has it.",
+        "Stereo: caller left; empty: the format's own.",
     ),
     "rate": (
         {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 8000, "maximum": 48000}]},
