@@ -16,7 +16,7 @@ import pytest
 
 from callreplay import _core
 from callreplay.encode import AtomicFile
-from callreplay.errors import OutputError, StateError
+from callreplay.errors import ArgumentError, OutputError, StateError
 from callreplay.formats import FORMATS, Options, Shape, render
 
 
@@ -228,3 +228,20 @@ def test_a_call_of_more_than_four_gib_is_saved(tmp_path: Path) -> None:
         assert "06:15:00.00 = 1080000000 samples" in said
     finally:
         path.unlink()
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "flac", "m4a"])
+def test_pyavs_formats_give_the_same_bytes_twice(name: str) -> None:
+    pytest.importorskip("av")
+    pcm = np.random.default_rng(1).integers(-9000, 9000, 16000).astype(np.int16)
+    shape = Shape(len(pcm), 1, 16000)
+    first, second = (b"".join(render(FORMATS[name], shape, [pcm], Options())) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("bitrate", [1, 999_999_999])
+def test_a_bit_rate_that_the_codec_cannot_have_is_an_argument_error(bitrate: int) -> None:
+    pytest.importorskip("av")
+    shape = Shape(960, 1, 48000)
+    with pytest.raises(ArgumentError, match=f"bitrate {bitrate} "):
+        list(render(FORMATS["opus"], shape, [np.zeros(960, np.int16)], Options(bitrate=bitrate)))

@@ -278,6 +278,10 @@ class _AvFile:
         stream: Any = self._file.add_stream(codec, rate=shape.rate_hz, layout=self._layout)
         if options.bitrate:
             stream.bit_rate = options.bitrate
+            try:
+                stream.codec_context.open()
+            except av.error.FFmpegError as error:
+                raise ArgumentError(f"bitrate {options.bitrate} is none that {codec} can have") from error
         self._stream = stream
 
     def write(self, block: NDArray[np.int16]) -> bytes:
@@ -300,7 +304,7 @@ def _av(container: str, codec: str, **flags: str) -> Callable[[Shape, Options], 
     return lambda shape, options: _AvFile(shape, options, container, codec, flags)
 
 
-_MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 FORMATS: Final[dict[str, Format]] = {
     f.name: f
@@ -310,16 +314,23 @@ FORMATS: Final[dict[str, Format]] = {
         Format("png", (".png",), "image/png", _png, default_channels="stereo"),
         Format("peaks", (".json",), "application/json", _json, default_channels="stereo"),
         Format("dat", (".dat",), "application/octet-stream", _dat, default_channels="stereo"),
-        Format("mp3", (".mp3",), "audio/mpeg", _av("mp3", "libmp3lame"), rates=_MP3_RATES),
+        Format("mp3", (".mp3",), "audio/mpeg", _av("mp3", "libmp3lame"), rates=_RATES),
         Format(
             "opus",
             (".opus", ".ogg"),
             "audio/ogg",
-            _av("ogg", "libopus"),
+            # Else the stream's serial number would be random: the same call must give the same bytes.
+            _av("ogg", "libopus", fflags="+bitexact"),
             rates=(8000, 12000, 16000, 24000, 48000),
         ),
         Format("flac", (".flac",), "audio/flac", _av("flac", "flac")),
-        Format("m4a", (".m4a",), "audio/mp4", _av("ipod", "aac", movflags="frag_keyframe+empty_moov")),
+        Format(
+            "m4a",
+            (".m4a",),
+            "audio/mp4",
+            _av("ipod", "aac", movflags="frag_keyframe+empty_moov"),
+            rates=_RATES,
+        ),
     )
 }
 """By name. ``peaks`` is the name of the waveform data that ``x.json`` gets."""

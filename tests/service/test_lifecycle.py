@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import httpx
 import pytest
+from bench._captures import leg, write_pcap
 
-if TYPE_CHECKING:
-    from .conftest import Running
+from callreplay.service import engine
+
+from .conftest import Running, fresh
 
 pytestmark = [pytest.mark.database, pytest.mark.slow]
 
@@ -26,15 +30,50 @@ def gone(pid: int) -> bool:
         return True
 
 
+def postmaster(running: Running) -> int:
+    return int((running.folder / "data/cluster/postmaster.pid").read_text().split("\n")[0])
+
+
+def cached(running: Running, suffix: str = "") -> list[Path]:
+    """The files of the cache; with ``suffix``, those that end so ('.' for entries that bear their own name)."""
+    found = [path for path in (running.folder / "data" / "cache").glob("*/*") if path.is_file()]
+    return [path for path in found if not suffix or (path.suffix or ".") == suffix]
+
+
+def afresh(running: Running, **options: Any) -> bytes:
+    """The Speex file of the one call, by the engine itself, from the stored recordings."""
+    rows = running.rows("SELECT v.path || '/' || f.path AS path FROM call_files f JOIN storage_volumes v "
+                        "ON v.id = f.volume_id ORDER BY f.position")  # fmt: skip
+    return b"".join(engine.render([Path(row["path"]) for row in rows], "spx", options).data)
+
+
+@pytest.fixture(scope="module")
+def long_call() -> Iterator[Running]:
+    """A service that has one call, an hour long, which takes seconds to encode; it does one at a time."""
+    running = fresh()
+    captures = running.folder / "captures"
+    captures.mkdir()
+    write_pcap(captures / "hour.pcap", leg(3600, 0), leg(3600, 1, seed=2))
+    running.flags = ("--samples", str(captures), "--transcodes", "1")
+    try:
+        yield running.start()
+        if running.process is not None and running.process.poll() is None:
+            running.stop()
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+        shutil.rmtree(running.folder, ignore_errors=True)
+
+
 def test_stops_in_order_and_starts_again_with_the_same_calls(own_service: Running) -> None:
     own_service.start()
     password = own_service.password
     assert password
     with own_service.basic() as client:
         before = client.get("/CallRecorder/Transcoder", params={"format": "json"}).json()
-    postmaster = int((own_service.folder / "data/cluster/postmaster.pid").read_text().split("\n")[0])
+    database = postmaster(own_service)
     assert own_service.stop(signal.SIGINT) == 0
-    assert gone(postmaster)
+    assert gone(database)
     assert "stopped" in own_service.log
 
     own_service.start()
@@ -43,28 +82,70 @@ def test_stops_in_order_and_starts_again_with_the_same_calls(own_service: Runnin
         assert client.get("/CallRecorder/Transcoder", params={"format": "json"}).json() == before
 
 
-def test_killed_service_and_killed_database_recover(own_service: Running) -> None:
-    own_service.start()
-    with own_service.basic() as client:
-        answer = client.get("/CallRecorder/Transcoder", params={"format": "wav"})
-        whole = httpx.get(own_service.base + answer.headers["location"]).content
-    # As if killed in the middle of writing: a part without its end, under no lock.
-    cache = own_service.folder / "data" / "cache"
-    [entry] = [path for path in cache.glob("*/*") if path.suffix == ""]
-    entry.rename(entry.with_name(entry.name + ".part"))
-    os.truncate(entry.with_name(entry.name + ".part"), 1000)
-    postmaster = int((own_service.folder / "data/cluster/postmaster.pid").read_text().split("\n")[0])
-    assert own_service.process is not None
-    own_service.process.kill()
-    own_service.process.wait()
-    os.kill(postmaster, signal.SIGKILL)
+def test_server_killed_in_mid_transcode_leaves_no_half_file(long_call: Running) -> None:
+    def ask(**options: str) -> str:
+        with long_call.basic() as client:
+            answer = client.get("/CallRecorder/Transcoder", params={"format": "spx", **options})
+            assert answer.status_code == 302, answer.text
+            return answer.headers["location"]
 
-    own_service.start()
-    assert not list(cache.glob("*/*.part"))
-    with own_service.basic() as client:
-        assert len(client.get("/CallRecorder/Transcoder", params={"format": "json"}).json()) == 3
-        answer = client.get("/CallRecorder/Transcoder", params={"format": "wav"})
-        assert httpx.get(own_service.base + answer.headers["location"]).content == whole
+    before = set(cached(long_call, "."))
+    received: list[bytes] = []
+    with ThreadPoolExecutor(1) as pool:
+        place = ask(quality="4")
+        with httpx.stream("GET", long_call.base + place, timeout=30) as response:
+            blocks = response.iter_raw()
+            received.append(next(blocks))
+            # Another one waits for its turn: it holds a lock and has no part yet.
+            waiting = pool.submit(ask, quality="5")
+            while len(cached(long_call, ".lock")) < 2:
+                assert not waiting.done()
+                time.sleep(0.01)
+            assert len(cached(long_call, ".part")) == 1
+            assert long_call.process is not None
+            long_call.process.kill()
+            long_call.process.wait()
+            # Without the end of a chunked body no client takes what it got for the whole.
+            with pytest.raises(httpx.TransportError):
+                received.extend(blocks)
+        assert isinstance(waiting.exception(30), httpx.TransportError)
+    [part] = cached(long_call, ".part")
+    assert set(cached(long_call, ".")) == before, "what is half bears no entry's name"
+    os.kill(postmaster(long_call), signal.SIGKILL)
+
+    long_call.start()
+    assert set(cached(long_call)) == before, "neither parts nor locks are left"
+    expected = afresh(long_call, quality=4)
+    assert expected.startswith(got := b"".join(received))
+    assert 0 < len(got) < len(expected)
+    answers = [httpx.get(long_call.base + place, timeout=60) for _ in range(2)]  # one grows, one is cached
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.content == expected for answer in answers] == [True, True]
+    assert set(cached(long_call)) == before | {part.with_suffix("")}
+
+
+def test_database_killed_in_mid_transcode_loses_nothing(long_call: Running) -> None:
+    with long_call.basic() as client:
+        answer = client.get("/CallRecorder/Transcoder", params={"format": "spx", "quality": "3"})
+    place = answer.headers["location"]
+    killed = postmaster(long_call)
+    with httpx.stream("GET", long_call.base + place, timeout=30) as response:
+        blocks = response.iter_raw()
+        received = [next(blocks)]
+        assert len(cached(long_call, ".part")) == 1
+        os.kill(killed, signal.SIGKILL)
+        received += blocks
+    deadline = time.monotonic() + 30
+    while httpx.get(long_call.base + "/readyz", timeout=30).status_code != 200:
+        assert time.monotonic() < deadline, long_call.log[-3000:]
+        time.sleep(0.1)
+    assert postmaster(long_call) != killed
+    expected = afresh(long_call, quality=3)
+    assert b"".join(received) == expected, "the recordings are files: what had begun goes on"
+    assert httpx.get(long_call.base + place, timeout=60).content == expected
+    with long_call.basic() as client:
+        assert len(client.get("/CallRecorder/Transcoder", params={"format": "json"}).json()) == 1
+    assert not cached(long_call, ".part") + cached(long_call, ".lock")
 
 
 def test_a_second_service_on_the_same_data_is_refused(own_service: Running) -> None:

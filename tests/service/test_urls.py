@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import importlib.util
 import io
+import os
 import wave
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -214,8 +218,10 @@ def test_every_parameter_finds_the_call(service: Running, call: dict[str, Any]) 
         ("format", "exe"),
         ("limit", "0"),
         ("after", "x"),
+        ("after", ""),
         ("start", "-1"),
         ("width", "99999999"),
+        ("rate", "7999"),
     ],
 )
 def test_a_malformed_value_is_400_and_named(service: Running, name: str, value: str) -> None:
@@ -376,31 +382,85 @@ def test_storage(service: Running, call: dict[str, Any]) -> None:
     service.rows("DELETE FROM login_failures")
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["../../database.json", "%2e%2e/%2e%2e/database.json", "..%2f..%2fdatabase.json", "link", "sub/../x",
-     "/etc/passwd", "%00", "nothing.rtp", "2026"],
-)  # fmt: skip
-def test_storage_never_leaves_its_volume(service: Running, path: str) -> None:
+HOSTILE = {
+    "dot dot": "../../database.json",
+    "encoded dots": "%2e%2e/%2e%2e/database.json",
+    "encoded slashes": "..%2f..%2fdatabase.json",
+    "all encoded": "%2e%2e%2f%2e%2e%2fdatabase.json",
+    "encoded twice": "%252e%252e%252f%252e%252e%252fdatabase.json",
+    "overlong utf-8": "%c0%ae%c0%ae/%c0%ae%c0%ae/database.json",
+    "full-width dots": "%ef%bc%8e%ef%bc%8e/database.json",
+    "backslashes": "..\\..\\database.json",
+    "encoded backslashes": "..%5c..%5cdatabase.json",
+    "zero": "%00",
+    "zero behind a name": "inside%00.rtp",
+    "absolute": "/etc/passwd",
+    "encoded absolute": "%2fetc%2fpasswd",
+    "file address": "file:///etc/passwd",
+    "link out": "link",
+    "link to a folder out": "door/database.json",
+    "link within": "alias",
+    "down and up": "sub/../inside",
+    "through a file": "inside/inside",
+    "dot": "./inside",
+    "empty part": "sub//inside",
+    "trailing slash": "inside/",
+    "a folder": "sub",
+    "the volume": "",
+    "a pipe": "pipe",
+    "long name": "x" * 300,
+    "long path": "x/" * 4000 + "x",
+    "missing": "nothing.rtp",
+}
+
+
+@pytest.fixture(scope="module")
+def baited(service: Running) -> Path:
+    """The first volume, with a file to read and everything that could lead out of it."""
     [row] = service.rows("SELECT path FROM storage_volumes WHERE id = 1")
-    from pathlib import Path
+    volume = Path(row["path"])
+    outside = volume.parents[1]
+    assert (outside / "database.json").is_file(), "what the paths are after"
+    (volume / "inside").write_bytes(b"kept here")
+    (volume / "sub").mkdir(exist_ok=True)
+    for name, target in (("link", "/etc/passwd"), ("door", outside), ("alias", "inside")):
+        (volume / name).unlink(missing_ok=True)
+        (volume / name).symlink_to(target)
+    (volume / "pipe").unlink(missing_ok=True)
+    os.mkfifo(volume / "pipe")
+    return volume
 
-    link = Path(row["path"]) / "link"
-    if not link.is_symlink():
-        link.symlink_to("/etc/passwd")
-    import http.client
 
-    # httpx would tidy the path up before it is sent.
-    host = service.base.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=10)
-    import base64
-
+def raw(service: Running, path: str) -> tuple[int, bytes]:
+    """GET of a path as it is written: httpx would tidy it up before it is sent."""
     secret = base64.b64encode(":".join(player(service)).encode()).decode()
-    connection.request("GET", "/CallRecorder/Storage/1/" + path, headers={"authorization": f"Basic {secret}"})
-    answer = connection.getresponse()
-    assert answer.status in (400, 404)
-    assert b"root:" not in answer.read()
-    connection.close()
+    connection = http.client.HTTPConnection(service.base.removeprefix("http://"), timeout=10)
+    try:
+        connection.request("GET", path, headers={"authorization": f"Basic {secret}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_storage_never_leaves_its_volume(service: Running, baited: Path, kind: str) -> None:
+    assert raw(service, "/CallRecorder/Storage/1/inside") == (200, b"kept here")
+    status, body = raw(service, "/CallRecorder/Storage/1/" + HOSTILE[kind])
+    assert status == 404
+    for secret in (b"root:", b"password", b"kept here", os.fsencode(baited)):
+        assert secret not in body
+
+
+@pytest.mark.parametrize(
+    "volume",
+    ["0", "-1", "2147483647", "2147483648", "9" * 5000, "x", "1x", "1.0", "+1", "%201", "%d9%a1", "", "..", "%2e%2e",
+     "1%2f..", "1%00", "0x1", "1e0"],
+)  # fmt: skip
+def test_what_is_no_volume_is_404(service: Running, baited: Path, volume: str) -> None:
+    status, body = raw(service, f"/CallRecorder/Storage/{volume}/inside")
+    assert status == 404
+    assert b"kept here" not in body
 
 
 def test_player_password_opens_storage_only(service: Running) -> None:

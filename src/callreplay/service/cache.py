@@ -281,13 +281,13 @@ class Cache:
         self.metrics.cache_bytes.set(total)
 
     def _sweep(self) -> None:
-        """Remove what killed processes left half done."""
-        for part in self.folder.glob("*/*.part"):
-            key = part.name.removesuffix(".part")
+        """Remove what killed processes left half done, or had not begun: a lock without a part."""
+        left = [path for suffix in ("part", "lock") for path in self.folder.glob(f"*/*.{suffix}")]
+        for key in {path.stem for path in left}:
             lock = self._lock(key)
             if lock is None:
                 continue
-            part.unlink(missing_ok=True)
+            self._path(key, ".part").unlink(missing_ok=True)
             self._path(key, ".lock").unlink(missing_ok=True)
             os.close(lock)
         self.shrink()

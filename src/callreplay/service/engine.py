@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from callreplay.errors import ArgumentError
-from callreplay.formats import FORMATS, Options
+from callreplay.errors import ArgumentError, FormatError
+from callreplay.formats import CHANNELS, FORMATS, Options
 from callreplay.pipeline import Call, open_capture
+from callreplay.raster import THEMES
 
-__all__ = ["MEDIA_TYPES", "SUFFIXES", "Rendering", "check", "render"]
+__all__ = ["CHANNELS", "MEDIA_TYPES", "SUFFIXES", "THEMES", "Rendering", "check", "render"]
 
 _BLOCK: Final = 1 << 18
 MEDIA_TYPES: Final = {name: form.media_type for name, form in FORMATS.items()} | {"rtp": "application/zip"}
@@ -39,7 +40,7 @@ def render(files: Sequence[Path], form: str, options: dict[str, Any]) -> Renderi
 
     Raises:
         OSError: a recording cannot be read.
-        CallReplayError: it is no capture, the media is encrypted, or the options do not fit.
+        CallReplayError: it is no capture, there are more than two, the media is encrypted, or the options do not fit.
 
     """
     if form == "rtp":
@@ -50,8 +51,11 @@ def render(files: Sequence[Path], form: str, options: dict[str, Any]) -> Renderi
 
 
 def _call(files: Sequence[Path]) -> Call:
-    # A leg's further files continue it; the engine takes one capture for each leg.
-    capture = open_capture(*files[:2])
+    # A call is filed as one recording for each leg that has packets, so more than two are not one call's. Taking the
+    # first two of them would lose audio and say nothing.
+    if len(files) > 2:
+        raise FormatError(f"a call has one recording for each of its two legs, not {len(files)}")
+    capture = open_capture(*files)
     if not capture.calls:
         raise ArgumentError(f"{capture.name}: no call was found in it ({capture.why_empty()})")
     return max(capture.calls, key=lambda call: call.duration_s)

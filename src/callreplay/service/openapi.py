@@ -11,17 +11,29 @@ from callreplay._version import __version__
 from callreplay.service import engine
 from callreplay.service.context import BASE
 
-__all__ = ["build", "document"]
+__all__ = ["SEARCH", "build", "document"]
 
-_TIME: Final = {"type": "string", "pattern": r"^\d{4}\.\d{2}\.\d{2}-\d{2}\.\d{2}\.\d{2}$"}
+_YEAR: Final = "(?!0000|9999)[0-9]{4}"
+_LEAP_YEAR: Final = "(?!0000)([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+_DAYS: Final = (
+    rf"({_YEAR}\.((0[13578]|1[02])\.(0[1-9]|[12][0-9]|3[01])|(0[469]|11)\.(0[1-9]|[12][0-9]|30)|"
+    rf"02\.(0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}\.02\.29)"
+)
+_TIME: Final = {
+    "type": "string",
+    "pattern": rf"^{_DAYS}-([01][0-9]|2[0-3])\.[0-5][0-9]\.[0-5][0-9]$",
+    "description": "yyyy.mm.dd-hh.mm.ss, a time that there is.",
+}
 _PORT: Final = {"type": "integer", "minimum": 0, "maximum": 65535}
 _UUID: Final = {"type": "string", "format": "uuid"}
 _ADDRESS: Final = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 _MAC: Final = {"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"}
-_SOME: Final = {"type": "string", "minLength": 1, "maxLength": 256}
-_CONTAINED: Final = {"type": "string", "maxLength": 256}
+_NO_NUL: Final = r"^[^\u0000]*$"
+_SOME: Final = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": _NO_NUL}
+_CONTAINED: Final = {"type": "string", "maxLength": 256, "pattern": _NO_NUL}
+_COLOUR: Final = {"type": "string", "pattern": "^(#?[0-9a-fA-F]{6})?$"}
 
-_SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
+SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "callId": (_UUID, "The call's uuid."),
     "wireCallId": (_SOME, "SIP Call-ID or Skinny call reference, exact."),
     "pbxCallId": (_SOME, "Alias of wireCallId."),
@@ -39,6 +51,8 @@ _SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
         )
     },
 }
+_PIXELS: Final = {"type": "integer", "minimum": 16, "maximum": 16384}
+_LONGEST_SECONDS: Final = 999_999_999
 _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "format": (
         {"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"},
@@ -46,13 +60,36 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000}, "json: calls of one page."),
     "after": (_UUID, "json: the last call of the page before."),
-    "start": ({"type": "number", "minimum": 0}, "Seconds from the call's start."),
-    "end": ({"type": "number", "exclusiveMinimum": 0}, "Seconds from the call's start."),
-    "channels": ({"type": "string", "enum": ["mono", "stereo", "caller", "called"]}, "Stereo: caller left."),
-    "rate": ({"type": "integer", "minimum": 8000, "maximum": 48000}, "Output sample rate, Hz."),
+    "start": (
+        {"type": "number", "minimum": 0, "maximum": _LONGEST_SECONDS},
+        "Seconds from the call's start.",
+    ),
+    "end": (
+        {"type": "number", "exclusiveMinimum": 0, "maximum": _LONGEST_SECONDS},
+        "Seconds from the call's start, after start.",
+    ),
+    "channels": (
+        {"type": "string", "enum": ["", *engine.CHANNELS]},
+        "Stereo: caller left; empty: the format's own.",
+    ),
+    "rate": (
+        {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 8000, "maximum": 48000}]},
+        "Output sample rate, Hz; 0: the call's own.",
+    ),
     "quality": ({"type": "integer", "minimum": 0, "maximum": 10}, "spx."),
-    "width": ({"type": "integer", "minimum": 16, "maximum": 4000}, "png, pixels."),
-    "height": ({"type": "integer", "minimum": 16, "maximum": 2000}, "png, pixels."),
+    "bitrate": (
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+        "mp3, opus: bits per second; 0: usual.",
+    ),
+    "width": (_PIXELS, "png, pixels."),
+    "height": (_PIXELS, "png, pixels."),
+    "theme": ({"type": "string", "enum": list(engine.THEMES)}, "png."),
+    "background": (_COLOUR, "png: #rrggbb."),
+    "callerColor": (_COLOUR, "png: #rrggbb."),
+    "calledColor": (_COLOUR, "png: #rrggbb."),
+    "spectrogram": ({"type": "boolean"}, "png: a spectrogram instead of a waveform."),
+    "samplesPerPixel": ({"type": "integer", "minimum": 1, "maximum": 1 << 24}, "peaks."),
+    "bits": ({"type": "integer", "enum": [8, 16]}, "peaks."),
 }
 
 
@@ -116,17 +153,20 @@ def build() -> dict[str, Any]:
     calls = {"type": "array", "items": {"$ref": "#/components/schemas/Call"}}
     transcoder = {
         "summary": "Find calls; render the first, or list all",
-        "parameters": _parameters(_SEARCH | _RENDER),
+        "parameters": _parameters(SEARCH | _RENDER),
         "security": [{"basic": []}, {"bearer": []}, {"session": []}],
         "responses": {
             "200": {"description": "format=json", "content": {"application/json": {"schema": calls}}},
             "302": {"description": "Location: a temporary URL of the rendering"},
             "400": _problem("A value is malformed; parameter names it"),
             "401": _problem("Not logged in"),
+            "403": _problem("Credentials in URLs are switched off"),
             "404": _problem("No call matches, or its recording is missing"),
             "422": _problem("The recording is encrypted or cannot be read"),
             "429": _problem("Too many failed logins"),
+            "500": _problem("The recording cannot be rendered"),
             "501": _problem("The format or codec is not installed"),
+            "503": _problem("The database does not answer; Retry-After tells when to ask again"),
         },
     }
     ready = {

@@ -27,6 +27,9 @@ from callreplay.service.files import FileResponse, GrowingResponse, disposition
 __all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
 
 
+_LONGEST_SECONDS: Final = 999_999_999
+
+
 def _whole(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise ValueError("not a whole number")
@@ -34,9 +37,13 @@ def _whole(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+    # As JSON writes numbers: programs print a small one as 1e-05.
+    if len(text) > 64 or not re.fullmatch(r"\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII):
         raise ValueError("not a number of seconds")
-    return float(text)
+    seconds = float(text)
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError(f"more than {_LONGEST_SECONDS} seconds")
+    return seconds
 
 
 def _flag(text: str) -> bool:
@@ -97,11 +104,11 @@ def _format(parameters: list[tuple[str, str]]) -> str:
     return form
 
 
-def _single(parameters: list[tuple[str, str]], name: str) -> str:
+def _single(parameters: list[tuple[str, str]], name: str) -> str | None:
     values = [value for key, value in parameters if key == name]
     if len(values) > 1:
         raise ParameterError(name, "given more than once")
-    return values[0] if values else ""
+    return values[0] if values else None
 
 
 def authorise(request: Request) -> Visitor:
@@ -157,11 +164,11 @@ def _search(request: Request) -> tuple[Visitor, str, dict[str, Any], list[Stored
 
 def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uuid.UUID | None]:
     limit, after = service.settings.json_limit, None
-    if text := _single(parameters, "limit"):
+    if (text := _single(parameters, "limit")) is not None:
         if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or not 1 <= int(text) <= search.MAXIMUM_LIMIT:
             raise ParameterError("limit", f"must be 1 to {search.MAXIMUM_LIMIT}")
         limit = int(text)
-    if text := _single(parameters, "after"):
+    if (text := _single(parameters, "after")) is not None:
         after = search.parse_uuid("after", text)
     return limit, after
 
@@ -216,9 +223,15 @@ async def open_entry(service: Service, call: StoredCall, form: str, options: dic
     except FormatError as error:
         raise Problem(422, f"The recording cannot be read: {_without_paths(error)}") from None
     except ArgumentError as error:
-        raise Problem(400, _without_paths(error), parameter=str(error).split(" ", 1)[0]) from None
+        raise Problem(400, _without_paths(error), parameter=_parameter_of(error)) from None
     except (CallReplayError, OSError) as error:
         raise Problem(500, "The recording cannot be rendered.") from error
+
+
+def _parameter_of(error: ArgumentError) -> str:
+    """The first parameter that the engine's message names, by its name in the URL; '' where it names none."""
+    names = {option: name for name, (option, _) in OPTIONS.items()}
+    return next((names[word] for word in re.findall(r"\w+", str(error)) if word in names), "")
 
 
 def _without_paths(error: Exception) -> str:

@@ -1,0 +1,66 @@
+"""docs/embedding.md: its example is run as it stands."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import uvicorn
+
+if TYPE_CHECKING:
+    from .conftest import Running
+
+pytestmark = pytest.mark.database
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The application on a free port, its lifespan with it."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_the_example_mounts_the_service_in_fastapi(service: Running, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert example.count('"postgresql://…"') == example.count('"/srv/callreplay"') == 1
+    example = example.replace("postgresql://…", service.database_url)
+    example = example.replace("/srv/callreplay", str(tmp_path))
+    names: dict[str, Any] = {}
+    exec(compile(example, "embedding.md", "exec"), names)
+    with serving(names["app"]) as base, httpx.Client(base_url=base, timeout=30) as client:
+        place = "/telephony/CallRecorder/"
+        page = client.get(place)
+        assert page.status_code == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert 'name="password"' in page.text
+        assert 'action="/telephony/CallRecorder/Login"' in page.text
+        style = re.search(r'href="(/telephony/CallRecorder/static/[^"]+\.css[^"]*)"', page.text)
+        assert style
+        assert client.get(style[1]).status_code == 200
+        given = {"user": "admin", "password": service.password}
+        entered = client.post(place + "Login", data=given)
+        assert (entered.status_code, entered.headers["location"][: len(place)]) == (303, place)
+        answer = client.get(place + "Transcoder", params={"format": "wav"})
+        assert answer.status_code == 302
+        assert answer.headers["location"].startswith(place + "Temp/")
+        assert client.get(answer.headers["location"]).content.startswith(b"RIFF")
+        assert client.get("/telephony/readyz").json()["ready"] is True
+        assert names["recorder"].state.service.is_open
+    assert not names["recorder"].state.service.is_open, "the host's end closes it"

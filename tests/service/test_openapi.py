@@ -1,0 +1,62 @@
+"""The service against its own OpenAPI document, with whatever schemathesis makes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
+
+from callreplay.service import openapi
+
+if TYPE_CHECKING:
+    from .conftest import Running
+
+pytestmark = [pytest.mark.database, pytest.mark.slow]
+TRANSCODER = "/CallRecorder/Transcoder"
+schema = schemathesis.openapi.from_dict(openapi.build())
+bounded = hypothesis.settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+def checked(case: schemathesis.Case, service: Running) -> None:
+    query: dict[str, Any] = case.query or {}
+    # What a schema cannot say of two parameters together: a format has its own rates, channels and bit rates.
+    start, end = query.get("start", 0), query.get("end")
+    if isinstance(start, int | float) and isinstance(end, int | float):
+        hypothesis.assume(start < end)
+    # Wrong credentials on purpose would slow every later request down; test_urls.py has them.
+    excluded = [ignored_auth]
+    if {"rate", "channels", "bitrate"} & query.keys():
+        excluded.append(positive_data_acceptance)
+    response = case.call_and_validate(
+        base_url=service.base,
+        auth=("admin", service.password),
+        allow_redirects=False,
+        excluded_checks=excluded,
+    )
+    assert response.status_code not in (401, 429), "it was not the request that was judged"
+
+
+def test_document_is_valid() -> None:
+    schema.validate()
+
+
+@schema.parametrize()
+@bounded
+def test_service_keeps_to_its_document(case: schemathesis.Case, service: Running) -> None:
+    checked(case, service)
+
+
+@schema.include(path=TRANSCODER).parametrize()
+@bounded
+def test_renderings_keep_to_the_document(case: schemathesis.Case, service: Running) -> None:
+    """Random search parameters hardly ever find a call; without them every request finds one and renders it."""
+    case.query = {name: value for name, value in (case.query or {}).items() if name not in openapi.SEARCH}
+    checked(case, service)
