@@ -3,11 +3,14 @@
 import asyncio
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +28,9 @@ from callreplay.batch import (
     transcode_many,
     transcode_many_async,
 )
+from callreplay.batch.destinations import Memory
 from callreplay.batch.report import report_png
+from callreplay.batch.share import Order, run_share
 from callreplay.errors import ArgumentError
 from callreplay.formats import Options
 
@@ -63,8 +68,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _settings(folder: Path, **more: object) -> BatchSettings:
-    return BatchSettings(str(folder / "out"), workers=2, **more)  # type: ignore[arg-type]
+def _settings(folder: Path, workers: int = 2, **more: object) -> BatchSettings:
+    return BatchSettings(str(folder / "out"), workers=workers, **more)  # type: ignore[arg-type]
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -88,7 +93,7 @@ def test_every_call_becomes_the_file_it_would_be_alone(folder: Path) -> None:
         assert (row.size, row.sha256) == (len(octets), hashlib.sha256(octets).hexdigest())
         with callreplay.open(row.input) as capture:
             assert octets == b"".join(capture.calls[row.call - 1].stream("wav"))
-        assert (row.codec, row.packets, row.lost) == ("PCMU", 100, 0)
+        assert (row.codec, row.packets, row.lost, row.loss) == ("PCMU", 100, 0, 0.0)
         assert row.duration_s == pytest.approx(2.0)
     import pyarrow.parquet
 
@@ -124,34 +129,139 @@ def test_a_bad_file_costs_its_own_row(folder: Path) -> None:
         run_batch(find_jobs([str(folder / "in")]), _settings(folder, resume=False, max_errors=1))
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(folder: Path) -> None:
-    for number in range(12, 60):
-        _capture(folder / "in" / "more" / f"c{number}.pcap", number, packets=400)
-    arguments = [str(folder / "in"), "-o", str(folder / "out"), "--workers", "2"]
+CALLS = 14 + 40 + 2 * 4
+"""Of the folder and of what ``_more`` adds."""
+
+
+def _more(folder: Path, packets: int) -> list[str]:
+    """Captures enough for shares of several; the arguments that transcode them, two workers."""
+    for number in range(12, 52):
+        _capture(
+            folder / "in" / "more" / f"c{number}.pcap", number, packets, calls=3 if number % 10 == 0 else 1
+        )
+    return [str(folder / "in"), "-o", str(folder / "out"), "--workers", "2"]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _litter(folder: Path) -> list[Path]:
+    return [p for p in (folder / "out").rglob("*") if p.name.startswith(".") or p.suffix == ".part"]
+
+
+def _fresh(folder: Path) -> dict[str, str]:
+    """What one thread makes of everything, without a crew."""
+    memory = Memory()
+    assert not [
+        r for r in run_share(find_jobs([str(folder / "in")]), Order("wav", Options()), memory) if r.error
+    ]
+    return {name: hashlib.sha256(data).hexdigest() for name, data in memory.files.items()}
+
+
+@pytest.mark.parametrize(("kill", "rows"), [("main", 20), ("group", 33)])
+def test_a_killed_run_redoes_nothing_that_is_whole(folder: Path, kill: str, rows: int) -> None:
+    arguments = _more(folder, 400)
     process = subprocess.Popen([*COMMAND, *arguments], start_new_session=True, stderr=subprocess.DEVNULL)
     manifest = folder / "out" / "manifest.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (not manifest.exists() or manifest.stat().st_size < 2000):
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
+    _until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") >= rows)
+    (os.killpg if kill == "group" else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
-    halves = [row for row in read_rows(manifest) if not row.error]
-    for row in halves:
-        assert (folder / "out" / row.output).stat().st_size == row.size
+    _until(lambda: not _group_lives(process.pid))  # workers do not outlive the run
+    whole = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (folder / "out").rglob("*.wav")}
+    assert rows <= len(whole) < CALLS
+    assert {str(p.relative_to(folder / "out")) for p in whole} >= {row.output for row in read_rows(manifest)}
     done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, text=True, check=True)
-    summary = json.loads(done.stdout.splitlines()[-1])
-    assert summary["skipped"] > 0
-    assert (
-        summary["skipped"]
-        + len({r["input"] for r in map(json.loads, done.stdout.splitlines()) if r["event"] == "row"})
-        == 60
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    redone = [event["output"] for event in events if event["event"] == "row"]
+    assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in whole} == whole
+    assert not {str(p.relative_to(folder / "out")) for p in whole} & set(redone)
+    outputs = [row.output for row in read_rows(manifest)]
+    assert len(outputs) == len(set(outputs)) == len(_files(folder)) == len(whole) + len(redone)
+    assert not _litter(folder)
+    assert _files(folder) == _fresh(folder)
+
+
+def test_a_row_lost_on_the_way_is_found_by_its_digest(folder: Path) -> None:
+    from callreplay.batch.manifest import as_line, journal_path
+
+    jobs = find_jobs([str(folder / "in")])
+    run_batch(jobs, _settings(folder))
+    manifest = folder / "out" / "manifest.jsonl"
+    rows = list(read_rows(manifest))
+    manifest.write_text("".join(as_line(row) for row in rows[2:]))
+    journal_path(manifest, 0).write_text("".join(as_line(row) for row in rows[:5]))
+    journal_path(manifest, 1).write_text(as_line(rows[0])[:50])
+    torn = folder / "out" / rows[1].output
+    torn.write_bytes(bytes(rows[1].size))  # of the right size, and wrong
+    again = run_batch(jobs, _settings(folder))
+    assert (again.inputs - again.skipped, again.outputs) == (1, 1)
+    assert hashlib.sha256(torn.read_bytes()).hexdigest() == rows[1].sha256
+    assert sorted(row.output for row in read_rows(manifest)) == sorted(row.output for row in rows)
+    assert not _litter(folder)
+
+
+def test_a_killed_worker_costs_nothing(folder: Path) -> None:
+    _more(folder, 400)
+    seen: list[Row] = []
+
+    def kill_one(row: Row) -> None:
+        seen.append(row)
+        if len(seen) in (5, 30):
+            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    summary = run_batch(find_jobs([str(folder / "in")]), _settings(folder), on_row=kill_one)
+    outputs = [row.output for row in read_rows(folder / "out" / "manifest.jsonl")]
+    assert len(outputs) == len(set(outputs)) == summary.outputs == len(seen)
+    assert (summary.errors, len(outputs)) == (0, CALLS)
+    assert not _litter(folder)
+    assert _files(folder) == _fresh(folder)
+
+
+def test_rows_come_as_outputs_finish_and_half_a_run_stops_clean(folder: Path) -> None:
+    _more(folder, 400)
+    rows: list[Row] = []
+
+    def enough(row: Row) -> None:
+        rows.append(row)
+        if len(rows) == 3:
+            raise KeyboardInterrupt  # what a second Control-C does
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(find_jobs([str(folder / "in")]), _settings(folder, workers=1), on_row=enough)
+    assert len(rows) == 3
+    assert 3 <= len(_files(folder)) < 13  # one share of the four is 13 jobs
+    assert not _litter(folder)
+    whole = set(_files(folder))
+    again = run_batch(find_jobs([str(folder / "in")]), _settings(folder))
+    assert again.outputs == CALLS - len(whole)
+
+
+def test_sigterm_to_the_group_finishes_what_is_in_flight(folder: Path) -> None:
+    arguments = _more(folder, 300)
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
-    finished = {name: digest for name, digest in _files(folder).items() if not name.endswith(".part")}
-    (folder / "fresh").mkdir()
-    run_batch(find_jobs([str(folder / "in")]), BatchSettings(str(folder / "fresh" / "out"), workers=2))
-    assert {n: d for n, d in finished.items() if "/." not in n and not n.startswith(".")} == _files(
-        folder / "fresh"
-    )
+    manifest = folder / "out" / "manifest.jsonl"
+    _until(lambda: manifest.exists() and manifest.stat().st_size > 0)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "goes on where it stopped" in errors
+    assert "died" not in errors
+    assert not _litter(folder)
+    assert len(list(read_rows(manifest))) == len(_files(folder)) < CALLS
 
 
 def test_an_interrupt_finishes_what_is_in_flight(folder: Path) -> None:
@@ -198,6 +308,25 @@ def test_manifests_name_captures_codecs_and_outputs(folder: Path) -> None:
             find_jobs([str(manifest)])
 
 
+def test_a_later_call_never_takes_the_name_of_another_capture(tmp_path: Path) -> None:
+    for name, calls in (("x", 2), ("x-2", 3), ("x-2-2", 1), ("x-3", 1), ("x-1", 1), ("x-02", 1), ("y-2", 1)):
+        _capture(tmp_path / "in" / f"{name}.pcap", len(name), packets=4 + len(name), calls=calls)
+    _capture(tmp_path / "other" / "x.pcap", 9, packets=20, calls=2)
+    sources = [str(tmp_path / "in"), str(tmp_path / "other" / "x.pcap")]
+    jobs = find_jobs(sources)
+    assert {Path(job.captures[0]).stem: job.name for job in jobs[:-1]} == {
+        "x": "x", "x-2": "x-2~2", "x-2-2": "x-2-2~2", "x-3": "x-3~2", "x-1": "x-1", "x-02": "x-02", "y-2": "y-2",
+    }  # fmt: skip
+    assert jobs[-1].name == "x~2"
+    assert find_jobs(sources) == jobs
+    summary = run_batch(jobs, BatchSettings(str(tmp_path / "out"), workers=1))
+    outputs = [row.output for row in read_rows(tmp_path / "out" / "manifest.jsonl")]
+    assert len(set(outputs)) == len(outputs) == summary.outputs == 12
+    assert {"x.wav", "x-2.wav", "x-2~2.wav", "x-2~2-2.wav", "x~2-2.wav"} <= set(outputs)
+    again = run_batch(find_jobs(list(reversed(sources))), BatchSettings(str(tmp_path / "turned"), workers=1))
+    assert again.outputs == 12
+
+
 def test_equal_names_are_told_apart(tmp_path: Path) -> None:
     for name in ("a", "b"):
         _capture(tmp_path / name / "x.pcap", 1)
@@ -222,7 +351,6 @@ def test_two_runs_do_not_share_a_destination(folder: Path) -> None:
 def test_object_stores_get_the_same_bytes(folder: Path) -> None:
     pytest.importorskip("obstore")
     from callreplay.batch.destinations import ObjectStore
-    from callreplay.batch.share import Order, run_share
 
     (folder / "bucket").mkdir()
     store = ObjectStore.__new__(ObjectStore)
@@ -261,6 +389,52 @@ def test_embedding_sync_and_async(folder: Path) -> None:
         transcode_many(paths, "xyz")
     (bad,) = transcode_many([folder / "absent.pcap"])
     assert "absent.pcap" in bad.error
+
+
+def test_results_come_one_by_one_and_few_wait(folder: Path) -> None:
+    paths = sorted((folder / "in").rglob("*.pcap"))
+    read: list[Path] = []
+
+    def endless() -> Iterator[Path]:
+        while True:
+            for path in paths:
+                read.append(path)
+                yield path
+
+    results = transcode_many(endless(), workers=2)
+    assert [len(next(results).data or b"") for _ in range(40)] == [32044] * 40
+    time.sleep(0.3)
+    # What has been read: the results taken, those that wait for it, and shares of at most 64 begun by two threads.
+    assert len(read) < 40 + 4 + 2 * 64
+    results.close()  # type: ignore[attr-defined]  # a generator
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("callreplay-")]
+
+    def broken() -> Iterator[Path]:
+        yield paths[0]
+        raise LookupError("of the caller's own")
+
+    with pytest.raises(LookupError, match="own"):
+        list(transcode_many(broken(), workers=1))
+
+    place = str(folder / "aside")
+    results = transcode_many(paths, destination=place, workers=1)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert not [p for p in (folder / "aside").rglob("*") if p.name.startswith(".")]
+
+    async def cancelled() -> None:
+        async def take() -> None:
+            async for _ in transcode_many_async(endless(), workers=1):
+                pass
+
+        task = asyncio.create_task(take())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("callreplay-")]
 
 
 def test_report_is_drawn() -> None:
@@ -308,6 +482,26 @@ def test_ray_gives_what_the_local_engine_gives(folder: Path) -> None:
         for place in (folder, folder / "ray")
     ]
     assert keys[0] == keys[1]
+
+
+def test_workers_are_the_cores_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    from callreplay.batch.crew import cores
+
+    assert cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert cores() == os.cpu_count() == BatchSettings("x").worker_count()
+
+
+def test_rows_tell_the_share_of_packets_lost(tmp_path: Path) -> None:
+    records = [
+        (10**18 + i * 20_000_000, udp("10.0.0.1", 4000, "10.0.0.2", 5000, rtp(i, i * 160, 7, 0, bytes(160))))
+        for i in range(200)
+        if i not in (50, 90, 91, 92)
+    ]
+    (tmp_path / "lossy.pcap").write_bytes(pcap(records))
+    (result,) = transcode_many([tmp_path / "lossy.pcap"])
+    assert (result.row.packets, result.row.lost, result.row.loss) == (196, 4, 0.02)
 
 
 def test_jobs_are_plain_values() -> None:
