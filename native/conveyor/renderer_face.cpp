@@ -1,4 +1,5 @@
 // The C face of the renderers.
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <vector>
@@ -33,6 +34,8 @@ struct GroupCall {
   std::unique_ptr<CallSource> source;
   std::unique_ptr<Call> call;
   std::vector<cr_leg_counts> counts;
+  std::vector<int16_t> gathered;  // frames that wait for a whole block
+  size_t filled = 0;              // of them, in frames
 };
 
 }  // namespace
@@ -48,12 +51,25 @@ struct cr_renderer_group {
     }
     ending.call.reset();
     ending.source.reset();
+    ending.gathered = {};
+  }
+
+  // Take what a call has ready. True when a block is whole, or the call has ended.
+  bool gather(GroupCall &current) {
+    const cr_timeline &timeline = current.source->timeline;
+    const auto channels = static_cast<size_t>(timeline.channels);
+    const size_t block = static_cast<size_t>(timeline.rate_hz) * gather_ms / 1000;
+    current.gathered.resize(block * channels);
+    current.filled +=
+        current.call->read(current.gathered.data() + current.filled * channels, block - current.filled);
+    return current.filled == block || current.call->ended();
   }
 
   Conveyor conveyor;
   std::vector<GroupCall> calls;
   std::vector<uint32_t> running;
   size_t turn = 0;  // of `running`, the next to be asked
+  uint32_t gather_ms;
 };
 
 extern "C" {
@@ -121,12 +137,12 @@ cr_status cr_renderer_counts(const cr_renderer *renderer, uint32_t leg, cr_leg_c
   return CR_OK;
 }
 
-cr_status cr_renderer_group_create(cr_renderer_group **group) {
-  if (group == nullptr) {
+cr_status cr_renderer_group_create(uint32_t gather_ms, cr_renderer_group **group) {
+  if (group == nullptr || gather_ms == 0 || gather_ms > 60000) {
     return CR_ARGUMENT;
   }
   try {
-    *group = new cr_renderer_group();
+    *group = new cr_renderer_group{.gather_ms = gather_ms};
   } catch (const std::bad_alloc &) {
     return CR_MEMORY;
   }
@@ -171,18 +187,24 @@ cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t 
       for (; group->turn < group->running.size(); ++group->turn) {
         *call = group->running[group->turn];
         GroupCall &current = group->calls[*call];
+        if (!group->gather(current)) {
+          continue;
+        }
         const auto channels = static_cast<size_t>(current.source->timeline.channels);
-        *frames = current.call->read(pcm, capacity / channels);
+        if (current.filled * channels > capacity) {
+          return CR_ARGUMENT;
+        }
+        std::copy_n(current.gathered.data(), current.filled * channels, pcm);
+        *frames = current.filled;
+        current.filled = 0;
         if (current.call->ended()) {
           group->end(*call);
           group->running.erase(group->running.begin() + static_cast<ptrdiff_t>(group->turn));
           *last = 1;
-          return CR_OK;
-        }
-        if (*frames > 0) {
+        } else {
           ++group->turn;
-          return CR_OK;
         }
+        return CR_OK;
       }
       group->turn = 0;
       for (const uint32_t running : group->running) {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import PurePath
@@ -103,13 +103,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is known of an output before its first sample: length, channels, rate, and what a file may say of itself."""
+    """What is known of an output before its first sample: length, channels, rate, and what a file may say of itself.
+
+    ``marks`` is asked only by formats that draw them.
+    """
 
     frames: int
     channels: int
     rate_hz: int
     comments: dict[str, str] = field(default_factory=dict)
-    marks: list[Mark] = field(default_factory=list)
+    marks: Callable[[], Sequence[Mark]] = tuple
 
 
 Data = bytes | memoryview
@@ -189,7 +192,7 @@ class _Waveform:
 
     def finish(self) -> bytes:
         duration_s = self._shape.frames / self._shape.rate_hz
-        return waveform_png(self._peaks, duration_s, self._picture, self._shape.marks)
+        return waveform_png(self._peaks, duration_s, self._picture, self._shape.marks())
 
 
 class _Spectrogram:

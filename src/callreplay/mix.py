@@ -26,6 +26,7 @@ __all__ = [
     "default_rate_hz",
     "timeline_bounds",
     "timeline_frames",
+    "window_frames",
 ]
 
 Channels = Literal["mono", "stereo", "caller", "called"]
@@ -66,6 +67,23 @@ def timeline_bounds(legs: Sequence[LegColumns | None], *, correct_drift: bool = 
 def timeline_frames(start_ns: int, end_ns: int, rate_hz: int) -> int:
     """Frames of ``rate_hz`` that the time from ``start_ns`` to ``end_ns`` holds, to the nearest."""
     return ((end_ns - start_ns) * rate_hz + _NS // 2) // _NS
+
+
+def window_frames(
+    start_ns: int, end_ns: int, rate_hz: int, start_s: float | None, end_s: float | None
+) -> tuple[int, int]:
+    """First and stop frame, counted from ``start_ns``, of the window from ``start_s`` to ``end_s`` seconds after it."""
+    total = max(0, timeline_frames(start_ns, end_ns, rate_hz))
+
+    def frame(seconds: float | None, default: int, name: str) -> int:
+        if seconds is None:
+            return default
+        if not seconds >= 0:
+            raise ArgumentError(f"{name}: {seconds} is not a time from 0 on")
+        return round(min(seconds * rate_hz, total))
+
+    first = frame(start_s, 0, "start_s")
+    return first, max(first, frame(end_s, total, "end_s"))
 
 
 def _native_events(events: Sequence[Sequence[Event]], dtmf: Dtmf) -> list[_core.EventRow]:
@@ -114,9 +132,7 @@ class _Plan:
         first_ns, last_ns = timeline_bounds(legs, correct_drift=correct_drift)
         self.origin_ns = first_ns if origin_ns is None else origin_ns
         last_ns = last_ns if stop_ns is None else stop_ns
-        total = max(0, timeline_frames(self.origin_ns, last_ns, self.rate_hz))
-        self.start = self._frame(start_s, 0, total, "start_s")
-        self.stop = max(self.start, self._frame(end_s, total, total, "end_s"))
+        self.start, self.stop = window_frames(self.origin_ns, last_ns, self.rate_hz, start_s, end_s)
         self.width = 2 if channels == "stereo" else 1
         self.ignore_drift = not correct_drift
         self.events = _native_events(events, dtmf)
@@ -128,13 +144,6 @@ class _Plan:
             )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
         ]
-
-    def _frame(self, seconds: float | None, default: int, total: int, name: str) -> int:
-        if seconds is None:
-            return default
-        if not seconds >= 0:
-            raise ArgumentError(f"{name}: {seconds} is not a time from 0 on")
-        return round(min(seconds * self.rate_hz, total))
 
     def timeline(self, block_ms: int) -> _core.TimelineRow:
         return (self.rate_hz, self.width, self.origin_ns, self.stop, block_ms, self.ignore_drift)
@@ -246,12 +255,14 @@ class RenderGroup:
 
     Add calls at any time; iterate for ``(call, block, last)``: blocks of whichever call has one, each
     call's in order and equal to a :class:`Renderer`'s. Add a new call whenever one ends to keep the lanes
-    full and memory flat.
+    full and memory flat. Calls advance by rounds of ``block_ms``; what is handed out is gathered to
+    ``gather_ms`` (only a call's last block is shorter), so that what a caller does per block costs little.
     """
 
-    def __init__(self, *, block_ms: int = 100) -> None:
-        self._native = _core.RendererGroup()
+    def __init__(self, *, block_ms: int = 100, gather_ms: int = 1000) -> None:
+        self._native = _core.RendererGroup(gather_ms)
         self._block_ms = block_ms
+        self._gather_ms = gather_ms
         self._widths: dict[int, int] = {}
         self._scratch = np.empty(0, np.int16)
 
@@ -284,8 +295,7 @@ class RenderGroup:
         )
         call = self._native.add(plan.timeline(self._block_ms), plan.legs, plan.events)
         self._widths[call] = plan.width
-        # A mixer holds at most four blocks of audio.
-        need = plan.rate_hz * plan.width * self._block_ms * 4 // 1000
+        need = plan.rate_hz * plan.width * self._gather_ms // 1000
         if len(self._scratch) < need:
             self._scratch = np.empty(need, np.int16)
         return call

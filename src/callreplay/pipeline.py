@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,7 +28,7 @@ from callreplay.decode import External, decode_leg, is_native, leg_rate_hz
 from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.formats import Data, Format, Options, Shape, fit_options, format_of, render
-from callreplay.mix import Renderer, default_rate_hz, timeline_bounds
+from callreplay.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
 from callreplay.raster import Mark
 from callreplay.report import call_report, utc
@@ -258,9 +257,15 @@ class Call:
         self.refuse_encrypted()
         chosen = fit_options(form, options, self.sample_rate_hz)
         start, end = timeline_bounds([leg.columns for leg in self.legs])
-        renderer = self.renderer(chosen)
-        shape = Shape(renderer.frames, renderer.channels, renderer.rate_hz, self.comments(chosen.title))
-        return replace(shape, marks=self._marks(chosen, start, end)), chosen
+        first, stop = window_frames(start, end, chosen.rate, chosen.start, chosen.end)
+        shape = Shape(
+            stop - first,
+            2 if chosen.channels == "stereo" else 1,
+            chosen.rate,
+            self.comments(chosen.title),
+            marks=lambda: self._marks(chosen, start, end),
+        )
+        return shape, chosen
 
     def renderer(self, options: Options) -> Renderer:
         """A renderer of both legs for options whose blanks are filled in."""

@@ -90,17 +90,19 @@ cr_status cr_renderer_counts(const cr_renderer *renderer, uint32_t leg, cr_leg_c
 /* Many calls through one conveyor, so that the lanes stay full; a mixer each. */
 typedef struct cr_renderer_group cr_renderer_group;
 
-cr_status cr_renderer_group_create(cr_renderer_group **group);
+/* Blocks are handed out when they hold gather_ms (1 to 60000) of a call, or at its end. */
+cr_status cr_renderer_group_create(uint32_t gather_ms, cr_renderer_group **group);
 void cr_renderer_group_destroy(cr_renderer_group *group);
 
 /* Add a call, at any time; *call is its number. Calls wait for nothing: add as many as memory allows (about
- * 60 kB each at 100 ms blocks) and one more whenever one ends. */
+ * 60 kB each at 100 ms blocks, and what is gathered) and one more whenever one ends. */
 cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline,
                                 const cr_render_leg *legs, size_t leg_count, const cr_event *events,
                                 size_t event_count, uint32_t *call);
 
 /* The next block of whichever call has one: *call, *frames, and *last = 1 with its last frames (perhaps 0 of
- * them). `capacity` is the room in int16. *frames = 0 and *last = 0: every call has ended. The frames of one
+ * them). `capacity` is the room in int16: CR_ARGUMENT if the block does not fit,
+ * and it waits. *frames = 0 and *last = 0: every call has ended. The frames of one
  * call come in order and equal those of a renderer of its own. */
 cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t capacity, uint32_t *call,
                                  size_t *frames, int *last);

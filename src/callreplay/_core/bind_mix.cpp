@@ -89,9 +89,9 @@ class NativeRenderer {
 
 class NativeRendererGroup {
  public:
-  NativeRendererGroup() {
+  explicit NativeRendererGroup(uint32_t gather_ms) {
     cr_renderer_group *made = nullptr;
-    raise_on_error(cr_renderer_group_create(&made));
+    raise_on_error(cr_renderer_group_create(gather_ms, &made), "gather_ms");
     group_.reset(made);
   }
 
@@ -182,7 +182,7 @@ void bind_mix(py::module_ &m) {
       .def("position", &NativeRenderer::position)
       .def("counts", &NativeRenderer::counts);
   py::class_<NativeRendererGroup>(m, "RendererGroup")
-      .def(py::init<>())
+      .def(py::init<uint32_t>())
       .def("add", &NativeRendererGroup::add)
       .def("read", &NativeRendererGroup::read, py::arg().noconvert())
       .def("counts", &NativeRendererGroup::counts)

@@ -8,7 +8,8 @@ seconds of absolute time are hashed, the same for every stream, so both copies a
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -80,14 +81,12 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts]) -> list[Copy]:
 
     Streams that never overlap in time are not compared; a stream is the copy of one other at most.
     """
-    if len(facts) < 2:
-        return []
     exact: dict[bytes, list[int]] = defaultdict(list)
     loose: dict[bytes, list[int]] = defaultdict(list)
-    sizes: list[tuple[int, int]] = []
-    for index, fact in enumerate(facts):
-        headers, bodies = _digests(packets, fact)
-        sizes.append((len(headers), len(bodies)))
+    sizes: dict[int, tuple[int, int]] = {}
+    for index in _comparable(facts):
+        headers, bodies = _digests(packets, facts[index])
+        sizes[index] = (len(headers), len(bodies))
         for digest in headers:
             exact[digest].append(index)
         for digest in bodies:
@@ -108,14 +107,42 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts]) -> list[Copy]:
     return sorted(chosen.values(), key=lambda found: (found.original, found.copy))
 
 
+def _comparable(facts: Sequence[StreamFacts]) -> list[int]:
+    """Streams that overlap in time with another that is no echo of them: only these can be copies, or have one.
+
+    The two directions of a plain call are not among them, so their payloads are never hashed.
+    """
+    found: set[int] = set()
+    running: list[tuple[int, int]] = []  # heap of (last packet's time, index)
+    flows: Counter[tuple[str, int, str, int]] = Counter()  # of the running ones
+    alone: set[int] = set()  # the running ones that have met nothing but echoes
+    for index in sorted(range(len(facts)), key=lambda index: facts[index].first_ns):
+        flow = facts[index].stream.flow
+        while running and running[0][0] < facts[index].first_ns:
+            gone = heapq.heappop(running)[1]
+            flows[_ends(facts[gone].stream.flow)] -= 1
+            alone.discard(gone)
+        met = {other for other in alone if not _echo(flow, facts[other].stream.flow)}
+        alone -= met
+        found |= met
+        echoes = flows[_ends(flow, reverse=True)] if flow.source else 0
+        if len(running) > echoes:
+            found.add(index)
+        else:
+            alone.add(index)
+        heapq.heappush(running, (facts[index].last_ns, index))
+        flows[_ends(flow)] += 1
+    return sorted(found)
+
+
+def _ends(flow: Flow, *, reverse: bool = False) -> tuple[str, int, str, int]:
+    here, there = (flow.source, flow.source_port), (flow.destination, flow.destination_port)
+    return (*there, *here) if reverse else (*here, *there)
+
+
 def _echo(one: Flow, other: Flow) -> bool:
     """Whether one flow is the exact reverse of the other: an echo test says back what it hears, and that is a leg."""
-    return bool(one.source) and (one.source, one.source_port, one.destination, one.destination_port) == (
-        other.destination,
-        other.destination_port,
-        other.source,
-        other.source_port,
-    )
+    return bool(one.source) and _ends(one) == _ends(other, reverse=True)
 
 
 def _common(table: dict[bytes, list[int]]) -> dict[tuple[int, int], int]:
