@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import ClassVar, Self
 
 import pytest
 from tests.captures import pcap, rtp, udp
@@ -28,7 +30,8 @@ from callreplay.batch import (
     transcode_many,
     transcode_many_async,
 )
-from callreplay.batch.destinations import Memory
+from callreplay.batch.crew import Event
+from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.report import report_png
 from callreplay.batch.share import Order, run_share
 from callreplay.errors import ArgumentError
@@ -457,31 +460,112 @@ def test_report_is_drawn() -> None:
         report_png([])
 
 
+_ON_RAY = """
+import os, signal, sys
+import ray
+from ray.cluster_utils import Cluster
+from callreplay.batch import BatchSettings, find_jobs
+from callreplay.batch.ray_engine import run_batch_on_ray
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+for _ in range(2):
+    cluster.add_node(num_cpus=1)
+ray.init(address=cluster.address, log_to_driver=False)
+seen = []
+
+def kill_one(row):
+    seen.append(row)
+    if len(seen) == 5:
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                try:
+                    title = open(f"/proc/{name}/cmdline").read()
+                    parent = open(f"/proc/{name}/environ").read()
+                except OSError:
+                    continue
+                if title.startswith("ray::_stream") and sys.argv[3] in parent:
+                    os.kill(int(name), signal.SIGKILL)
+                    print("killed", name)
+                    break
+
+s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2]), on_row=kill_one)
+print(s.outputs, s.errors)
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
 @pytest.mark.slow
-def test_ray_gives_what_the_local_engine_gives(folder: Path) -> None:
+def test_ray_gives_what_the_local_engine_gives_though_a_worker_dies(folder: Path) -> None:
     pytest.importorskip("ray")
-    script = (
-        "import sys; from callreplay.batch import BatchSettings, find_jobs; "
-        "from callreplay.batch.ray_engine import run_batch_on_ray; "
-        "s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2], workers=2)); "
-        "print(s.outputs, s.errors)"
-    )
+    _more(folder, 400)
+    (folder / "in" / "bad.pcap").write_bytes(b"\xd4\xc3\xb2\xa1 and then nothing of use")
+    mark = f"callreplay-test-{os.getpid()}"  # of the processes that are this test's own
     done = subprocess.run(
-        [sys.executable, "-c", script, str(folder / "in"), str(folder / "ray" / "out")],
+        [sys.executable, "-c", _ON_RAY, str(folder / "in"), str(folder / "ray" / "out"), mark],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "RAY_DEDUP_LOGS": "0"},
+        env={**os.environ, "CALLREPLAY_TEST": mark, "RAY_USAGE_STATS_ENABLED": "0"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split()[-2:] == ["14", "0"]
+    assert "killed" in done.stdout
+    assert done.stdout.split()[-2:] == [str(CALLS), "1"]
     run_batch(find_jobs([str(folder / "in")]), _settings(folder))
     assert _files(folder / "ray") == _files(folder)
-    keys = [
-        {(row.output, row.sha256, row.key) for row in read_rows(place / "out" / "manifest.jsonl")}
+    assert not _litter(folder / "ray")
+    manifests = [
+        sorted(
+            json.dumps(asdict(replace(row, seconds=0, finished=0)))
+            for row in read_rows(place / "out" / "manifest.jsonl")
+        )
         for place in (folder, folder / "ray")
     ]
-    assert keys[0] == keys[1]
+    assert manifests[0] == manifests[1]
+    assert len(manifests[0]) == CALLS + 1
+
+
+def test_what_loses_its_worker_every_time_costs_its_own_row(folder: Path) -> None:
+    """Whatever the crew: Ray's errors and a process that dies are both an end with a reason."""
+
+    class Crew:
+        lost = 0
+        shares: ClassVar[list[tuple[int, list[Job]]]] = []
+
+        def __init__(self, order: Order) -> None:
+            self.order = order
+
+        def free(self) -> bool:
+            return not self.shares
+
+        def start(self, share: int, jobs: list[Job]) -> None:
+            self.shares.append((share, jobs))
+
+        def finish(self) -> None:
+            raise AssertionError
+
+        def events(self, seconds: float) -> Iterator[Event]:
+            share, jobs = self.shares.pop()
+            for job in jobs:
+                if job.name.endswith("c03"):
+                    Crew.lost += 1
+                    yield Event(share, ended=True, error="NodeDiedError: the node is gone")
+                    return
+                for row in run_share([job], self.order, open_destination(str(folder / "out"))):
+                    yield Event(share, row=row)
+            yield Event(share, ended=True)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    summary = run_batch(find_jobs([str(folder / "in")]), _settings(folder), crew=Crew)
+    assert (summary.outputs, summary.errors) == (13, 1)
+    assert Crew.lost in (3, 4)  # three times alone, and before that in company
+    (lost,) = (row for row in read_rows(folder / "out" / "manifest.jsonl") if row.error)
+    assert (Path(lost.input).name, lost.error) == ("c03.pcap", "NodeDiedError: the node is gone")
 
 
 def test_workers_are_the_cores_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

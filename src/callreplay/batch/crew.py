@@ -59,6 +59,10 @@ class Crew(Protocol):
         """Hand out a share under a number."""
         ...
 
+    def finish(self) -> None:
+        """Ask everybody to begin no more calls: shares end with what is in flight."""
+        ...
+
     def events(self, seconds: float) -> Iterator[Event]:
         """What has happened, after waiting for it at most so long."""
         ...
@@ -93,7 +97,7 @@ def _serve(pipe: Connection, order: Order, destination: str, journal: Path) -> N
                 lines.flush()
 
             try:
-                for row in run_share(jobs, order, place, note):
+                for row in run_share(jobs, order, place, note, pipe.poll):
                     pipe.send(row)
                 pipe.send(None)
             except Exception as error:
@@ -133,6 +137,12 @@ class LocalCrew:
         worker.share = share
         with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events
             worker.pipe.send(jobs)
+
+    def finish(self) -> None:
+        """Send every process what ends it; one at work sees that something waits in its pipe."""
+        for worker in self._workers.values():
+            with contextlib.suppress(OSError):
+                worker.pipe.send(None)
 
     def events(self, seconds: float) -> Iterator[Event]:
         """Rows and ends from the pipes; a pipe that closes is a death."""

@@ -23,9 +23,10 @@ from callreplay.formats import Options
 
 __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
 
-_SHARE_JOBS: Final = 64
-_SHARE_BYTES: Final = 256 << 20
+_SHARE_JOBS: Final = 512
+_SHARE_BYTES: Final = 2 << 30
 _SHARES_PER_WORKER: Final = 4
+_STREAM_JOBS: Final = 32  # of a share, where how many jobs there will be is not known
 _DEATHS: Final = 3  # of a job alone with its worker
 
 
@@ -83,10 +84,11 @@ class Summary:
 def cut_shares(jobs: Iterable[Job], workers: int) -> Iterator[list[Job]]:
     """Runs of jobs that fill lanes and still leave enough shares to keep every worker busy to the end.
 
-    Jobs are taken as shares are; of an iterable without a length, half as many at once as of a long list.
+    Jobs are taken as shares are, and few at once where their number is not known.
     """
-    known = len(jobs) if isinstance(jobs, Sized) else _SHARE_JOBS // 2 * workers * _SHARES_PER_WORKER
-    most = max(1, min(_SHARE_JOBS, -(-known // (workers * _SHARES_PER_WORKER))))
+    most = _STREAM_JOBS
+    if isinstance(jobs, Sized):
+        most = max(1, min(_SHARE_JOBS, -(-len(jobs) // (workers * _SHARES_PER_WORKER))))
     share: list[Job] = []
     size = 0
     for job in jobs:
@@ -150,7 +152,7 @@ def run_batch(
 ) -> Summary:
     """Transcode all jobs; rows go to the manifest and to ``on_row`` as outputs finish.
 
-    ``stop`` is asked twice a second; when it says True, the shares in flight are finished and the summary says
+    ``stop`` is asked twice a second; when it says True, the calls in flight are finished and the summary says
     interrupted. ``crew`` makes the workers (Ray's, in a cluster). Raises BatchError when ``max_errors`` is passed, at
     once: the manifest says what is whole.
     """
@@ -251,7 +253,9 @@ class _Run:
         number = 0
         with self._crew as crew:
             while True:
-                self.interrupted = self.interrupted or self._stop()
+                if not self.interrupted and self._stop():
+                    self.interrupted = True
+                    crew.finish()
                 while not self.interrupted and crew.free() and (jobs := self._next()):
                     number += 1
                     self._running[number] = _Share(jobs)

@@ -51,6 +51,9 @@ class _RayCrew:
         """Submit the share."""
         self._tasks[self._task.remote(jobs, *self._arguments)] = share
 
+    def finish(self) -> None:
+        """Tasks of the cluster cannot be told; they finish their shares."""
+
     def events(self, seconds: float) -> Iterator[Event]:
         """Rows and ends of the tasks; any error of Ray's is the end of its share."""
         ready, _ = self._ray.wait(list(self._tasks), timeout=seconds, fetch_local=False)

@@ -28,7 +28,9 @@ from callreplay.pipeline import Call, open_capture
 __all__ = ["Order", "job_key", "run_share"]
 
 _OPEN_BYTES: Final = 1 << 20  # of one open call, besides its columns: mixer, sink and file
-_MAX_OPEN: Final = 512
+_MAX_OPEN: Final = (
+    32  # calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +99,29 @@ def run_share(
     order: Order,
     destination: Destination,
     before: Callable[[Row], None] = lambda _: None,
+    finish: Callable[[], bool] = lambda: False,
 ) -> Iterator[Row]:
     """Transcode every call of the jobs; one row per output, as it finishes. A bad input costs its own row.
 
-    ``before`` is given each row just before its output appears. Closed early, nothing half written stays.
+    ``before`` is given each row just before its output appears; once ``finish`` says True, no more calls are begun.
+    Closed early, nothing half written stays.
     """
-    yield from _Share(order, destination, jobs, before).rows()
+    yield from _Share(order, destination, jobs, before, finish).rows()
 
 
 class _Share:
     def __init__(
-        self, order: Order, destination: Destination, jobs: Sequence[Job], before: Callable[[Row], None]
+        self,
+        order: Order,
+        destination: Destination,
+        jobs: Sequence[Job],
+        before: Callable[[Row], None],
+        finish: Callable[[], bool],
     ) -> None:
-        self.order, self.destination, self.before = order, destination, before
+        self.order, self.destination, self.before, self.finish = order, destination, before, finish
         self.form: Format = format_of(order.format)
-        self.waiting = deque(jobs)
+        # Long calls first: the short ones fill the lanes that fall free, to the end.
+        self.waiting = deque(sorted(jobs, key=lambda job: -job.size))
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
         self.open: dict[int, _Open] = {}
         self.group = RenderGroup()
@@ -151,6 +161,9 @@ class _Share:
             yield _with_seconds(row, spent * row.duration_s / total)
 
     def _fill(self) -> None:
+        if self.finish():
+            self.ready.clear()
+            self.waiting.clear()
         while (self.ready or self.waiting) and len(self.open) < _MAX_OPEN:
             if not self.ready:
                 cost = _cost(self.waiting[0])
