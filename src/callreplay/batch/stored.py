@@ -21,7 +21,7 @@ def find_stored_jobs(database: Database, tenant: str, query: str) -> list[Job]:
     """The calls of a tenant that meet ``callerNumber=…&beginTime=…``, the Transcoder's parameters; earliest first.
 
     An output is named by the day and the uuid of its call, ``2026.03.01/UUID``. Calls without media give no job.
-    ArgumentError names a parameter that is malformed, or that there is none of: a mistyped one would ask for everything.
+    ArgumentError names a parameter that is malformed or unknown: a mistyped one would ask for everything.
     """
     tenant_id, zone_name = importer.tenant(database, tenant)
     zone = ZoneInfo(zone_name)
