@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from rich.table import Table
 from callreplay import __version__, _core
 
 FOLDER = Path(__file__).parent
-NOT_BENCHES = {"run", "compare", "speex_quality"}
+NOT_BENCHES = {"run", "compare", "plot", "speex_quality"}
+SIMD = ("sse", "ssse", "avx", "fma", "bmi", "asimd", "sve")
 
 
 def names() -> list[str]:
@@ -35,19 +37,20 @@ def names() -> list[str]:
 
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
+    said: dict[str, str] = {}
+    if (cpuinfo := Path("/proc/cpuinfo")).exists():
+        for line in cpuinfo.read_text().splitlines():
+            name, _, value = line.partition(":")
+            said.setdefault(name.strip(), value.strip())
+    model = said.get("model name", platform.processor())
+    flags = said.get("flags", said.get("Features", "")).split()  # x86, Arm
     commit = subprocess.run(
         ["git", "-C", FOLDER, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     return {
         "processor": model,
+        "flags": sorted(flag for flag in flags if flag.startswith(SIMD)),
+        "cores": os.cpu_count(),
         "python": platform.python_version(),
         "callreplay": __version__,
         "commit": commit,
@@ -86,10 +89,10 @@ def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    """Run what the arguments name, or everything; ``compare OLD NEW`` compares two runs."""
+    """Run what the arguments name, or everything; ``compare OLD NEW`` compares two runs, ``plot`` draws many."""
     sys.path.insert(0, str(FOLDER.parent))
-    if sys.argv[1:2] == ["compare"]:
-        return int(importlib.import_module("bench.compare").main(sys.argv[2:]))
+    if sys.argv[1:2] in (["compare"], ["plot"]):
+        return int(importlib.import_module(f"bench.{sys.argv[1]}").main(sys.argv[2:]))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

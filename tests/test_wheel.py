@@ -13,8 +13,19 @@ ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = ("tests/", "bench/", "peers", ".pyx", ".cpp", "bcg729", "spandsp")
 
 
+def _sdist(folder: Path) -> Path:
+    script = (
+        f"import os; os.chdir({str(ROOT)!r}); from scikit_build_core.build import build_sdist; "
+        f"print(build_sdist({str(folder)!r}))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    (archive,) = folder.glob("callreplay-*.tar.gz")
+    return archive
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the source distribution: what that leaves out is missed here."""
     folder = tmp_path_factory.mktemp("wheel")
     command: list[str | Path] = [
         sys.executable,
@@ -26,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-build-isolation",
         "-w",
         folder,
-        ROOT,
+        _sdist(folder),
     ]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     subprocess.run(
@@ -48,6 +59,9 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
         "callreplay/include/callreplay/callreplay.h",
         "callreplay/service/templates/base.html",
         "callreplay/calls/migrations/env.py",
+        "callreplay/calls/migrations/versions/0001_schema.sql",
+        "callreplay/service/locales/de.po",
+        "callreplay/samples/support.pcap",
     ):
         assert needed in names, needed
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -75,14 +89,57 @@ def test_the_wheel_transcodes_where_nothing_can_compile(wheel: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.serial
-def test_the_source_distribution_is_whole_and_lean(tmp_path: Path) -> None:
-    script = (
-        f"import os; os.chdir({str(ROOT)!r}); from scikit_build_core.build import build_sdist; "
-        f"print(build_sdist({str(tmp_path)!r}))"
+@pytest.mark.skipif(
+    "CALLREPLAY_INSTALL" not in os.environ, reason="CALLREPLAY_INSTALL: asks the package index"
+)
+def test_the_wheel_installs_with_what_it_depends_on(wheel: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    programs = tmp_path / "venv" / "bin"
+    subprocess.run(
+        [programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:",
+         f"{wheel}[service,batch]"],
+        check=True, cwd=tmp_path,
+    )  # fmt: skip
+    clean = {"PATH": "/nonexistent"}
+    for command in (
+        ["transcode", ROOT / "samples" / "support.pcap", "-o", tmp_path / "x.spx"],
+        ["batch", ROOT / "samples", "-o", tmp_path / "out", "--workers", "1"],
+        ["serve", "--help"],
+    ):
+        subprocess.run(
+            [programs / "callreplay", *command], check=True, capture_output=True, cwd=tmp_path, env=clean
+        )
+    assert (tmp_path / "x.spx").read_bytes().startswith(b"OggS")
+    assert len(list((tmp_path / "out").glob("*.wav"))) == 3
+    script = "from pathlib import Path; from callreplay.cli.serve import samples_folder; print(samples_folder('auto'))"
+    done = subprocess.run(
+        [programs / "python", "-c", script], check=True, capture_output=True, text=True, env=clean
     )
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-    (archive,) = tmp_path.glob("callreplay-*.tar.gz")
-    with tarfile.open(archive) as found:
+    assert len(list(Path(done.stdout.strip()).glob("*.pcap*"))) == 3
+
+
+def test_cibuildwheel_understands_its_configuration() -> None:
+    pytest.importorskip("cibuildwheel")
+    for system, machine in (
+        ("linux", "x86_64"),
+        ("linux", "aarch64"),
+        ("macos", "arm64"),
+        ("macos", "x86_64"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", system,
+             "--archs", machine, ROOT],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        built = done.stdout.split()
+        assert {name.split("-")[0] for name in built} == {"cp311", "cp312", "cp313", "cp314"}, done.stderr
+        assert not [name for name in built if "musllinux" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.serial
+def test_the_source_distribution_is_whole_and_lean(tmp_path: Path) -> None:
+    with tarfile.open(_sdist(tmp_path)) as found:
         names = [name.split("/", 1)[1] for name in found.getnames() if "/" in name]
     for needed in (
         "CMakeLists.txt",

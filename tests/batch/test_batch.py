@@ -3,12 +3,17 @@
 import asyncio
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import ClassVar, Self
 
 import pytest
 from tests.captures import pcap, rtp, udp
@@ -25,7 +30,10 @@ from callreplay.batch import (
     transcode_many,
     transcode_many_async,
 )
+from callreplay.batch.crew import Event
+from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.report import report_png
+from callreplay.batch.share import Order, run_share
 from callreplay.errors import ArgumentError
 from callreplay.formats import Options
 
@@ -63,8 +71,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _settings(folder: Path, **more: object) -> BatchSettings:
-    return BatchSettings(str(folder / "out"), workers=2, **more)  # type: ignore[arg-type]
+def _settings(folder: Path, workers: int = 2, **more: object) -> BatchSettings:
+    return BatchSettings(str(folder / "out"), workers=workers, **more)  # type: ignore[arg-type]
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -88,7 +96,7 @@ def test_every_call_becomes_the_file_it_would_be_alone(folder: Path) -> None:
         assert (row.size, row.sha256) == (len(octets), hashlib.sha256(octets).hexdigest())
         with callreplay.open(row.input) as capture:
             assert octets == b"".join(capture.calls[row.call - 1].stream("wav"))
-        assert (row.codec, row.packets, row.lost) == ("PCMU", 100, 0)
+        assert (row.codec, row.packets, row.lost, row.loss) == ("PCMU", 100, 0, 0.0)
         assert row.duration_s == pytest.approx(2.0)
     import pyarrow.parquet
 
@@ -124,34 +132,139 @@ def test_a_bad_file_costs_its_own_row(folder: Path) -> None:
         run_batch(find_jobs([str(folder / "in")]), _settings(folder, resume=False, max_errors=1))
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(folder: Path) -> None:
-    for number in range(12, 60):
-        _capture(folder / "in" / "more" / f"c{number}.pcap", number, packets=400)
-    arguments = [str(folder / "in"), "-o", str(folder / "out"), "--workers", "2"]
+CALLS = 14 + 40 + 2 * 4
+"""Of the folder and of what ``_more`` adds."""
+
+
+def _more(folder: Path, packets: int) -> list[str]:
+    """Captures enough for shares of several; the arguments that transcode them, two workers."""
+    for number in range(12, 52):
+        _capture(
+            folder / "in" / "more" / f"c{number}.pcap", number, packets, calls=3 if number % 10 == 0 else 1
+        )
+    return [str(folder / "in"), "-o", str(folder / "out"), "--workers", "2"]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _litter(folder: Path) -> list[Path]:
+    return [p for p in (folder / "out").rglob("*") if p.name.startswith(".") or p.suffix == ".part"]
+
+
+def _fresh(folder: Path) -> dict[str, str]:
+    """What one thread makes of everything, without a crew."""
+    memory = Memory()
+    assert not [
+        r for r in run_share(find_jobs([str(folder / "in")]), Order("wav", Options()), memory) if r.error
+    ]
+    return {name: hashlib.sha256(data).hexdigest() for name, data in memory.files.items()}
+
+
+@pytest.mark.parametrize(("kill", "rows"), [("main", 20), ("group", 33)])
+def test_a_killed_run_redoes_nothing_that_is_whole(folder: Path, kill: str, rows: int) -> None:
+    arguments = _more(folder, 400)
     process = subprocess.Popen([*COMMAND, *arguments], start_new_session=True, stderr=subprocess.DEVNULL)
     manifest = folder / "out" / "manifest.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (not manifest.exists() or manifest.stat().st_size < 2000):
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
+    _until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") >= rows)
+    (os.killpg if kill == "group" else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
-    halves = [row for row in read_rows(manifest) if not row.error]
-    for row in halves:
-        assert (folder / "out" / row.output).stat().st_size == row.size
+    _until(lambda: not _group_lives(process.pid))  # workers do not outlive the run
+    whole = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (folder / "out").rglob("*.wav")}
+    assert rows <= len(whole) < CALLS
+    assert {str(p.relative_to(folder / "out")) for p in whole} >= {row.output for row in read_rows(manifest)}
     done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, text=True, check=True)
-    summary = json.loads(done.stdout.splitlines()[-1])
-    assert summary["skipped"] > 0
-    assert (
-        summary["skipped"]
-        + len({r["input"] for r in map(json.loads, done.stdout.splitlines()) if r["event"] == "row"})
-        == 60
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    redone = [event["output"] for event in events if event["event"] == "row"]
+    assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in whole} == whole
+    assert not {str(p.relative_to(folder / "out")) for p in whole} & set(redone)
+    outputs = [row.output for row in read_rows(manifest)]
+    assert len(outputs) == len(set(outputs)) == len(_files(folder)) == len(whole) + len(redone)
+    assert not _litter(folder)
+    assert _files(folder) == _fresh(folder)
+
+
+def test_a_row_lost_on_the_way_is_found_by_its_digest(folder: Path) -> None:
+    from callreplay.batch.manifest import as_line, journal_path
+
+    jobs = find_jobs([str(folder / "in")])
+    run_batch(jobs, _settings(folder))
+    manifest = folder / "out" / "manifest.jsonl"
+    rows = list(read_rows(manifest))
+    manifest.write_text("".join(as_line(row) for row in rows[2:]))
+    journal_path(manifest, 0).write_text("".join(as_line(row) for row in rows[:5]))
+    journal_path(manifest, 1).write_text(as_line(rows[0])[:50])
+    torn = folder / "out" / rows[1].output
+    torn.write_bytes(bytes(rows[1].size))  # of the right size, and wrong
+    again = run_batch(jobs, _settings(folder))
+    assert (again.inputs - again.skipped, again.outputs) == (1, 1)
+    assert hashlib.sha256(torn.read_bytes()).hexdigest() == rows[1].sha256
+    assert sorted(row.output for row in read_rows(manifest)) == sorted(row.output for row in rows)
+    assert not _litter(folder)
+
+
+def test_a_killed_worker_costs_nothing(folder: Path) -> None:
+    _more(folder, 400)
+    seen: list[Row] = []
+
+    def kill_one(row: Row) -> None:
+        seen.append(row)
+        if len(seen) in (5, 30):
+            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    summary = run_batch(find_jobs([str(folder / "in")]), _settings(folder), on_row=kill_one)
+    outputs = [row.output for row in read_rows(folder / "out" / "manifest.jsonl")]
+    assert len(outputs) == len(set(outputs)) == summary.outputs == len(seen)
+    assert (summary.errors, len(outputs)) == (0, CALLS)
+    assert not _litter(folder)
+    assert _files(folder) == _fresh(folder)
+
+
+def test_rows_come_as_outputs_finish_and_half_a_run_stops_clean(folder: Path) -> None:
+    _more(folder, 400)
+    rows: list[Row] = []
+
+    def enough(row: Row) -> None:
+        rows.append(row)
+        if len(rows) == 3:
+            raise KeyboardInterrupt  # what a second Control-C does
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(find_jobs([str(folder / "in")]), _settings(folder, workers=1), on_row=enough)
+    assert len(rows) == 3
+    assert 3 <= len(_files(folder)) < 13  # one share of the four is 13 jobs
+    assert not _litter(folder)
+    whole = set(_files(folder))
+    again = run_batch(find_jobs([str(folder / "in")]), _settings(folder))
+    assert again.outputs == CALLS - len(whole)
+
+
+def test_sigterm_to_the_group_finishes_what_is_in_flight(folder: Path) -> None:
+    arguments = _more(folder, 300)
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
-    finished = {name: digest for name, digest in _files(folder).items() if not name.endswith(".part")}
-    (folder / "fresh").mkdir()
-    run_batch(find_jobs([str(folder / "in")]), BatchSettings(str(folder / "fresh" / "out"), workers=2))
-    assert {n: d for n, d in finished.items() if "/." not in n and not n.startswith(".")} == _files(
-        folder / "fresh"
-    )
+    manifest = folder / "out" / "manifest.jsonl"
+    _until(lambda: manifest.exists() and manifest.stat().st_size > 0)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "goes on where it stopped" in errors
+    assert "died" not in errors
+    assert not _litter(folder)
+    assert len(list(read_rows(manifest))) == len(_files(folder)) < CALLS
 
 
 def test_an_interrupt_finishes_what_is_in_flight(folder: Path) -> None:
@@ -198,6 +311,25 @@ def test_manifests_name_captures_codecs_and_outputs(folder: Path) -> None:
             find_jobs([str(manifest)])
 
 
+def test_a_later_call_never_takes_the_name_of_another_capture(tmp_path: Path) -> None:
+    for name, calls in (("x", 2), ("x-2", 3), ("x-2-2", 1), ("x-3", 1), ("x-1", 1), ("x-02", 1), ("y-2", 1)):
+        _capture(tmp_path / "in" / f"{name}.pcap", len(name), packets=4 + len(name), calls=calls)
+    _capture(tmp_path / "other" / "x.pcap", 9, packets=20, calls=2)
+    sources = [str(tmp_path / "in"), str(tmp_path / "other" / "x.pcap")]
+    jobs = find_jobs(sources)
+    assert {Path(job.captures[0]).stem: job.name for job in jobs[:-1]} == {
+        "x": "x", "x-2": "x-2~2", "x-2-2": "x-2-2~2", "x-3": "x-3~2", "x-1": "x-1", "x-02": "x-02", "y-2": "y-2",
+    }  # fmt: skip
+    assert jobs[-1].name == "x~2"
+    assert find_jobs(sources) == jobs
+    summary = run_batch(jobs, BatchSettings(str(tmp_path / "out"), workers=1))
+    outputs = [row.output for row in read_rows(tmp_path / "out" / "manifest.jsonl")]
+    assert len(set(outputs)) == len(outputs) == summary.outputs == 12
+    assert {"x.wav", "x-2.wav", "x-2~2.wav", "x-2~2-2.wav", "x~2-2.wav"} <= set(outputs)
+    again = run_batch(find_jobs(list(reversed(sources))), BatchSettings(str(tmp_path / "turned"), workers=1))
+    assert again.outputs == 12
+
+
 def test_equal_names_are_told_apart(tmp_path: Path) -> None:
     for name in ("a", "b"):
         _capture(tmp_path / name / "x.pcap", 1)
@@ -222,7 +354,6 @@ def test_two_runs_do_not_share_a_destination(folder: Path) -> None:
 def test_object_stores_get_the_same_bytes(folder: Path) -> None:
     pytest.importorskip("obstore")
     from callreplay.batch.destinations import ObjectStore
-    from callreplay.batch.share import Order, run_share
 
     (folder / "bucket").mkdir()
     store = ObjectStore.__new__(ObjectStore)
@@ -263,6 +394,52 @@ def test_embedding_sync_and_async(folder: Path) -> None:
     assert "absent.pcap" in bad.error
 
 
+def test_results_come_one_by_one_and_few_wait(folder: Path) -> None:
+    paths = sorted((folder / "in").rglob("*.pcap"))
+    read: list[Path] = []
+
+    def endless() -> Iterator[Path]:
+        while True:
+            for path in paths:
+                read.append(path)
+                yield path
+
+    results = transcode_many(endless(), workers=2)
+    assert [len(next(results).data or b"") for _ in range(40)] == [32044] * 40
+    time.sleep(0.3)
+    # What has been read: the results taken, those that wait for it, and shares of at most 64 begun by two threads.
+    assert len(read) < 40 + 4 + 2 * 64
+    results.close()  # type: ignore[attr-defined]  # a generator
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("callreplay-")]
+
+    def broken() -> Iterator[Path]:
+        yield paths[0]
+        raise LookupError("of the caller's own")
+
+    with pytest.raises(LookupError, match="own"):
+        list(transcode_many(broken(), workers=1))
+
+    place = str(folder / "aside")
+    results = transcode_many(paths, destination=place, workers=1)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert not [p for p in (folder / "aside").rglob("*") if p.name.startswith(".")]
+
+    async def cancelled() -> None:
+        async def take() -> None:
+            async for _ in transcode_many_async(endless(), workers=1):
+                pass
+
+        task = asyncio.create_task(take())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("callreplay-")]
+
+
 def test_report_is_drawn() -> None:
     rows = [
         Row(
@@ -283,31 +460,132 @@ def test_report_is_drawn() -> None:
         report_png([])
 
 
+_ON_RAY = """
+import os, signal, sys
+import ray
+from ray.cluster_utils import Cluster
+from callreplay.batch import BatchSettings, find_jobs
+from callreplay.batch.ray_engine import run_batch_on_ray
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+for _ in range(2):
+    cluster.add_node(num_cpus=1)
+ray.init(address=cluster.address, log_to_driver=False)
+seen = []
+
+def kill_one(row):
+    seen.append(row)
+    if len(seen) == 5:
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                try:
+                    title = open(f"/proc/{name}/cmdline").read()
+                    parent = open(f"/proc/{name}/environ").read()
+                except OSError:
+                    continue
+                if title.startswith("ray::_stream") and sys.argv[3] in parent:
+                    os.kill(int(name), signal.SIGKILL)
+                    print("killed", name)
+                    break
+
+s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2]), on_row=kill_one)
+print(s.outputs, s.errors)
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
 @pytest.mark.slow
-def test_ray_gives_what_the_local_engine_gives(folder: Path) -> None:
+def test_ray_gives_what_the_local_engine_gives_though_a_worker_dies(folder: Path) -> None:
     pytest.importorskip("ray")
-    script = (
-        "import sys; from callreplay.batch import BatchSettings, find_jobs; "
-        "from callreplay.batch.ray_engine import run_batch_on_ray; "
-        "s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2], workers=2)); "
-        "print(s.outputs, s.errors)"
-    )
+    _more(folder, 400)
+    (folder / "in" / "bad.pcap").write_bytes(b"\xd4\xc3\xb2\xa1 and then nothing of use")
+    mark = f"callreplay-test-{os.getpid()}"  # of the processes that are this test's own
     done = subprocess.run(
-        [sys.executable, "-c", script, str(folder / "in"), str(folder / "ray" / "out")],
+        [sys.executable, "-c", _ON_RAY, str(folder / "in"), str(folder / "ray" / "out"), mark],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "RAY_DEDUP_LOGS": "0"},
+        env={**os.environ, "CALLREPLAY_TEST": mark, "RAY_USAGE_STATS_ENABLED": "0"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split()[-2:] == ["14", "0"]
+    assert "killed" in done.stdout
+    assert done.stdout.split()[-2:] == [str(CALLS), "1"]
     run_batch(find_jobs([str(folder / "in")]), _settings(folder))
     assert _files(folder / "ray") == _files(folder)
-    keys = [
-        {(row.output, row.sha256, row.key) for row in read_rows(place / "out" / "manifest.jsonl")}
+    assert not _litter(folder / "ray")
+    manifests = [
+        sorted(
+            json.dumps(asdict(replace(row, seconds=0, finished=0)))
+            for row in read_rows(place / "out" / "manifest.jsonl")
+        )
         for place in (folder, folder / "ray")
     ]
-    assert keys[0] == keys[1]
+    assert manifests[0] == manifests[1]
+    assert len(manifests[0]) == CALLS + 1
+
+
+def test_what_loses_its_worker_every_time_costs_its_own_row(folder: Path) -> None:
+    """Whatever the crew: Ray's errors and a process that dies are both an end with a reason."""
+
+    class Crew:
+        lost = 0
+        shares: ClassVar[list[tuple[int, list[Job]]]] = []
+
+        def __init__(self, order: Order) -> None:
+            self.order = order
+
+        def free(self) -> bool:
+            return not self.shares
+
+        def start(self, share: int, jobs: list[Job]) -> None:
+            self.shares.append((share, jobs))
+
+        def finish(self) -> None:
+            raise AssertionError
+
+        def events(self, seconds: float) -> Iterator[Event]:
+            share, jobs = self.shares.pop()
+            for job in jobs:
+                if job.name.endswith("c03"):
+                    Crew.lost += 1
+                    yield Event(share, ended=True, error="NodeDiedError: the node is gone")
+                    return
+                for row in run_share([job], self.order, open_destination(str(folder / "out"))):
+                    yield Event(share, row=row)
+            yield Event(share, ended=True)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    summary = run_batch(find_jobs([str(folder / "in")]), _settings(folder), crew=Crew)
+    assert (summary.outputs, summary.errors) == (13, 1)
+    assert Crew.lost in (3, 4)  # three times alone, and before that in company
+    (lost,) = (row for row in read_rows(folder / "out" / "manifest.jsonl") if row.error)
+    assert (Path(lost.input).name, lost.error) == ("c03.pcap", "NodeDiedError: the node is gone")
+
+
+def test_workers_are_the_cores_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    from callreplay.batch.crew import cores
+
+    assert cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert cores() == os.cpu_count() == BatchSettings("x").worker_count()
+
+
+def test_rows_tell_the_share_of_packets_lost(tmp_path: Path) -> None:
+    records = [
+        (10**18 + i * 20_000_000, udp("10.0.0.1", 4000, "10.0.0.2", 5000, rtp(i, i * 160, 7, 0, bytes(160))))
+        for i in range(200)
+        if i not in (50, 90, 91, 92)
+    ]
+    (tmp_path / "lossy.pcap").write_bytes(pcap(records))
+    (result,) = transcode_many([tmp_path / "lossy.pcap"])
+    assert (result.row.packets, result.row.lost, result.row.loss) == (196, 4, 0.02)
 
 
 def test_jobs_are_plain_values() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -14,6 +17,8 @@ from callreplay.errors import UnsupportedError
 __all__ = ["Destination", "Memory", "open_destination"]
 
 _SCHEMES: Final = ("s3://", "gs://", "az://", "memory://")
+# What AtomicFile calls a file that is not whole yet, of a job's first or a later call.
+_ASIDE: Final = re.compile(r"\.(?P<stem>.+?)(?P<call>-\d+)?(?:\.[a-z0-9]+)\.[0-9a-f]{12}\.part", re.DOTALL)
 
 
 class Output(Protocol):
@@ -35,6 +40,14 @@ class Destination(Protocol):
         """Octets of an output that is there, -1 where it is not."""
         ...
 
+    def sha256(self, name: str) -> str:
+        """The digest of an output in hexadecimal, empty where it is not there."""
+        ...
+
+    def sweep(self, names: Collection[str]) -> None:
+        """Remove what killed writers left of outputs of the jobs with these names. Nobody may be writing them."""
+        ...
+
 
 class Folder:
     """A folder; the folders of names are made as needed."""
@@ -52,6 +65,26 @@ class Folder:
             return (self._path / name).stat().st_size
         except OSError:
             return -1
+
+    def sha256(self, name: str) -> str:
+        try:
+            with (self._path / name).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return ""
+
+    def sweep(self, names: Collection[str]) -> None:
+        folders: dict[Path, set[str]] = {}
+        for name in names:
+            path = self._path / name
+            folders.setdefault(path.parent, set()).add(path.name)
+        for folder, stems in folders.items():
+            if not folder.is_dir():
+                continue
+            for entry in os.scandir(folder):
+                match = _ASIDE.fullmatch(entry.name)
+                if match and (match["stem"] in stems or match["stem"] + (match["call"] or "") in stems):
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 class ObjectStore:
@@ -75,8 +108,20 @@ class ObjectStore:
     def size(self, name: str) -> int:
         try:
             return int(self._obstore.head(self._store, name)["size"])
-        except (FileNotFoundError, OSError):
+        except OSError:
             return -1
+
+    def sha256(self, name: str) -> str:
+        digest = hashlib.sha256()
+        try:
+            for part in self._obstore.get(self._store, name):
+                digest.update(part)
+        except OSError:
+            return ""
+        return digest.hexdigest()
+
+    def sweep(self, names: Collection[str]) -> None:
+        return  # a put that did not end left no object
 
 
 class Memory:
@@ -93,6 +138,12 @@ class Memory:
 
     def size(self, name: str) -> int:
         return len(self.files[name]) if name in self.files else -1
+
+    def sha256(self, name: str) -> str:
+        return hashlib.sha256(self.files[name]).hexdigest() if name in self.files else ""
+
+    def sweep(self, names: Collection[str]) -> None:
+        return
 
 
 class _Bytes(bytearray):

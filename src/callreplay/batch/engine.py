@@ -1,35 +1,33 @@
-"""The local engine: shares on every core, each in a process of its own, so that a crash costs one input and no more.
+"""The engine: jobs cut into shares, the shares handed to a crew, rows written as they come.
 
-Processes, not threads: putting a call's packets in order is Python's work and would hold the GIL against the others;
-the conveyor inside each process then has its lanes to itself.
+Whatever dies, of a worker or of the run, outputs that are whole are not made again: a worker's row is in its journal
+before its output appears, and the journal is compared with the outputs, by digest, before anything is redone.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from callreplay.batch.destinations import open_destination
+from callreplay.batch.crew import Crew, Event, LocalCrew, cores
+from callreplay.batch.destinations import Destination, open_destination
 from callreplay.batch.jobs import Job
-from callreplay.batch.manifest import MANIFEST, ManifestWriter, Row, read_rows, write_parquet
-from callreplay.batch.share import Order, job_key, run_share
+from callreplay.batch.manifest import MANIFEST, ManifestWriter, Row, journals, read_rows, write_parquet
+from callreplay.batch.share import Order, job_key
 from callreplay.errors import CallReplayError
 from callreplay.formats import Options
 
-__all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch", "work"]
+__all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
 
 _SHARE_JOBS: Final = 512
 _SHARE_BYTES: Final = 2 << 30
 _SHARES_PER_WORKER: Final = 4
+_STREAM_JOBS: Final = 32  # of a share, where how many jobs there will be is not known
+_DEATHS: Final = 3  # of a job alone with its worker
 
 
 class BatchError(CallReplayError):
@@ -57,7 +55,7 @@ class BatchSettings:
 
     def worker_count(self) -> int:
         """Workers: as asked, or one per core this process may use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or cores()
 
 
 @dataclass(slots=True)
@@ -83,19 +81,14 @@ class Summary:
         self.cpu_s += row.seconds
 
 
-def work(jobs: Sequence[Job], order: Order, destination: str) -> list[Row]:
-    """Run a share in this process and wait for all of it."""
-    return list(run_share(jobs, order, open_destination(destination)))
+def cut_shares(jobs: Iterable[Job], workers: int) -> Iterator[list[Job]]:
+    """Runs of jobs that fill lanes and still leave enough shares to keep every worker busy to the end.
 
-
-def _ignore_interrupts() -> None:
-    # Control-C reaches the whole process group; the workers finish what they have.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def cut_shares(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
-    """Runs of jobs that fill lanes and still leave enough shares to keep every worker busy to the end."""
-    most = max(1, min(_SHARE_JOBS, -(-len(jobs) // (workers * _SHARES_PER_WORKER))))
+    Jobs are taken as shares are, and few at once where their number is not known.
+    """
+    most = _STREAM_JOBS
+    if isinstance(jobs, Sized):
+        most = max(1, min(_SHARE_JOBS, -(-len(jobs) // (workers * _SHARES_PER_WORKER))))
     share: list[Job] = []
     size = 0
     for job in jobs:
@@ -108,21 +101,45 @@ def cut_shares(jobs: Sequence[Job], workers: int) -> Iterator[list[Job]]:
         yield share
 
 
-def _finished(manifest: Path, destination: str) -> set[str]:
-    """Keys of the jobs whose every output is there and whole, by the manifest and by the outputs' sizes."""
-    place = open_destination(destination)
-    good: dict[str, dict[str, Row]] = {}
+def _recover(manifest: Path, place: Destination) -> Iterator[Row]:
+    """Rows of the journals whose outputs are whole by their digests, and which the manifest lacks."""
+    found = {(r.key, r.output): r for path in journals(manifest) for r in read_rows(path) if r.output}
+    if not found:
+        return
     for row in read_rows(manifest):
-        if row.error:
-            good.get(row.key, {}).pop(row.output, None)
-        else:
-            good.setdefault(row.key, {})[row.output] = row
-    return {
-        key
-        for key, rows in good.items()
-        if len(rows) == next(iter(rows.values())).calls
-        and all(place.size(r.output) == r.size for r in rows.values())
-    }
+        if not row.error:
+            found.pop((row.key, row.output), None)
+    for row in found.values():
+        if place.size(row.output) == row.size and place.sha256(row.output) == row.sha256:
+            yield row
+
+
+def _left(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination) -> list[Job]:
+    """The jobs with an output that is not whole by the manifest and by its size, told to skip those that are."""
+    keys = {job_key(job, order): job for job in jobs}
+    calls: dict[str, int] = {}
+    good: dict[str, set[int]] = {}
+    sizes: dict[str, tuple[str, int, int]] = {}
+    for row in read_rows(manifest):
+        if row.key in keys and row.output:
+            if row.error:
+                sizes.pop(row.output, None)
+            else:
+                sizes[row.output] = (row.key, row.call, row.size)
+                calls[row.key] = row.calls
+        elif row.output:
+            sizes.pop(row.output, None)  # another run wrote over it
+    for output, (key, call, size) in sizes.items():
+        if place.size(output) == size:
+            good.setdefault(key, set()).add(call)
+    left = []
+    for key, job in keys.items():
+        whole = good.get(key, set())
+        if not whole:
+            left.append(job)
+        elif len(whole) < calls[key]:
+            left.append(replace(job, skip=frozenset(whole)))
+    return left
 
 
 def run_batch(
@@ -131,91 +148,149 @@ def run_batch(
     *,
     on_row: Callable[[Row], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
-    pool: Callable[[], Any] | None = None,
+    crew: Callable[[Order], Crew] | None = None,
 ) -> Summary:
-    """Transcode all jobs; rows go to the manifest and to ``on_row`` as they come.
+    """Transcode all jobs; rows go to the manifest and to ``on_row`` as outputs finish.
 
-    ``stop`` is asked between shares; when it says True, what is in flight is finished and the summary says interrupted.
-    ``pool`` makes the executor (Ray's, in a cluster). Raises BatchError when ``max_errors`` is passed, after writing
-    the manifest.
+    ``stop`` is asked twice a second; when it says True, the calls in flight are finished and the summary says
+    interrupted. ``crew`` makes the workers (Ray's, in a cluster). Raises BatchError when ``max_errors`` is passed, at
+    once: the manifest says what is whole.
     """
     path = settings.manifest_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     workers = settings.worker_count()
     order = Order(settings.format, settings.options, max(settings.memory // workers, 1))
-    done = _finished(path, settings.destination) if settings.resume else set()
-    todo = [job for job in jobs if job_key(job, order) not in done]
-    summary = Summary(inputs=len(jobs), skipped=len(jobs) - len(todo))
+    place = open_destination(settings.destination)
     began = time.monotonic()
     with ManifestWriter(path, fresh=not settings.resume) as manifest:
-        for rows in _rows(
-            list(cut_shares(todo, workers)), order, settings, pool or _local_pool(workers), stop, summary
-        ):
-            manifest.write(rows)
-            for row in rows:
+        for row in _recover(path, place):
+            manifest.write(row)
+        _remove(journals(path))
+        todo = _left(jobs, order, path, place) if settings.resume else list(jobs)
+        place.sweep([job.name for job in todo])
+        summary = Summary(inputs=len(jobs), skipped=len(jobs) - len(todo))
+        chosen = crew(order) if crew else LocalCrew(workers, order, settings.destination, path)
+        run = _Run(chosen, cut_shares(todo, workers), order, place, path, stop)
+        try:
+            for row in run.rows():
+                manifest.write(row)
                 summary.add(row)
                 if on_row is not None:
                     on_row(row)
-            if settings.max_errors is not None and summary.errors > settings.max_errors:
-                raise BatchError(f"{summary.errors} errors, more than the {settings.max_errors} allowed")
-    summary.elapsed_s = time.monotonic() - began
-    write_parquet(read_rows(path), path.with_suffix(".parquet"))
+                if settings.max_errors is not None and summary.errors > settings.max_errors:
+                    raise BatchError(f"{summary.errors} errors, more than the {settings.max_errors} allowed")
+        finally:
+            run.close()
+            for row in _recover(path, place):
+                manifest.write(row)
+            _remove(journals(path))
+        summary.interrupted = run.interrupted
+        summary.elapsed_s = time.monotonic() - began
+        write_parquet(path, path.with_suffix(".parquet"))
     return summary
 
 
-def _local_pool(workers: int) -> Callable[[], ProcessPoolExecutor]:
-    context = multiprocessing.get_context("spawn")
-    return lambda: ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts)
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
-def _rows(
-    shares: list[list[Job]],
-    order: Order,
-    settings: BatchSettings,
-    pool: Callable[[], Any],
-    stop: Callable[[], bool],
-    summary: Summary,
-) -> Iterator[list[Row]]:
-    """Rows of all shares as they finish. A share whose worker died is cut up; a job that kills alone gets its row."""
-    waiting = list(reversed(shares))
-    deaths: Counter[str] = Counter()
-    while waiting and not summary.interrupted:
-        running: dict[Future[list[Row]], list[Job]] = {}
-        broken = False
-        with pool() as executor:
-            while (waiting or running) and not broken:
-                summary.interrupted = summary.interrupted or stop()
-                while waiting and not summary.interrupted and len(running) < settings.worker_count() + 1:
-                    share = waiting.pop()
-                    running[executor.submit(work, share, order, settings.destination)] = share
-                if not running:
-                    break
-                for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                    share = running.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        broken = True
-                        running[future] = share
-                        break
-        for future, share in running.items():  # the pool broke: all of these ended with it
-            if future.done() and not future.cancelled() and future.exception() is None:
-                yield future.result()
-                continue
-            yield from _after_death(share, waiting, deaths, order)
+@dataclass(slots=True)
+class _Share:
+    """A share in flight: its jobs, and the calls that are done of each (a job without any call counts as call 0)."""
+
+    jobs: list[Job]
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+
+    def left(self, order: Order) -> list[Job]:
+        """The jobs that are not done, told to skip their calls that are."""
+        left = []
+        for job in self.jobs:
+            rows = self.rows.get(job_key(job, order), [])
+            skip = job.skip | {row.call for row in rows}
+            if not rows:
+                left.append(job)
+            elif 0 not in skip and len(skip) < rows[0].calls:
+                left.append(replace(job, skip=skip))
+        return left
 
 
-def _after_death(
-    share: list[Job], waiting: list[list[Job]], deaths: Counter[str], order: Order
-) -> Iterator[list[Row]]:
-    """Put the jobs of a share whose worker died back, singly; give up on one that died alone three times."""
-    for job in share:
-        if len(share) == 1:
-            deaths[job.name] += 1
-        if deaths[job.name] >= 3:
-            key = job_key(job, order)
-            yield [
-                Row(job.captures[0], "", 0, key, error="the worker process died on it", finished=time.time())
-            ]
-        else:
-            waiting.insert(0, [job])
+class _Run:
+    """Shares handed out and their rows taken in. A share whose worker died is cut up; a job that kills gets a row."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        shares: Iterator[list[Job]],
+        order: Order,
+        place: Destination,
+        manifest: Path,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._crew, self._shares, self._order, self._place = crew, shares, order, place
+        self._manifest, self._stop = manifest, stop
+        self._again: deque[list[Job]] = deque()
+        self._running: dict[int, _Share] = {}
+        self._deaths: Counter[str] = Counter()
+        self._generator = self._work()
+        self.interrupted = False
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, as its output finishes."""
+        return self._generator
+
+    def close(self) -> None:
+        """Stop at once, if it is not done, and leave nothing half written."""
+        self._generator.close()
+        self._place.sweep([job.name for share in self._running.values() for job in share.jobs])
+
+    def _next(self) -> list[Job] | None:
+        # What killed a worker comes last: it may kill again, and the others are done by then.
+        share = next(self._shares, None)
+        return share if share is not None or not self._again else self._again.popleft()
+
+    def _work(self) -> Generator[Row, None, None]:
+        number = 0
+        with self._crew as crew:
+            while True:
+                if not self.interrupted and self._stop():
+                    self.interrupted = True
+                    crew.finish()
+                while not self.interrupted and crew.free() and (jobs := self._next()):
+                    number += 1
+                    self._running[number] = _Share(jobs)
+                    crew.start(number, jobs)
+                if not self._running:
+                    return
+                for event in crew.events(0.5):
+                    yield from self._take(event)
+
+    def _take(self, event: Event) -> Iterator[Row]:
+        share = self._running[event.share]
+        if event.row is not None:
+            share.rows.setdefault(event.row.key, []).append(event.row)
+            yield event.row
+        if not event.ended:
+            return
+        if event.error:
+            # What its journal says was whole when it died is not done twice.
+            keys = {job_key(job, self._order) for job in share.jobs}
+            for row in _recover(self._manifest, self._place):
+                if row.key in keys:
+                    share.rows.setdefault(row.key, []).append(row)
+                    yield row
+            left = share.left(self._order)
+            self._place.sweep([job.name for job in left])
+            yield from self._after_death(left, event.error)
+        del self._running[event.share]
+
+    def _after_death(self, left: list[Job], error: str) -> Iterator[Row]:
+        """Put the jobs back, singly; give up on one that died alone three times."""
+        for job in left:
+            if len(left) == 1:
+                self._deaths[job.name] += 1
+            if self._deaths[job.name] >= _DEATHS:
+                key = job_key(job, self._order)
+                yield Row(job.captures[0], "", 0, key, error=error, finished=time.time())
+            else:
+                self._again.append([job])

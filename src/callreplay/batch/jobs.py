@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ __all__ = ["CAPTURE_SUFFIXES", "Job", "find_jobs", "read_manifest_jobs"]
 
 CAPTURE_SUFFIXES: Final = (".pcap", ".pcapng", ".cap", ".rtp", ".rtpdump", ".dump")
 _COMPRESSED: Final = (".gz", ".zst")
+_LATER_CALL: Final = re.compile(r"(.+)-(?:[2-9]|[1-9]\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Job:
 
     ``name`` is the output's path below the destination, without suffix: every call of the capture becomes
     ``NAME.SUFFIX``, or ``NAME-2.SUFFIX`` and so on for the second and later ones. ``codecs`` are hints,
-    ``{97: "opus/48000"}``; ``size`` and ``modified_ns`` of the files tell a changed input from a done one.
+    ``{97: "opus/48000"}``; ``size`` and ``modified_ns`` of the files tell a changed input from a done one. ``skip`` are
+    the calls (from 1) whose outputs are whole already.
     """
 
     captures: tuple[str, ...]
@@ -31,6 +34,7 @@ class Job:
     codecs: Mapping[int, str] = field(default_factory=dict)
     size: int = 0
     modified_ns: int = 0
+    skip: frozenset[int] = frozenset()
 
     def output(self, call: int, suffix: str) -> str:
         """The output of call number ``call`` (from 1)."""
@@ -85,7 +89,8 @@ def _walk(sources: Iterable[str]) -> Iterator[tuple[Path, str]]:
 def find_jobs(sources: Sequence[str], codecs: Mapping[int, str] | None = None) -> list[Job]:
     """Jobs of captures, folders (searched for captures), globs and manifests (``.jsonl``, ``.parquet``).
 
-    Names are made unique by ``~2``, ``~3`` in the order of the sources, so the same sources give the same names.
+    Names are made unique by ``~2``, ``~3`` in the order of the sources, so the same sources give the same names. How
+    many calls a capture holds is not known yet: beside an ``x``, all of ``x-2``, ``x-3`` and so on are its own.
     """
     jobs: list[Job] = []
     for source in sources:
@@ -96,18 +101,25 @@ def find_jobs(sources: Sequence[str], codecs: Mapping[int, str] | None = None) -
     return _unique(jobs)
 
 
+def _owner(name: str) -> str:
+    """The job whose second or later call would be called ``name``; empty where it looks like no such call."""
+    match = _LATER_CALL.fullmatch(name)
+    return match[1] if match else ""
+
+
 def _unique(jobs: list[Job]) -> list[Job]:
+    wanted = {job.name for job in jobs}
     taken: set[str] = set()
+    owners: set[str] = set()  # of the names taken: none of them may become a job
     result = []
     for job in jobs:
         name, number = job.name, 1
-        while name in taken:
+        while name in taken or name in owners or _owner(name) in wanted or _owner(name) in taken:
             number += 1
             name = f"{job.name}~{number}"
         taken.add(name)
-        result.append(
-            job if name == job.name else Job(job.captures, name, job.codecs, job.size, job.modified_ns)
-        )
+        owners.add(_owner(name))
+        result.append(job if name == job.name else replace(job, name=name))
     return result
 
 

@@ -1,16 +1,19 @@
 """The result manifest: one row per output, or per capture that gave none, written as it comes to be.
 
-``manifest.jsonl`` grows line by line, each flushed to the operating system before the next share is handed out, so
-what it says is there after a kill; a last line cut short is dropped. ``manifest.parquet`` holds the same rows, written
-at the end of a run.
+``manifest.jsonl`` grows line by line, each flushed to the operating system as its output finishes; a last line cut
+short by a kill is dropped. Beside it every worker process keeps a journal of its share: a row goes there just before
+its output appears, so that after a kill at any moment an output that is whole is known by its digest.
+``manifest.parquet`` holds what stands at the end of a run: the last row of every output.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,17 +21,28 @@ from typing import Final, Self
 from callreplay.encode import AtomicFile
 from callreplay.errors import OutputError
 
-__all__ = ["MANIFEST", "ManifestWriter", "Row", "read_rows", "write_parquet"]
+__all__ = [
+    "MANIFEST",
+    "ManifestWriter",
+    "Row",
+    "as_line",
+    "journal_path",
+    "journals",
+    "read_rows",
+    "write_parquet",
+]
 
 MANIFEST: Final = "manifest.jsonl"
+_ROWS_AT_ONCE: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One output. ``error`` is empty where it is whole; an input without any call has a row with ``call`` 0.
 
-    ``input`` is the first capture; ``key`` tells inputs and options apart from changed ones; ``seconds`` is CPU time
-    shared out over the calls of a share, in proportion to their length.
+    ``input`` is the first capture; ``loss`` the share of the packets of both legs that were lost on the way, 0 to 1;
+    ``key`` tells inputs and options apart from changed ones; ``seconds`` is CPU time shared out over the calls of a
+    share, in proportion to their length.
     """
 
     input: str
@@ -42,6 +56,7 @@ class Row:
     codec: str = ""
     packets: int = 0
     lost: int = 0
+    loss: float = 0.0
     mos: float | None = None
     seconds: float = 0.0
     error: str = ""
@@ -65,10 +80,9 @@ class ManifestWriter:
             _cut_last_line(path)
         self._file = path.open("w" if fresh else "a", encoding="utf-8")
 
-    def write(self, rows: Iterable[Row]) -> None:
-        """Append rows and hand them to the operating system."""
-        for row in rows:
-            self._file.write(json.dumps(asdict(row), separators=(",", ":")) + "\n")
+    def write(self, row: Row) -> None:
+        """Append a row and hand it to the operating system."""
+        self._file.write(as_line(row))
         self._file.flush()
 
     def __enter__(self) -> Self:
@@ -81,6 +95,21 @@ class ManifestWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         os.close(self._lock_file)
+
+
+def as_line(row: Row) -> str:
+    """The row as a line of JSON."""
+    return json.dumps(asdict(row), separators=(",", ":")) + "\n"
+
+
+def journals(manifest: Path) -> list[Path]:
+    """The journals that workers of a killed run left beside its manifest."""
+    return sorted(manifest.parent.glob(f".{glob.escape(manifest.name)}.*.journal"))
+
+
+def journal_path(manifest: Path, worker: int) -> Path:
+    """The journal of a worker of this run."""
+    return manifest.with_name(f".{manifest.name}.{worker}.journal")
 
 
 def _cut_last_line(path: Path) -> None:
@@ -110,24 +139,46 @@ def read_rows(path: Path) -> Iterator[Row]:
                 continue
 
 
-def write_parquet(rows: Iterable[Row], path: Path) -> None:
-    """The rows as one Parquet file."""
+def _standing(path: Path) -> Iterator[Row]:
+    """The rows of a manifest that no later row of the same output, or of the same input, has made untrue."""
+    last: dict[tuple[str, str], int] = {}
+    for number, row in enumerate(read_rows(path)):
+        last[row.output and "output", row.output or row.input] = number
+        if row.call:
+            last.pop(("", row.input), None)
+    for number, row in enumerate(read_rows(path)):
+        if last.get((row.output and "output", row.output or row.input)) == number:
+            yield row
+
+
+class _Sink:
+    """The file as PyArrow wants one; what becomes of it at the end is not PyArrow's to say."""
+
+    closed = False
+
+    def __init__(self, file: AtomicFile) -> None:
+        self.write = file.write
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def write_parquet(manifest: Path, path: Path) -> None:
+    """What stands of a manifest of JSON lines as one Parquet file, in memory that does not grow with it."""
     import pyarrow
     import pyarrow.parquet
 
+    types = {"int": pyarrow.int64(), "float": pyarrow.float64()}
     schema = pyarrow.schema(
-        [
-            (
-                f.name,
-                {"int": pyarrow.int64(), "float": pyarrow.float64()}.get(
-                    str(f.type).split(" ")[0], pyarrow.string()
-                ),
-            )
-            for f in fields(Row)
-        ]
+        [(f.name, types.get(str(f.type).split(" ")[0], pyarrow.string())) for f in fields(Row)]
     )
-    table = pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink)
-    with AtomicFile(path) as out:
-        out.write(sink.getvalue().to_pybytes())
+    rows = _standing(manifest)
+    with (
+        AtomicFile(path) as out,
+        pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(_Sink(out), "w"), schema) as writer,
+    ):
+        while block := [asdict(row) for row in islice(rows, _ROWS_AT_ONCE)]:
+            writer.write_table(pyarrow.Table.from_pylist(block, schema=schema))

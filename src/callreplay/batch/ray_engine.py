@@ -1,35 +1,74 @@
-"""The same run on a Ray cluster: shares as tasks, manifest and outputs as the local engine makes them.
+"""The same run on a Ray cluster: shares as tasks that stream their rows, manifest and outputs as the local engine's.
 
-Ray brings the scheduling and the retries of tasks whose worker or node died; everything else, backpressure included, is
-``engine.run_batch``. Outputs are named and written by the same code, so a retried task writes the same bytes under the
-same name.
+Ray brings the scheduling. Retries are the engine's own: it knows which outputs of a dead task are whole, and cuts the
+rest up until what kills is alone. Outputs are named and written by the same code, so a retried task writes the same
+bytes under the same name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from callreplay.batch.engine import BatchSettings, Summary, run_batch, work
+from callreplay.batch.crew import Event, Share
+from callreplay.batch.destinations import open_destination
+from callreplay.batch.engine import BatchSettings, Summary, run_batch
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
+from callreplay.batch.share import Order, run_share
 from callreplay.errors import UnsupportedError
 
 __all__ = ["run_batch_on_ray"]
 
+_ROWS_AHEAD = 64  # of a task, before it waits for them to be taken
 
-class _RayPool:
-    """An executor whose tasks run on the cluster."""
 
-    def __init__(self, ray: Any) -> None:
-        self._task = ray.remote(num_cpus=1, max_retries=5, retry_exceptions=False)(work)
+def _stream(jobs: Share, order: Order, destination: str) -> Iterator[Row]:
+    yield from run_share(jobs, order, open_destination(destination))
 
-    def submit(self, function: Callable[..., list[Row]], *arguments: Any) -> Future[list[Row]]:
-        """Run ``work`` there; ``function`` is what the local engine would call, and is that same function."""
-        future: Future[list[Row]] = self._task.remote(*arguments).future()
-        return future
+
+class _RayCrew:
+    """Tasks of the cluster, one per core, and one more for each that wait for a core to come free."""
+
+    def __init__(self, ray: Any, count: int, order: Order, destination: str) -> None:
+        self._ray, self._count = ray, count
+        self._task = ray.remote(
+            num_cpus=1,
+            max_retries=0,
+            num_returns="streaming",
+            _generator_backpressure_num_objects=_ROWS_AHEAD,
+        )(_stream)
+        self._arguments = (ray.put(order), destination)
+        self._tasks: dict[Any, int] = {}
+
+    def free(self) -> bool:
+        """Whether the cluster may be asked for more."""
+        return len(self._tasks) < self._count + 1
+
+    def start(self, share: int, jobs: Share) -> None:
+        """Submit the share."""
+        self._tasks[self._task.remote(jobs, *self._arguments)] = share
+
+    def finish(self) -> None:
+        """Tasks of the cluster cannot be told; they finish their shares."""
+
+    def events(self, seconds: float) -> Iterator[Event]:
+        """Rows and ends of the tasks; any error of Ray's is the end of its share."""
+        ready, _ = self._ray.wait(list(self._tasks), timeout=seconds, fetch_local=False)
+        for task in ready:
+            share = self._tasks[task]
+            try:
+                row = self._ray.get(next(task))
+            except StopIteration:
+                del self._tasks[task]
+                yield Event(share, ended=True)
+            except Exception as error:  # Ray's many kinds, and whatever the task raised
+                del self._tasks[task]
+                yield Event(share, ended=True, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            else:
+                yield Event(share, row=row)
 
     def __enter__(self) -> Self:
         return self
@@ -37,7 +76,8 @@ class _RayPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        for task in self._tasks:
+            self._ray.cancel(task, force=True)
 
 
 def run_batch_on_ray(
@@ -64,11 +104,14 @@ def run_batch_on_ray(
             address=address or None, log_to_driver=False, include_dashboard=False, configure_logging=False
         )
     try:
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        from dataclasses import replace
-
-        spread = settings if settings.workers else replace(settings, workers=cores)
-        return run_batch(jobs, spread, on_row=on_row, stop=stop, pool=lambda: _RayPool(ray))
+        count = settings.workers or int(ray.cluster_resources().get("CPU", 1))
+        return run_batch(
+            jobs,
+            replace(settings, workers=count),
+            on_row=on_row,
+            stop=stop,
+            crew=lambda order: _RayCrew(ray, count, order, settings.destination),
+        )
     finally:
         if started:
             ray.shutdown()

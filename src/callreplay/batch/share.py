@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -28,7 +28,8 @@ from callreplay.pipeline import Call, open_capture
 __all__ = ["Order", "job_key", "run_share"]
 
 _OPEN_BYTES: Final = 1 << 20  # of one open call, besides its columns: mixer, sink and file
-_MAX_OPEN: Final = 32  # calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty
+# Calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty.
+_MAX_OPEN: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,31 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def run_share(jobs: Sequence[Job], order: Order, destination: Destination) -> Iterator[Row]:
-    """Transcode every call of the jobs; one row per output, in the order they finish. A bad input costs its own row."""
-    yield from _Share(order, destination, jobs).rows()
+def run_share(
+    jobs: Sequence[Job],
+    order: Order,
+    destination: Destination,
+    before: Callable[[Row], None] = lambda _: None,
+    finish: Callable[[], bool] = lambda: False,
+) -> Iterator[Row]:
+    """Transcode every call of the jobs; one row per output, as it finishes. A bad input costs its own row.
+
+    ``before`` is given each row just before its output appears; once ``finish`` says True, no more calls are begun.
+    Closed early, nothing half written stays.
+    """
+    yield from _Share(order, destination, jobs, before, finish).rows()
 
 
 class _Share:
-    def __init__(self, order: Order, destination: Destination, jobs: Sequence[Job]) -> None:
-        self.order, self.destination = order, destination
+    def __init__(
+        self,
+        order: Order,
+        destination: Destination,
+        jobs: Sequence[Job],
+        before: Callable[[Row], None],
+        finish: Callable[[], bool],
+    ) -> None:
+        self.order, self.destination, self.before, self.finish = order, destination, before, finish
         self.form: Format = format_of(order.format)
         # Long calls first: the short ones fill the lanes that fall free, to the end.
         self.waiting = deque(sorted(jobs, key=lambda job: -job.size))
@@ -111,6 +129,13 @@ class _Share:
         self.done: list[Row] = []
 
     def rows(self) -> Iterator[Row]:
+        try:
+            yield from self._work()
+        finally:
+            for opened in self.open.values():
+                opened.stack.__exit__(GeneratorExit, GeneratorExit(), None)
+
+    def _work(self) -> Iterator[Row]:
         self._fill()
         yield from self._spend()
         while self.open:
@@ -135,6 +160,9 @@ class _Share:
             yield _with_seconds(row, spent * row.duration_s / total)
 
     def _fill(self) -> None:
+        if self.finish():
+            self.ready.clear()
+            self.waiting.clear()
         while (self.ready or self.waiting) and len(self.open) < _MAX_OPEN:
             if not self.ready:
                 cost = _cost(self.waiting[0])
@@ -156,7 +184,11 @@ class _Share:
             self.done.append(Row(job.captures[0], "", 0, key, error=why, finished=time.time()))
             return
         progress = _Progress(job, key, len(capture.calls))
-        self.ready += [(progress, call, cost // len(capture.calls)) for call in capture.calls]
+        self.ready += [
+            (progress, call, cost // len(capture.calls))
+            for call in capture.calls
+            if call.number not in job.skip
+        ]
 
     def _open_call(self, source: _Progress, call: Call, cost: int) -> None:
         name = source.job.output(call.number, self.order.suffix())
@@ -194,8 +226,10 @@ class _Share:
                 opened.take(opened.sink.write(block))
             if last:
                 opened.take(opened.sink.finish())
+                row = self._row(opened.source, opened.call, opened.name, opened)
+                self.before(row)
                 opened.stack.close()
-                self.done.append(self._row(opened.source, opened.call, opened.name, opened))
+                self.done.append(row)
         except (OSError, ValueError, MemoryError) as error:
             opened.stack.__exit__(type(error), error, error.__traceback__)
             self.done.append(self._row(opened.source, opened.call, opened.name, error=_reason(error)))
@@ -207,7 +241,10 @@ class _Share:
     def _row(
         self, source: _Progress, call: Call, name: str, opened: _Open | None = None, error: str = ""
     ) -> Row:
-        scores = [leg.statistics.mos for leg in call.legs if leg.statistics.mos is not None]
+        legs = [leg.statistics for leg in call.legs]
+        lost = sum(leg.lost for leg in legs)
+        expected = sum(leg.packets - leg.duplicates for leg in legs) + lost
+        scores = [leg.mos for leg in legs if leg.mos is not None]
         return Row(
             source.job.captures[0],
             name,
@@ -218,8 +255,9 @@ class _Share:
             opened.size if opened else 0,
             round(call.duration_s, 6),
             "/".join(dict.fromkeys(codec.name for leg in call.legs for codec in leg.codecs)),
-            sum(leg.statistics.packets for leg in call.legs),
-            sum(leg.statistics.lost for leg in call.legs),
+            sum(leg.packets for leg in legs),
+            lost,
+            round(lost / expected, 6) if expected > 0 else 0.0,
             min(scores, default=None),
             error=error,
             finished=time.time(),

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol
 import typer
 
 from callreplay.batch import BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError
@@ -126,8 +127,12 @@ def register(app: typer.Typer) -> None:
     @with_output_options
     def batch(
         sources: Annotated[
-            list[str], typer.Argument(help="Captures, folders, globs, manifests (.jsonl, .parquet).")
-        ],
+            list[str] | None,
+            typer.Argument(
+                help="Captures, folders, globs, manifests (.jsonl, .parquet).", show_default=False
+            ),
+        ] = None,
+        *,
         output: Annotated[
             str, typer.Option("--output", "-o", help="Folder, or s3://, gs://, az:// with a prefix.")
         ],
@@ -146,11 +151,23 @@ def register(app: typer.Typer) -> None:
         engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
         address: Annotated[str, typer.Option(help="Of the Ray cluster.")] = "",
         codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
-        *,
+        query: Annotated[
+            str | None, typer.Option(help="Stored calls, as the Transcoder: 'callerNumber=…&beginTime=…'.")
+        ] = None,
+        tenant: TenantOption = "default",
+        url: DatabaseOption = "",
+        data: DataOption = None,
         options: Options,
     ) -> None:
         """Transcode many captures on every core; what is whole already is skipped."""
-        jobs = find_jobs(sources, parse_codecs(codec))
+        if not sources and query is None:
+            raise ArgumentError("nothing to do: name captures, folders or manifests, or use --query")
+        jobs = find_jobs(sources or [], parse_codecs(codec))
+        if query is not None:
+            from callreplay.batch.stored import find_stored_jobs
+
+            with database(url, data) as opened:
+                jobs += find_stored_jobs(opened, tenant, query)
         settings = BatchSettings(
             output, format_of(form).name, options, workers, memory, max_errors, resume, manifest
         )

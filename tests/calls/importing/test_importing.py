@@ -103,6 +103,24 @@ def test_the_commands_end_to_end(url: str, tmp_path: Path) -> None:
     assert made.returncode == 0, made.stderr
     with wave.open(str(out)) as wav, callreplay.open(SAMPLES / "support.pcap") as capture:
         assert wav.getnframes() == len(capture.calls[0].mix())
+    batched = run(
+        url, "batch", "--query", f"callerNumber={chosen['callerNumber'][1:]}&callId={chosen['callId']}",
+        "-o", tmp_path / "batch", "--workers", "1", "--json",
+    )  # fmt: skip
+    assert batched.returncode == 0, batched.stderr
+    row, summary = map(json.loads, batched.stdout.splitlines())
+    assert (summary["inputs"], summary["outputs"], summary["errors"]) == (1, 1, 0)
+    assert Path(row["output"]).name == chosen["callId"] + ".wav"
+    assert (tmp_path / "batch" / row["output"]).read_bytes() == out.read_bytes()
+    every = run(url, "batch", "--query", "", "-o", tmp_path / "batch", "--workers", "1", "--json")
+    assert json.loads(every.stdout.splitlines()[-1])["skipped"] == 1
+    assert len(list((tmp_path / "batch").rglob("*.wav"))) == 3
+    for wrong, why in (("callerNumbr=1", "callerNumbr"), ("beginTime=noon", "beginTime"), ("x", "x")):
+        refused = run(url, "batch", "--query", wrong, "-o", tmp_path / "none")
+        assert refused.returncode != 0
+        assert why in refused.stderr
+    assert not (tmp_path / "none").exists()
+    assert "--query" in run(url, "batch", "-o", tmp_path / "none").stderr
     assert run(url, "volumes", "add", tmp_path / "b", "--name", "second").returncode == 0
     moved = run(url, "volumes", "join", "1", "second")
     assert moved.stdout.startswith("3 calls"), moved.stderr
