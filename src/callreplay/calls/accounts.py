@@ -20,6 +20,8 @@ __all__ = ["ROLES", "Session", "User"]
 
 Role = Literal["admin", "auditor", "user"]
 ROLES: Final[tuple[Role, ...]] = ("admin", "auditor", "user")
+SITE: Final = "default"
+"""The tenant of those who run the site: what all tenants share is theirs."""
 TOKEN_PREFIX: Final = "crt_"
 _USER: Final = (
     "u.id, u.tenant_id, u.login, u.name, u.role, u.language, u.password_hash, t.name AS tenant, t.time_zone "
@@ -135,8 +137,10 @@ def set_password(connection: Connection, tenant: int, user: int, password_hash: 
         "UPDATE users SET password_hash = %s WHERE id = %s AND tenant_id = %s RETURNING id",
         (password_hash, user, tenant),
     ).fetchone()
+    if row is None:
+        return False
     connection.execute("DELETE FROM sessions WHERE user_id = %s", (user,))
-    return row is not None
+    return True
 
 
 def rehash(connection: Connection, user: int, password_hash: str) -> None:
@@ -151,9 +155,11 @@ def set_disabled(connection: Connection, tenant: int, user: int, disabled: bool)
         "WHERE id = %s AND tenant_id = %s RETURNING login",
         (disabled, user, tenant),
     ).fetchone()
+    if row is None:
+        return None
     if disabled:
         connection.execute("DELETE FROM sessions WHERE user_id = %s", (user,))
-    return str(row["login"]) if row else None
+    return str(row["login"])
 
 
 # -- sessions -------------------------------------------------------------------------------------------------------
@@ -285,11 +291,11 @@ def forget_failures(connection: Connection, keys: dict[bytes, int]) -> None:
 
 
 def first_admin(connection: Connection, login: str, password_hash: str) -> bool:
-    """Make the first user of tenant ``default``, an administrator; False where there is a user already."""
+    """Make the first user of the site's own tenant, an administrator; False where there is a user already."""
     connection.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
     if has_users(connection):
         return False
     add_user(
-        connection, tenant_id(connection, "default"), login, password_hash, role="admin", name="Administrator"
+        connection, tenant_id(connection, SITE), login, password_hash, role="admin", name="Administrator"
     )
     return True

@@ -56,6 +56,16 @@ class Visitor:
         return self.user.role == "admin"
 
     @property
+    def runs_site(self) -> bool:
+        """Whether the user may see and change what all tenants share: an administrator of the site's own tenant."""
+        return self.is_admin and self.of_site
+
+    @property
+    def of_site(self) -> bool:
+        """Whether the user belongs to the site's own tenant."""
+        return self.user.tenant == accounts.SITE
+
+    @property
     def may_audit(self) -> bool:
         """Whether the user may read the audit log."""
         return self.user.role in ("admin", "auditor")
