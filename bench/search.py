@@ -87,6 +87,60 @@ def queries(connection: Connection, count: int) -> dict[str, list[dict[str, str]
     }
 
 
+def adversarial(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
+    """Kinds of questions made to be slow: texts that have no trigram, and conditions common each that never meet."""
+    rows = connection.execute(
+        "SELECT * FROM calls WHERE tenant_id = 1 AND caller_number LIKE '0%%' AND caller_name <> '' "
+        "AND identity = ANY(%s) ORDER BY uuid LIMIT %s",
+        ([str(random.Random(n).randrange(1, _count(connection))) for n in range(40 * count)], count),
+    ).fetchall()
+
+    def each(make: Callable[[Any, int], dict[str, Any]]) -> list[dict[str, str]]:
+        return [{name: str(value) for name, value in make(row, n).items()} for n, row in enumerate(rows)]
+
+    letters = "etaoinsrhldcumfpgwybvkxjqz"
+    return {
+        "name one letter": each(lambda r, n: {"callerName": letters[n % 26]}),
+        "name two letters": each(lambda r, n: {"callerName": r["caller_name"][n % 4 :][:2]}),
+        "name one sign, no match": each(lambda r, n: {"callerName": "#§@~"[n % 4]}),
+        "name two letters, no match": each(lambda r, n: {"calledName": "q" + letters[n % 26]}),
+        "number one sign, no match": each(lambda r, n: {"callerNumber": "#*+-"[n % 4]}),
+        # A caller from outside has a company's name, a called extension is a person; seldom or never the other way.
+        "two letters each, never meeting": each(
+            lambda r, n: {"callerName": ("xw", "qz", "kx", "vw")[n % 4], "calledName": letters[n % 26]}
+        ),
+        "number and name, never meeting": each(
+            lambda r, n: {"callerNumber": f"0{n % 10}", "callerName": ("Ș", "Jü", "ao", "hn")[n % 4]}
+        ),
+        "callerIP + name one letter": each(
+            lambda r, n: {"callerIP": r["caller_ip"], "callerName": letters[n % 26]}
+        ),
+        "callerIP + name one letter, never meeting": each(
+            lambda r, n: {"callerIP": r["caller_ip"], "callerName": "Șéíó"[n % 4]}
+        ),
+        "two names + number": each(
+            lambda r, n: {"callerName": r["caller_name"][:2], "calledName": r["called_name"][:2],
+                          "callerNumber": str(n % 100)}
+        ),
+        "two names + number, never meeting": each(
+            lambda r, n: {"callerName": r["caller_name"][:2], "calledName": r["called_name"][:2],
+                          "calledNumber": f"0{n % 10}"}
+        ),
+        "MAC + name two letters": each(
+            lambda r, n: {"callerMAC": r["caller_mac"], "callerName": r["caller_name"][-2:]}
+        ),
+        "MAC + name two letters, never meeting": each(
+            lambda r, n: {"callerMAC": r["caller_mac"], "callerName": ("hn", "Jü", "Hi")[n % 3]}
+        ),
+        "two IPs, no match": each(
+            lambda r, n: {"callerIP": r["caller_ip"], "calledIP": f"10.0.0.{1 + n % 4}"}
+        ),
+        "IP and MAC, no match": each(
+            lambda r, n: {"callerIP": f"10.0.0.{1 + n % 4}", "callerMAC": f"00:1b:54:ff:00:0{(n + 1) % 4}"}
+        ),
+    }  # fmt: skip
+
+
 def _count(connection: Connection) -> int:
     row = connection.execute("SELECT count(*) AS n FROM calls").fetchone()
     assert row is not None
@@ -117,7 +171,7 @@ def run(rows: int = 0, count: int = 100) -> list[dict[str, Any]]:
             migrate(server.url)
             fill(server.url, rows, lambda _: None)
             with Database(server.url, size=1) as database, database.connection() as connection:
-                for name, asked in queries(connection, count).items():
+                for name, asked in (queries(connection, count) | adversarial(connection, count)).items():
                     measure(connection, asked[:10], 1)  # warm
                     first, page = measure(connection, asked, 1), measure(connection, asked, 100)
                     made.append(

@@ -1,16 +1,18 @@
-"""No mix of the Transcoder's parameters reads the whole table."""
+"""No mix of the Transcoder's parameters reads the whole table, and every statement answers the same."""
 
 from __future__ import annotations
 
 import itertools
 import random
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from bench.search import fill, queries
-from psycopg.rows import dict_row
+from bench.search import adversarial, fill, queries
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
 
 from callreplay.calls import search
 from callreplay.calls.database import migrate
@@ -20,32 +22,134 @@ if TYPE_CHECKING:
     from .conftest import Running
 
 pytestmark = [pytest.mark.database, pytest.mark.slow]
+ROWS = 20_000
+# Where the walk ends, and how many matches make it go on, so that each way of search.find is taken.
+WAYS = {
+    "as it is": {},
+    "collect": {"_WALK_ROWS": 1, "_DENSE": 2.0},
+    "walk on": {"_WALK_ROWS": 200, "_DENSE": 0.0},
+}
+
+# Folding, wildcards, signs, texts longer than a key that have no trigram, and nothing at all.
+ODD_NAMES = (
+    "Ä",
+    "ß",
+    "ŠÉ",
+    "İz",
+    "ΑΣ",
+    "%",
+    "_",
+    "a%",
+    "\\",
+    "'",
+    "- -",
+    "+4-0",
+    "a b c",
+    "😀",
+    "日本語",
+    "",
+    " ",
+)
 
 
-def test_answers_are_right_and_plans_use_indexes(own_service: Running) -> None:
+class Explaining(psycopg.Connection[DictRow]):
+    """Keeps the plan of each statement that is made of parts: those of search.find."""
+
+    plans: list[str]
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[DictRow]:
+        if isinstance(query, sql.Composed):
+            rows = super().execute(sql.SQL("EXPLAIN ") + query, params, prepare=False).fetchall()
+            self.plans.append("\n".join(row["QUERY PLAN"] for row in rows))
+        return super().execute(query, params, **options)
+
+
+def test_answers_are_right_and_plans_use_indexes(
+    own_service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with EmbeddedPostgres(own_service.folder, port=0, settings={"fsync": "off"}) as server:
         migrate(server.url)
-        fill(server.url, 20_000, lambda _: None)
-        with psycopg.connect(server.url, row_factory=dict_row) as connection:
-            asked = list(itertools.chain.from_iterable(queries(connection, 4).values()))
+        fill(server.url, ROWS, lambda _: None)
+        with psycopg.connect(server.url) as connection:
+            for number, name in enumerate(ODD_NAMES):
+                connection.execute(
+                    "UPDATE calls SET caller_name = %s, called_name = %s, caller_ip = NULL, called_mac = NULL "
+                    "WHERE identity = %s",
+                    (f"X{name}y", name, str(100 + number)),
+                )
+            connection.execute("ANALYZE calls")
+        with Explaining.connect(server.url, row_factory=dict_row) as connection:
+            kinds = queries(connection, 3) | adversarial(connection, 2)
+            asked = list(itertools.chain.from_iterable(kinds.values()))
             rng = random.Random(7)
-            asked += [a | b for a, b in (rng.sample(asked, 2) for _ in range(40))]
+            asked += [a | b for a, b in (rng.sample(asked, 2) for _ in range(30))]
+            asked += [{"calledName": name} for name in ODD_NAMES] + [
+                {"callerName": name.lower()} for name in ODD_NAMES
+            ]
+            row = connection.execute(
+                "SELECT * FROM calls WHERE tenant_id = 1 AND called_name <> '' LIMIT 1"
+            ).fetchone()
+            assert row is not None
+            for parameter, (column, _) in search._READERS.items():
+                name = "uuid" if column == "call_id" else column
+                asked += [{parameter: str(row[name])}] + [{parameter: str(row[name])[:2]}] * (
+                    column in search._CONTAINS
+                )
+            asked += [{"pbxCallId": row["wire_call_id"]}]
+            time = search.format_time(row["started_at"], ZoneInfo("UTC"))
+            asked += [{"beginTime": time}, {"endTime": time}, {"beginTime": time, "endTime": time}]
+            assert {name for values in asked if len(values) == 1 for name in values} == set(search.PARAMETERS)
+            taken = set()
             for values in asked:
                 query = search.CallQuery.parse(values, ZoneInfo("UTC"))
-                found = search.find(connection, 1, query, limit=50)
-                connection.rollback()
                 conditions = search._conditions(1, query)
-                order = psycopg.sql.SQL("started_at, uuid")
-                plain = psycopg.sql.SQL("SELECT * FROM calls WHERE {} ORDER BY {} LIMIT 50").format(
-                    conditions.all, order
+                plain = sql.SQL("SELECT uuid FROM calls WHERE {} ORDER BY started_at, uuid LIMIT 50").format(
+                    conditions.all
                 )
-                expected = connection.execute(plain, conditions.values).fetchall()
-                assert [row["uuid"] for row in found] == [row["uuid"] for row in expected], values
-                if conditions.rest:
-                    conditions.values |= {"walk": 200, "limit": 50}
-                    statement = search._walk_statement(conditions, order)
-                    plan = connection.execute(
-                        psycopg.sql.SQL("EXPLAIN ") + statement, conditions.values
-                    ).fetchall()
-                    assert "Seq Scan" not in "\n".join(row["QUERY PLAN"] for row in plan), values
+                connection.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off")
+                expected = connection.execute(plain.as_string(connection), conditions.values).fetchall()
                 connection.rollback()
+                for way, limits in WAYS.items():
+                    connection.plans = []
+                    with monkeypatch.context() as patched:
+                        for name, value in ({"_WALK_ROWS_EACH": 0} | limits if limits else {}).items():
+                            patched.setattr(search, name, value)
+                        found = search.find(connection, 1, query, limit=50)
+                    connection.rollback()
+                    for plan in connection.plans:
+                        assert "Seq Scan" not in plan, f"{values} {way}\n{plan}"
+                        if "CTE hits" in plan:
+                            taken.add("collect")
+                            hits = plan.split("CTE hits")[1].split("CTE page")[0]
+                            # Not the whole tenant by way of an index: something narrows each of them.
+                            narrowed = re.findall(r"Index Cond: \((.*)\)", hits)
+                            assert narrowed, f"{values} {way}\n{plan}"
+                            for condition in narrowed:
+                                assert not re.fullmatch(r"tenant_id = \S+", condition), f"{values} {way}\n{plan}"
+                    if sum("Subquery Scan on walk" in plan for plan in connection.plans) > 1:
+                        taken.add("walk on")
+                    assert [row["uuid"] for row in found] == [row["uuid"] for row in expected], (values, way)
+            assert taken == {"collect", "walk on"}
+
+
+@pytest.mark.parametrize("text", [name for name in ODD_NAMES if name])
+def test_keys_of_a_text_are_among_those_of_every_text_that_ilike_finds_it_in(
+    service: Running, text: str
+) -> None:
+    nothing = "NULL, '', '', NULL, NULL::inet, NULL, NULL"
+    keys = f"call_keys(1, %s, {nothing}, %s)"
+    for whole in (
+        text,
+        text.lower(),
+        text.upper(),
+        f"x{text}y",
+        f"{text} z",
+        f"z {text.swapcase()}",
+        "other",
+    ):
+        statement = f"SELECT %s ILIKE %s AS found, {keys} @> {keys} AS keyed"
+        [row] = service.rows(statement, whole, search._like(text), whole, True, text, False)
+        assert row["keyed"] or not row["found"], whole
+        if len(text) <= 2 and len(text.lower()) == len(text):
+            assert row["keyed"] == row["found"], whole
+    assert service.rows(f"SELECT {keys} AS keys", None, True) == [{"keys": []}]

@@ -350,6 +350,60 @@ def test_a_tenant_never_sees_anothers_calls(service: Running, call: dict[str, An
         assert "<td>admin</td>" not in users
 
 
+def second_tenant(service: Running) -> dict[str, str]:
+    """Credentials of the administrator of a tenant that is not the site's."""
+    from argon2 import PasswordHasher
+
+    service.rows("INSERT INTO tenants (name) VALUES ('branch') ON CONFLICT DO NOTHING")
+    service.rows(
+        "INSERT INTO users (tenant_id, login, password_hash, role) SELECT id, 'bea', %s, 'admin' FROM tenants "
+        "WHERE name = 'branch' ON CONFLICT DO NOTHING",
+        PasswordHasher().hash("bea's own password"),
+    )
+    return {"user": "bea", "password": "bea's own password", "tenant": "branch"}
+
+
+def csrf_of(page: str) -> str:
+    return page.split('name="csrf" value="')[1].split('"', maxsplit=1)[0]
+
+
+def test_what_all_tenants_share_is_for_the_administrators_of_the_site(service: Running) -> None:
+    before = player(service)
+    service.rows(
+        "INSERT INTO audit_log (actor, action, object) VALUES ('player', 'storage.read', '1/of-all.rtp')"
+    )
+    with service.client() as client:
+        assert client.post("/CallRecorder/Login", data=second_tenant(service)).status_code == 303
+        users = client.get("/CallRecorder/Users")
+        assert users.status_code == 200
+        assert "/Volumes" not in users.text
+        shown = client.get("/CallRecorder/Volumes")
+        assert shown.status_code == 403
+        assert before[1] not in shown.text
+        fields = {"csrf": csrf_of(users.text), "player_password": "taken over 1"}
+        assert client.post("/CallRecorder/Volumes/player", data=fields).status_code == 403
+        assert "of-all.rtp" not in client.get("/CallRecorder/Audit").text
+    assert player(service) == before
+    with service.logged_in() as client:
+        assert before[1] in client.get("/CallRecorder/Volumes").text
+        assert "of-all.rtp" in client.get("/CallRecorder/Audit").text
+
+
+@pytest.mark.parametrize(
+    "fields", [{"action": "disable"}, {"action": "password", "password": "another 12345"}]
+)
+def test_another_tenants_administrator_ends_no_session(service: Running, fields: dict[str, str]) -> None:
+    [admin] = service.rows(
+        "SELECT u.id FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE login = 'admin' AND t.name = 'default'"
+    )
+    with service.logged_in() as victim, service.client() as client:
+        assert client.post("/CallRecorder/Login", data=second_tenant(service)).status_code == 303
+        token = csrf_of(client.get("/CallRecorder/Users").text)
+        changed = client.post(f"/CallRecorder/Users/{admin['id']}", data={**fields, "csrf": token})
+        assert changed.status_code == 404
+        assert victim.get("/CallRecorder/Users").status_code == 200
+
+
 # -- storage --------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
@@ -20,6 +21,8 @@ __all__ = ["ROLES", "Session", "User"]
 
 Role = Literal["admin", "auditor", "user"]
 ROLES: Final[tuple[Role, ...]] = ("admin", "auditor", "user")
+SITE: Final = "default"
+"""The tenant of those who run the site: what all tenants share is theirs."""
 TOKEN_PREFIX: Final = "crt_"
 _USER: Final = (
     "u.id, u.tenant_id, u.login, u.name, u.role, u.language, u.password_hash, t.name AS tenant, t.time_zone "
@@ -130,13 +133,19 @@ def users(connection: Connection, tenant: int) -> list[DictRow]:
 
 
 def set_password(connection: Connection, tenant: int, user: int, password_hash: str) -> bool:
-    """Give a user another password and end the user's sessions; False where the tenant has no such user."""
+    """Give a user another password; False where the tenant has no such user.
+
+    The user's sessions end, and no address is known as the user's any more.
+    """
     row = connection.execute(
         "UPDATE users SET password_hash = %s WHERE id = %s AND tenant_id = %s RETURNING id",
         (password_hash, user, tenant),
     ).fetchone()
+    if row is None:
+        return False
     connection.execute("DELETE FROM sessions WHERE user_id = %s", (user,))
-    return row is not None
+    connection.execute("DELETE FROM login_addresses WHERE user_id = %s", (user,))
+    return True
 
 
 def rehash(connection: Connection, user: int, password_hash: str) -> None:
@@ -151,9 +160,11 @@ def set_disabled(connection: Connection, tenant: int, user: int, disabled: bool)
         "WHERE id = %s AND tenant_id = %s RETURNING login",
         (disabled, user, tenant),
     ).fetchone()
+    if row is None:
+        return None
     if disabled:
         connection.execute("DELETE FROM sessions WHERE user_id = %s", (user,))
-    return str(row["login"]) if row else None
+    return str(row["login"])
 
 
 # -- sessions -------------------------------------------------------------------------------------------------------
@@ -248,6 +259,8 @@ def revoke_token(connection: Connection, tenant: int, token: int) -> bool:
 
 _FORGET: Final = timedelta(hours=1)
 _LONGEST_WAIT: Final = 900.0
+_MOST_FAILURES: Final = 100_000  # rows of login_failures; the oldest go first
+_MOST_ADDRESSES: Final = 32  # remembered of a user
 
 
 def wait_seconds(connection: Connection, keys: dict[bytes, int]) -> float:
@@ -268,8 +281,17 @@ def wait_seconds(connection: Connection, keys: dict[bytes, int]) -> float:
     return max(waits)
 
 
-def note_failure(connection: Connection, keys: dict[bytes, int]) -> None:
-    """Remember a failed login under each key."""
+def have_failed(connection: Connection, keys: Iterable[bytes]) -> bool:
+    """Whether a failed login is remembered under any of the keys."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM login_failures WHERE key = ANY(%s) AND failed_at > now() - %s) AS failed",
+        (list(keys), _FORGET),
+    ).fetchone()
+    return bool(row and row["failed"])
+
+
+def note_failure(connection: Connection, keys: Iterable[bytes]) -> None:
+    """Remember a failed login under each key, and forget the old ones."""
     for key in sorted(keys):
         connection.execute(
             "INSERT INTO login_failures AS f (key, failures, failed_at) VALUES (%s, 1, now()) "
@@ -277,19 +299,63 @@ def note_failure(connection: Connection, keys: dict[bytes, int]) -> None:
             "failures = CASE WHEN f.failed_at < now() - %s THEN 1 ELSE f.failures + 1 END",
             (key, _FORGET),
         )
+    # Last, and past rows that others hold: nobody waits for anybody in a ring.
+    connection.execute(
+        "DELETE FROM login_failures WHERE key IN (SELECT key FROM login_failures WHERE failed_at < greatest("
+        "now() - %s, (SELECT failed_at FROM login_failures ORDER BY failed_at DESC OFFSET %s LIMIT 1)) "
+        "FOR UPDATE SKIP LOCKED)",
+        (_FORGET, _MOST_FAILURES),
+    )
 
 
-def forget_failures(connection: Connection, keys: dict[bytes, int]) -> None:
-    """A login succeeded."""
-    connection.execute("DELETE FROM login_failures WHERE key = ANY(%s)", (list(keys),))
+def forgive(connection: Connection, pair: bytes, address: bytes | None) -> None:
+    """A login succeeded: the failures of ``pair`` are forgotten, and those of ``address`` less by them.
+
+    The address keeps its failures with other logins: a guesser cannot clear them with an account of his own.
+    """
+    keys = [pair] if address is None else [pair, address]
+    rows = connection.execute(  # in the order of note_failure
+        "SELECT key, failures FROM login_failures WHERE key = ANY(%s) ORDER BY key FOR UPDATE", (keys,)
+    ).fetchall()
+    failures = {bytes(row["key"]): int(row["failures"]) for row in rows}
+    own = failures.get(pair, 0)
+    done = [key for key in keys if failures.get(key, 0) <= own]
+    connection.execute("DELETE FROM login_failures WHERE key = ANY(%s)", (done,))
+    connection.execute(
+        "UPDATE login_failures SET failures = failures - %s WHERE key = %s AND NOT key = ANY(%s)",
+        (own, address, done),
+    )
+
+
+def knows_address(connection: Connection, user: int, address: bytes) -> bool:
+    """Whether the user has logged in from there."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM login_addresses WHERE user_id = %s AND address = %s) AS known",
+        (user, address),
+    ).fetchone()
+    return bool(row and row["known"])
+
+
+def note_address(connection: Connection, user: int, address: bytes) -> None:
+    """The user has logged in from there; the user's oldest addresses are forgotten."""
+    connection.execute(
+        "INSERT INTO login_addresses (user_id, address) VALUES (%s, %s) "
+        "ON CONFLICT (user_id, address) DO UPDATE SET seen_at = now()",
+        (user, address),
+    )
+    connection.execute(
+        "DELETE FROM login_addresses WHERE user_id = %s AND address IN (SELECT address FROM login_addresses "
+        "WHERE user_id = %s ORDER BY seen_at DESC OFFSET %s)",
+        (user, user, _MOST_ADDRESSES),
+    )
 
 
 def first_admin(connection: Connection, login: str, password_hash: str) -> bool:
-    """Make the first user of tenant ``default``, an administrator; False where there is a user already."""
+    """Make the first user of the site's own tenant, an administrator; False where there is a user already."""
     connection.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
     if has_users(connection):
         return False
     add_user(
-        connection, tenant_id(connection, "default"), login, password_hash, role="admin", name="Administrator"
+        connection, tenant_id(connection, SITE), login, password_hash, role="admin", name="Administrator"
     )
     return True

@@ -33,13 +33,22 @@ def write(
 
 
 def listing(
-    connection: Connection, tenant_id: int, *, before: int | None = None, target: str = "", limit: int = 100
+    connection: Connection,
+    tenant_id: int,
+    *,
+    system: bool = False,
+    before: int | None = None,
+    target: str = "",
+    limit: int = 100,
 ) -> list[DictRow]:
-    """Rows of a tenant, and of the system as a whole, newest first; those older than row ``before``."""
+    """Rows of a tenant, newest first; those older than row ``before``.
+
+    With ``system`` also the rows of no tenant. They name files of every tenant.
+    """
     return connection.execute(
         "SELECT id, at, actor, action, object, host(address) AS address, request_id, reason, detail FROM audit_log "
-        "WHERE (tenant_id = %(tenant)s OR tenant_id IS NULL) "
+        "WHERE (tenant_id = %(tenant)s OR (%(system)s AND tenant_id IS NULL)) "
         "AND (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(target)s = '' OR object = %(target)s) "
         "ORDER BY id DESC LIMIT %(limit)s",
-        {"tenant": tenant_id, "before": before, "target": target, "limit": limit},
+        {"tenant": tenant_id, "system": system, "before": before, "target": target, "limit": limit},
     ).fetchall()

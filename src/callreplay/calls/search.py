@@ -6,16 +6,21 @@ Why two statements. A condition that many calls meet is answered at once by walk
 meet is answered at once by an index on it. The planner chooses between the two by statistics that know nothing of
 correlation, and choosing wrongly costs a thousandfold. So the first statement walks a bounded number of rows, in
 order, along the best index. When that does not settle the question, matches are rare, and the second statement
-collects them all by index before it sorts.
+collects them all by index before it sorts. Where the walk met too many for that, it is walked again, as far as its
+matches promise the rest of the page.
+
+Which index: three letters or digits in a row have a trigram. Every other text, and a second address, is looked up in
+``calls_keys`` (see 0002_search_keys.sql).
 """
 
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -47,7 +52,8 @@ _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
 _DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _TIME: Final = re.compile(r"\d{4}\.\d{2}\.\d{2}-\d{2}\.\d{2}\.\d{2}", re.ASCII)
-_TRIGRAM: Final = re.compile(r"[^\W_]{3}")
+# ASCII: under LC_CTYPE C the server finds no letter in any other character.
+_TRIGRAM: Final = re.compile(r"[a-z0-9]{3}", re.IGNORECASE | re.ASCII)
 _MAC: Final = re.compile(
     r"[0-9a-f]{2}([:-]?)[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}", re.IGNORECASE
 )
@@ -180,14 +186,14 @@ class CallQuery:
             elif name in ("wireCallId", "pbxCallId"):
                 found["wire_call_ids"] = (*found.get("wire_call_ids", ()), _exact_text(name, value))
             else:
-                field, read = _READERS[name]
-                found[field] = read(name, value)
+                target, read = _READERS[name]
+                found[target] = read(name, value)
         return cls(**found)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is asked: every call matches."""
-        return all(not getattr(self, field.name) and getattr(self, field.name) != 0 for field in fields(self))
+        return all(not getattr(self, each.name) and getattr(self, each.name) != 0 for each in fields(self))
 
 
 _READERS: Final[dict[str, tuple[str, Any]]] = {
@@ -211,6 +217,10 @@ PARAMETERS: Final = (*_READERS, "wireCallId", "pbxCallId", "beginTime", "endTime
 _EXACT: Final = ("caller_mac", "called_mac", "caller_ip", "called_ip", "caller_port", "called_port")
 _CASTS: Final = {"caller_mac": "macaddr", "called_mac": "macaddr", "caller_ip": "inet", "called_ip": "inet"}
 _CONTAINS: Final = ("caller_number", "called_number", "caller_name", "called_name")
+_KEYED: Final = (
+    ("caller_number", "text"), ("caller_name", "text"), ("called_number", "text"), ("called_name", "text"),
+    ("caller_ip", "inet"), ("called_ip", "inet"), ("caller_mac", "macaddr"), ("called_mac", "macaddr"),
+)  # fmt: skip
 
 
 def _like(text: str) -> str:
@@ -219,12 +229,15 @@ def _like(text: str) -> str:
 
 @dataclass(slots=True)
 class _Conditions:
-    """Conditions as SQL with their parameters: ``walk`` along one index, ``rest`` filters what the walk meets."""
+    """Conditions as SQL with their parameters: ``walk`` along one index, ``rest`` filters what the walk meets.
+
+    ``keys`` follow from the others; they are what an index knows, and too slow to be tried on each row of a walk.
+    """
 
     walk: list[sql.Composable]
     rest: list[sql.Composable]
     values: dict[str, Any]
-    indexed: bool = False  # an index knows one of ``rest``
+    keys: list[sql.Composable] = field(default_factory=list)
 
     @property
     def all(self) -> sql.Composed:
@@ -246,25 +259,39 @@ def _conditions(tenant_id: int, query: CallQuery) -> _Conditions:
     for number, wire in enumerate(query.wire_call_ids):
         exact.append(sql.SQL("wire_call_id = {}").format(sql.Placeholder(f"wire{number}")))
         made.values[f"wire{number}"] = wire
-    for field in _EXACT:
-        value = getattr(query, field)
+    keyed: dict[str, Any] = {}
+    for name in _EXACT:
+        value = getattr(query, name)
         if value is not None:
-            cast = sql.SQL("::" + _CASTS[field] if field in _CASTS else "")
-            exact.append(sql.SQL("{} = {}{}").format(sql.Identifier(field), sql.Placeholder(field), cast))
-            made.values[field] = str(value) if field in _CASTS else value
+            cast = sql.SQL("::" + _CASTS[name] if name in _CASTS else "")
+            exact.append(sql.SQL("{} = {}{}").format(sql.Identifier(name), sql.Placeholder(name), cast))
+            made.values[name] = str(value) if name in _CASTS else value
+            if name in _CASTS:
+                keyed[name] = made.values[name]
     made.walk += exact[:1]
     made.rest += exact[1:]
-    made.indexed = len(exact) > 0
-    for field in _CONTAINS:
-        value = getattr(query, field)
+    has_short = False
+    for name in _CONTAINS:
+        value = getattr(query, name)
         if value:
-            # A text without three letters or digits in a row has no trigram: the index would read all of itself, even
-            # beside a rare one. As an expression the column is not in the index.
-            indexed = _TRIGRAM.search(value) is not None
-            made.indexed = made.indexed or indexed
-            column = "{} ILIKE {}" if indexed else "({} || '') ILIKE {}"
-            made.rest.append(sql.SQL(column).format(sql.Identifier(field), sql.Placeholder(field)))
-            made.values[field] = _like(value)
+            # A text that has no trigram would read the whole trigram index, even beside a rare one. As an expression
+            # the column is not in that index.
+            column = "{} ILIKE {}"
+            if _TRIGRAM.search(value) is None:
+                column, has_short, keyed[name] = "({} || '') ILIKE {}", True, value
+            made.rest.append(sql.SQL(column).format(sql.Identifier(name), sql.Placeholder(name)))
+            made.values[name] = _like(value)
+    if has_short or len(keyed) > 1:
+        columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in _KEYED)
+        asked = sql.SQL(", ").join(
+            sql.SQL("{}::" + kind).format(sql.Placeholder(f"key_{name}")) for name, kind in _KEYED
+        )
+        made.values |= {f"key_{name}": keyed.get(name) for name, _ in _KEYED}
+        made.keys.append(
+            sql.SQL("call_keys(tenant_id, {}, true) @> call_keys(%(tenant)s, {}, false)").format(
+                columns, asked
+            )
+        )
     return made
 
 
@@ -294,24 +321,30 @@ def find(
         made.values |= {"after_time": row["started_at"], "after_uuid": after}
     order = sql.SQL("started_at DESC, uuid DESC" if newest_first else "started_at, uuid")
     made.values["limit"] = limit
+    # Small tables and rare keys look cheap to read whole. A bitmap that does not fit would try its keys on every row.
+    connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'")
     if not made.rest:
         statement = sql.SQL("SELECT * FROM calls WHERE {} ORDER BY {} LIMIT %(limit)s").format(
             made.all, order
         )
         return connection.execute(statement, made.values, prepare=False).fetchall()
-    made.values["walk"] = _WALK_ROWS + _WALK_ROWS_EACH * limit
-    found = connection.execute(_walk_statement(made, order), made.values, prepare=False).fetchall()
-    if len(found) >= limit:
+    walk = _WALK_ROWS + _WALK_ROWS_EACH * limit
+    found, is_whole = _walk(connection, made, order, walk)
+    if not is_whole and len(found) > _DENSE * walk:
+        found, is_whole = _walk(connection, made, order, math.ceil(2 * walk * limit / len(found)))
+    if is_whole:
         return found
-    row = connection.execute(_beyond_statement(made, order), made.values, prepare=False).fetchone()
-    if row is None:
-        return found
-    if not made.indexed or len(found) > _DENSE * made.values["walk"]:
-        # Nothing but short texts, which no index knows, or so many matches that walking on is cheaper than all of them.
-        made.values["walk"] = None
-        return connection.execute(_walk_statement(made, order), made.values, prepare=False).fetchall()
-    connection.execute("SET LOCAL enable_seqscan = off")
     return connection.execute(_collect_statement(made, order), made.values, prepare=False).fetchall()
+
+
+def _walk(connection: Connection, made: _Conditions, order: sql.SQL, rows: int) -> tuple[list[DictRow], bool]:
+    """The matches among the first ``rows`` rows, and whether they are the whole answer."""
+    made.values["walk"] = rows
+    found = connection.execute(_walk_statement(made, order), made.values, prepare=False).fetchall()
+    if len(found) >= made.values["limit"]:
+        return found, True
+    beyond = connection.execute(_beyond_statement(made, order), made.values, prepare=False).fetchone()
+    return found, beyond is None
 
 
 def _walk_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
@@ -330,11 +363,16 @@ def _beyond_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
 
 
 def _collect_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
+    walk = made.walk
+    if len(walk) == 1:
+        # The tenant alone narrows nothing, yet the planner would read all of it from an index and intersect. As an
+        # expression it is in none.
+        walk = [sql.SQL("tenant_id + 0 = %(tenant)s")]
     return sql.SQL(
         "WITH hits AS MATERIALIZED (SELECT uuid, started_at FROM calls WHERE {}), "
         "page AS (SELECT uuid FROM hits ORDER BY {} LIMIT %(limit)s) "
         "SELECT calls.* FROM calls JOIN page USING (uuid) ORDER BY {}"
-    ).format(made.all, order, order)
+    ).format(sql.SQL(" AND ").join([*walk, *made.rest, *made.keys]), order, order)
 
 
 def first(connection: Connection, tenant_id: int, query: CallQuery) -> DictRow | None:

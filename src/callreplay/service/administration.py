@@ -25,17 +25,20 @@ _AUDIT_ROWS: Final = 100
 _SHORTEST_PASSWORD: Final = 8
 
 
-async def _allowed(request: Request, auditor: bool = False) -> Visitor:
-    visitor = await visitor_of(request)
-    if not (visitor.is_admin or (auditor and visitor.may_audit)):
+def _check(is_allowed: bool) -> None:
+    if not is_allowed:
         raise Problem(403, "This page is for administrators.")
+
+
+async def _allowed(request: Request) -> Visitor:
+    visitor = await visitor_of(request)
+    _check(visitor.is_admin)
     return visitor
 
 
 async def _changing(request: Request) -> tuple[Visitor, dict[str, str]]:
     visitor, fields = await posted_by(request)
-    if not visitor.is_admin:
-        raise Problem(403, "This page is for administrators.")
+    _check(visitor.is_admin)
     return visitor, fields
 
 
@@ -53,6 +56,7 @@ async def _in_database(request: Request, work: Callable[[Connection], Any]) -> A
 async def storage_page(request: Request) -> Response:
     """Volumes with quota, reserved, used and free; Advanced: the Player Access Password."""
     visitor = await _allowed(request)
+    _check(visitor.runs_site)
     service = service_of(request)
     listed = await _in_database(request, volumes.listing)
     shown = await to_thread.run_sync(
@@ -67,6 +71,7 @@ async def storage_page(request: Request) -> Response:
 async def set_player_password(request: Request) -> Response:
     """Storage > Advanced > Player Access Password."""
     visitor, fields = await _changing(request)
+    _check(visitor.runs_site)
     password = fields.get("player_password", "")
     if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD or not password.isprintable():
         raise Problem(400, "A password has at least 8 characters.", parameter="player_password")
@@ -207,14 +212,20 @@ async def revoke_token(request: Request) -> Response:
 
 async def audit_page(request: Request) -> Response:
     """What happened, newest first."""
-    visitor = await _allowed(request, auditor=True)
+    visitor = await visitor_of(request)
+    _check(visitor.may_audit)
     before = request.query_params.get("before", "")
     last = int(before) if re.fullmatch(r"\d{1,18}", before, re.ASCII) else None
     target = request.query_params.get("object", "").replace("\0", "")[:300]
 
     def work(connection: Connection) -> Any:
         return audit.listing(
-            connection, visitor.user.tenant_id, before=last, target=target, limit=_AUDIT_ROWS + 1
+            connection,
+            visitor.user.tenant_id,
+            system=visitor.of_site,
+            before=last,
+            target=target,
+            limit=_AUDIT_ROWS + 1,
         )
 
     rows = await _in_database(request, work)

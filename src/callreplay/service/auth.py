@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import ipaddress
 import math
 import secrets
 import threading
@@ -29,8 +30,10 @@ __all__ = ["COOKIE", "Authenticator", "Refused", "Visitor", "basic_credentials",
 
 COOKIE: Final = "callreplay_session"
 MAXIMUM_PASSWORD: Final = 1024  # characters; argon2 reads all of them
-_FREE_BY_ADDRESS: Final = 10  # failures before waiting begins
-_FREE_BY_LOGIN: Final = 5
+# Failures before waiting begins.
+_FREE_BY_PAIR: Final = 5  # a login from one address
+_FREE_BY_ADDRESS: Final = 10
+_FREE_BY_LOGIN: Final = 10  # from wherever
 _REMEMBERED_SECONDS: Final = 60.0
 
 
@@ -56,6 +59,16 @@ class Visitor:
         return self.user.role == "admin"
 
     @property
+    def runs_site(self) -> bool:
+        """Whether the user may see and change what all tenants share: an administrator of the site's own tenant."""
+        return self.is_admin and self.of_site
+
+    @property
+    def of_site(self) -> bool:
+        """Whether the user belongs to the site's own tenant."""
+        return self.user.tenant == accounts.SITE
+
+    @property
     def may_audit(self) -> bool:
         """Whether the user may read the audit log."""
         return self.user.role in ("admin", "auditor")
@@ -63,12 +76,49 @@ class Visitor:
 
 def client_address(request: Request) -> str | None:
     """The client's address as the server saw it; None where it is not an IP address."""
-    import ipaddress
-
     try:
         return str(ipaddress.ip_address(request.client.host)) if request.client else None
     except ValueError:
         return None
+
+
+def network(address: str | None) -> str:
+    """What counts as one address: a guesser has all of an IPv6 /64 to himself. '' where there is none."""
+    if address is None:
+        return ""
+    made = ipaddress.ip_address(address)
+    if isinstance(made, ipaddress.IPv4Address):
+        return str(made)
+    if made.ipv4_mapped is not None:
+        return str(made.ipv4_mapped)
+    return str(ipaddress.ip_address(int(made) >> 64 << 64))
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Under what failures are remembered (hashed: a mistyped login may be a password)."""
+
+    pair: bytes  # login and address
+    address: bytes | None
+    login: bytes
+
+    @classmethod
+    def of(cls, tenant: str, login: str, address: str | None) -> _Keys:
+        place = network(address)
+        pair = _hash("pair", tenant, login, place)
+        return cls(pair, _hash("address", place) if place else None, _hash("login", tenant, login))
+
+    @property
+    def strict(self) -> dict[bytes, int]:
+        """Those that nobody passes while they are hot."""
+        keys = {self.pair: _FREE_BY_PAIR}
+        if self.address is not None:
+            keys[self.address] = _FREE_BY_ADDRESS
+        return keys
+
+
+def _hash(*parts: str) -> bytes:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
 
 def basic_credentials(header: str) -> tuple[str, str] | None:
@@ -111,19 +161,27 @@ class Authenticator:
             Refused: tenant, login or password is wrong, or there were too many failures.
 
         """
-        keys = self._keys(tenant, login, address)
+        keys, place = _Keys.of(tenant, login, address), _hash(network(address))
         with self.database.connection() as connection:
-            wait = accounts.wait_seconds(connection, keys)
-            if wait > 0:
-                self.metrics.logins.labels("throttled").inc()
-                raise Refused(wait)
             user = accounts.find_user(connection, tenant, login) if _storable(tenant, login) else None
+            is_known = user is not None and accounts.knows_address(connection, user.id, place)
+            wait = accounts.wait_seconds(connection, keys.strict)
+            if wait <= 0 and not is_known and accounts.have_failed(connection, keys.strict):
+                # Guesses from everywhere slow each of their addresses down, and nobody else: strangers who fail on
+                # purpose would keep the user out.
+                wait = accounts.wait_seconds(connection, {keys.login: _FREE_BY_LOGIN})
+        if wait > 0:
+            self.metrics.logins.labels("throttled").inc()
+            raise Refused(wait)
         if self._verify(user, password):
             assert user is not None
+            if not is_known:
+                with self.database.connection() as connection:
+                    accounts.note_address(connection, user.id, place)
             return user
         self.metrics.logins.labels("refused").inc()
         with self.database.connection() as connection:
-            accounts.note_failure(connection, keys)
+            accounts.note_failure(connection, (*keys.strict, keys.login))
             audit.write(
                 connection,
                 "login.refused",
@@ -159,20 +217,13 @@ class Authenticator:
                 accounts.rehash(connection, user.id, self.hash(password))
         return True
 
-    def _keys(self, tenant: str, login: str, address: str | None) -> dict[bytes, int]:
-        def key(*parts: str) -> bytes:
-            return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
-
-        keys = {key("login", tenant, login): _FREE_BY_LOGIN}
-        if address:
-            keys[key("address", address)] = _FREE_BY_ADDRESS
-        return keys
-
     def log_in(self, tenant: str, login: str, password: str, language: str, address: str | None) -> str:
         """Check and open a session; returns the cookie's secret. Raises Refused."""
         user = self.check(tenant, login, password, address)
         with self.database.connection() as connection:
-            accounts.forget_failures(connection, self._keys(tenant, login, address))
+            keys = _Keys.of(tenant, login, address)
+            accounts.forgive(connection, keys.pair, keys.address)
+            accounts.note_address(connection, user.id, _hash(network(address)))
             secret = accounts.open_session(
                 connection, user.id, language, timedelta(seconds=self.settings.session_seconds)
             )
@@ -209,7 +260,7 @@ class Authenticator:
 
     def by_token(self, token: str, address: str | None) -> Visitor:
         """Whose API token that is. Raises Refused."""
-        keys = {hashlib.sha256(f"address\0{address}".encode()).digest(): _FREE_BY_ADDRESS * 10}
+        keys = {_hash("address", network(address)): _FREE_BY_ADDRESS * 10}
         with self.database.connection() as connection:
             wait = accounts.wait_seconds(connection, keys)
             if wait > 0:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from callreplay.calls import accounts, audit, records
 from callreplay.service import logs
-from callreplay.service.auth import basic_credentials, client_address
+from callreplay.service.auth import basic_credentials, client_address, network
 from callreplay.service.context import PLAYER_PASSWORD, Problem, service_of
 from callreplay.service.files import FileResponse, disposition, open_confined
 
@@ -37,7 +37,7 @@ def _authorise(request: Request) -> None:
     found = basic_credentials(request.headers.get("authorization", ""))
     if found is None:
         raise Problem(401, "Log in as the player.", headers=_CHALLENGE)
-    keys = {f"storage\0{client_address(request)}".encode(): _FREE}
+    keys = {f"storage\0{network(client_address(request))}".encode(): _FREE}
     with service.database.connection() as connection:
         wait = accounts.wait_seconds(connection, keys)
     if wait > 0:
