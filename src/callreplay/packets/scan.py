@@ -120,7 +120,9 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
     Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all.
     """
     found = recognise(data, name)
-    arena = Arena()
+    # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
+    # faulting in a file's pages costs several times what memory's do.
+    arena = Arena(threshold=16 << 20, budget=48 << 20)
     capacity = len(data) // found.smallest + 2
     columns = RtpColumns(
         *(
