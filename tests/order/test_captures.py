@@ -112,3 +112,28 @@ def test_rtpdump_files_are_one_way_calls(name: str, seconds: float) -> None:
     (media,) = calls(f"rtpdump/{name}")
     assert media.one_way
     assert (media.end_ns - media.start_ns) * 1e-9 == pytest.approx(seconds, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "packets_each", "seconds"),
+    [
+        ("SIP_DTMF2.cap", ("192.168.105.110:4374", "192.168.105.172:4376"), (665, 666), 20.0),
+        ("codec-negotiation.pcap", ("127.0.0.1:5084", "127.0.0.1:5094"), (302, 302), 6.0),
+        ("register-invite-reinvite-bye.pcap", ("127.0.0.1:5094", "127.0.0.1:5084"), (109, 109), 2.1),
+        ("rtp-protocol.pcap", ("10.33.6.101:6040", "10.33.6.100:6020"), (201, 47), 4.5),
+        ("sip-rtp-g711.pcap", ("", "10.0.2.15:27942"), (0, 425), 8.5),
+        ("sip-rtp-g729a.pcap", ("", "10.0.2.15:28120"), (0, 425), 8.5),
+        ("skinny.pcap", ("192.168.195.58:32144", "192.168.195.50:17718"), (36, 33), 0.4),
+    ],
+)
+def test_real_calls_have_their_sides_the_right_way_round(
+    name: str, sources: tuple[str, str], packets_each: tuple[int, int], seconds: float
+) -> None:
+    """Who sends from where, by the SDP in each (or StartMediaTransmission), and how much, by tshark's count."""
+    media = calls(f"sip/{name}")[0]
+    for leg, source, count in zip(media.legs, sources, packets_each, strict=True):
+        flows = {stream.flow for stream in leg.streams}
+        assert {f"{flow.source}:{flow.source_port}" for flow in flows} == ({source} if source else set())
+        assert leg.statistics.packets == count
+    assert not media.sides_inferred
+    assert (media.end_ns - media.start_ns) * 1e-9 == pytest.approx(seconds, abs=0.06)
