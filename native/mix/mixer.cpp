@@ -45,8 +45,7 @@ cr_status check_timeline(const cr_timeline *timeline, const cr_event *events, si
 }
 
 int64_t corrected_drift(const cr_timeline &timeline, int64_t drift_ppb) {
-  const bool small = drift_ppb > -CR_DRIFT_THRESHOLD_PPB && drift_ppb < CR_DRIFT_THRESHOLD_PPB;
-  return timeline.ignore_drift != 0 || small ? 0 : drift_ppb;
+  return timeline.ignore_drift != 0 ? 0 : drift_ppb;
 }
 
 Mixer::Mixer(const cr_timeline &timeline, const cr_event *events, size_t event_count, int64_t start)

@@ -39,7 +39,6 @@ _CHANNEL_OF_LEG: Final[dict[str, tuple[int, int]]] = {
 }
 _TONES: Final = {digit: tone for tone, digit in enumerate("0123456789*#ABCD")}
 _NS: Final = 1_000_000_000
-_DRIFT_THRESHOLD_PPM: Final = 20.0
 _BLOCK_BYTES: Final = 1 << 20  # of a block as it comes: in smaller ones a file takes half again as long to write
 
 
@@ -50,9 +49,7 @@ def default_rate_hz(legs: Sequence[LegColumns | None]) -> int:
 
 
 def _span_end_ns(span: Span, correct_drift: bool) -> int:
-    drift_ppb = round(span.drift_ppm * 1000)
-    if not correct_drift or abs(span.drift_ppm) < _DRIFT_THRESHOLD_PPM:
-        drift_ppb = 0
+    drift_ppb = round(span.drift_ppm * 1000) if correct_drift else 0
     # Python's integers do not overflow; rounded up so that the last sample lies inside.
     return span.anchor_ns - (-span.end_tick * _NS * _NS) // (span.codec.clock_rate_hz * (_NS + drift_ppb))
 

@@ -13,9 +13,6 @@
 extern "C" {
 #endif
 
-/* Below this drift samples are copied, not resampled: 20 ppm are 1.2 ms a minute. */
-#define CR_DRIFT_THRESHOLD_PPB 20000
-
 /* An RFC 4733 event laid over one leg (or track). The audio of that leg is muted for its length; with `tone`
  * in 0-15 (0-9, * = 10, # = 11, A-D = 12-15) its tone pair is put there, with any other value nothing. */
 typedef struct cr_event {

@@ -122,7 +122,7 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
     found = recognise(data, name)
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
-    arena = Arena(threshold=16 << 20, budget=48 << 20)
+    arena = Arena(threshold=12 << 20, budget=48 << 20)
     capacity = len(data) // found.smallest + 2
     columns = RtpColumns(
         *(
