@@ -80,10 +80,10 @@ def test_the_stop_band_is_80_db_down() -> None:
         assert 20 * np.log10(folded + 1e-12) < -80, f"{frequency} Hz"
 
 
-@pytest.mark.parametrize("ppm", [-300.0, 150.0, 2000.0])
+@pytest.mark.parametrize("ppm", [-300.0, 15.0, 150.0, 2000.0])
 def test_a_drifting_clock_is_put_right(ppm: float) -> None:
     """A click every second of the sender's clock stands at the true times, to a sample, to the end."""
-    seconds = 60
+    seconds = 60 if abs(ppm) > 20 else 600
     pcm = np.zeros(8000 * seconds, np.int16)
     pcm[4000::8000] = 30000
     out = _read(linear(pcm, 8000, drift_ppm=ppm))
