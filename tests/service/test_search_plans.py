@@ -125,7 +125,9 @@ def test_answers_are_right_and_plans_use_indexes(
                             narrowed = re.findall(r"Index Cond: \((.*)\)", hits)
                             assert narrowed, f"{values} {way}\n{plan}"
                             for condition in narrowed:
-                                assert not re.fullmatch(r"tenant_id = \S+", condition), f"{values} {way}\n{plan}"
+                                assert not re.fullmatch(r"tenant_id = \S+", condition), (
+                                    f"{values} {way}\n{plan}"
+                                )
                     if sum("Subquery Scan on walk" in plan for plan in connection.plans) > 1:
                         taken.add("walk on")
                     assert [row["uuid"] for row in found] == [row["uuid"] for row in expected], (values, way)
