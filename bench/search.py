@@ -51,9 +51,10 @@ def fill(url: str, rows: int, say: Callable[[str], None] = print) -> None:
 
 def queries(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
     """Kinds of questions, each asked about calls drawn from the table."""
+    highest = _count(connection)
     drawn = connection.execute(
         "SELECT * FROM calls WHERE tenant_id = 1 AND identity = ANY(%s)",
-        ([str(random.Random(n).randrange(1, _count(connection))) for n in range(2 * count)],),
+        ([str(random.Random(n).randrange(1, highest)) for n in range(2 * count)],),
     ).fetchall()[:count]
     zone = ZoneInfo("UTC")
 
@@ -89,10 +90,11 @@ def queries(connection: Connection, count: int) -> dict[str, list[dict[str, str]
 
 def adversarial(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
     """Kinds of questions made to be slow: texts that have no trigram, and conditions common each that never meet."""
+    highest = _count(connection)
     rows = connection.execute(
         "SELECT * FROM calls WHERE tenant_id = 1 AND caller_number LIKE '0%%' AND caller_name <> '' "
         "AND identity = ANY(%s) ORDER BY uuid LIMIT %s",
-        ([str(random.Random(n).randrange(1, _count(connection))) for n in range(40 * count)], count),
+        ([str(random.Random(n).randrange(1, highest)) for n in range(40 * count)], count),
     ).fetchall()
 
     def each(make: Callable[[Any, int], dict[str, Any]]) -> list[dict[str, str]]:

@@ -322,7 +322,11 @@ def find(
     order = sql.SQL("started_at DESC, uuid DESC" if newest_first else "started_at, uuid")
     made.values["limit"] = limit
     # Small tables and rare keys look cheap to read whole. A bitmap that does not fit would try its keys on every row.
-    connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'")
+    # Starting parallel workers takes longer than most answers.
+    connection.execute(
+        "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'; "
+        "SET LOCAL max_parallel_workers_per_gather = 0"
+    )
     if not made.rest:
         statement = sql.SQL("SELECT * FROM calls WHERE {} ORDER BY {} LIMIT %(limit)s").format(
             made.all, order
