@@ -7,6 +7,7 @@ and the PNG container come from Pillow.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -193,7 +194,8 @@ class _Palette:
         picture = Image.fromarray(image).convert("L")
         picture = Image.frombytes("P", picture.size, picture.tobytes())
         picture.putpalette([octet for colour in self.rgba for octet in colour[:3]])
-        options: dict[str, object] = {"optimize": True}
+        # Level 9 takes three to ten times as long as 6 for 1 to 8 % less.
+        options: dict[str, object] = {"compress_level": 6}
         if any(colour[3] != 255 for colour in self.rgba):
             options["transparency"] = bytes(colour[3] for colour in self.rgba)
         out = io.BytesIO()
@@ -201,6 +203,7 @@ class _Palette:
         return out.getvalue()
 
 
+@functools.cache
 def _font(size: int) -> FreeTypeFont | ImageFont:
     from PIL import ImageFont as Fonts
 
@@ -473,5 +476,5 @@ def _heat_png(image: NDArray[np.uint8]) -> bytes:
     picture = Image.frombytes("P", (image.shape[1], image.shape[0]), image.tobytes())
     picture.putpalette(palette.ravel().tolist())
     out = io.BytesIO()
-    picture.save(out, "PNG", optimize=True)
+    picture.save(out, "PNG", compress_level=6)
     return out.getvalue()

@@ -28,9 +28,8 @@ from callreplay.pipeline import Call, open_capture
 __all__ = ["Order", "job_key", "run_share"]
 
 _OPEN_BYTES: Final = 1 << 20  # of one open call, besides its columns: mixer, sink and file
-_MAX_OPEN: Final = (
-    32  # calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty
-)
+# Calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty.
+_MAX_OPEN: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
