@@ -1,6 +1,6 @@
 """``scripts/bench plot FILE.json … -o OUT.png``: every ratio that has a bar, over the runs, oldest first.
 
-A line a benchmark row, as the share of its bar: on the dashed line or above it the promise is kept.
+A line for each benchmark row, as the share of its bar: on the dark line or above it the promise is kept.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def draw(documents: list[dict[str, Any]]) -> Image.Image:
     )
     for share in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0):
         canvas.line((LEFT, y(share), right, y(share)), fill="#334155" if share == 1 else "#e2e8f0")
-        canvas.text((LEFT - 48, y(share) - 8), f"{share:g} ×", fill="#64748b", font=font)
+        canvas.text((LEFT - 48, y(share) - 8), f"{share:g} x", fill="#64748b", font=font)
     for index, document in enumerate(documents):
         canvas.text(
             (x(index) - 26, bottom + 10), document["machine"]["commit"][:7], fill="#64748b", font=font
@@ -71,7 +71,7 @@ def draw(documents: list[dict[str, Any]]) -> Image.Image:
         label = TOP + STEP * rank
         canvas.line((points[-1][0] + 6, points[-1][1], right + 24, label + 8), fill="#e2e8f0")
         last = next(value for value in reversed(values) if value is not None)
-        canvas.text((right + 28, label), f"{last:.2f} ×  {name}"[:62], fill=ink, font=font)
+        canvas.text((right + 28, label), f"{last:.2f} x  {name}"[:62], fill=ink, font=font)
     return image
 
 

@@ -1,8 +1,11 @@
+import json
+import platform
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import compare
+from bench import compare, plot
 
 
 def _run(**rows: dict[str, Any]) -> dict[str, Any]:
@@ -28,3 +31,30 @@ def test_a_loss_beyond_tolerance_and_noise_is_found(
 
 def test_rows_without_a_ratio_are_left_out() -> None:
     assert compare.compare(_run(x={"cpu_s": 1.0}), _run(x={"cpu_s": 2.0})) == []
+
+
+def test_shares_of_the_bars_are_drawn_over_the_runs(tmp_path: Path) -> None:
+    for number, ratio in enumerate((8.0, 12.0)):
+        run = _run(
+            x={"ratio": ratio, "bar": 10.0},
+            y={"ratio": 3.0, "bar": 6.0, "bar_kind": "at_most"},
+            z={"ratio": 2.0},
+        )
+        run["machine"] = {"time": f"2026-01-0{2 - number}", "commit": f"c{number}"}
+        (tmp_path / f"{number}.json").write_text(json.dumps(run))
+    runs = [json.loads((tmp_path / f"{number}.json").read_text()) for number in (0, 1)]
+    assert plot.shares(runs) == {"codecs: x": [0.8, 1.2], "codecs: y": [2.0, 2.0]}
+    out = tmp_path / "x.png"
+    assert plot.main([*(str(tmp_path / f"{number}.json") for number in (0, 1)), "-o", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_spread_of_repeats_is_the_noise_and_the_machine_tells_its_flags() -> None:
+    from bench import batch, run
+
+    assert batch._spread([1.0, 1.25, 1.1]) == pytest.approx(0.25)
+    assert {codec for codec, form in batch.BARS if form == "png"} == set(batch.CODECS)
+    machine = run.machine()
+    assert isinstance(machine["flags"], list)
+    assert not {"node", "host", "hostname"} & set(machine)
+    assert platform.node() not in json.dumps(machine)
