@@ -25,7 +25,7 @@ bounded = hypothesis.settings(
 )
 
 
-def checked(case: schemathesis.Case, service: Running) -> None:
+def checked(case: schemathesis.Case[Any], service: Running) -> None:
     query: dict[str, Any] = case.query or {}
     # What a schema cannot say of two parameters together: a format has its own rates, channels and bit rates.
     start, end = query.get("start", 0), query.get("end")
@@ -50,13 +50,13 @@ def test_document_is_valid() -> None:
 
 @schema.parametrize()
 @bounded
-def test_service_keeps_to_its_document(case: schemathesis.Case, service: Running) -> None:
+def test_service_keeps_to_its_document(case: schemathesis.Case[Any], service: Running) -> None:
     checked(case, service)
 
 
 @schema.include(path=TRANSCODER).parametrize()
 @bounded
-def test_renderings_keep_to_the_document(case: schemathesis.Case, service: Running) -> None:
+def test_renderings_keep_to_the_document(case: schemathesis.Case[Any], service: Running) -> None:
     """Random search parameters hardly ever find a call; without them every request finds one and renders it."""
     case.query = {name: value for name, value in (case.query or {}).items() if name not in openapi.SEARCH}
     checked(case, service)
