@@ -69,9 +69,11 @@ def _wrk(url: str, headers: dict[str, str], connections: int) -> dict[str, float
 def _make_calls(folder: Path) -> None:
     """One capture of many short calls, and one of a call of an hour."""
     folder.mkdir()
-    short = [leg(CALL_SECONDS, side, call=n, seed=n + 1) for n in range(CLIENTS) for side in (0, 1)]
+    short = [leg(CALL_SECONDS, side, call=n, seed=2 * n + 1) for n in range(CLIENTS) for side in (0, 1)]
     write_pcap(folder / "short.pcap", *short)
-    write_pcap(folder / "long.pcap", *(leg(3600, side, call=CLIENTS, seed=9) for side in (0, 1)))
+    write_pcap(
+        folder / "long.pcap", *(leg(3600, side, call=CLIENTS, seed=2 * CLIENTS + 1) for side in (0, 1))
+    )
 
 
 def _memory_mib(pid: int) -> dict[str, float]:
