@@ -21,9 +21,20 @@ from numpy.typing import NDArray
 from callreplay import _core
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.peaks import Peaks
-from callreplay.raster import Mark, PictureOptions, Spectrogram, columns_per_pixel, waveform_png
+from callreplay.raster import THEMES, Mark, PictureOptions, Spectrogram, columns_per_pixel, waveform_png
 
-__all__ = ["FORMATS", "Format", "Options", "Shape", "Sink", "fit_options", "format_of", "render"]
+__all__ = [
+    "CHANNELS",
+    "FORMATS",
+    "THEMES",
+    "Format",
+    "Options",
+    "Shape",
+    "Sink",
+    "fit_options",
+    "format_of",
+    "render",
+]
 
 Channels = Literal["mono", "stereo", "caller", "called"]
 CHANNELS: Final = ("mono", "stereo", "caller", "called")

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from callreplay.errors import ArgumentError, FormatError
-from callreplay.formats import CHANNELS, FORMATS, Options
+from callreplay.formats import CHANNELS, FORMATS, THEMES, Options
 from callreplay.pipeline import Call, open_capture
-from callreplay.raster import THEMES
 
 __all__ = ["CHANNELS", "MEDIA_TYPES", "SUFFIXES", "THEMES", "Rendering", "check", "render"]
 
