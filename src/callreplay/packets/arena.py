@@ -18,8 +18,10 @@ __all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "Mapping", "release"]
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
 BUDGET_BYTES: Final = (
     12 << 20
-)  # and so does any above 1 MiB, once an arena holds this much: an hour of two legs fits
-_SMALL: Final = 1 << 20
+)  # and so does any above 128 KiB, once an arena holds this much: an hour of two legs fits
+_SMALL: Final = (
+    1 << 17
+)  # 16,384 packets' times; a capture of many calls of half an hour is bounded as one long call is
 
 
 class Mapping(mmap.mmap):
@@ -29,7 +31,7 @@ class Mapping(mmap.mmap):
 class Arena:
     """Makes columns: small ones in memory, those of ``threshold`` bytes and more in a temporary file each.
 
-    ``budget`` bounds what the columns above a mebibyte take in memory together.
+    ``budget`` bounds what the columns above 128 KiB take in memory together.
     """
 
     def __init__(self, threshold: int = THRESHOLD_BYTES, budget: int = BUDGET_BYTES) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -528,3 +529,37 @@ def test_parties_are_named(name: str, filed: Filed) -> None:
     columns = ("caller_number", "caller_name", "called_number", "called_name")
     assert tuple(row[column] for column in columns) == NAMES[name][1]
     assert legs(row) == {"caller": (20, "PCMA/8000"), "called": (20, "PCMA/8000")}
+
+
+def test_rotated_and_overlapping_captures_are_merged_first(database: Database, tmp_path: Path) -> None:
+    """What docs/import.md says of them."""
+    tap, ladder = Tap("plain"), Ladder("plain@wire.example", START_MS)
+    plain(tap, ladder)
+    tap.signal(ladder.messages)
+    records = sorted(tap.records, key=lambda record: record[0])
+    half = len(records) // 2
+    parts = {"whole": records, "one": records[:half], "two": records[half:], "other": records[half - 20 :]}
+    for name, chosen in parts.items():
+        (tmp_path / f"{name}.pcap").write_bytes(pcap(chosen, nano=True))
+    commands = [
+        "mergecap -F nsecpcap -w rotated.pcap one.pcap two.pcap",
+        "mergecap -F nsecpcap -w - one.pcap other.pcap | editcap -F nsecpcap -d - overlapping.pcap",
+    ]
+    for command in commands:
+        subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
+    with database.connection() as connection:
+        volumes.add(connection, tmp_path / "shelf")
+
+    def lines(name: str) -> list[dict[str, Any]]:
+        outcome = importer.import_one(database, importer.Job(database.url, 1), tmp_path / f"{name}.pcap")
+        assert outcome.error == ""
+        return outcome.calls
+
+    (whole,) = lines("whole")
+    assert whole["added"]
+    for name in ("rotated", "overlapping"):
+        (merged,) = lines(name)
+        assert (merged["added"], merged["callId"]) == (False, whole["callId"])
+    (first,), (second,) = lines("one"), lines("two")
+    assert (first["added"], first["inferred"], first["wireCallId"]) == (True, False, "plain@wire.example")
+    assert (second["added"], second["inferred"], second["wireCallId"]) == (True, True, "")
