@@ -1,12 +1,10 @@
 // Every width of the G.729 kernel against the literal decoder, lane by lane, on streams of every kind at
 // once.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <memory>
 #include <string>
 
+#include "checkasm.h"
 #include "g729_literal.h"
 #include "g729_streams.h"
 
@@ -211,5 +209,30 @@ TEST_CASE("frames that say what cannot be") {
         CHECK(std::memcmp(expected, pcm[i], sizeof expected) == 0);
       }
     }
+  }
+}
+
+CHECKASM_BENCH("g729: a frame of speech of each lane") {
+  const std::vector<StoredFrame> speech = conformance_speech();
+  if (speech.empty()) {
+    return;
+  }
+  for (const cr_isa isa : checkasm::available_isas()) {
+    const G729Kernel *kernel = callreplay::g729_kernel(isa);
+    StateMemory state = new_state(*kernel);
+    std::vector<G729Frame> views(static_cast<size_t>(kernel->lanes));
+    std::vector<int16_t> samples(views.size() * 80);
+    std::vector<int16_t *> pcm(views.size());
+    for (size_t i = 0; i < views.size(); ++i) {
+      pcm[i] = &samples[80 * i];
+    }
+    size_t at = 0;
+    checkasm::report(cr_isa_name(isa), 80.0 * kernel->lanes, [&] {
+      for (size_t i = 0; i < views.size(); ++i) {
+        views[i] = speech[(at + 97 * i) % speech.size()].view();
+      }
+      ++at;
+      kernel->decode(state.get(), views.data(), pcm.data());
+    });
   }
 }
