@@ -133,8 +133,15 @@ def test_amr_in_both_payload_forms(aligned: bool, frames: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "frame_type", "bits"),
-    [("AMR", 8, 39), ("AMR", 15, 0), ("AMR", 11, 0)]
-    + [("AMR-WB", 9, 40), ("AMR-WB", 14, 0), ("AMR-WB", 15, 0), ("AMR-WB", 11, 0)],
+    [
+        ("AMR", 8, 39),
+        ("AMR", 11, 0),
+        ("AMR", 15, 0),
+        ("AMR-WB", 9, 40),
+        ("AMR-WB", 11, 0),
+        ("AMR-WB", 14, 0),
+        ("AMR-WB", 15, 0),
+    ],
 )
 def test_amr_frames_without_speech_move_nothing(name: str, frame_type: int, bits: int) -> None:
     """SID, lost, "no data" and unknown frames last as long as speech; all but the unknown ones sound on."""
