@@ -177,6 +177,31 @@ def test_a_loss_is_concealed_for_60_ms_then_silent(codec: Codec) -> None:
     assert kinds == {ChunkKind.DECODED, ChunkKind.CONCEALED}
 
 
+@pytest.mark.parametrize(
+    ("fmtp", "bits"),
+    [
+        ("", 8),
+        ("bitrate=64000", 8),
+        ("bitrate=56000", 7),
+        ("x=1; Bitrate = 48000", 6),
+        ("bitrate=480001", 8),
+        ("maxbitrate=48000", 8),
+    ],
+)
+def test_g722_at_the_bitrate_of_the_sdp_equals_libavcodec(fmtp: str, bits: int) -> None:
+    """48, 56 and 64 kbit/s: random octets through a leg, and through libavcodec with as many bits a codeword."""
+    av = pytest.importorskip("av")
+    leg = made_leg(parse_rtpmap("G722/8000", fmtp), 50, 8, loss=0)
+    leg.timestamp = np.cumsum(leg.size, dtype=np.int64) - leg.size  # no pauses: one run of octets
+    leg.gaps = leg.gaps[:0]
+    leg.spans[0].end_tick = int(leg.size.sum())
+    peer = av.CodecContext.create("g722", "r")
+    peer.sample_rate, peer.layout, peer.options = 16000, "mono", {"bits_per_codeword": str(bits)}
+    frames = peer.decode(av.Packet(leg.data.tobytes()))
+    wanted = np.concatenate([frame.to_ndarray().ravel() for frame in frames])
+    assert np.array_equal(decode_leg(leg), wanted)
+
+
 def test_comfort_noise_has_its_level() -> None:
     """RFC 3389: -40 dBov asked for, measured within 1 dB, until speech comes back."""
     leg = made_leg(STATIC[0], 3, 6, loss=0)

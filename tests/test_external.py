@@ -1,6 +1,5 @@
 """Each codec beyond the engine's own: encoded by its encoder, packed as its RFC says, decoded, compared."""
 
-import io
 import shutil
 import struct
 import subprocess
@@ -121,9 +120,47 @@ def test_amr_in_both_payload_forms(aligned: bool, frames: int) -> None:
     codec = parse_rtpmap("AMR/8000", "octet-align=1" if aligned else "")
     decoded = decode_payloads(codec, payloads)
     assert len(decoded[0]) == 160 * frames
-    with av.open(io.BytesIO(b"#!AMR\n" + b"".join(stored[: len(payloads) * frames])), format="amr") as source:
-        reference = [np.rint(f.to_ndarray()[0].clip(-1, 1 - 2**-15) * 32768) for f in source.decode(audio=0)]
-    assert np.array_equal(np.concatenate(decoded), np.concatenate(reference))
+    reference: Any = av.CodecContext.create("libopencore_amrnb", "r")
+    reference.sample_rate, reference.layout = 8000, "mono"
+    wanted = [
+        frame.to_ndarray().ravel()
+        for octets in stored[: len(payloads) * frames]
+        for frame in reference.decode(av.Packet(octets))
+    ]
+    assert np.array_equal(np.concatenate(decoded), np.concatenate(wanted))
+    _similar(decoded, pcm, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "frame_type", "bits"),
+    [
+        ("AMR", 8, 39),
+        ("AMR", 11, 0),
+        ("AMR", 15, 0),
+        ("AMR-WB", 9, 40),
+        ("AMR-WB", 11, 0),
+        ("AMR-WB", 14, 0),
+        ("AMR-WB", 15, 0),
+    ],
+)
+def test_amr_frames_without_speech_move_nothing(name: str, frame_type: int, bits: int) -> None:
+    """SID, lost, "no data" and unknown frames last as long as speech; all but the unknown ones sound on."""
+    dice = np.random.default_rng(3)
+    size, step, clock = (244, 160, 8000) if name == "AMR" else (132, 320, 16000)
+    speech_type = 7 if name == "AMR" else 0
+
+    def frame(kind: int, count: int) -> bytes:
+        value = int.from_bytes(dice.bytes(31), "big") >> (248 - count)
+        return _pack([(15, 4), (0, 1), (kind, 4), (1, 1), (value, count)])
+
+    payloads = [frame(speech_type, size) for _ in range(30)]
+    payloads[20] = frame(frame_type, bits)
+    payloads[21] = _pack([(15, 4), (1, 1), (frame_type, 4), (1, 1), (0, 1), (15, 4), (1, 1), (0, bits)])
+    decoded = decode_payloads(parse_rtpmap(f"{name}/{clock}"), payloads)
+    assert [len(part) for part in decoded] == [step] * 21 + [2 * step] + [step] * 8
+    assert all(part.any() for part in decoded[22:])
+    if frame_type != 11:
+        assert decoded[20].any()
 
 
 def _by_program(arguments: list[str], pcm: NDArray[np.int16], folder: Path) -> bytes:

@@ -1,7 +1,8 @@
 // conceal_bench CODEC METHOD < frames > pcm
 //
 // CODEC: g711u, g722 (decoded by this project). METHOD: callreplay, spandsp (its plc), repeat (the last frame
-// again), silence. g729: callreplay and bcg729 with the concealment of the codec itself, coded by bcg729.
+// again), silence. g729: callreplay, bcg729 and libavcodec with the concealment of the codec itself, coded by
+// bcg729.
 // stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0 octets is a lost packet.
 // conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16 kHz).
 #include <cstdio>
@@ -14,6 +15,9 @@
 #include "decode/kernels.h"
 
 extern "C" {
+#ifdef HAVE_LIBAVCODEC
+#include <libavcodec/avcodec.h>
+#endif
 #include <spandsp.h>
 #ifdef HAVE_BCG729
 #include <bcg729/decoder.h>
@@ -147,6 +151,36 @@ int decode_g729(bool ours) {
   closeBcg729DecoderChannel(peer);
   return 0;
 }
+
+#ifdef HAVE_LIBAVCODEC
+// libavcodec takes octets that are all zero for a lost frame.
+int decode_g729_libavcodec() {
+  const std::vector<unsigned char> frames = read_all();
+  AVCodecContext *context = avcodec_alloc_context3(avcodec_find_decoder(AV_CODEC_ID_G729));
+  context->sample_rate = 8000;
+  context->ch_layout = AV_CHANNEL_LAYOUT_MONO;
+  if (avcodec_open2(context, nullptr, nullptr) < 0) return 1;
+  AVPacket *packet = av_packet_alloc();
+  AVFrame *frame = av_frame_alloc();
+  for (size_t at = 0; at + 2 <= frames.size();) {
+    const size_t count = frames[at] | static_cast<size_t>(frames[at + 1]) << 8;
+    const uint8_t *payload = &frames[at] + 2;
+    at += 2 + count;
+    for (size_t i = 0; i < kFrames; ++i) {
+      uint8_t octets[kOctets + AV_INPUT_BUFFER_PADDING_SIZE] = {};
+      if (count == kOctets * kFrames) std::memcpy(octets, payload + i * kOctets, kOctets);
+      packet->data = octets;
+      packet->size = kOctets;
+      if (avcodec_send_packet(context, packet) < 0 || avcodec_receive_frame(context, frame) < 0) return 1;
+      std::fwrite(frame->data[0], 2, static_cast<size_t>(frame->nb_samples), stdout);
+    }
+  }
+  av_frame_free(&frame);
+  av_packet_free(&packet);
+  avcodec_free_context(&context);
+  return 0;
+}
+#endif
 #endif
 
 }  // namespace
@@ -155,6 +189,9 @@ int main(int argc, char **argv) {
   if (argc != 3) return 2;
   const std::string name = argv[1], method = argv[2];
 #ifdef HAVE_BCG729
+#ifdef HAVE_LIBAVCODEC
+  if (name == "g729" && method == "libavcodec") return decode_g729_libavcodec();
+#endif
   if (name == "g729") return method == "encode" ? encode_g729() : decode_g729(method == "callreplay");
 #endif
   const Codec codec = name == "g722" ? Codec{160, 320, 16000} : Codec{160, 160, 8000};

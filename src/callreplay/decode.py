@@ -92,10 +92,8 @@ def is_native(codec: Codec) -> bool:
 
 def _g722_mode(codec: Codec) -> int:
     """0, 1, 2 for 64, 56, 48 kbit/s; RTP knows 64 only (RFC 3551 4.5.2), some SDP says otherwise in fmtp."""
-    for mode, bitrate in ((1, "56000"), (2, "48000")):
-        if f"bitrate={bitrate}" in codec.fmtp.replace(" ", ""):
-            return mode
-    return 0
+    given = dict(field.partition("=")[::2] for field in codec.fmtp.replace(" ", "").lower().split(";"))
+    return {"56000": 1, "48000": 2}.get(given.get("bitrate", ""), 0)
 
 
 def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:

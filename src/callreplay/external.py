@@ -223,6 +223,25 @@ def _amr_frames(codec: Codec, payload: bytes) -> list[tuple[bytes, int]]:
     return frames
 
 
+def _amr(codec: Codec, payloads: list[bytes]) -> Iterator[Pcm]:
+    """Frame by frame: one that the decoder refuses is silence of its length, and what follows keeps its place.
+
+    libavcodec's own decoders refuse SID frames and the narrowband one "no data"; opencore's make comfort noise of both,
+    as TS 26.092 and 26.192 say, and conceal frames marked as lost.
+    """
+    import av
+
+    wide = codec.name == "AMR-WB"
+    names = ("libopencore_amrwb", "amrwb") if wide else ("libopencore_amrnb", "amrnb")
+    context = _context(next(name for name in names if name in av.codecs_available), codec)
+    for payload in payloads:
+        parts = []
+        for frame, samples in _amr_frames(codec, payload):
+            part = _feed(context, frame)
+            parts.append(part if len(part) == samples else np.zeros(samples, np.int16))
+        yield np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
 def _g726_bits(codec: Codec) -> int:
     return int(codec.name.rsplit("-", 1)[1]) // 8
 
@@ -254,8 +273,8 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GSM": _by_frames("gsm", _whole(33)),
     "G723": _by_frames("g723_1", _g723_frames),
     "ILBC": Recipe(_ilbc),
-    "AMR": _by_container("amr", lambda *_: b"#!AMR\n", _amr_frames),
-    "AMR-WB": _by_container("amr", lambda *_: b"#!AMR-WB\n", _amr_frames),
+    "AMR": Recipe(_amr),
+    "AMR-WB": Recipe(_amr),
     "SPEEX": Recipe(_speex),
     **{f"G726-{rate}": _g726("g726le") for rate in (16, 24, 32, 40)},
     **{f"AAL2-G726-{rate}": _g726("g726") for rate in (16, 24, 32, 40)},

@@ -18,6 +18,7 @@ enum Kind : int {
   kMutated,      // conformance frames with a few bits flipped
   kErasures,     // conformance frames, bursts of loss
   kSilences,     // speech, SID and untransmitted frames in runs, some of them lost
+  kLoudNoise,    // the loudest speech, the loudest SIDs and losses, in short runs of each
   kDisorder,     // every type, erased or not, from the first frame on
   kKinds
 };
@@ -51,6 +52,8 @@ class Stream {
       }
       case kSilences:
         return silence();
+      case kLoudNoise:
+        return loud_noise();
       default:
         return disorder();
     }
@@ -141,6 +144,18 @@ class Stream {
       frame.type = chance(4) ? G729Frame::kSid : G729Frame::kUntransmitted;
     }
     frame.erased = chance(12);
+    return frame;
+  }
+
+  // Excitation at its rails when the noise begins, and a noise that overflows the synthesis by itself.
+  StoredFrame loud_noise() {
+    StoredFrame frame = loud();
+    if (run(4, 4)) {
+      frame = noise();
+      frame.type = chance(3) ? G729Frame::kSid : G729Frame::kUntransmitted;
+      set(&frame, 10, 5, chance(3) ? random_() % 32 : 31);
+    }
+    frame.erased = chance(6);
     return frame;
   }
 

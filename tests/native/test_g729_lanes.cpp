@@ -1,11 +1,10 @@
 // Every width of the G.729 kernel against the literal decoder, lane by lane, on streams of every kind at
 // once.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <doctest/doctest.h>
-
+#include <algorithm>
 #include <memory>
 #include <string>
 
+#include "checkasm.h"
 #include "g729_literal.h"
 #include "g729_streams.h"
 
@@ -50,6 +49,12 @@ struct Lane {
   int16_t pcm[96];
   int16_t expected[80];
 };
+
+// CALLREPLAY_CAMPAIGN: how many times as many streams as usual, for a long search.
+uint32_t campaign() {
+  const char *times = std::getenv("CALLREPLAY_CAMPAIGN");
+  return times == nullptr ? 1 : std::max(1u, static_cast<uint32_t>(std::strtoul(times, nullptr, 10)));
+}
 
 struct Tally {
   long differing = 0, touched = 0, resyntheses = 0;
@@ -113,9 +118,13 @@ TEST_CASE("every lane of every width equals the literal decoder on streams of on
     for (int kind = 0; kind < g729_streams::kKinds; ++kind) {
       CAPTURE(std::string(cr_isa_name(isa)));
       CAPTURE(kind);
-      const Tally tally = run(*kernel, 3000 / kernel->lanes, 1 + static_cast<uint32_t>(kind), 0, kind);
-      CHECK(tally.differing == 0);
-      CHECK(tally.touched == 0);
+      for (uint32_t time = 0; time < campaign(); ++time) {
+        const uint32_t seed = 1 + static_cast<uint32_t>(kind) + time * g729_streams::kKinds;
+        CAPTURE(seed);
+        const Tally tally = run(*kernel, 3000 / kernel->lanes, seed, 0, kind);
+        CHECK(tally.differing == 0);
+        CHECK(tally.touched == 0);
+      }
     }
   }
 }
@@ -127,7 +136,7 @@ TEST_CASE("lanes with different kinds of streams do not disturb each other, idle
     if (kernel == nullptr) {
       continue;
     }
-    for (uint32_t seed = 100; seed < 106; ++seed) {
+    for (uint32_t seed = 100; seed < 100 + 6 * campaign(); ++seed) {
       CAPTURE(std::string(cr_isa_name(isa)));
       CAPTURE(seed);
       const Tally tally = run(*kernel, 3000 / kernel->lanes, seed, seed % 2 == 0 ? 0 : 4, -1);
@@ -200,5 +209,30 @@ TEST_CASE("frames that say what cannot be") {
         CHECK(std::memcmp(expected, pcm[i], sizeof expected) == 0);
       }
     }
+  }
+}
+
+CHECKASM_BENCH("g729: a frame of speech of each lane") {
+  const std::vector<StoredFrame> speech = conformance_speech();
+  if (speech.empty()) {
+    return;
+  }
+  for (const cr_isa isa : checkasm::available_isas()) {
+    const G729Kernel *kernel = callreplay::g729_kernel(isa);
+    StateMemory state = new_state(*kernel);
+    std::vector<G729Frame> views(static_cast<size_t>(kernel->lanes));
+    std::vector<int16_t> samples(views.size() * 80);
+    std::vector<int16_t *> pcm(views.size());
+    for (size_t i = 0; i < views.size(); ++i) {
+      pcm[i] = &samples[80 * i];
+    }
+    size_t at = 0;
+    checkasm::report(cr_isa_name(isa), 80.0 * kernel->lanes, [&] {
+      for (size_t i = 0; i < views.size(); ++i) {
+        views[i] = speech[(at + 97 * i) % speech.size()].view();
+      }
+      ++at;
+      kernel->decode(state.get(), views.data(), pcm.data());
+    });
   }
 }

@@ -218,8 +218,9 @@ __attribute__((noinline)) void excite(State<V::kLanes> &state, Work<V> &work, in
   if (work.any_noisy) {
     V fresh[kSubframe / 2];
     noise_end(state, comfort, x, fresh);
+    const bool some_ahead = any(work.ahead);
     for (int i = 0; i < kSubframe / 2; ++i) {
-      noise[i] = select(work.ahead, noise[i], fresh[i]);
+      noise[i] = some_ahead ? select(work.ahead, noise[i], fresh[i]) : fresh[i];
     }
   }
   if (!work.any_speech) {

@@ -28,5 +28,12 @@ int main(int argc, char **argv) {
   if (active != (expect_force ? wanted : best) || (cr_isa_forced() != 0) != expect_force) return 1;
   const auto *g711 = callreplay::g711_kernel(active);
   const auto *g722 = callreplay::g722_kernel(active);
-  return g711 != nullptr && g711->isa == active && g722 != nullptr && g722->isa == active ? 0 : 1;
+  const auto *g729 = callreplay::g729_kernel(active);
+  const bool taken = g711 != nullptr && g711->isa == active && g722 != nullptr && g722->isa == active &&
+                     g729 != nullptr && g729->isa == active;
+  if (!taken) return 1;
+  // The name alone is not enough: the scalar kernels have one lane, those with vectors of their own more.
+  const bool vectors = active != CR_ISA_SCALAR && active != CR_ISA_BASELINE;
+  if (vectors) return g722->lanes > 1 && g729->lanes > 1 ? 0 : 1;
+  return active == CR_ISA_BASELINE || (g722->lanes == 1 && g729->lanes == 1) ? 0 : 1;
 }

@@ -9,6 +9,14 @@
 
 namespace {
 
+// The renderer keeps its filters in a std::map, whose nodes are linked inside libstdc++: no sanitizer of
+// uninitialised memory sees that without a libstdc++ of its own.
+#if __has_feature(memory_sanitizer)
+constexpr bool kRenders = false;
+#else
+constexpr bool kRenders = true;
+#endif
+
 // Octets to numbers; zeros when the input is at its end.
 class Reader {
  public:
@@ -121,7 +129,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
   }
   cr_conveyor_destroy(conveyor);
-  if (checked != CR_OK) return 0;
+  if (checked != CR_OK || !kRenders) return 0;
 
   const cr_timeline timeline{16000, 2, 0, 40000, 100, static_cast<int32_t>(width % 2)};
   const cr_render_leg legs[] = {{&leg, 0}, {&leg, 1}};

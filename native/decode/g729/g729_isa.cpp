@@ -1,0 +1,32 @@
+#include "decode/g729/decoder.h"
+#include "lanes/isa_name.h"
+
+namespace callreplay::CR_ISA {
+
+namespace {
+template <class V>
+struct G729Lanes {
+  using State = g729::State<V::kLanes>;
+  static void reset(void *state, int lane) { g729::reset_lane(*static_cast<State *>(state), lane); }
+  static void decode(void *state, const G729Frame *frames, int16_t *const *pcm) {
+    g729::decode_group<V>(*static_cast<State *>(state), frames, pcm);
+  }
+  static constexpr G729Kernel kernel(cr_isa isa) { return {isa, V::kLanes, sizeof(State), reset, decode}; }
+};
+
+#if defined(CR_ISA_baseline) && !defined(__SSE2__)
+using Widest = I32x1;
+#else
+using Widest = I32;
+#endif
+}  // namespace
+
+extern const G729Kernel g729_lanes;
+constexpr G729Kernel g729_lanes = G729Lanes<Widest>::kernel(kIsa);
+
+#if defined(CR_ISA_baseline)
+extern const G729Kernel g729_scalar;
+constexpr G729Kernel g729_scalar = G729Lanes<I32x1>::kernel(CR_ISA_SCALAR);
+#endif
+
+}  // namespace callreplay::CR_ISA
