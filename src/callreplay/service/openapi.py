@@ -39,6 +39,9 @@ _SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
         )
     },
 }
+_FLAG: Final = {"type": "boolean"}
+_PIXELS: Final = {"type": "integer", "minimum": 16, "maximum": 16384}
+_COLOUR: Final = {"type": "string", "pattern": "^#?[0-9a-fA-F]{6}$"}
 _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "format": (
         {"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"},
@@ -50,9 +53,27 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "end": ({"type": "number", "exclusiveMinimum": 0}, "Seconds from the call's start."),
     "channels": ({"type": "string", "enum": ["mono", "stereo", "caller", "called"]}, "Stereo: caller left."),
     "rate": ({"type": "integer", "minimum": 4000, "maximum": 48000}, "Output sample rate, Hz."),
+    "dtmf": ({"type": "string", "enum": ["mute", "tone"]}, "Whether RFC 4733 digits sound."),
+    "sampleFormat": ({"type": "string", "enum": ["int16", "ulaw", "alaw"]}, "wav."),
     "quality": ({"type": "integer", "minimum": 0, "maximum": 10}, "spx."),
-    "width": ({"type": "integer", "minimum": 16, "maximum": 4000}, "png, pixels."),
-    "height": ({"type": "integer", "minimum": 16, "maximum": 2000}, "png, pixels."),
+    "vbr": (_FLAG, "spx: variable bit rate."),
+    "vad": (_FLAG, "spx: background noise is only described."),
+    "dtx": (_FLAG, "spx: next to nothing is sent in silence."),
+    "segments": (_FLAG, "spx: a long call is coded by several lanes at once."),
+    "bitrate": ({"type": "integer", "minimum": 500, "maximum": 1000000}, "mp3, opus, m4a: bits per second."),
+    "title": ({"type": "string", "maxLength": 200}, "Written into formats that hold one."),
+    "width": (_PIXELS, "png."),
+    "height": (_PIXELS, "png."),
+    "theme": ({"type": "string", "enum": ["light", "dark", "transparent"]}, "png."),
+    "background": (_COLOUR, "png."),
+    "callerColor": (_COLOUR, "png."),
+    "calledColor": (_COLOUR, "png."),
+    "axis": (_FLAG, "png: times below; by default where there is room."),
+    "labels": ({"type": "string"}, "png: speakers' names, caller first, a line break between them."),
+    "spectrogram": (_FLAG, "png: frequencies instead of the waveform."),
+    "samplesPerPixel": ({"type": "integer", "minimum": 1, "maximum": 16777216}, "peaks, dat."),
+    "bits": ({"type": "integer", "enum": [8, 16]}, "peaks, dat."),
+    "peaksVersion": ({"type": "integer", "enum": [1, 2]}, "peaks, dat: of audiowaveform's format."),
 }
 
 
