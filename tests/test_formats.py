@@ -112,7 +112,7 @@ def test_urls_mean_what_the_options_mean(
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_and_leaves_no_file(
-    wrong: dict[str, object], tmp_path: Path
+    wrong: dict[str, Any], tmp_path: Path
 ) -> None:
     with callreplay.open(SAMPLE) as capture, pytest.raises(ArgumentError) as raised:
         capture.calls[0].save(tmp_path / "x.png", **wrong)

@@ -286,7 +286,7 @@ class Call:
             )
 
     def comments(self, title: str = "") -> dict[str, str]:
-        """What a file of this call says of itself: TITLE, DATE, CALLID where signalling gave one, UUID of a stored call."""
+        """What a file of this call says of itself: TITLE, DATE, CALLID where signalling gave one, UUID if stored."""
         comments = {"TITLE": title or self.title(), "DATE": utc(self.start_ns)}
         if self.description.call_id:
             comments["CALLID"] = self.description.call_id

@@ -39,10 +39,11 @@ class OggSpeexWriter:
     """One Ogg Speex file under way: blocks of mono int16 PCM in, octets out; a `formats.Sink`.
 
     ``rate_hz``: 8000 (narrowband) or 16000 (wideband). ``quality``: 0 to 10, as libspeex counts. ``vbr``: the bit rate
-    follows the signal. ``vad``: background noise is only described, a few bits a frame. ``dtx``: and only where it
-    changes, nothing in between (it implies ``vad``). ``comments``: of the Vorbis comment header, in this order. ``serial``: the stream's number in the file, 0 to 2**32 - 1; by default one derived
-    from the comments and options, so that the same call gives the same file. ``segments``: a call of a minute or more
-    at constant bit rate is cut in time and coded by several lanes at once; up to 80 s of PCM wait before octets come.
+    follows the signal. ``vad``: background noise is only described, in a few bits a frame. ``dtx``: and only where it
+    changes (it implies ``vad``). ``comments``: of the Vorbis comment header, in this order. ``serial``: the stream's
+    number in the file, 0 to 2**32 - 1; by default one derived from the comments and options, so that the same call
+    gives the same file. ``segments``: a call of a minute or more at constant bit rate is cut in time and coded by
+    several lanes at once; up to 80 s of PCM wait before octets come.
     """
 
     def __init__(
