@@ -52,7 +52,7 @@ with callreplay.open(sys.argv[1]) as capture:
 
 
 @pytest.mark.parametrize(
-    ("form", "number"), zip(FORMATS, itertools.cycle([signal.SIGKILL, signal.SIGTERM]), strict=False)
+    ("form", "number"), list(zip(FORMATS, itertools.cycle([signal.SIGKILL, signal.SIGTERM]), strict=False))
 )
 def test_a_killed_process_leaves_nothing(tmp_path: Path, form: str, number: signal.Signals) -> None:
     path = tmp_path / "x.bin"
