@@ -1,5 +1,6 @@
 """One set of options: the same names and defaults in the API, on the command line and in URLs."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.main import get_command
@@ -15,7 +17,7 @@ import callreplay
 from callreplay.cli import options as cli_options
 from callreplay.cli.app import build
 from callreplay.errors import ArgumentError
-from callreplay.formats import FORMATS, Format, Options, format_of
+from callreplay.formats import FORMATS, Format, Options, Shape, fit_options, format_of, render
 from callreplay.service import openapi, transcoder
 
 SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "reservation.pcap"
@@ -157,3 +159,25 @@ def test_a_file_says_what_call_it_is_of() -> None:
         data = b"".join(call.stream("spx", title="Über die Reise"))
     for comment in ("TITLE=Über die Reise", "DATE=2", "UUID=0b5f8f1e-7f5c-4f0e-9d43-5a4d9f3f7d11"):
         assert comment.encode() in data[:1000]
+
+
+@pytest.mark.parametrize("form", list(FORMATS.values()), ids=lambda form: form.name)
+@pytest.mark.parametrize("frames", [0, 1])
+def test_a_call_of_next_to_nothing_is_a_whole_file(form: Format, frames: int, tmp_path: Path) -> None:
+    channels = 1 if form.mono_only else 2
+    blocks = [np.zeros((frames, channels), np.int16)] if frames else []
+    options = fit_options(form, Options(), 8000)
+    path = tmp_path / f"x{form.suffixes[0]}"
+    path.write_bytes(b"".join(render(form, Shape(frames, channels, 8000), blocks, options)))
+    if form.name == "peaks":
+        assert json.loads(path.read_bytes())["length"] == frames
+    elif form.name == "dat":
+        assert path.stat().st_size == 24 + frames * 8
+    elif form.name != "wav" or frames:
+        done = subprocess.run(
+            ["ffprobe", "-v", "error", "-show_entries", "stream=index", "-of", "csv=p=0", path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "0", "")

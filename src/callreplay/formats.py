@@ -297,6 +297,10 @@ class _AvFile:
         return self._outbox.take()
 
     def finish(self) -> bytes:
+        if self._position == 0:
+            # Containers write their header with the first packet: without any the file would be no file of its kind.
+            silence = np.zeros((self._rate_hz // 50, 2 if self._layout == "stereo" else 1), np.int16)
+            return self.write(silence) + self.finish()
         for packet in self._stream.encode(None):
             self._file.mux(packet)
         self._file.close()
