@@ -1,5 +1,6 @@
 """Outputs appear whole or not at all; WAV headers are right at every size."""
 
+import itertools
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from callreplay import _core
+from callreplay import _core, encode
 from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError, OutputError, StateError
 from callreplay.formats import FORMATS, Options, Shape, render
@@ -39,20 +40,106 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
 
 
-def test_a_killed_process_leaves_no_half_file(tmp_path: Path) -> None:
+SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "reservation.pcap"
+_STOPPED_HALF_WAY = """
+import sys, time
+import callreplay
+def stop(share):
+    if share > 0:
+        print('ready', flush=True)
+        time.sleep(60)
+with callreplay.open(sys.argv[1]) as capture:
+    capture.calls[0].save(sys.argv[2], sys.argv[3], progress=stop)
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "number"), list(zip(FORMATS, itertools.cycle([signal.SIGKILL, signal.SIGTERM]), strict=False))
+)
+def test_a_killed_process_leaves_nothing(tmp_path: Path, form: str, number: signal.Signals) -> None:
     path = tmp_path / "x.bin"
-    script = (
-        "import sys, time\nfrom callreplay.encode import AtomicFile\n"
-        f"out = AtomicFile({str(path)!r})\nout.write(b'x' * 1000000)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    path.write_bytes(b"old")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _STOPPED_HALF_WAY, SAMPLE, path, form], stdout=subprocess.PIPE
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    assert process.wait() == -number
     process.stdout.close()
-    assert not path.exists()
-    assert all(p.name.startswith(".") for p in tmp_path.iterdir())
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+
+
+@pytest.fixture
+def without_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no unnamed files, such as NFS."""
+    monkeypatch.setattr(encode, "_open_unnamed", lambda _: None)
+
+
+def test_the_same_where_files_must_have_names(tmp_path: Path, without_unnamed_files: None) -> None:
+    test_a_file_appears_when_it_is_whole(tmp_path)
+    (tmp_path / "x.bin").unlink()
+    test_an_error_leaves_what_was_there(tmp_path)
+    out = AtomicFile(tmp_path / "x.bin")
+    assert sorted(p.name.startswith(".x.bin.") for p in tmp_path.iterdir()) == [False, True]
+    out.abort()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_rights_names_and_replacing(tmp_path: Path) -> None:
+    for name in ("ж" * 127, "x" * 255, "a b\n"):
+        for content in (b"one", b"two"):
+            with AtomicFile(tmp_path / name) as out:
+                out.write(content)
+        assert (tmp_path / name).read_bytes() == b"two"
+    mask = os.umask(0o027)
+    try:
+        with AtomicFile(tmp_path / "masked") as out:
+            out.write(b"x")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "masked").stat().st_mode & 0o777 == 0o640
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("form", ["wav", "spx", "png"])
+def test_a_disk_that_is_full_fails_and_keeps_what_was_there(tmp_path: Path, form: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        (disk / "x").write_bytes(b"old")
+        (disk / "ballast").write_bytes(bytes(4096))
+        command = "from callreplay.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", command, "transcode", SAMPLE, "-o", disk / "x", "--format", form],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "No space left" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert (disk / "x").read_bytes() == b"old"
+        assert sorted(p.name for p in disk.iterdir()) == ["ballast", "x"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_reader_that_leaves_is_no_accident(tmp_path: Path) -> None:
+    command = (
+        f"{sys.executable} -c 'from callreplay.cli import main; main()' transcode {SAMPLE} -o - --format wav"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -c 100 | wc -c; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.split(), done.stderr) == (["100", "1"], "")
 
 
 def test_a_full_disk_is_an_error_and_no_file(tmp_path: Path) -> None:

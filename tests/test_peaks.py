@@ -1,5 +1,10 @@
 import json
+import os
+import shutil
 import struct
+import subprocess
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -117,3 +122,63 @@ def test_same_bytes_whatever_the_buffer_layout() -> None:
     plain.write(pcm)
     strided.write(np.asfortranarray(pcm))
     assert plain.to_dat(8000) == strided.to_dat(8000)
+
+
+MODULES = os.environ.get("CALLREPLAY_NODE_MODULES", "")
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None or not (Path(MODULES) / "waveform-data").is_dir() or not MODULES,
+    reason="needs node, and CALLREPLAY_NODE_MODULES with waveform-data (npm install waveform-data)",
+)
+@pytest.mark.parametrize(("version", "channels"), [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_reader_of_peaks_js_finds_our_numbers(
+    version: int, channels: int, bits: Literal[8, 16], tmp_path: Path
+) -> None:
+    """waveform-data, which peaks.js draws from, reads both files and zooms out as `coarser` does."""
+    peaks = Peaks(channels, 64)
+    peaks.write(_speech(10_000, channels))
+    (tmp_path / "x.json").write_text(peaks.to_json(8000, version=version, bits=bits))
+    (tmp_path / "x.dat").write_bytes(peaks.to_dat(8000, version=version, bits=bits))
+    script = """
+      const W = require(process.argv[1] + '/waveform-data'), fs = require('fs');
+      const b = fs.readFileSync('x.dat');
+      const files = [W.create(JSON.parse(fs.readFileSync('x.json'))),
+        W.create(b.buffer.slice(b.byteOffset, b.byteOffset + b.length))];
+      const show = w => [w.sample_rate, w.scale, w.bits, w.length, w.duration,
+        [...Array(w.channels).keys()].map(c => [w.channel(c).min_array(), w.channel(c).max_array()])];
+      console.log(JSON.stringify(files.map(w => [show(w), show(w.resample({scale: 320}))])));
+    """
+    done = subprocess.run(
+        ["node", "-e", script, str(Path(MODULES).resolve())], cwd=tmp_path, check=True, capture_output=True
+    )
+    divide = 256 if bits == 8 else 1
+
+    def shown(level: Peaks) -> list[object]:
+        pairs = [
+            [np.trunc(level.low[:, c] / divide).tolist(), np.trunc(level.high[:, c] / divide).tolist()]
+            for c in range(channels)
+        ]
+        count = len(level.buckets)
+        return [8000, level.samples_per_pixel, bits, count, count * level.samples_per_pixel / 8000, pairs]
+
+    assert json.loads(done.stdout) == [[shown(peaks), shown(peaks.coarser(5))]] * 2
+
+
+def test_values_are_those_of_audiowaveforms_definition_for_a_whole_call() -> None:
+    """Its documented rules, in plain Python: groups of samples_per_pixel from the first sample on, a last group of what
+    is left, minimum before maximum, channels side by side, 8 bits by dividing by 256 towards zero.
+    """
+    pcm = _speech(8000 * 3 + 17, 2)
+    pcm[100:140], pcm[5000:5040] = 32767, -32768
+    peaks = Peaks(2, 256)
+    peaks.write(pcm)
+    want: list[int] = []
+    for start in range(0, len(pcm), 256):
+        for channel in range(2):
+            group = [int(x) for x in pcm[start : start + 256, channel]]
+            want += [min(group), max(group)]
+    assert json.loads(peaks.to_json(8000))["data"] == want
+    eight = [-(-x // 256) if x < 0 else x // 256 for x in want]
+    assert json.loads(peaks.to_json(8000, bits=8))["data"] == eight

@@ -72,6 +72,43 @@ def test_every_theme_and_size_is_a_small_valid_indexed_png(
         assert subprocess.run(["pngcheck", "-q", path], check=False).returncode == 0
 
 
+def test_the_loudest_syllable_keeps_its_top_and_a_click_does_not_shrink_speech() -> None:
+    speech = np.concatenate([_burst(8, 0, 8, 8000), _burst(0.03, 0, 0.03, 11000), _burst(2, 0, 2, 8000)])
+    ink = _ink(_picture(speech, PictureOptions(1000, 100, axis=False)), (255, 255, 255))
+    assert not ink[0].any()
+    assert not ink[99].any()
+    clicked = speech.copy()
+    clicked[4000:4003] = 32767
+    ink = _ink(_picture(clicked, PictureOptions(1000, 100, axis=False)), (255, 255, 255))
+    assert np.median(ink.sum(axis=0)) > 60
+
+
+def test_comfort_noise_in_a_silence_is_drawn_whole() -> None:
+    noise = np.random.default_rng(2).normal(0, 700, 10 * RATE).astype(np.int16)
+    options = PictureOptions(500, 100, axis=False)
+    assert (
+        _picture(noise, options, (Mark(0, 0, 10, "silence"),)).tobytes() == _picture(noise, options).tobytes()
+    )
+    silent = np.zeros(10 * RATE, np.int16)
+    dotted = _ink(_picture(silent, options, (Mark(0, 0, 10, "silence"),)), (255, 255, 255)).any(axis=0)
+    assert 0.2 < dotted.mean() < 0.5
+
+
+def test_a_long_label_is_cut_and_every_script_is_looked_for() -> None:
+    silent = np.zeros(10 * RATE, np.int16)
+    long = _ink(
+        _picture(silent, PictureOptions(400, 100, axis=False, labels=("Nordwestliche Grundstücks" * 9,))),
+        (255, 255, 255),
+    )
+    assert np.flatnonzero(long[:20].any(axis=0)).max() < 260
+    names = ("Анна Петровна", "Ωμέγα", "Nguyễn\n", "田中", "\0\x1b[31m", "🙂", "שלום")
+    for name in names:
+        _picture(silent, PictureOptions(400, 100, labels=(name,)))
+    cyrillic = _picture(silent, PictureOptions(400, 100, axis=False, labels=("АБ",)))
+    boxes = _picture(silent, PictureOptions(400, 100, axis=False, labels=("\uffff\ufffe",)))
+    assert cyrillic.tobytes() != boxes.tobytes()
+
+
 def test_loss_is_marked_in_its_colour_and_at_its_time() -> None:
     silent = np.zeros((10 * RATE, 2), np.int16)
     picture = _picture(silent, PictureOptions(1000, 200, axis=False), (Mark(1, 5.0, 5.5, "loss"),))
@@ -127,12 +164,30 @@ def test_an_empty_call_still_gives_a_picture() -> None:
 def test_spectrogram_shows_a_tone_at_its_height(block: int) -> None:
     t = np.arange(4 * RATE) / RATE
     tone = (8000 * np.sin(2 * np.pi * 1000 * t)).astype(np.int16)
-    spectrogram = Spectrogram(1, len(tone), RATE, PictureOptions(200, 101))
+    spectrogram = Spectrogram(1, len(tone), RATE, PictureOptions(200, 101, axis=False))
     for start in range(0, len(tone), block):
         spectrogram.write(tone[start : start + block])
     rows = np.asarray(Image.open(io.BytesIO(spectrogram.png())).convert("L"))
     # 1000 of 4000 Hz: three quarters down from the top.
     assert np.all(np.abs(rows.argmax(axis=0) - 75) <= 1)
+
+
+def test_spectrogram_has_the_axis_and_labels_of_the_waveform(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(-8000, 8000, (4 * RATE, 2)).astype(np.int16)
+
+    def drawn(**options: object) -> NDArray[np.uint8]:
+        spectrogram = Spectrogram(2, len(noise), RATE, PictureOptions(400, 200, **options))  # type: ignore[arg-type]
+        spectrogram.write(noise)
+        png = spectrogram.png()
+        (tmp_path / "x.png").write_bytes(png)
+        if shutil.which("pngcheck"):
+            assert subprocess.run(["pngcheck", "-q", tmp_path / "x.png"], check=False).returncode == 0
+        return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+    bare, axis = drawn(axis=False), drawn(axis=True)
+    assert (axis[184:].max(axis=-1) > 150).any()
+    assert axis[182:].mean() < 40 < bare[182:].mean()
+    assert (drawn(axis=False, labels=("Ana", "Dan"))[:20, :40] != bare[:20, :40]).any()
 
 
 def test_spectrogram_of_almost_nothing() -> None:

@@ -1,6 +1,8 @@
 import os
+import struct
 import subprocess
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +128,7 @@ def test_quality_is_that_of_libspeex(
 
 
 @pytest.mark.parametrize("rate_hz", RATES)
-@pytest.mark.parametrize("options", [{"vbr": True}, {"dtx": True}, {"vbr": True, "dtx": True}])
+@pytest.mark.parametrize("options", [{"vbr": True}, {"vad": True}, {"dtx": True}, {"vbr": True, "dtx": True}])
 def test_vbr_and_dtx_decode_to_the_sample(
     sentences: dict[int, list[NDArray[np.int16]]], tmp_path: Path, rate_hz: int, options: dict[str, bool]
 ) -> None:
@@ -138,18 +140,154 @@ def test_vbr_and_dtx_decode_to_the_sample(
     assert len(decoded) == len(pcm)
     assert np.corrcoef(speech, decoded[: len(speech)])[0, 1] > 0.8
     assert np.corrcoef(speech, decoded[-len(speech) :])[0, 1] > 0.8
-    if "dtx" in options:
+    if "dtx" in options or "vad" in options:
         constant = len(_file(noise, rate_hz))
         assert len(_file(noise, rate_hz, **options)) < constant / 2
 
 
+def _hard_to_code(rate_hz: int) -> NDArray[np.int16]:
+    """Silence, full-scale noise, a square wave, constant extremes, single pulses, and silence again."""
+    random = np.random.default_rng(4)
+    count = rate_hz // 3
+    square = np.where(np.arange(count) // 23 % 2, 32767, -32768)
+    pulses = np.zeros(count)
+    pulses[:: count // 7] = 32767
+    parts = [
+        np.zeros(count),
+        random.integers(-32768, 32768, count),
+        square,
+        np.full(count, 32767),
+        np.full(count, -32768),
+        pulses,
+        random.integers(-1, 2, count),
+        np.zeros(2 * count),
+    ]
+    return np.concatenate(parts).astype(np.int16)
+
+
+OPTIONS: tuple[dict[str, bool], ...] = (
+    {},
+    {"vad": True},
+    {"dtx": True},
+    {"vbr": True},
+    {"vbr": True, "vad": True},
+    {"vbr": True, "dtx": True},
+)
+
+
 @pytest.mark.parametrize("rate_hz", RATES)
-@pytest.mark.parametrize("count", [159, 160, 161, 320, 5000, 8123])
-def test_any_length_beyond_the_coder_s_delay_is_exact(
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options) or "constant")
+def test_libspeex_decodes_hostile_sound_at_every_quality(
+    tmp_path: Path, rate_hz: int, options: dict[str, bool]
+) -> None:
+    pcm = _hard_to_code(rate_hz)
+    third = rate_hz // 3
+    for quality in QUALITIES:
+        data = _file(pcm, rate_hz, quality, **options)
+        assert data == _file(pcm, rate_hz, quality, **options)
+        path = tmp_path / "x.spx"
+        path.write_bytes(data)
+        done = subprocess.run(
+            ["speexdec", path, tmp_path / "x.wav"], check=True, capture_output=True, text=True
+        )
+        assert "arning" not in done.stderr
+        decoded = _read(tmp_path / "x.wav")
+        assert len(decoded) == len(pcm)
+        # Nothing rings on after the noise, the rails and the pulses: the end is silence again.
+        assert np.abs(decoded[-third:].astype(np.int32)).max() < 200
+        if not options:  # the square wave is as loud as libspeex makes it
+            loud, peers = (
+                np.sqrt(np.mean(x[2 * third : 3 * third].astype(np.float64) ** 2))
+                for x in (decoded, _peer(tmp_path, pcm, rate_hz, quality))
+            )
+            assert 0.7 < loud / peers < 1.4
+
+
+@pytest.mark.parametrize("rate_hz", RATES)
+@pytest.mark.parametrize(
+    "count", [1, 40, 81, 159, 160, 161, 279, 280, 281, 320, 5000, 8123, 8115, 8160, 16160]
+)
+def test_any_length_is_exact_to_the_sample(
     sentences: dict[int, list[NDArray[np.int16]]], tmp_path: Path, rate_hz: int, count: int
 ) -> None:
     data = _file(sentences[rate_hz][0][:count], rate_hz)
-    assert len(_decode(tmp_path, data)) == count
+    # Granule positions cannot say that less is left than speexdec's own delay.
+    assert len(_decode(tmp_path, data)) == max(count, rate_hz // 200)
+    _check_positions(data, rate_hz, count)
+
+
+@pytest.mark.parametrize("rate_hz", RATES)
+def test_positions_are_right_wherever_the_last_page_begins(rate_hz: int) -> None:
+    frame = rate_hz // 50
+    for count in (*range(50 * frame, 52 * frame, frame // 40), 101 * frame - 7, 102 * frame - frame // 4 + 1):
+        _check_positions(_file(np.zeros(count, np.int16), rate_hz, 2), rate_hz, count)
+
+
+def _check_positions(data: bytes, rate_hz: int, count: int) -> None:
+    pages = _pages(data)
+    assert [page.sequence for page in pages] == list(range(len(pages)))
+    assert [page.flags for page in pages] == [2, *[0] * (len(pages) - 2), 4]
+    granules = [page.granule for page in pages]
+    assert granules[:2] == [0, 0]
+    assert granules == sorted(granules)
+    assert granules[-1] == count
+    # A page says at which sample its last packet ends, the look-ahead taken off. Readers drop samples at the start
+    # of a page that says less, unless it is the last, at whose end they drop less than a frame and their own delay.
+    frame, look_ahead, delay = (160, 40, 40) if rate_hz == 8000 else (320, 143, 80)
+    ended = np.cumsum([page.packets for page in pages[2:]]) * frame
+    if count >= frame:
+        assert granules[2:-1] == (ended[:-1] - look_ahead).tolist()
+        assert delay <= ended[-1] - look_ahead - count < delay + frame
+
+
+@dataclass
+class _Page:
+    flags: int
+    granule: int
+    serial: int
+    sequence: int
+    packets: int
+
+
+def _crc(page: bytes) -> int:
+    value = 0
+    for octet in page:
+        value ^= octet << 24
+        for _ in range(8):
+            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+    return value
+
+
+def _pages(data: bytes) -> list[_Page]:
+    """RFC 3533, read independently; the checksums of the first pages and of the last are worked out bit by bit."""
+    pages: list[_Page] = []
+    at = 0
+    while at < len(data):
+        magic, version, flags, granule, serial, sequence, crc, segments = struct.unpack_from(
+            "<4sBBqIIIB", data, at
+        )
+        assert (magic, version) == (b"OggS", 0)
+        lacing = data[at + 27 : at + 27 + segments]
+        end = at + 27 + segments + sum(lacing)
+        if len(pages) < 4 or end == len(data):
+            assert _crc(data[at : at + 22] + bytes(4) + data[at + 26 : end]) == crc
+        pages.append(_Page(flags, granule, serial, sequence, sum(size < 255 for size in lacing)))
+        at = end
+    assert at == len(data)
+    assert len({page.serial for page in pages}) == 1
+    return pages
+
+
+@pytest.mark.parametrize("rate_hz", RATES)
+def test_what_players_decode_is_in_time_with_the_call(
+    sentences: dict[int, list[NDArray[np.int16]]], tmp_path: Path, rate_hz: int
+) -> None:
+    pcm = sentences[rate_hz][0]
+    decoded = _decode(tmp_path, _file(pcm, rate_hz, 10))
+    ours, theirs = np.fft.rfft(pcm, 2 * len(pcm)), np.fft.rfft(decoded, 2 * len(pcm))
+    lag = int(np.argmax(np.fft.irfft(theirs * np.conj(ours))))
+    # The decoder's enhancement and our high-pass move the crest of the correlation by a sample.
+    assert (lag + 1) % (2 * len(pcm)) <= 2
 
 
 @pytest.mark.parametrize("rate_hz", RATES)
@@ -211,6 +349,13 @@ def test_pages_leave_as_they_fill(sentences: dict[int, list[NDArray[np.int16]]])
     sizes = [len(writer.write(pcm[i : i + 8000])) for i in range(0, len(pcm), 8000)]
     assert sizes[0] > 0
     assert sum(size > 0 for size in sizes) >= len(sizes) - 2
+
+
+def test_segments_leave_as_they_fill(sentences: dict[int, list[NDArray[np.int16]]]) -> None:
+    pcm = np.resize(sentences[8000][0], 200 * 8000)
+    writer = OggSpeexWriter(8000)
+    ready = [len(writer.write(pcm[i : i + 8000])) > 200 for i in range(0, len(pcm), 8000)]
+    assert np.flatnonzero(ready).tolist() == [79, 139, 199]
 
 
 def test_the_serial_number_follows_from_the_comments() -> None:

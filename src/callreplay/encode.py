@@ -1,8 +1,9 @@
-"""Output files: written aside and renamed when whole; WAV in three encodings, streamed."""
+"""Output files: written aside and named when whole."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -19,12 +20,39 @@ if TYPE_CHECKING:
 __all__ = ["AtomicFile"]
 
 
+_MODE: Final = 0o666  # less the umask, as for any file that a program makes
+
+
+def _open_unnamed(folder: Path) -> int | None:
+    """A file of this folder that has no name yet; None where there is no such thing (or no /proc to name it by)."""
+    flag = getattr(os, "O_TMPFILE", 0)
+    if not flag or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_RDWR | flag | os.O_CLOEXEC, _MODE)
+    except OSError as error:
+        # What the file system says that cannot do it; anything else is said again, better, by the named file.
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+
+
+def _name(descriptor: int, path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # A folder's descriptor makes os.link call linkat(), which alone follows /proc's link to the file.
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
 class AtomicFile:
     """A binary file that appears under its name only when it is whole.
 
-    Bytes go to a hidden file in the same directory; :meth:`close` flushes it to the disk and renames it
-    over ``path``, :meth:`abort` (or leaving a ``with`` block by an exception) removes it, so that nothing
-    partial ever stands under the final name. ``-`` is standard output; pipes, sockets and devices are
+    Bytes go to a file without a name in the same directory, of which nothing is left when the process is
+    killed (where the file system has no such files: to a hidden one, ``.NAME.*.part``); :meth:`close` flushes
+    it to the disk and names it ``path``, :meth:`abort` (or leaving a ``with`` block by an exception) drops it,
+    so that nothing partial ever stands under the final name. ``-`` is standard output; pipes, sockets and devices are
     written in place, for they cannot be renamed. Raises OutputError, with the path, when anything of this
     fails.
     """
@@ -32,6 +60,8 @@ class AtomicFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Final = os.fspath(path)
         self._aside: Path | None = None
+        self._target: Path | None = None
+        self._named = False
         self._file: IO[bytes] | None = None
         try:
             self._open()
@@ -52,9 +82,14 @@ class AtomicFile:
                 return
         # A symbolic link keeps pointing where it points: its target is replaced.
         target = target.resolve()
-        aside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.part")
-        # 0o666 less the umask, as for any file that a program makes.
-        descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        # Octets are cut from a long name, not characters: a name has at most 255.
+        name = os.fsdecode(os.fsencode(target.name)[:200])
+        aside = target.with_name(f".{name}.{secrets.token_hex(6)}.part")
+        descriptor = _open_unnamed(target.parent)
+        if descriptor is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+            descriptor = os.open(aside, flags, _MODE)
+            self._named = True
         self._file = os.fdopen(descriptor, "w+b")
         self._aside = aside
         self._target = target
@@ -82,25 +117,29 @@ class AtomicFile:
         file, self._file = self._file, None
         try:
             file.flush()
-            if self._aside is None:
+            if self._aside is None or self._target is None:
                 if file is not sys.stdout.buffer:
                     file.close()
                 return
             os.fsync(file.fileno())
+            if not self._named:
+                # linkat() names a file, but takes no name that is in use.
+                _name(file.fileno(), self._aside)
+                self._named = True
             file.close()
             self._aside.replace(self._target)
             self._aside = None
-            self._sync_folder()
+            self._sync_folder(self._target.parent)
         except OSError as error:
             self._file = file
             self.abort()
             raise self._failed("cannot finish", error) from error
 
-    def _sync_folder(self) -> None:
+    def _sync_folder(self, folder: Path) -> None:
         # The name itself is on the disk only when its folder is; some file systems refuse, and lose nothing
         # by it.
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._target.parent, os.O_RDONLY)
+            descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -112,9 +151,9 @@ class AtomicFile:
         if file is not None and file is not sys.stdout.buffer:
             with contextlib.suppress(OSError):
                 file.close()
-        if self._aside is not None:
+        if self._aside is not None and self._named:
             self._aside.unlink(missing_ok=True)
-            self._aside = None
+        self._aside = None
 
     def __enter__(self) -> AtomicFile:
         return self

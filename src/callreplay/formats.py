@@ -58,7 +58,9 @@ class Options:
     sample_format: str = "int16"  # wav: int16, ulaw or alaw
     quality: int = 8  # spx: 0 to 10
     vbr: bool = False  # spx
+    vad: bool = False  # spx
     dtx: bool = False  # spx
+    segments: bool = True  # spx: a long call is coded by several lanes at once
     bitrate: int = 0  # mp3, opus, m4a: bits per second, 0 for the codec's default
     width: int = 1000  # png
     height: int = 200
@@ -71,7 +73,7 @@ class Options:
     spectrogram: bool = False
     samples_per_pixel: int = 256  # json, dat
     bits: int = 16  # json, dat: 8 or 16
-    version: int = 2  # json, dat: 1 or 2
+    peaks_version: int = 2  # json, dat: 1 or 2
     title: str = field(default="")  # spx and the formats of PyAV: a comment in the file
 
     def __post_init__(self) -> None:
@@ -94,8 +96,10 @@ class Options:
             raise ArgumentError(f"samples_per_pixel must be 1 to {1 << 24}, not {self.samples_per_pixel}")
         if self.bits not in (8, 16):
             raise ArgumentError(f"bits must be 8 or 16, not {self.bits}")
-        if self.version not in (1, 2):
-            raise ArgumentError(f"version must be 1 or 2, not {self.version}")
+        if self.peaks_version not in (1, 2):
+            raise ArgumentError(f"peaks_version must be 1 or 2, not {self.peaks_version}")
+        if self.bitrate and not 500 <= self.bitrate <= 1_000_000:
+            raise ArgumentError(f"bitrate must be 500 to 1000000 bits per second, not {self.bitrate}")
         self.picture()
 
     @classmethod
@@ -185,7 +189,13 @@ def _spx(shape: Shape, options: Options) -> Sink:
     from callreplay.speex import OggSpeexWriter
 
     return OggSpeexWriter(
-        shape.rate_hz, quality=options.quality, vbr=options.vbr, dtx=options.dtx, comments=shape.comments
+        shape.rate_hz,
+        quality=options.quality,
+        vbr=options.vbr,
+        vad=options.vad,
+        dtx=options.dtx,
+        comments=shape.comments,
+        segments=options.segments,
     )
 
 
@@ -228,7 +238,7 @@ class _PeaksFile:
     """Waveform data, JSON or binary."""
 
     def __init__(self, shape: Shape, options: Options, binary: bool) -> None:
-        self._rate_hz, self._version, self._binary = shape.rate_hz, options.version, binary
+        self._rate_hz, self._version, self._binary = shape.rate_hz, options.peaks_version, binary
         self._bits: Literal[8, 16] = 8 if options.bits == 8 else 16
         self._peaks = Peaks(shape.channels, options.samples_per_pixel)
 
@@ -305,6 +315,10 @@ class _AvFile:
         return self._outbox.take()
 
     def finish(self) -> bytes:
+        if self._position == 0:
+            # Containers write their header with the first packet: without any the file would be no file of its kind.
+            silence = np.zeros((self._rate_hz // 50, 2 if self._layout == "stereo" else 1), np.int16)
+            return self.write(silence) + self.finish()
         for packet in self._stream.encode(None):
             self._file.mux(packet)
         self._file.close()

@@ -186,6 +186,8 @@ class Call:
         self.sides_inferred: Final = media.sides_inferred
         self.warnings: Final[list[str]] = [*media.guesses, *media.warnings]
         self.encrypted: Final = encrypted
+        self.uuid = ""
+        """The number of a stored call, where it has one; it is written into formats that hold comments."""
         self._capture = capture
 
     @property
@@ -316,10 +318,12 @@ class Call:
             )
 
     def comments(self, title: str = "") -> dict[str, str]:
-        """What a file of this call says of itself: TITLE, DATE, and CALLID where signalling gave one."""
+        """What a file of this call says of itself: TITLE, DATE, CALLID where signalling gave one, UUID if stored."""
         comments = {"TITLE": title or self.title(), "DATE": utc(self.start_ns)}
         if self.description.call_id:
             comments["CALLID"] = self.description.call_id
+        if self.uuid:
+            comments["UUID"] = self.uuid
         return comments
 
     def report(self, *, audio: bool = True) -> dict[str, Any]:

@@ -7,12 +7,12 @@ and the PNG container come from Pillow.
 
 from __future__ import annotations
 
-import functools
 import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ _NOISE_FLOOR: Final = (
     0.05  # of full scale (-26 dBFS): a peak below this is never magnified to look like speech
 )
 _HEADROOM: Final = 0.94  # of the band's height that the loudest ordinary speech reaches
+_CLICK: Final = 1.5  # times the loudness of ordinary speech: a peak above it may be cut
 _MAX_PIXELS: Final = 64_000_000
 
 
@@ -149,6 +150,13 @@ def _mix(colour: Rgb, ground: Rgb, amount: float) -> Rgb:
     return red, green, blue
 
 
+class _Inks(Protocol):
+    """What text and rules are drawn with: palette indices; 0 is the ground."""
+
+    rule: int
+    text_base: int
+
+
 class _Palette:
     """Indexed colours with alpha, and where each shade family starts."""
 
@@ -203,21 +211,62 @@ class _Palette:
         return out.getvalue()
 
 
-@functools.cache
-def _font(size: int) -> FreeTypeFont | ImageFont:
+# Looked for in the system's font folders, in this order; the later ones hold the scripts of East and South Asia.
+_FONTS: Final = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "LiberationSans-Regular.ttf",
+    "Arial.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-microhei.ttc",
+    "wqy-zenhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "unifont.ttf",
+    "Arial Unicode.ttf",
+)
+
+
+@lru_cache(maxsize=64)
+def _open_font(name: str, size: int) -> FreeTypeFont | None:
     from PIL import ImageFont as Fonts
 
-    for name in ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf"):
-        try:
-            return Fonts.truetype(name, size)
-        except OSError:
-            continue
-    return Fonts.load_default(size)
+    try:
+        return Fonts.truetype(name, size)
+    except OSError:
+        return None
+
+
+def _has(font: FreeTypeFont | ImageFont, character: str) -> bool:
+    """Whether the font draws the character as something else than the box for what it lacks."""
+    mask, box = font.getmask(character), font.getmask("\U0010fffd")
+    return mask.size != box.size or bytes(mask) != bytes(box)
+
+
+@lru_cache(maxsize=256)
+def _font(size: int, text: str = "") -> FreeTypeFont | ImageFont:
+    """The first font that has every character of the text, else the first that lacks the fewest."""
+    from PIL import ImageFont as Fonts
+
+    characters = {c for c in text if not c.isspace()}
+    found = [font for name in _FONTS if (font := _open_font(name, size))]
+    found = found or [Fonts.load_default(size)]  # type: ignore[list-item]
+    if not characters:
+        return found[0]
+    return min(found, key=lambda font: sum(not _has(font, c) for c in characters))
+
+
+def _shorten(text: str, font: FreeTypeFont | ImageFont, room: int) -> str:
+    """The text, cut with an ellipsis where it is wider than ``room`` pixels."""
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(text + "…") > room:
+        text = text[:-1]
+    return text.rstrip() + "…" if text else ""
 
 
 def _stamp_text(
     image: NDArray[np.uint8],
-    palette: _Palette,
+    palette: _Inks,
     text: str,
     x: int,
     y: int,
@@ -229,7 +278,9 @@ def _stamp_text(
     """Write ``text`` with its top left (or top centre) at x, y; ``backed`` clears the ground behind it first."""
     from PIL import Image, ImageDraw
 
-    font = _font(size)
+    text = "".join(c for c in text if c.isprintable())
+    font = _font(size, text)
+    text = _shorten(text, font, image.shape[1] * 3 // 5)
     left, top, right, bottom = font.getbbox(text)
     width, height = math.ceil(right - left), math.ceil(bottom - top)
     if width <= 0 or height <= 0:
@@ -283,7 +334,7 @@ def _clock(seconds: float, step: float) -> str:
     return text + f".{round((seconds - whole) * 10)}" if step < 1 else text
 
 
-def _draw_axis(image: NDArray[np.uint8], palette: _Palette, duration_s: float, bottom: int) -> None:
+def _draw_axis(image: NDArray[np.uint8], palette: _Inks, duration_s: float, bottom: int) -> None:
     width = image.shape[1]
     step = _tick_step(duration_s, width)
     image[bottom, :] = palette.rule
@@ -304,8 +355,11 @@ def _auto_scale(peaks: NDArray[np.void]) -> float:
     if not len(data):
         return 1.0
     extent = np.maximum(data["high"].astype(np.int32), -data["low"].astype(np.int32))
-    loud = float(np.quantile(extent, 0.995)) / 32768
-    return _HEADROOM / max(loud, _NOISE_FLOOR)
+    loud = float(np.quantile(extent, 0.995))
+    # The loudest syllable keeps its top; what is far above all speech is a click.
+    peak = float(extent.max())
+    loud = peak if peak <= _CLICK * loud else loud
+    return _HEADROOM / max(loud / 32768, _NOISE_FLOOR)
 
 
 def _draw_marks(
@@ -331,9 +385,11 @@ def _draw_marks(
         else:
             middle = height // 2
             row = band[middle - 1 : middle + 1] if height % 2 == 0 else band[middle : middle + 1]
-            row[:] = 0
+            # Comfort noise may sound in it: only the thin line of nothing becomes a dotted one.
+            quiet = (band[: middle - 1] == 0).all(axis=0) & (band[middle + 1 :] == 0).all(axis=0)
             dots = (np.arange(x0, x1) // 2) % 3 == 0
-            row[:, dots] = palette.silence[mark.channel]
+            row[:, quiet] = 0
+            row[:, quiet & dots] = palette.silence[mark.channel]
 
 
 def waveform_png(
@@ -352,8 +408,7 @@ def waveform_png(
         raise ArgumentError(f"{options.width} columns need at least as many buckets, not {len(data)}")
     palette = _Palette(options.resolved(), peaks.channels)
     image = np.zeros((options.height, options.width), np.uint8)
-    axis = options.axis if options.axis is not None else options.height >= 120
-    axis_height = 20 if axis and options.height >= 48 and duration_s > 0 else 0
+    axis_height = _axis_height(options, duration_s)
     usable = options.height - axis_height
     gap = 2 if usable >= 40 else 0
     band_height = (usable - gap * (peaks.channels - 1)) // peaks.channels
@@ -379,10 +434,21 @@ def waveform_png(
         image[band_height : band_height + 1, :] = palette.rule
     if axis_height:
         _draw_axis(image, palette, duration_s, usable)
-    for label, (top, height) in zip(options.labels, bands, strict=False):
+    _draw_labels(image, palette, options.labels, bands)
+    return palette.png(image)
+
+
+def _axis_height(options: PictureOptions, duration_s: float) -> int:
+    axis = options.axis if options.axis is not None else options.height >= 120
+    return 20 if axis and options.height >= 48 and duration_s > 0 else 0
+
+
+def _draw_labels(
+    image: NDArray[np.uint8], palette: _Inks, labels: Sequence[str], bands: list[tuple[int, int]]
+) -> None:
+    for label, (top, height) in zip(labels, bands, strict=False):
         if label and height >= 24:
             _stamp_text(image, palette, label, 6, top + 4, 11, backed=True)
-    return palette.png(image)
 
 
 class Spectrogram:
@@ -449,16 +515,37 @@ class Spectrogram:
         top = max(float(np.quantile(decibels, 0.999)), -45.0)
         shade = np.clip((decibels - top + 75) / 75, 0, 1)
         image = np.zeros((height, width), np.uint8)
-        band = height // self.channels
-        for channel in range(self.channels):
+        duration_s = self.frames / self.rate
+        axis_height = _axis_height(self.options, duration_s)
+        usable = height - axis_height
+        gap = 1 if self.channels == 2 and usable >= 40 else 0
+        band = (usable - gap) // self.channels
+        bands = [(channel * (band + gap), band) for channel in range(self.channels)]
+        for channel, (start, _) in enumerate(bands):
             rows = np.linspace(self.window // 2, 0, band)
             low = np.floor(rows).astype(np.int64)
             part = rows - low
             column = shade[:, channel, :]
             high = np.minimum(low + 1, self.window // 2)
             mixed = column[:, low] * (1 - part) + column[:, high] * part
-            image[channel * band : channel * band + band] = np.rint(mixed.T * 255).astype(np.uint8)
+            image[start : start + band] = np.rint(mixed.T * (_HEAT - 1)).astype(np.uint8)
+        inks = _HeatInks()
+        if gap:
+            image[band, :] = inks.rule
+        if axis_height:
+            _draw_axis(image, inks, duration_s, usable)
+        _draw_labels(image, inks, self.options.labels, bands)
         return _heat_png(image)
+
+
+_HEAT: Final = 256 - _LEVELS - 1  # shades of loudness; the rest is for text and rules
+
+
+class _HeatInks:
+    """Light text and a dim rule, behind the shades of loudness."""
+
+    rule = _HEAT
+    text_base = _HEAT + 1
 
 
 def _heat_png(image: NDArray[np.uint8]) -> bytes:
@@ -469,10 +556,10 @@ def _heat_png(image: NDArray[np.uint8]) -> bytes:
     colours = np.array(
         [[8, 10, 26], [46, 26, 102], [140, 41, 129], [231, 95, 92], [254, 190, 120], [252, 253, 220]]
     )
-    ramp = np.linspace(0, 1, 256)
-    palette = (
-        np.stack([np.interp(ramp, stops, colours[:, c]) for c in range(3)], axis=1).round().astype(np.uint8)
-    )
+    ramp = np.linspace(0, 1, _HEAT)
+    text = np.linspace(colours[0], (203, 213, 225), _LEVELS)
+    heat = np.stack([np.interp(ramp, stops, colours[:, c]) for c in range(3)], axis=1)
+    palette = np.concatenate([heat, [(62, 66, 92)], text]).round().astype(np.uint8)
     picture = Image.frombytes("P", (image.shape[1], image.shape[0]), image.tobytes())
     picture.putpalette(palette.ravel().tolist())
     out = io.BytesIO()

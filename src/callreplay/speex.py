@@ -39,10 +39,11 @@ class OggSpeexWriter:
     """One Ogg Speex file under way: blocks of mono int16 PCM in, octets out; a `formats.Sink`.
 
     ``rate_hz``: 8000 (narrowband) or 16000 (wideband). ``quality``: 0 to 10, as libspeex counts. ``vbr``: the bit rate
-    follows the signal. ``dtx``: background noise is described only where it changes. ``comments``: of the Vorbis
-    comment header, in this order. ``serial``: the stream's number in the file, 0 to 2**32 - 1; by default one derived
-    from the comments and options, so that the same call gives the same file. ``segments``: a call of a minute or more
-    at constant bit rate is cut in time and coded by several lanes at once; up to 80 s of PCM wait before octets come.
+    follows the signal. ``vad``: background noise is only described, in a few bits a frame. ``dtx``: and only where it
+    changes (it implies ``vad``). ``comments``: of the Vorbis comment header, in this order. ``serial``: the stream's
+    number in the file, 0 to 2**32 - 1; by default one derived from the comments and options, so that the same call
+    gives the same file. ``segments``: a call of a minute or more at constant bit rate is cut in time and coded by
+    several lanes at once; up to 80 s of PCM wait before octets come.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class OggSpeexWriter:
         rate_hz: int,
         quality: int = 8,
         vbr: bool = False,
+        vad: bool = False,
         dtx: bool = False,
         comments: Mapping[str, str] | None = None,
         serial: int | None = None,
@@ -57,14 +59,15 @@ class OggSpeexWriter:
     ) -> None:
         texts = _comment_list(comments or {})
         if serial is None:
-            serial = crc32("\0".join([f"{rate_hz} {quality} {vbr:d} {dtx:d}", *texts]).encode())
+            kind = f"{rate_hz} {quality} {vbr:d} {dtx:d}" + (" vad" if vad else "")
+            serial = crc32("\0".join([kind, *texts]).encode())
         elif not 0 <= serial < 1 << 32:
             raise ArgumentError(f"serial must be 0 to {(1 << 32) - 1}, not {serial}")
         if rate_hz not in (8000, 16000):
             raise ArgumentError(f"rate_hz must be 8000 or 16000, not {rate_hz}")
         if not 0 <= quality <= 10:
             raise ArgumentError(f"quality must be 0 to 10, not {quality}")
-        self._stream = _core.SpeexStream(rate_hz, quality, vbr, False, dtx, segments, serial, texts)
+        self._stream = _core.SpeexStream(rate_hz, quality, vbr, vad, dtx, segments, serial, texts)
         self._batch: _core.SpeexBatch | None = None
 
     def _encode(self) -> bytes:

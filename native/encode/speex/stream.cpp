@@ -184,7 +184,10 @@ void Stream::write_packets(const Packets &packets) {
   for (const uint8_t size : packets.sizes) {
     ++coded_;
     const int64_t granule = coded_ * static_cast<int64_t>(frame_) - look_ahead_;
-    ogg_.add(octets, size, std::min(granule, total_), kPacketsPerPage, out);
+    // Readers take a page's missing samples off its start, unless it is the last page: frames beyond the end
+    // must all be on that one, however many it holds.
+    const int room = granule > total_ ? OggWriter::kMaxPackets : kPacketsPerPage;
+    ogg_.add(octets, size, std::min(granule, total_), room, out);
     if (coded_ == 1) {
       ogg_.flush(false, out);
     }

@@ -73,7 +73,12 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
     "sample_format": (Annotated[str, _option(_SOUND, "wav: int16, ulaw or alaw.")], "int16"),
     "quality": (Annotated[int, _option(_SOUND, "spx: 0 to 10.")], 8),
     "vbr": (Annotated[bool, _option(_SOUND, "spx: variable bit rate.", "--vbr")], False),
+    "vad": (Annotated[bool, _option(_SOUND, "spx: only describe background noise.", "--vad")], False),
     "dtx": (Annotated[bool, _option(_SOUND, "spx: send next to nothing in silence.", "--dtx")], False),
+    "segments": (
+        Annotated[bool, _option(_SOUND, "spx: code a call of a minute or more by several lanes at once.")],
+        True,
+    ),
     "bitrate": (Annotated[int, _option(_SOUND, "mp3, opus, m4a: bits per second.")], 0),
     "title": (Annotated[str, _option(_SOUND, "A title, written into formats that hold one.")], ""),
     "width": (Annotated[int, _option(_PICTURE, "Pixels.")], 1000),
@@ -83,14 +88,17 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
     "caller_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
     "called_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
     "axis": (Annotated[bool | None, _option(_PICTURE, "Times below; by default where there is room.")], None),
-    "labels": (Annotated[list[str], _option(_PICTURE, "Speaker names, caller first.", "--label")], []),
+    "labels": (
+        Annotated[list[str], _option(_PICTURE, "A speaker's name; caller first.", "--labels", "--label")],
+        [],
+    ),
     "spectrogram": (
         Annotated[bool, _option(_PICTURE, "Frequencies instead of the waveform.", "--spectrogram")],
         False,
     ),
     "samples_per_pixel": (Annotated[int, _option(_PEAKS, "Zoom level.")], 256),
     "bits": (Annotated[int, _option(_PEAKS, "8 or 16.")], 16),
-    "version": (Annotated[int, _option(_PEAKS, "1 or 2 of audiowaveform's format.", "--peaks-version")], 2),
+    "peaks_version": (Annotated[int, _option(_PEAKS, "1 or 2 of audiowaveform's format.")], 2),
 }
 
 

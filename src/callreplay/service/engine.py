@@ -34,8 +34,8 @@ def check(form: str, options: dict[str, Any]) -> None:
         Options(**options)
 
 
-def render(files: Sequence[Path], form: str, options: dict[str, Any]) -> Rendering:
-    """Render the call that the recordings hold.
+def render(files: Sequence[Path], form: str, options: dict[str, Any], uuid: str = "") -> Rendering:
+    """Render the call that the recordings hold; ``uuid`` is what its files say they are of.
 
     Raises:
         OSError: a recording cannot be read.
@@ -45,6 +45,7 @@ def render(files: Sequence[Path], form: str, options: dict[str, Any]) -> Renderi
     if form == "rtp":
         return Rendering(0.0, _archive(files))
     call = _call(files)
+    call.uuid = uuid
     chosen = Options(**options)
     return Rendering(call.duration_s, call.stream(form, options=chosen))
 

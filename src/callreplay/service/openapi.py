@@ -53,6 +53,7 @@ SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
 }
 _PIXELS: Final = {"type": "integer", "minimum": 16, "maximum": 16384}
 _LONGEST_SECONDS: Final = 999_999_999
+_FLAG: Final = {"type": "boolean"}
 _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "format": (
         {"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"},
@@ -76,20 +77,30 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 8000, "maximum": 48000}]},
         "Output sample rate, Hz; 0: the call's own.",
     ),
+    "dtmf": ({"type": "string", "enum": ["mute", "tone"]}, "Whether RFC 4733 digits sound."),
+    "sampleFormat": ({"type": "string", "enum": ["int16", "ulaw", "alaw"]}, "wav."),
     "quality": ({"type": "integer", "minimum": 0, "maximum": 10}, "spx."),
+    "vbr": (_FLAG, "spx: variable bit rate."),
+    "vad": (_FLAG, "spx: background noise is only described."),
+    "dtx": (_FLAG, "spx: next to nothing is sent in silence."),
+    "segments": (_FLAG, "spx: a long call is coded by several lanes at once."),
     "bitrate": (
         {"type": "integer", "minimum": 0, "maximum": 999_999_999},
         "mp3, opus: bits per second; 0: usual.",
     ),
+    "title": ({"type": "string", "maxLength": 200}, "Written into formats that hold one."),
     "width": (_PIXELS, "png, pixels."),
     "height": (_PIXELS, "png, pixels."),
     "theme": ({"type": "string", "enum": list(engine.THEMES)}, "png."),
     "background": (_COLOUR, "png: #rrggbb."),
     "callerColor": (_COLOUR, "png: #rrggbb."),
     "calledColor": (_COLOUR, "png: #rrggbb."),
-    "spectrogram": ({"type": "boolean"}, "png: a spectrogram instead of a waveform."),
+    "axis": (_FLAG, "png: times below; by default where there is room."),
+    "labels": ({"type": "string"}, "png: speakers' names, caller first, a line break between them."),
+    "spectrogram": (_FLAG, "png: a spectrogram instead of a waveform."),
     "samplesPerPixel": ({"type": "integer", "minimum": 1, "maximum": 1 << 24}, "peaks."),
     "bits": ({"type": "integer", "enum": [8, 16]}, "peaks."),
+    "peaksVersion": ({"type": "integer", "enum": [1, 2]}, "peaks, dat: of audiowaveform's format."),
 }
 
 

@@ -52,24 +52,45 @@ def _flag(text: str) -> bool:
     return text.lower() in ("true", "1")
 
 
+def _text(text: str) -> str:
+    if len(text) > 200 or not text.isprintable():
+        raise ValueError("at most 200 printable characters")
+    return text
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    """Speakers' names, caller first, with a line break between them: ``Ana%0AFront%20Desk``."""
+    return tuple(_text(label) for label in text.split("\n", 2)[:2])
+
+
 OPTIONS: Final[dict[str, tuple[str, Any]]] = {
     "start": ("start", _seconds),
     "end": ("end", _seconds),
     "channels": ("channels", str),
     "rate": ("rate", _whole),
+    "dtmf": ("dtmf", str),
+    "sampleFormat": ("sample_format", str),
     "quality": ("quality", _whole),
+    "vbr": ("vbr", _flag),
+    "vad": ("vad", _flag),
+    "dtx": ("dtx", _flag),
+    "segments": ("segments", _flag),
     "bitrate": ("bitrate", _whole),
+    "title": ("title", _text),
     "width": ("width", _whole),
     "height": ("height", _whole),
     "theme": ("theme", str),
     "background": ("background", str),
     "callerColor": ("caller_color", str),
     "calledColor": ("called_color", str),
+    "axis": ("axis", _flag),
+    "labels": ("labels", _labels),
     "spectrogram": ("spectrogram", _flag),
     "samplesPerPixel": ("samples_per_pixel", _whole),
     "bits": ("bits", _whole),
+    "peaksVersion": ("peaks_version", _whole),
 }
-"""Parameter name to the engine's option and how its text is read."""
+"""Parameter name to the engine's option (the same name, in camel case) and how its text is read."""
 
 
 def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
@@ -241,7 +262,7 @@ def _without_paths(error: Exception) -> str:
 
 def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
     paths = call.paths()
-    digest = hashlib.sha256(repr((__version__, form, sorted(options.items()))).encode())
+    digest = hashlib.sha256(repr((__version__, str(call.uuid), form, sorted(options.items()))).encode())
     for path in paths:
         status = path.stat()
         digest.update(repr((path.name, status.st_size, status.st_mtime_ns)).encode())
@@ -251,7 +272,7 @@ def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str
         metrics = service.metrics
         begun = time.perf_counter()
         try:
-            rendering = engine.render(paths, form, options)
+            rendering = engine.render(paths, form, options, str(call.uuid))
             for number, data in enumerate(rendering.data):
                 if number == 0:
                     metrics.first_byte.observe(time.perf_counter() - started)
