@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -184,9 +185,15 @@ def test_temporary_urls_expire(own_service: Running) -> None:
     own_service.start()
     with own_service.basic() as client:
         place = own_service.base + client.get("/CallRecorder/Transcoder").headers["location"]
-    assert httpx.get(place).status_code == 200
+        assert httpx.get(place).status_code == 200
+        (call, *_) = client.get("/CallRecorder/Transcoder", params={"format": "json"}).json()
+    with own_service.logged_in() as client:
+        page = client.get("/CallRecorder/", params={"player": call["callId"]})
+    played = re.search(r"/CallRecorder/Temp/[^\"&]+", page.text)
+    assert played
     time.sleep(2.1)
     assert httpx.get(place).status_code == 410
+    assert httpx.get(own_service.base + played[0]).status_code == 200, "a player outlasts other URLs"
     by_url = {"user": "admin", "password": own_service.password}
     assert httpx.get(own_service.base + "/CallRecorder/", params=by_url).status_code == 403
     assert httpx.get(own_service.base + "/CallRecorder/Transcoder", params=by_url).status_code == 403

@@ -359,8 +359,13 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     if not call.files:
         return {}
 
+    # The browser asks for parts of the audio while it plays: a long call, paused now and then, outlasts a usual URL.
+    longest = service_of(request).settings.session_seconds
+    lasting = min(4 * call.row["duration_ms"] // 1000, longest)
+
     def url(form: str, **options: Any) -> str:
-        return temporary_url(request, Grant(str(call.uuid), visitor.user.tenant_id, form, options), call)
+        grant = Grant(str(call.uuid), visitor.user.tenant_id, form, options, lasting)
+        return temporary_url(request, grant, call)
 
     # About two thousand buckets, whatever the length, at 8000 or 16000 samples a second.
     per_pixel = max(64, min(1 << 20, call.row["duration_ms"] * 8 // 2000))
