@@ -41,6 +41,8 @@ struct GroupCall {
 }  // namespace
 
 struct cr_renderer_group {
+  explicit cr_renderer_group(uint32_t gather_ms_) : gather_ms(gather_ms_) {}
+
   // Take up the end of a call: its lanes are free for others.
   void end(uint32_t index) {
     GroupCall &ending = calls[index];
@@ -142,7 +144,7 @@ cr_status cr_renderer_group_create(uint32_t gather_ms, cr_renderer_group **group
     return CR_ARGUMENT;
   }
   try {
-    *group = new cr_renderer_group{.gather_ms = gather_ms};
+    *group = new cr_renderer_group(gather_ms);
   } catch (const std::bad_alloc &) {
     return CR_MEMORY;
   }
