@@ -139,6 +139,9 @@ def main(out: Path, files: list[Path]) -> None:
         f"{', '.join(map(str, BEGINNINGS))} samples later (at 8 kHz).",
         "The last row is how far libspeex alone moves from one beginning to the next.",
         "",
+        "Segments (a call of a minute or more at constant bit rate, cut in time and coded by several lanes at once)",
+        "are on by default: `segments=False` or `--no-segments` codes such a call in one piece.",
+        "",
         "The files are those of Debian's Asterisk prompts and of the project's test speech, and recorded calls.",
     ]
     head = "|  | " + " | ".join(f"q{q}" for q in QUALITIES) + " |"
