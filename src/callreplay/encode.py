@@ -17,7 +17,7 @@ from callreplay.errors import OutputError, StateError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["AtomicFile"]
+__all__ = ["AtomicFile", "write_all"]
 
 
 _MODE: Final = 0o666  # less the umask, as for any file that a program makes
@@ -44,6 +44,15 @@ def _name(descriptor: int, path: Path) -> None:
         os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)
+
+
+def write_all(file: IO[bytes], data: Buffer) -> int:
+    """Write every octet of ``data``; how many. Under PYTHONUNBUFFERED standard output may take less at a time."""
+    left = memoryview(data).cast("B")
+    size = len(left)
+    while left:
+        left = left[file.write(left) :]
+    return size
 
 
 class AtomicFile:
@@ -106,7 +115,7 @@ class AtomicFile:
         """Append ``data``; how many octets that were."""
         file = self._checked()
         try:
-            return file.write(memoryview(data))
+            return write_all(file, data)
         except OSError as error:
             raise self._failed("cannot write", error) from error
 

@@ -1,5 +1,6 @@
 """When writing goes wrong or is broken off: the exit code, one line that says why, and no file left behind."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "support.pcap"
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+SAMPLE = SAMPLES / "support.pcap"
 COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "transcode"]
 
 
@@ -43,13 +45,23 @@ def fails(
         assert lines == []
 
 
+def written(child: subprocess.Popen[str] | subprocess.Popen[bytes], folder: Path) -> int:
+    """Octets that the child has in files of the folder, which need not have names yet."""
+    sizes = 0
+    for descriptor in Path(f"/proc/{child.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(descriptor.readlink()).startswith(f"{folder}/"):
+                sizes += descriptor.stat().st_size
+    return sizes
+
+
 def test_an_interrupt_in_mid_write_leaves_nothing(long_capture: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.spx"
     with subprocess.Popen(
         [*COMMAND, str(long_capture), "-o", str(out)], stderr=subprocess.PIPE, text=True
     ) as child:
         deadline = time.monotonic() + 60
-        while not any(part.stat().st_size for part in tmp_path.iterdir()):
+        while not written(child, tmp_path):
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -66,7 +78,7 @@ def test_an_interrupt_keeps_the_file_that_was_there(long_capture: Path, tmp_path
     out = tmp_path / "x.mp3"
     out.write_bytes(b"old")
     with subprocess.Popen([*COMMAND, str(long_capture), "-o", str(out)], stderr=subprocess.DEVNULL) as child:
-        while len(list(tmp_path.iterdir())) < 2:
+        while not written(child, tmp_path):
             assert child.poll() is None
             time.sleep(0.005)
         child.send_signal(signal.SIGINT)
@@ -130,8 +142,12 @@ def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     fails(SAMPLE, "-o", tmp_path, "--format", "wav", code=1, says="it is a folder")
 
 
-def test_standard_output_that_ends_early_or_is_full() -> None:
-    fails(SAMPLE, "-o", "-", "--format", "wav", code=1, says="", shell="| head -c 10 >/dev/null")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_that_ends_early_or_is_full(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    more_than_a_pipe_holds = SAMPLES / "reservation.pcap"
+    head = "| head -c 10 >/dev/null"
+    fails(more_than_a_pipe_holds, "-o", "-", "--format", "wav", code=1, says="", shell=head)
     fails(
         SAMPLE, "-o", "-", "--format", "wav", code=1,
         says="cannot write standard output: No space left on device", shell=">/dev/full",

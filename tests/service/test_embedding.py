@@ -38,7 +38,8 @@ def serving(app: Any) -> Iterator[str]:
 
 def test_the_example_mounts_the_service_in_fastapi(service: Running, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [example] = [block for block in blocks if "create_app(" in block]
     assert example.count('"postgresql://…"') == example.count('"/srv/callreplay"') == 1
     example = example.replace("postgresql://…", service.database_url)
     example = example.replace("/srv/callreplay", str(tmp_path))

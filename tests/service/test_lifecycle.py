@@ -45,7 +45,8 @@ def afresh(running: Running, **options: Any) -> bytes:
     """The Speex file of the one call, by the engine itself, from the stored recordings."""
     rows = running.rows("SELECT v.path || '/' || f.path AS path FROM call_files f JOIN storage_volumes v "
                         "ON v.id = f.volume_id ORDER BY f.position")  # fmt: skip
-    return b"".join(engine.render([Path(row["path"]) for row in rows], "spx", options).data)
+    (call,) = running.rows("SELECT uuid::text FROM calls")
+    return b"".join(engine.render([Path(row["path"]) for row in rows], "spx", options, call["uuid"]).data)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import typer
 
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.cli.progress import progress_bar
+from callreplay.encode import write_all
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.formats import Options, format_of
 from callreplay.pipeline import Call, Capture, open_capture
@@ -51,7 +52,7 @@ def run(
 def _to_standard_output(parts: Iterator[bytes]) -> None:
     for data in parts:
         try:
-            sys.stdout.buffer.write(data)
+            write_all(sys.stdout.buffer, data)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise

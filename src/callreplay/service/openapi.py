@@ -85,8 +85,8 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "dtx": (_FLAG, "spx: next to nothing is sent in silence."),
     "segments": (_FLAG, "spx: a long call is coded by several lanes at once."),
     "bitrate": (
-        {"type": "integer", "minimum": 0, "maximum": 999_999_999},
-        "mp3, opus: bits per second; 0: usual.",
+        {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 500, "maximum": 1_000_000}]},
+        "mp3, opus, m4a: bits per second; 0: usual.",
     ),
     "title": ({"type": "string", "maxLength": 200}, "Written into formats that hold one."),
     "width": (_PIXELS, "png, pixels."),
