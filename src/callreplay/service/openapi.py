@@ -88,7 +88,10 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 500, "maximum": 1_000_000}]},
         "mp3, opus, m4a: bits per second; 0: usual.",
     ),
-    "title": ({"type": "string", "maxLength": 200}, "Written into formats that hold one."),
+    "title": (
+        {"type": "string", "maxLength": 200},
+        "Written into formats that hold one; printable characters.",
+    ),
     "width": (_PIXELS, "png, pixels."),
     "height": (_PIXELS, "png, pixels."),
     "theme": ({"type": "string", "enum": list(engine.THEMES)}, "png."),
@@ -96,7 +99,10 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "callerColor": (_COLOUR, "png: #rrggbb."),
     "calledColor": (_COLOUR, "png: #rrggbb."),
     "axis": (_FLAG, "png: times below; by default where there is room."),
-    "labels": ({"type": "string"}, "png: speakers' names, caller first, a line break between them."),
+    "labels": (
+        {"type": "string"},
+        "png: speakers' names, caller first, a line break between them (printable).",
+    ),
     "spectrogram": (_FLAG, "png: a spectrogram instead of a waveform."),
     "samplesPerPixel": ({"type": "integer", "minimum": 1, "maximum": 1 << 24}, "peaks."),
     "bits": ({"type": "integer", "enum": [8, 16]}, "peaks."),
