@@ -60,6 +60,7 @@ def test_a_stranger_decodes_what_we_decode(stranger: ModuleType) -> None:
     assert np.array_equal(again, out)
 
 
+@pytest.mark.serial
 def test_a_stranger_runs_without_the_gil(stranger: ModuleType) -> None:
     octets = bytes(range(256)) * 20_000
     out = np.zeros(len(octets), np.int16)
