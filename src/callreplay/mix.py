@@ -39,9 +39,8 @@ _CHANNEL_OF_LEG: Final[dict[str, tuple[int, int]]] = {
 }
 _TONES: Final = {digit: tone for tone, digit in enumerate("0123456789*#ABCD")}
 _NS: Final = 1_000_000_000
-_BLOCK_BYTES: Final = (
-    1 << 20
-)  # of a block as it comes: in smaller ones a file takes half again as long to write
+# Of a block as it comes: in smaller ones a file takes half again as long to write.
+_BLOCK_BYTES: Final = 1 << 20
 
 
 def default_rate_hz(legs: Sequence[LegColumns | None]) -> int:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,23 +99,9 @@ def fresh(flags: tuple[str, ...] = ()) -> Running:
     return Running(folder, flags)
 
 
-@pytest.fixture(scope="session")
-def service() -> Iterator[Running]:
-    running = fresh()
-    try:
-        yield running.start()
-        if running.process is not None and running.process.poll() is None:
-            running.stop()
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            os.killpg(running.process.pid, signal.SIGKILL)
-        shutil.rmtree(running.folder, ignore_errors=True)
-
-
-@pytest.fixture
-def own_service() -> Iterator[Running]:
-    """One for a test alone, not started yet."""
-    running = fresh(("--samples", "auto"))
+@contextmanager
+def ended(running: Running) -> Iterator[Running]:
+    """Stop the service afterwards, by force if it must be, and remove what it kept."""
     try:
         yield running
         if running.process is not None and running.process.poll() is None:
@@ -123,6 +110,19 @@ def own_service() -> Iterator[Running]:
         if running.process is not None and running.process.poll() is None:
             os.killpg(running.process.pid, signal.SIGKILL)
         shutil.rmtree(running.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Running]:
+    with ended(fresh()) as running:
+        yield running.start()
+
+
+@pytest.fixture
+def own_service() -> Iterator[Running]:
+    """One for a test alone, not started yet."""
+    with ended(fresh(("--samples", "auto"))) as running:
+        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -19,7 +18,7 @@ from bench._captures import leg, write_pcap
 
 from callreplay.service import engine
 
-from .conftest import Running, fresh
+from .conftest import Running, ended, fresh
 
 pytestmark = [pytest.mark.database, pytest.mark.slow]
 
@@ -52,19 +51,12 @@ def afresh(running: Running, **options: Any) -> bytes:
 @pytest.fixture(scope="module")
 def long_call() -> Iterator[Running]:
     """A service that has one call, an hour long, which takes seconds to encode; it does one at a time."""
-    running = fresh()
-    captures = running.folder / "captures"
-    captures.mkdir()
-    write_pcap(captures / "hour.pcap", leg(3600, 0), leg(3600, 1, seed=2))
-    running.flags = ("--samples", str(captures), "--transcodes", "1")
-    try:
+    with ended(fresh()) as running:
+        captures = running.folder / "captures"
+        captures.mkdir()
+        write_pcap(captures / "hour.pcap", leg(3600, 0), leg(3600, 1, seed=2))
+        running.flags = ("--samples", str(captures), "--transcodes", "1")
         yield running.start()
-        if running.process is not None and running.process.poll() is None:
-            running.stop()
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            os.killpg(running.process.pid, signal.SIGKILL)
-        shutil.rmtree(running.folder, ignore_errors=True)
 
 
 def test_stops_in_order_and_starts_again_with_the_same_calls(own_service: Running) -> None:

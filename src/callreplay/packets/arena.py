@@ -16,12 +16,10 @@ from numpy.typing import DTypeLike, NDArray
 __all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "Mapping", "release"]
 
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
-BUDGET_BYTES: Final = (
-    12 << 20
-)  # and so does any above 128 KiB, once an arena holds this much: an hour of two legs fits
-_SMALL: Final = (
-    1 << 17
-)  # 16,384 packets' times; a capture of many calls of half an hour is bounded as one long call is
+# And so does any above 128 KiB, once an arena holds this much: an hour of two legs fits.
+BUDGET_BYTES: Final = 12 << 20
+# 16,384 packets' times: a capture of many calls of half an hour is bounded as one long call is.
+_SMALL: Final = 1 << 17
 
 
 class Mapping(mmap.mmap):
