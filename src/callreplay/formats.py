@@ -29,6 +29,8 @@ __all__ = [
     "THEMES",
     "Format",
     "Options",
+    "Pool",
+    "PooledSink",
     "Shape",
     "Sink",
     "fit_options",
@@ -145,9 +147,32 @@ class Sink(Protocol):
         ...
 
 
+class PooledSink(Sink, Protocol):
+    """A sink whose work can be put off, to be done for many files at once."""
+
+    def push(self, block: NDArray[np.int16]) -> None:
+        """Take the next block, as ``write``."""
+        ...
+
+    def end(self) -> None:
+        """The last block was taken."""
+        ...
+
+
+class Pool(Protocol):
+    """Does the work of many pooled sinks at once, a file per lane."""
+
+    def encode(self, sinks: Sequence[Any], /) -> list[bytes]:
+        """The bytes that each sink has ready; the rest of the file of one that has ended."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One output format. ``default_channels`` when the caller names none; ``rates`` it can hold, empty: any."""
+    """One output format. ``default_channels`` when the caller names none; ``rates`` it can hold, empty: any.
+
+    ``pool`` for a format whose files are made faster together; its sinks are then ``PooledSink``s.
+    """
 
     name: str
     suffixes: tuple[str, ...]
@@ -156,6 +181,7 @@ class Format:
     default_channels: Channels = "mono"
     mono_only: bool = False
     rates: tuple[int, ...] = ()
+    pool: Callable[[], Pool] | None = None
 
 
 _WAV_ENCODINGS: Final = {"int16": 0, "ulaw": 1, "alaw": 2}
@@ -197,6 +223,12 @@ def _spx(shape: Shape, options: Options) -> Sink:
         comments=shape.comments,
         segments=options.segments,
     )
+
+
+def _spx_pool() -> Pool:
+    from callreplay.speex import SpeexBatch
+
+    return SpeexBatch()
 
 
 class _Waveform:
@@ -335,7 +367,7 @@ FORMATS: Final[dict[str, Format]] = {
     f.name: f
     for f in (
         Format("wav", (".wav",), "audio/wav", _Wav),
-        Format("spx", (".spx",), "audio/ogg", _spx, mono_only=True, rates=(8000, 16000)),
+        Format("spx", (".spx",), "audio/ogg", _spx, mono_only=True, rates=(8000, 16000), pool=_spx_pool),
         Format("png", (".png",), "image/png", _png, default_channels="stereo"),
         Format("peaks", (".json",), "application/json", _json, default_channels="stereo"),
         Format("dat", (".dat",), "application/octet-stream", _dat, default_channels="stereo"),

@@ -78,13 +78,21 @@ class OggSpeexWriter:
 
     def write(self, block: NDArray[np.int16]) -> bytes:
         """Take the next samples, (n,) or (n, 1); return the pages they complete. StateError after `finish`."""
-        self._stream.push(_mono(block))
+        self.push(block)
         return self._encode()
 
     def finish(self) -> bytes:
         """Return the rest of the file. What players decode is as long as what was written, to the sample."""
-        self._stream.end()
+        self.end()
         return self._encode()
+
+    def push(self, block: NDArray[np.int16]) -> None:
+        """Take the next samples and keep them for a `SpeexBatch`, or for the next `write`."""
+        self._stream.push(_mono(block))
+
+    def end(self) -> None:
+        """Say that there are no more samples; a `SpeexBatch` then gives the rest of the file."""
+        self._stream.end()
 
 
 class SpeexBatch:
@@ -94,21 +102,25 @@ class SpeexBatch:
         self._batch = _core.SpeexBatch()
 
     def encode(
-        self, writers: Sequence[OggSpeexWriter], blocks: Sequence[NDArray[np.int16] | None], end: bool = False
+        self,
+        writers: Sequence[OggSpeexWriter],
+        blocks: Sequence[NDArray[np.int16] | None] = (),
+        end: bool = False,
     ) -> list[bytes]:
         """Give each writer its next block (None: nothing for now) and return the octets each has ready.
 
-        ``end``: the blocks were the last, the octets complete the files. Blocks of a second or more keep the lanes
-        full; they may differ in length.
+        Without ``blocks`` it encodes what was pushed. ``end``: the blocks were the last, the octets complete the
+        files. A second or more for each writer keeps the lanes full; blocks may differ in length.
         """
-        if len(writers) != len(blocks):
+        if blocks and len(writers) != len(blocks):
             raise ArgumentError(f"{len(writers)} writers but {len(blocks)} blocks")
         flat = [None if block is None else _mono(block) for block in blocks]
         streams = [writer._stream for writer in writers]
-        for stream, block in zip(streams, flat, strict=True):
+        for stream, block in zip(streams, flat, strict=False):
             if block is not None:
                 stream.push(block)
-            if end:
+        if end:
+            for stream in streams:
                 stream.end()
         self._batch.encode(streams)
         return [stream.take() for stream in streams]

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 from tests.captures import pcap, rtp, udp
@@ -27,6 +28,7 @@ from callreplay.batch import (
     find_jobs,
     read_rows,
     run_batch,
+    share,
     transcode_many,
     transcode_many_async,
 )
@@ -102,6 +104,57 @@ def test_every_call_becomes_the_file_it_would_be_alone(folder: Path) -> None:
 
     table = pyarrow.parquet.read_table(folder / "out" / "manifest.parquet")
     assert table.num_rows == 14
+
+
+class _Failing(Memory):
+    """Memory that takes no more than so many octets of the outputs with this name."""
+
+    def __init__(self, name: str, room: int) -> None:
+        super().__init__()
+        self._name, self._room = name, room
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[Any]:
+        with super().create(name) as file:
+            if name == self._name:
+                room = self._room
+
+                class Full:
+                    def write(self, data: bytes) -> None:
+                        nonlocal room
+                        room -= len(data)
+                        if room < 0:
+                            raise OSError(28, "No space left on device")
+                        file.write(data)
+
+                yield Full()
+            else:
+                yield file
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(50.0, 8), (1e9, 8), (1e9, 1), (10.0, 100)])
+def test_speex_files_made_together_are_those_made_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, ended: int
+) -> None:
+    """Short calls, calls that are cut into segments, and one whose output cannot be written."""
+    monkeypatch.setattr(share, "_POOL_SECONDS", seconds)
+    monkeypatch.setattr(share, "_POOL_ENDED", ended)
+    lengths = [3, 17, 50 * 62, 50 * 95, 51, 200, 50 * 85, 999, 7, 400]
+    jobs = [
+        Job((str(_capture(tmp_path / f"{n}.pcap", n, packets=packets)),), f"{n}", size=packets)
+        for n, packets in enumerate(lengths)
+    ]
+    place = _Failing("3.spx", 4000)
+    rows = {row.output: row for row in run_share(jobs, Order("spx", Options()), place)}
+    assert len(rows) == len(jobs)
+    assert "No space left" in rows.pop("3.spx").error
+    assert set(place.files) == set(rows)
+    for name, row in rows.items():
+        assert not row.error
+        with callreplay.open(row.input) as capture:
+            alone = b"".join(capture.calls[0].stream("spx"))
+        assert place.files[name] == alone
+        assert (row.size, row.sha256) == (len(alone), hashlib.sha256(alone).hexdigest())
 
 
 def test_a_second_run_redoes_nothing_and_a_changed_input_only_itself(folder: Path) -> None:

@@ -131,7 +131,7 @@ class Memory:
         self.files: dict[str, bytes] = {}
 
     @contextmanager
-    def create(self, name: str) -> Iterator[bytearray]:
+    def create(self, name: str) -> Iterator[Output]:
         data = _Bytes()
         yield data
         self.files[name] = bytes(data)

@@ -21,15 +21,19 @@ from numpy.typing import NDArray
 from callreplay.batch.destinations import Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.formats import Data, Format, Options, Sink, format_of
+from callreplay.formats import Data, Format, Options, PooledSink, Sink, format_of
 from callreplay.mix import RenderGroup
 from callreplay.pipeline import Call, open_capture
 
 __all__ = ["Order", "job_key", "run_share"]
 
-_OPEN_BYTES: Final = 1 << 20  # of one open call, besides its columns: mixer, sink and file
+_OPEN_BYTES: Final = 2 << 20  # of one open call, besides its columns: mixer, sink and file
 # Calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty.
 _MAX_OPEN: Final = 32
+# Of a format whose files are made together: work is put off until so much has come, or so many calls wait to be ended.
+_POOL_SECONDS: Final = 1024.0
+_POOL_ENDED: Final = 8
+_FAULTS: Final = (OSError, ValueError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class _Open:
     file: Any
     stack: ExitStack
     cost: int
+    rate_hz: int
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
 
@@ -123,6 +128,9 @@ class _Share:
         self.waiting = deque(sorted(jobs, key=lambda job: -job.size))
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
         self.open: dict[int, _Open] = {}
+        self.pool = self.form.pool() if self.form.pool else None
+        self.pooled_s = 0.0
+        self.ended: list[_Open] = []  # whose last samples wait in the pool
         self.group = RenderGroup()
         self.used = 0
         self.clock = time.process_time()
@@ -132,7 +140,7 @@ class _Share:
         try:
             yield from self._work()
         finally:
-            for opened in self.open.values():
+            for opened in (*self.open.values(), *self.ended):
                 opened.stack.__exit__(GeneratorExit, GeneratorExit(), None)
 
     def _work(self) -> Iterator[Row]:
@@ -146,7 +154,11 @@ class _Share:
             self._feed(number, block, last)
             if last:
                 self._fill()
+            if self.pooled_s >= _POOL_SECONDS or len(self.ended) >= _POOL_ENDED:
+                self._encode()
             yield from self._spend()
+        self._encode()
+        yield from self._spend()
 
     def _spend(self) -> Iterator[Row]:
         """Hand out what is done; its CPU time is what passed since the last time."""
@@ -166,6 +178,8 @@ class _Share:
         while (self.ready or self.waiting) and len(self.open) < _MAX_OPEN:
             if not self.ready:
                 cost = _cost(self.waiting[0])
+                if self.ended and self.used + cost > self.order.memory:
+                    self._encode()
                 if self.open and self.used + cost > self.order.memory:
                     return
                 self._open_capture(self.waiting.popleft(), cost)
@@ -209,7 +223,14 @@ class _Share:
                     stop_ns=stop_ns,
                 )
                 opened = _Open(
-                    source, call, name, self.form.open(shape, options), file, stack.pop_all(), cost
+                    source,
+                    call,
+                    name,
+                    self.form.open(shape, options),
+                    file,
+                    stack.pop_all(),
+                    cost,
+                    shape.rate_hz,
                 )
             except (OSError, ValueError, MemoryError) as error:
                 self.done.append(self._row(source, call, name, error=_reason(error)))
@@ -221,22 +242,59 @@ class _Share:
         opened = self.open.get(number)
         if opened is None:
             return  # its output failed; the rest of its audio is not wanted
-        try:
-            if len(block):
-                opened.take(opened.sink.write(block))
-            if last:
-                opened.take(opened.sink.finish())
-                row = self._row(opened.source, opened.call, opened.name, opened)
-                self.before(row)
-                opened.stack.close()
-                self.done.append(row)
-        except (OSError, ValueError, MemoryError) as error:
-            opened.stack.__exit__(type(error), error, error.__traceback__)
-            self.done.append(self._row(opened.source, opened.call, opened.name, error=_reason(error)))
-            last = True
         if last:
             del self.open[number]
-            self.used -= opened.cost
+        try:
+            if self.pool is None:
+                if len(block):
+                    opened.take(opened.sink.write(block))
+                if last:
+                    opened.take(opened.sink.finish())
+                    self._close(opened)
+                return
+            sink: PooledSink = opened.sink  # type: ignore[assignment]  # its format has a pool
+            if len(block):
+                sink.push(block)
+                self.pooled_s += len(block) / opened.rate_hz
+            if last:
+                sink.end()
+                self.ended.append(opened)
+        except _FAULTS as error:
+            self.open.pop(number, None)
+            self._fail(opened, error)
+
+    def _encode(self) -> None:
+        """Have the pool do what has come together."""
+        if self.pool is None:
+            return
+        numbers, ended = list(self.open), self.ended
+        made = self.pool.encode([opened.sink for opened in (*self.open.values(), *ended)])
+        self.ended, self.pooled_s = [], 0.0
+        for number, data in zip(numbers, made, strict=False):
+            try:
+                self.open[number].take(data)
+            except _FAULTS as error:
+                self._fail(self.open.pop(number), error)
+        for opened, data in zip(ended, made[len(numbers) :], strict=True):
+            try:
+                opened.take(data)
+                self._close(opened)
+            except _FAULTS as error:
+                self._fail(opened, error)
+
+    def _close(self, opened: _Open) -> None:
+        """Let the whole output appear."""
+        row = self._row(opened.source, opened.call, opened.name, opened)
+        self.before(row)
+        opened.stack.close()
+        self.used -= opened.cost
+        self.done.append(row)
+
+    def _fail(self, opened: _Open, error: Exception) -> None:
+        """What goes wrong with one output costs its own row."""
+        opened.stack.__exit__(type(error), error, error.__traceback__)
+        self.used -= opened.cost
+        self.done.append(self._row(opened.source, opened.call, opened.name, error=_reason(error)))
 
     def _row(
         self, source: _Progress, call: Call, name: str, opened: _Open | None = None, error: str = ""
