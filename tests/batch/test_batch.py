@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pytest
+from moto.s3.models import s3_backends
+from moto.server import ThreadedMotoServer
 from tests.captures import pcap, rtp, udp
 
 import callreplay
@@ -404,22 +407,54 @@ def test_two_runs_do_not_share_a_destination(folder: Path) -> None:
         run_batch(find_jobs([str(folder / "in")]), _settings(folder))
 
 
-def test_object_stores_get_the_same_bytes(folder: Path) -> None:
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What a server that speaks S3 keeps; it has a bucket ``calls``, and obstore finds it by its environment."""
     pytest.importorskip("obstore")
-    from callreplay.batch.destinations import ObjectStore
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    kept = s3_backends["123456789012"]["aws"]
+    kept.create_bucket("calls", "us-east-1")
+    yield kept
+    server.stop()
+    kept.reset()
 
-    (folder / "bucket").mkdir()
-    store = ObjectStore.__new__(ObjectStore)
-    import obstore
 
-    store._obstore = obstore
-    store._store = obstore.store.LocalStore(str(folder / "bucket"))
-    rows = list(run_share(find_jobs([str(folder / "in")]), Order("wav", Options()), store))
-    run_batch(find_jobs([str(folder / "in")]), _settings(folder))
-    for row in rows:
-        assert (folder / "bucket" / row.output).read_bytes() == (folder / "out" / row.output).read_bytes()
-        assert store.size(row.output) == row.size
-    assert store.size("absent") == -1
+def test_an_object_store_gets_the_same_bytes_once(folder: Path, store: Any) -> None:
+    jobs = find_jobs([str(folder / "in")])
+    run_batch(jobs, _settings(folder))
+    settings = BatchSettings("s3://calls/march/", manifest=str(folder / "rows.jsonl"), workers=2)
+    summary = run_batch(jobs, settings)
+    assert (summary.outputs, summary.errors) == (14, 0)
+    keys = store.buckets["calls"].keys
+    got = {name: hashlib.sha256(keys[name].value).hexdigest() for name in keys}
+    assert got == {f"march/{name}": digest for name, digest in _files(folder).items()}
+
+    assert run_batch(jobs, settings).skipped == 12
+    store.delete_object("calls", "march/day1/c01.wav")
+    store.put_object("calls", "march/day0/c02.wav", b"cut off")
+    again = run_batch(jobs, settings)
+    assert (again.skipped, again.outputs) == (10, 2)
+    assert {name: hashlib.sha256(keys[name].value).hexdigest() for name in keys} == got
+
+
+def test_a_bucket_that_is_not_there_costs_rows_that_say_so(folder: Path, store: Any) -> None:
+    settings = BatchSettings("s3://absent/", manifest=str(folder / "rows.jsonl"), workers=1)
+    assert run_batch(find_jobs([str(folder / "in")]), settings).errors == 14
+    for row in read_rows(folder / "rows.jsonl"):
+        assert "NoSuchBucket" in row.error
+        assert "\n" not in row.error
+        assert len(row.error) < 600
 
 
 def test_embedding_sync_and_async(folder: Path) -> None:

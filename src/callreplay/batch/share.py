@@ -33,6 +33,7 @@ _MAX_OPEN: Final = 32
 # Of a format whose files are made together: work is put off until so much has come, or so many calls wait to be ended.
 _POOL_SECONDS: Final = 1024.0
 _POOL_ENDED: Final = 8
+_LONGEST_REASON: Final = 500  # characters
 _FAULTS: Final = (OSError, ValueError, MemoryError)
 
 
@@ -95,7 +96,9 @@ def _cost(job: Job) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # obstore's messages end with pages of what its library knows.
+    text = " ".join(str(error).partition("\nDebug source:")[0].split())[:_LONGEST_REASON]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def run_share(
