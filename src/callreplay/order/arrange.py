@@ -100,11 +100,12 @@ def _span(piece: _Piece, rows: Columns, first: int, index: int) -> tuple[Span, N
     origin = int(rows.timestamp[0])
     rows.timestamp -= origin
     elapsed = origin * 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)
-    audio = np.flatnonzero((rows.flags & PacketFlag.NOISE) == 0)
-    last_audio = int(audio[-1]) if len(audio) else 0
-    payload_type = int(rows.payload_type[int(audio[0]) if len(audio) else 0])
+    audio = (rows.flags & PacketFlag.NOISE) == 0
+    heard = bool(audio.any())
+    last_audio = len(audio) - 1 - int(audio[::-1].argmax()) if heard else 0
+    payload_type = int(rows.payload_type[int(audio.argmax())])
     duration = 0
-    if len(audio):
+    if heard:
         which = int(tables.codecs[rows.payload_type[last_audio]])
         duration = int(tables.durations[which, rows.size[last_audio]]) or int(tables.typical[which])
     span = Span(
