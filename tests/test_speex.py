@@ -23,7 +23,7 @@ def _speech(folder: Path, rate_hz: int, voice: str, text: str) -> NDArray[np.int
     source, out = folder / "said.wav", folder / "speech.wav"
     subprocess.run(["espeak-ng", "-v", voice, "-w", source, text], check=True, capture_output=True)
     subprocess.run(
-        ["sox", source, "-r", str(rate_hz), out, "gain", "-n", "-6"], check=True, capture_output=True
+        ["sox", "-D", source, "-r", str(rate_hz), out, "gain", "-n", "-6"], check=True, capture_output=True
     )
     return _read(out)
 
@@ -330,17 +330,22 @@ def test_blocks_and_neighbours_change_no_octet(
 def test_segments_of_a_long_call_keep_its_quality(
     sentences: dict[int, list[NDArray[np.int16]]], tmp_path: Path, rate_hz: int
 ) -> None:
-    pcm = np.tile(np.concatenate(sentences[rate_hz]), 12)[: 90 * rate_hz + 77]
-    whole, cut = _file(pcm, rate_hz, segments=False), _file(pcm, rate_hz, segments=True)
-    assert whole != cut
-    assert len(whole) == len(cut)
+    """On average over beginnings: where its frames happen to fall moves either score by more than this bar."""
+    said = np.tile(np.concatenate(sentences[rate_hz]), 12)
     span = slice(40 * rate_hz, 56 * rate_hz)
-    scores = []
-    for data in (whole, cut):
-        decoded = _decode(tmp_path, data)
-        assert len(decoded) == len(pcm)
-        scores.append(pesq(rate_hz, pcm[span], decoded[span], "nb" if rate_hz == 8000 else "wb"))
-    assert scores[1] > scores[0] - 0.02
+    gains = []
+    for begin in (0, 37, 74, 129):
+        pcm = said[begin : begin + 90 * rate_hz + 77]
+        whole, cut = _file(pcm, rate_hz, segments=False), _file(pcm, rate_hz, segments=True)
+        assert whole != cut
+        assert len(whole) == len(cut)
+        scores = []
+        for data in (whole, cut):
+            decoded = _decode(tmp_path, data)
+            assert len(decoded) == len(pcm)
+            scores.append(pesq(rate_hz, pcm[span], decoded[span], "nb" if rate_hz == 8000 else "wb"))
+        gains.append(scores[1] - scores[0])
+    assert np.mean(gains) > -0.02, gains
 
 
 def test_pages_leave_as_they_fill(sentences: dict[int, list[NDArray[np.int16]]]) -> None:
