@@ -66,8 +66,9 @@ class Flow:
 class Stream:
     """The packets of one SSRC on one flow, as rows of RtpColumns (``rows`` is an index array or a slice).
 
-    ``payload_spread`` is the chi-square of the first payloads' octets against a uniform spread (about 255 for
-    encrypted or well compressed ones, 0 where there are too few to tell).
+    ``payload_spread`` is the chi-square of sampled payloads' octets against a uniform spread (about 255 for
+    encrypted or well compressed ones, 0 where there are too few to tell). ``srtp_suspect``: taken for SRTP;
+    ``srtp_doubt``: why that cannot be told; ``in_clear``: the payloads show that they are not encrypted.
     """
 
     index: int
@@ -77,6 +78,8 @@ class Stream:
     packets: int
     srtp_suspect: bool = False
     srtp_evidence: str = ""
+    srtp_doubt: str = ""
+    in_clear: bool = False
     payload_spread: float = 0.0
     decrypted: bool = False  # was SRTP; its payloads are in the spill buffer, in clear
 

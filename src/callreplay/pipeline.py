@@ -500,6 +500,8 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
     media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
+    for call in media:
+        call.warnings += packets.doubts(call, scans)
     calls = [
         Call(number, call, names[0], packets.why_encrypted(call, scans))
         for number, call in enumerate(media, 1)
