@@ -23,6 +23,7 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
 from callreplay.formats import Data, Format, Options, Sink, format_of
 from callreplay.mix import RenderGroup
+from callreplay.model import Intact, mappings
 from callreplay.pipeline import Call, open_capture
 
 __all__ = ["Order", "job_key", "run_share"]
@@ -65,6 +66,7 @@ class _Open:
     file: Any
     stack: ExitStack
     cost: int
+    files: list[Intact] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
 
@@ -208,9 +210,9 @@ class _Share:
                     origin_ns=start_ns,
                     stop_ns=stop_ns,
                 )
-                opened = _Open(
-                    source, call, name, self.form.open(shape, options), file, stack.pop_all(), cost
-                )
+                sink = self.form.open(shape, options)
+                files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
+                opened = _Open(source, call, name, sink, file, stack.pop_all(), cost, files)
             except (OSError, ValueError, MemoryError) as error:
                 self.done.append(self._row(source, call, name, error=_reason(error)))
                 return
@@ -222,6 +224,8 @@ class _Share:
         if opened is None:
             return  # its output failed; the rest of its audio is not wanted
         try:
+            for file in opened.files:
+                file.check()
             if len(block):
                 opened.take(opened.sink.write(block))
             if last:

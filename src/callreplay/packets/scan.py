@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.model import Flow, Message, RtpColumns, Stream
+from callreplay.errors import CaptureError
+from callreplay.model import Flow, Message, RtpColumns, Stream, check_intact
 from callreplay.packets.arena import Arena, release
 from callreplay.packets.encryption import suspect
 from callreplay.packets.messages import messages
@@ -131,9 +132,14 @@ def scan(
     A stream to or from an address that ``announced`` finds in the capture's messages is believed from its first packet
     on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence.
 
-    Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all.
+    Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all, and
+    OutputError where its file shrinks on the way or the temporary directory is full.
     """
-    found = recognise(data, name)
+    try:
+        found = recognise(data, name)
+    except CaptureError:
+        check_intact(data)
+        raise
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
     arena = Arena(threshold=12 << 20, budget=48 << 20)
@@ -181,6 +187,7 @@ def scan(
         {b.flow for b in result.beside if b.dtls or b.zrtp},
     )
     warnings += _remarks(result, found, damaged, stop)
+    check_intact(data, spill, notes, *_each(columns))
     release(*_each(columns), data)
     return result
 
