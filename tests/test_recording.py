@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import callreplay
 from callreplay import recording
 from callreplay.codecs import STATIC
 from callreplay.errors import FormatError
@@ -221,3 +222,24 @@ def test_any_octets_are_an_index_or_refused(body: bytes) -> None:
     data += struct.pack("<I", zlib.crc32(data))
     with pytest.raises(FormatError):
         recording.parse_index(data)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_stored_leg_of_a_packet_is_read_back(tmp_path: Path, count: int) -> None:
+    """RFC 3550 A.1 asks for two packets in sequence of what is not known to be RTP; a leg of ours is."""
+    data, columns = scanned([(packet(9 + 7 * i, b"\x20" * 160), 160, 0) for i in range(count)])
+    target = tmp_path / "leg.rtp"
+    streams = [Stream(0, FLOW, 0xCAFE, slice(0, count), count)]
+    with target.open("wb") as file:
+        _, lengths = recording.write_packets(
+            file, data, np.zeros(0, np.uint8), columns, np.arange(count), streams, FLOW
+        )
+    stored = index(count)
+    stored.length = lengths
+    stored.streams, stored.stream = streams, np.zeros(count, np.uint16)
+    stored.head = target.stat().st_size - int(lengths.sum())
+    with recording.index_path(target).open("wb") as file:
+        recording.write_index(file, stored)
+    with callreplay.open(target) as capture:
+        assert sum(leg.statistics.packets for leg in capture.calls[0].legs) == count
+        assert not any("side index" in warning for warning in capture.warnings)

@@ -14,7 +14,7 @@ struct Choice {
 
 Choice choose() {
   // CALLREPLAY_SIMD is read once, before any thread of ours exists.
-  const char *name = std::getenv("CALLREPLAY_SIMD");
+  const char *name = std::getenv("CALLREPLAY_SIMD");  // NOLINT(concurrency-mt-unsafe)
   Choice best{CR_ISA_SCALAR, 0};
   for (cr_isa isa : kAll) {
     if (!cr_isa_available(isa)) {

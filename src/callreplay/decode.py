@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from callreplay import _core
 from callreplay.codecs import Codec
 from callreplay.errors import ArgumentError
-from callreplay.model import LegColumns, Span
+from callreplay.model import Intact, LegColumns, Span, mappings
 
 __all__ = [
     "Chunk",
@@ -214,6 +214,7 @@ class Conveyor:
         external: Mapping[int, External] | None = None,
     ) -> None:
         self._native = _core.Conveyor(width, block_ms)
+        self._files: dict[int, Intact] = {}
         self._legs = 0
         for index, leg in enumerate(legs):
             self.add(leg, (external or {}).get(index))
@@ -221,12 +222,15 @@ class Conveyor:
     def add(self, leg: LegColumns, external: External | None = None) -> int:
         """Queue a leg; its number is what ``Chunk.leg`` says."""
         self._native.add(native_leg(leg, external))
+        self._files |= {id(file): file for file in mappings(*leg.arrays)}
         self._legs += 1
         return self._legs - 1
 
     def step(self) -> list[Chunk]:
         """Decode the next round: its chunks, each leg's in order; empty when everything is decoded."""
         pcm, table = self._native.step()
+        for file in self._files.values():
+            file.check()
         return [
             Chunk(leg, span, first, pcm[start : start + count], ChunkKind(kind))
             for leg, span, first, start, count, kind in table.tolist()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from callreplay import _core
 from callreplay.decode import External, LegCounts, native_leg
 from callreplay.errors import ArgumentError
-from callreplay.model import Event, LegColumns, Span
+from callreplay.model import Event, LegColumns, Span, mappings
 
 __all__ = [
     "Channels",
@@ -143,6 +143,7 @@ class _Plan:
             )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
         ]
+        self.files = mappings(*(array for leg in legs if leg is not None for array in leg.arrays))
 
     def timeline(self, block_ms: int) -> _core.TimelineRow:
         return (self.rate_hz, self.width, self.origin_ns, self.stop, block_ms, self.ignore_drift)
@@ -162,7 +163,8 @@ class Renderer:
     timeline (default: from the first anchor to the end of the last span), so a call may start before its
     first packet. ``external``: PCM per leg and span for codecs decoded elsewhere.
 
-    Every native call releases the GIL; one renderer is used by one thread at a time.
+    Every native call releases the GIL; one renderer is used by one thread at a time. Reading raises OutputError where
+    the capture's file shrank.
     """
 
     def __init__(
@@ -198,6 +200,7 @@ class Renderer:
             external=external,
         )
         self._native = _core.Renderer(plan.timeline(block_ms), plan.legs, plan.events)
+        self._files = plan.files
         self._start = plan.start
         self._block = block_frames or _BLOCK_BYTES // (2 * plan.width)
         self.rate_hz: Final = plan.rate_hz
@@ -238,7 +241,10 @@ class Renderer:
             raise ArgumentError("out: need a writable, contiguous array of int16")
         if shape != (() if self.channels == 1 else (self.channels,)):
             raise ArgumentError(f"out: shape {out.shape} does not fit {self.channels} channels")
-        return self._native.read(out.reshape(-1), self.channels)
+        frames = self._native.read(out.reshape(-1), self.channels)
+        for file in self._files:
+            file.check()
+        return frames
 
     def __iter__(self) -> Iterator[NDArray[np.int16]]:
         while len(block := self.read(self._block)):
@@ -251,6 +257,9 @@ class Renderer:
 
 class RenderGroup:
     """Many calls rendered through one conveyor, so that lanes stay full across calls.
+
+    Whether the captures stayed whole is the caller's to ask (``model.check_intact``): one that did not ends its own
+    calls only.
 
     Add calls at any time; iterate for ``(call, block, last)``: blocks of whichever call has one, each
     call's in order and equal to a :class:`Renderer`'s. Add a new call whenever one ends to keep the lanes

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "Flow",
     "GapReason",
+    "Intact",
     "LegColumns",
     "MediaDescription",
     "Message",
@@ -30,6 +31,8 @@ __all__ = [
     "RtpColumns",
     "Span",
     "Stream",
+    "check_intact",
+    "mappings",
 ]
 
 Side = Literal["caller", "called"]
@@ -66,8 +69,9 @@ class Flow:
 class Stream:
     """The packets of one SSRC on one flow, as rows of RtpColumns (``rows`` is an index array or a slice).
 
-    ``payload_spread`` is the chi-square of the first payloads' octets against a uniform spread (about 255 for
-    encrypted or well compressed ones, 0 where there are too few to tell).
+    ``payload_spread`` is the chi-square of sampled payloads' octets against a uniform spread (about 255 for
+    encrypted or well compressed ones, 0 where there are too few to tell). ``srtp_suspect``: taken for SRTP;
+    ``srtp_doubt``: why that cannot be told; ``in_clear``: the payloads show that they are not encrypted.
     """
 
     index: int
@@ -77,6 +81,8 @@ class Stream:
     packets: int
     srtp_suspect: bool = False
     srtp_evidence: str = ""
+    srtp_doubt: str = ""
+    in_clear: bool = False
     payload_spread: float = 0.0
     decrypted: bool = False  # was SRTP; its payloads are in the spill buffer, in clear
 
@@ -174,6 +180,13 @@ class LegColumns:
     spans: list[Span] = field(default_factory=list)
     gaps: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, GAP_DTYPE))
 
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The octets and the columns: what may lie in files."""
+        octets = self.data, self.spill
+        times = self.timestamp, self.arrival_ns
+        return *octets, self.offset, self.size, *times, self.sequence, self.payload_type, self.flags
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -229,3 +242,30 @@ class CallDescription:
     other_media: list[tuple[str, int]] = field(
         default_factory=list
     )  # address and port of what is no audio: video, fax, text
+
+
+class Intact(Protocol):
+    """What lies under arrays and knows whether it is still what it was: a mapped file (``packets.arena.Mapping``)."""
+
+    def check(self) -> None:
+        """Raise where it is not."""
+
+
+def mappings(*arrays: NDArray[Any]) -> list[Intact]:
+    """The mapped files that arrays are views of, once each."""
+    found: dict[int, Intact] = {}
+    for array in arrays:
+        owner: object = array
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, memoryview):
+            owner = owner.obj
+        if hasattr(owner, "check"):
+            found[id(owner)] = owner
+    return list(found.values())
+
+
+def check_intact(*arrays: NDArray[Any]) -> None:
+    """Raise OutputError where a file under the arrays shrank or failed while it was read: what was read is zeros."""
+    for mapping in mappings(*arrays):
+        mapping.check()

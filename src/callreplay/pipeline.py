@@ -29,7 +29,7 @@ from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.formats import Data, Format, Options, Shape, fit_options, format_of, render
 from callreplay.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
-from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
+from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
 from callreplay.raster import Mark
 from callreplay.report import call_report, utc
 
@@ -435,12 +435,18 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _restore(source: Source, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
-    """Give a stored leg back what the side index beside it keeps; None for any other source."""
+def _side_index(source: Source) -> Path | None:
+    """The side index of a stored leg; None for any other source."""
     if not isinstance(source, str | os.PathLike):
         return None
     path = recording.index_path(Path(source))
-    if not path.is_file():
+    return path if path.is_file() else None
+
+
+def _restore(source: Source, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
+    """Give a stored leg back what the side index beside it keeps; None for any other source."""
+    path = _side_index(source)
+    if path is None:
         return None
     try:
         index = recording.read_index(path)
@@ -482,16 +488,23 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")
     hints = _hints(codecs)
     names = [str(source) if isinstance(source, str | os.PathLike) else "<buffer>" for source in sources]
-    scans = [
-        packets.scan(packets.open_buffer(source), name=name)
-        for source, name in zip(sources, names, strict=True)
-    ]
+    heard: list[Message] = []
+
+    def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
+        return signalling.announced(signalling.describe([*heard, *messages]))
+
+    scans = []
+    for source, name in zip(sources, names, strict=True):
+        recorded = _side_index(source) is not None
+        data = packets.open_buffer(source)
+        scans.append(packets.scan(data, name=name, announced=announced, recorded=recorded))
+        heard += scans[-1].messages
     read_warnings: list[str] = []
     indexes = [_restore(source, scan, read_warnings) for source, scan in zip(sources, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    descriptions = signalling.merge_related(signalling.describe([m for scan in scans for m in scan.messages]))
+    descriptions = signalling.merge_related(signalling.describe(heard))
     descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
@@ -500,6 +513,8 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
     media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
+    for call in media:
+        call.warnings += packets.doubts(call, scans)
     calls = [
         Call(number, call, names[0], packets.why_encrypted(call, scans))
         for number, call in enumerate(media, 1)

@@ -31,7 +31,16 @@ from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
 from callreplay.errors import FormatError
-from callreplay.model import CallDescription, Flow, MediaDescription, PacketFlag, RtpColumns, Side, Stream
+from callreplay.model import (
+    CallDescription,
+    Flow,
+    MediaDescription,
+    PacketFlag,
+    RtpColumns,
+    Side,
+    Stream,
+    check_intact,
+)
 
 __all__ = [
     "INDEX_SUFFIX",
@@ -112,6 +121,7 @@ def write_packets(
         written += target.write(chunk.data)
         every[done : done + len(lengths)] = lengths
         done += len(lengths)
+    check_intact(data, spill)
     return written, every
 
 

@@ -7,7 +7,7 @@ extern "C" {
 #endif
 
 typedef enum cr_status {
-#define CR_STATUS(name, value, python, message) CR_##name = value,
+#define CR_STATUS(name, value, python, message) CR_##name = (value),
 #include "callreplay/status.def"
 #undef CR_STATUS
 } cr_status;

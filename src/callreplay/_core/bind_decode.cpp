@@ -111,10 +111,11 @@ class NativeConveyor {
 
 }  // namespace
 
-NativeLeg::NativeLeg(Column<uint8_t> data, Column<uint8_t> spill, Column<int64_t> offset,
-                     Column<uint16_t> size, Column<int64_t> timestamp, Column<int64_t> sequence,
-                     Column<uint8_t> flags, const py::list &spans, Column<int32_t> gap_span,
-                     Column<int64_t> gap_start, Column<int64_t> gap_ticks, Column<uint8_t> gap_reason) {
+NativeLeg::NativeLeg(const Column<uint8_t> &data, const Column<uint8_t> &spill, const Column<int64_t> &offset,
+                     const Column<uint16_t> &size, const Column<int64_t> &timestamp,
+                     const Column<int64_t> &sequence, const Column<uint8_t> &flags, const py::list &spans,
+                     const Column<int32_t> &gap_span, const Column<int64_t> &gap_start,
+                     const Column<int64_t> &gap_ticks, const Column<uint8_t> &gap_reason) {
   for (const py::handle &row : spans) {
     spans_.push_back(span_row(row.cast<py::tuple>(), held_));
   }

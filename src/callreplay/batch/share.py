@@ -23,6 +23,7 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
 from callreplay.formats import Data, Format, Options, PooledSink, Sink, format_of
 from callreplay.mix import RenderGroup
+from callreplay.model import Intact, mappings
 from callreplay.pipeline import Call, open_capture
 
 __all__ = ["Order", "job_key", "run_share"]
@@ -71,6 +72,7 @@ class _Open:
     stack: ExitStack
     cost: int
     rate_hz: int
+    files: list[Intact]
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
 
@@ -225,16 +227,9 @@ class _Share:
                     origin_ns=start_ns,
                     stop_ns=stop_ns,
                 )
-                opened = _Open(
-                    source,
-                    call,
-                    name,
-                    self.form.open(shape, options),
-                    file,
-                    stack.pop_all(),
-                    cost,
-                    shape.rate_hz,
-                )
+                sink = self.form.open(shape, options)
+                files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
+                opened = _Open(source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, files)
             except (OSError, ValueError, MemoryError) as error:
                 self.done.append(self._row(source, call, name, error=_reason(error)))
                 return
@@ -248,6 +243,8 @@ class _Share:
         if last:
             del self.open[number]
         try:
+            for mapped in opened.files:
+                mapped.check()
             if self.pool is None:
                 if len(block):
                     opened.take(opened.sink.write(block))

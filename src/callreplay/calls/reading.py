@@ -40,7 +40,11 @@ def read(path: Path) -> Reading:
         CaptureError: it is not a capture.
         OSError: it cannot be read.
     """
-    scan = packets.scan(packets.open_buffer(path), name=str(path))
+    scan = packets.scan(
+        packets.open_buffer(path),
+        name=str(path),
+        announced=lambda messages: signalling.announced(signalling.describe(messages)),
+    )
     return gather(
         CaptureRows(_shown(path), scan.data, scan.spill, scan.rtp, list(scan.streams)),
         scan.messages,

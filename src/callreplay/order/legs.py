@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callreplay.codecs import Codec
-from callreplay.model import CallDescription, Event, LegColumns, Side, Stream
+from callreplay.model import CallDescription, Event, LegColumns, Side, Stream, check_intact
 from callreplay.order.alignment import SenderReport, align_by_reports
 from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.callgaps import mark_call_gaps
@@ -107,7 +107,8 @@ def assemble(
 
     ``descriptions`` are what signalling says, ``hints`` payload types the user names, ``reports`` the RTCP sender
     reports of the captures. Columns of 4 MiB and more live in temporary files (see ``Arena``). Damage is data: nothing
-    in a capture raises; ValueError for more than two captures.
+    in a capture raises; ValueError for more than two captures, OutputError where a file shrank or the temporary
+    directory is full.
     """
     several = [scans] if not isinstance(scans, Sequence) else list(scans)
     if len(several) > 2:
@@ -117,13 +118,22 @@ def assemble(
         groups = [
             _group_of_files([gather_facts(scan, index) for index, scan in enumerate(several)], descriptions)
         ]
-        return [builder.call(group, 0) for group in groups if group.packets]
+        calls = [builder.call(group, 0) for group in groups if group.packets]
+        _check(several, calls)
+        return calls
     facts = gather_facts(several[0]) if several else []
     groups, left = signalled_groups(facts, descriptions)
     groups += unsignalled_groups(left)
     groups, copies = _without_copies(several[0], groups) if several else ([], {})
     calls = [builder.call(group, copies.get(id(group), 0)) for group in groups if group.packets]
+    _check(several, calls)
     return sorted(calls, key=lambda call: call.start_ns)
+
+
+def _check(scans: Sequence[Packets], calls: Sequence[CallMedia]) -> None:
+    check_intact(
+        *(scan.data for scan in scans), *(a for c in calls for leg in c.legs for a in leg.columns.arrays)
+    )
 
 
 def _group_of_files(files: Sequence[Sequence[StreamFacts]], descriptions: Sequence[CallDescription]) -> Group:

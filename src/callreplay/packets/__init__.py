@@ -2,7 +2,7 @@
 
 from callreplay.packets.buffer import CaptureWarning, open_buffer
 from callreplay.packets.decrypt import decrypt_srtp
-from callreplay.packets.encryption import why_encrypted
+from callreplay.packets.encryption import doubts, why_encrypted
 from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
@@ -15,6 +15,7 @@ __all__ = [
     "Scan",
     "SenderReport",
     "decrypt_srtp",
+    "doubts",
     "hash_payloads",
     "open_buffer",
     "scan",

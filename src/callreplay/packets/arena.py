@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from callreplay.errors import OutputError
+from callreplay.model import mappings
+from callreplay.packets.guard import forget, lost, watch
 
 __all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "Mapping", "release"]
 
@@ -23,7 +27,29 @@ _SMALL: Final = 1 << 17
 
 
 class Mapping(mmap.mmap):
-    """A shared mapping of a file, the capture or an unlinked one of ours: dropping its pages loses nothing."""
+    """A shared mapping of a file, the capture or an unlinked one of ours: dropping its pages loses nothing.
+
+    Octets that are gone when they are read (the file shrank, its disk failed or was full) are zeros, and ``check`` then
+    raises. ``of`` names the file.
+    """
+
+    of = ""
+    _watched = -1
+
+    def watch(self, of: str, *, writable: bool = False) -> Self:
+        """Watch it until it goes."""
+        self.of, self._watched = of, watch(self, writable)
+        return self
+
+    def check(self) -> None:
+        """Raise OutputError where what was read of the mapping, or written to it, is not what the file has."""
+        if lost(self._watched):
+            raise OutputError(
+                f"{self.of}: the file shrank while it was in use, or its disk failed or is full"
+            )
+
+    def __del__(self) -> None:
+        forget(self._watched)
 
 
 class Arena:
@@ -46,16 +72,14 @@ class Arena:
             return np.empty(length, kind)
         with tempfile.TemporaryFile(prefix="callreplay-") as file:
             file.truncate(octets)
-            return np.frombuffer(Mapping(file.fileno(), octets), kind)
+            mapping = Mapping(file.fileno(), octets)
+            return np.frombuffer(
+                mapping.watch(f"temporary file in {tempfile.gettempdir()}", writable=True), kind
+            )
 
 
 def release(*columns: NDArray[Any]) -> None:
     """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone."""
-    for column in columns:
-        owner: object = column
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
-        if isinstance(owner, memoryview):
-            owner = owner.obj
+    for owner in mappings(*columns):
         if isinstance(owner, Mapping):
             owner.madvise(mmap.MADV_DONTNEED)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.errors import CaptureError, LimitError, UnsupportedError
+from callreplay.model import check_intact
 from callreplay.packets.arena import Mapping
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
@@ -50,7 +51,8 @@ def open_buffer(
     LimitError where more would come out than ``limit`` octets or than half of what the temporary directory has free;
     UnsupportedError for Zstandard without the extra.
 
-    A mapped file must not be truncated while it is in use: the system ends a process that reads beyond the new end.
+    A file may grow while it is in use. Where it shrinks, what used it raises OutputError (``Mapping.check``); a file
+    that is replaced by renaming another one over it stays whole.
     """
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
@@ -68,7 +70,11 @@ def open_buffer(
     if head[:2] != GZIP and head != ZSTD:
         return data
     said: list[str] = []
-    data = _decompress(data, name, head == ZSTD, said, limit)
+    packed = data
+    try:
+        data = _decompress(packed, name, head == ZSTD, said, limit)
+    finally:
+        check_intact(packed)
     if warnings is not None:
         warnings.extend(said)
     else:
@@ -94,7 +100,7 @@ def _map(path: Path) -> NDArray[np.uint8]:
         raise CaptureError(f"{path}: {reason}") from error
     if hasattr(mmap, "MADV_SEQUENTIAL"):
         mapped.madvise(mmap.MADV_SEQUENTIAL)
-    return np.frombuffer(mapped, np.uint8)
+    return np.frombuffer(mapped.watch(str(path)), np.uint8)
 
 
 def _decompress(
@@ -123,7 +129,8 @@ def _decompress(
         if file is None:
             return np.frombuffer(bytes(kept), np.uint8)
         file.flush()
-        return np.frombuffer(Mapping(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped.watch(f"temporary file in {tempfile.gettempdir()}"), np.uint8)
     finally:
         if file is not None:
             file.close()

@@ -184,6 +184,7 @@ def _rebuilt(scan: Scan, decrypted: dict[int, list[tuple[int, bytes]]], said: li
             packets=len(decrypted[stream.index]),
             srtp_suspect=False,
             srtp_evidence="",
+            srtp_doubt="",
             decrypted=True,
         )
         if stream.index in decrypted

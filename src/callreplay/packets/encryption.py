@@ -1,25 +1,33 @@
-"""Is a stream SRTP? Evidence from its payloads, its neighbours and the signalling; never from one packet."""
+"""Is a stream SRTP? Evidence from its payloads, its neighbours and the signalling; never from one packet.
+
+Where the limits come from, and how often they are wrong: docs/encryption.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.model import Flow, RtpColumns, Stream
+from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
 from callreplay.packets.rows import examine
 
-__all__ = ["suspect", "why_encrypted"]
+__all__ = ["doubts", "suspect", "why_encrypted"]
 
-_SAMPLE: Final = 200  # packets
-_ENOUGH: Final = 3000  # octets for a chi-square that tells
-_UNIFORM: Final = (
-    400.0  # chi-square, 255 degrees of freedom: mean 255, deviation 22.6; encryption is never above
-)
+_SAMPLE: Final = 200  # packets of the beginning, the middle and the end
+_PAIRS: Final = 3  # that tell a payload's length from its time step
+_MOST: Final = 0.8
+_UNIFORM: Final = 400.0
+"""Chi-square, 255 degrees of freedom: mean 255, deviation at most 22.6 whatever the number of octets; what is encrypted
+is never above, G.711 and G.722 of five packets and more never below."""
+_ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays above 600 from there on
 _PLAIN: Final = 800.0
-_TAGS: Final = (4, 10, 16)
+_OCTET_A_TICK: Final = (0, 8, 9)
+_MARKED: Final = 20  # payloads that tell by marks of their codec
+
+EVEN: Final = "octets are spread as evenly as only encryption or compression leaves them"
 
 
 def suspect(
@@ -29,45 +37,135 @@ def suspect(
     streams: Sequence[Stream],
     keyed: set[Flow],
 ) -> None:
-    """Set ``srtp_suspect``, ``srtp_evidence`` and ``payload_spread`` of each stream; ``keyed`` flows saw DTLS or ZRTP.
+    """Set what ``Stream`` says of encryption, for each stream; ``keyed`` flows saw DTLS or ZRTP.
 
-    Loud noise in G.711 has neither a uniform spread (companding makes code words follow the level) nor packets longer
-    than their time step; SRTP has both. One alone is not enough, unless a key exchange was seen on the flow.
+    SRTP makes packets longer than their time step (by its tag) and spreads their octets evenly. Neither alone is
+    enough, unless a key exchange was seen on the flow: companded noise has no even spread, and compressed speech has
+    the length that its codec gives.
     """
     ends = {_ends(flow) for flow in keyed}
     for stream in streams:
-        rows = (
-            np.arange(*stream.rows.indices(len(rtp.offset)))[:_SAMPLE]
-            if isinstance(stream.rows, slice)
-            else stream.rows[:_SAMPLE]
-        )
-        chi, octets, pairs, *tags = examine(
-            data, spill, rtp.offset, rtp.size, rtp.flags, rtp.sequence, rtp.timestamp, rtp.payload_type, rows
-        )
-        stream.payload_spread = chi if octets >= _ENOUGH else 0.0
-        longer = [tag for tag, count in zip(_TAGS, tags, strict=True) if pairs >= 8 and count >= 0.8 * pairs]
-        said = []
-        if longer:
-            said.append(f"payloads are {longer[0]} octets longer than their codec makes them")
-        if 0 < stream.payload_spread < _UNIFORM:
-            said.append("octets are spread as evenly as only encryption or compression leaves them")
-        by_content = len(said) == 2
-        if _ends(stream.flow) in ends:
-            said.append("a DTLS or ZRTP key exchange was seen on the same ports")
-        keyed_here = _ends(stream.flow) in ends and stream.payload_spread < _PLAIN
-        stream.srtp_suspect = by_content or keyed_here
-        stream.srtp_evidence = "; ".join(said)
+        keyed_here = _ends(stream.flow) in ends
+        for rows in _samples(stream, len(rtp.offset)):
+            if not stream.srtp_suspect:
+                _judge(stream, data, spill, rtp, rows, keyed_here)
+
+
+def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
+    """Rows of the beginning and, of long streams, the middle and the end: a call may be encrypted from a point on."""
+    rows = stream.rows
+    every = np.arange(*rows.indices(total)) if isinstance(rows, slice) else rows
+    yield every[:_SAMPLE]
+    if len(every) > 3 * _SAMPLE:
+        middle = len(every) // 2
+        yield every[middle : middle + _SAMPLE]
+        yield every[-_SAMPLE:]
+
+
+def _judge(
+    stream: Stream,
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    rtp: RtpColumns,
+    rows: NDArray[np.integer],
+    keyed: bool,
+) -> None:
+    chi, octets, pairs, exact, longer, excess = examine(
+        data, spill, rtp.offset, rtp.size, rtp.flags, rtp.sequence, rtp.timestamp, rtp.payload_type, rows
+    )
+    if not octets:
+        return
+    even = chi < _UNIFORM
+    types = rtp.payload_type[rows]
+    tagged = pairs >= _PAIRS and longer >= _MOST * pairs
+    told_by_parity = bool((types == 18).all())
+    parity = even and told_by_parity and _has_parity(data, spill, rtp, rows)
+    tagged = tagged and not parity  # a sender of G.729 that counts its time wrongly
+    fits = pairs >= _PAIRS and exact >= _MOST * pairs
+    said = []
+    if tagged:
+        said.append(f"payloads are {excess} octets longer than their codec makes them")
+    if even and octets >= _ENOUGH:
+        said.append(EVEN)
+    if keyed:
+        said.append("a DTLS or ZRTP key exchange was seen on the same ports")
+    octet_a_tick = bool(np.isin(types, _OCTET_A_TICK).all())
+    clear = chi >= _PLAIN or parity or (fits and not (even and (octet_a_tick or told_by_parity)))
+    stream.payload_spread = chi if octets >= _ENOUGH else 0.0
+    stream.in_clear = clear
+    stream.srtp_suspect = (tagged and even) or (keyed and not clear)
+    stream.srtp_evidence = "; ".join(said)
+    if stream.srtp_suspect or not even or stream.srtp_doubt:
+        return
+    if octets >= _ENOUGH and (octet_a_tick or (told_by_parity and not parity)):
+        stream.srtp_doubt = EVEN
+    elif pairs < _PAIRS and not exact and not parity and bool((types < 96).all()):
+        stream.srtp_doubt = "too short to tell"
 
 
 def _ends(flow: Flow) -> frozenset[tuple[str, int]]:
     return frozenset({(flow.source, flow.source_port), (flow.destination, flow.destination_port)})
 
 
-def why_encrypted(call: Any, scans: Iterable[Any]) -> str:
-    """Why the media of a call (``order.CallMedia``) is taken for SRTP, or '' if it is not.
+def _payloads(
+    data: NDArray[np.uint8], spill: NDArray[np.uint8], columns: Any, rows: Iterable[int]
+) -> Iterator[bytes]:
+    for row in rows:
+        store = spill if columns.flags[row] & PacketFlag.SPILL else data
+        at = int(columns.offset[row])
+        if not columns.flags[row] & PacketFlag.TRUNCATED:
+            yield store[at : at + int(columns.size[row])].tobytes()
 
-    Signalling that asks for encryption is believed unless the payloads show that it was not used.
-    """
+
+def _has_parity(
+    data: NDArray[np.uint8], spill: NDArray[np.uint8], rtp: RtpColumns, rows: NDArray[np.integer]
+) -> bool:
+    """Whether G.729 frames have the parity of clause 3.7.2 (P0 after the six upper bits of P1), as one in two would."""
+    held = frames = 0
+    for payload in _payloads(data, spill, rtp, rows.tolist()):
+        for at in range(0, len(payload) - 9, 10):
+            frames += 1
+            pitch = int.from_bytes(payload[at + 2 : at + 4], "big")  # P1 in bits 2 to 9 of 16, P0 in bit 10
+            held += (pitch >> 8 & 0x3F).bit_count() + (pitch >> 5 & 1) & 1
+    return frames >= 8 and held >= 0.9 * frames
+
+
+def _opus_marks(payloads: Sequence[bytes]) -> float:
+    """RFC 6716 section 3.1: an encoder keeps to one configuration, or few; encryption takes each of 32 in turn."""
+    configurations = np.bincount([payload[0] >> 3 for payload in payloads], minlength=32)
+    return float(configurations.max() / len(payloads))
+
+
+_MARKS: Final[dict[str, tuple[str, Callable[[Sequence[bytes]], float]]]] = {
+    "OPUS": ("the TOC octets of Opus change at random", _opus_marks),
+    "GSM": (
+        "the frames lack the signature of GSM",
+        lambda payloads: sum(payload[0] >> 4 == 0xD for payload in payloads) / len(payloads),
+    ),
+    "G723": (
+        "the first bits of G.723.1 do not tell the length",
+        lambda payloads: sum(len(p) == (24, 20, 4, 1)[p[0] & 3] for p in payloads) / len(payloads),
+    ),
+}  # fmt: skip
+"""What is told, and the share of payloads that read as in the clear; encrypted ones do so in one of four, or fewer."""
+
+
+def _without_marks(call: Any) -> str:
+    """Why the payloads cannot be what their codec makes, where the codec leaves marks; '' where they can."""
+    for leg in (call.caller.columns, call.called.columns):
+        for span in leg.spans:
+            if span.codec.name not in _MARKS:
+                continue
+            name, share = _MARKS[span.codec.name]
+            rows = range(span.first, min(span.stop, span.first + _SAMPLE))
+            payloads = [payload for payload in _payloads(leg.data, leg.spill, leg, rows) if payload]
+            if len(payloads) >= _MARKED and share(payloads) < 0.5:
+                return name
+    return ""
+
+
+def _streams(call: Any, scans: Iterable[Any]) -> list[Stream]:
+    """The streams of a call that were not decrypted."""
     streams = [
         scan.streams[span.stream]
         for leg in (call.caller, call.called)
@@ -75,14 +173,42 @@ def why_encrypted(call: Any, scans: Iterable[Any]) -> str:
         for span in leg.columns.spans
         if leg.columns.data is scan.data and 0 <= span.stream < len(scan.streams)
     ]
-    streams = [stream for stream in streams if not stream.decrypted]
+    return [stream for stream in streams if not stream.decrypted]
+
+
+def why_encrypted(call: Any, scans: Iterable[Any]) -> str:
+    """Why the media of a call (``order.CallMedia``) is taken for SRTP, or '' if it is not.
+
+    Signalling that asks for encryption is believed unless the payloads show that it was not used.
+    """
+    streams = _streams(call, scans)
     for stream in streams:
         if stream.srtp_suspect:
             return f"stream {stream.ssrc:#010x}: {stream.srtp_evidence}"
-    description = call.description
-    media = description.media if description is not None else []
-    if any(entry.encrypted for entry in media) and streams:
-        if all(stream.payload_spread >= _PLAIN for stream in streams):
-            return ""
-        return "the signalling negotiated SRTP"
-    return ""
+    if not streams:
+        return ""
+    if _negotiated(call):
+        return "" if all(stream.in_clear for stream in streams) else "the signalling negotiated SRTP"
+    return _without_marks(call)
+
+
+def _negotiated(call: Any) -> bool:
+    media = call.description.media if call.description is not None else []
+    return any(entry.encrypted for entry in media)
+
+
+def doubts(call: Any, scans: Iterable[Any]) -> list[str]:
+    """What the report must say of a call that is played although it may be encrypted.
+
+    A leg too short to tell is in doubt only where no signalling names a profile without encryption.
+    """
+    described = call.description is not None and bool(call.description.media)
+    said = []
+    for stream in {id(stream): stream for stream in _streams(call, scans)}.values():
+        if stream.srtp_doubt == EVEN:
+            said.append(f"stream {stream.ssrc:#010x}: {EVEN}; it may be encrypted, and noise then")
+        elif stream.srtp_doubt and not described:
+            said.append(
+                f"stream {stream.ssrc:#010x}: its {stream.packets} packets are too few to tell whether it is encrypted"
+            )
+    return said

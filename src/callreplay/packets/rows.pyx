@@ -105,17 +105,21 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
             const uint8_t[::1] payload_type, rows):
     """Evidence of encryption in the payloads of ``rows`` (one stream, in order).
 
-    Returns (chi-square of their octets against a uniform spread, octets counted, pairs of neighbours of one static
-    codec, and of these how many payloads are 4, 10 and 16 octets longer than their codec makes of the time step).
+    Returns (chi-square of their octets against a uniform spread, octets counted, pairs of near neighbours of one static
+    codec and one size, how many of these payloads are as long as the codec makes the time step, how many are longer by
+    the same 4 to 20 octets, and by how many).
     """
     cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
-    cdef int64_t i, j, row, last, room, n = chosen.shape[0], total = 0, pairs = 0, expected, excess
-    cdef int64_t four = 0, ten = 0, sixteen = 0
+    cdef int64_t i, j, row, last, room, n = chosen.shape[0], total = 0, pairs = 0, exact = 0, step, expected, excess
+    cdef int64_t best = 4
+    cdef uint32_t ticks
+    cdef int64_t[21] longer
     cdef int64_t[256] histogram
     cdef const uint8_t* base
     cdef double chi = 0, even, d
     with nogil:
         memset(histogram, 0, sizeof(histogram))
+        memset(longer, 0, sizeof(longer))
         for i in range(n):
             row = chosen[i]
             if not 0 <= row < offset.shape[0]:
@@ -130,23 +134,29 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
             if i == 0:
                 continue
             last = chosen[i - 1]
-            if (<uint16_t>(sequence[row] - sequence[last]) != 1 or payload_type[row] != payload_type[last]
-                    or size[row] != size[last]):
+            step = <uint16_t>(sequence[row] - sequence[last])
+            ticks = timestamp[row] - timestamp[last]
+            # A few lost packets between the two leave the time step known.
+            if not 1 <= step <= 10 or payload_type[row] != payload_type[last] or size[row] != size[last] or ticks % step:
                 continue
-            expected = _octets(payload_type[row], <uint32_t>(timestamp[row] - timestamp[last]))
+            expected = _octets(payload_type[row], <uint32_t>(ticks // step))
             if expected <= 0:
                 continue
             excess = size[row] - expected
             pairs += 1
-            four += excess == 4
-            ten += excess == 10
-            sixteen += excess == 16
+            if excess == 0:
+                exact += 1
+            elif 4 <= excess <= 20:
+                longer[excess] += 1
+        for i in range(4, 21):
+            if longer[i] > longer[best]:
+                best = i
         if total:
             even = total / 256.0
             for i in range(256):
                 d = histogram[i] - even
                 chi += d * d / even
-    return chi, total, pairs, four, ten, sixteen
+    return chi, total, pairs, exact, longer[best], best
 
 
 cdef int64_t _octets(uint8_t payload_type, uint32_t ticks) noexcept nogil:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.model import Flow, Message, RtpColumns, Stream
+from callreplay.errors import CaptureError
+from callreplay.model import Flow, Message, RtpColumns, Stream, check_intact
 from callreplay.packets.arena import Arena, release
 from callreplay.packets.encryption import suspect
 from callreplay.packets.messages import messages
@@ -114,12 +115,31 @@ def _flow(
     )
 
 
-def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> Scan:
+Announced = Callable[[list[Message]], Mapping[tuple[str, int], Set[int]]]
+"""From messages to the addresses and ports that they name for media, with the payload types that they name there."""
+
+
+def scan(
+    data: NDArray[np.uint8],
+    *,
+    name: str = "",
+    keep_rtcp: bool = True,
+    announced: Announced | None = None,
+    recorded: bool = False,
+) -> Scan:
     """Read the capture ``data``, ``(n,)`` uint8 (see ``open_buffer``), in one pass without the GIL.
 
-    Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all.
+    A stream to or from an address that ``announced`` finds in the capture's messages is believed from its first packet
+    on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence.
+
+    Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all, and
+    OutputError where its file shrinks on the way or the temporary directory is full.
     """
-    found = recognise(data, name)
+    try:
+        found = recognise(data, name)
+    except CaptureError:
+        check_intact(data)
+        raise
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
     arena = Arena(threshold=12 << 20, budget=48 << 20)
@@ -138,21 +158,23 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
     )
     while scanner.run(_SLICE):
         release(*_each(columns), notes, data)
-    rows, rough = scanner.settle()
-    counters = {key: count for key, count in scanner.counters().items() if count}
     first_ns, last_ns, truncated, damaged, stop, spilled, noted = scanner.state()
-    warnings = list(found.warnings)
-    columns = RtpColumns(*(column[:rows] for column in _each(columns)))
-    columns = _in_time_order(columns, counters, warnings)
     flows = Flows(scanner)
     notes = notes[:noted]
     notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
+    lost: dict[str, int] = {}
+    said = messages(notes, data, spill[:spilled], flows.__getitem__, lost)
+    named = announced(said) if announced and scanner.undecided() else {}
+    rows, rough = scanner.settle(_ends(named), recorded)
+    counters = {key: count for key, count in scanner.counters().items() if count} | lost
+    warnings = list(found.warnings)
+    columns = RtpColumns(*(column[:rows] for column in _each(columns)))
+    columns = _in_time_order(columns, counters, warnings)
     result = Scan(
-        data, spill[:spilled], columns, _streams(columns, rough, flows, arena), flows, Rtcp(), [], counters, warnings,
+        data, spill[:spilled], columns, _streams(columns, rough, flows, arena), flows, Rtcp(), said, counters, warnings,
         found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
     result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
-    result.messages = messages(notes, data, result.spill, flows.__getitem__, counters)
     result.beside = [Beside(flows[index], *counts) for index, *counts in scanner.beside()]
     for reason, value, count in scanner.unknowns():
         key = unknown_name(reason, value)
@@ -165,8 +187,22 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
         {b.flow for b in result.beside if b.dtls or b.zrtp},
     )
     warnings += _remarks(result, found, damaged, stop)
+    check_intact(data, spill, notes, *_each(columns))
     release(*_each(columns), data)
     return result
+
+
+def _ends(named: Mapping[tuple[str, int], Set[int]]) -> dict[tuple[bytes, int], tuple[int, int]]:
+    """Addresses as octets, payload types as bits; names instead of addresses stand for nothing here."""
+    found = {}
+    for (address, port), types in named.items():
+        try:
+            octets = ipaddress.ip_address(address).packed
+        except ValueError:
+            continue
+        bits = sum(1 << kind for kind in types if 0 <= kind < 128)
+        found[octets, port] = bits & (1 << 64) - 1, bits >> 64
+    return found
 
 
 def _each(columns: RtpColumns) -> Iterator[NDArray[Any]]:

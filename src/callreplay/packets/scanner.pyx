@@ -37,6 +37,9 @@ cdef int32_t MAX_DROPOUT = 3000
 cdef int32_t MAX_MISORDER = 100
 cdef int32_t TIMELY = 1 << 27  # ticks: 25 minutes at 90 kHz, and 1 in 32 of random timestamps
 cdef int32_t MAX_UNPROVEN = 32
+cdef int64_t SOON_NS = 250_000_000  # packets of audio last up to 200 ms (RFC 3551 section 4.2)
+cdef int64_t NEAR = 32768  # ticks
+cdef int64_t LARGEST_EVENT = 4 + 16  # RFC 4733, with the tag of SRTP
 cdef int UNKNOWN_KINDS = 512
 
 cdef packed struct Note:
@@ -369,7 +372,7 @@ cdef class Scanner:
         if row >= self.offset.shape[0]:
             self.status = COLUMNS_FULL
             return
-        self._follow(&self.tables.streams[stream], p, packet.time_ns, row)
+        self._follow(&self.tables.streams[stream], p, packet.time_ns, row, size - at)
         self.offset[row] = packet.offset + at
         self.arrival_ns[row] = packet.time_ns
         self.timestamp[row] = be32(p + 4)
@@ -413,11 +416,15 @@ cdef class Scanner:
         flow.last_stream = stream
         return stream
 
-    cdef void _follow(self, Candidate* stream, const uint8_t* p, int64_t time_ns, int64_t row) noexcept nogil:
+    cdef void _follow(self, Candidate* stream, const uint8_t* p, int64_t time_ns, int64_t row,
+                      int64_t size) noexcept nogil:
         cdef uint16_t sequence = <uint16_t>be16(p + 2)
         cdef uint32_t timestamp = be32(p + 4)
         cdef uint8_t payload_type = p[1] & 0x7F
         cdef int32_t step, ticks
+        cdef int64_t since_ns = time_ns - stream.last_ns
+        stream.types[payload_type >> 6] |= <uint64_t>1 << (payload_type & 63)
+        stream.small += size <= LARGEST_EVENT
         stream.assigned += payload_type >= 96 or payload_type <= 34
         if stream.packets == 0:
             stream.first_ns, stream.first_row = time_ns, row
@@ -436,7 +443,13 @@ cdef class Scanner:
                 if not stream.proven:
                     stream.proven = 1
                     self.tables.flows[stream.flow].unproven -= 1
+                if ticks > 0 and 0 <= since_ns < SOON_NS:
+                    stream.timed += 1
+                    stream.timed_ticks += ticks
+                    stream.timed_ns += since_ns
             stream.timely += 0 <= ticks < TIMELY
+            # 100,000 ticks a second are above every clock of RTP.
+            stream.near += 0 <= ticks and (ticks < NEAR or ticks - NEAR < since_ns // 10_000)
             stream.still += ticks == 0
         stream.packets += 1
         stream.last_sequence = sequence
@@ -477,8 +490,23 @@ cdef class Scanner:
 
     # What was found, for Python, after the last run().
 
-    def settle(self):
-        """Keep the streams that are RTP and compact the columns; returns (rows, streams as a list of tuples)."""
+    def undecided(self):
+        """Whether a stream may be RTP that only signalling can tell for."""
+        cdef int32_t i
+        for i in range(self.tables.stream_count):
+            if believable(&self.tables.streams[i]):
+                self.tables.flows[self.tables.streams[i].flow].believed = 1
+        for i in range(self.tables.stream_count):
+            if not self.tables.flows[self.tables.streams[i].flow].believed:
+                return True
+        return False
+
+    def settle(self, dict announced, bint recorded):
+        """Keep the streams that are RTP and compact the columns; returns (rows, streams as a list of tuples).
+
+        ``announced`` maps (address, port) that signalling names to the payload types named there, as two words of bits;
+        call ``undecided`` before it matters. ``recorded``: all streams are RTP.
+        """
         cdef int32_t i, kept = 0
         cdef int32_t* names
         streams = []
@@ -489,7 +517,7 @@ cdef class Scanner:
         for i in range(self.tables.stream_count):
             stream = &self.tables.streams[i]
             names[i] = -1
-            if believable(stream):
+            if recorded or believable(stream) or (announced and self._is_announced(stream, announced)):
                 names[i] = kept
                 kept += 1
                 streams.append((stream.flow, stream.ssrc, stream.packets, stream.first_ns, stream.last_ns))
@@ -498,6 +526,24 @@ cdef class Scanner:
                 self._compact(names)
         free(names)
         return self.rows, streams
+
+    cdef bint _is_announced(self, const Candidate* stream, dict announced):
+        """Whether a stream too short to be believed by itself is what signalling says of one of its ends.
+
+        Where the flow has a stream that is believed, a lone packet of another SSRC is a damaged one of that.
+        """
+        cdef Flow* flow = &self.tables.flows[stream.flow]
+        cdef int octets = 16 if flow.version == 6 else 4
+        if flow.believed or stream.plausible * 2 < stream.packets - 1 - stream.repeated:
+            return False
+        for end in ((PyBytes_FromStringAndSize(<char*>flow.destination, octets), flow.destination_port),
+                    (PyBytes_FromStringAndSize(<char*>flow.source, octets), flow.source_port)):
+            named = announced.get(end)
+            if named is None:
+                continue
+            if not (stream.types[0] & ~<uint64_t>named[0] or stream.types[1] & ~<uint64_t>named[1]):
+                return True
+        return False
 
     cdef void _compact(self, const int32_t* names) noexcept nogil:
         cdef int64_t row, to = 0
@@ -576,18 +622,36 @@ cdef class Scanner:
 cdef bint believable(const Candidate* stream) noexcept nogil:
     """Whether a stream is RTP: RFC 3550 A.1 over all of it, and more is asked of short ones.
 
-    A protocol with constant octets where RTP has its SSRC passes that check of a random one; the steps of sequence
-    number and timestamp tell them apart.
+    A protocol with constant octets where RTP has its SSRC passes that check of a random one, and one that also counts
+    its packets where RTP does passes more; payload types, and the clock that timestamps keep, tell them apart.
     """
-    cdef int64_t pairs = stream.packets - 1 - stream.repeated
+    cdef int64_t steps = stream.packets - 1, pairs = steps - stream.repeated
+    cdef int64_t types = _bits(stream.types[0]) + _bits(stream.types[1])
     if stream.sequential < 1 or stream.plausible * 2 < pairs:
         return False
-    if stream.timely * 2 < stream.packets - 1:
+    # The same number again and again is a constant with exceptions (the flags of DNS), no packet seen at many taps.
+    if stream.packets >= 16 and pairs * 8 < steps:
         return False
-    if stream.packets < 4 and (stream.timely < stream.packets - 1 or stream.assigned < stream.packets):
+    if stream.timely * 2 < steps:
+        return False
+    if stream.packets < 4 and (stream.near < steps or stream.assigned < stream.packets):
         return False
     # Payload types 35 to 95 are unassigned: a short stream of them is nothing to believe.
     if stream.assigned * 2 < stream.packets and stream.packets < 25:
         return False
-    # RTP whose clock stands still for a hundred packets is not audio (an event repeats its timestamp, but ends).
-    return stream.packets < 100 or stream.still < stream.packets - 1
+    # Codecs, noise and events are few; what changes with every packet is no payload type.
+    if types > min(1 + stream.packets // 3, <int64_t>16):
+        return False
+    # The slowest clock is 8000 Hz (RFC 3551). Games count milliseconds, or frames: 1300 leaves both room for jitter.
+    if stream.timed >= 4 and stream.timed_ticks * 769_231 < stream.timed_ns:
+        return False
+    # RTP whose clock stands still is not audio, unless all of it is one event, and events end.
+    return stream.still < steps or (stream.packets < 100 and stream.small == stream.packets)
+
+
+cdef inline int64_t _bits(uint64_t word) noexcept nogil:
+    cdef int64_t count = 0
+    while word:
+        word &= word - 1
+        count += 1
+    return count

@@ -15,6 +15,7 @@ cdef struct Flow:
     uint8_t transport
     uint8_t has_macs
     uint8_t signalling      # TCP: 0 not known yet, 1 SIP, 2 Skinny
+    uint8_t believed        # has a stream that is RTP by itself
     uint8_t macs[12]        # destination, source
     uint8_t path[MAX_DEPTH]
     int32_t interface
@@ -40,6 +41,12 @@ cdef struct Candidate:
     int64_t timely          # timestamp at or after that of the packet before, within reason
     int64_t still           # timestamp the same as that of the packet before
     int64_t assigned        # payload type of RFC 3551 or dynamic
+    int64_t near            # timely, and no further than the time since the packet before allows
+    int64_t small           # payload no longer than an event's, encrypted or not
+    int64_t timed           # next in sequence and soon, with a later timestamp: these, their ticks and their time
+    int64_t timed_ticks
+    int64_t timed_ns
+    uint64_t types[2]       # a bit for each payload type met
     int64_t first_ns, last_ns
     int64_t first_row, last_row
 

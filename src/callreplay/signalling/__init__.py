@@ -7,13 +7,13 @@ raises on bytes from outside; what could not be read is counted in ``faults``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from callreplay.model import CallDescription, Message
 from callreplay.signalling import dialogs, skinny
 from callreplay.signalling.related import merge_related
 
-__all__ = ["describe", "merge_related"]
+__all__ = ["announced", "describe", "merge_related"]
 
 
 def describe(messages: Sequence[Message], faults: Counter[str] | None = None) -> list[CallDescription]:
@@ -25,3 +25,17 @@ def describe(messages: Sequence[Message], faults: Counter[str] | None = None) ->
     calls = dialogs.describe(messages, faults) + skinny.describe(messages, faults)
     calls.sort(key=lambda call: call.start_ns)
     return calls
+
+
+def announced(calls: Iterable[CallDescription]) -> dict[tuple[str, int], set[int]]:
+    """The addresses and ports where calls expect media, with the payload types that either side of the call names.
+
+    RFC 3264 section 5.1: the numbers are those of the receiver's description, but some senders use their own.
+    """
+    found: dict[tuple[str, int], set[int]] = {}
+    for call in calls:
+        types = {payload_type for media in call.media for payload_type in media.payload_types}
+        for media in call.media:
+            if media.port:
+                found.setdefault((media.address, media.port), set()).update(types)
+    return found

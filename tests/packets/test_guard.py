@@ -1,0 +1,164 @@
+"""A capture that shrinks while it is in use ends in an exception, never in a signal, and never in sound that is not."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import captures as c
+
+import callreplay
+from callreplay import packets
+from callreplay.batch.destinations import open_destination
+from callreplay.batch.jobs import Job
+from callreplay.batch.share import Order, run_share
+from callreplay.errors import OutputError
+from callreplay.formats import Options
+from callreplay.packets.arena import Mapping
+
+T = 1_700_000_000_000_000_000
+SHRANK = "shrank"
+
+
+def _capture(path: Path, count: int = 3000) -> Path:
+    media = (c.rtp(i, i * 160, 7, payload=bytes([i & 127]) * 160) for i in range(count))
+    frames = (c.udp("10.0.0.1", 4000, "10.0.0.2", 5000, packet) for packet in media)
+    path.write_bytes(c.pcap([(T + i * 20_000_000, frame) for i, frame in enumerate(frames)]))
+    return path
+
+
+def _shrink(path: Path, share: float) -> None:
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.6])
+def test_a_scan_of_a_file_that_shrinks(tmp_path: Path, share: float) -> None:
+    path = _capture(tmp_path / "x.pcap")
+    data = packets.open_buffer(path)
+    _shrink(path, share)
+    with pytest.raises(OutputError, match=SHRANK) as caught:
+        packets.scan(data)
+    assert str(path) in str(caught.value)
+
+
+def test_audio_of_a_file_that_shrinks_is_refused(tmp_path: Path) -> None:
+    path = _capture(tmp_path / "x.pcap")
+    with callreplay.open(path) as capture:
+        (call,) = capture.calls
+        _shrink(path, 0.5)
+        with pytest.raises(OutputError, match=SHRANK):
+            call.mix()
+        with pytest.raises(OutputError, match=SHRANK):
+            call.caller.pcm()
+        with pytest.raises(OutputError, match=SHRANK):
+            call.save(tmp_path / "x.wav")
+        with pytest.raises(OutputError, match=SHRANK):
+            call.report()
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_written_before_is_right(tmp_path: Path) -> None:
+    path = _capture(tmp_path / "x.pcap")
+    whole = callreplay.open(path).calls[0].mix()
+    blocks = callreplay.open(path).calls[0].renderer(Options(channels="stereo", rate=8000, dtmf="mute"))
+    first = blocks.read(4000)
+    assert (first == whole[:4000]).all()
+    _shrink(path, 0.3)
+    with pytest.raises(OutputError, match=SHRANK):
+        list(blocks)
+
+
+def test_a_batch_loses_that_call_only(tmp_path: Path) -> None:
+    good, bad = _capture(tmp_path / "good.pcap", 100), _capture(tmp_path / "bad.pcap")
+    jobs = [Job((str(path),), path.stem, size=path.stat().st_size) for path in (good, bad)]
+    rows = run_share(
+        jobs,
+        Order("wav", Options()),
+        open_destination(str(tmp_path / "out")),
+        before=lambda row: _shrink(bad, 0.5),  # the short call is done, the long one under way
+    )
+    found = {Path(row.input).stem: row for row in rows}
+    assert found["good"].error == ""
+    assert SHRANK in found["bad"].error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.wav"]
+
+
+def test_compressed_files_and_files_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(c.gz(np.random.default_rng(1).bytes(1 << 20)))
+    with path.open("r+b") as file:
+        mapping = Mapping(file.fileno(), 0).watch("ours", writable=True)
+    octets = np.frombuffer(mapping, np.uint8)
+    _shrink(path, 0.5)
+    octets[-1] = 9  # as a column where the temporary directory is full
+    assert octets[-1] == 9
+    with pytest.raises(OutputError, match="ours"):
+        mapping.check()
+
+
+def test_replacing_a_file_changes_nothing(tmp_path: Path) -> None:
+    path = _capture(tmp_path / "x.pcap")
+    with callreplay.open(path) as capture:
+        (tmp_path / "y").write_bytes(b"")
+        (tmp_path / "y").replace(path)
+        assert capture.calls[0].mix().any()
+
+
+def _child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_process_outlives_what_another_one_truncates(tmp_path: Path) -> None:
+    path = _capture(tmp_path / "x.pcap", 20_000)
+    child = _child(
+        """
+        import sys, callreplay
+        from callreplay.errors import OutputError
+        capture = callreplay.open(sys.argv[1])
+        print("ready", flush=True)
+        try:
+            while True:
+                capture.calls[0].mix("mono", start=100.0)
+        except OutputError as error:
+            print(error, flush=True)
+        """,
+        path,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.05)
+    _shrink(path, 0.2)
+    out, errors = child.communicate(timeout=60)
+    assert child.returncode == 0, errors
+    assert SHRANK in out
+
+
+def test_bus_errors_of_others_are_theirs(tmp_path: Path) -> None:
+    """A handler that was there before, and the default where there was none."""
+    path = tmp_path / "x"
+    path.write_bytes(bytes(1 << 16))
+    code = """
+        import faulthandler, mmap, os, sys
+        from callreplay import packets
+        if sys.argv[2] == "handler":
+            faulthandler.enable()
+        packets.arena.Mapping(os.open(sys.argv[1], os.O_RDONLY), 0, access=mmap.ACCESS_READ).watch("x")
+        other = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 0, access=mmap.ACCESS_READ)
+        os.truncate(sys.argv[1], 0)
+        other[5000]
+        """
+    for kind in ("handler", "none"):
+        path.write_bytes(bytes(mmap.PAGESIZE * 4))
+        child = _child(code, path, kind)
+        _, errors = child.communicate(timeout=60)
+        assert child.returncode == -signal.SIGBUS
+        assert ("Fatal Python error: Bus error" in errors) == (kind == "handler")
