@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -60,7 +60,7 @@ class LegRecord:
     """
 
     side: Side
-    rows: NDArray[np.int64]
+    rows: NDArray[np.signedinteger[Any]]
     flow: Flow
     figures: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -103,11 +103,23 @@ def identity(capture: CaptureRows, call: CallRecord) -> str:
         ssrcs = np.fromiter((stream.ssrc for stream in capture.streams), np.uint32, len(capture.streams))
         for first in range(0, len(leg.rows), 1 << 16):
             rows = leg.rows[first : first + (1 << 16)]
-            digest.update(np.ascontiguousarray(columns.arrival_ns[rows], "<i8").data)
-            digest.update(np.ascontiguousarray(columns.sequence[rows], "<u2").data)
-            digest.update(np.ascontiguousarray(columns.timestamp[rows], "<u4").data)
+            # One after the other: 65,536 rows of one leg may lie among millions of others.
+            for column, kind in (
+                (columns.arrival_ns, "<i8"),
+                (columns.sequence, "<u2"),
+                (columns.timestamp, "<u4"),
+            ):
+                digest.update(np.ascontiguousarray(column[rows], kind).data)
+                release(column)
             digest.update(np.ascontiguousarray(ssrcs[columns.stream[rows]], "<u4").data)
+            release(columns.stream, leg.rows)
     return digest.hexdigest()
+
+
+def _pages(capture: CaptureRows, leg: LegRecord) -> list[NDArray[Any]]:
+    """What a pass over a leg's rows makes resident."""
+    columns = [getattr(capture.columns, column.name) for column in fields(capture.columns)]
+    return [capture.data, capture.spill, *columns, leg.rows]
 
 
 def recording_name(call: CallRecord, zone: ZoneInfo) -> str:
@@ -255,17 +267,17 @@ def _write(
 
 
 class _Hashing:
-    """A binary file that knows the SHA-256 of what was written to it, and drops the pages of its ``source``."""
+    """A binary file that knows the SHA-256 of what was written to it, and drops the pages of its ``sources``."""
 
-    def __init__(self, file: BinaryIO, source: NDArray[np.uint8]) -> None:
+    def __init__(self, file: BinaryIO, sources: Sequence[NDArray[Any]]) -> None:
         self.file = file
-        self.source = source
+        self.sources = sources
         self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:
         self.sha256.update(data)
         # A leg's packets lie all over the capture: without this all of it would be resident at the end of each.
-        release(self.source)
+        release(*self.sources)
         return self.file.write(data)
 
 
@@ -273,7 +285,7 @@ def _write_parts(
     packets: Path, index: Path, capture: CaptureRows, call: CallRecord, leg: LegRecord
 ) -> tuple[int, bytes]:
     with packets.open("wb") as file:
-        hashing = _Hashing(file, capture.data)
+        hashing = _Hashing(file, _pages(capture, leg))
         size, lengths = recording.write_packets(
             cast("BinaryIO", hashing),
             capture.data,
@@ -303,6 +315,7 @@ def _write_parts(
     )
     with index.open("wb") as file:
         recording.write_index(file, entry)
+        release(*_pages(capture, leg))
         file.flush()
         os.fsync(file.fileno())
     return size, hashing.sha256.digest()

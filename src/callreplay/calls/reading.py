@@ -16,7 +16,7 @@ from callreplay import packets, signalling
 from callreplay.calls.filing import CallRecord, CaptureRows, LegRecord
 from callreplay.model import CallDescription, Flow, GapReason, Message, RtpColumns, Stream
 from callreplay.order.legs import CallMedia, LegMedia, assemble
-from callreplay.packets.arena import release
+from callreplay.packets.arena import Arena, release
 
 __all__ = ["Reading", "gather", "read"]
 
@@ -75,7 +75,8 @@ def gather(
     media = assemble(_Scan(rows), descriptions, reports=reports)
     release(rows.data)
     with_media = {id(call.description) for call in media if call.description is not None}
-    calls = [_record(rows, call, reports) for call in media]
+    arena = Arena()
+    calls = [_record(rows, call, reports, arena) for call in media]
     calls += [_silent(description) for description in descriptions if id(description) not in with_media]
     calls.sort(key=lambda call: (call.start_ns, call.description.call_id))
     return Reading(rows, calls, warnings or [])
@@ -92,7 +93,9 @@ def _transfer(description: CallDescription) -> dict[str, str]:
     return {"transferred_to": description.transferred_to} if description.transferred_to else {}
 
 
-def _record(rows: CaptureRows, media: CallMedia, reports: Sequence[packets.SenderReport]) -> CallRecord:
+def _record(
+    rows: CaptureRows, media: CallMedia, reports: Sequence[packets.SenderReport], arena: Arena
+) -> CallRecord:
     description = media.description
     inferred = description is None
     if description is None:
@@ -103,7 +106,7 @@ def _record(rows: CaptureRows, media: CallMedia, reports: Sequence[packets.Sende
     for leg in media.legs:
         if not leg.streams:
             continue
-        call.legs.append(_leg(rows, leg, call.start_ns, reports))
+        call.legs.append(_leg(rows, leg, call.start_ns, reports, arena))
     call.quality = _quality(media) | _transfer(description)
     return call
 
@@ -121,19 +124,42 @@ def _inferred(media: CallMedia) -> CallDescription:
 
 
 def _leg(
-    rows: CaptureRows, leg: LegMedia, start_ns: int, reports: Sequence[packets.SenderReport]
+    rows: CaptureRows, leg: LegMedia, start_ns: int, reports: Sequence[packets.SenderReport], arena: Arena
 ) -> LegRecord:
-    parts: list[NDArray[np.int64]] = []
-    for stream in leg.streams:
-        if isinstance(stream.rows, slice):
-            parts.append(np.arange(*stream.rows.indices(len(rows.columns.offset)), dtype=np.int64))
-        else:
-            parts.append(stream.rows.astype(np.int64, copy=False))
-    chosen = np.concatenate(parts)
-    chosen = chosen[np.argsort(rows.columns.arrival_ns[chosen], kind="stable")]
     ssrcs = {stream.ssrc for stream in leg.streams}
     own = [astuple(report) for report in reports if report.ssrc in ssrcs]
-    return LegRecord(leg.side, chosen, _main_flow(leg), _figures(leg, start_ns), list(leg.events), own)
+    return LegRecord(
+        leg.side,
+        _rows(rows, leg.streams, arena),
+        _main_flow(leg),
+        _figures(leg, start_ns),
+        list(leg.events),
+        own,
+    )
+
+
+def _rows(rows: CaptureRows, streams: Sequence[Stream], arena: Arena) -> NDArray[np.int32]:
+    """The rows of a leg in order of arrival; a scan has fewer than 2^31 (`callreplay.packets.rows.group`)."""
+    counts = [
+        len(range(*stream.rows.indices(len(rows.columns.offset))))
+        if isinstance(stream.rows, slice)
+        else len(stream.rows)
+        for stream in streams
+    ]
+    chosen: NDArray[np.int32] = arena.empty(sum(counts), np.int32)
+    at = 0
+    for stream, count in zip(streams, counts, strict=True):
+        if isinstance(stream.rows, slice):
+            chosen[at : at + count] = np.arange(
+                *stream.rows.indices(len(rows.columns.offset)), dtype=np.int32
+            )
+        else:
+            chosen[at : at + count] = stream.rows
+        at += count
+    if len(streams) > 1:
+        chosen[:] = chosen[np.argsort(rows.columns.arrival_ns[chosen], kind="stable")]
+    release(rows.columns.arrival_ns, chosen)
+    return chosen
 
 
 def _main_flow(leg: LegMedia) -> Flow:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import Flow, RtpColumns, Stream
+from callreplay.packets.arena import release
 from callreplay.packets.rows import examine
 
 __all__ = ["suspect", "why_encrypted"]
@@ -57,6 +58,7 @@ def suspect(
         keyed_here = _ends(stream.flow) in ends and stream.payload_spread < _PLAIN
         stream.srtp_suspect = by_content or keyed_here
         stream.srtp_evidence = "; ".join(said)
+        release(data)
 
 
 def _ends(flow: Flow) -> frozenset[tuple[str, int]]:

@@ -24,7 +24,8 @@ from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 __all__ = ["Beside", "Flows", "Scan", "scan"]
 
 _SLICE: Final = 1 << 18
-"""Packets between two releases of pages: about 60 MB of G.711 at 20 ms."""
+_SLICE_OCTETS: Final = 32 << 20
+"""Packets and octets of the capture between two releases of pages: of small packets the columns are the larger part."""
 _RTCP_NOTE: Final = 1
 _ABSURD_NS: Final = 31 * 86400 * 10**9
 
@@ -136,7 +137,7 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
     scanner = Scanner(
         data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **found.options
     )
-    while scanner.run(_SLICE):
+    while scanner.run(_SLICE, _SLICE_OCTETS):
         release(*_each(columns), notes, data)
     rows, rough = scanner.settle()
     counters = {key: count for key, count in scanner.counters().items() if count}

@@ -145,23 +145,26 @@ cdef class Scanner:
         free_tables(&self.tables)
         free(self.unknown)
 
-    def run(self, int64_t most):
-        """Read at most ``most`` records, without the GIL; True while there may be more."""
+    def run(self, int64_t most, int64_t octets):
+        """Read at most ``most`` records and few more than ``octets``, without the GIL; True while there may be more."""
         cdef bint more
         with nogil:
-            more = self._run(most)
+            more = self._run(most, octets)
         if self.status == OUT_OF_MEMORY:
             raise MemoryError("no memory for the streams of the capture")
         if self.status == COLUMNS_FULL:
             raise RuntimeError("more packets than the capture has room for")
         return more
 
-    cdef bint _run(self, int64_t most) noexcept nogil:
+    cdef bint _run(self, int64_t most, int64_t octets) noexcept nogil:
         cdef Record record
+        cdef int64_t start = self.reader.position
         cdef int status, found
         cdef Packet* packet = &self.packet
         cdef int64_t _i, spilled
         for _i in range(most):
+            if self.reader.position - start >= octets:
+                return True
             status = next_record(&self.reader, &record)
             if status == RECORD_END:
                 return False
