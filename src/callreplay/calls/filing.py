@@ -199,10 +199,13 @@ class _Draft:
     files: list[_File] = field(default_factory=list)
     size: int = 0
     linked: list[Path] = field(default_factory=list)
+    folder: Path | None = None
 
     def unlink(self) -> None:
         for path in self.linked:
             path.unlink(missing_ok=True)
+        if self.folder is not None:
+            volumes.prune(self.volume.path, self.folder)
 
 
 def _write_somewhere(
@@ -218,7 +221,10 @@ def _write_somewhere(
         candidates = volumes.active(connection, estimate)
     for volume in candidates:
         try:
-            written = _write(connection, volume, capture, call, uuid, zone)
+            with (
+                connection.transaction()
+            ):  # what a volume was charged with is taken back where it turns out full
+                written = _write(connection, volume, capture, call, uuid, zone)
         except OSError as error:
             if error.errno in volumes.FULL:
                 continue
@@ -323,7 +329,7 @@ def _write_parts(
 
 def _link(journal: Journal, draft: _Draft, parts: list[list[tuple[Path, str]]], name: str) -> None:
     """Give the parts their names: the first indices from 1 on that are free, one per leg."""
-    folder = (journal.volume / name).parent
+    folder = draft.folder = (journal.volume / name).parent
     made = _make_folder(folder, journal.volume)
     first = 1
     while True:
