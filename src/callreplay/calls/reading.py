@@ -31,22 +31,29 @@ class Reading:
     rows: CaptureRows
     calls: list[CallRecord]
     warnings: list[str] = field(default_factory=list)
+    last_ns: int = 0
 
 
-def read(path: Path) -> Reading:
-    """Read the capture at ``path``. It stays mapped as long as the reading is held.
+def read(*paths: Path) -> Reading:
+    """Read the capture at ``paths``, one file or those of a rotation in order. They stay mapped with the reading.
 
     Raises:
         CaptureError: it is not a capture.
         OSError: it cannot be read.
     """
-    scan = packets.scan(packets.open_buffer(path), name=str(path))
-    return gather(
-        CaptureRows(_shown(path), scan.data, scan.spill, scan.rtp, list(scan.streams)),
-        scan.messages,
-        scan.sender_reports,
-        list(scan.warnings),
-    )
+    said: list[str] = []
+    if len(paths) == 1:
+        name = _shown(paths[0])
+        scan = packets.scan(packets.open_buffer(paths[0]), name=str(paths[0]))
+    else:
+        name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
+        data, spans = packets.join(paths, warnings=said)
+        parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
+        scan = packets.scan(data, name=str(paths[0]), parts=parts)
+    rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
+    found = gather(rows, scan.messages, scan.sender_reports, said + list(scan.warnings))
+    found.last_ns = scan.last_ns
+    return found
 
 
 def _shown(path: Path) -> str:

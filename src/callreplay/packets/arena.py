@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from callreplay.packets.joined import Joined
+
 __all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "Mapping", "release"]
 
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
@@ -83,5 +85,5 @@ def release(*columns: NDArray[Any]) -> None:
             owner = owner.base
         if isinstance(owner, memoryview):
             owner = owner.obj
-        if isinstance(owner, Mapping):
+        if isinstance(owner, (Mapping, Joined)):
             owner.madvise(mmap.MADV_DONTNEED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,12 +16,13 @@ from callreplay.packets.arena import Arena, release
 from callreplay.packets.encryption import suspect
 from callreplay.packets.messages import messages
 from callreplay.packets.names import LINKS, encapsulation, unknown_name
-from callreplay.packets.recognise import Container, recognise
+from callreplay.packets.recognise import PCAP, PCAPNG, Container, recognise
 from callreplay.packets.rows import group, mend_times
 from callreplay.packets.rtcp import Rtcp, SenderReport, parse
 from callreplay.packets.scanner import NOTE_DTYPE, Scanner
+from callreplay.packets.scanner import span as scanner_span
 
-__all__ = ["Beside", "Flows", "Scan", "scan"]
+__all__ = ["Beside", "Flows", "Part", "Scan", "scan", "span"]
 
 _SLICE: Final = 1 << 18
 _SLICE_OCTETS: Final = 32 << 20
@@ -40,6 +41,19 @@ class Beside:
     zrtp: int
     t38: int
     rtp: int
+
+
+def span(data: NDArray[np.uint8], name: str = "") -> tuple[int, int] | None:
+    """(first, last) packet time of a pcap or pcapng, without a look at its packets; None where it has none.
+
+    Raises CaptureError where ``data`` is no capture.
+    """
+    found = recognise(data, name)
+    if found.number not in (PCAP, PCAPNG):
+        return None
+    first_ns, last_ns = scanner_span(data, found.number, **found.options)
+    release(data)
+    return (first_ns, last_ns) if last_ns else None
 
 
 class Flows:
@@ -115,12 +129,28 @@ def _flow(
     )
 
 
-def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> Scan:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One capture among those that lie side by side in the data of a scan (see ``join``)."""
+
+    start: int
+    stop: int
+    name: str
+
+
+def scan(
+    data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True, parts: Sequence[Part] = ()
+) -> Scan:
     """Read the capture ``data``, ``(n,)`` uint8 (see ``open_buffer``), in one pass without the GIL.
+
+    ``parts`` are captures of one tap, each pcap or pcapng, that follow each other in ``data``: streams go on from one
+    to the next.
 
     Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all.
     """
-    found = recognise(data, name)
+    several = list(parts) or [Part(0, len(data), name)]
+    kinds = [recognise(data[part.start : part.stop], part.name) for part in several]
+    found = kinds[0]
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
     arena = Arena(threshold=12 << 20, budget=48 << 20)
@@ -134,15 +164,22 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
     notes = arena.empty(capacity, NOTE_DTYPE)
     spill = arena.empty(len(data), np.uint8)
     seed = int.from_bytes(os.urandom(8), "little")
-    scanner = Scanner(
-        data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **found.options
-    )
-    while scanner.run(_SLICE, _SLICE_OCTETS):
-        release(*_each(columns), notes, data)
+    options = _within(several[0], found)
+    scanner = Scanner(data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **options)
+    warnings: list[str] = []
+    truncated = False
+    for index, (part, kind) in enumerate(zip(several, kinds, strict=True)):
+        if index:
+            scanner.open(kind.number, **_within(part, kind))
+        while scanner.run(_SLICE, _SLICE_OCTETS):
+            release(*_each(columns), notes, data)
+        state = scanner.state()
+        truncated = truncated or state[2]
+        said = [*kind.warnings, *_cut(part, *state[2:5])]
+        warnings += [f"{part.name}: {text}" for text in said] if parts else said
     rows, rough = scanner.settle()
     counters = {key: count for key, count in scanner.counters().items() if count}
-    first_ns, last_ns, truncated, damaged, stop, spilled, noted = scanner.state()
-    warnings = list(found.warnings)
+    first_ns, last_ns, *_, spilled, noted = scanner.state()
     columns = RtpColumns(*(column[:rows] for column in _each(columns)))
     columns = _in_time_order(columns, counters, warnings)
     flows = Flows(scanner)
@@ -165,7 +202,7 @@ def scan(data: NDArray[np.uint8], *, name: str = "", keep_rtcp: bool = True) -> 
         result.streams,
         {b.flow for b in result.beside if b.dtls or b.zrtp},
     )
-    warnings += _remarks(result, found, damaged, stop)
+    warnings += _remarks(result)
     release(*_each(columns), data)
     return result
 
@@ -208,13 +245,24 @@ def _links(scanner: Scanner) -> list[str]:
     return [LINKS.get(link, f"link type {link}") for link in scanner.interfaces()]
 
 
-def _remarks(result: Scan, found: Container, damaged: bool, stop: int) -> list[str]:
-    counters, said = result.counters, []
+def _within(part: Part, kind: Container) -> dict[str, Any]:
+    """What the Scanner must know of a part: its container's options, by the octets of the whole."""
+    position = part.start + kind.options.get("position", 0)
+    return {**kind.options, "position": min(position, part.stop), "end": part.stop}
+
+
+def _cut(part: Part, truncated: bool, damaged: bool, stop: int) -> list[str]:
+    stop -= part.start
     if damaged:
-        left = len(result.data) - stop
-        said.append(f"the record at octet {stop} makes no sense; the {left} octets from there were not read")
-    elif result.truncated:
-        said.append(f"the capture ends inside the record at octet {stop}; read up to there")
+        left = part.stop - part.start - stop
+        return [f"the record at octet {stop} makes no sense; the {left} octets from there were not read"]
+    if truncated:
+        return [f"the capture ends inside the record at octet {stop}; read up to there"]
+    return []
+
+
+def _remarks(result: Scan) -> list[str]:
+    counters, said = result.counters, []
     span_ns = result.last_ns - result.first_ns
     if span_ns > _ABSURD_NS:
         said.append(f"the capture claims to span {span_ns / 86400e9:.0f} days: its times cannot be trusted")

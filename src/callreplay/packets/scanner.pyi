@@ -29,6 +29,18 @@ class Scanner:
         destination_port: int = 0,
         keep_rtcp: bool = True,
         seed: int = 0,
+        end: int = -1,
+    ) -> None: ...
+    def open(
+        self,
+        container: int,
+        *,
+        position: int = 0,
+        end: int = 0,
+        big: bool = False,
+        nano: bool = False,
+        header: int = 16,
+        link: int = 1,
     ) -> None: ...
     def run(self, most: int, octets: int) -> bool: ...
     def settle(self) -> tuple[int, list[tuple[int, int, int, int, int]]]: ...
@@ -38,3 +50,14 @@ class Scanner:
     def interfaces(self) -> list[int]: ...
     def counters(self) -> dict[str, int]: ...
     def state(self) -> tuple[int, int, bool, bool, int, int, int]: ...
+
+def span(
+    data: NDArray[np.uint8],
+    container: int,
+    *,
+    position: int = 0,
+    big: bool = False,
+    nano: bool = False,
+    header: int = 16,
+    link: int = 1,
+) -> tuple[int, int]: ...
