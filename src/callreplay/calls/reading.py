@@ -109,7 +109,8 @@ def _record(
         description = _inferred(media)
     start_ns = description.start_ns or media.start_ns
     end_ns = max(description.end_ns or media.end_ns, start_ns)
-    call = CallRecord(description, [], min(start_ns, media.start_ns), end_ns, inferred)
+    # Not the earlier one of the two: a first packet that is late puts the start of the media before the INVITE.
+    call = CallRecord(description, [], start_ns, end_ns, inferred)
     for leg in media.legs:
         if not leg.streams:
             continue
@@ -211,7 +212,7 @@ def _gaps(leg: LegMedia, start_ns: int) -> list[list[Any]]:
         rate = span.codec.clock_rate_hz
         begin_ns = span.anchor_ns + int(gap["start"]) * 1_000_000_000 // rate
         reason = GapReason(int(gap["reason"])).name.lower()
-        found.append([(begin_ns - start_ns) // 1_000_000, int(gap["ticks"]) * 1000 // rate, reason])
+        found.append([max(0, begin_ns - start_ns) // 1_000_000, int(gap["ticks"]) * 1000 // rate, reason])
     return found
 
 
