@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
@@ -166,14 +167,19 @@ def file_call(
             _insert_call(connection, tenant_id, uuid, key, capture, call)
             return Filed(uuid, added=True)
         draft, journal = _write_somewhere(connection, capture, call, uuid, zone, volume)
+        decided = False
         try:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
             _insert_files(connection, uuid, draft)
+            decided = True
             connection.commit()
-        except BaseException:
-            connection.rollback()
-            draft.unlink()
-            journal.finish()
+        except BaseException as error:
+            # Interrupted in the commit, or cut off: it may have been made. The journal stands, and the next start asks.
+            if not decided or (isinstance(error, psycopg.Error) and not connection.closed):
+                with contextlib.suppress(psycopg.Error):
+                    connection.rollback()
+                draft.unlink()
+                journal.finish()
             raise
         finally:
             journal.__exit__(None, None, None)

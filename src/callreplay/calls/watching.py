@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 from callreplay.calls import rotation, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.importer import Job, Outcome, import_one, import_run
@@ -87,6 +89,7 @@ class Watch:
     _seen: dict[Path, _Seen] = field(default_factory=dict)
     _kept: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _later: dict[Path, float] = field(default_factory=dict)
+    _unsettled: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
@@ -164,6 +167,15 @@ class Watch:
 
     def _sweep(self, database: Database, report: Callable[[Outcome], None], stop: threading.Event) -> None:
         """Import what has come to rest."""
+        if self._unsettled and time.monotonic() >= self._unsettled:
+            # The database was gone in the middle of a call, perhaps: before that call is tried again.
+            try:
+                with database.connection() as connection:
+                    volumes.reconcile(connection)
+            except (psycopg.Error, OSError):
+                self._unsettled = time.monotonic() + _RETRY_SECONDS
+                return
+            self._unsettled = 0.0
         present = list(self._files())
         turning = self._turning(present)
         for path in present:
@@ -263,8 +275,9 @@ class Watch:
             return False
         for outcome, left, needed in import_run(database, self.job, run, carry, known, final=final):
             if outcome.error:
+                self._unsettled = time.monotonic() + _RETRY_SECONDS
                 for member in run:
-                    self._later[member.path] = time.monotonic() + _RETRY_SECONDS
+                    self._later[member.path] = self._unsettled
                 report(outcome)
                 return False
             try:
@@ -351,7 +364,7 @@ class Watch:
             return
         if outcome.error and not outcome.bad:
             # A full volume or an absent database is not the capture's fault: it stays, and is tried again.
-            self._later[path] = time.monotonic() + _RETRY_SECONDS
+            self._unsettled = self._later[path] = time.monotonic() + _RETRY_SECONDS
         else:
             try:
                 self._put_away(path, outcome, (after.st_size, after.st_mtime_ns))
