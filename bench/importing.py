@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import _captures
 
 SECONDS = 1900  # of each call: 1.05 GB in all
@@ -65,6 +67,19 @@ def write(path: Path, calls: int = CALLS, seconds: float = SECONDS) -> int:
         _captures.leg(seconds, side, call=call, seed=2 * call) for call in range(calls) for side in (0, 1)
     ]
     _captures.write_pcap(path, *legs)
+    return path.stat().st_size
+
+
+def prolong(path: Path, times: int, seconds: int) -> int:
+    """Make the calls of a capture of ``seconds`` so many times as long, the same said again; returns its octets."""
+    records = _captures.read_pcap(path)
+    with path.open("ab") as out:
+        for turn in range(1, times):
+            later = records.copy()
+            later["sec"] += turn * seconds
+            later["sequence"] = (later["sequence"].astype(np.int64) + turn * seconds * 50) & 0xFFFF
+            later["timestamp"] = (later["timestamp"].astype(np.int64) + turn * seconds * 8000) & 0xFFFFFFFF
+            later.tofile(out)
     return path.stat().st_size
 
 
