@@ -80,6 +80,11 @@ def leg(
     return arrival[keep], records[keep]
 
 
+def read_pcap(path: Path) -> NDArray[np.void]:
+    """The records that ``write_pcap`` wrote of 160 octets of payload."""
+    return np.fromfile(path, _record(160), offset=24)
+
+
 def write_pcap(path: Path, *legs: tuple[NDArray[np.int64], NDArray[np.void]]) -> int:
     """Write legs of one codec to a pcap (µs) in arrival order; returns the number of packets."""
     arrival = np.concatenate([times for times, _ in legs])

@@ -57,6 +57,10 @@ INDEX_SUFFIX: Final = ".idx"
 _MAGIC: Final = b"CRIDX\x00\x01\n"
 _CHUNK: Final = 8192
 """Records built at once: about 2 MB of 20 ms G.711."""
+_SPAN: Final = 32 << 20
+_LEAST: Final = 256
+"""A chunk ends where its packets lie further apart in the capture than ``_SPAN``, but has ``_LEAST`` records: a touched
+page brings the 64 KiB around it, 16 MiB for so many."""
 _LARGEST_HEADER: Final = 12 + 15 * 4 + 4 + 64
 """RTP header, 15 CSRC and an extension of 64 octets: packets with longer extensions are written without them."""
 _MAX_STREAMS: Final = 1 << 16
@@ -92,7 +96,7 @@ def write_packets(
     data: NDArray[np.uint8],
     spill: NDArray[np.uint8],
     columns: RtpColumns,
-    rows: NDArray[np.int64],
+    rows: NDArray[np.signedinteger[Any]],
     streams: Sequence[Stream],
     flow: Flow,
 ) -> tuple[int, NDArray[np.uint16]]:
@@ -136,13 +140,17 @@ def _chunks(
     data: NDArray[np.uint8],
     spill: NDArray[np.uint8],
     columns: RtpColumns,
-    rows: NDArray[np.int64],
+    rows: NDArray[np.signedinteger[Any]],
     ssrcs: NDArray[np.uint32],
     start_ns: int,
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    for first in range(0, len(rows), _CHUNK):
+    first = 0
+    while first < len(rows):
         chosen = rows[first : first + _CHUNK]
         spilled = (columns.flags[chosen] & PacketFlag.SPILL) != 0
+        count = _near(columns.offset[chosen], ~spilled)
+        first += count
+        chosen, spilled = chosen[:count], spilled[:count]
         sizes = columns.size[chosen].astype(np.int64)
         plain_heads = _plain_headers(columns, chosen, ssrcs)
         headers = _header_sizes(data, columns.offset[chosen], plain_heads, ~spilled)
@@ -171,6 +179,15 @@ def _chunks(
         yield out, lengths + 8
 
 
+def _near(offsets: NDArray[np.int64], mapped: NDArray[np.bool_]) -> int:
+    """How many of the rows may be copied at once: those that lie near the first in the capture."""
+    within = offsets[mapped]
+    if not len(within):
+        return len(offsets)
+    far = np.flatnonzero(mapped & (np.abs(offsets - within[0]) > _SPAN))
+    return len(offsets) if not len(far) else max(int(far[0]), min(_LEAST, len(offsets)))
+
+
 def _record_heads(
     lengths: NDArray[np.int64], arrival_ns: NDArray[np.int64], start_ns: int
 ) -> NDArray[np.uint8]:
@@ -181,7 +198,7 @@ def _record_heads(
 
 
 def _plain_headers(
-    columns: RtpColumns, rows: NDArray[np.int64], ssrcs: NDArray[np.uint32]
+    columns: RtpColumns, rows: NDArray[np.signedinteger[Any]], ssrcs: NDArray[np.uint32]
 ) -> NDArray[np.uint8]:
     """The twelve fixed octets (RFC 3550 5.1) that the columns tell of, without CSRC, extension and padding."""
     heads = np.empty((len(rows), 12), np.uint8)
@@ -267,19 +284,17 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
         "reports": index.reports,
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    body = b"".join(
-        (
-            _MAGIC,
-            struct.pack("<I", len(text)),
-            text,
-            struct.pack("<Q", len(index.arrival_ns)),
-            index.arrival_ns.astype("<i8").tobytes(),
-            index.stream.astype("<u2").tobytes(),
-            index.length.astype("<u2").tobytes(),
-            index.flags.astype(np.uint8).tobytes(),
-        )
-    )
-    return target.write(body + struct.pack("<I", zlib.crc32(body)))
+    written = crc = 0
+    for piece in (
+        _MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", len(index.arrival_ns)),
+        np.ascontiguousarray(index.arrival_ns, "<i8").data,
+        np.ascontiguousarray(index.stream, "<u2").data,
+        np.ascontiguousarray(index.length, "<u2").data,
+        np.ascontiguousarray(index.flags, np.uint8).data,
+    ):
+        crc = zlib.crc32(piece, crc)
+        written += target.write(piece)
+    return written + target.write(struct.pack("<I", crc))
 
 
 def read_index(path: Path) -> LegIndex:

@@ -136,7 +136,11 @@ def migrate(url: str) -> None:
         creator=lambda: psycopg.connect(url, options="-c timezone=UTC"),
         poolclass=sqlalchemy.NullPool,
     )
-    with engine.connect() as connection:
+    try:
+        opened = engine.connect()
+    except sqlalchemy.exc.DBAPIError as error:
+        raise (error.orig or error) from None
+    with opened as connection:
         version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
         if int(version) < _MINIMUM_VERSION:
             raise RuntimeError(f"PostgreSQL 14 or newer is needed; the server says {version}")

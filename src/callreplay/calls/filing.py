@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
@@ -60,7 +61,7 @@ class LegRecord:
     """
 
     side: Side
-    rows: NDArray[np.int64]
+    rows: NDArray[np.signedinteger[Any]]
     flow: Flow
     figures: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -103,11 +104,23 @@ def identity(capture: CaptureRows, call: CallRecord) -> str:
         ssrcs = np.fromiter((stream.ssrc for stream in capture.streams), np.uint32, len(capture.streams))
         for first in range(0, len(leg.rows), 1 << 16):
             rows = leg.rows[first : first + (1 << 16)]
-            digest.update(np.ascontiguousarray(columns.arrival_ns[rows], "<i8").data)
-            digest.update(np.ascontiguousarray(columns.sequence[rows], "<u2").data)
-            digest.update(np.ascontiguousarray(columns.timestamp[rows], "<u4").data)
+            # One after the other: 65,536 rows of one leg may lie among millions of others.
+            for column, kind in (
+                (columns.arrival_ns, "<i8"),
+                (columns.sequence, "<u2"),
+                (columns.timestamp, "<u4"),
+            ):
+                digest.update(np.ascontiguousarray(column[rows], kind).data)
+                release(column)
             digest.update(np.ascontiguousarray(ssrcs[columns.stream[rows]], "<u4").data)
+            release(columns.stream, leg.rows)
     return digest.hexdigest()
+
+
+def _pages(capture: CaptureRows, leg: LegRecord) -> list[NDArray[Any]]:
+    """What a pass over a leg's rows makes resident."""
+    columns = [getattr(capture.columns, column.name) for column in fields(capture.columns)]
+    return [capture.data, capture.spill, *columns, leg.rows]
 
 
 def recording_name(call: CallRecord, zone: ZoneInfo) -> str:
@@ -154,14 +167,19 @@ def file_call(
             _insert_call(connection, tenant_id, uuid, key, capture, call)
             return Filed(uuid, added=True)
         draft, journal = _write_somewhere(connection, capture, call, uuid, zone, volume)
+        decided = False
         try:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
             _insert_files(connection, uuid, draft)
+            decided = True
             connection.commit()
-        except BaseException:
-            connection.rollback()
-            draft.unlink()
-            journal.finish()
+        except BaseException as error:
+            # Interrupted in the commit, or cut off: it may have been made. The journal stands, and the next start asks.
+            if not decided or (isinstance(error, psycopg.Error) and not connection.closed):
+                with contextlib.suppress(psycopg.Error):
+                    connection.rollback()
+                draft.unlink()
+                journal.finish()
             raise
         finally:
             journal.__exit__(None, None, None)
@@ -187,10 +205,13 @@ class _Draft:
     files: list[_File] = field(default_factory=list)
     size: int = 0
     linked: list[Path] = field(default_factory=list)
+    folder: Path | None = None
 
     def unlink(self) -> None:
         for path in self.linked:
             path.unlink(missing_ok=True)
+        if self.folder is not None:
+            volumes.prune(self.volume.path, self.folder)
 
 
 def _write_somewhere(
@@ -206,7 +227,10 @@ def _write_somewhere(
         candidates = volumes.active(connection, estimate)
     for volume in candidates:
         try:
-            written = _write(connection, volume, capture, call, uuid, zone)
+            with (
+                connection.transaction()
+            ):  # what a volume was charged with is taken back where it turns out full
+                written = _write(connection, volume, capture, call, uuid, zone)
         except OSError as error:
             if error.errno in volumes.FULL:
                 continue
@@ -255,17 +279,17 @@ def _write(
 
 
 class _Hashing:
-    """A binary file that knows the SHA-256 of what was written to it, and drops the pages of its ``source``."""
+    """A binary file that knows the SHA-256 of what was written to it, and drops the pages of its ``sources``."""
 
-    def __init__(self, file: BinaryIO, source: NDArray[np.uint8]) -> None:
+    def __init__(self, file: BinaryIO, sources: Sequence[NDArray[Any]]) -> None:
         self.file = file
-        self.source = source
+        self.sources = sources
         self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:
         self.sha256.update(data)
         # A leg's packets lie all over the capture: without this all of it would be resident at the end of each.
-        release(self.source)
+        release(*self.sources)
         return self.file.write(data)
 
 
@@ -273,7 +297,7 @@ def _write_parts(
     packets: Path, index: Path, capture: CaptureRows, call: CallRecord, leg: LegRecord
 ) -> tuple[int, bytes]:
     with packets.open("wb") as file:
-        hashing = _Hashing(file, capture.data)
+        hashing = _Hashing(file, _pages(capture, leg))
         size, lengths = recording.write_packets(
             cast("BinaryIO", hashing),
             capture.data,
@@ -303,6 +327,7 @@ def _write_parts(
     )
     with index.open("wb") as file:
         recording.write_index(file, entry)
+        release(*_pages(capture, leg))
         file.flush()
         os.fsync(file.fileno())
     return size, hashing.sha256.digest()
@@ -310,7 +335,7 @@ def _write_parts(
 
 def _link(journal: Journal, draft: _Draft, parts: list[list[tuple[Path, str]]], name: str) -> None:
     """Give the parts their names: the first indices from 1 on that are free, one per leg."""
-    folder = (journal.volume / name).parent
+    folder = draft.folder = (journal.volume / name).parent
     made = _make_folder(folder, journal.volume)
     first = 1
     while True:

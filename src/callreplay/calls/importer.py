@@ -9,9 +9,10 @@ from __future__ import annotations
 import glob
 import logging
 import multiprocessing
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -26,11 +27,15 @@ from callreplay.calls import reading, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.filing import CallRecord, CaptureRows, Filed, file_call, identity
 from callreplay.calls.journal import FOLDER
+from callreplay.calls.rotation import Carry, Member, again, begins, pending, rotations, settled, window
 from callreplay.calls.volumes import VolumeFullError
 from callreplay.errors import ArgumentError, CallReplayError, CaptureError
 from callreplay.recording import INDEX_SUFFIX
 
 __all__ = ["Job", "Outcome", "captures", "import_captures", "import_one", "tenant"]
+
+Unit = Path | tuple[Member, ...]
+"""A capture, or the files of a rotation."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +53,15 @@ class Job:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one capture. ``calls`` are JSON-ready lines; ``error`` is '' unless the capture failed.
+    """What became of one capture, or of ``files`` files of a rotation, named by the first.
+
+    ``calls`` are JSON-ready lines; ``error`` is '' unless the capture failed.
 
     ``bad`` tells a capture that cannot be read (the input's fault) from a failure of ours (a full volume, say).
     """
 
     capture: str
+    files: int = 1
     calls: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: str = ""
@@ -125,24 +133,26 @@ def _passed_over(path: Path) -> bool:
 def import_captures(job: Job, paths: Iterable[Path], jobs: int = 1) -> Iterator[Outcome]:
     """Import captures with ``jobs`` processes; yields the outcome of each as it is done.
 
-    Files of killed imports are settled first.
+    Files of killed imports are settled first. Files of a rotation are read as one capture
+    (`callreplay.calls.rotation`).
     """
+    units = rotations(paths)
     with Database(job.url, size=2) as database:
         if not job.dry_run:
             with database.connection() as connection:
                 volumes.reconcile(connection)
         if jobs <= 1:
-            for path in paths:
-                yield import_one(database, job, path)
+            for unit in units:
+                yield from _import_unit(database, job, unit)
             return
-    yield from _in_parallel(job, iter(paths), jobs)
+    yield from _in_parallel(job, iter(units), jobs)
 
 
-def _in_parallel(job: Job, paths: Iterator[Path], jobs: int) -> Iterator[Outcome]:
+def _in_parallel(job: Job, units: Iterator[Unit], jobs: int) -> Iterator[Outcome]:
     # spawn: a forked copy of a process with threads and database connections is not a sound start.
     context = multiprocessing.get_context("spawn")
     while True:
-        suspects = yield from _until_broken(job, paths, jobs, context)
+        suspects = yield from _until_broken(job, units, jobs, context)
         if not suspects:
             return
         # A worker died and took the pool with it. Which capture killed it shows when each is read alone; what a
@@ -150,52 +160,113 @@ def _in_parallel(job: Job, paths: Iterator[Path], jobs: int) -> Iterator[Outcome
         with Database(job.url, size=1) as database, database.connection() as connection:
             if not job.dry_run:
                 volumes.reconcile(connection)
-        for path in suspects:
-            alone = yield from _until_broken(job, iter((path,)), 1, context)
+        for unit in suspects:
+            alone = yield from _until_broken(job, iter((unit,)), 1, context)
             if alone:
-                yield Outcome(str(path), error="the process that read it died; it may have run out of memory")
+                name, files = (str(unit), 1) if isinstance(unit, Path) else (str(unit[0].path), len(unit))
+                said = "the process that read it died; it may have run out of memory"
+                yield Outcome(name, files, error=said)
 
 
 def _until_broken(
-    job: Job, paths: Iterator[Path], jobs: int, context: SpawnContext
-) -> Generator[Outcome, None, list[Path]]:
-    """Import until ``paths`` are through or a worker dies; returns the captures under way when one did."""
-    broken: list[Path] = []
+    job: Job, units: Iterator[Unit], jobs: int, context: SpawnContext
+) -> Generator[Outcome, None, list[Unit]]:
+    """Import until ``units`` are through or a worker dies; returns the captures under way when one did."""
+    broken: list[Unit] = []
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running: dict[Future[Outcome], Path] = {}
+        running: dict[Future[list[Outcome]], Unit] = {}
         wanted = 2 * jobs
         while True:
-            for path in islice(paths, 0 if broken else wanted - len(running)):
+            for unit in islice(units, 0 if broken else wanted - len(running)):
                 try:
-                    running[pool.submit(_work, job, path)] = path
+                    running[pool.submit(_work, job, unit)] = unit
                 except BrokenProcessPool:
-                    broken.append(path)
+                    broken.append(unit)
                     break
             if not running:
                 return broken
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                path = running.pop(future)
+                unit = running.pop(future)
                 try:
-                    outcome = future.result()
+                    outcomes = future.result()
                 except BrokenProcessPool:
-                    broken.append(path)
+                    broken.append(unit)
                 else:
-                    yield outcome
+                    yield from outcomes
 
 
-def _work(job: Job, path: Path) -> Outcome:
+def _work(job: Job, unit: Unit) -> list[Outcome]:
     with Database(job.url, size=1) as database:
-        return import_one(database, job, path)
+        return list(_import_unit(database, job, unit))
+
+
+def _import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
+    if isinstance(unit, Path):
+        yield import_one(database, job, unit)
+        return
+    for outcome, _, _ in import_run(database, job, unit):
+        yield outcome
 
 
 def import_one(database: Database, job: Job, path: Path) -> Outcome:
     """Import every call of one capture. Does not raise, whatever the capture, a volume or the database may do."""
-    outcome = Outcome(str(path))
+    outcome, _, _ = _import(database, job, (path,), Carry(), (), final=True)
+    return outcome
+
+
+def import_run(
+    database: Database,
+    job: Job,
+    run: Sequence[Member],
+    carry: Carry | None = None,
+    known: int = 0,
+    *,
+    final: bool = True,
+) -> Iterator[tuple[Outcome, Carry, int]]:
+    """Import files of a rotation, as many at a time as can be read at once; ``final`` where none will follow.
+
+    The first ``known`` members were read before and are here for the calls that ``carry`` left. Yields an outcome, what
+    is left to the next reading, and the first member that it needs. Stops after an error: the last is to be read again.
+    """
+    carry, begin, new = carry or Carry(), 0, min(known, len(run) - 1)
+    while new < len(run):
+        stop = window(run, begin, new)
+        chosen = run[begin:stop]
+        paths = [member.path for member in chosen]
+        outcome, carry, needed = _import(
+            database, job, paths, carry, chosen, final=final and stop == len(run)
+        )
+        outcome.capture, outcome.files = str(run[new].path), stop - new
+        with suppress(OSError):
+            outcome.octets = sum(member.path.stat().st_size for member in run[new:stop])
+        begin, new = begin + needed, stop
+        yield outcome, carry, begin
+        if outcome.error:
+            return
+
+
+def _import(
+    database: Database, job: Job, paths: Sequence[Path], carry: Carry, run: Sequence[Member], *, final: bool
+) -> tuple[Outcome, Carry, int]:
+    outcome = Outcome(str(paths[0]), len(paths))
+    waiting: set[tuple[str, int]] = set()
+    needed, last_ns = len(run), 0
     try:
-        outcome.octets = path.stat().st_size
-        found = reading.read(path)
+        outcome.octets = sum(path.stat().st_size for path in paths)
+        found = reading.read(*paths)
         outcome.warnings += found.warnings
+        last_ns = max(found.last_ns, carry.until_ns)
         for call in found.calls:
+            if settled(call, carry):
+                continue
+            if not final and pending(call, last_ns):
+                first = begins(run, call.start_ns)
+                if first >= again(run):
+                    waiting.add((call.description.call_id, call.start_ns))
+                    needed = min(needed, first)
+                    continue
+                text = "a call that goes on is longer than can be read at once: filed as far as it was read"
+                outcome.warnings.append(text)
             outcome.calls.append(_file(database, job, found.rows, call))
     except CaptureError as error:
         outcome.error, outcome.bad = str(error), True
@@ -210,7 +281,7 @@ def import_one(database: Database, job: Job, path: Path) -> Outcome:
         # A defect of ours must cost the one capture, not the batch or the watch.
         _log.exception("%s", outcome.capture)
         outcome.error = f"unexpected {type(error).__name__}: {error}"
-    return outcome
+    return outcome, Carry(last_ns, frozenset(waiting)), needed
 
 
 def _file(database: Database, job: Job, rows: CaptureRows, call: CallRecord) -> dict[str, Any]:

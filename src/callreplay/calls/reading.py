@@ -16,7 +16,7 @@ from callreplay import packets, signalling
 from callreplay.calls.filing import CallRecord, CaptureRows, LegRecord
 from callreplay.model import CallDescription, Flow, GapReason, Message, RtpColumns, Stream
 from callreplay.order.legs import CallMedia, LegMedia, assemble
-from callreplay.packets.arena import release
+from callreplay.packets.arena import Arena, release
 
 __all__ = ["Reading", "gather", "read"]
 
@@ -31,26 +31,33 @@ class Reading:
     rows: CaptureRows
     calls: list[CallRecord]
     warnings: list[str] = field(default_factory=list)
+    last_ns: int = 0
 
 
-def read(path: Path) -> Reading:
-    """Read the capture at ``path``. It stays mapped as long as the reading is held.
+def read(*paths: Path) -> Reading:
+    """Read the capture at ``paths``, one file or those of a rotation in order. They stay mapped with the reading.
 
     Raises:
         CaptureError: it is not a capture.
         OSError: it cannot be read.
     """
-    scan = packets.scan(
-        packets.open_buffer(path),
-        name=str(path),
-        announced=lambda messages: signalling.announced(signalling.describe(messages)),
-    )
-    return gather(
-        CaptureRows(_shown(path), scan.data, scan.spill, scan.rtp, list(scan.streams)),
-        scan.messages,
-        scan.sender_reports,
-        list(scan.warnings),
-    )
+    said: list[str] = []
+    if len(paths) == 1:
+        name = _shown(paths[0])
+        scan = packets.scan(packets.open_buffer(paths[0]), name=str(paths[0]), announced=_announced)
+    else:
+        name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
+        data, spans = packets.join(paths, warnings=said)
+        parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
+        scan = packets.scan(data, name=str(paths[0]), parts=parts, announced=_announced)
+    rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
+    found = gather(rows, scan.messages, scan.sender_reports, said + list(scan.warnings))
+    found.last_ns = scan.last_ns
+    return found
+
+
+def _announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
+    return signalling.announced(signalling.describe(messages))
 
 
 def _shown(path: Path) -> str:
@@ -79,7 +86,8 @@ def gather(
     media = assemble(_Scan(rows), descriptions, reports=reports)
     release(rows.data)
     with_media = {id(call.description) for call in media if call.description is not None}
-    calls = [_record(rows, call, reports) for call in media]
+    arena = Arena()
+    calls = [_record(rows, call, reports, arena) for call in media]
     calls += [_silent(description) for description in descriptions if id(description) not in with_media]
     calls.sort(key=lambda call: (call.start_ns, call.description.call_id))
     return Reading(rows, calls, warnings or [])
@@ -96,18 +104,21 @@ def _transfer(description: CallDescription) -> dict[str, str]:
     return {"transferred_to": description.transferred_to} if description.transferred_to else {}
 
 
-def _record(rows: CaptureRows, media: CallMedia, reports: Sequence[packets.SenderReport]) -> CallRecord:
+def _record(
+    rows: CaptureRows, media: CallMedia, reports: Sequence[packets.SenderReport], arena: Arena
+) -> CallRecord:
     description = media.description
     inferred = description is None
     if description is None:
         description = _inferred(media)
     start_ns = description.start_ns or media.start_ns
     end_ns = max(description.end_ns or media.end_ns, start_ns)
-    call = CallRecord(description, [], min(start_ns, media.start_ns), end_ns, inferred)
+    # Not the earlier one of the two: a first packet that is late puts the start of the media before the INVITE.
+    call = CallRecord(description, [], start_ns, end_ns, inferred)
     for leg in media.legs:
         if not leg.streams:
             continue
-        call.legs.append(_leg(rows, leg, call.start_ns, reports))
+        call.legs.append(_leg(rows, leg, call.start_ns, reports, arena))
     call.quality = _quality(media) | _transfer(description)
     return call
 
@@ -125,19 +136,42 @@ def _inferred(media: CallMedia) -> CallDescription:
 
 
 def _leg(
-    rows: CaptureRows, leg: LegMedia, start_ns: int, reports: Sequence[packets.SenderReport]
+    rows: CaptureRows, leg: LegMedia, start_ns: int, reports: Sequence[packets.SenderReport], arena: Arena
 ) -> LegRecord:
-    parts: list[NDArray[np.int64]] = []
-    for stream in leg.streams:
-        if isinstance(stream.rows, slice):
-            parts.append(np.arange(*stream.rows.indices(len(rows.columns.offset)), dtype=np.int64))
-        else:
-            parts.append(stream.rows.astype(np.int64, copy=False))
-    chosen = np.concatenate(parts)
-    chosen = chosen[np.argsort(rows.columns.arrival_ns[chosen], kind="stable")]
     ssrcs = {stream.ssrc for stream in leg.streams}
     own = [astuple(report) for report in reports if report.ssrc in ssrcs]
-    return LegRecord(leg.side, chosen, _main_flow(leg), _figures(leg, start_ns), list(leg.events), own)
+    return LegRecord(
+        leg.side,
+        _rows(rows, leg.streams, arena),
+        _main_flow(leg),
+        _figures(leg, start_ns),
+        list(leg.events),
+        own,
+    )
+
+
+def _rows(rows: CaptureRows, streams: Sequence[Stream], arena: Arena) -> NDArray[np.int32]:
+    """The rows of a leg in order of arrival; a scan has fewer than 2^31 (`callreplay.packets.rows.group`)."""
+    counts = [
+        len(range(*stream.rows.indices(len(rows.columns.offset))))
+        if isinstance(stream.rows, slice)
+        else len(stream.rows)
+        for stream in streams
+    ]
+    chosen: NDArray[np.int32] = arena.empty(sum(counts), np.int32)
+    at = 0
+    for stream, count in zip(streams, counts, strict=True):
+        if isinstance(stream.rows, slice):
+            chosen[at : at + count] = np.arange(
+                *stream.rows.indices(len(rows.columns.offset)), dtype=np.int32
+            )
+        else:
+            chosen[at : at + count] = stream.rows
+        at += count
+    if len(streams) > 1:
+        chosen[:] = chosen[np.argsort(rows.columns.arrival_ns[chosen], kind="stable")]
+    release(rows.columns.arrival_ns, chosen)
+    return chosen
 
 
 def _main_flow(leg: LegMedia) -> Flow:
@@ -182,7 +216,7 @@ def _gaps(leg: LegMedia, start_ns: int) -> list[list[Any]]:
         rate = span.codec.clock_rate_hz
         begin_ns = span.anchor_ns + int(gap["start"]) * 1_000_000_000 // rate
         reason = GapReason(int(gap["reason"])).name.lower()
-        found.append([(begin_ns - start_ns) // 1_000_000, int(gap["ticks"]) * 1000 // rate, reason])
+        found.append([max(0, begin_ns - start_ns) // 1_000_000, int(gap["ticks"]) * 1000 // rate, reason])
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -36,7 +36,13 @@ class Removal:
     tenant: str
     started_at: datetime
     reason: str
-    size_bytes: int
+    sizes: dict[int, int] = field(default_factory=dict)
+    """By volume."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        return sum(self.sizes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def retain(
     for candidate, reason in _expired(database, moment, tried):
         removal = _take(database, candidate, reason, dry_run, actor)
         if removal is not None:
-            for volume_id, size in candidate.sizes.items():
+            for volume_id, size in removal.sizes.items():
                 gone[volume_id] = gone.get(volume_id, 0) + size
             yield removal
     with database.connection() as connection:
@@ -135,7 +141,6 @@ class _Candidate:
     tenant_id: int
     tenant: str
     started_at: datetime
-    sizes: dict[int, int]  # volume id -> octets
 
 
 # The tenants' policies, with one of them as if it had been set.
@@ -150,10 +155,7 @@ _EXPIRED: Final = f"""
     SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at,
            CASE WHEN g.days IS NOT NULL THEN 'tag: ' || g.days || ' days'
                 WHEN t.retention = 'period' THEN 'period: ' || t.retention_days || ' days'
-                ELSE 'backed up' END AS reason,
-           coalesce((SELECT jsonb_object_agg(s.volume_id, s.size) FROM
-                        (SELECT f.volume_id, sum(f.size_bytes)::bigint AS size FROM call_files f
-                          WHERE f.call_uuid = c.uuid GROUP BY f.volume_id) s), '{{}}') AS sizes
+                ELSE 'backed up' END AS reason
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
       LEFT JOIN LATERAL (SELECT max(g.retention_days) AS days FROM tags g
@@ -171,9 +173,7 @@ _EXPIRED: Final = f"""
 
 # The oldest first; tags with days of their own are not up for space.
 _OLDEST: Final = f"""
-    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, 'space' AS reason,
-           jsonb_build_object(%(volume)s::int, (SELECT sum(f.size_bytes)::bigint FROM call_files f
-                                                 WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)) AS sizes
+    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, 'space' AS reason
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
      WHERE NOT c.legal_hold AND t.retention = 'space'
@@ -202,9 +202,8 @@ def _candidates(
         with database.connection() as connection:
             rows = connection.execute(query, {**parameters, **position}).fetchall()
         for row in rows:
-            sizes = {int(volume): int(size) for volume, size in row["sizes"].items()}
             yield (
-                _Candidate(row["uuid"], row["tenant_id"], row["tenant"], row["started_at"], sizes),
+                _Candidate(row["uuid"], row["tenant_id"], row["tenant"], row["started_at"]),
                 row["reason"],
             )
         if len(rows) < _BATCH:
@@ -227,7 +226,7 @@ def _make_room(
         if removal is None:
             continue
         yield removal
-        missing -= removal.size_bytes
+        missing -= removal.sizes.get(volume.id, 0)
         if missing <= 0:
             return
 
@@ -235,13 +234,16 @@ def _make_room(
 def _take(
     database: Database, candidate: _Candidate, reason: str, dry_run: bool, actor: str
 ) -> Removal | None:
-    size = sum(candidate.sizes.values())
-    if not dry_run:
-        freed = remove(database, candidate.uuid, reason=reason, actor=actor, unless_held=True)
-        if freed is None:
+    sizes: dict[int, int] | None
+    if dry_run:
+        # Side indexes count too, as they do when the call goes: else a dry run would say that more must go.
+        with database.connection() as connection:
+            sizes = {volume.id: _size(volume, names) for volume, names in _files(connection, candidate.uuid)}
+    else:
+        sizes = _remove(database, candidate.uuid, reason, actor, unless_held=True)
+        if sizes is None:
             return None
-        size = freed
-    return Removal(candidate.uuid, candidate.tenant, candidate.started_at, reason, size)
+    return Removal(candidate.uuid, candidate.tenant, candidate.started_at, reason, sizes)
 
 
 def remove(
@@ -251,6 +253,13 @@ def remove(
 
     Raises OutputError where a volume of the call cannot be reached: the call then stays whole.
     """
+    sizes = _remove(database, uuid, reason, actor, unless_held=unless_held)
+    return None if sizes is None else sum(sizes.values())
+
+
+def _remove(
+    database: Database, uuid: UUID, reason: str, actor: str, *, unless_held: bool
+) -> dict[int, int] | None:
     with contextlib.ExitStack() as journals:
         noted: list[tuple[Journal, Volume, list[str]]] = []
         with database.connection() as connection:
@@ -277,20 +286,14 @@ def remove(
         for journal, volume, names in noted:
             volumes.unlink_files(volume.path, names)
             journal.finish()
-    return sum(sizes.values())
+    return sizes
 
 
 def _note(
     connection: Connection, journals: contextlib.ExitStack, uuid: UUID
 ) -> list[tuple[Journal, Volume, list[str]]]:
-    files = connection.execute(
-        "SELECT volume_id, path FROM call_files WHERE call_uuid = %s ORDER BY position", (uuid,)
-    ).fetchall()
-    by_id = {volume.id: volume for volume in volumes.listing(connection)}
     noted = []
-    for volume_id in sorted({cast("int", file["volume_id"]) for file in files}):
-        volume = by_id[volume_id]
-        names = [str(file["path"]) for file in files if file["volume_id"] == volume_id]
+    for volume, names in _files(connection, uuid):
         try:
             if not volume.path.is_dir():
                 raise OutputError(f"volume {volume.id} ({volume.path}) cannot be reached")
@@ -300,6 +303,18 @@ def _note(
             raise OutputError(f"call {uuid} cannot be removed: {error}") from error
         noted.append((journal, volume, names))
     return noted
+
+
+def _files(connection: Connection, uuid: UUID) -> list[tuple[Volume, list[str]]]:
+    """The volumes of a call, and its files on each."""
+    files = connection.execute(
+        "SELECT volume_id, path FROM call_files WHERE call_uuid = %s ORDER BY position", (uuid,)
+    ).fetchall()
+    by_id = {volume.id: volume for volume in volumes.listing(connection)}
+    return [
+        (by_id[volume_id], [str(file["path"]) for file in files if file["volume_id"] == volume_id])
+        for volume_id in sorted({cast("int", file["volume_id"]) for file in files})
+    ]
 
 
 def _size(volume: Volume, names: list[str]) -> int:

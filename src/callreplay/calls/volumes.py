@@ -7,6 +7,7 @@ restores it. A volume where even deleting every call would not give the reserve 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -31,6 +32,7 @@ __all__ = [
     "find",
     "join",
     "listing",
+    "prune",
     "reconcile",
     "retire",
     "unlink_files",
@@ -218,15 +220,16 @@ def unlink_files(volume: Path, paths: list[str]) -> int:
             except FileNotFoundError:
                 continue
             freed += size
-        _prune(volume, (volume / name).parent)
+        prune(volume, (volume / name).parent)
     return freed
 
 
-def _prune(volume: Path, folder: Path) -> None:
-    """Remove the hour, day, month and year folders that became empty."""
+def prune(volume: Path, folder: Path) -> None:
+    """Remove the hour, day, month and year folders that became empty, or were made in vain."""
     while folder != volume and volume in folder.parents:
         try:
-            folder.rmdir()
+            with contextlib.suppress(FileNotFoundError):
+                folder.rmdir()
         except OSError:
             return
         folder = folder.parent

@@ -44,6 +44,8 @@ _UNITS = {
 @contextmanager
 def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
     """The database that the options name, open."""
+    import psycopg
+
     from callreplay.calls.embedded import EmbeddedError
     from callreplay.errors import OutputError
 
@@ -52,6 +54,8 @@ def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
             yield connected
     except EmbeddedError as error:
         raise OutputError(str(error)) from error
+    except psycopg.Error as error:
+        raise OutputError(f"the database: {' '.join(str(error).split())}") from error
 
 
 def parse_size(text: str) -> int:

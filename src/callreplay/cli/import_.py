@@ -35,7 +35,7 @@ class _Summary:
             # A folder may hold anything; only what was named must be a capture.
             self.skipped += 1
             return
-        self.captures += 1
+        self.captures += outcome.files
         self.octets += outcome.octets
         self.added += outcome.added
         self.known += len(outcome.calls) - outcome.added
@@ -120,7 +120,7 @@ def register(app: typer.Typer) -> None:
                     if outcome.error and (was_named or not outcome.bad):
                         print(f"callreplay: {outcome.capture}: {outcome.error}", file=sys.stderr)
                     if bar is not None:
-                        bar[0].advance(bar[1])
+                        bar[0].advance(bar[1], outcome.files)
         print(summary.line(dry_run), file=sys.stderr)
         if summary.exit_code:
             raise typer.Exit(summary.exit_code)

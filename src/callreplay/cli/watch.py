@@ -37,6 +37,14 @@ def register(app: typer.Typer) -> None:
         settle: Annotated[
             float, typer.Option(help="Seconds a file must rest before it counts as finished.")
         ] = 2.0,
+        linger: Annotated[
+            float | None,
+            typer.Option(
+                min=0,
+                help="Seconds the next file of a rotation is waited for where a call goes on; "
+                "if not given, twice what the last one spans.",
+            ),
+        ] = None,
         once: Annotated[bool, typer.Option("--once", help="Import what is there, then leave.")] = False,
         tenant: TenantOption = "default",
         volume: Annotated[str, typer.Option(help="Id, name or path of the volume; else round robin.")] = "",
@@ -56,7 +64,7 @@ def register(app: typer.Typer) -> None:
             tenant_id, zone = importer.tenant(opened, tenant)
             importer.zone_of(timezone or zone)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume)
-            watching = Watch(folder, job, after, done, failed, settle)
+            watching = Watch(folder, job, after, done, failed, settle, linger)
             print(f"callreplay: watching {watching.folder}", file=sys.stderr)
 
             def report(outcome: Outcome) -> None:

@@ -16,18 +16,24 @@ from numpy.typing import DTypeLike, NDArray
 from callreplay.errors import OutputError
 from callreplay.model import mappings
 from callreplay.packets.guard import forget, lost, watch
+from callreplay.packets.joined import Joined
 
-__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "Mapping", "release"]
+__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "JoinedMapping", "Mapping", "release"]
 
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
 # And so does any above 128 KiB, once an arena holds this much: an hour of two legs fits.
 BUDGET_BYTES: Final = 12 << 20
 # 16,384 packets' times: a capture of many calls of half an hour is bounded as one long call is.
 _SMALL: Final = 1 << 17
+# Columns up to _SMALL stay in memory as long as they take no more than the budget together; then they share files of
+# this size, so that a capture of thousands of short calls is bounded too. Below _TINY a file's pages would be wasted.
+_SEGMENT_BYTES: Final = 4 << 20
+_TINY: Final = 1 << 10
+_ALIGNMENT: Final = 64
 
 
-class Mapping(mmap.mmap):
-    """A shared mapping of a file, the capture or an unlinked one of ours: dropping its pages loses nothing.
+class _Watched:
+    """A mapping of files that are not ours alone.
 
     Octets that are gone when they are read (the file shrank, its disk failed or was full) are zeros, and ``check`` then
     raises. ``of`` names the file.
@@ -38,7 +44,7 @@ class Mapping(mmap.mmap):
 
     def watch(self, of: str, *, writable: bool = False) -> Self:
         """Watch it until it goes."""
-        self.of, self._watched = of, watch(self, writable)
+        self.of, self._watched = of, watch(self, writable)  # type: ignore[arg-type]  # the classes below are buffers
         return self
 
     def check(self) -> None:
@@ -52,34 +58,61 @@ class Mapping(mmap.mmap):
         forget(self._watched)
 
 
+class Mapping(_Watched, mmap.mmap):
+    """A shared mapping of a file, the capture or an unlinked one of ours: dropping its pages loses nothing."""
+
+
+class JoinedMapping(_Watched, Joined):
+    """Several captures mapped side by side."""
+
+
 class Arena:
     """Makes columns: small ones in memory, those of ``threshold`` bytes and more in a temporary file each.
 
-    ``budget`` bounds what the columns above 128 KiB take in memory together.
+    ``budget`` bounds what the columns above 128 KiB take in memory together, and the smaller ones as much again;
+    small ones beyond it lie side by side in files.
     """
 
     def __init__(self, threshold: int = THRESHOLD_BYTES, budget: int = BUDGET_BYTES) -> None:
         self._threshold = threshold
-        self._left = budget
+        self._left = self._left_small = budget
+        self._segment: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._used = 0
 
     def empty(self, length: int, dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialised column ``(length,)``; OSError when the temporary directory is full or not writable."""
         kind = np.dtype(dtype)
         octets = length * kind.itemsize
         small = octets < min(_SMALL, self._threshold)
-        if small or (octets < self._threshold and octets <= self._left):
-            self._left -= 0 if small else octets
+        if small:
+            if octets < _TINY or octets <= self._left_small:
+                self._left_small -= octets
+                return np.empty(length, kind)
+            return self._carve(octets).view(kind)
+        if octets < self._threshold and octets <= self._left:
+            self._left -= octets
             return np.empty(length, kind)
-        with tempfile.TemporaryFile(prefix="callreplay-") as file:
-            file.truncate(octets)
-            mapping = Mapping(file.fileno(), octets)
-            return np.frombuffer(
-                mapping.watch(f"temporary file in {tempfile.gettempdir()}", writable=True), kind
-            )
+        return _mapped(octets).view(kind)
+
+    def _carve(self, octets: int) -> NDArray[np.uint8]:
+        """A piece of the current file; it is unmapped when the last of its columns is gone."""
+        if self._used + octets > len(self._segment):
+            release(self._segment)
+            self._segment, self._used = _mapped(_SEGMENT_BYTES), 0
+        piece = self._segment[self._used : self._used + octets]
+        self._used += -(-octets // _ALIGNMENT) * _ALIGNMENT
+        return piece
+
+
+def _mapped(octets: int) -> NDArray[np.uint8]:
+    with tempfile.TemporaryFile(prefix="callreplay-") as file:
+        file.truncate(octets)
+        mapping = Mapping(file.fileno(), octets)
+    return np.frombuffer(mapping.watch(f"temporary file in {tempfile.gettempdir()}", writable=True), np.uint8)
 
 
 def release(*columns: NDArray[Any]) -> None:
     """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone."""
     for owner in mappings(*columns):
-        if isinstance(owner, Mapping):
+        if isinstance(owner, (Mapping, JoinedMapping)):
             owner.madvise(mmap.MADV_DONTNEED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import shutil
@@ -9,7 +10,8 @@ import stat
 import tempfile
 import warnings as python_warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -18,11 +20,11 @@ from numpy.typing import NDArray
 
 from callreplay.errors import CaptureError, LimitError, UnsupportedError
 from callreplay.model import check_intact
-from callreplay.packets.arena import Mapping
+from callreplay.packets.arena import JoinedMapping, Mapping, release
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
-__all__ = ["CaptureWarning", "open_buffer"]
+__all__ = ["CaptureWarning", "join", "open_buffer"]
 
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -83,21 +85,59 @@ def open_buffer(
     return data
 
 
-def _map(path: Path) -> NDArray[np.uint8]:
+def join(
+    paths: Sequence[Path], *, warnings: list[str] | None = None
+) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
+    """The octets of several captures side by side, and where each begins and ends; mapped, not copied.
+
+    Compressed ones are decompressed into temporary files. Raises as `open_buffer` does. Every file is open for a
+    moment at the same time: mind the limit of the process.
+    """
+    with contextlib.ExitStack() as stack:
+        files: list[tuple[int, int]] = []
+        for path in paths:
+            file = stack.enter_context(_open(path))
+            if file.peek(4)[:4].startswith((GZIP, ZSTD)):
+                data = open_buffer(path, warnings=warnings)
+                plain = stack.enter_context(tempfile.TemporaryFile(prefix="callreplay-"))
+                for start in range(0, len(data), _PIECE):
+                    plain.write(data[start : start + _PIECE].data)
+                    release(data)
+                plain.flush()
+                files.append((plain.fileno(), len(data)))
+            else:
+                files.append((file.fileno(), os.fstat(file.fileno()).st_size))
+        try:
+            joined = JoinedMapping(files).watch(f"{paths[0]} … {paths[-1].name}")
+        except OSError as error:
+            raise CaptureError(f"{paths[0]}: {error.strerror}") from error
+    joined.madvise(mmap.MADV_SEQUENTIAL)
+    spans = [(start, start + size) for start, (_, size) in zip(joined.starts, files, strict=True)]
+    return np.frombuffer(memoryview(joined), np.uint8), spans
+
+
+def _open(path: Path) -> BufferedReader:
+    """A regular file that is not empty."""
     try:
         # Without O_NONBLOCK a named pipe that nobody writes to would be waited for.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise CaptureError(f"{path}: not a regular file")
-            if not status.st_size:
-                raise CaptureError(f"{path}: empty")
-            mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        status = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
-        if isinstance(error, CaptureError):
-            raise
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise CaptureError(f"{path}: {reason}") from error
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        return file
+    file.close()
+    raise CaptureError(f"{path}: {'empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    with _open(path) as file:
+        try:
+            mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise CaptureError(f"{path}: {reason}") from error
     if hasattr(mmap, "MADV_SEQUENTIAL"):
         mapped.madvise(mmap.MADV_SEQUENTIAL)
     return np.frombuffer(mapped.watch(str(path)), np.uint8)

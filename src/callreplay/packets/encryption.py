@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
+from callreplay.packets.arena import release
 from callreplay.packets.rows import examine
 
 __all__ = ["doubts", "suspect", "why_encrypted"]
@@ -49,6 +50,7 @@ def suspect(
         for rows in _samples(stream, len(rtp.offset)):
             if not stream.srtp_suspect:
                 _judge(stream, data, spill, rtp, rows, keyed_here)
+        release(data)
 
 
 def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:

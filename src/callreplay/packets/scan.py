@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,15 +17,17 @@ from callreplay.packets.arena import Arena, release
 from callreplay.packets.encryption import suspect
 from callreplay.packets.messages import messages
 from callreplay.packets.names import LINKS, encapsulation, unknown_name
-from callreplay.packets.recognise import Container, recognise
+from callreplay.packets.recognise import PCAP, PCAPNG, Container, recognise
 from callreplay.packets.rows import group, mend_times
 from callreplay.packets.rtcp import Rtcp, SenderReport, parse
 from callreplay.packets.scanner import NOTE_DTYPE, Scanner
+from callreplay.packets.scanner import span as scanner_span
 
-__all__ = ["Beside", "Flows", "Scan", "scan"]
+__all__ = ["Beside", "Flows", "Part", "Scan", "scan", "span"]
 
 _SLICE: Final = 1 << 18
-"""Packets between two releases of pages: about 60 MB of G.711 at 20 ms."""
+_SLICE_OCTETS: Final = 32 << 20
+"""Packets and octets of the capture between two releases of pages: of small packets the columns are the larger part."""
 _RTCP_NOTE: Final = 1
 _ABSURD_NS: Final = 31 * 86400 * 10**9
 
@@ -40,6 +42,19 @@ class Beside:
     zrtp: int
     t38: int
     rtp: int
+
+
+def span(data: NDArray[np.uint8], name: str = "") -> tuple[int, int] | None:
+    """(first, last) packet time of a pcap or pcapng, without a look at its packets; None where it has none.
+
+    Raises CaptureError where ``data`` is no capture.
+    """
+    found = recognise(data, name)
+    if found.number not in (PCAP, PCAPNG):
+        return None
+    first_ns, last_ns = scanner_span(data, found.number, **found.options)
+    release(data)
+    return (first_ns, last_ns) if last_ns else None
 
 
 class Flows:
@@ -119,27 +134,40 @@ Announced = Callable[[list[Message]], Mapping[tuple[str, int], Set[int]]]
 """From messages to the addresses and ports that they name for media, with the payload types that they name there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One capture among those that lie side by side in the data of a scan (see ``join``)."""
+
+    start: int
+    stop: int
+    name: str
+
+
 def scan(
     data: NDArray[np.uint8],
     *,
     name: str = "",
     keep_rtcp: bool = True,
+    parts: Sequence[Part] = (),
     announced: Announced | None = None,
     recorded: bool = False,
 ) -> Scan:
     """Read the capture ``data``, ``(n,)`` uint8 (see ``open_buffer``), in one pass without the GIL.
 
-    A stream to or from an address that ``announced`` finds in the capture's messages is believed from its first packet
-    on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence.
+    ``parts`` are captures of one tap, each pcap or pcapng, that follow each other in ``data``: streams go on from one
+    to the next. A stream to or from an address that ``announced`` finds in the capture's messages is believed from its
+    first packet on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence.
 
     Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all, and
     OutputError where its file shrinks on the way or the temporary directory is full.
     """
+    several = list(parts) or [Part(0, len(data), name)]
     try:
-        found = recognise(data, name)
+        kinds = [recognise(data[part.start : part.stop], part.name) for part in several]
     except CaptureError:
         check_intact(data)
         raise
+    found = kinds[0]
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
     arena = Arena(threshold=12 << 20, budget=48 << 20)
@@ -153,26 +181,33 @@ def scan(
     notes = arena.empty(capacity, NOTE_DTYPE)
     spill = arena.empty(len(data), np.uint8)
     seed = int.from_bytes(os.urandom(8), "little")
-    scanner = Scanner(
-        data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **found.options
-    )
-    while scanner.run(_SLICE):
-        release(*_each(columns), notes, data)
-    first_ns, last_ns, truncated, damaged, stop, spilled, noted = scanner.state()
+    options = _within(several[0], found)
+    scanner = Scanner(data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **options)
+    warnings: list[str] = []
+    truncated = False
+    for index, (part, kind) in enumerate(zip(several, kinds, strict=True)):
+        if index:
+            scanner.open(kind.number, **_within(part, kind))
+        while scanner.run(_SLICE, _SLICE_OCTETS):
+            release(*_each(columns), notes, data)
+        state = scanner.state()
+        truncated = truncated or state[2]
+        said = [*kind.warnings, *_cut(part, *state[2:5])]
+        warnings += [f"{part.name}: {text}" for text in said] if parts else said
+    first_ns, last_ns, *_, spilled, noted = scanner.state()
     flows = Flows(scanner)
     notes = notes[:noted]
     notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
     lost: dict[str, int] = {}
-    said = messages(notes, data, spill[:spilled], flows.__getitem__, lost)
-    named = announced(said) if announced and scanner.undecided() else {}
+    heard = messages(notes, data, spill[:spilled], flows.__getitem__, lost)
+    named = announced(heard) if announced and scanner.undecided() else {}
     rows, rough = scanner.settle(_ends(named), recorded)
     counters = {key: count for key, count in scanner.counters().items() if count} | lost
-    warnings = list(found.warnings)
     columns = RtpColumns(*(column[:rows] for column in _each(columns)))
     columns = _in_time_order(columns, counters, warnings)
     result = Scan(
-        data, spill[:spilled], columns, _streams(columns, rough, flows, arena), flows, Rtcp(), said, counters, warnings,
-        found.name, truncated, first_ns, last_ns, _links(scanner),
+        data, spill[:spilled], columns, _streams(columns, rough, flows, arena), flows, Rtcp(), heard, counters,
+        warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
     result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
     result.beside = [Beside(flows[index], *counts) for index, *counts in scanner.beside()]
@@ -186,7 +221,7 @@ def scan(
         result.streams,
         {b.flow for b in result.beside if b.dtls or b.zrtp},
     )
-    warnings += _remarks(result, found, damaged, stop)
+    warnings += _remarks(result)
     check_intact(data, spill, notes, *_each(columns))
     release(*_each(columns), data)
     return result
@@ -243,13 +278,24 @@ def _links(scanner: Scanner) -> list[str]:
     return [LINKS.get(link, f"link type {link}") for link in scanner.interfaces()]
 
 
-def _remarks(result: Scan, found: Container, damaged: bool, stop: int) -> list[str]:
-    counters, said = result.counters, []
+def _within(part: Part, kind: Container) -> dict[str, Any]:
+    """What the Scanner must know of a part: its container's options, by the octets of the whole."""
+    position = part.start + kind.options.get("position", 0)
+    return {**kind.options, "position": min(position, part.stop), "end": part.stop}
+
+
+def _cut(part: Part, truncated: bool, damaged: bool, stop: int) -> list[str]:
+    stop -= part.start
     if damaged:
-        left = len(result.data) - stop
-        said.append(f"the record at octet {stop} makes no sense; the {left} octets from there were not read")
-    elif result.truncated:
-        said.append(f"the capture ends inside the record at octet {stop}; read up to there")
+        left = part.stop - part.start - stop
+        return [f"the record at octet {stop} makes no sense; the {left} octets from there were not read"]
+    if truncated:
+        return [f"the capture ends inside the record at octet {stop}; read up to there"]
+    return []
+
+
+def _remarks(result: Scan) -> list[str]:
+    counters, said = result.counters, []
     span_ns = result.last_ns - result.first_ns
     if span_ns > _ABSURD_NS:
         said.append(f"the capture claims to span {span_ns / 86400e9:.0f} days: its times cannot be trusted")

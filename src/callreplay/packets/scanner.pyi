@@ -29,8 +29,20 @@ class Scanner:
         destination_port: int = 0,
         keep_rtcp: bool = True,
         seed: int = 0,
+        end: int = -1,
     ) -> None: ...
-    def run(self, most: int) -> bool: ...
+    def open(
+        self,
+        container: int,
+        *,
+        position: int = 0,
+        end: int = 0,
+        big: bool = False,
+        nano: bool = False,
+        header: int = 16,
+        link: int = 1,
+    ) -> None: ...
+    def run(self, most: int, octets: int) -> bool: ...
     def undecided(self) -> bool: ...
     def settle(
         self, announced: dict[tuple[bytes, int], tuple[int, int]], recorded: bool
@@ -41,3 +53,14 @@ class Scanner:
     def interfaces(self) -> list[int]: ...
     def counters(self) -> dict[str, int]: ...
     def state(self) -> tuple[int, int, bool, bool, int, int, int]: ...
+
+def span(
+    data: NDArray[np.uint8],
+    container: int,
+    *,
+    position: int = 0,
+    big: bool = False,
+    nano: bool = False,
+    header: int = 16,
+    link: int = 1,
+) -> tuple[int, int]: ...

@@ -112,7 +112,7 @@ cdef class Scanner:
     def __init__(self, const uint8_t[::1] data, int container, columns, notes, uint8_t[::1] spill, *,
                  int64_t position=0, bint big=False, bint nano=False, int header=16, int link=1,
                  int64_t start_ns=0, bytes source=b"", int source_port=0, bytes destination=b"",
-                 int destination_port=0, bint keep_rtcp=True, uint64_t seed=0):
+                 int destination_port=0, bint keep_rtcp=True, uint64_t seed=0, int64_t end=-1):
         if data.shape[0] == 0 or not 1 <= container <= 4 or position < 0 or header not in (16, 24):
             raise ValueError("nothing to scan")
         self.data = data
@@ -124,8 +124,8 @@ cdef class Scanner:
         self.spill.octets = &spill[0] if spill.shape[0] else NULL
         self.spill.capacity = spill.shape[0]
         self.reader.data = &data[0]
-        self.reader.size = data.shape[0]
-        self.reader.position = min(position, data.shape[0])
+        self.reader.size = data.shape[0] if end < 0 else min(end, data.shape[0])
+        self.reader.position = min(position, self.reader.size)
         self.reader.container = <Container>container
         self.reader.big, self.reader.nano, self.reader.header = big, nano, header
         self.reader.link, self.reader.start_ns = link, start_ns
@@ -148,23 +148,37 @@ cdef class Scanner:
         free_tables(&self.tables)
         free(self.unknown)
 
-    def run(self, int64_t most):
-        """Read at most ``most`` records, without the GIL; True while there may be more."""
+    def open(self, int container, *, int64_t position=0, int64_t end=0, bint big=False, bint nano=False,
+             int header=16, int link=1):
+        """Go on with the pcap or pcapng between ``position`` and ``end``: streams and fragments go on too."""
+        if container not in (1, 2) or not 0 <= position <= end <= self.data.shape[0] or header not in (16, 24):
+            raise ValueError("nothing to scan")
+        self.reader.position, self.reader.size = position, end
+        self.reader.container = <Container>container
+        self.reader.big, self.reader.nano, self.reader.header, self.reader.link = big, nano, header, link
+        self.reader.truncated = self.reader.damaged = False
+        self.reader.section = self.reader.count
+
+    def run(self, int64_t most, int64_t octets):
+        """Read at most ``most`` records and few more than ``octets``, without the GIL; True while there may be more."""
         cdef bint more
         with nogil:
-            more = self._run(most)
+            more = self._run(most, octets)
         if self.status == OUT_OF_MEMORY:
             raise MemoryError("no memory for the streams of the capture")
         if self.status == COLUMNS_FULL:
             raise RuntimeError("more packets than the capture has room for")
         return more
 
-    cdef bint _run(self, int64_t most) noexcept nogil:
+    cdef bint _run(self, int64_t most, int64_t octets) noexcept nogil:
         cdef Record record
+        cdef int64_t start = self.reader.position
         cdef int status, found
         cdef Packet* packet = &self.packet
         cdef int64_t _i, spilled
         for _i in range(most):
+            if self.reader.position - start >= octets:
+                return True
             status = next_record(&self.reader, &record)
             if status == RECORD_END:
                 return False
@@ -617,6 +631,30 @@ cdef class Scanner:
         """(first ns, last ns, truncated, damaged, offset of the stop, octets of spill, notes)."""
         return (self.first_ns, self.last_ns, bool(self.reader.truncated), bool(self.reader.damaged),
                 self.reader.stop_offset, self.spill.size, self.note_count)
+
+
+def span(const uint8_t[::1] data, int container, *, int64_t position=0, bint big=False, bint nano=False,
+         int header=16, int link=1):
+    """(first ns, last ns) of the records of a pcap or pcapng, (0, 0) where it has none; the GIL is free meanwhile."""
+    cdef Reader reader
+    cdef Record record
+    cdef int64_t first = 0, last = 0
+    cdef bint any_yet = False
+    if container not in (1, 2) or not 0 <= position <= data.shape[0] or header not in (16, 24):
+        raise ValueError("nothing to read")
+    memset(&reader, 0, sizeof(Reader))
+    reader.data = &data[0] if data.shape[0] else NULL
+    reader.size, reader.position, reader.container = data.shape[0], position, <Container>container
+    reader.big, reader.nano, reader.header, reader.link = big, nano, header, link
+    with nogil:
+        while next_record(&reader, &record) == RECORD:
+            if not any_yet or record.time_ns < first:
+                first = record.time_ns
+            if not any_yet or record.time_ns > last:
+                last = record.time_ns
+            any_yet = True
+        free_reader(&reader)
+    return first, last
 
 
 cdef bint believable(const Candidate* stream) noexcept nogil:

@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import psycopg
 import pytest
 
 from callreplay import recording
@@ -201,15 +202,63 @@ def test_a_disk_that_fills_up_hands_over_to_the_next(
     assert len(tree(tmp_path / "b")) == 4
 
 
-def test_a_refused_row_leaves_no_file(database: Database, shelf: Path) -> None:
+FAILING = """
+CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NEW; END $$;
+CREATE {} TRIGGER fails {} INSERT ON call_files {} FOR EACH ROW EXECUTE FUNCTION fails();
+"""
+REFUSE, DIE = "RAISE 'refused';", "PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(5);"
+AT_COMMIT = ("CONSTRAINT", "AFTER", "DEFERRABLE INITIALLY DEFERRED")
+FAILURES = {
+    "the row is refused": (REFUSE, "", "BEFORE", ""),
+    "the database goes in mid-call": (DIE, "", "BEFORE", ""),
+    "the commit is refused": (REFUSE, *AT_COMMIT),
+    "the database goes in the commit": (DIE, *AT_COMMIT),
+    "the answer to the commit is lost": None,
+    "interrupted in the commit": None,
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_both_or_neither(
+    failure: str, database: Database, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row and files agree once what was left is settled, and a second run files what the first did not."""
     rows = capture()
-    call = record(rows)
-    call.description.protocol = "h323"  # type: ignore[assignment]
-    with pytest.raises(Exception, match="protocol"):
-        filing.file_call(database, 1, rows, call, UTC)
-    assert tree(shelf) == []
+    filing.file_call(database, 1, rows, record(rows, "before"), UTC)
+    statements = FAILURES[failure]
+    if statements is not None:
+        with database.connection() as connection:
+            connection.execute(FAILING.format(*statements))
+    else:
+        commit = psycopg.Connection.commit
+
+        def commits(self: psycopg.Connection[object]) -> None:
+            commit(self)
+            if "interrupted" in failure:
+                raise KeyboardInterrupt
+            self.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+        monkeypatch.setattr(psycopg.Connection, "commit", commits)
+    try:
+        with pytest.raises((psycopg.Error, KeyboardInterrupt)):
+            filing.file_call(database, 1, rows, record(rows), UTC)
+    finally:
+        monkeypatch.undo()
+        with database.connection() as connection:
+            connection.execute("DROP FUNCTION IF EXISTS fails CASCADE")
+    left = [name for name in tree(shelf) if name.startswith(".callreplay")]
+    # Only where nobody can know whether the commit was made is there something to settle.
+    assert bool(left) == (failure in list(FAILURES)[3:])
+    if not left:
+        check(database, shelf)
     with database.connection() as connection:
-        assert volumes.listing(connection)[0].used_bytes == 0
+        volumes.reconcile(connection)
+    check(database, shelf)
+    made = failure in list(FAILURES)[4:]
+    again = [filing.file_call(database, 1, rows, record(rows, name), UTC) for name in ("before", "81267@h")]
+    assert [filed.added for filed in again] == [False, not made]
+    check(database, shelf)
 
 
 KILLED = """
@@ -250,8 +299,11 @@ def test_kill_nine_loses_and_doubles_nothing(database: Database, shelf: Path) ->
     assert added.count(False) == min(known["n"], 40)
 
 
-def check(database: Database, shelf: Path) -> None:
-    """Rows and files agree, names are given once, the account of the volume is right, nothing lies about."""
+def check(database: Database, shelf: Path, silent: int = 0) -> None:
+    """Rows and files agree, names are given once, the account of the volume is right, nothing lies about.
+
+    ``silent`` calls have no media.
+    """
     with database.connection() as connection:
         rows = connection.execute("SELECT path, size_bytes FROM call_files").fetchall()
         doubled = connection.execute(
@@ -262,7 +314,7 @@ def check(database: Database, shelf: Path) -> None:
         ).fetchall()
         (volume,) = volumes.listing(connection)
     assert not doubled
-    assert not lonely
+    assert len(lonely) == silent
     files = tree(shelf)
     assert sorted(f"{row['path']}{suffix}" for row in rows for suffix in ("", ".idx")) == files
     assert all((shelf / row["path"]).stat().st_size == row["size_bytes"] for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import wave
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from callreplay.calls import importer, reading, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.importer import Job, Outcome
 from callreplay.calls.watching import Watch
+from callreplay.cli import main
 
 SAMPLES = Path(__file__).resolve().parents[3] / "samples"
 NAMES = ("reservation.pcap", "support.pcap", "wideband.pcapng")
@@ -31,6 +34,20 @@ def run(url: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "160"}
     command = [*COMMAND, *map(str, arguments), "--database", url]
     return subprocess.run(command, capture_output=True, check=False, text=True, env=environment)
+
+
+def called(url: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """As ``run``, in this process: the interpreter and its imports are most of what a command takes."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    words = [str(argument) for argument in arguments]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["callreplay", *words, "--database", url])
+        patch.setenv("COLUMNS", "160")
+        try:
+            main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -81,9 +98,9 @@ def test_the_commands_end_to_end(url: str, tmp_path: Path) -> None:
     for name in NAMES:
         shutil.copy(SAMPLES / name, folder)
     (folder / "notes.txt").write_text("no capture")
-    assert run(url, "import", folder).returncode == 1  # no volume yet
-    assert run(url, "volumes", "add", tmp_path / "a", "--quota", "1G").returncode == 0
-    dry = run(url, "import", folder, "--dry-run")
+    assert called(url, "import", folder).returncode == 1  # no volume yet
+    assert called(url, "volumes", "add", tmp_path / "a", "--quota", "1G").returncode == 0
+    dry = called(url, "import", folder, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "3 calls to add" in dry.stderr
     done = run(url, "import", folder, "--json", "--jobs", "2")
@@ -91,15 +108,15 @@ def test_the_commands_end_to_end(url: str, tmp_path: Path) -> None:
     calls = [json.loads(line) for line in done.stdout.splitlines()]
     assert [call["added"] for call in calls] == [True] * 3
     assert "3 calls added, 0 known already, 1 other files passed over" in done.stderr
-    again = run(url, "import", folder / "*.pcap*")
+    again = called(url, "import", folder / "*.pcap*")
     assert "0 calls added, 3 known already" in again.stderr
-    found = json.loads(run(url, "calls", "find", "--json").stdout)
+    found = json.loads(called(url, "calls", "find", "--json").stdout)
     assert {call["callId"] for call in found} == {call["callId"] for call in calls}
     chosen = next(call for call in calls if call["capture"].endswith("support.pcap"))
     table = run(url, "calls", "find", "--callerNumber", chosen["callerNumber"])
     assert chosen["callId"] in table.stdout
     out = tmp_path / "x.wav"
-    made = run(url, "calls", "transcode", "--callId", chosen["callId"], "-o", out)
+    made = called(url, "calls", "transcode", "--callId", chosen["callId"], "-o", out)
     assert made.returncode == 0, made.stderr
     with wave.open(str(out)) as wav, callreplay.open(SAMPLES / "support.pcap") as capture:
         assert wav.getnframes() == len(capture.calls[0].mix())
@@ -112,36 +129,44 @@ def test_the_commands_end_to_end(url: str, tmp_path: Path) -> None:
     assert (summary["inputs"], summary["outputs"], summary["errors"]) == (1, 1, 0)
     assert Path(row["output"]).name == chosen["callId"] + ".wav"
     assert (tmp_path / "batch" / row["output"]).read_bytes() == out.read_bytes()
-    every = run(url, "batch", "--query", "", "-o", tmp_path / "batch", "--workers", "1", "--json")
+    every = called(url, "batch", "--query", "", "-o", tmp_path / "batch", "--workers", "1", "--json")
     assert json.loads(every.stdout.splitlines()[-1])["skipped"] == 1
     assert len(list((tmp_path / "batch").rglob("*.wav"))) == 3
     for wrong, why in (("callerNumbr=1", "callerNumbr"), ("beginTime=noon", "beginTime"), ("x", "x")):
-        refused = run(url, "batch", "--query", wrong, "-o", tmp_path / "none")
+        refused = called(url, "batch", "--query", wrong, "-o", tmp_path / "none")
         assert refused.returncode != 0
         assert why in refused.stderr
     assert not (tmp_path / "none").exists()
-    assert "--query" in run(url, "batch", "-o", tmp_path / "none").stderr
-    assert run(url, "volumes", "add", tmp_path / "b", "--name", "second").returncode == 0
-    moved = run(url, "volumes", "join", "1", "second")
+    assert "--query" in called(url, "batch", "-o", tmp_path / "none").stderr
+    assert called(url, "volumes", "add", tmp_path / "b", "--name", "second").returncode == 0
+    moved = called(url, "volumes", "join", "1", "second")
     assert moved.stdout.startswith("3 calls"), moved.stderr
     assert not list((tmp_path / "a").rglob("*.rtp"))
-    assert "removed" in run(url, "volumes", "retire", "1").stdout
-    listed = json.loads(run(url, "volumes", "list", "--json").stdout)
+    assert "removed" in called(url, "volumes", "retire", "1").stdout
+    listed = json.loads(called(url, "volumes", "list", "--json").stdout)
     assert [(volume["name"], volume["warning"]) for volume in listed] == [("second", "")]
-    assert run(url, "calls", "hold", chosen["callId"], "--reason", "case 7").returncode == 0
-    run(url, "retain", "--set", "period", "--days", "1")
-    left = json.loads(run(url, "calls", "find", "--json").stdout)
+    assert called(url, "calls", "hold", chosen["callId"], "--reason", "case 7").returncode == 0
+    called(url, "retain", "--set", "period", "--days", "1")
+    left = json.loads(called(url, "calls", "find", "--json").stdout)
     assert [call["callId"] for call in left] == [chosen["callId"]]
     bad = tmp_path / "bad.pcap"
     bad.write_bytes(b"no capture at all")
-    assert run(url, "import", bad).returncode == 2
-    assert run(url, "import", tmp_path / "absent.pcap").returncode == 2
+    assert called(url, "import", bad).returncode == 2
+    assert called(url, "import", tmp_path / "absent.pcap").returncode == 2
+
+
+def test_a_database_that_is_not_there_is_said_in_a_line() -> None:
+    for words in (("volumes", "list"), ("import", SAMPLES / NAMES[0])):
+        done = called("postgresql://127.0.0.1:1/none", *words)
+        assert done.returncode == 1
+        assert done.stderr.startswith("callreplay: the database: connection failed")
+        assert done.stderr.count("\n") == 1
 
 
 def test_watch_takes_the_finished_and_sets_the_bad_aside(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
-    run(url, "volumes", "add", tmp_path / "a")
+    called(url, "volumes", "add", tmp_path / "a")
     shutil.copy(SAMPLES / "support.pcap", folder)
     (folder / "bad.pcap").write_bytes(b"no capture at all")
     done = run(url, "watch", folder, "--once", "--settle", "0.2", "--json")
@@ -200,7 +225,7 @@ def test_a_defect_costs_its_capture_alone(
 def test_a_file_name_that_is_not_utf8(whole: bool, url: str, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
-    run(url, "volumes", "add", tmp_path / "a")
+    called(url, "volumes", "add", tmp_path / "a")
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/na\xefve.pcap"))
     content = (SAMPLES / "support.pcap").read_bytes()
     odd.write_bytes(content if whole else b"no capture at all")
@@ -218,7 +243,7 @@ def test_a_file_name_that_is_not_utf8(whole: bool, url: str, tmp_path: Path) -> 
 def test_a_watch_outlives_what_it_cannot_put_away(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
-    run(url, "volumes", "add", tmp_path / "a")
+    called(url, "volumes", "add", tmp_path / "a")
     shutil.copy(SAMPLES / "support.pcap", folder)
     blocked = tmp_path / "done"
     blocked.write_text("a file where the folder should be")
@@ -331,8 +356,8 @@ def test_rtp_alone_becomes_inferred_calls(database: Database, shelf: Path, tmp_p
 @pytest.mark.slow
 def test_kill_nine_during_an_import(url: str, database: Database, shelf: Path, tmp_path: Path) -> None:
     path = tmp_path / "rtp.pcap"
-    importing.write(path, calls=60, seconds=2)
-    for tries in range(4):
+    importing.write(path, calls=40, seconds=2)
+    for tries in range(3):
         child = subprocess.Popen(
             [*COMMAND, "import", str(path), "--database", url],
             stdout=subprocess.DEVNULL,
@@ -346,17 +371,18 @@ def test_kill_nine_during_an_import(url: str, database: Database, shelf: Path, t
                 assert row is not None
                 if row["n"] > 10 * tries + 3:
                     break
+                time.sleep(0.002)
         child.kill()
         child.wait()
-    final = run(url, "import", path)
+    final = called(url, "import", path)
     assert final.returncode == 0, final.stderr
-    assert "60 calls" not in final.stderr  # some were there already
+    assert "40 calls" not in final.stderr  # some were there already
     with database.connection() as connection:
         counted = connection.execute(
             "SELECT count(*) AS n, count(DISTINCT identity) AS different FROM calls"
         ).fetchone()
         rows = connection.execute("SELECT path FROM call_files").fetchall()
-    assert counted == {"n": 60, "different": 60}
+    assert counted == {"n": 40, "different": 40}
     files = {str(file.relative_to(shelf)) for file in shelf.rglob("*") if file.is_file()}
     assert files == {row["path"] + suffix for row in rows for suffix in ("", ".idx")}
 
@@ -364,7 +390,7 @@ def test_kill_nine_during_an_import(url: str, database: Database, shelf: Path, t
 def test_a_growing_file_is_left_alone(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
-    run(url, "volumes", "add", tmp_path / "a")
+    called(url, "volumes", "add", tmp_path / "a")
     whole = (SAMPLES / "support.pcap").read_bytes()
     target = folder / "growing.pcap"
     target.write_bytes(whole[:1000])
@@ -398,9 +424,15 @@ def test_a_growing_file_is_left_alone(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.serial
-def test_memory_stays_bounded(url: str, tmp_path: Path) -> None:
-    path = tmp_path / "large.pcap"
-    assert importing.write(path) > 290e6
-    figures = importing.measure(path, url, tmp_path / "shelf")
-    assert (figures["error"], figures["added"]) == ("", importing.CALLS)
-    assert figures["resident"] < 300 << 20
+def test_memory_does_not_grow_with_the_capture(url: str, tmp_path: Path) -> None:
+    octets, resident = [], []
+    path = tmp_path / "calls.pcap"
+    importing.write(path, calls=40, seconds=60)
+    for times in (1, 5):
+        octets.append(importing.prolong(path, times, seconds=60))
+        figures = importing.measure(path, url, tmp_path / f"shelf{times}")
+        assert (figures["error"], figures["added"]) == ("", 40)
+        resident.append(figures["resident"])
+    assert resident[1] < 300 << 20
+    # The rows of the legs and what an arena keeps in memory, but neither the capture nor its columns.
+    assert resident[1] - resident[0] < (octets[1] - octets[0]) / 5

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
+import callreplay
 from callreplay.calls import filing, retention, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.journal import Journal
-from callreplay.errors import ArgumentError
+from callreplay.errors import ArgumentError, CaptureError
 
 NOW = datetime(2012, 7, 10, tzinfo=UTC)
 DAY_NS = 86_400 * 10**9
@@ -192,3 +194,95 @@ def test_policies_are_checked(database: Database) -> None:
                 retention.set_policy(connection, "default", name, days)
         with pytest.raises(ArgumentError, match="'nobody'"):
             retention.set_policy(connection, "nobody", "space")
+
+
+def test_the_boundary_of_a_period(database: Database, filed: list[filing.Filed]) -> None:
+    """A call of exactly so many days stays; the next microsecond takes it. Summer time has no part in it."""
+    policy(database, "period", 18)
+    with database.connection() as connection:
+        row = connection.execute("SELECT min(started_at) AS first FROM calls").fetchone()
+    assert row is not None
+    due = row["first"] + timedelta(days=18)
+    for now, gone in ((due, []), (due + timedelta(microseconds=1), [filed[0].uuid])):
+        for dry_run in (True, False):
+            found = [removal.uuid for removal in retention.retain(database, now=now, dry_run=dry_run)]
+            assert found == gone
+    assert left(database) == ["day 1", "day 2", "day 3", "day 4"]
+
+
+def test_a_hold_that_comes_in_between(
+    database: Database, filed: list[filing.Filed], tmp_path: Path, case: ModuleType
+) -> None:
+    """The calls were chosen before; whether they are held is asked again when each goes."""
+    policy(database, "period", 1)
+    going = retention.retain(database, now=NOW)
+    assert next(going).uuid == filed[0].uuid
+    with database.connection() as connection:
+        assert retention.hold(connection, filed[2].uuid, True, actor="ann", reason="case 7")
+    assert [removal.uuid for removal in going] == [filed[n].uuid for n in (1, 3, 4)]
+    assert left(database) == ["day 2"]
+    case.check(database, tmp_path / "v")
+    with database.connection() as connection:
+        lines = connection.execute(
+            "SELECT actor, action, object, reason FROM audit_log WHERE action LIKE 'call.%' ORDER BY id"
+        ).fetchall()
+    deleted = [line["object"] for line in lines if line["action"] == "call.delete"]
+    assert deleted == [str(filed[n].uuid) for n in (0, 1, 3, 4)]
+    (held,) = [line for line in lines if line["action"] == "call.hold"]
+    assert (held["actor"], held["object"], held["reason"]) == ("ann", str(filed[2].uuid), "case 7")
+
+
+def test_no_more_goes_than_space_needs(
+    database: Database, filed: list[filing.Filed], tmp_path: Path, case: ModuleType
+) -> None:
+    """To the octet: a reserve that one call restores takes one; what a period takes first counts; held ones stay."""
+    policy(database, "space")
+    with database.connection() as connection:
+        (volume,) = volumes.listing(connection)
+        sizes = [call.size_bytes for call in filed]
+
+        def reserve(octets: int) -> None:
+            connection.execute(
+                "UPDATE storage_volumes SET quota_bytes = used_bytes, reserved_bytes = %s", (octets,)
+            )
+            connection.commit()
+
+        def dry(**tried: retention.Policy) -> list[int]:
+            going = retention.retain(database, now=NOW, dry_run=True, **tried)  # type: ignore[arg-type]
+            return [[call.uuid for call in filed].index(removal.uuid) for removal in going]
+
+        reserve(sizes[0])
+        assert dry() == [0]
+        reserve(sizes[0] + 1)
+        assert dry() == [0, 1]
+        connection.execute("INSERT INTO tags VALUES (1, 'short', 16)")
+        connection.execute("UPDATE calls SET tags = '{short}' WHERE wire_call_id = 'day 3'")
+        connection.commit()
+        assert dry() == [3, 0]
+        for call in filed:
+            retention.hold(connection, call.uuid, True)
+        connection.commit()
+        assert dry() == []
+        assert list(retention.retain(database, now=NOW)) == []
+    assert len(left(database)) == 5
+    assert volume.used_bytes == sum(sizes)
+    case.check(database, tmp_path / "v")
+
+
+def test_a_call_is_retained_away_while_it_is_played(
+    database: Database, filed: list[filing.Filed], tmp_path: Path
+) -> None:
+    """Who has it open hears it to the end; who comes later finds no such file."""
+    legs = [tmp_path / "v" / path for path in filed[0].paths]
+    with callreplay.open(*legs) as before:
+        wanted = before.calls[0].mix()
+    assert wanted.any()
+    policy(database, "period", 18)
+    with callreplay.open(*legs) as playing, legs[0].open("rb") as file:
+        size = legs[0].stat().st_size
+        assert filed[0].uuid in [removal.uuid for removal in retention.retain(database, now=NOW)]
+        assert not legs[0].exists()
+        np.testing.assert_array_equal(playing.calls[0].mix(), wanted)
+        assert len(file.read()) == size
+    with pytest.raises(CaptureError, match="No such file"):
+        callreplay.open(*legs)
