@@ -65,6 +65,17 @@ def test_audio_of_a_file_that_shrinks_is_refused(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+def test_a_rotation_of_which_one_file_shrinks(tmp_path: Path) -> None:
+    paths = [_capture(tmp_path / f"x.pcap{number}", 1000) for number in range(3)]
+    data, spans = packets.join(paths)
+    parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
+    assert len(packets.scan(data, parts=parts).rtp.offset) == 3000
+    _shrink(paths[1], 0.5)
+    with pytest.raises(OutputError, match=SHRANK) as caught:
+        packets.scan(data, parts=parts)
+    assert "x.pcap0 … x.pcap2" in str(caught.value)
+
+
 def test_what_was_written_before_is_right(tmp_path: Path) -> None:
     path = _capture(tmp_path / "x.pcap")
     whole = callreplay.open(path).calls[0].mix()
