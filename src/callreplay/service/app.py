@@ -124,7 +124,8 @@ async def metrics(request: Request) -> Response:
     if not service.settings.metrics:
         raise HTTPException(404)
     service.metrics.watch_pool(service.database.statistics)
-    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    text = await to_thread.run_sync(service.metrics.text)  # of several workers: it reads their files
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _to_base(request: Request) -> Response:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ __all__ = ["Cache", "Entry"]
 
 _BLOCK: Final = 1 << 16
 _POLL_SECONDS: Final = 0.01
+_NICER: Final = 5
 _ROOM: Final = 0.9  # evict down to this share of the bound
 
 
@@ -225,6 +227,10 @@ class Cache:
     def _work(self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]]) -> None:
         part, final = self._path(key, ".part"), self._path(key)
         error: BaseException | None = None
+        if sys.platform == "linux":
+            # There a priority is a thread's, and goes over to those that native code starts from it: the event loop and
+            # the database come first.
+            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
         with self._slots:
             self.metrics.running.inc()
             try:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -194,15 +195,18 @@ def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uui
     return limit, after
 
 
+def _json(calls: list[StoredCall], zone: ZoneInfo) -> Response:
+    return JSONResponse(
+        [records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"}
+    )
+
+
 async def transcoder(request: Request) -> Response:
     """``GET /CallRecorder/Transcoder``."""
     service = service_of(request)
     visitor, form, options, calls = await to_thread.run_sync(_search, request)
     if form == "json":
-        zone = zone_of(visitor.user)
-        return JSONResponse(
-            [records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"}
-        )
+        return await to_thread.run_sync(_json, calls, zone_of(visitor.user))
     if not calls:
         raise Problem(404, "No call matches.")
     call = calls[0]
