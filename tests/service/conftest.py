@@ -28,6 +28,7 @@ class Running:
 
     folder: Path
     flags: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     base: str = ""
     password: str = ""
@@ -43,7 +44,8 @@ class Running:
         started = time.monotonic()
         out = (self.folder / "out").open("wb")
         log = (self.folder / "log").open("ab")
-        command = [str(Path(sys.executable).with_name("callreplay")), "serve", "--data-dir", str(self.folder / "data"),
+        program = str(Path(sys.executable).with_name("callreplay"))
+        command = [*self.prefix, program, "serve", "--data-dir", str(self.folder / "data"),
                    "--port", "0", "--db-port", "0", *self.flags]  # fmt: skip
         with out, log:
             self.process = subprocess.Popen(command, stdout=out, stderr=log, start_new_session=True)
@@ -97,6 +99,13 @@ def fresh(flags: tuple[str, ...] = ()) -> Running:
     folder = Path(tempfile.mkdtemp(prefix="callreplay-service-"))
     folder.chmod(0o755)
     return Running(folder, flags)
+
+
+# Root's child as an ordinary user, who may read what is root's (the interpreter) and write nothing of it.
+AS_NOBODY = (
+    "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+)  # fmt: skip
 
 
 @contextmanager

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ from bench._captures import leg, write_pcap
 
 from callreplay.service import engine
 
-from .conftest import Running, ended, fresh
+from .conftest import AS_NOBODY, Running, ended, fresh
 
 pytestmark = [pytest.mark.database, pytest.mark.slow]
 
@@ -59,8 +62,25 @@ def long_call() -> Iterator[Running]:
         yield running.start()
 
 
-def test_stops_in_order_and_starts_again_with_the_same_calls(own_service: Running) -> None:
+def listening_on(port: int) -> set[str]:
+    """The IPv4 addresses that processes listen on at the port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    found = {row[1].split(":")[0] for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
+    return {socket.inet_ntoa(struct.pack("<I", int(address, 16))) for address in found}
+
+
+def test_an_ordinary_user_serves_stops_in_order_and_starts_again_with_the_same_calls(
+    own_service: Running,
+) -> None:
+    if os.geteuid() == 0:
+        shutil.chown(own_service.folder, "nobody")
+        own_service.prefix = AS_NOBODY
+    own_service.flags += ("--host", "0.0.0.0")
     own_service.start()
+    port = int(own_service.base.rsplit(":", 1)[1])
+    assert listening_on(port) == {"0.0.0.0"}
+    database_port = int(own_service.database_url.rsplit(":", 1)[1].split("/")[0])
+    assert listening_on(database_port) == {"127.0.0.1"}, "its password is the documented one"
     password = own_service.password
     assert password
     with own_service.basic() as client:

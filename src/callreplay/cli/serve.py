@@ -16,10 +16,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
+import psycopg
 import typer
 
 from callreplay.calls import accounts, audit, importer, volumes
-from callreplay.calls.database import Database, migrate
+from callreplay.calls.database import Database, migrate, why
 from callreplay.calls.embedded import EmbeddedError, EmbeddedPostgres
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.service import logs, settings
@@ -186,6 +187,8 @@ def _run(chosen: Settings) -> int:
         return 0
     except EmbeddedError as error:
         raise OutputError(str(error)) from error
+    except psycopg.Error as error:
+        raise OutputError(why(error)) from error
     finally:
         _log.info("stopped")
 
