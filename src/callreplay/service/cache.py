@@ -9,7 +9,9 @@ the least recently used entries go first. A reader keeps its open file, whatever
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import io
 import os
 import sys
 import threading
@@ -237,7 +239,7 @@ class Cache:
                 part.unlink(missing_ok=True)
                 with part.open("wb", buffering=0) as file:
                     for data in make():
-                        file.write(data)
+                        self._write(file, data)
                         with job.changed:
                             job.size += len(data)
                             job.changed.notify_all()
@@ -258,6 +260,25 @@ class Cache:
                     job.changed.notify_all()
         if error is None:
             self.shrink()
+
+    def _write(self, file: io.FileIO, data: bytes) -> None:
+        """Write all of it; older entries go where the disk is full."""
+        left = memoryview(data)
+        while left:
+            try:
+                # A disk that is nearly full takes a part of it, and says nothing.
+                left = left[file.write(left) :]
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._evict_oldest():
+                    raise
+
+    def _evict_oldest(self) -> bool:
+        for _, size, path in sorted(self._files()):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                self.metrics.evicted.inc(size)
+                return True
+        return False
 
     def _files(self) -> list[tuple[float, int, Path]]:
         found = []

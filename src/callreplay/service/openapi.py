@@ -194,6 +194,7 @@ def build() -> dict[str, Any]:
             "429": _problem("Too many failed logins"),
             "500": _problem("The recording cannot be rendered"),
             "501": _problem("The format or codec is not installed"),
+            "507": _problem("The disk of the cache is full"),
             "503": _problem("The database does not answer; Retry-After tells when to ask again"),
         },
     }
