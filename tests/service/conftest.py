@@ -21,6 +21,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from callreplay.calls.embedded import DEFAULT_PASSWORD
+
 
 @dataclass
 class Running:
@@ -29,6 +31,7 @@ class Running:
     folder: Path
     flags: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     base: str = ""
     password: str = ""
@@ -48,7 +51,8 @@ class Running:
         command = [*self.prefix, program, "serve", "--data-dir", str(self.folder / "data"),
                    "--port", "0", "--db-port", "0", *self.flags]  # fmt: skip
         with out, log:
-            self.process = subprocess.Popen(command, stdout=out, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, stdout=out, stderr=log, start_new_session=True,
+                                            env=os.environ | self.environment)  # fmt: skip
         while True:
             text = (self.folder / "out").read_text(encoding="utf-8")
             if found := re.search(r"^serving (http://\S+)/CallRecorder/$", text, re.MULTILINE):
@@ -74,7 +78,8 @@ class Running:
     @property
     def database_url(self) -> str:
         lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
-        return f"postgresql://callreplay:CallReplay_2005@127.0.0.1:{lines[3]}/callreplay"
+        password = self.environment.get("CALLREPLAY_DB_PASSWORD", DEFAULT_PASSWORD)
+        return f"postgresql://callreplay:{password}@127.0.0.1:{lines[3]}/callreplay"
 
     def rows(self, statement: Any, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:

@@ -212,35 +212,6 @@ def test_temporary_urls_expire(own_service: Running) -> None:
     assert httpx.get(own_service.base + "/CallRecorder/Transcoder", params=by_url).status_code == 403
 
 
-def test_two_workers_do_equal_work_once_and_keep_the_bound_together(own_service: Running) -> None:
-    own_service.flags = ("--workers", "2", "--cache-bytes", str(1 << 20))
-    own_service.start()
-
-    def fetch(rate: int) -> bytes:
-        parameters = {"format": "wav", "callerName": "ana", "rate": str(rate)}
-        with own_service.basic() as client:
-            answer = client.get("/CallRecorder/Transcoder", params=parameters)
-            assert answer.status_code == 302, answer.text
-            found = httpx.get(own_service.base + answer.headers["location"], timeout=30)
-            assert found.status_code == 200
-            return found.content
-
-    with ThreadPoolExecutor(8) as pool:
-        everything = set(pool.map(fetch, [8000] * 24))
-        assert len(everything) == 1
-        assert len(cached(own_service)) == 1
-        rates = [8000 + 1000 * (n % 8) for n in range(20)]
-        answers = list(pool.map(fetch, rates))
-    assert len(set(answers)) == len(set(rates)), "whatever was evicted meanwhile"
-    assert sum(map(len, set(answers))) > 2 << 20
-    deadline = time.monotonic() + 10
-    while sum(path.stat().st_size for path in cached(own_service)) > 1 << 20 or cached(own_service, ".part"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert cached(own_service, ".")
-    assert own_service.stop() == 0
-
-
 def test_settings_table_of_the_documentation_is_the_programs() -> None:
     from callreplay.service.settings import table
 

@@ -92,8 +92,11 @@ class _Account:
     gid: int | None
 
     def arguments(self) -> dict[str, Any]:
-        """What subprocess needs to become this account."""
-        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
+        """What subprocess needs to become this account, which has no business with our settings: some are secrets."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CALLREPLAY_")}
+        if self.uid is None:
+            return {"env": kept}
+        return {"env": kept, "user": self.uid, "group": self.gid, "extra_groups": []}
 
     def own(self, path: Path) -> None:
         if self.uid is not None and self.gid is not None:
