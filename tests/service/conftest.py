@@ -22,6 +22,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from callreplay.calls.embedded import DEFAULT_PASSWORD
+from callreplay.service.app import create_app
+from callreplay.service.settings import Settings
 
 
 @dataclass
@@ -137,6 +139,15 @@ def own_service() -> Iterator[Running]:
     """One for a test alone, not started yet."""
     with ended(fresh(("--samples", "auto"))) as running:
         yield running
+
+
+@pytest.fixture
+def app(service: Running, tmp_path: Path) -> Iterator[Any]:
+    """The application in this process, on the database of the running service."""
+    made = create_app(Settings(database_url=service.database_url, data_dir=str(tmp_path)))
+    made.state.service.open()
+    yield made
+    made.state.service.close()
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from bench._captures import leg, write_pcap
 from callreplay.calls.records import StoredCall
 from callreplay.cli import serve
 from callreplay.service import cache, engine, storage, transcoder
-from callreplay.service.app import create_app
 from callreplay.service.context import Service
 from callreplay.service.settings import Settings
 
@@ -33,15 +32,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.database
 HOME = "/CallRecorder/"
 TRANSCODER = "/CallRecorder/Transcoder"
-
-
-@pytest.fixture
-def app(service: Running, tmp_path: Path) -> Iterator[Any]:
-    """The application in this process, on the database of the running service."""
-    made = create_app(Settings(database_url=service.database_url, data_dir=str(tmp_path)))
-    made.state.service.open()
-    yield made
-    made.state.service.close()
 
 
 async def ask_for_everything(app: Any, running: Running, call: dict[str, Any], player: str) -> list[int]:
