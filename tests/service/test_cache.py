@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import subprocess
 import threading
 import time
@@ -37,7 +38,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def at_rest() -> None:
-    """Wait for the ends of what was made: the bound is looked after last."""
+    """Wait for the ends of what was made: a lock goes after its entry stands, and the bound is looked after last."""
     for thread in threading.enumerate():
         if thread.name.startswith("transcode-"):
             thread.join()
@@ -114,6 +115,7 @@ def test_a_full_disk_loses_old_entries_and_no_octet_of_new_ones(full: Cache) -> 
     blocks = [os.urandom(99_991) for _ in range(7)]
     for number in range(4):
         assert made(full, number, *blocks) == b"".join(blocks)
+        at_rest()
         [path] = entries(full.folder)
         assert path.read_bytes() == b"".join(blocks)
 
@@ -195,5 +197,38 @@ def test_temporary_urls_of_what_still_grows(
     assert (last.status_code, last.content) == (206, whole.content[-10:])
     assert last.headers["content-range"] == f"bytes {size - 10}-{size - 1}/{size}"
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+    at_rest()
     [entry] = entries(tmp_path / "cache")
     assert entry.read_bytes() == whole.content
+
+
+@pytest.mark.database
+def test_temporary_urls_expire(service: Running, call: dict[str, Any], tmp_path: Path) -> None:
+    settings = Settings(
+        database_url=service.database_url, data_dir=str(tmp_path), url_seconds=1, get_login=False
+    )
+    app = create_app(settings)
+    app.state.service.open()
+    given = {"user": "admin", "password": service.password}
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            for path in ("/CallRecorder/", "/CallRecorder/Transcoder"):
+                assert (await client.get(path, params=given)).status_code == 403
+            assert (await client.post("/CallRecorder/Login", data=given)).status_code == 303
+            parameters = {"callId": call["callId"]}
+            place = (await client.get("/CallRecorder/Transcoder", params=parameters)).headers["location"]
+            page = await client.get("/CallRecorder/", params={"player": call["callId"]})
+            played = re.search(r"/CallRecorder/Temp/[^\"&]+", page.text)
+            assert played
+            client.cookies.clear()
+            assert (await client.get(place)).status_code == 200
+            await asyncio.sleep(2.1)
+            assert (await client.get(place)).status_code == 410
+            assert (await client.get(played[0])).status_code == 200, "a player outlasts other URLs"
+
+    try:
+        asyncio.run(run())
+    finally:
+        app.state.service.close()

@@ -32,11 +32,11 @@ def pair() -> Iterator[Running]:
     with ended(fresh(("--workers", "2", "--cache-bytes", str(1 << 20)))) as running:
         running.environment["CALLREPLAY_DB_PASSWORD"] = "Tell-No1-of-the-database"
         yield running.start()
-        assert running.stop() == 0
+        assert running.stop() == 0, "both workers end, and the database"
 
 
 def test_two_workers_do_equal_work_once_and_keep_the_bound_together(pair: Running) -> None:
-    before = len(cached(pair))
+    before = len(cached(pair, "."))
 
     def fetch(rate: int) -> bytes:
         parameters = {"format": "wav", "callerName": "ana", "rate": str(rate)}
@@ -50,7 +50,7 @@ def test_two_workers_do_equal_work_once_and_keep_the_bound_together(pair: Runnin
     with ThreadPoolExecutor(8) as pool:
         everything = set(pool.map(fetch, [8000] * 24))
         assert len(everything) == 1
-        assert len(cached(pair)) == before + 1
+        assert len(cached(pair, ".")) == before + 1
         rates = [8000 + 1000 * (n % 8) for n in range(20)]
         answers = list(pool.map(fetch, rates))
     assert len(set(answers)) == len(set(rates)), "whatever was evicted meanwhile"
