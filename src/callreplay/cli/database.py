@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from callreplay.calls.access import DATA_VARIABLE, DATABASE_VARIABLE, opened
-from callreplay.calls.database import Database
+from callreplay.calls.database import Database, why
 
 __all__ = ["DataOption", "DatabaseOption", "TenantOption", "database", "parse_size", "show_size"]
 
@@ -55,7 +55,7 @@ def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
     except EmbeddedError as error:
         raise OutputError(str(error)) from error
     except psycopg.Error as error:
-        raise OutputError(f"the database: {' '.join(str(error).split())}") from error
+        raise OutputError(why(error)) from error
 
 
 def parse_size(text: str) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from callreplay.batch.crew import cores
 from callreplay.errors import ArgumentError
 
 __all__ = ["PREFIX", "Settings", "load", "table"]
@@ -102,7 +103,7 @@ class Settings:
     @property
     def transcode_slots(self) -> int:
         """Calls that one worker transcodes at once."""
-        return self.transcodes or max(1, len(os.sched_getaffinity(0)))
+        return self.transcodes or cores()
 
     def as_environment(self) -> dict[str, str]:
         """The settings as environment variables, for worker processes."""
