@@ -21,7 +21,7 @@ _PAIRS: Final = 3  # that tell a payload's length from its time step
 _MOST: Final = 0.8
 _UNIFORM: Final = 400.0
 """Chi-square, 255 degrees of freedom: mean 255, deviation at most 22.6 whatever the number of octets; what is encrypted
-is never above, G.711 and G.722 of five packets and more never below."""
+is never above, G.711 of four packets and G.722 of twenty never below."""
 _ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays above 600 from there on
 _PLAIN: Final = 800.0
 _OCTET_A_TICK: Final = (0, 8, 9)
