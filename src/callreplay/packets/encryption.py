@@ -27,6 +27,8 @@ _PLAIN: Final = 800.0
 _OCTET_A_TICK: Final = (0, 8, 9)
 _MARKED: Final = 20  # payloads that tell by marks of their codec
 
+SHORT: Final = "too short to tell"
+LONGER: Final = "too short to tell, and longer than the codec makes it"
 EVEN: Final = "octets are spread as evenly as only encryption or compression leaves them"
 
 
@@ -100,7 +102,7 @@ def _judge(
     if octets >= _ENOUGH and (octet_a_tick or (told_by_parity and not parity)):
         stream.srtp_doubt = EVEN
     elif pairs < _PAIRS and not exact and not parity and bool((types < 96).all()):
-        stream.srtp_doubt = "too short to tell"
+        stream.srtp_doubt = LONGER if longer else SHORT
 
 
 def _ends(flow: Flow) -> frozenset[tuple[str, int]]:
@@ -200,14 +202,15 @@ def _negotiated(call: Any) -> bool:
 def doubts(call: Any, scans: Iterable[Any]) -> list[str]:
     """What the report must say of a call that is played although it may be encrypted.
 
-    A leg too short to tell is in doubt only where no signalling names a profile without encryption.
+    A leg too short to tell is in doubt where no signalling names a profile without encryption, or its packets are
+    longer than their codec makes them.
     """
     described = call.description is not None and bool(call.description.media)
     said = []
     for stream in {id(stream): stream for stream in _streams(call, scans)}.values():
         if stream.srtp_doubt == EVEN:
             said.append(f"stream {stream.ssrc:#010x}: {EVEN}; it may be encrypted, and noise then")
-        elif stream.srtp_doubt and not described:
+        elif stream.srtp_doubt == LONGER or (stream.srtp_doubt and not described):
             said.append(
                 f"stream {stream.ssrc:#010x}: its {stream.packets} packets are too few to tell whether it is encrypted"
             )
