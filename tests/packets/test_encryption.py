@@ -121,6 +121,15 @@ def test_keys_that_were_offered_and_not_taken_refuse_nothing() -> None:
     assert e.verdict(_offered([generator.randbytes(20) for _ in leg], answered=True)) == "refused"
 
 
+@pytest.mark.parametrize(("size", "said"), [(160, "played"), (170, "told")])
+def test_signalling_in_the_clear_does_not_hide_a_tag(size: int, said: str) -> None:
+    generator = random.Random(6)
+    leg = [generator.randbytes(size) for _ in range(3)]
+    body = c.sdp(A, 4000, {0: "PCMU/8000"})
+    records = [(e.T - 10**9, c.udp(A, 5060, B, 5060, c.sip("INVITE sip:200@pbx SIP/2.0", body=body)))]
+    assert e.verdict(c.pcap(records) + e.on_the_wire(0, 160, leg)[24:]) == said
+
+
 def test_even_octets_of_the_right_length_are_told() -> None:
     generator = random.Random(4)
     leg = [generator.randbytes(160) for _ in range(60)]

@@ -22,12 +22,14 @@ _PAIRS: Final = 3  # that tell a payload's length from its time step
 _MOST: Final = 0.8
 _UNIFORM: Final = 400.0
 """Chi-square, 255 degrees of freedom: mean 255, deviation at most 22.6 whatever the number of octets; what is encrypted
-is never above, G.711 and G.722 of five packets and more never below."""
+is never above, G.711 of four packets and G.722 of twenty never below."""
 _ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays above 600 from there on
 _PLAIN: Final = 800.0
 _OCTET_A_TICK: Final = (0, 8, 9)
 _MARKED: Final = 20  # payloads that tell by marks of their codec
 
+SHORT: Final = "too short to tell"
+LONGER: Final = "too short to tell, and longer than the codec makes it"
 EVEN: Final = "octets are spread as evenly as only encryption or compression leaves them"
 
 
@@ -102,7 +104,7 @@ def _judge(
     if octets >= _ENOUGH and (octet_a_tick or (told_by_parity and not parity)):
         stream.srtp_doubt = EVEN
     elif pairs < _PAIRS and not exact and not parity and bool((types < 96).all()):
-        stream.srtp_doubt = "too short to tell"
+        stream.srtp_doubt = LONGER if longer else SHORT
 
 
 def _ends(flow: Flow) -> frozenset[tuple[str, int]]:
@@ -202,14 +204,15 @@ def _negotiated(call: Any) -> bool:
 def doubts(call: Any, scans: Iterable[Any]) -> list[str]:
     """What the report must say of a call that is played although it may be encrypted.
 
-    A leg too short to tell is in doubt only where no signalling names a profile without encryption.
+    A leg too short to tell is in doubt where no signalling names a profile without encryption, or its packets are
+    longer than their codec makes them.
     """
     described = call.description is not None and bool(call.description.media)
     said = []
     for stream in {id(stream): stream for stream in _streams(call, scans)}.values():
         if stream.srtp_doubt == EVEN:
             said.append(f"stream {stream.ssrc:#010x}: {EVEN}; it may be encrypted, and noise then")
-        elif stream.srtp_doubt and not described:
+        elif stream.srtp_doubt == LONGER or (stream.srtp_doubt and not described):
             said.append(
                 f"stream {stream.ssrc:#010x}: its {stream.packets} packets are too few to tell whether it is encrypted"
             )
