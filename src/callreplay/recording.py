@@ -57,7 +57,7 @@ INDEX_SUFFIX: Final = ".idx"
 _MAGIC: Final = b"CRIDX\x00\x01\n"
 _CHUNK: Final = 8192
 """Records built at once: about 2 MB of 20 ms G.711."""
-_SPAN: Final = 32 << 20
+_SPAN: Final = 64 << 20
 _LEAST: Final = 256
 """A chunk ends where its packets lie further apart in the capture than ``_SPAN``, but has ``_LEAST`` records: a touched
 page brings the 64 KiB around it, 16 MiB for so many."""

@@ -531,7 +531,7 @@ def test_parties_are_named(name: str, filed: Filed) -> None:
     assert legs(row) == {"caller": (20, "PCMA/8000"), "called": (20, "PCMA/8000")}
 
 
-def test_rotated_and_overlapping_captures_are_merged_first(database: Database, tmp_path: Path) -> None:
+def test_captures_that_overlap_are_merged_first(database: Database, tmp_path: Path) -> None:
     """What docs/import.md says of them."""
     tap, ladder = Tap("plain"), Ladder("plain@wire.example", START_MS)
     plain(tap, ladder)
