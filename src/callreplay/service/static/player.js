@@ -36,8 +36,10 @@ class Player {
       const answer = await fetch(this.box.dataset.peaks);
       if (!answer.ok) return this.refuse(answer);
       this.peaks = await answer.json();
+      // A call is longer than its audio: it rang first. The browser knows the audio's length only once it plays.
+      this.length = this.peaks.length * this.peaks.samples_per_pixel / this.peaks.sample_rate;
       if (this.box.dataset.state === "loading" && this.audio.networkState !== HTMLMediaElement.NETWORK_LOADING) this.say("ready");
-      this.draw();
+      this.show();
     } catch {
       this.say("failed");
     }
@@ -105,6 +107,8 @@ class Player {
     const now = this.audio.currentTime;
     this.box.querySelector(".clock").textContent = clock(now);
     this.box.querySelector("[data-do=play]").setAttribute("aria-pressed", String(!this.audio.paused));
+    this.box.querySelector(".total").textContent = `/ ${clock(this.duration())}`;
+    this.wave.setAttribute("aria-valuemax", String(Math.round(this.duration())));
     this.wave.setAttribute("aria-valuenow", String(Math.round(now)));
     this.wave.setAttribute("aria-valuetext", clock(now));
     this.draw();
