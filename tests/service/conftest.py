@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from callreplay.calls.embedded import DEFAULT_PASSWORD
+from callreplay.service.app import create_app
+from callreplay.service.settings import Settings
+
 
 @dataclass
 class Running:
@@ -28,6 +32,8 @@ class Running:
 
     folder: Path
     flags: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     base: str = ""
     password: str = ""
@@ -43,10 +49,12 @@ class Running:
         started = time.monotonic()
         out = (self.folder / "out").open("wb")
         log = (self.folder / "log").open("ab")
-        command = [str(Path(sys.executable).with_name("callreplay")), "serve", "--data-dir", str(self.folder / "data"),
+        program = str(Path(sys.executable).with_name("callreplay"))
+        command = [*self.prefix, program, "serve", "--data-dir", str(self.folder / "data"),
                    "--port", "0", "--db-port", "0", *self.flags]  # fmt: skip
         with out, log:
-            self.process = subprocess.Popen(command, stdout=out, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, stdout=out, stderr=log, start_new_session=True,
+                                            env=os.environ | self.environment)  # fmt: skip
         while True:
             text = (self.folder / "out").read_text(encoding="utf-8")
             if found := re.search(r"^serving (http://\S+)/CallRecorder/$", text, re.MULTILINE):
@@ -72,7 +80,8 @@ class Running:
     @property
     def database_url(self) -> str:
         lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
-        return f"postgresql://callreplay:CallReplay_2005@127.0.0.1:{lines[3]}/callreplay"
+        password = self.environment.get("CALLREPLAY_DB_PASSWORD", DEFAULT_PASSWORD)
+        return f"postgresql://callreplay:{password}@127.0.0.1:{lines[3]}/callreplay"
 
     def rows(self, statement: Any, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
@@ -99,16 +108,29 @@ def fresh(flags: tuple[str, ...] = ()) -> Running:
     return Running(folder, flags)
 
 
+# Root's child as an ordinary user, who may read what is root's (the interpreter) and write nothing of it.
+AS_NOBODY = (
+    "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+)  # fmt: skip
+
+
 @contextmanager
 def ended(running: Running) -> Iterator[Running]:
-    """Stop the service afterwards, by force if it must be, and remove what it kept."""
+    """End the service afterwards, its database with it, by force: what they kept goes too. Orderly ends have tests."""
     try:
         yield running
-        if running.process is not None and running.process.poll() is None:
-            running.stop()
     finally:
         if running.process is not None and running.process.poll() is None:
             os.killpg(running.process.pid, signal.SIGKILL)
+            running.process.wait()
+        with suppress(OSError, ValueError):
+            pid_file = running.folder / "data" / "cluster" / "postmaster.pid"
+            database = int(pid_file.read_text().split("\n")[0])
+            os.kill(database, signal.SIGQUIT)
+            deadline = time.monotonic() + 10
+            while pid_file.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
         shutil.rmtree(running.folder, ignore_errors=True)
 
 
@@ -123,6 +145,15 @@ def own_service() -> Iterator[Running]:
     """One for a test alone, not started yet."""
     with ended(fresh(("--samples", "auto"))) as running:
         yield running
+
+
+@pytest.fixture
+def app(service: Running, tmp_path: Path) -> Iterator[Any]:
+    """The application in this process, on the database of the running service."""
+    made = create_app(Settings(database_url=service.database_url, data_dir=str(tmp_path)))
+    made.state.service.open()
+    yield made
+    made.state.service.close()
 
 
 @pytest.fixture

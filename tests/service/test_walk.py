@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import subprocess
 import sys
 import wave
@@ -22,7 +21,7 @@ from scipy.signal import correlate, resample_poly
 
 from tests.captures import pcap
 
-from .conftest import Running, fresh
+from .conftest import Running
 
 SCENE = make.Scene(
     "walk",
@@ -54,23 +53,17 @@ class Walk:
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+def walk(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     capture = tmp_path_factory.mktemp("walk") / "walk.pcap"
     capture.write_bytes(pcap(make.records(SCENE)))
-    running = fresh(("--samples", ""))
-    try:
-        running.start()
-        command = [str(Path(sys.executable).with_name("callreplay")), "import", str(capture), "--json"]
-        done = subprocess.run(
-            [*command, "--database", running.database_url], capture_output=True, check=False, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        yield Walk(running, json.loads(done.stdout))
-        running.stop()
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            running.process.kill()
-        shutil.rmtree(running.folder, ignore_errors=True)
+    command = [str(Path(sys.executable).with_name("callreplay")), "import", str(capture), "--json"]
+    done = subprocess.run(
+        [*command, "--database", service.database_url], capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    call = json.loads(done.stdout)
+    yield Walk(service, call)
+    service.rows("DELETE FROM calls WHERE uuid = %s", call["callId"])
 
 
 def fetch(service: Running, **parameters: str) -> tuple[Samples, int]:

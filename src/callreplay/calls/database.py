@@ -17,7 +17,9 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-__all__ = ["Connection", "Database", "connect", "migrate", "schema_version"]
+from callreplay.errors import UnsupportedError
+
+__all__ = ["Connection", "Database", "connect", "migrate", "schema_version", "why"]
 
 Connection = psycopg.Connection[DictRow]
 
@@ -120,10 +122,19 @@ def migrate(url: str) -> None:
     """Bring the schema at ``url`` to the newest version. Any number of processes may do it at once.
 
     Raises:
-        RuntimeError: the server is older than PostgreSQL 14.
+        UnsupportedError: the server is older than PostgreSQL 14.
         psycopg.Error: the server is not there, or a statement failed (nothing of that migration then remains).
 
     """
+    import sqlalchemy
+
+    try:
+        _migrate(url)
+    except sqlalchemy.exc.DBAPIError as error:
+        raise (error.orig or error) from None
+
+
+def _migrate(url: str) -> None:
     # Before the import, which tells of every plugin.
     for name in ("alembic", "alembic.runtime.plugins", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -139,7 +150,7 @@ def migrate(url: str) -> None:
     with engine.connect() as connection:
         version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
         if int(version) < _MINIMUM_VERSION:
-            raise RuntimeError(f"PostgreSQL 14 or newer is needed; the server says {version}")
+            raise UnsupportedError(f"PostgreSQL 14 or newer is needed; the server says {version}")
         connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
         connection.commit()
         config = Config()
@@ -153,6 +164,15 @@ def migrate(url: str) -> None:
             connection.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
             connection.commit()
     engine.dispose()
+
+
+def why(error: psycopg.Error) -> str:
+    """One line that says what is wrong with the database, without what may hold a password."""
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        # libpq could not read the URL, and quotes it.
+        return "the database's address is neither postgresql://… nor keywords of libpq"
+    text = " ".join(str(error).split())
+    return f"the database does not answer: {text}" if isinstance(error, psycopg.OperationalError) else text
 
 
 def schema_version(connection: Connection) -> str:

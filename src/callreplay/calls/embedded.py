@@ -92,8 +92,11 @@ class _Account:
     gid: int | None
 
     def arguments(self) -> dict[str, Any]:
-        """What subprocess needs to become this account."""
-        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
+        """What subprocess needs to become this account, which has no business with our settings: some are secrets."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CALLREPLAY_")}
+        if self.uid is None:
+            return {"env": kept}
+        return {"env": kept, "user": self.uid, "group": self.gid, "extra_groups": []}
 
     def own(self, path: Path) -> None:
         if self.uid is not None and self.gid is not None:
@@ -217,6 +220,7 @@ class EmbeddedPostgres:
             )
         programs = self._programs()
         if not (self.cluster / "PG_VERSION").exists():
+            _free_port(self.host, self.port)  # before anything is made
             self._initialise(programs)
         if not self._take_over():
             self._launch(programs, timeout_seconds)
@@ -387,8 +391,7 @@ class EmbeddedPostgres:
 
     def _launch(self, programs: Path, timeout_seconds: float) -> None:
         self._write_access()
-        if self.port == 0:
-            self.port = _free_port(self.host)
+        self.port = _free_port(self.host, self.port)
         settings = {
             "listen_addresses": "*" if _is_wildcard(self.host) else self.host,
             "port": str(self.port),
@@ -547,12 +550,18 @@ def _is_wildcard(host: str) -> bool:
     return host in ("0.0.0.0", "::", "*")
 
 
-def _free_port(host: str) -> int:
+def _free_port(host: str, port: int) -> int:
+    """``port``, or any free one for 0. Raises EmbeddedError where somebody else has it."""
     import socket
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.bind(("" if host == "*" else host, 0))
+        # As PostgreSQL does: the connections of a server that died a moment ago are no one who listens.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("" if host == "*" else host, port))
+        except OSError as error:
+            raise EmbeddedError(f"the database cannot listen on {host}:{port}: {error.strerror}") from error
         return int(probe.getsockname()[1])
 
 

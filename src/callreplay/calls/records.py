@@ -84,7 +84,10 @@ def loss_percent(file: DictRow) -> float:
 
 
 def as_json(call: StoredCall, zone: ZoneInfo) -> dict[str, Any]:
-    """The call with the Transcoder's parameter names as keys; times in ``zone``, lengths in seconds."""
+    """The call with the Transcoder's parameter names as keys; times in ``zone``, lengths in seconds.
+
+    ``startedAt`` (RFC 3339) tells apart the two readings of an hour that the clock shows twice.
+    """
     row = call.row
     shown: dict[str, Any] = {
         "callId": str(row["uuid"]),
@@ -95,6 +98,7 @@ def as_json(call: StoredCall, zone: ZoneInfo) -> dict[str, Any]:
         "answerTime": format_time(row["answered_at"], zone) if row["answered_at"] else None,
         "endTime": format_time(row["ended_at"], zone),
         "timeZone": zone.key,
+        "startedAt": row["started_at"].astimezone(zone).isoformat(timespec="milliseconds"),
         "duration": row["duration_ms"] / 1000,
     }
     for side in ("caller", "called"):

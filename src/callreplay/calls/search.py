@@ -69,7 +69,10 @@ class ParameterError(ArgumentError):
 
 
 def parse_time(parameter: str, text: str, zone: ZoneInfo, *, last: bool = False) -> datetime:
-    """``yyyy.mm.dd-hh.mm.ss`` of ``zone`` as UTC; ``last`` takes the later of two equal readings of the clock.
+    """``yyyy.mm.dd-hh.mm.ss`` of ``zone`` as UTC: of a bound on times, the lower one, or the upper one (``last``).
+
+    Where the clock showed the time twice, a lower bound is the first of the two and an upper one the second. Where it
+    skipped the time, a lower bound is the first second behind the gap and an upper one the last before it.
 
     Raises:
         ParameterError: it is not such a time.
@@ -78,10 +81,28 @@ def parse_time(parameter: str, text: str, zone: ZoneInfo, *, last: bool = False)
     if _TIME.fullmatch(text) is None:
         raise ParameterError(parameter, "a time is written yyyy.mm.dd-hh.mm.ss")
     try:
-        local = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=zone, fold=int(last))
-        return local.astimezone(UTC)
+        local = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=zone)
+        first, second = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ParameterError(parameter, "there is no such time") from None
+    if second < first:
+        second, first = _around_change(second, first, zone)
+    return second if last else first
+
+
+def _around_change(before: datetime, after: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The last second of the offset that ``zone`` has at ``before``, and the first of the next one.
+
+    PEP 495: of a time that was skipped, fold=1 gives a moment before the change, fold=0 one after it.
+    """
+    offset = before.astimezone(zone).utcoffset()
+    while (seconds := (after - before) // timedelta(seconds=1)) > 1:
+        middle = before + timedelta(seconds=seconds // 2)
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return before, after
 
 
 def format_time(moment: datetime, zone: ZoneInfo) -> str:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 
 from callreplay.calls.access import DATA_VARIABLE, DATABASE_VARIABLE, opened
-from callreplay.calls.database import Database
+from callreplay.calls.database import Database, why
 
 __all__ = ["DataOption", "DatabaseOption", "TenantOption", "database", "parse_size", "show_size"]
 
@@ -52,6 +53,8 @@ def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
             yield connected
     except EmbeddedError as error:
         raise OutputError(str(error)) from error
+    except psycopg.Error as error:
+        raise OutputError(why(error)) from error
 
 
 def parse_size(text: str) -> int:

@@ -16,10 +16,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
+import psycopg
 import typer
 
 from callreplay.calls import accounts, audit, importer, volumes
-from callreplay.calls.database import Database, migrate
+from callreplay.calls.database import Database, migrate, why
 from callreplay.calls.embedded import EmbeddedError, EmbeddedPostgres
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.service import logs, settings
@@ -116,7 +117,9 @@ def _database(chosen: Settings) -> Iterator[str]:
 def _listen(chosen: Settings) -> socket.socket:
     """Take the port before anything else: who is first there is the one that serves."""
     family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY on what a socket of protocol TCP accepts, and leaves one of protocol 0 alone: a body
+    # that is written after its headers then waits 40 ms for the client's delayed acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((chosen.host, chosen.port))
@@ -184,6 +187,8 @@ def _run(chosen: Settings) -> int:
         return 0
     except EmbeddedError as error:
         raise OutputError(str(error)) from error
+    except psycopg.Error as error:
+        raise OutputError(why(error)) from error
     finally:
         _log.info("stopped")
 

@@ -79,6 +79,13 @@ class _Surroundings:
             if not self.service.is_open and not scope["path"].endswith("/healthz"):
                 await to_thread.run_sync(self.service.open)
             await self.app(scope, receive, sending)
+        except Exception as error:
+            # Here and not in Starlette's outermost layer, whose answer would lack all that surrounds the others.
+            if first_byte:
+                raise
+            answering = _no_database if isinstance(error, OperationalError) else _failure
+            response = await answering(Request(scope, receive), error)
+            await response(scope, receive, sending)
         finally:
             self._note(scope, status, first_byte, time.perf_counter() - started)
             logs.request_id.reset(mark)
@@ -129,7 +136,8 @@ async def metrics(request: Request) -> Response:
     if not service.settings.metrics:
         raise HTTPException(404)
     service.metrics.watch_pool(service.database.statistics)
-    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    text = await to_thread.run_sync(service.metrics.text)  # of several workers: it reads their files
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _to_base(request: Request) -> Response:
@@ -211,9 +219,10 @@ def create_app(chosen: Settings) -> Starlette:
             Problem: _problem,
             HTTPException: _http_problem,
             OperationalError: _no_database,
-            Exception: _failure,
         },
     )
+    # Starlette would lead an address with a slash too many to a whole URL, made of what the client sent as Host.
+    app.router.redirect_slashes = False
     app.state.service = service
     app.add_middleware(_Surroundings, service=service)
     return app

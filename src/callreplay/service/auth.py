@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import ipaddress
 import math
+import os
 import secrets
 import threading
 import time
@@ -146,8 +147,10 @@ class Authenticator:
         self._remember_key = secrets.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
         self._guard = threading.Lock()
-        # argon2 takes 64 MiB a time: bounded, or a flood of logins would take all memory.
-        self._hashing = threading.BoundedSemaphore(4)
+        # argon2 takes 64 MiB and four threads a time: bounded, or a flood of logins would take all memory.
+        self._hashing = threading.BoundedSemaphore(max(1, min(4, len(os.sched_getaffinity(0)))))
+        # Clients that come at once with one password wait for the first of them, whose result all may use.
+        self._turns = [threading.Lock() for _ in range(64)]
 
     def hash(self, password: str) -> str:
         """What is kept of a password (argon2id)."""
@@ -199,19 +202,20 @@ class Authenticator:
         key = hmac.digest(
             self._remember_key, kept.encode() + b"\0" + password.encode("utf-8", "surrogatepass"), "sha256"
         )
-        now = time.monotonic()
-        if user is not None and self._remembered.get(key, 0.0) > now:
-            return True
-        try:
-            with self._hashing:
-                self._hasher.verify(kept, password)
-        except (Argon2Error, InvalidHashError, UnicodeEncodeError):
-            return False
-        if user is None:
-            return False
-        with self._guard:
-            self._remembered = {k: until for k, until in self._remembered.items() if until > now}
-            self._remembered[key] = now + _REMEMBERED_SECONDS
+        with self._turns[key[0] % len(self._turns)]:
+            now = time.monotonic()
+            if user is not None and self._remembered.get(key, 0.0) > now:
+                return True
+            try:
+                with self._hashing:
+                    self._hasher.verify(kept, password)
+            except (Argon2Error, InvalidHashError, UnicodeEncodeError):
+                return False
+            if user is None:
+                return False
+            with self._guard:
+                self._remembered = {k: until for k, until in self._remembered.items() if until > now}
+                self._remembered[key] = now + _REMEMBERED_SECONDS
         if self._hasher.check_needs_rehash(kept):
             with self.database.connection() as connection:
                 accounts.rehash(connection, user.id, self.hash(password))

@@ -9,8 +9,11 @@ the least recently used entries go first. A reader keeps its open file, whatever
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import io
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +27,7 @@ __all__ = ["Cache", "Entry"]
 
 _BLOCK: Final = 1 << 16
 _POLL_SECONDS: Final = 0.01
+_NICER: Final = 5
 _ROOM: Final = 0.9  # evict down to this share of the bound
 
 
@@ -225,13 +229,17 @@ class Cache:
     def _work(self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]]) -> None:
         part, final = self._path(key, ".part"), self._path(key)
         error: BaseException | None = None
+        if sys.platform == "linux":
+            # There a priority is a thread's, and goes over to those that native code starts from it: the event loop and
+            # the database come first.
+            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
         with self._slots:
             self.metrics.running.inc()
             try:
                 part.unlink(missing_ok=True)
                 with part.open("wb", buffering=0) as file:
                     for data in make():
-                        file.write(data)
+                        self._write(file, data)
                         with job.changed:
                             job.size += len(data)
                             job.changed.notify_all()
@@ -252,6 +260,25 @@ class Cache:
                     job.changed.notify_all()
         if error is None:
             self.shrink()
+
+    def _write(self, file: io.FileIO, data: bytes) -> None:
+        """Write all of it; older entries go where the disk is full."""
+        left = memoryview(data)
+        while left:
+            try:
+                # A disk that is nearly full takes a part of it, and says nothing.
+                left = left[file.write(left) :]
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._evict_oldest():
+                    raise
+
+    def _evict_oldest(self) -> bool:
+        for _, size, path in sorted(self._files()):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                self.metrics.evicted.inc(size)
+                return True
+        return False
 
     def _files(self) -> list[tuple[float, int, Path]]:
         found = []

@@ -19,7 +19,7 @@ from callreplay.service.cache import Entry
 __all__ = ["FileResponse", "GrowingResponse", "disposition", "open_confined", "parse_range"]
 
 _BLOCK: Final = 1 << 18
-_RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
+_RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 
 
 def disposition(name: str, *, attachment: bool = False) -> str:
@@ -31,6 +31,8 @@ def disposition(name: str, *, attachment: bool = False) -> str:
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
     """First and last octet (RFC 9110 14.1.2) of a single range; None for what is to be ignored.
+
+    Several ranges at once are: a server may answer with the whole (14.2), and no player asks for them.
 
     Raises:
         ValueError: the range lies outside the file.
@@ -91,6 +93,7 @@ class FileResponse(Response):
     def __init__(
         self,
         descriptor: int,
+        method: str,
         request_headers: Mapping[str, str],
         *,
         media_type: str,
@@ -103,7 +106,11 @@ class FileResponse(Response):
         headers = {"accept-ranges": "bytes", "etag": etag, "content-type": media_type, **headers}
         if _matches(request_headers.get("if-none-match", ""), etag):
             status, stop = 304, -1
-        elif "range" in request_headers and request_headers.get("if-range", etag) == etag:
+        elif (
+            method == "GET"  # RFC 9110 14.2: with any other method a range is to be ignored
+            and "range" in request_headers
+            and request_headers.get("if-range", etag) == etag
+        ):
             try:
                 found = parse_range(request_headers["range"], size)
             except ValueError:

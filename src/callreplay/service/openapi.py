@@ -37,8 +37,14 @@ SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "callId": (_UUID, "The call's uuid."),
     "wireCallId": (_SOME, "SIP Call-ID or Skinny call reference, exact."),
     "pbxCallId": (_SOME, "Alias of wireCallId."),
-    "beginTime": (_TIME, "Earliest start, inclusive, in the tenant's time zone."),
-    "endTime": (_TIME, "Latest start, inclusive, in the tenant's time zone."),
+    "beginTime": (
+        _TIME,
+        "Earliest start, inclusive, in the tenant's time zone; the first of a time shown twice.",
+    ),
+    "endTime": (
+        _TIME,
+        "Latest start, inclusive, in the tenant's time zone; the second of a time shown twice.",
+    ),
     **{
         f"{side}{name}": (schema, f"The {side} party's {text}.")
         for side in ("caller", "called")
@@ -144,6 +150,11 @@ _CALL: Final[dict[str, Any]] = {
         "endTime": _TIME,
         "answerTime": _OPTIONAL_TEXT,
         "timeZone": {"type": "string"},
+        "startedAt": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Start, with the offset from UTC.",
+        },
         "duration": {"type": "number", "description": "Seconds."},
         **_SIDES,
         "description": {"type": "string"},
@@ -184,6 +195,7 @@ def build() -> dict[str, Any]:
             "429": _problem("Too many failed logins"),
             "500": _problem("The recording cannot be rendered"),
             "501": _problem("The format or codec is not installed"),
+            "507": _problem("The disk of the cache is full"),
             "503": _problem("The database does not answer; Retry-After tells when to ask again"),
         },
     }

@@ -98,4 +98,6 @@ async def storage(request: Request) -> Response:
     etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'
     media_type = _TYPES.get(Path(name).suffix, "application/octet-stream")
     headers = {"content-disposition": disposition(name), "cache-control": "private, no-cache"}
-    return FileResponse(descriptor, request.headers, media_type=media_type, etag=etag, headers=headers)
+    return FileResponse(
+        descriptor, request.method, request.headers, media_type=media_type, etag=etag, headers=headers
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import time
 import uuid
 from collections.abc import Iterator
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -194,15 +196,18 @@ def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uui
     return limit, after
 
 
+def _json(calls: list[StoredCall], zone: ZoneInfo) -> Response:
+    return JSONResponse(
+        [records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"}
+    )
+
+
 async def transcoder(request: Request) -> Response:
     """``GET /CallRecorder/Transcoder``."""
     service = service_of(request)
     visitor, form, options, calls = await to_thread.run_sync(_search, request)
     if form == "json":
-        zone = zone_of(visitor.user)
-        return JSONResponse(
-            [records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"}
-        )
+        return await to_thread.run_sync(_json, calls, zone_of(visitor.user))
     if not calls:
         raise Problem(404, "No call matches.")
     call = calls[0]
@@ -247,7 +252,13 @@ async def open_entry(service: Service, call: StoredCall, form: str, options: dic
         text, parameter = _without_paths(error), _parameter_of(error)
         raise Problem(400, "A value is not right", detail=text, parameter=parameter) from None
     except (CallReplayError, OSError) as error:
-        raise Problem(500, "The recording cannot be rendered.") from error
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> Problem:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Problem(507, "There is no room left to render in.")
+    return Problem(500, "The recording cannot be rendered.")
 
 
 def _parameter_of(error: ArgumentError) -> str:
@@ -329,14 +340,17 @@ async def temporary(request: Request) -> Response:
         "cache-control": f"private, max-age={service.settings.url_seconds}",
     }
     media_type = engine.MEDIA_TYPES[grant.form]
-    if entry.size is None and request.headers.get("range", "bytes=0-").replace(" ", "") != "bytes=0-":
+    part = request.headers.get("range", "bytes=0-") if request.method == "GET" else "bytes=0-"
+    if entry.size is None and part.replace(" ", "").lower() != "bytes=0-":
         # A part of what is not there yet: its place is known once the whole is.
         try:
             await to_thread.run_sync(entry.wait, limiter=service.waiting)
         except (CallReplayError, OSError) as error:
             entry.close()
-            raise Problem(500, "The recording cannot be rendered.") from error
+            raise _broken(error) from error
     if entry.size is None:
         return GrowingResponse(entry, media_type=media_type, headers=headers, limiter=service.waiting)
     etag = '"' + hashlib.sha256(f"{entry.key}-{entry.size}".encode()).hexdigest()[:32] + '"'
-    return FileResponse(entry.descriptor, request.headers, media_type=media_type, etag=etag, headers=headers)
+    return FileResponse(
+        entry.descriptor, request.method, request.headers, media_type=media_type, etag=etag, headers=headers
+    )
