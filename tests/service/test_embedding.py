@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import threading
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import uvicorn
+
+from callreplay.service.app import create_app
+from callreplay.service.settings import Settings
 
 if TYPE_CHECKING:
     from .conftest import Running
@@ -65,3 +69,24 @@ def test_the_example_mounts_the_service_in_fastapi(service: Running, tmp_path: P
         assert client.get("/telephony/readyz").json()["ready"] is True
         assert names["recorder"].state.service.is_open
     assert not names["recorder"].state.service.is_open, "the host's end closes it"
+
+
+def test_a_database_that_is_away_at_the_first_request_is_503(service: Running, tmp_path: Path) -> None:
+    place = service.database_url
+    port = place.rsplit(":", 1)[1].split("/")[0]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        away = place.replace(f":{port}/", f":{taken.getsockname()[1]}/")
+    app = create_app(Settings(database_url=away, data_dir=str(tmp_path)))
+
+    async def ask(path: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path)
+
+    for _ in range(2):
+        answer = asyncio.run(ask("/CallRecorder/"))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "CallReplay_2005" not in answer.text
+    assert asyncio.run(ask("/healthz")).status_code == 200
+    assert not app.state.service.is_open

@@ -231,7 +231,8 @@ class Cache:
         error: BaseException | None = None
         if sys.platform == "linux":
             # There a priority is a thread's, and goes over to those that native code starts from it: the event loop and
-            # the database come first.
+            # the database come first. SCHED_BATCH, which keeps the share, did not help the loop's p99; more than a
+            # little less would let others keep a thread from running that holds the GIL.
             os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
         with self._slots:
             self.metrics.running.inc()
