@@ -55,7 +55,7 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("GET", BASE + "/Users"): OF_SITE | {"stranger": 200},
     ("POST", BASE + "/Users/add"): ADMIN,
     ("POST", BASE + "/Users/{id}"): ADMIN | {"stranger": 404},
-    ("POST", BASE + "/Tokens/add"): OF_SITE | {"stranger": 200},
+    ("POST", BASE + "/Tokens/add"): ADMIN,
     ("POST", BASE + "/Tokens/{id}/revoke"): ADMIN | {"stranger": 404},
     ("GET", BASE + "/Audit"): OF_SITE | {"auditor": 200, "stranger": 200},
     ("GET", BASE + "/openapi.json"): ANYBODY,

@@ -97,7 +97,9 @@ def log_in_by_every_way(pair: Running) -> dict[str, str]:
             secrets[f"session {number}"] = client.cookies["callreplay_session"]
             page = client.get("/CallRecorder/Users").text
             csrf = secrets[f"csrf {number}"] = page.split('name="csrf" value="')[1].split('"')[0]
-            made = client.post("/CallRecorder/Tokens/add", data={"csrf": csrf, "name": "robot"})
+            made = client.post(
+                "/CallRecorder/Tokens/add", data={"csrf": csrf, "name": "robot"}, follow_redirects=True
+            )
             found = re.search(r"crt_[\w-]+", made.text)
             assert found
             secrets[f"token {number}"] = found[0]

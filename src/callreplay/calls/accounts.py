@@ -132,6 +132,21 @@ def users(connection: Connection, tenant: int) -> list[DictRow]:
     ).fetchall()
 
 
+def login_of(connection: Connection, tenant: int, user: int) -> str | None:
+    """The login of a tenant's user; None where the tenant has no such user."""
+    row = connection.execute(
+        "SELECT login FROM users WHERE id = %s AND tenant_id = %s", (user, tenant)
+    ).fetchone()
+    return str(row["login"]) if row else None
+
+
+def change_user(connection: Connection, tenant: int, user: int, *, name: str, role: str) -> None:
+    """Give a tenant's user another name and role."""
+    connection.execute(
+        "UPDATE users SET name = %s, role = %s WHERE id = %s AND tenant_id = %s", (name, role, user, tenant)
+    )
+
+
 def set_password(connection: Connection, tenant: int, user: int, password_hash: str) -> bool:
     """Give a user another password; False where the tenant has no such user.
 

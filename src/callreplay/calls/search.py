@@ -45,7 +45,7 @@ __all__ = [
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 TIME_FORMAT: Final = "%Y.%m.%d-%H.%M.%S"
-MAXIMUM_TEXT: Final = 256  # characters of a text parameter
+MAXIMUM_TEXT: Final = 256  # characters of a text parameter; the refusal of a longer one names it
 MAXIMUM_LIMIT: Final = 1000  # rows of a page
 _WALK_ROWS: Final = 5000  # rows that the first statement may look at,
 _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
@@ -119,7 +119,7 @@ def parse_uuid(parameter: str, text: str) -> uuid.UUID:
 
 def _text(parameter: str, text: str) -> str:
     if len(text) > MAXIMUM_TEXT:
-        raise ParameterError(parameter, f"longer than {MAXIMUM_TEXT} characters")
+        raise ParameterError(parameter, "longer than 256 characters")
     if "\0" in text:
         raise ParameterError(parameter, "holds a zero character")
     try:

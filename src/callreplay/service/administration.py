@@ -12,17 +12,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from callreplay.calls import accounts, audit, volumes
+from callreplay.calls import accounts, audit, search, volumes
 from callreplay.calls.database import Connection
+from callreplay.calls.search import ParameterError
 from callreplay.errors import ArgumentError
 from callreplay.service.auth import MAXIMUM_PASSWORD, Visitor
-from callreplay.service.context import PLAYER_PASSWORD, Problem, base, service_of
-from callreplay.service.pages import page, posted_by, visitor_of
+from callreplay.service.context import PLAYER_PASSWORD, Problem, base, service_of, zone_of
+from callreplay.service.pages import as_written
+from callreplay.service.rendering import page, posted_by, query_of, set_cookie, visitor_of
 
 __all__ = ["routes"]
 
 _AUDIT_ROWS: Final = 100
+_AUDIT_FIELDS: Final = ("user", "action", "object", "beginTime", "endTime")
 _SHORTEST_PASSWORD: Final = 8
+_TOKEN_COOKIE: Final = "callreplay_new_token"
+_TOKEN_SECONDS: Final = 60
 
 
 def _check(is_allowed: bool) -> None:
@@ -64,7 +69,7 @@ async def storage_page(request: Request) -> Response:
     )
     password = await to_thread.run_sync(service.database.setting, PLAYER_PASSWORD)
     saved = "saved" in request.query_params
-    values = {"volumes": shown, "player_password": password, "nomenu": False, "saved": saved, "bad": ""}
+    values = {"volumes": shown, "player_password": password, "nomenu": False, "saved": saved}
     return page(request, "storage.html", visitor, values)
 
 
@@ -101,15 +106,32 @@ async def _users_page(
         "tokens": tokens,
         "token": token,
         "bad": bad,
-        "roles": accounts.ROLES,
         "nomenu": False,
     }
-    return page(request, "users.html", visitor, values, status)
+    return page(request, "users.html", visitor, values, status, place=f"{base(request)}/Users", state=())
 
 
 async def users_page(request: Request) -> Response:
-    """The users of the tenant and their API tokens."""
-    return await _users_page(request, await _allowed(request))
+    """The users of the tenant and their API tokens; a token that has just been made, this once."""
+    visitor = await _allowed(request)
+    token = request.cookies.get(_TOKEN_COOKIE, "")
+    if not re.fullmatch(accounts.TOKEN_PREFIX + r"[\w-]{20,100}", token, re.ASCII):
+        return await _users_page(request, visitor)
+    response = await _users_page(request, visitor, token)
+    set_cookie(request, response, _TOKEN_COOKIE, "", 0, f"{base(request)}/Users")
+    return response
+
+
+def _back(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{base(request)}/Users", 303)
+
+
+def _is_password(text: str) -> bool:
+    return _SHORTEST_PASSWORD <= len(text) <= MAXIMUM_PASSWORD
+
+
+def _name(fields: dict[str, str], longest: int) -> str:
+    return fields.get("name", "").replace("\0", "").strip()[:longest]
 
 
 async def add_user(request: Request) -> Response:
@@ -122,11 +144,11 @@ async def add_user(request: Request) -> Response:
     )
     if not re.fullmatch(r"[^\s\x00-\x1f]{1,100}", login) or role not in accounts.ROLES:
         return await _users_page(request, visitor, bad="login", status=400)
-    if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD:
+    if not _is_password(password):
         return await _users_page(request, visitor, bad="password", status=400)
     service = service_of(request)
     hashed = await to_thread.run_sync(service.auth.hash, password)
-    name = fields.get("name", "").replace("\0", "").strip()[:200]
+    name = _name(fields, 200)
 
     def work(connection: Connection) -> None:
         accounts.add_user(connection, visitor.user.tenant_id, login, hashed, role=role, name=name)
@@ -136,7 +158,7 @@ async def add_user(request: Request) -> Response:
         await _in_database(request, work)
     except ArgumentError:
         return await _users_page(request, visitor, bad="taken", status=409)
-    return RedirectResponse(f"{base(request)}/Users", 303)
+    return _back(request)
 
 
 def _number(request: Request) -> int:
@@ -147,48 +169,63 @@ def _number(request: Request) -> int:
 
 
 async def change_user(request: Request) -> Response:
-    """Lock a user out or in, or give the user another password."""
+    """Give a user another name and role or another password, or lock the user out or in."""
     visitor, fields = await _changing(request)
-    service, user = service_of(request), _number(request)
-    hashed, disabled = "", fields.get("action") == "disable"
-    if fields.get("action") == "password":
-        password = fields.get("password", "")
-        if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD:
+    service, user, action = service_of(request), _number(request), fields.get("action", "")
+    is_oneself, role, hashed = user == visitor.user.id, fields.get("role", ""), ""
+    if action == "password":
+        if not _is_password(fields.get("password", "")):
             return await _users_page(request, visitor, bad="password", status=400)
-        hashed = await to_thread.run_sync(service.auth.hash, password)
-    elif fields.get("action") not in ("disable", "enable"):
+        hashed = await to_thread.run_sync(service.auth.hash, fields["password"])
+    elif action == "change":
+        if role not in accounts.ROLES:
+            return await _users_page(request, visitor, bad="role", status=400)
+        if is_oneself and role != visitor.user.role:
+            raise Problem(400, "You cannot change your own role.", parameter="role")
+    elif action not in ("disable", "enable"):
         raise Problem(400, "There is no such action.", parameter="action")
-    if disabled and user == visitor.user.id:
+    elif action == "disable" and is_oneself:
         raise Problem(400, "You cannot lock yourself out.", parameter="action")
 
     def work(connection: Connection) -> bool:
         tenant = visitor.user.tenant_id
-        if hashed:
-            done = accounts.set_password(connection, tenant, user, hashed)
+        login = accounts.login_of(connection, tenant, user)
+        if login is None:
+            return False
+        detail = {}
+        if action == "password":
+            accounts.set_password(connection, tenant, user, hashed)
+        elif action == "change":
+            accounts.change_user(connection, tenant, user, name=_name(fields, 200), role=role)
+            detail = {"role": role}
         else:
-            done = accounts.set_disabled(connection, tenant, user, disabled) is not None
-        if done:
-            service.audit(connection, request, visitor.user, f"user.{fields['action']}", str(user))
-        return done
+            accounts.set_disabled(connection, tenant, user, action == "disable")
+        service.audit(connection, request, visitor.user, f"user.{action}", login, **detail)
+        return True
 
     if not await _in_database(request, work):
         raise Problem(404, "There is nothing of that number.")
-    return RedirectResponse(f"{base(request)}/Users", 303)
+    return _back(request)
 
 
 async def add_token(request: Request) -> Response:
-    """Make an API token of one's own; it is shown this once."""
+    """Make an API token of one's own. The page of users shows it once: a cookie takes it there."""
     visitor, fields = await _changing(request)
     service = service_of(request)
     days = fields.get("days", "")
     lifetime = timedelta(days=int(days)) if re.fullmatch(r"[1-9]\d{0,3}", days, re.ASCII) else None
-    name = fields.get("name", "").replace("\0", "").strip()[:100]
+    name = _name(fields, 100)
+    if not name:
+        return await _users_page(request, visitor, bad="name", status=400)
 
     def work(connection: Connection) -> str:
         service.audit(connection, request, visitor.user, "token.add", name)
         return accounts.add_token(connection, visitor.user.id, name, lifetime)
 
-    return await _users_page(request, visitor, token=await _in_database(request, work))
+    token = await _in_database(request, work)
+    response = _back(request)
+    set_cookie(request, response, _TOKEN_COOKIE, token, _TOKEN_SECONDS, f"{base(request)}/Users")
+    return response
 
 
 async def revoke_token(request: Request) -> Response:
@@ -204,38 +241,59 @@ async def revoke_token(request: Request) -> Response:
 
     if not await _in_database(request, work):
         raise Problem(404, "There is nothing of that number.")
-    return RedirectResponse(f"{base(request)}/Users", 303)
+    return _back(request)
 
 
 # -- audit ----------------------------------------------------------------------------------------------------------
 
 
 async def audit_page(request: Request) -> Response:
-    """What happened, newest first."""
+    """What happened, newest first: by user, action, object and time."""
     visitor = await visitor_of(request)
     _check(visitor.may_audit)
+    asked = {
+        name: as_written(name, request.query_params.get(name, "").replace("\0", "").strip()[:300])
+        for name in _AUDIT_FIELDS
+    }
     before = request.query_params.get("before", "")
-    last = int(before) if re.fullmatch(r"\d{1,18}", before, re.ASCII) else None
-    target = request.query_params.get("object", "").replace("\0", "")[:300]
+    zone, times, bad, rows = zone_of(visitor.user), {}, None, []
+    try:
+        if asked["beginTime"]:
+            times["begin"] = search.parse_time("beginTime", asked["beginTime"], zone)
+        if asked["endTime"]:
+            times["end"] = search.parse_time("endTime", asked["endTime"], zone, last=True) + timedelta(
+                seconds=1
+            )
+    except (ParameterError, OverflowError) as error:
+        bad = (
+            error if isinstance(error, ParameterError) else ParameterError("endTime", "there is no such time")
+        )
 
     def work(connection: Connection) -> Any:
         return audit.listing(
             connection,
             visitor.user.tenant_id,
             system=visitor.of_site,
-            before=last,
-            target=target,
+            before=int(before) if re.fullmatch(r"\d{1,18}", before, re.ASCII) else None,
+            actor=asked["user"],
+            action=asked["action"],
+            target=asked["object"],
             limit=_AUDIT_ROWS + 1,
+            **times,
         )
 
-    rows = await _in_database(request, work)
+    if bad is None:
+        rows = await _in_database(request, work)
     values = {
         "rows": rows[:_AUDIT_ROWS],
-        "older": rows[_AUDIT_ROWS - 1]["id"] if len(rows) > _AUDIT_ROWS else None,
-        "object": target,
+        "older": f"before={rows[_AUDIT_ROWS - 1]['id']}" if len(rows) > _AUDIT_ROWS else "",
+        "is_first": not before,
+        "query": query_of((name, value) for name, value in asked.items() if value),
+        "fields": asked,
+        "bad": bad,
         "nomenu": False,
     }
-    return page(request, "audit.html", visitor, values)
+    return page(request, "audit.html", visitor, values, 400 if bad else 200)
 
 
 def routes(prefix: str) -> list[Route]:

@@ -24,14 +24,19 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callreplay.calls.database import schema_version
-from callreplay.service import administration, logs, openapi, pages, settings, storage, transcoder
+from callreplay.service import administration, logs, openapi, pages, rendering, settings, storage, transcoder
 from callreplay.service.context import BASE, Problem, Service, base, service_of
+from callreplay.service.i18n import mark
 from callreplay.service.settings import Settings
 
 __all__ = ["create_app", "from_environment"]
 
 _log = logging.getLogger("callreplay.service")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PHRASES: Final = {
+    404: mark("There is no such page."),
+    405: mark("This address does not take such a request."),
+}
 _STATIC: Final = Path(__file__).parent / "static"
 
 
@@ -141,35 +146,37 @@ async def _to_base(request: Request) -> Response:
 
 async def _problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
-    return _answer(request, problem.status, problem.text, problem.parameter, problem.headers)
+    return await _answer(request, problem)
 
 
 async def _http_problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)
-    return _answer(request, problem.status_code, "", "", dict(problem.headers or {}))
+    text = _PHRASES.get(problem.status_code, HTTPStatus(problem.status_code).phrase)
+    return await _answer(request, Problem(problem.status_code, text, headers=dict(problem.headers or {})))
 
 
 async def _no_database(request: Request, error: Exception) -> Response:
     """The database is away (PoolTimeout is an OperationalError too): say so, and when to ask again."""
     _log.warning("the database does not answer: %s", error)
-    return _answer(request, 503, "The database does not answer.", "", {"retry-after": "1"})
+    return await _answer(request, Problem(503, "The database does not answer.", headers={"retry-after": "1"}))
 
 
 async def _failure(request: Request, error: Exception) -> Response:
     _log.exception("a request failed", exc_info=error)
-    return _answer(request, 500, "Something went wrong here. The request's id is in the log.", "", {})
+    return await _answer(request, Problem(500, "Something went wrong here. The request's id is in the log."))
 
 
-def _answer(request: Request, status: int, text: str, parameter: str, headers: dict[str, str]) -> Response:
+async def _answer(request: Request, problem: Problem) -> Response:
     """A problem as a page for browsers, as JSON (RFC 9457) for programs."""
-    text = text or HTTPStatus(status).phrase
-    headers = {"cache-control": "no-store", **headers}
+    problem.headers.setdefault("cache-control", "no-store")
     if "text/html" in request.headers.get("accept", ""):
-        return pages.problem_page(request, status, text, headers)
-    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": text}
-    if parameter:
-        content["parameter"] = parameter
-    return JSONResponse(content, status, headers, media_type="application/problem+json")
+        return await rendering.problem_page(request, problem)
+    title = HTTPStatus(problem.status).phrase
+    content = {"type": "about:blank", "title": title, "status": problem.status, "detail": str(problem)}
+    content |= {
+        name: value for name, value in (("parameter", problem.parameter), ("code", problem.code)) if value
+    }
+    return JSONResponse(content, problem.status, problem.headers, media_type="application/problem+json")
 
 
 def create_app(chosen: Settings) -> Starlette:

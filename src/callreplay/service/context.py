@@ -22,7 +22,17 @@ from callreplay.service.cache import Cache
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
 
-__all__ = ["BASE", "PLAYER_PASSWORD", "Grant", "Problem", "Service", "base", "service_of", "zone_of"]
+__all__ = [
+    "BASE",
+    "PLAYER_PASSWORD",
+    "Grant",
+    "Problem",
+    "Service",
+    "base",
+    "reason_of",
+    "service_of",
+    "zone_of",
+]
 
 BASE: Final = "/CallRecorder"
 PLAYER_PASSWORD: Final = "storage.player_password"
@@ -31,25 +41,42 @@ _WAITING_THREADS: Final = 512
 
 
 class Problem(Exception):  # noqa: N818  # an answer
-    """An answer other than success: a status, a text for people, and the parameter at fault if any."""
+    """An answer other than success: a status, a text for people, and the parameter at fault if any.
+
+    ``text`` stands in the catalogues of the pages' languages; ``detail`` is what the engine says, in English. ``code``
+    is for programs that must tell problems of one status apart.
+    """
 
     def __init__(
-        self, status: int, text: str, *, parameter: str = "", headers: dict[str, str] | None = None
+        self,
+        status: int,
+        text: str,
+        *,
+        detail: str = "",
+        parameter: str = "",
+        code: str = "",
+        headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(text)
-        self.status, self.text, self.parameter = status, text, parameter
+        super().__init__(f"{text}: {detail}" if detail else text)
+        self.status, self.text, self.detail = status, text, detail
+        self.parameter, self.code = parameter, code
         self.headers = headers or {}
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a temporary URL allows: one call in one form, ``extra_seconds`` longer than such URLs usually last."""
+    """What a temporary URL allows: one call in one form, ``extra_seconds`` longer than such URLs usually last.
+
+    ``actor`` is the login for whom it plays the call, ``reason`` why: its first use is a playback, audited as one.
+    """
 
     call: str
     tenant_id: int
     form: str
     options: dict[str, Any]
     extra_seconds: int = 0
+    actor: str = ""
+    reason: str = ""
 
 
 class Service:
@@ -147,7 +174,7 @@ class Service:
             target=target,
             address=client_address(request),
             request_id=logs.request_id.get(),
-            reason=request.query_params.get("reason", "").replace("\0", "")[:500],
+            reason=reason_of(request),
             detail=detail,
         )
 
@@ -156,6 +183,11 @@ def _sha256(data: bytes = b"") -> Any:
     import hashlib
 
     return hashlib.sha256(data)
+
+
+def reason_of(request: Request) -> str:
+    """Why someone asks, as the URL says."""
+    return request.query_params.get("reason", "").replace("\0", "")[:500]
 
 
 def service_of(request: Request) -> Service:

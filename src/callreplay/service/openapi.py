@@ -172,6 +172,7 @@ _PROBLEM: Final[dict[str, Any]] = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "parameter": {"type": "string", "description": "The parameter at fault."},
+        "code": {"enum": ["encrypted", "missing"], "description": "What kind, where one status has several."},
     },
 }
 

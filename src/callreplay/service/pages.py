@@ -1,195 +1,76 @@
-"""The pages that people see: login, call list, call details, player. Rendered here; little script of our own."""
+"""The pages of calls: login, call list, call details, player. Rendered here; little script of our own."""
 
 from __future__ import annotations
 
-import hmac
-import uuid
-from datetime import datetime
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from anyio import to_thread
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from psycopg.rows import DictRow
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from callreplay._version import __version__
 from callreplay.calls import records, search
+from callreplay.calls.database import Connection
 from callreplay.calls.records import StoredCall
 from callreplay.calls.search import CallQuery, ParameterError
 from callreplay.service import i18n
 from callreplay.service.auth import COOKIE, Refused, Visitor, client_address
-from callreplay.service.context import Grant, Problem, Service, base, service_of, zone_of
+from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
+from callreplay.service.rendering import (
+    LANGUAGE_COOKIE,
+    YEAR_SECONDS,
+    page,
+    posted,
+    posted_by,
+    query_of,
+    session,
+    set_cookie,
+)
 from callreplay.service.transcoder import temporary_url
 
-__all__ = ["describe", "home", "login", "logout", "page", "posted", "problem_page", "visitor_of"]
+__all__ = ["as_written", "describe", "home", "login", "logout"]
 
 PAGE_ROWS: Final = 50
-_FORM_BYTES: Final = 65_536
-_LANGUAGE_COOKIE: Final = "callreplay_language"
-_TARGETS: Final = ("callDetails", "player", "nomenu")
+COUNTED_ROWS: Final = 500
+"""Matches are counted as far as this: counting a million of them takes longer than anybody waits."""
 _TABS: Final = ("general", "media", "events", "advanced")
+_PLACE: Final = (*search.PARAMETERS, "after", "before")  # what makes a page of the list
+_TARGET: Final = (*_PLACE, "callDetails", "player", "tab", "nomenu")  # what makes a page of calls
 _DESCRIPTION: Final = 4000
 
 
-@cache
-def _environment(language: str) -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
-    )
-    made.install_gettext_translations(i18n.translations(language), newstyle=True)  # type: ignore[attr-defined]
-    made.filters |= {"clock": clock, "octets": octets}
-    return made
-
-
-def clock(milliseconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    seconds = round(milliseconds / 1000)
-    hours, minutes, rest = seconds // 3600, seconds // 60 % 60, seconds % 60
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def octets(size: int) -> str:
-    """``1.2 GB``."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
-
-
-def language_of(request: Request, visitor: Visitor | None) -> str:
-    """The language of the pages that a request gets."""
-    return i18n.choose(
-        request.query_params.get("lang", ""),
-        request.cookies.get(_LANGUAGE_COOKIE, "") or (visitor.language if visitor else ""),
-        visitor.user.language if visitor else "",
-        request.headers.get("accept-language", ""),
-    )
-
-
-def page(
-    request: Request,
-    template: str,
-    visitor: Visitor | None,
-    values: dict[str, Any],
-    status: int = 200,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    """Render a template. Every page knows who is logged in, the base path, the language and a time formatter."""
-    language = language_of(request, visitor)
-    zone = zone_of(visitor.user) if visitor else ZoneInfo("UTC")
-
-    def moment(time: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-        return time.astimezone(zone).strftime(form) if time else ""
-
-    text = (
-        _environment(language)
-        .get_template(template)
-        .render(
-            base=base(request),
-            visitor=visitor,
-            language=language,
-            languages=i18n.LANGUAGES,
-            moment=moment,
-            zone=zone.key,
-            version=__version__,
-            **values,
-        )
-    )
-    made = {"cache-control": "no-store", "content-language": language, **(headers or {})}
-    response = HTMLResponse(text, status, made)
-    wanted = i18n.known(request.query_params.get("lang", ""))
-    if wanted:
-        _set_cookie(request, response, _LANGUAGE_COOKIE, wanted, 31_536_000)
-    return response
-
-
-def problem_page(request: Request, status: int, text: str, headers: dict[str, str]) -> Response:
-    """A page that says what went wrong."""
-    return page(
-        request, "problem.html", None, {"status": status, "text": text, "nomenu": True}, status, headers
-    )
-
-
-def _set_cookie(request: Request, response: Response, name: str, value: str, seconds: int) -> None:
-    settings = service_of(request).settings
-    secure = settings.secure_cookies or request.url.scheme == "https"
-    path = base(request)
-    if settings.frame_ancestors and secure:
-        # Pages of other sites may frame ours: only such a cookie reaches us from there.
-        attributes = f"Max-Age={seconds}; Path={path}; HttpOnly; Secure; SameSite=None; Partitioned"
-    else:
-        attributes = f"Max-Age={seconds}; Path={path}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
-    response.headers.append("set-cookie", f"{name}={value}; {attributes}")
-
-
-def _session(request: Request) -> Visitor | None:
-    return service_of(request).auth.by_session(request.cookies.get(COOKIE, ""))
-
-
-async def visitor_of(request: Request) -> Visitor:
-    """The visitor of a page. Raises Problem (401) without a session."""
-    found = await to_thread.run_sync(_session, request)
-    if found is None:
-        raise Problem(401, "Log in first.")
-    return found
-
-
-async def posted(request: Request) -> dict[str, str]:
-    """The fields of a posted form. Raises Problem for one that is too large, holds files or is not text."""
-    if int(request.headers.get("content-length") or _FORM_BYTES + 1) > _FORM_BYTES:
-        raise Problem(413, "The form is too large.")
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise Problem(415, "Send the form as application/x-www-form-urlencoded.")
-    form = await request.form(max_fields=100)
-    return {name: value for name, value in form.items() if isinstance(value, str)}
-
-
-async def posted_by(request: Request) -> tuple[Visitor, dict[str, str]]:
-    """The visitor and the fields of a form whose CSRF token is right. Raises Problem."""
-    visitor = await visitor_of(request)
-    fields = await posted(request)
-    if not hmac.compare_digest(fields.get("csrf", "").encode(), visitor.csrf_token.encode()):
-        raise Problem(403, "The form is out of date. Go back, reload and try again.")
-    return visitor, fields
+def _kept(values: dict[str, str], names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [
+        (name, values[name]) for name in names if values.get(name) or (name == "nomenu" and name in values)
+    ]
 
 
 # -- logging in -----------------------------------------------------------------------------------------------------
 
 
-def _target(request: Request, values: dict[str, str]) -> str:
-    """Where a login leads: this service's own page that the values name."""
-    kept = [(name, values[name]) for name in ("callDetails", "player", "lang") if values.get(name)]
-    query = urlencode(kept)
-    if "nomenu" in values:
-        query += "&nomenu" if query else "nomenu"
-    return base(request) + "/" + (f"?{query}" if query else "")
-
-
 def _form(
     request: Request, values: dict[str, str], message: str = "", status: int = 200, wait: int = 0
 ) -> Response:
-    framed = "nomenu" in values or bool(values.get("player"))
     shown = {
         "user": values.get("user", ""),
         "tenant": values.get("tenant", ""),
-        "kept": [(name, values[name]) for name in _TARGETS if name in values],
+        "kept": _kept(values, _TARGET),
         "message": message,
         "wait": wait,
-        "nomenu": framed,
+        "nomenu": "nomenu" in values or bool(values.get("player")),
     }
-    headers = {"retry-after": str(wait)} if wait else {}
-    return page(request, "login.html", None, shown, status, headers)
+    return page(
+        request,
+        "login.html",
+        None,
+        shown,
+        status,
+        {"retry-after": str(wait)} if wait else {},
+        place=base(request) + "/",
+        state=_kept(values, (*_TARGET, "user", "tenant")),
+        wanted=values.get("lang", ""),
+    )
 
 
 async def _enter(request: Request, values: dict[str, str], location: str) -> Response:
@@ -211,10 +92,15 @@ async def _enter(request: Request, values: dict[str, str], location: str) -> Res
             return _form(request, values, "wait", 429, refused.wait_seconds)
         return _form(request, values, "wrong", 401)
     response = RedirectResponse(location, 303, headers={"cache-control": "no-store"})
-    _set_cookie(request, response, COOKIE, secret, service.settings.session_seconds)
+    set_cookie(request, response, COOKIE, secret, service.settings.session_seconds)
     if language:
-        _set_cookie(request, response, _LANGUAGE_COOKIE, language, 31_536_000)
+        set_cookie(request, response, LANGUAGE_COOKIE, language, YEAR_SECONDS)
     return response
+
+
+def _address(request: Request, items: list[tuple[str, str]]) -> str:
+    query = query_of(items)
+    return base(request) + "/" + (f"?{query}" if query else "")
 
 
 async def login(request: Request) -> Response:
@@ -222,7 +108,7 @@ async def login(request: Request) -> Response:
     if request.method != "POST":
         return RedirectResponse(base(request) + "/", 303)
     values = await posted(request)
-    return await _enter(request, values, _target(request, values))
+    return await _enter(request, values, _address(request, _kept(values, (*_TARGET, "lang"))))
 
 
 async def logout(request: Request) -> Response:
@@ -232,7 +118,7 @@ async def logout(request: Request) -> Response:
     secret = request.cookies.get(COOKIE, "")
     await to_thread.run_sync(service.auth.log_out, visitor, secret, client_address(request))
     response = RedirectResponse(base(request) + "/", 303)
-    _set_cookie(request, response, COOKIE, "", 0)
+    set_cookie(request, response, COOKIE, "", 0)
     return response
 
 
@@ -249,11 +135,10 @@ async def home(request: Request) -> Response:
             for name, value in request.query_params.multi_items()
             if name not in ("user", "password", "tenant", "nomenu")
         ]
-        query = urlencode(rest)
         if "nomenu" in values:
-            query += "&nomenu" if query else "nomenu"
-        return await _enter(request, values, base(request) + "/" + (f"?{query}" if query else ""))
-    visitor = await to_thread.run_sync(_session, request)
+            rest.append(("nomenu", ""))
+        return await _enter(request, values, _address(request, rest))
+    visitor = await to_thread.run_sync(session, request)
     if visitor is None or (
         values.get("user")
         and (values["user"], values.get("tenant") or "default") != (visitor.user.login, visitor.user.tenant)
@@ -264,7 +149,100 @@ async def home(request: Request) -> Response:
     return await to_thread.run_sync(_list, request, service, visitor, values)
 
 
-# -- calls ----------------------------------------------------------------------------------------------------------
+# -- the list -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Found:
+    """A page of calls, newest first; ``newer`` and ``older`` are the parameters of its neighbours, '' for none."""
+
+    rows: list[DictRow]
+    newer: str | None = None
+    older: str | None = None
+    total: int = 0
+
+
+def _list(request: Request, service: Service, visitor: Visitor, values: dict[str, str]) -> Response:
+    details: StoredCall | None = None
+    if "callDetails" in values:
+        details = _load(service, visitor, values["callDetails"])
+        if details is None:
+            raise Problem(404, "There is no such call.")
+    fields = {
+        name: as_written(name, values[name].strip())
+        for name in search.PARAMETERS
+        if values.get(name, "").strip()
+    }
+    asked = [*fields.items(), *([("nomenu", "")] if "nomenu" in values else [])]
+    state = [*asked, *_kept(values, ("after", "before"))]
+    shown: dict[str, Any] = {
+        "fields": fields,
+        "nomenu": "nomenu" in values,
+        "details": details,
+        "tab": values["tab"] if values.get("tab") in _TABS else "general",
+        "tabs": _TABS,
+        "saved": "saved" in values,
+        "bad": None,
+        "found": _Found([]),
+        "counted": COUNTED_ROWS,
+        "asked": query_of(asked),
+        "state": state,
+        "query": query_of(state),
+        "loss_percent": records.loss_percent,
+    }
+    status = 200
+    if details is None or "nomenu" not in values:
+        try:
+            shown["found"] = _find(service, visitor, values, fields)
+        except ParameterError as error:
+            shown["bad"], status = error, 400
+    if details is not None:
+        shown |= {"strips": _strips(details), "media": _media(request, visitor, details)}
+    return page(request, "calls.html", visitor, shown, status)
+
+
+def _find(service: Service, visitor: Visitor, values: dict[str, str], fields: dict[str, str]) -> _Found:
+    """The page of the list that the values ask for. Raises ParameterError."""
+    query = CallQuery.parse(fields, zone_of(visitor.user))
+    after, before = (
+        search.parse_uuid(name, values[name]) if values.get(name) else None for name in ("after", "before")
+    )
+
+    def some(connection: Connection, limit: int, **place: Any) -> list[DictRow]:
+        return search.find(connection, visitor.user.tenant_id, query, limit=limit, **place)
+
+    with service.database.connection() as connection:
+        counted = some(connection, COUNTED_ROWS + 1, newest_first=True)
+        if after is not None:
+            rows = some(connection, PAGE_ROWS + 1, after=after, newest_first=True)
+            found = _Found(rows[:PAGE_ROWS], newer=f"before={rows[0]['uuid']}" if rows else "")
+            has_older = len(rows) > PAGE_ROWS
+        else:
+            rows = some(connection, PAGE_ROWS + 1, after=before)[::-1] if before is not None else []
+            # Less than a page before that call: they are on the first page.
+            if len(rows) > PAGE_ROWS:
+                found = _Found(rows[1:], newer=f"before={rows[1]['uuid']}")
+                has_older = True
+            else:
+                found = _Found(counted[:PAGE_ROWS])
+                has_older = len(counted) > PAGE_ROWS
+    if has_older:
+        found.older = f"after={found.rows[-1]['uuid']}"
+    found.total = len(counted)
+    return found
+
+
+def as_written(name: str, text: str) -> str:
+    """A time of a browser's date and time field as the URLs write it."""
+    if name not in ("beginTime", "endTime") or "T" not in text:
+        return text
+    day, _, time = text.partition("T")
+    time = time.partition(".")[0]
+    whole = time if time.count(":") == 2 else f"{time}:{'59' if name == 'endTime' else '00'}"
+    return f"{day.replace('-', '.')}-{whole.replace(':', '.')}"
+
+
+# -- one call -------------------------------------------------------------------------------------------------------
 
 
 def _load(service: Service, visitor: Visitor, text: str) -> StoredCall | None:
@@ -276,101 +254,43 @@ def _load(service: Service, visitor: Visitor, text: str) -> StoredCall | None:
         return records.load(connection, visitor.user.tenant_id, call)
 
 
-def _list(request: Request, service: Service, visitor: Visitor, values: dict[str, str]) -> Response:
-    details: StoredCall | None = None
-    if "callDetails" in values:
-        details = _load(service, visitor, values["callDetails"])
-        if details is None:
-            raise Problem(404, "There is no such call.")
-    fields = {name: values[name].strip() for name in search.PARAMETERS if values.get(name, "").strip()}
-    nomenu = "nomenu" in values
-    shown: dict[str, Any] = {
-        "fields": fields,
-        "nomenu": nomenu,
-        "details": details,
-        "tab": values["tab"] if values.get("tab") in _TABS else "general",
-        "tabs": _TABS,
-        "saved": "saved" in values,
-        "bad": "",
-        "rows": [],
-        "next": "",
-        "query": urlencode(fields),
-        "loss_percent": records.loss_percent,
-    }
-    status = 200
-    if not (nomenu and details):
-        status = _find(service, visitor, values, fields, shown)
-    if details is not None:
-        shown |= _details(request, visitor, details)
-    return page(request, "calls.html", visitor, shown, status)
-
-
-def _find(
-    service: Service, visitor: Visitor, values: dict[str, str], fields: dict[str, str], shown: dict[str, Any]
-) -> int:
-    """Fill in a page of rows; the status."""
-    try:
-        query = CallQuery.parse(
-            {name: _as_written(name, text) for name, text in fields.items()}, zone_of(visitor.user)
-        )
-        after: uuid.UUID | None = search.parse_uuid("after", values["after"]) if values.get("after") else None
-    except ParameterError as error:
-        shown["bad"] = error.parameter
-        return 400
-    with service.database.connection() as connection:
-        rows = search.find(
-            connection, visitor.user.tenant_id, query, limit=PAGE_ROWS + 1, after=after, newest_first=True
-        )
-    shown["rows"] = rows[:PAGE_ROWS]
-    if len(rows) > PAGE_ROWS:
-        shown["next"] = urlencode({**fields, "after": str(rows[PAGE_ROWS - 1]["uuid"])})
-    return 200
-
-
-def _as_written(name: str, text: str) -> str:
-    """A time of a browser's date and time field as the URLs write it."""
-    if name not in ("beginTime", "endTime") or "T" not in text:
-        return text
-    day, _, time = text.partition("T")
-    whole = time if time.count(":") == 2 else f"{time}:{'59' if name == 'endTime' else '00'}"
-    return f"{day.replace('-', '.')}-{whole.replace(':', '.')}"
-
-
-def _details(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, Any]:
-    duration = max(call.row["duration_ms"], 1)
-    strips = {
+def _strips(call: StoredCall) -> dict[int, list[dict[str, Any]]]:
+    """The gaps of each file, placed on a strip that is 1000 wide."""
+    scale = 1000 / max(call.row["duration_ms"], 1)
+    return {
         file["id"]: [
-            (
-                round(1000 * gap[0] / duration, 2),
-                max(round(1000 * gap[1] / duration, 2), 1.5),
-                str(gap[2]),
-                gap[0],
-                gap[1],
-            )
-            for gap in file["gaps"][:2000]
+            {
+                "x": round(scale * start, 2),
+                "width": max(round(scale * length, 2), 1.5),
+                "start": start,
+                "length": length,
+                "reason": str(reason),
+            }
+            for start, length, reason in file["gaps"][:2000]
         ]
         for file in call.files
     }
-    return {"strips": strips, "media": _media(request, visitor, call)}
 
 
 def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, str]:
-    """Temporary URLs that the player needs; none where there is no recording."""
+    """Temporary URLs that the player needs; none where there is nothing to play."""
     if not call.files:
         return {}
+    if not all(path.is_file() for path in call.paths()):
+        return {"missing": "missing"}
 
     # The browser asks for parts of the audio while it plays: a long call, paused now and then, outlasts a usual URL.
     longest = service_of(request).settings.session_seconds
     lasting = min(4 * call.row["duration_ms"] // 1000, longest)
 
-    def url(form: str, **options: Any) -> str:
-        grant = Grant(str(call.uuid), visitor.user.tenant_id, form, options, lasting)
+    def url(form: str, *played: str, **options: Any) -> str:
+        grant = Grant(str(call.uuid), visitor.user.tenant_id, form, options, lasting, *played)
         return temporary_url(request, grant, call)
 
     # About two thousand buckets, whatever the length, at 8000 or 16000 samples a second.
     per_pixel = max(64, min(1 << 20, call.row["duration_ms"] * 8 // 2000))
     return {
-        "audio": url("wav", channels="stereo"),
+        "audio": url("wav", visitor.user.login, reason_of(request), channels="stereo"),
         "peaks": url("peaks", channels="stereo", samples_per_pixel=per_pixel, bits=8),
     }
 
@@ -379,8 +299,6 @@ def _player(request: Request, service: Service, visitor: Visitor, text: str) -> 
     call = _load(service, visitor, text)
     if call is None:
         raise Problem(404, "There is no such call.")
-    with service.database.connection() as connection:
-        service.audit(connection, request, visitor.user, "play", str(call.uuid))
     shown = {"call": call, "media": _media(request, visitor, call), "nomenu": True}
     return page(request, "player.html", visitor, shown)
 
@@ -404,5 +322,5 @@ async def describe(request: Request) -> Response:
 
     if not await to_thread.run_sync(change):
         raise Problem(404, "There is no such call.")
-    extra = "&nomenu" if "nomenu" in fields else ""
-    return RedirectResponse(f"{base(request)}/?callDetails={call}&saved{extra}", 303)
+    place = [*_kept(fields, _PLACE), ("callDetails", str(call)), ("saved", "")]
+    return RedirectResponse(_address(request, place + _kept(fields, ("nomenu",))), 303)

@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from callreplay._version import __version__
-from callreplay.calls import records, search
+from callreplay.calls import audit, records, search
 from callreplay.calls.records import StoredCall
 from callreplay.calls.search import CallQuery, ParameterError
 from callreplay.errors import ArgumentError, CallReplayError, EncryptedError, FormatError, UnsupportedError
-from callreplay.service import engine
-from callreplay.service.auth import Refused, Visitor
+from callreplay.service import engine, logs
+from callreplay.service.auth import Refused, Visitor, client_address
 from callreplay.service.cache import Entry
 from callreplay.service.context import Grant, Problem, Service, base, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition
@@ -171,7 +171,7 @@ def _search(request: Request) -> tuple[Visitor, str, dict[str, Any], list[Stored
         options = option_values(form, parameters) if form != "json" else {}
         limit, after = _page(service, parameters)
     except ParameterError as error:
-        raise Problem(400, str(error), parameter=error.parameter) from None
+        raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
     with service.database.connection() as connection:
         if form == "json":
             rows = search.find(connection, visitor.user.tenant_id, query, limit=limit, after=after)
@@ -239,17 +239,18 @@ async def open_entry(service: Service, call: StoredCall, form: str, options: dic
     try:
         return await to_thread.run_sync(_open_entry, service, call, form, options, limiter=service.waiting)
     except FileNotFoundError:
-        raise Problem(404, "The call's recording is missing from its volume.") from None
+        raise Problem(404, "The call's recording is missing from its volume.", code="missing") from None
     except EncryptedError as error:
-        raise Problem(422, f"The call is encrypted: {_without_paths(error)}") from None
+        raise Problem(422, "The call is encrypted", detail=_without_paths(error), code="encrypted") from None
     except ImportError:
         raise Problem(501, "This installation cannot write that format.", parameter="format") from None
     except UnsupportedError as error:
-        raise Problem(501, _without_paths(error)) from None
+        raise Problem(501, "This installation cannot do that", detail=_without_paths(error)) from None
     except FormatError as error:
-        raise Problem(422, f"The recording cannot be read: {_without_paths(error)}") from None
+        raise Problem(422, "The recording cannot be read", detail=_without_paths(error)) from None
     except ArgumentError as error:
-        raise Problem(400, _without_paths(error), parameter=_parameter_of(error)) from None
+        text, parameter = _without_paths(error), _parameter_of(error)
+        raise Problem(400, "A value is not right", detail=text, parameter=parameter) from None
     except (CallReplayError, OSError) as error:
         raise _broken(error) from error
 
@@ -306,12 +307,32 @@ def _granted(service: Service, grant: Grant) -> StoredCall:
     return call
 
 
+def _note_playback(request: Request, grant: Grant) -> None:
+    """One audit row for each player that was opened and started, however many ranges its browser asks for."""
+    service = service_of(request)
+    playback = hashlib.sha256(request.path_params["token"].encode()).hexdigest()[:16]
+    with service.database.connection() as connection:
+        audit.write_once(
+            connection,
+            "play",
+            once=playback,
+            tenant_id=grant.tenant_id,
+            actor=grant.actor,
+            target=grant.call,
+            address=client_address(request),
+            request_id=logs.request_id.get(),
+            reason=grant.reason,
+        )
+
+
 async def temporary(request: Request) -> Response:
     """``GET /CallRecorder/Temp/TOKEN/NAME``."""
     service = service_of(request)
     grant = service.unsign(request.path_params["token"])
     call = await to_thread.run_sync(_granted, service, grant)
     entry = await open_entry(service, call, grant.form, grant.options)
+    if grant.actor and request.method == "GET":
+        await to_thread.run_sync(_note_playback, request, grant)
     headers = {
         "content-disposition": disposition(
             download_name(call, grant.form), attachment="download" in request.query_params

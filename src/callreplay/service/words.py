@@ -1,0 +1,74 @@
+"""What the database writes for programs, in words for people: statuses, events, gaps, roles, warnings, the audit log.
+
+Each is looked up in the reader's catalogue when a page shows it. A code that is not here is shown as it stands: rows of
+a later version, or of another program.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callreplay.service.i18n import mark
+
+__all__ = ["ACTIONS", "EVENTS", "GAPS", "LEGS", "ROLES", "STATUSES", "WARNINGS"]
+
+STATUSES: Final = {
+    "answered": mark("answered"),
+    "unanswered": mark("unanswered"),
+    "cancelled": mark("cancelled"),
+    "redirected": mark("redirected"),
+    "failed": mark("failed"),
+}
+"""The first word of ``calls.status``; what follows it is the far end's own text (``486 Busy Here``)."""
+
+LEGS: Final = {"caller": mark("Caller"), "called": mark("Called"), "both": mark("Both legs")}
+"""``call_files.leg`` and ``call_events.leg``."""
+
+EVENTS: Final = {"dtmf": mark("Key pressed")}
+"""``call_events.kind``."""
+
+GAPS: Final = {
+    "lost": mark("lost packets"),
+    "silence": mark("silence"),
+    "hold": mark("on hold"),
+    "late_start": mark("the leg starts late"),
+    "early_end": mark("the leg ends early"),
+    "capture": mark("missing in the capture"),
+}
+"""``callreplay.model.GapReason`` by its name in lower case."""
+
+ROLES: Final = {"admin": mark("administrator"), "auditor": mark("auditor"), "user": mark("user")}
+"""``users.role``."""
+
+WARNINGS: Final = {
+    "full": mark("full"),
+    "cannot be reached": mark("cannot be reached"),
+    "used + free is less than reserved": mark("used + free is less than reserved"),
+}
+"""``callreplay.calls.volumes.Volume.warning``."""
+
+ACTIONS: Final = {
+    "login": mark("Logged in"),
+    "login.refused": mark("Login refused"),
+    "logout": mark("Logged out"),
+    "play": mark("Played"),
+    "transcode": mark("Transcoded"),
+    "storage.read": mark("File read"),
+    "storage.refused": mark("File refused"),
+    "storage.player_password": mark("Player Access Password set"),
+    "call.describe": mark("Description changed"),
+    "call.hold": mark("Legal hold set"),
+    "call.release": mark("Legal hold lifted"),
+    "call.delete": mark("Call deleted"),
+    "user.add": mark("User added"),
+    "user.change": mark("User changed"),
+    "user.password": mark("User's password set"),
+    "user.disable": mark("User locked out"),
+    "user.enable": mark("User let in"),
+    "token.add": mark("API token made"),
+    "token.revoke": mark("API token revoked"),
+    "volume.add": mark("Volume added"),
+    "volume.retire": mark("Volume deleted"),
+    "volume.join": mark("Volumes joined"),
+}
+"""``audit_log.action``."""
