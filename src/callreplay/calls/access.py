@@ -21,12 +21,12 @@ from callreplay.calls.embedded import EmbeddedPostgres
 
 __all__ = ["DATABASE_VARIABLE", "DATA_VARIABLE", "default_data_dir", "opened"]
 
-DATABASE_VARIABLE: Final = "CALLREPLAY_DATABASE"
-DATA_VARIABLE: Final = "CALLREPLAY_DATA"
+DATABASE_VARIABLE: Final = "CALLREPLAY_DATABASE_URL"
+DATA_VARIABLE: Final = "CALLREPLAY_DATA_DIR"
 
 
 def default_data_dir() -> Path:
-    """``$CALLREPLAY_DATA``, or ``/var/lib/callreplay`` for root and ``~/.local/share/callreplay`` for others."""
+    """``$CALLREPLAY_DATA_DIR``, or ``/var/lib/callreplay`` for root and ``~/.local/share/callreplay`` for others."""
     given = os.environ.get(DATA_VARIABLE)
     if given:
         return Path(given)
