@@ -191,15 +191,7 @@ inline std::vector<cr_isa> available_isas() {
 // The folder of vectors, "" when it is not there: then REQUIRE_VECTORS fails under CI and else skips.
 inline std::string vectors() {
   const char *named = std::getenv("CALLREPLAY_VECTORS");
-  if (named != nullptr) return named;
-#ifdef CALLREPLAY_VECTORS_DEFAULT
-  return CALLREPLAY_VECTORS_DEFAULT;
-#else
-  // tests/native/checkasm.h -> the folder beside the project
-  std::string here = __FILE__;
-  for (int up = 0; up < 4; ++up) here.resize(here.rfind('/'));
-  return here + "/shared/vectors";
-#endif
+  return named != nullptr ? named : CALLREPLAY_VECTORS_DEFAULT;
 }
 
 inline bool read_file(const std::string &path, std::vector<unsigned char> &octets) {

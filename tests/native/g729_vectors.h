@@ -12,14 +12,10 @@
 
 namespace g729_vectors {
 
-// $CALLREPLAY_VECTORS, else ../shared/vectors from the project's root or from where the test runs.
+// $CALLREPLAY_VECTORS, else ../shared/vectors from the project's root.
 inline std::string folder() {
   const char *named = std::getenv("CALLREPLAY_VECTORS");
-  if (named != nullptr) {
-    return std::string(named) + "/g729";
-  }
-  const std::string here = __FILE__;  // tests/native/...
-  return here.substr(0, here.rfind("/tests/")) + "/../shared/vectors/g729";
+  return std::string(named != nullptr ? named : CALLREPLAY_VECTORS_DEFAULT) + "/g729";
 }
 
 inline bool read_file(const std::string &path, std::vector<uint8_t> *out) {
