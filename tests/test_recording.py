@@ -15,6 +15,7 @@ from callreplay import recording
 from callreplay.codecs import STATIC
 from callreplay.errors import FormatError
 from callreplay.model import CallDescription, Flow, MediaDescription, PacketFlag, RtpColumns, Stream
+from callreplay.packets.arena import fetch
 
 FLOW = Flow("10.0.0.1", 4000, "10.0.0.2", 5000, "02:00:00:00:00:01", "02:00:00:00:00:02")
 EPOCH = 1_700_000_000_123_456_789
@@ -68,6 +69,7 @@ def written(
         rows,
         [Stream(0, FLOW, 0xCAFE, slice(0, 0), 0)],
         FLOW,
+        fetch,
     )
     content = target.getvalue()
     assert size == len(content)
@@ -232,7 +234,7 @@ def test_a_stored_leg_of_a_packet_is_read_back(tmp_path: Path, count: int) -> No
     streams = [Stream(0, FLOW, 0xCAFE, slice(0, count), count)]
     with target.open("wb") as file:
         _, lengths = recording.write_packets(
-            file, data, np.zeros(0, np.uint8), columns, np.arange(count), streams, FLOW
+            file, data, np.zeros(0, np.uint8), columns, np.arange(count), streams, FLOW, fetch
         )
     stored = index(count)
     stored.length = lengths

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -44,6 +44,8 @@ from callreplay.model import (
 
 __all__ = [
     "INDEX_SUFFIX",
+    "LARGEST_HEADER",
+    "Fetch",
     "LegIndex",
     "index_path",
     "parse_index",
@@ -57,12 +59,12 @@ INDEX_SUFFIX: Final = ".idx"
 _MAGIC: Final = b"CRIDX\x00\x01\n"
 _CHUNK: Final = 8192
 """Records built at once: about 2 MB of 20 ms G.711."""
-_SPAN: Final = 64 << 20
-_LEAST: Final = 256
-"""A chunk ends where its packets lie further apart in the capture than ``_SPAN``, but has ``_LEAST`` records: a touched
-page brings the 64 KiB around it, 16 MiB for so many."""
-_LARGEST_HEADER: Final = 12 + 15 * 4 + 4 + 64
+_OCTETS: Final = 4 << 20
+"""And payload built at once, of packets that are larger."""
+LARGEST_HEADER: Final = 12 + 15 * 4 + 4 + 64
 """RTP header, 15 CSRC and an extension of 64 octets: packets with longer extensions are written without them."""
+Fetch = Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], int], NDArray[np.uint8]]
+"""As `callreplay.packets.arena.fetch`."""
 _MAX_STREAMS: Final = 1 << 16
 _REPORT_FIELDS: Final = 7
 
@@ -99,12 +101,14 @@ def write_packets(
     rows: NDArray[np.signedinteger[Any]],
     streams: Sequence[Stream],
     flow: Flow,
+    fetch: Fetch,
 ) -> tuple[int, NDArray[np.uint16]]:
     """Write the rows of a scan as rtpdump records; returns the octets written and each record's length.
 
     ``data`` is the mapped capture and ``spill`` the reassembled octets, as `RtpColumns` counts them; ``rows`` are in
-    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines. The packets are
-    written as they were, CSRC and header extension included; padding is dropped. Rows whose header is no longer
+    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines; ``fetch`` lays
+    octets of rows side by side and raises FormatError for a row outside its buffer. The packets are written as they
+    were, CSRC and header extension included; padding is dropped. Rows whose header is no longer
     beside their payload (unpacked RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
     """
     start_ns = int(columns.arrival_ns[rows[0]]) if len(rows) else 0
@@ -121,7 +125,7 @@ def write_packets(
     ssrcs = np.fromiter((stream.ssrc for stream in streams), np.uint32, len(streams))
     every = np.empty(len(rows), np.uint16)
     done = 0
-    for chunk, lengths in _chunks(data, spill, columns, rows, ssrcs, start_ns):
+    for chunk, lengths in _chunks(data, spill, columns, rows, ssrcs, start_ns, fetch):
         written += target.write(chunk.data)
         every[done : done + len(lengths)] = lengths
         done += len(lengths)
@@ -143,19 +147,18 @@ def _chunks(
     rows: NDArray[np.signedinteger[Any]],
     ssrcs: NDArray[np.uint32],
     start_ns: int,
+    fetch: Fetch,
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     first = 0
     while first < len(rows):
         chosen = rows[first : first + _CHUNK]
-        spilled = (columns.flags[chosen] & PacketFlag.SPILL) != 0
-        count = _near(columns.offset[chosen], ~spilled)
-        first += count
-        chosen, spilled = chosen[:count], spilled[:count]
         sizes = columns.size[chosen].astype(np.int64)
+        count = max(1, int(np.searchsorted(np.cumsum(sizes), _OCTETS, side="right")))
+        chosen, sizes = chosen[:count], sizes[:count]
+        first += count
+        source, offsets = _fetched(data, spill, columns, chosen, sizes, fetch)
         plain_heads = _plain_headers(columns, chosen, ssrcs)
-        headers = _header_sizes(data, columns.offset[chosen], plain_heads, ~spilled)
-        if spilled.any():
-            headers += _header_sizes(spill, columns.offset[chosen], plain_heads, spilled)
+        headers = _header_sizes(source, offsets, plain_heads)
         whole = headers > 0
         lengths = np.where(whole, headers, 12) + sizes
         # rtpdump counts a record in 16 bits, its own eight octets included.
@@ -167,25 +170,36 @@ def _chunks(
         out = np.empty(int(starts[-1]), np.uint8)
         begin = starts[:-1]
         _scatter(out, begin, _record_heads(lengths, columns.arrival_ns[chosen], start_ns))
-        offsets = columns.offset[chosen]
-        for source, mine in ((data, ~spilled), (spill, spilled)):
-            _copy(out, begin + 8, source, offsets - headers, headers + sizes, mine & whole)
-            plain = mine & ~whole
-            if plain.any():
-                _copy(out, begin + 20, source, offsets, sizes, plain)
-                _scatter(out, begin[plain] + 8, plain_heads[plain])
+        _copy(out, begin + 8, source, offsets - headers, headers + sizes, whole)
+        plain = ~whole
+        if plain.any():
+            _copy(out, begin + 20, source, offsets, sizes, plain)
+            _scatter(out, begin[plain] + 8, plain_heads[plain])
         padded = whole & ((columns.flags[chosen] & PacketFlag.PADDED) != 0)
         out[begin[padded] + 8] &= 0xDF
         yield out, lengths + 8
 
 
-def _near(offsets: NDArray[np.int64], mapped: NDArray[np.bool_]) -> int:
-    """How many of the rows may be copied at once: those that lie near the first in the capture."""
-    within = offsets[mapped]
-    if not len(within):
-        return len(offsets)
-    far = np.flatnonzero(mapped & (np.abs(offsets - within[0]) > _SPAN))
-    return len(offsets) if not len(far) else max(int(far[0]), min(_LEAST, len(offsets)))
+def _fetched(
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    columns: RtpColumns,
+    rows: NDArray[np.signedinteger[Any]],
+    sizes: NDArray[np.int64],
+    fetch: Fetch,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The payloads with what may be their headers ahead of them, side by side, and where each payload begins."""
+    spilled = (columns.flags[rows] & PacketFlag.SPILL) != 0
+    blocks: list[NDArray[np.uint8]] = []
+    offsets = np.zeros(len(rows), np.int64)
+    at = 0
+    for source, mine in ((data, np.flatnonzero(~spilled)), (spill, np.flatnonzero(spilled))):
+        if len(mine):
+            blocks.append(fetch(source, columns.offset[rows[mine]], sizes[mine], LARGEST_HEADER))
+            ends = np.cumsum(sizes[mine] + LARGEST_HEADER)
+            offsets[mine] = at + ends - sizes[mine]
+            at += int(ends[-1])
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), offsets
 
 
 def _record_heads(
@@ -212,27 +226,23 @@ def _plain_headers(
 
 
 def _header_sizes(
-    source: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    expected: NDArray[np.uint8],
-    mine: NDArray[np.bool_],
+    source: NDArray[np.uint8], offsets: NDArray[np.int64], expected: NDArray[np.uint8]
 ) -> NDArray[np.int64]:
     """Octets from the start of each row's RTP header to its payload; 0 where no header stands there.
 
     The columns keep where the payload begins; the header that ends there is found by its own fields: version,
     payload type, sequence, timestamp and SSRC as ``expected``, a CSRC count and an extension length that fit.
+    ``source`` has ``LARGEST_HEADER`` octets ahead of each payload.
     """
     sizes = np.zeros(len(offsets), np.int64)
-    waiting = np.flatnonzero(mine)
-    for size in range(12, _LARGEST_HEADER + 4, 4):
-        at = offsets[waiting] - size
-        waiting, at = waiting[at >= 0], at[at >= 0]
-        if not len(waiting) or len(source) < 12:
+    waiting = np.arange(len(offsets))
+    for size in range(12, LARGEST_HEADER + 4, 4):
+        if not len(waiting):
             break
-        there = at <= len(source) - 12
-        heads = sliding_window_view(source, 12)[np.where(there, at, 0)]
+        at = offsets[waiting] - size
+        heads = sliding_window_view(source, 12)[at]
         wanted = expected[waiting]
-        found = there & (heads[:, 0] >> 6 == 2) & ((heads[:, 1] ^ wanted[:, 1]) & 0x7F == 0)
+        found = (heads[:, 0] >> 6 == 2) & ((heads[:, 1] ^ wanted[:, 1]) & 0x7F == 0)
         found &= (heads[:, 2:] == wanted[:, 2:]).all(axis=1)
         claimed = 12 + 4 * (heads[:, 0] & 15).astype(np.int64)
         extended = (heads[:, 0] & 16) != 0
@@ -255,9 +265,6 @@ def _copy(
     """Copy ``sizes`` octets from ``offsets`` to ``targets`` where ``chosen``: one gather per distinct size."""
     if not chosen.any():
         return
-    ends = offsets[chosen] + sizes[chosen]
-    if int(offsets[chosen].min()) < 0 or int(ends.max()) > len(source):
-        raise FormatError("a row of the scan points outside its buffer")
     for size in np.unique(sizes[chosen]):
         if size:
             mine = chosen & (sizes == size)

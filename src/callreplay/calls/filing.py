@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import islice
@@ -31,7 +31,7 @@ from callreplay.calls.journal import Journal, fsync_directory
 from callreplay.calls.volumes import Volume, VolumeFullError
 from callreplay.errors import OutputError
 from callreplay.model import CallDescription, Event, Flow, RtpColumns, Side, Stream
-from callreplay.packets.arena import release
+from callreplay.packets.arena import fetch, release
 
 __all__ = ["CallRecord", "CaptureRows", "Filed", "LegRecord", "file_call", "identity", "recording_name"]
 
@@ -143,8 +143,11 @@ def file_call(
     call: CallRecord,
     zone: ZoneInfo,
     volume: str = "",
+    fetcher: Callable[[CallRecord], recording.Fetch] = lambda _: fetch,
 ) -> Filed:
     """File a call on the next volume that has room, or on ``volume`` (id, name or path).
+
+    ``fetcher`` gives what takes the packets out of the capture (`callreplay.calls.ahead`).
 
     Raises:
         VolumeFullError: no volume has room; nothing was written.
@@ -166,7 +169,7 @@ def file_call(
         if not call.legs:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
             return Filed(uuid, added=True)
-        draft, journal = _write_somewhere(connection, capture, call, uuid, zone, volume)
+        draft, journal = _write_somewhere(connection, capture, call, uuid, zone, volume, fetcher(call))
         decided = False
         try:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
@@ -215,7 +218,13 @@ class _Draft:
 
 
 def _write_somewhere(
-    connection: Connection, capture: CaptureRows, call: CallRecord, uuid: UUID, zone: ZoneInfo, which: str
+    connection: Connection,
+    capture: CaptureRows,
+    call: CallRecord,
+    uuid: UUID,
+    zone: ZoneInfo,
+    which: str,
+    fetching: recording.Fetch,
 ) -> tuple[_Draft, Journal]:
     estimate = _estimate(capture, call)
     if which:
@@ -230,7 +239,7 @@ def _write_somewhere(
             with (
                 connection.transaction()
             ):  # what a volume was charged with is taken back where it turns out full
-                written = _write(connection, volume, capture, call, uuid, zone)
+                written = _write(connection, volume, capture, call, uuid, zone, fetching)
         except OSError as error:
             if error.errno in volumes.FULL:
                 continue
@@ -250,7 +259,13 @@ def _estimate(capture: CaptureRows, call: CallRecord) -> int:
 
 
 def _write(
-    connection: Connection, volume: Volume, capture: CaptureRows, call: CallRecord, uuid: UUID, zone: ZoneInfo
+    connection: Connection,
+    volume: Volume,
+    capture: CaptureRows,
+    call: CallRecord,
+    uuid: UUID,
+    zone: ZoneInfo,
+    fetching: recording.Fetch,
 ) -> tuple[_Draft, Journal] | None:
     """Write, sync and link a call's files; None where the volume's quota turns out to be used up."""
     journal = Journal(volume.path, uuid)
@@ -260,7 +275,7 @@ def _write(
         parts: list[list[tuple[Path, str]]] = []
         for number, leg in enumerate(call.legs, 1):
             packets, index = journal.part(f"{number}.rtp"), journal.part(f"{number}.idx")
-            size, sha256 = _write_parts(packets, index, capture, call, leg)
+            size, sha256 = _write_parts(packets, index, capture, call, leg, fetching)
             draft.files.append(_File(leg, number, "", size, sha256))
             draft.size += size + index.stat().st_size
             parts.append([(packets, ""), (index, recording.INDEX_SUFFIX)])
@@ -294,7 +309,12 @@ class _Hashing:
 
 
 def _write_parts(
-    packets: Path, index: Path, capture: CaptureRows, call: CallRecord, leg: LegRecord
+    packets: Path,
+    index: Path,
+    capture: CaptureRows,
+    call: CallRecord,
+    leg: LegRecord,
+    fetching: recording.Fetch,
 ) -> tuple[int, bytes]:
     with packets.open("wb") as file:
         hashing = _Hashing(file, _pages(capture, leg))
@@ -306,6 +326,7 @@ def _write_parts(
             leg.rows,
             capture.streams,
             leg.flow,
+            fetching,
         )
         file.flush()
         os.fsync(file.fileno())

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import psycopg
 
 from callreplay.calls import reading, volumes
+from callreplay.calls.ahead import ReadAhead
 from callreplay.calls.database import Database
 from callreplay.calls.filing import CallRecord, CaptureRows, Filed, file_call, identity
 from callreplay.calls.journal import FOLDER
@@ -256,6 +257,7 @@ def _import(
         found = reading.read(*paths)
         outcome.warnings += found.warnings
         last_ns = max(found.last_ns, carry.until_ns)
+        wanted = []
         for call in found.calls:
             if settled(call, carry):
                 continue
@@ -267,7 +269,10 @@ def _import(
                     continue
                 text = "a call that goes on is longer than can be read at once: filed as far as it was read"
                 outcome.warnings.append(text)
-            outcome.calls.append(_file(database, job, found.rows, call))
+            wanted.append(call)
+        ahead = ReadAhead(found.rows, wanted)
+        for call in wanted:
+            outcome.calls.append(_file(database, job, found.rows, call, ahead))
     except CaptureError as error:
         outcome.error, outcome.bad = str(error), True
     except VolumeFullError as error:
@@ -284,7 +289,9 @@ def _import(
     return outcome, Carry(last_ns, frozenset(waiting)), needed
 
 
-def _file(database: Database, job: Job, rows: CaptureRows, call: CallRecord) -> dict[str, Any]:
+def _file(
+    database: Database, job: Job, rows: CaptureRows, call: CallRecord, ahead: ReadAhead
+) -> dict[str, Any]:
     if job.dry_run:
         key = identity(rows, call)
         with database.connection() as connection:
@@ -292,7 +299,7 @@ def _file(database: Database, job: Job, rows: CaptureRows, call: CallRecord) -> 
                 "SELECT uuid FROM calls WHERE tenant_id = %s AND identity = %s", (job.tenant_id, key)
             ).fetchone()
         return _line(call, rows.name, "" if row is None else str(row["uuid"]), row is None, None)
-    filed = file_call(database, job.tenant_id, rows, call, zone_of(job.zone), job.volume)
+    filed = file_call(database, job.tenant_id, rows, call, zone_of(job.zone), job.volume, ahead.of)
     return _line(call, rows.name, str(filed.uuid), filed.added, filed)
 
 

@@ -44,12 +44,13 @@ def read(*paths: Path) -> Reading:
     said: list[str] = []
     if len(paths) == 1:
         name = _shown(paths[0])
-        scan = packets.scan(packets.open_buffer(paths[0]), name=str(paths[0]), announced=_announced)
+        data = packets.open_buffer(paths[0])
+        scan = packets.scan(data, name=str(paths[0]), announced=_announced, by_stream=True)
     else:
         name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
         data, spans = packets.join(paths, warnings=said)
         parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
-        scan = packets.scan(data, name=str(paths[0]), parts=parts, announced=_announced)
+        scan = packets.scan(data, name=str(paths[0]), parts=parts, announced=_announced, by_stream=True)
     rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
     found = gather(rows, scan.messages, scan.sender_reports, said + list(scan.warnings))
     found.last_ns = scan.last_ns

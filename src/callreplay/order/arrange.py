@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
 from callreplay.order.placing import gap_table
-from callreplay.order.streams import Columns, Line, OrderedStream, Packets, payload
+from callreplay.order.streams import Columns, Line, OrderedStream, Packets, payloads
 from callreplay.packets.arena import Arena
 
 __all__ = ["HOLD_NS", "arrange", "ns_of", "ticks_of"]
@@ -227,8 +227,8 @@ def _worse(packets: Packets, pair: tuple[OrderedStream, OrderedStream], start: i
     for ordered in pair:
         first, last = (int(row) for row in np.searchsorted(_times(ordered), (start, stop)))
         coverage.append((last - first) * _packet_ns(ordered) / (stop - start))
-        sample = range(first, last, max(1, (last - first) // 32))
-        bodies = {bytes(set(payload(packets, ordered.columns, row))) for row in sample}
+        sample = np.arange(first, last, max(1, (last - first) // 32))
+        bodies = {bytes(set(body)) for body in payloads(packets, ordered.columns, sample)}
         silent.append(all(len(body) <= 1 for body in bodies))
     if silent[0] != silent[1]:
         return 0 if silent[0] else 1

@@ -17,12 +17,13 @@ from callreplay.order.payloads import Kind, PayloadTables, resolve
 from callreplay.order.placing import codec_runs, count_late, settle
 from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
-from callreplay.packets.arena import Arena, release
+from callreplay.packets.arena import Arena, fetch, release
 
-__all__ = ["Columns", "EventRows", "Line", "OrderedStream", "Packets", "order_stream"]
+__all__ = ["Columns", "EventRows", "Line", "OrderedStream", "Packets", "order_stream", "payloads"]
 
 _SAMPLE_PACKETS: Final = 2000
 _LATE_NS: Final = 200e6
+_SPILL: Final = int(PacketFlag.SPILL)
 
 
 class Packets(Protocol):
@@ -294,15 +295,24 @@ def _sample(packets: Packets, columns: Columns, payload_type: int) -> Sample:
         columns.timestamp[rows],
         columns.arrival_ns[rows],
         columns.size[rows].astype(np.int64),
-        [payload(packets, columns, int(row)) for row in rows],
+        payloads(packets, columns, rows),
     )
 
 
-def payload(packets: Packets, columns: Columns, row: int) -> bytes:
-    """The octets of one row; those outside the buffer do not exist."""
-    buffer = packets.spill if columns.flags[row] & PacketFlag.SPILL else packets.data
-    start = int(columns.offset[row])
-    return buffer[max(start, 0) : max(start, 0) + int(columns.size[row])].tobytes()
+def payloads(packets: Packets, columns: Columns | RtpColumns, rows: NDArray[np.integer]) -> list[bytes]:
+    """The octets of each of ``rows``; those outside the buffer do not exist."""
+    found = [b""] * len(rows)
+    spilled = (columns.flags[rows] & _SPILL) != 0
+    for buffer, mine in ((packets.data, np.flatnonzero(~spilled)), (packets.spill, np.flatnonzero(spilled))):
+        if len(mine):
+            starts = np.clip(columns.offset[rows[mine]], 0, len(buffer))
+            sizes = np.minimum(columns.size[rows[mine]], len(buffer) - starts)
+            octets = fetch(buffer, starts, sizes).tobytes()
+            for place, end, size in zip(
+                mine.tolist(), np.cumsum(sizes).tolist(), sizes.tolist(), strict=True
+            ):
+                found[place] = octets[end - size : end]
+    return found
 
 
 def _audio(tables: PayloadTables) -> NDArray[np.uint8]:
@@ -335,7 +345,7 @@ def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> E
         columns.timestamp[rows],
         columns.arrival_ns[rows],
         columns.sequence[rows],
-        [payload(packets, columns, int(row)) for row in rows],
+        payloads(packets, columns, rows),
         np.full(len(rows), -1, np.int64),
         np.full(len(rows), NO_TICK, np.int64),
         clock,

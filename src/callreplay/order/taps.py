@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
-from callreplay.order.streams import Packets
+from callreplay.model import Flow, RtpColumns, Stream
+from callreplay.order.streams import Packets, payloads
 
 __all__ = ["Copy", "StreamFacts", "find_copies", "gather_facts"]
 
@@ -165,14 +165,13 @@ def _digests(packets: Packets, fact: StreamFacts) -> tuple[set[bytes], set[bytes
     near = np.flatnonzero((arrival < fact.first_ns + _HEAD_NS) | (phase < _WINDOW_NS))[:_MOST]
     headers: set[bytes] = set()
     bodies: set[bytes] = set()
-    for row in rows[near].tolist():
-        buffer = packets.spill if rtp.flags[row] & PacketFlag.SPILL else packets.data
-        start = max(int(rtp.offset[row]), 0)
-        body = buffer[start : start + int(rtp.size[row])].tobytes()
+    chosen = rows[near]
+    numbers, timestamps = rtp.sequence[chosen].tolist(), rtp.timestamp[chosen].tolist()
+    for body, number, timestamp in zip(payloads(packets, rtp, chosen), numbers, timestamps, strict=True):
         strong = hashlib.blake2b(body, digest_size=16)
         # Short and constant payloads (events, noise, silence) are alike in every call.
-        if len(body) >= 10 and len(set(body)) > 4:
+        if len(body) >= 10 and (len(set(body[:32])) > 4 or len(set(body)) > 4):
             bodies.add(strong.digest())
-        strong.update(b"%d/%d/%d" % (fact.stream.ssrc, rtp.sequence[row], rtp.timestamp[row]))
+        strong.update(b"%d/%d/%d" % (fact.stream.ssrc, number, timestamp))
         headers.add(strong.digest())
     return headers, bodies

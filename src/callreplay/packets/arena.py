@@ -6,19 +6,24 @@ with are dropped from residency: the kernel keeps or writes their pages as it se
 
 from __future__ import annotations
 
+import itertools
 import mmap
+import os
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from callreplay.errors import OutputError
+from callreplay.errors import FormatError, OutputError
 from callreplay.model import mappings
+from callreplay.packets import fetching
 from callreplay.packets.guard import forget, lost, watch
 from callreplay.packets.joined import Joined
 
-__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "JoinedMapping", "Mapping", "release"]
+__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "JoinedMapping", "Mapping", "fetch", "release"]
 
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
 # And so does any above 128 KiB, once an arena holds this much: an hour of two legs fits.
@@ -30,6 +35,11 @@ _SMALL: Final = 1 << 17
 _SEGMENT_BYTES: Final = 4 << 20
 _TINY: Final = 1 << 10
 _ALIGNMENT: Final = 64
+_APART: Final = 1 << 15
+"""Octets from one row to the next, on average, from which on rows are read from the file: a fault of a mapping costs
+what two reads do, and brings 64 KiB at least."""
+_SPAN: Final = 32 << 20
+_FEW: Final = 1 << 20
 
 
 class _Watched:
@@ -41,21 +51,53 @@ class _Watched:
 
     of = ""
     _watched = -1
+    _files: NDArray[np.int64] | None = None
+    _short = False
 
     def watch(self, of: str, *, writable: bool = False) -> Self:
         """Watch it until it goes."""
         self.of, self._watched = of, watch(self, writable)  # type: ignore[arg-type]  # the classes below are buffers
         return self
 
+    def keep(self, files: Sequence[tuple[int, int, int]]) -> Self:
+        """Keep ``files``, (start, stop, descriptor) in order, open until it goes, so that ``fetch`` can read them.
+
+        Where the process may not have so many open, it is done without.
+        """
+        kept: list[tuple[int, int, int]] = []
+        try:
+            for start, stop, descriptor in files:
+                kept.append((start, stop, os.dup(descriptor)))
+        except OSError:
+            for _, _, descriptor in kept:
+                os.close(descriptor)
+        else:
+            self._files = np.array(kept, np.int64)
+        return self
+
+    def fill(
+        self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], before: int, out: NDArray[np.uint8]
+    ) -> bool:
+        """Fill ``out`` from the files as ``fetch`` says; False where none were kept. Raises as ``check`` does."""
+        if self._files is None:
+            return False
+        self._short = not fetching.read(self._files, offsets, sizes, before, out) or self._short
+        self.check()
+        return True
+
     def check(self) -> None:
         """Raise OutputError where what was read of the mapping, or written to it, is not what the file has."""
-        if lost(self._watched):
+        if self._short or lost(self._watched):
             raise OutputError(
                 f"{self.of}: the file shrank while it was in use, or its disk failed or is full"
             )
 
     def __del__(self) -> None:
         forget(self._watched)
+        if self._files is not None:
+            for descriptor in self._files[:, 2].tolist():
+                with suppress(OSError):
+                    os.close(descriptor)
 
 
 class Mapping(_Watched, mmap.mmap):
@@ -116,3 +158,42 @@ def release(*columns: NDArray[Any]) -> None:
     for owner in mappings(*columns):
         if isinstance(owner, (Mapping, JoinedMapping)):
             owner.madvise(mmap.MADV_DONTNEED)
+
+
+def fetch(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    before: int = 0,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """The octets of rows side by side: ``before`` octets ahead of each of ``offsets`` and ``sizes`` from there on.
+
+    Rows of a capture that lie far apart are read from its file; others are copied from ``data``, and the pages that
+    this takes are dropped, so that no more than 32 MiB are resident at a time. Ahead of the capture there are zeros.
+    ``out`` has room for all of it. Raises FormatError where a row lies outside ``data``, OutputError where the file
+    shrank.
+    """
+    offsets, sizes = np.ascontiguousarray(offsets, np.int64), np.ascontiguousarray(sizes, np.int64)
+    if out is None:
+        out = np.empty(int(sizes.sum()) + before * len(sizes), np.uint8)
+    span = int(offsets.max()) - int(offsets.min()) if len(offsets) else 0
+    mapped = mappings(data) if span > _FEW else []
+    try:
+        for owner in mapped:
+            if span > len(offsets) * _APART and isinstance(owner, (Mapping, JoinedMapping)):
+                whole = np.frombuffer(memoryview(owner), np.uint8).ctypes.data == data.ctypes.data
+                if whole and owner.fill(offsets, sizes, before, out):
+                    return out
+        if not mapped:
+            fetching.copy(data, offsets, sizes, before, out)
+            return out
+        at = 0
+        cuts = [0, *(np.flatnonzero(np.diff(offsets // _SPAN)) + 1).tolist(), len(offsets)]
+        for first, stop in itertools.pairwise(cuts):
+            fetching.copy(data, offsets[first:stop], sizes[first:stop], before, out[at:])
+            at += int(sizes[first:stop].sum()) + before * (stop - first)
+            release(data)
+    except ValueError as error:
+        raise FormatError(f"a row of the scan points outside its buffer: {error}") from error
+    return out

@@ -90,8 +90,8 @@ def join(
 ) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
     """The octets of several captures side by side, and where each begins and ends; mapped, not copied.
 
-    Compressed ones are decompressed into temporary files. Raises as `open_buffer` does. Every file is open for a
-    moment at the same time: mind the limit of the process.
+    Compressed ones are decompressed into temporary files. Raises as `open_buffer` does. Every file stays open with
+    them: mind the limit of the process.
     """
     with contextlib.ExitStack() as stack:
         files: list[tuple[int, int]] = []
@@ -109,10 +109,11 @@ def join(
                 files.append((file.fileno(), os.fstat(file.fileno()).st_size))
         try:
             joined = JoinedMapping(files).watch(f"{paths[0]} … {paths[-1].name}")
+            spans = [(start, start + size) for start, (_, size) in zip(joined.starts, files, strict=True)]
+            joined.keep([(*span, file[0]) for span, file in zip(spans, files, strict=True)])
         except OSError as error:
             raise CaptureError(f"{paths[0]}: {error.strerror}") from error
     joined.madvise(mmap.MADV_SEQUENTIAL)
-    spans = [(start, start + size) for start, (_, size) in zip(joined.starts, files, strict=True)]
     return np.frombuffer(memoryview(joined), np.uint8), spans
 
 
@@ -135,6 +136,7 @@ def _map(path: Path) -> NDArray[np.uint8]:
     with _open(path) as file:
         try:
             mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped.keep([(0, len(mapped), file.fileno())])
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise CaptureError(f"{path}: {reason}") from error
@@ -170,6 +172,7 @@ def _decompress(
             return np.frombuffer(bytes(kept), np.uint8)
         file.flush()
         mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped.keep([(0, len(mapped), file.fileno())])
         return np.frombuffer(mapped.watch(f"temporary file in {tempfile.gettempdir()}"), np.uint8)
     finally:
         if file is not None:

@@ -6,13 +6,14 @@ Where the limits come from, and how often they are wrong: docs/encryption.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
-from callreplay.packets.arena import release
+from callreplay.packets.arena import fetch, release
 from callreplay.packets.rows import examine
 
 __all__ = ["doubts", "suspect", "why_encrypted"]
@@ -51,7 +52,7 @@ def suspect(
         keyed_here = _ends(stream.flow) in ends
         for rows in _samples(stream, len(rtp.offset)):
             if not stream.srtp_suspect:
-                _judge(stream, data, spill, rtp, rows, keyed_here)
+                _judge(stream, *_apart(data, spill, rtp, rows), keyed_here)
         release(data)
 
 
@@ -64,6 +65,18 @@ def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
         middle = len(every) // 2
         yield every[middle : middle + _SAMPLE]
         yield every[-_SAMPLE:]
+
+
+def _apart(
+    data: NDArray[np.uint8], spill: NDArray[np.uint8], rtp: RtpColumns, rows: NDArray[np.integer]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], RtpColumns, NDArray[np.integer]]:
+    """The sampled rows with their payloads side by side: they may lie all over the capture."""
+    sample = RtpColumns(*(getattr(rtp, column.name)[rows] for column in fields(RtpColumns)))
+    mapped = np.flatnonzero((sample.flags & PacketFlag.SPILL) == 0)
+    sizes = sample.size[mapped].astype(np.int64)
+    payloads = fetch(data, sample.offset[mapped], sizes)
+    sample.offset[mapped] = np.cumsum(sizes) - sizes
+    return payloads, spill, sample, np.arange(len(rows), dtype=np.int32)
 
 
 def _judge(

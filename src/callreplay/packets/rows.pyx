@@ -26,6 +26,20 @@ def group(const int32_t[::1] stream, int64_t[::1] starts, int32_t[::1] out):
                 starts[stream[row]] = at + 1
 
 
+def places(const int32_t[::1] stream, int64_t[::1] starts, int32_t[::1] out):
+    """Where ``group`` puts each row. Returns the rows that have a stream; ``out`` of others is not set."""
+    cdef int64_t row, found = 0, streams = starts.shape[0]
+    if out.shape[0] != stream.shape[0] or stream.shape[0] > 0x7FFFFFFF:
+        raise ValueError("one index of 32 bits a row")
+    with nogil:
+        for row in range(stream.shape[0]):
+            if 0 <= stream[row] < streams:
+                out[row] = <int32_t>starts[stream[row]]
+                starts[stream[row]] += 1
+                found += 1
+    return found
+
+
 def mend_times(int64_t[::1] arrival_ns):
     """Give a row whose time is more than a day off while its neighbours agree the time of the row before.
 

@@ -18,7 +18,7 @@ from callreplay.packets.encryption import suspect
 from callreplay.packets.messages import messages
 from callreplay.packets.names import LINKS, encapsulation, unknown_name
 from callreplay.packets.recognise import PCAP, PCAPNG, Container, recognise
-from callreplay.packets.rows import group, mend_times
+from callreplay.packets.rows import group, mend_times, places
 from callreplay.packets.rtcp import Rtcp, SenderReport, parse
 from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 from callreplay.packets.scanner import span as scanner_span
@@ -151,12 +151,16 @@ def scan(
     parts: Sequence[Part] = (),
     announced: Announced | None = None,
     recorded: bool = False,
+    by_stream: bool = False,
 ) -> Scan:
     """Read the capture ``data``, ``(n,)`` uint8 (see ``open_buffer``), in one pass without the GIL.
 
     ``parts`` are captures of one tap, each pcap or pcapng, that follow each other in ``data``: streams go on from one
     to the next. A stream to or from an address that ``announced`` finds in the capture's messages is believed from its
     first packet on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence.
+
+    Rows are in order of arrival, ``by_stream`` those of one stream after those of another: whoever walks the streams of
+    a capture one by one then walks the columns once.
 
     Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all, and
     OutputError where its file shrinks on the way or the temporary directory is full.
@@ -205,8 +209,9 @@ def scan(
     counters = {key: count for key, count in scanner.counters().items() if count} | lost
     columns = RtpColumns(*(column[:rows] for column in _each(columns)))
     columns = _in_time_order(columns, counters, warnings)
+    streams = _streams(columns, rough, flows, arena, by_stream)
     result = Scan(
-        data, spill[:spilled], columns, _streams(columns, rough, flows, arena), flows, Rtcp(), heard, counters,
+        data, spill[:spilled], columns, streams, flows, Rtcp(), heard, counters,
         warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
     result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
@@ -259,19 +264,45 @@ def _in_time_order(columns: RtpColumns, counters: dict[str, int], warnings: list
 
 
 def _streams(
-    columns: RtpColumns, rough: list[tuple[int, int, int, int, int]], flows: Flows, arena: Arena
+    columns: RtpColumns,
+    rough: list[tuple[int, int, int, int, int]],
+    flows: Flows,
+    arena: Arena,
+    by_stream: bool,
 ) -> list[Stream]:
     """Streams with their rows: a slice for one alone, else views of one grouping of all rows (4 octets a row)."""
     if len(rough) == 1:
         return [Stream(0, flows[rough[0][0]], rough[0][1], slice(0, len(columns.offset)), rough[0][2])]
     ends = np.cumsum([packets for _, _, packets, _, _ in rough], dtype=np.int64)
     starts = ends - np.array([packets for _, _, packets, _, _ in rough], dtype=np.int64)
+    bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
     grouped = arena.empty(len(columns.offset), np.int32)
-    group(columns.stream, starts.copy(), grouped)
+    rows: list[NDArray[np.integer] | slice]
+    if by_stream and places(columns.stream, starts.copy(), grouped) == len(grouped):
+        _move(columns, grouped, arena)
+        rows = [slice(*bound) for bound in bounds]
+    else:
+        group(columns.stream, starts.copy(), grouped)
+        rows = [grouped[start:end] for start, end in bounds]
     return [
-        Stream(index, flows[flow], ssrc, grouped[starts[index] : ends[index]], packets)
+        Stream(index, flows[flow], ssrc, rows[index], packets)
         for index, (flow, ssrc, packets, _, _) in enumerate(rough)
     ]
+
+
+def _move(columns: RtpColumns, to: NDArray[np.int32], arena: Arena) -> None:
+    """Put each row in its place, column by column; a block at a time, so that little is resident."""
+    count = len(to)
+    spare = arena.empty(8 * count, np.uint8)
+    blocks = [slice(start, start + _SLICE) for start in range(0, count, _SLICE)]
+    for column in _each(columns):
+        moved = spare[: column.itemsize * count].view(column.dtype)
+        for block in blocks:
+            moved[to[block]] = column[block]
+            release(column, moved, to)
+        for block in blocks:
+            column[block] = moved[block]
+            release(column, moved)
 
 
 def _links(scanner: Scanner) -> list[str]:

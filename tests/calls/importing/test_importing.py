@@ -159,7 +159,7 @@ def test_a_database_that_is_not_there_is_said_in_a_line() -> None:
     for words in (("volumes", "list"), ("import", SAMPLES / NAMES[0])):
         done = called("postgresql://127.0.0.1:1/none", *words)
         assert done.returncode == 1
-        assert done.stderr.startswith("callreplay: the database: connection failed")
+        assert done.stderr.startswith("callreplay: the database does not answer: connection failed")
         assert done.stderr.count("\n") == 1
 
 
