@@ -5,7 +5,6 @@
 //   CHECKASM_BENCH("g722 mode 0") { ... checkasm::report("avx2", samples, [&] { kernel->decode(...); }); }
 #pragma once
 
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include <cstdint>

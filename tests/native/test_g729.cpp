@@ -1,5 +1,4 @@
 // G.729 against the ITU's conformance files, on every instruction set, and single steps against known values.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <array>

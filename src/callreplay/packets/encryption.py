@@ -153,6 +153,14 @@ def _opus_marks(payloads: Sequence[bytes]) -> float:
     return float(configurations.max() / len(payloads))
 
 
+def _g723_frames(payload: bytes) -> bool:
+    """RFC 3551 section 4.5.3: the first two bits of each frame are its length, and a packet holds some frames."""
+    at = 0
+    while at < len(payload):
+        at += (24, 20, 4, 1)[payload[at] & 3]
+    return at == len(payload)
+
+
 _MARKS: Final[dict[str, tuple[str, Callable[[Sequence[bytes]], float]]]] = {
     "OPUS": ("the TOC octets of Opus change at random", _opus_marks),
     "GSM": (
@@ -161,7 +169,7 @@ _MARKS: Final[dict[str, tuple[str, Callable[[Sequence[bytes]], float]]]] = {
     ),
     "G723": (
         "the first bits of G.723.1 do not tell the length",
-        lambda payloads: sum(len(p) == (24, 20, 4, 1)[p[0] & 3] for p in payloads) / len(payloads),
+        lambda payloads: sum(map(_g723_frames, payloads)) / len(payloads),
     ),
 }  # fmt: skip
 """What is told, and the share of payloads that read as in the clear; encrypted ones do so in one of four, or fewer."""
