@@ -102,6 +102,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[NDArr
             shape = ["-r", str(rate), "-c", "1", "-b", "16"]
             command: list[str | Path] = [
                 "sox",
+                "-D",  # with dither every run would judge another file
                 home / f"{name}.wav",
                 *shape,
                 folder / "x.wav",
@@ -120,11 +121,15 @@ def test_quality_is_that_of_libspeex(
     recordings: dict[int, list[NDArray[np.int16]]], tmp_path: Path, rate_hz: int, quality: int
 ) -> None:
     band = "nb" if rate_hz == 8000 else "wb"
-    for pcm in recordings[rate_hz]:
-        ours = _decode(tmp_path, _file(pcm, rate_hz, quality))
-        theirs = _peer(tmp_path, pcm, rate_hz, quality)
+    for said in recordings[rate_hz]:
+        gains = []
+        for begin in (0, 61):
+            pcm = said[begin:]
+            ours = _decode(tmp_path, _file(pcm, rate_hz, quality))
+            theirs = _peer(tmp_path, pcm, rate_hz, quality)
+            gains.append(pesq(rate_hz, pcm, ours, band) - pesq(rate_hz, pcm[: len(theirs)], theirs, band))
         # The bar for the mean, 0.03 over ten files or more, is kept in docs/speex-quality.md.
-        assert pesq(rate_hz, pcm, ours, band) > pesq(rate_hz, pcm[: len(theirs)], theirs, band) - 0.10
+        assert np.mean(gains) > -0.10, gains
 
 
 @pytest.mark.parametrize("rate_hz", RATES)
