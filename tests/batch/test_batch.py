@@ -657,7 +657,7 @@ def test_what_loses_its_worker_every_time_costs_its_own_row(folder: Path) -> Non
 
 
 def test_workers_are_the_cores_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    from callreplay.batch.crew import cores
+    from callreplay.cores import cores
 
     assert cores() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "process_cpu_count", raising=False)

@@ -50,6 +50,19 @@ struct Lane {
   int16_t expected[80];
 };
 
+// A frame of each lane of a kernel, and room for its samples.
+struct Round {
+  explicit Round(const G729Kernel &kernel)
+      : views(static_cast<size_t>(kernel.lanes)), samples(views.size() * 80), pcm(views.size()) {
+    for (size_t i = 0; i < views.size(); ++i) {
+      pcm[i] = &samples[80 * i];
+    }
+  }
+  std::vector<G729Frame> views;
+  std::vector<int16_t> samples;
+  std::vector<int16_t *> pcm;
+};
+
 // CALLREPLAY_CAMPAIGN: how many times as many streams as usual, for a long search.
 uint32_t campaign() {
   const char *times = std::getenv("CALLREPLAY_CAMPAIGN");
@@ -191,22 +204,19 @@ TEST_CASE("frames that say what cannot be") {
       continue;
     }
     StateMemory state = new_state(*kernel);
-    std::vector<G729Frame> views(static_cast<size_t>(kernel->lanes));
-    std::vector<int16_t> samples(views.size() * 80);
-    std::vector<int16_t *> pcm(views.size());
-    for (size_t i = 0; i < views.size(); ++i) {
-      pcm[i] = &samples[80 * i];
+    Round round(*kernel);
+    for (size_t i = 0; i < round.views.size(); ++i) {
       // No octets though there should be some, and a type that does not exist.
-      views[i] = {nullptr, i % 2 == 0 ? G729Frame::kSpeech : static_cast<G729Frame::Type>(77), false};
+      round.views[i] = {nullptr, i % 2 == 0 ? G729Frame::kSpeech : static_cast<G729Frame::Type>(77), false};
     }
-    std::vector<g729_literal::Decoder> literal(views.size());
+    std::vector<g729_literal::Decoder> literal(round.views.size());
     for (int f = 0; f < 20; ++f) {
-      kernel->decode(state.get(), views.data(), pcm.data());
-      for (size_t i = 0; i < views.size(); ++i) {
+      kernel->decode(state.get(), round.views.data(), round.pcm.data());
+      for (size_t i = 0; i < round.views.size(); ++i) {
         int16_t expected[80];
         literal[i].decode({nullptr, i % 2 == 0 ? G729Frame::kSpeech : G729Frame::kUntransmitted, i % 2 == 0},
                           expected);
-        CHECK(std::memcmp(expected, pcm[i], sizeof expected) == 0);
+        CHECK(std::memcmp(expected, round.pcm[i], sizeof expected) == 0);
       }
     }
   }
@@ -220,19 +230,14 @@ CHECKASM_BENCH("g729: a frame of speech of each lane") {
   for (const cr_isa isa : checkasm::available_isas()) {
     const G729Kernel *kernel = callreplay::g729_kernel(isa);
     StateMemory state = new_state(*kernel);
-    std::vector<G729Frame> views(static_cast<size_t>(kernel->lanes));
-    std::vector<int16_t> samples(views.size() * 80);
-    std::vector<int16_t *> pcm(views.size());
-    for (size_t i = 0; i < views.size(); ++i) {
-      pcm[i] = &samples[80 * i];
-    }
+    Round round(*kernel);
     size_t at = 0;
     checkasm::report(cr_isa_name(isa), 80.0 * kernel->lanes, [&] {
-      for (size_t i = 0; i < views.size(); ++i) {
-        views[i] = speech[(at + 97 * i) % speech.size()].view();
+      for (size_t i = 0; i < round.views.size(); ++i) {
+        round.views[i] = speech[(at + 97 * i) % speech.size()].view();
       }
       ++at;
-      kernel->decode(state.get(), views.data(), pcm.data());
+      kernel->decode(state.get(), round.views.data(), round.pcm.data());
     });
   }
 }

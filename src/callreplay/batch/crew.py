@@ -24,18 +24,9 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, journal_path
 from callreplay.batch.share import Order, run_share
 
-__all__ = ["Crew", "Event", "LocalCrew", "cores"]
+__all__ = ["Crew", "Event", "LocalCrew"]
 
 Share = list[Job]
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from callreplay.batch.crew import Crew, Event, LocalCrew, cores
+from callreplay.batch.crew import Crew, Event, LocalCrew
 from callreplay.batch.destinations import Destination, open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import MANIFEST, ManifestWriter, Row, journals, read_rows, write_parquet
 from callreplay.batch.share import Order, job_key
+from callreplay.cores import cores
 from callreplay.errors import CallReplayError
 from callreplay.formats import Options
 

@@ -11,12 +11,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from callreplay.batch.crew import cores
 from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.engine import cut_shares
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
 from callreplay.batch.share import Order, run_share
+from callreplay.cores import cores
 from callreplay.formats import Options
 
 __all__ = ["Result", "transcode_many", "transcode_many_async"]

@@ -19,7 +19,7 @@ import psycopg
 from callreplay.calls.database import migrate
 from callreplay.calls.embedded import EmbeddedPostgres
 
-__all__ = ["DATABASE_VARIABLE", "DATA_VARIABLE", "default_data_dir", "opened"]
+__all__ = ["DATABASE_VARIABLE", "DATA_VARIABLE", "default_data_dir", "home_data_dir", "opened"]
 
 DATABASE_VARIABLE: Final = "CALLREPLAY_DATABASE_URL"
 DATA_VARIABLE: Final = "CALLREPLAY_DATA_DIR"
@@ -28,8 +28,11 @@ DATA_VARIABLE: Final = "CALLREPLAY_DATA_DIR"
 def default_data_dir() -> Path:
     """``$CALLREPLAY_DATA_DIR``, or ``/var/lib/callreplay`` for root and ``~/.local/share/callreplay`` for others."""
     given = os.environ.get(DATA_VARIABLE)
-    if given:
-        return Path(given)
+    return Path(given) if given else home_data_dir()
+
+
+def home_data_dir() -> Path:
+    """``/var/lib/callreplay`` for root and ``~/.local/share/callreplay`` for others."""
     if os.geteuid() == 0:
         return Path("/var/lib/callreplay")
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

@@ -67,7 +67,6 @@ class ReadAhead:
             chosen += [columns.offset[own] for own in kept]
             sizes += own_sizes
             stop += 1
-        self._held = range(place, place)
         nothing = np.empty(0, np.int64)
         offsets, lengths = np.concatenate([nothing, *chosen]), np.concatenate([nothing, *sizes])
         order = np.argsort(offsets, kind="stable")

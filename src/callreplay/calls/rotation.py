@@ -28,6 +28,7 @@ __all__ = [
     "members",
     "pending",
     "rotations",
+    "runs",
     "settled",
     "window",
 ]
@@ -97,16 +98,17 @@ def rotations(paths: Iterable[Path]) -> list[Path | tuple[Member, ...]]:
         found = key(path)
         if found is not None:
             groups.setdefault(found[:2], []).append(path)
-    runs: dict[Path, tuple[Member, ...]] = {}
+    together: dict[Path, tuple[Member, ...]] = {}
     for group in groups.values():
-        for run in _runs(group) if len(group) > 1 else ():
-            runs.update({member.path: run for member in run})
+        for run in runs(members(group)) if len(group) > 1 else ():
+            if len(run) > 1:
+                together.update({member.path: run for member in run})
     units: list[Path | tuple[Member, ...]] = []
     for path in every:
-        if path not in runs:
+        if path not in together:
             units.append(path)
-        elif path == min((member.path for member in runs[path]), key=every.index):
-            units.append(runs[path])
+        elif path == min((member.path for member in together[path]), key=every.index):
+            units.append(together[path])
     return units
 
 
@@ -123,15 +125,15 @@ def members(paths: Iterable[Path]) -> list[Member]:
     return sorted(found, key=lambda member: (member.first_ns, key(member.path) or ()))
 
 
-def _runs(paths: Iterable[Path]) -> list[tuple[Member, ...]]:
-    """Members that follow each other, in runs of two and more."""
-    runs: list[list[Member]] = []
-    for member in members(paths):
-        if runs and follows(runs[-1][-1], member):
-            runs[-1].append(member)
+def runs(found: Sequence[Member]) -> list[tuple[Member, ...]]:
+    """Members in order of time, those together that follow each other."""
+    parts: list[list[Member]] = []
+    for member in found:
+        if parts and follows(parts[-1][-1], member):
+            parts[-1].append(member)
         else:
-            runs.append([member])
-    return [tuple(run) for run in runs if len(run) > 1]
+            parts.append([member])
+    return [tuple(part) for part in parts]
 
 
 def follows(one: Member, other: Member) -> bool:

@@ -28,8 +28,9 @@ import psycopg
 from callreplay.calls import rotation, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.importer import Job, Outcome, import_one, import_run
-from callreplay.calls.journal import FOLDER, fsync_directory
+from callreplay.calls.journal import FOLDER
 from callreplay.calls.rotation import Carry, Member
+from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError
 from callreplay.recording import INDEX_SUFFIX
 
@@ -233,11 +234,12 @@ class Watch:
         alone = set(resting) - {member.path for member in members}
         for path in sorted(alone):
             self._import(database, path, report)
-        for run, last in _runs(members):
+        found_runs = rotation.runs(members)
+        for run in found_runs:
             if stop.is_set():
                 return
             seconds = 1e-9 * (run[-1].last_ns - run[-1].first_ns)
-            final = not last or (whole and self._lingered(resting, seconds))
+            final = run is not found_runs[-1] or (whole and self._lingered(resting, seconds))
             if len(run) == 1 and final and not state.staying:
                 self._import(database, run[0].path, report)
             elif not self._import_run(database, name, run, final, report):
@@ -322,13 +324,8 @@ class Watch:
             }
             for name, run in self._runs.items()
         }
-        part = path.with_name(path.name + ".part")
-        with part.open("w", encoding="ascii") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        fsync_directory(self.folder)
+        with AtomicFile(path) as file:
+            file.write(json.dumps(content).encode("ascii"))
 
     def _rests(self, path: Path) -> bool:
         try:
@@ -425,12 +422,3 @@ def _load(path: Path) -> dict[str, _Run]:
 def _numbered(path: Path) -> bool:
     found = rotation.key(path)
     return (found is not None and found[2] > 0) or path.name[-1].isdigit()
-
-
-def _runs(members: list[Member]) -> Iterator[tuple[tuple[Member, ...], bool]]:
-    """Members that follow each other, and whether they are the last of all."""
-    start = 0
-    for at in range(1, len(members) + 1):
-        if at == len(members) or not rotation.follows(members[at - 1], members[at]):
-            yield tuple(members[start:at]), at == len(members)
-            start = at

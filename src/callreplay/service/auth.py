@@ -19,10 +19,10 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 from starlette.requests import Request
 
-from callreplay.batch.crew import cores
 from callreplay.calls import accounts, audit
 from callreplay.calls.accounts import User
 from callreplay.calls.database import Connection, Database
+from callreplay.cores import cores
 from callreplay.service import logs
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings

@@ -274,12 +274,16 @@ class Cache:
                     raise
 
     def _evict_oldest(self) -> bool:
-        for _, size, path in sorted(self._files()):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-                self.metrics.evicted.inc(size)
-                return True
-        return False
+        return any(self._evict(path, size) for _, size, path in sorted(self._files()))
+
+    def _evict(self, path: Path, size: int) -> bool:
+        """Remove an entry; False where another process has."""
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        self.metrics.evicted.inc(size)
+        return True
 
     def _files(self) -> list[tuple[float, int, Path]]:
         found = []
@@ -302,9 +306,7 @@ class Cache:
             for _, size, path in sorted(files):
                 if total <= self.limit * _ROOM:
                     break
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
-                    self.metrics.evicted.inc(size)
+                self._evict(path, size)
                 total -= size
         self.metrics.cache_bytes.set(total)
 

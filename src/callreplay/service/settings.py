@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-from callreplay.batch.crew import cores
+from callreplay.calls.access import home_data_dir
+from callreplay.cores import cores
 from callreplay.errors import ArgumentError
 
 __all__ = ["PREFIX", "Settings", "load", "table"]
@@ -95,10 +96,7 @@ class Settings:
         """``data_dir``, or its default."""
         if self.data_dir:
             return Path(self.data_dir).expanduser().resolve()
-        if os.geteuid() == 0:
-            return Path("/var/lib/callreplay")
-        home = os.environ.get("XDG_DATA_HOME", "")
-        return (Path(home) if home else Path.home() / ".local" / "share") / "callreplay"
+        return home_data_dir()
 
     @property
     def transcode_slots(self) -> int:

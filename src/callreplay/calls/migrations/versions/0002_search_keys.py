@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alembic import op
+
+from callreplay.calls.migrations.beside import run_sql
 
 revision = "0002"
 down_revision = "0001"
@@ -14,10 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Run 0002_search_keys.sql."""
-    # The driver's own connection: without parameters it sends the text as it stands, '%' and all.
-    driver = op.get_bind().connection.driver_connection
-    assert driver is not None
-    driver.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+    run_sql(__file__)
 
 
 def downgrade() -> None:
