@@ -415,7 +415,7 @@ def _load(path: Path) -> dict[str, _Run]:
             )
             for name, run in content.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 

@@ -229,3 +229,27 @@ def test_a_rotation_that_was_there_before_the_watch(database: Database, shelf: P
     assert rows(database) == [whole(1, 25)]
     failed = {"failed/cap.pcap3", "failed/cap.pcap3.reason.txt"}
     assert inbox.here() == {*(f"done/{name}" for name in names), *failed}
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"[]",
+        b'{"x": 1}',
+        b"\xff\xfe",
+        b'{"x": {"until": 1}}',
+        b'{"x": {"until": 1e999, "waiting": [], "staying": [], "seconds": 1}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_note_that_is_none_of_ours_starts_anew(
+    database: Database, shelf: Path, tmp_path: Path, note: bytes
+) -> None:
+    inbox = Inbox(tmp_path / "inbox", database.url)
+    (inbox.folder / ".callreplay-watch.json").write_bytes(note)
+    inbox.drop("call.pcap", split(call(1, 0, 3), ())[0])
+    seen: list[Outcome] = []
+    watching = Watch(inbox.folder, Job(database.url, 1), settle_seconds=0.1)
+    watching.run(threading.Event(), seen.append, once=True)
+    assert [outcome.added for outcome in seen] == [1]
