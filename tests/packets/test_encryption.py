@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
 import pytest
 from tests import captures as c
 
 import callreplay
 from bench import encryption as e
 from callreplay.errors import EncryptedError
+from callreplay.model import PacketFlag
+from callreplay.packets.rows import count_parity
 
 A, B = "10.0.0.1", "10.0.0.2"
 SHORTEST: Final = 4
@@ -88,6 +91,26 @@ def test_packets_of_g729_whose_clock_is_wrong_are_no_tag() -> None:
         for length in (5, 50):
             assert e.verdict(e.on_the_wire(18, 160, leg[:length])) == "played", name
         assert e.verdict(e.on_the_wire(18, 160, [generator.randbytes(30) for _ in leg])) == "refused"
+
+
+def test_parity_is_counted_as_the_clause_says() -> None:
+    generator = np.random.default_rng(3)
+    sizes = generator.integers(0, 35, 300).astype(np.uint16)
+    offset = np.cumsum(sizes, dtype=np.int64) - sizes
+    data = generator.integers(0, 256, int(sizes.sum()), dtype=np.uint8)
+    flags = np.zeros(300, np.uint8)
+    flags[10:20] = PacketFlag.TRUNCATED
+    flags[20:30] = PacketFlag.SPILL  # which holds none of them
+    held = frames = 0
+    for row in [*range(10), *range(30, 300)]:
+        payload = data[offset[row] : offset[row] + sizes[row]].tobytes()
+        for at in range(0, len(payload) // 10 * 10, 10):
+            bits = f"{int.from_bytes(payload[at : at + 10], 'big'):080b}"
+            frames += 1
+            held += bits[18:24].count("1") % 2 != int(bits[26])
+    rows = np.arange(-2, 310)
+    assert count_parity(data, np.zeros(0, np.uint8), offset, sizes, flags, rows) == (held, frames)
+    assert frames > 300
 
 
 def test_a_zrtp_hello_that_nobody_answers_encrypts_nothing() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
 from callreplay.packets.arena import fetch, release
-from callreplay.packets.rows import examine
+from callreplay.packets.rows import count_parity, examine
 
 __all__ = ["doubts", "suspect", "why_encrypted"]
 
@@ -137,13 +137,8 @@ def _payloads(
 def _has_parity(
     data: NDArray[np.uint8], spill: NDArray[np.uint8], rtp: RtpColumns, rows: NDArray[np.integer]
 ) -> bool:
-    """Whether G.729 frames have the parity of clause 3.7.2 (P0 after the six upper bits of P1), as one in two would."""
-    held = frames = 0
-    for payload in _payloads(data, spill, rtp, rows.tolist()):
-        for at in range(0, len(payload) - 9, 10):
-            frames += 1
-            pitch = int.from_bytes(payload[at + 2 : at + 4], "big")  # P1 in bits 2 to 9 of 16, P0 in bit 10
-            held += (pitch >> 8 & 0x3F).bit_count() + (pitch >> 5 & 1) & 1
+    """Whether G.729 frames have their parity, as one in two would by chance."""
+    held, frames = count_parity(data, spill, rtp.offset, rtp.size, rtp.flags, rows)
     return frames >= 8 and held >= 0.9 * frames
 
 

@@ -22,3 +22,11 @@ def examine(
     payload_type: NDArray[np.uint8],
     rows: NDArray[np.integer],
 ) -> tuple[float, int, int, int, int, int]: ...
+def count_parity(
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    offset: NDArray[np.int64],
+    size: NDArray[np.uint16],
+    flags: NDArray[np.uint8],
+    rows: NDArray[np.integer],
+) -> tuple[int, int]: ...
