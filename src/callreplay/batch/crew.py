@@ -12,17 +12,20 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import IO, Protocol, Self
 
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, journal_path
-from callreplay.batch.share import Order, run_share
+from callreplay.batch.share import Order, run_feed
+from callreplay.errors import StateError
 
 __all__ = ["Crew", "Event", "LocalCrew"]
 
@@ -40,14 +43,20 @@ class Event:
 
 
 class Crew(Protocol):
-    """Workers that take one share each; a context manager. Left by an exception, they stop at once."""
+    """Workers that take shares; a context manager. Left by an exception, they stop at once.
 
-    def free(self) -> bool:
+    ``alone``: the share has a worker to itself. ``streams``: workers take on shares before they are through with the
+    last, so that many small ones cost nothing.
+    """
+
+    streams: bool
+
+    def free(self, *, alone: bool) -> bool:
         """Whether somebody can take a share."""
         ...
 
-    def start(self, share: int, jobs: Share) -> None:
-        """Hand out a share under a number."""
+    def start(self, share: int, jobs: Share, *, alone: bool) -> None:
+        """Hand out a share under a number, when ``free`` said so."""
         ...
 
     def finish(self) -> None:
@@ -73,87 +82,182 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _serve(pipe: Connection, order: Order, destination: str, journal: Path) -> None:
-    """A worker process: shares come through the pipe; rows go back, None after the last, or a text if it fell over."""
+class _Says(Enum):
+    """What a worker says beside rows and the numbers of shares that are done."""
+
+    HUNGRY = 1  # it could take on more
+    BYE = 2  # it was told to finish, and has
+
+
+@dataclass(slots=True)
+class _Part:
+    """A share that a worker has: its jobs that are not done, by identity, and its journal."""
+
+    jobs: dict[int, Job]
+    journal: IO[str]
+
+
+class _PipeFeed:
+    """Shares through a worker's pipe. Each has a journal until the parent has all of its rows, and removes it."""
+
+    def __init__(self, pipe: Connection, manifest: Path) -> None:
+        self._pipe, self._manifest = pipe, manifest
+        self._given: deque[tuple[int, Share]] = deque()
+        self._parts: dict[int, _Part] = {}
+        self._asked = True  # a worker is started to be given something
+        self._stopped = False
+
+    def _receive(self) -> None:
+        said = self._pipe.recv()
+        if said is None:
+            self._stopped = True
+        else:
+            self._given.append(said)
+            self._asked = False
+
+    def more(self, wait: bool) -> Share | None:
+        while not self.stopped():
+            if self._given:
+                number, jobs = self._given.popleft()
+                journal = journal_path(self._manifest, number).open("w", encoding="utf-8")
+                self._parts[number] = _Part({id(job): job for job in jobs}, journal)
+                return jobs
+            if not self._asked:
+                self._asked = True
+                self._pipe.send(_Says.HUNGRY)
+            if not wait:
+                return []
+            self._receive()
+        return None
+
+    def stopped(self) -> bool:
+        while self._pipe.poll():
+            self._receive()
+        return self._stopped
+
+    def share_of(self, job: Job) -> int:
+        """The number of the share that holds the job."""
+        return next(number for number, part in self._parts.items() if id(job) in part.jobs)
+
+    def note(self, job: Job, row: Row) -> None:
+        journal = self._parts[self.share_of(job)].journal
+        journal.write(as_line(row))
+        journal.flush()
+
+    def done(self, job: Job) -> None:
+        number = self.share_of(job)
+        part = self._parts[number]
+        del part.jobs[id(job)]
+        if not part.jobs:
+            self._parts.pop(number).journal.close()
+            self._pipe.send(number)
+
+
+def _serve(pipe: Connection, order: Order, destination: str, manifest: Path) -> None:
+    """A worker process: shares come through the pipe; rows go back, each share's number after its last one."""
     # Control-C and a service manager's SIGTERM reach the whole group; the workers finish what they have.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    place = open_destination(destination)
-    while (jobs := pipe.recv()) is not None:
-        with journal.open("w", encoding="utf-8") as lines:
-
-            def note(row: Row, lines: Any = lines) -> None:
-                lines.write(as_line(row))
-                lines.flush()
-
-            try:
-                for row in run_share(jobs, order, place, note, pipe.poll):
-                    pipe.send(row)
-                pipe.send(None)
-            except Exception as error:
-                pipe.send(f"{type(error).__name__}: {error}")
+    feed = _PipeFeed(pipe, manifest)
+    try:
+        for job, row in run_feed(feed, order, open_destination(destination)):
+            pipe.send((feed.share_of(job), row))
+        pipe.send(_Says.BYE)
+    except (EOFError, BrokenPipeError):
+        return  # the parent is gone
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
 
 
 class _Worker:
-    def __init__(self, number: int, order: Order, destination: str, manifest: Path) -> None:
+    def __init__(self, order: Order, destination: str, manifest: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        journal = journal_path(manifest, number)
-        self.process = context.Process(target=_serve, args=(theirs, order, destination, journal), daemon=True)
+        self.process = context.Process(
+            target=_serve, args=(theirs, order, destination, manifest), daemon=True
+        )
         self.process.start()
         theirs.close()
-        self.share = -1
+        self.shares: dict[int, None] = {}
+        self.hungry = self.alone = False
 
 
 class LocalCrew:
-    """Processes of this machine, each with a journal beside the manifest."""
+    """Processes of this machine; each share has a journal beside the manifest."""
+
+    streams = True
 
     def __init__(self, count: int, order: Order, destination: str, manifest: Path) -> None:
         self._arguments = (order, destination, manifest)
+        self._manifest = manifest
         self._count = count
-        self._workers: dict[int, _Worker] = {}
+        self._workers: list[_Worker] = []
 
-    def free(self) -> bool:
-        """Whether a process is idle, or may still be started."""
-        return len(self._workers) < self._count or any(w.share < 0 for w in self._workers.values())
+    def _next(self, alone: bool) -> _Worker | None:
+        """Who gets the next share: an idle process, else a new one, else (but not alone) one that asks for more."""
+        for worker in self._workers:
+            if not worker.shares:
+                return worker
+        if len(self._workers) < self._count:
+            self._workers.append(_Worker(*self._arguments))
+            return self._workers[-1]
+        return None if alone else next((w for w in self._workers if w.hungry and not w.alone), None)
 
-    def start(self, share: int, jobs: Share) -> None:
-        """Hand the share to an idle process, or to a new one."""
-        number = next((n for n, worker in self._workers.items() if worker.share < 0), -1)
-        if number < 0:
-            number = next(n for n in range(self._count) if n not in self._workers)
-            self._workers[number] = _Worker(number, *self._arguments)
-        worker = self._workers[number]
-        worker.share = share
+    def free(self, *, alone: bool) -> bool:
+        """Whether a process could take a share, or may still be started."""
+        return (
+            len(self._workers) < self._count
+            or any(not worker.shares for worker in self._workers)
+            or (not alone and any(worker.hungry and not worker.alone for worker in self._workers))
+        )
+
+    def start(self, share: int, jobs: Share, *, alone: bool) -> None:
+        """Hand the share to a process."""
+        worker = self._next(alone)
+        if worker is None:
+            raise StateError("no worker is free")
+        worker.shares[share] = None
+        worker.hungry, worker.alone = False, alone
         with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events
-            worker.pipe.send(jobs)
+            worker.pipe.send((share, jobs))
 
     def finish(self) -> None:
-        """Send every process what ends it; one at work sees that something waits in its pipe."""
-        for worker in self._workers.values():
+        """Send every process what ends it."""
+        for worker in self._workers:
             with contextlib.suppress(OSError):
                 worker.pipe.send(None)
 
     def events(self, seconds: float) -> Iterator[Event]:
         """Rows and ends from the pipes; a pipe that closes is a death."""
-        owners = {w.pipe: n for n, w in self._workers.items() if w.share >= 0}
+        owners = {worker.pipe: worker for worker in self._workers if worker.shares}
         for pipe in wait(list(owners), seconds):
-            number = owners[pipe]  # type: ignore[index]
-            worker = self._workers[number]
+            worker = owners[pipe]  # type: ignore[index]
             try:
                 said = worker.pipe.recv()
             except (EOFError, OSError):
+                said = None
+            if said is _Says.HUNGRY:
+                worker.hungry = True
+            elif isinstance(said, tuple):
+                share, row = said
+                yield Event(share, row=row)
+            elif isinstance(said, int):
+                yield from self._end(worker, said)
+            else:
                 worker.process.join()
                 worker.pipe.close()
-                del self._workers[number]
-                yield Event(worker.share, ended=True, error=_death(worker.process.exitcode))
-                continue
-            if isinstance(said, Row):
-                yield Event(worker.share, row=said)
-                continue
-            share, worker.share = worker.share, -1
-            yield Event(share, ended=True, error=said or "")
+                self._workers.remove(worker)
+                reasons = {_Says.BYE: "", None: _death(worker.process.exitcode)}
+                error = reasons.get(said, str(said))
+                for share in list(worker.shares):
+                    yield from self._end(worker, share, error)
+
+    def _end(self, worker: _Worker, share: int, error: str = "") -> Iterator[Event]:
+        del worker.shares[share]
+        yield Event(share, ended=True, error=error)
+        # Whoever took the event has all of its rows by now.
+        journal_path(self._manifest, share).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -161,13 +265,13 @@ class LocalCrew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers.values():
+        for worker in self._workers:
             if kind is None:
                 with contextlib.suppress(OSError):
                     worker.pipe.send(None)
             else:
                 worker.process.kill()
-        for worker in self._workers.values():
+        for worker in self._workers:
             worker.process.join()
             worker.pipe.close()
 

@@ -30,7 +30,9 @@ class Output(Protocol):
 
 
 class Destination(Protocol):
-    """Takes outputs by name, each whole or not at all."""
+    """Takes outputs by name, each whole or not at all. ``waits``: for a disk or a network, before an output stands."""
+
+    waits: bool
 
     def create(self, name: str) -> Any:
         """A context manager for one output: it appears when the block ends well, and never otherwise."""
@@ -51,6 +53,8 @@ class Destination(Protocol):
 
 class Folder:
     """A folder; the folders of names are made as needed."""
+
+    waits = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -90,6 +94,8 @@ class Folder:
 class ObjectStore:
     """A bucket and prefix. An object is put when its last octet is known; stores show it whole or not at all."""
 
+    waits = True
+
     def __init__(self, url: str) -> None:
         try:
             import obstore
@@ -126,6 +132,8 @@ class ObjectStore:
 
 class Memory:
     """Outputs kept in memory: for those who embed the engine."""
+
+    waits = False
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

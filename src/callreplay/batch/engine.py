@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,15 @@ from typing import Final
 from callreplay.batch.crew import Crew, Event, LocalCrew
 from callreplay.batch.destinations import Destination, open_destination
 from callreplay.batch.jobs import Job
-from callreplay.batch.manifest import MANIFEST, ManifestWriter, Row, journals, read_rows, write_parquet
+from callreplay.batch.manifest import (
+    MANIFEST,
+    ManifestWriter,
+    Row,
+    journal_path,
+    journals,
+    read_rows,
+    write_parquet,
+)
 from callreplay.batch.share import Order, job_key
 from callreplay.cores import cores
 from callreplay.errors import CallReplayError
@@ -26,9 +34,10 @@ __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
 
 _SHARE_JOBS: Final = 512
 _SHARE_BYTES: Final = 2 << 30
-_SHARES_PER_WORKER: Final = 4
-_STREAM_JOBS: Final = 32  # of a share, where how many jobs there will be is not known
+_SHARES_PER_WORKER: Final = 4  # of what is left; where workers do not stream, of everything
+_LEAST_BYTES: Final = 64 << 10  # what a small or unknown input counts as
 _DEATHS: Final = 3  # of a job alone with its worker
+_PARTS: Final = 8  # of what is left of a share whose worker died
 
 
 class BatchError(CallReplayError):
@@ -82,24 +91,36 @@ class Summary:
         self.cpu_s += row.seconds
 
 
-def cut_shares(jobs: Iterable[Job], workers: int) -> Iterator[list[Job]]:
-    """Runs of jobs that fill lanes and still leave enough shares to keep every worker busy to the end.
+def cut_shares(jobs: Sequence[Job], workers: int, *, streams: bool = True) -> Iterator[list[Job]]:
+    """Runs of jobs for workers to take.
 
-    Jobs are taken as shares are, and few at once where their number is not known.
+    ``streams``: workers take on a share before they are through with the last. Then long calls come first and shares
+    become ever smaller, so that lanes are full and workers busy to the end. Otherwise a share must fill lanes by
+    itself.
     """
-    most = _STREAM_JOBS
-    if isinstance(jobs, Sized):
-        most = max(1, min(_SHARE_JOBS, -(-len(jobs) // (workers * _SHARES_PER_WORKER))))
+    most, left = _SHARE_JOBS, 0
+    if streams:
+        # By powers of two: within one, captures that lie side by side stay so.
+        jobs = sorted(jobs, key=lambda job: -job.size.bit_length())
+        left = sum(map(_weight, jobs))
+    else:
+        most = min(most, max(1, -(-len(jobs) // (workers * _SHARES_PER_WORKER))))
     share: list[Job] = []
-    size = 0
+    size, room = 0, min(_SHARE_BYTES, left // (workers * _SHARES_PER_WORKER) or _SHARE_BYTES)
     for job in jobs:
-        if share and (len(share) >= most or size + job.size > _SHARE_BYTES):
+        if share and (len(share) >= most or size + _weight(job) > room):
             yield share
+            left -= size
             share, size = [], 0
+            room = min(_SHARE_BYTES, left // (workers * _SHARES_PER_WORKER) if left > 0 else _SHARE_BYTES)
         share.append(job)
-        size += job.size
+        size += _weight(job)
     if share:
         yield share
+
+
+def _weight(job: Job) -> int:
+    return max(job.size, _LEAST_BYTES)
 
 
 def _recover(manifest: Path, place: Destination) -> Iterator[Row]:
@@ -110,9 +131,12 @@ def _recover(manifest: Path, place: Destination) -> Iterator[Row]:
     for row in read_rows(manifest):
         if not row.error:
             found.pop((row.key, row.output), None)
-    for row in found.values():
-        if place.size(row.output) == row.size and place.sha256(row.output) == row.sha256:
-            yield row
+    yield from (row for row in found.values() if _stands(row, place))
+
+
+def _stands(row: Row, place: Destination) -> bool:
+    """Whether the output is whole, by its digest."""
+    return bool(row.output) and place.size(row.output) == row.size and place.sha256(row.output) == row.sha256
 
 
 def _left(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination) -> list[Job]:
@@ -147,15 +171,16 @@ def run_batch(
     jobs: Sequence[Job],
     settings: BatchSettings,
     *,
-    on_row: Callable[[Row], None] | None = None,
+    on_start: Callable[[Sequence[Job]], None] = lambda _: None,
+    on_row: Callable[[Row], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     crew: Callable[[Order], Crew] | None = None,
 ) -> Summary:
     """Transcode all jobs; rows go to the manifest and to ``on_row`` as outputs finish.
 
-    ``stop`` is asked twice a second; when it says True, the calls in flight are finished and the summary says
-    interrupted. ``crew`` makes the workers (Ray's, in a cluster). Raises BatchError when ``max_errors`` is passed, at
-    once: the manifest says what is whole.
+    ``on_start`` is given the jobs that are not whole already. ``stop`` is asked twice a second; when it says True, the
+    calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster).
+    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole.
     """
     path = settings.manifest_path()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,15 +194,15 @@ def run_batch(
         _remove(journals(path))
         todo = _left(jobs, order, path, place) if settings.resume else list(jobs)
         place.sweep([job.name for job in todo])
+        on_start(todo)
         summary = Summary(inputs=len(jobs), skipped=len(jobs) - len(todo))
         chosen = crew(order) if crew else LocalCrew(workers, order, settings.destination, path)
-        run = _Run(chosen, cut_shares(todo, workers), order, place, path, stop)
+        run = _Run(chosen, cut_shares(todo, workers, streams=chosen.streams), order, place, path, stop)
         try:
             for row in run.rows():
                 manifest.write(row)
                 summary.add(row)
-                if on_row is not None:
-                    on_row(row)
+                on_row(row)
                 if settings.max_errors is not None and summary.errors > settings.max_errors:
                     raise BatchError(f"{summary.errors} errors, more than the {settings.max_errors} allowed")
         finally:
@@ -198,10 +223,14 @@ def _remove(paths: Iterable[Path]) -> None:
 
 @dataclass(slots=True)
 class _Share:
-    """A share in flight: its jobs, and the calls that are done of each (a job without any call counts as call 0)."""
+    """A share in flight: its jobs, and the rows that came of each (a job without any call has one of call 0)."""
 
     jobs: list[Job]
+    alone: bool
     rows: dict[str, list[Row]] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        self.rows.setdefault(row.key, []).append(row)
 
     def left(self, order: Order) -> list[Job]:
         """The jobs that are not done, told to skip their calls that are."""
@@ -231,6 +260,7 @@ class _Run:
         self._crew, self._shares, self._order, self._place = crew, shares, order, place
         self._manifest, self._stop = manifest, stop
         self._again: deque[list[Job]] = deque()
+        self._number = 0
         self._running: dict[int, _Share] = {}
         self._deaths: Counter[str] = Counter()
         self._generator = self._work()
@@ -245,22 +275,26 @@ class _Run:
         self._generator.close()
         self._place.sweep([job.name for share in self._running.values() for job in share.jobs])
 
-    def _next(self) -> list[Job] | None:
-        # What killed a worker comes last: it may kill again, and the others are done by then.
-        share = next(self._shares, None)
-        return share if share is not None or not self._again else self._again.popleft()
+    def _hand_out(self) -> None:
+        while self._crew.free(alone=False) and (jobs := next(self._shares, None)):
+            self._start(jobs, alone=False)
+        # What a worker had when it died comes last, and with a worker to itself: it may be what killed it.
+        while self._again and self._crew.free(alone=True):
+            self._start(self._again.popleft(), alone=True)
+
+    def _start(self, jobs: list[Job], *, alone: bool) -> None:
+        self._number += 1
+        self._running[self._number] = _Share(jobs, alone)
+        self._crew.start(self._number, jobs, alone=alone)
 
     def _work(self) -> Generator[Row, None, None]:
-        number = 0
         with self._crew as crew:
             while True:
                 if not self.interrupted and self._stop():
                     self.interrupted = True
                     crew.finish()
-                while not self.interrupted and crew.free() and (jobs := self._next()):
-                    number += 1
-                    self._running[number] = _Share(jobs)
-                    crew.start(number, jobs)
+                if not self.interrupted:
+                    self._hand_out()
                 if not self._running:
                     return
                 for event in crew.events(0.5):
@@ -269,29 +303,30 @@ class _Run:
     def _take(self, event: Event) -> Iterator[Row]:
         share = self._running[event.share]
         if event.row is not None:
-            share.rows.setdefault(event.row.key, []).append(event.row)
+            share.add(event.row)
             yield event.row
         if not event.ended:
             return
         if event.error:
             # What its journal says was whole when it died is not done twice.
-            keys = {job_key(job, self._order) for job in share.jobs}
-            for row in _recover(self._manifest, self._place):
-                if row.key in keys:
-                    share.rows.setdefault(row.key, []).append(row)
+            seen = {(row.key, row.output) for rows in share.rows.values() for row in rows}
+            for row in read_rows(journal_path(self._manifest, event.share)):
+                if (row.key, row.output) not in seen and _stands(row, self._place):
+                    share.add(row)
                     yield row
             left = share.left(self._order)
             self._place.sweep([job.name for job in left])
-            yield from self._after_death(left, event.error)
+            yield from self._after_death(share, left, event.error)
         del self._running[event.share]
 
-    def _after_death(self, left: list[Job], error: str) -> Iterator[Row]:
-        """Put the jobs back, singly; give up on one that died alone three times."""
-        for job in left:
-            if len(left) == 1:
+    def _after_death(self, share: _Share, left: list[Job], error: str) -> Iterator[Row]:
+        """Put the jobs back in parts, until what kills is alone; give up on one that died alone three times."""
+        if share.alone and len(share.jobs) == 1:
+            for job in left:
                 self._deaths[job.name] += 1
-            if self._deaths[job.name] >= _DEATHS:
-                key = job_key(job, self._order)
-                yield Row(job.captures[0], "", 0, key, error=error, finished=time.time())
-            else:
-                self._again.append([job])
+                if self._deaths[job.name] >= _DEATHS:
+                    key = job_key(job, self._order)
+                    yield Row(job.captures[0], "", 0, key, error=error, finished=time.time())
+                    return
+        size = max(1, len(left) // _PARTS)
+        self._again += [left[at : at + size] for at in range(0, len(left), size)]

@@ -1,8 +1,8 @@
 """The result manifest: one row per output, or per capture that gave none, written as it comes to be.
 
 ``manifest.jsonl`` grows line by line, each flushed to the operating system as its output finishes; a last line cut
-short by a kill is dropped. Beside it every worker process keeps a journal of its share: a row goes there just before
-its output appears, so that after a kill at any moment an output that is whole is known by its digest.
+short by a kill is dropped. Beside it every share has a journal of its worker process while it is in flight: a row goes
+there just before its output appears, so that after a kill at any moment an output that is whole is known by its digest.
 ``manifest.parquet`` holds what stands at the end of a run: the last row of every output.
 """
 
@@ -41,8 +41,8 @@ class Row:
     """One output. ``error`` is empty where it is whole; an input without any call has a row with ``call`` 0.
 
     ``input`` is the first capture; ``loss`` the share of the packets of both legs that were lost on the way, 0 to 1;
-    ``key`` tells inputs and options apart from changed ones; ``seconds`` is CPU time shared out over the calls of a
-    share, in proportion to their length.
+    ``key`` tells inputs and options apart from changed ones; ``seconds`` is CPU time shared out over the calls that
+    finished together, in proportion to their length.
     """
 
     input: str
@@ -103,13 +103,13 @@ def as_line(row: Row) -> str:
 
 
 def journals(manifest: Path) -> list[Path]:
-    """The journals that workers of a killed run left beside its manifest."""
+    """The journals that shares of a killed run left beside its manifest."""
     return sorted(manifest.parent.glob(f".{glob.escape(manifest.name)}.*.journal"))
 
 
-def journal_path(manifest: Path, worker: int) -> Path:
-    """The journal of a worker of this run."""
-    return manifest.with_name(f".{manifest.name}.{worker}.journal")
+def journal_path(manifest: Path, share: int) -> Path:
+    """The journal of a share of this run."""
+    return manifest.with_name(f".{manifest.name}.{share}.journal")
 
 
 def _cut_last_line(path: Path) -> None:

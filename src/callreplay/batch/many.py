@@ -9,13 +9,13 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sized
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.engine import cut_shares
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.share import Order, run_share
+from callreplay.batch.share import Order, run_feed
 from callreplay.cores import cores
 from callreplay.formats import Options
 
@@ -43,23 +43,116 @@ def _as_job(item: Job | str | os.PathLike[str], number: int) -> Job:
     return Job((path,), f"{number:08d}", size=size)
 
 
-def _share(jobs: list[Job], order: Order, destination: str) -> Generator[Result, None, None]:
+_AHEAD: Final = 8  # jobs read of an iterator before somebody takes them
+_STOP: Final = None
+
+
+class _Listed:
+    """Jobs of a list, in shares."""
+
+    def __init__(self, jobs: list[Job], workers: int) -> None:
+        self._shares = cut_shares(jobs, workers)
+        self._taking = threading.Lock()
+
+    def take(self, wait: bool) -> list[Job] | None:
+        with self._taking:
+            return next(self._shares, None)
+
+    def close(self) -> None:
+        pass
+
+
+class _Read:
+    """Jobs of an iterator, which a thread reads as they are taken: it may be slow, or wait for something itself."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = iter(jobs)
+        self._queue: queue.Queue[Job | BaseException | None] = queue.Queue(_AHEAD)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="callreplay-reader", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        last: BaseException | None = _STOP
+        try:
+            for job in self._jobs:
+                if not _put(self._queue, job, self._closed):
+                    return
+        except BaseException as error:
+            last = error
+        _put(self._queue, last, self._closed)
+
+    def take(self, wait: bool) -> list[Job] | None:
+        jobs: list[Job] = []
+        while not self._closed.is_set():
+            try:
+                job = self._queue.get(wait and not jobs, timeout=0.1)
+            except queue.Empty:
+                if wait and not jobs:
+                    continue
+                return jobs
+            if not isinstance(job, Job):
+                self._queue.put(job)  # for the others, and for the next time
+                if jobs:
+                    return jobs
+                if job is not _STOP:
+                    raise job
+                return None
+            jobs.append(job)
+        return None
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join(1.0)  # an iterator that waits for something is left waiting
+
+
+def _put(to: queue.Queue[Any], item: object, closed: threading.Event) -> bool:
+    """Put it in as soon as there is room; False if it was closed before."""
+    while not closed.is_set():
+        try:
+            to.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+class _Feed:
+    """What one thread takes of the jobs for all."""
+
+    def __init__(self, jobs: _Listed | _Read) -> None:
+        self._jobs = jobs
+
+    def more(self, wait: bool) -> list[Job] | None:
+        return self._jobs.take(wait)
+
+    def stopped(self) -> bool:
+        return False  # whoever stops it closes the generator
+
+    def note(self, job: Job, row: Row) -> None:
+        pass
+
+    def done(self, job: Job) -> None:
+        pass
+
+
+def _results_of(feed: _Feed, order: Order, destination: str) -> Generator[Result, None, None]:
     if destination:
-        for row in run_share(jobs, order, open_destination(destination)):
+        for _, row in run_feed(feed, order, open_destination(destination)):
             yield Result(row, None)
         return
     memory = Memory()
-    for row in run_share(jobs, order, memory):
+    for _, row in run_feed(feed, order, memory):
         yield Result(row, memory.files.pop(row.output, None))
 
 
 class _Run:
     """Threads that put results into a queue; at most two for each of them wait there to be taken."""
 
-    def __init__(self, shares: Iterator[list[Job]], order: Order, destination: str, workers: int) -> None:
-        self._shares, self._order, self._destination = shares, order, destination
+    def __init__(self, jobs: _Listed | _Read, order: Order, destination: str, workers: int) -> None:
+        self._jobs, self._order, self._destination = jobs, order, destination
         self._queue: queue.Queue[Result | BaseException | None] = queue.Queue(2 * workers)
-        self._taking, self._stopped = threading.Lock(), threading.Event()
+        self._stopped = threading.Event()
         self._working = workers
         self._threads = [
             threading.Thread(target=self._serve, name=f"callreplay-{number}", daemon=True)
@@ -70,27 +163,13 @@ class _Run:
 
     def _serve(self) -> None:
         try:
-            while not self._stopped.is_set():
-                with self._taking:
-                    jobs = next(self._shares, None)
-                if jobs is None:
-                    break
-                with closing(_share(jobs, self._order, self._destination)) as results:
-                    for result in results:
-                        if not self._put(result):
-                            return
+            with closing(_results_of(_Feed(self._jobs), self._order, self._destination)) as results:
+                for result in results:
+                    if not _put(self._queue, result, self._stopped):
+                        return
         except BaseException as error:
-            self._put(error)
-        self._put(None)
-
-    def _put(self, item: Result | BaseException | None) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
+            _put(self._queue, error, self._stopped)
+        _put(self._queue, None, self._stopped)
 
     def take(self) -> Result | None:
         """The next result; None after the last, or when closed."""
@@ -106,6 +185,7 @@ class _Run:
     def close(self) -> None:
         """Stop the threads; what they have half written does not stay."""
         self._stopped.set()
+        self._jobs.close()
         with suppress(queue.Full):
             self._queue.put_nowait(None)
         for thread in self._threads:
@@ -126,11 +206,11 @@ def _start(
     order = Order(format, Options.of(options), max(memory // count, 1))
     order.suffix()
     numbered = enumerate(jobs, 1)
-    every: Iterable[Job] = (_as_job(item, number) for number, item in numbered)
+    every = (_as_job(item, number) for number, item in numbered)
     if isinstance(jobs, Sized):
-        every = list(every)
-    shares = cut_shares(every, count)
-    return lambda: _Run(shares, order, destination, count)
+        listed = _Listed(list(every), count)
+        return lambda: _Run(listed, order, destination, count)
+    return lambda: _Run(_Read(every), order, destination, count)
 
 
 def transcode_many(

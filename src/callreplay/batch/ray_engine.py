@@ -32,6 +32,8 @@ def _stream(jobs: Share, order: Order, destination: str) -> Iterator[Row]:
 class _RayCrew:
     """Tasks of the cluster, one per core, and one more for each that wait for a core to come free."""
 
+    streams = False
+
     def __init__(self, ray: Any, count: int, order: Order, destination: str) -> None:
         self._ray, self._count = ray, count
         self._task = ray.remote(
@@ -43,11 +45,11 @@ class _RayCrew:
         self._arguments = (ray.put(order), destination)
         self._tasks: dict[Any, int] = {}
 
-    def free(self) -> bool:
+    def free(self, *, alone: bool) -> bool:  # a task always has its process to itself
         """Whether the cluster may be asked for more."""
         return len(self._tasks) < self._count + 1
 
-    def start(self, share: int, jobs: Share) -> None:
+    def start(self, share: int, jobs: Share, *, alone: bool) -> None:
         """Submit the share."""
         self._tasks[self._task.remote(jobs, *self._arguments)] = share
 
@@ -85,7 +87,8 @@ def run_batch_on_ray(
     settings: BatchSettings,
     *,
     address: str = "",
-    on_row: Callable[[Row], None] | None = None,
+    on_start: Callable[[Sequence[Job]], None] = lambda _: None,
+    on_row: Callable[[Row], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
     """``run_batch`` on the cluster at ``address`` (empty: the one of this machine, started if there is none).
@@ -108,6 +111,7 @@ def run_batch_on_ray(
         return run_batch(
             jobs,
             replace(settings, workers=count),
+            on_start=on_start,
             on_row=on_row,
             stop=stop,
             crew=lambda order: _RayCrew(ray, count, order, settings.destination),

@@ -1,7 +1,7 @@
-"""One share of a batch: captures opened, their calls rendered through one conveyor, outputs written as they fill.
+"""One worker's part of a batch: captures opened, calls rendered through one conveyor, outputs written as they fill.
 
-This is what a worker process, a thread or a Ray task runs. It keeps as many calls open as its memory allows, so that
-lanes stay full, and gives one row per output.
+This is what a worker process, a thread or a Ray task runs. It keeps as many calls open as its memory allows, and asks
+for more before it runs out of them, so that lanes stay full to the end; it gives one row per output.
 """
 
 from __future__ import annotations
@@ -10,27 +10,30 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.batch.closing import Closer
 from callreplay.batch.destinations import Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
+from callreplay.errors import StateError
 from callreplay.formats import Data, Format, Options, PooledSink, Sink, format_of
 from callreplay.mix import RenderGroup
 from callreplay.model import Intact, mappings
 from callreplay.pipeline import Call, open_capture
 
-__all__ = ["Order", "job_key", "run_share"]
+__all__ = ["Feed", "Order", "job_key", "run_feed", "run_share"]
 
 _OPEN_BYTES: Final = 2 << 20  # of one open call, besides its columns: mixer, sink and file
 # Calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty.
 _MAX_OPEN: Final = 32
+_FEW: Final = 4  # jobs waiting to be opened: time to ask for more
 # Of a format whose files are made together: work is put off until so much has come, or so many calls wait to be ended.
 _POOL_SECONDS: Final = 1024.0
 _POOL_ENDED: Final = 8
@@ -51,13 +54,54 @@ class Order:
         return format_of(self.format).suffixes[0]
 
 
+class Feed(Protocol):
+    """Where a worker's jobs come from, and who is told what becomes of them."""
+
+    def more(self, wait: bool) -> Sequence[Job] | None:
+        """Jobs to take on, perhaps none for now; ``wait`` for them: there is nothing else to do. None: no more ever."""
+        ...
+
+    def stopped(self) -> bool:
+        """Whether no more calls are to be begun; those under way are finished."""
+        ...
+
+    def note(self, job: Job, row: Row) -> None:
+        """Take note of a row of the job just before its output appears."""
+        ...
+
+    def done(self, job: Job) -> None:
+        """All rows of the job were given."""
+        ...
+
+
+class _Listed:
+    """A feed of a list."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs: Sequence[Job] | None = jobs
+
+    def more(self, wait: bool) -> Sequence[Job] | None:
+        jobs, self._jobs = self._jobs, None
+        return jobs
+
+    def stopped(self) -> bool:
+        return False
+
+    def note(self, job: Job, row: Row) -> None:
+        pass
+
+    def done(self, job: Job) -> None:
+        pass
+
+
 @dataclass(slots=True)
 class _Progress:
-    """One capture under way: how many of its calls are still open."""
+    """One capture under way: how many calls it has, and how many of the rows wanted of it are still to come."""
 
     job: Job
     key: str
-    calls: int
+    calls: int = 0
+    left: int = 1
 
 
 @dataclass(slots=True)
@@ -103,111 +147,140 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def run_share(
-    jobs: Sequence[Job],
-    order: Order,
-    destination: Destination,
-    before: Callable[[Row], None] = lambda _: None,
-    finish: Callable[[], bool] = lambda: False,
-) -> Iterator[Row]:
+def run_share(jobs: Sequence[Job], order: Order, destination: Destination) -> Iterator[Row]:
     """Transcode every call of the jobs; one row per output, as it finishes. A bad input costs its own row.
 
-    ``before`` is given each row just before its output appears; once ``finish`` says True, no more calls are begun.
     Closed early, nothing half written stays.
     """
-    yield from _Share(order, destination, jobs, before, finish).rows()
+    for _, row in run_feed(_Listed(jobs), order, destination):
+        yield row
+
+
+def run_feed(feed: Feed, order: Order, destination: Destination) -> Iterator[tuple[Job, Row]]:
+    """``run_share`` of jobs that come as the work goes on; each row with its job."""
+    yield from _Share(feed, order, destination).rows()
 
 
 class _Share:
-    def __init__(
-        self,
-        order: Order,
-        destination: Destination,
-        jobs: Sequence[Job],
-        before: Callable[[Row], None],
-        finish: Callable[[], bool],
-    ) -> None:
-        self.order, self.destination, self.before, self.finish = order, destination, before, finish
+    def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
+        self.feed, self.order, self.destination = feed, order, destination
         self.form: Format = format_of(order.format)
-        # Long calls first: the short ones fill the lanes that fall free, to the end.
-        self.waiting = deque(sorted(jobs, key=lambda job: -job.size))
+        self.waiting: deque[Job] = deque()
+        self.fed_up = False  # no more jobs will come
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
         self.open: dict[int, _Open] = {}
         self.pool = self.form.pool() if self.form.pool else None
         self.pooled_s = 0.0
         self.ended: list[_Open] = []  # whose last samples wait in the pool
+        self.closer: Closer[tuple[_Progress, Row]] | None = Closer() if destination.waits else None
         self.group = RenderGroup()
         self.used = 0
-        self.clock = time.process_time()
-        self.done: list[Row] = []
+        self.clock = time.thread_time()
+        self.aside_s = 0.0  # CPU seconds of the closer's threads
+        self.done: list[tuple[Job, Row]] = []
+        self.whole: list[Job] = []  # whose last row is in ``done``
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[tuple[Job, Row]]:
         try:
             yield from self._work()
         finally:
+            if self.closer is not None:
+                self.closer.close()
             for opened in (*self.open.values(), *self.ended):
                 opened.stack.__exit__(GeneratorExit, GeneratorExit(), None)
 
-    def _work(self) -> Iterator[Row]:
-        self._fill()
-        yield from self._spend()
-        while self.open:
-            found = self.group.read()
-            if found is None:
-                break
-            number, block, last = found
-            self._feed(number, block, last)
-            if last:
-                self._fill()
-            if self.pooled_s >= _POOL_SECONDS or len(self.ended) >= _POOL_ENDED:
+    def _work(self) -> Iterator[tuple[Job, Row]]:
+        while True:
+            self._fill()
+            if not self.open:
+                # What the pool and the disk still hold is not kept back while jobs are waited for.
                 self._encode()
-            yield from self._spend()
-        self._encode()
-        yield from self._spend()
+                self._collect(every=True)
+                yield from self._spend()
+                if not self._wait():
+                    return
+            last = False
+            while self.open and not last:
+                found = self.group.read()
+                if found is None:
+                    raise StateError("the conveyor ran dry with calls under way")
+                number, block, last = found
+                self._feed(number, block, last)
+                if self.pooled_s >= _POOL_SECONDS or len(self.ended) >= _POOL_ENDED:
+                    self._encode()
+                self._collect()
+                yield from self._spend()
 
-    def _spend(self) -> Iterator[Row]:
+    def _spend(self) -> Iterator[tuple[Job, Row]]:
         """Hand out what is done; its CPU time is what passed since the last time."""
-        if not self.done:
-            return
         rows, self.done = self.done, []
-        now = time.process_time()
-        spent, self.clock = now - self.clock, now
-        total = sum(row.duration_s for row in rows) or 1.0
-        for row in rows:
-            yield _with_seconds(row, spent * row.duration_s / total)
+        whole, self.whole = self.whole, []
+        if rows:
+            now = time.thread_time()
+            spent = max(now - self.clock, 0.0) + self.aside_s
+            self.clock, self.aside_s = now, 0.0
+            total = sum(row.duration_s for _, row in rows) or 1.0
+            for job, row in rows:
+                yield job, replace(row, seconds=round(spent * row.duration_s / total, 6))
+        for job in whole:
+            self.feed.done(job)
+
+    def _wait(self) -> bool:
+        """Wait for jobs; whether there are any, or may be."""
+        if self.fed_up or self.feed.stopped():
+            return False
+        self._take_on(self.feed.more(wait=True))
+        return not self.fed_up
+
+    def _take_on(self, jobs: Sequence[Job] | None) -> None:
+        if jobs is None:
+            self.fed_up = True
+            return
+        if jobs:
+            # Long calls first: the short ones fill the lanes that fall free, to the end.
+            self.waiting = deque(sorted([*self.waiting, *jobs], key=lambda job: -job.size))
 
     def _fill(self) -> None:
-        if self.finish():
+        if self.feed.stopped():
             self.ready.clear()
             self.waiting.clear()
-        while (self.ready or self.waiting) and len(self.open) < _MAX_OPEN:
-            if not self.ready:
-                cost = _cost(self.waiting[0])
-                if self.ended and self.used + cost > self.order.memory:
-                    self._encode()
-                if self.open and self.used + cost > self.order.memory:
-                    return
-                self._open_capture(self.waiting.popleft(), cost)
+            return
+        while len(self.open) < _MAX_OPEN:
+            if len(self.waiting) <= _FEW and not self.fed_up:
+                self._take_on(self.feed.more(wait=False))
+            if self.ready:
+                self._open_call(*self.ready.popleft())
                 continue
-            self._open_call(*self.ready.popleft())
+            if not self.waiting:
+                return
+            cost = _cost(self.waiting[0])
+            if self.ended and self.used + cost > self.order.memory:
+                self._encode()
+            if self.open and self.used + cost > self.order.memory:
+                return
+            self._open_capture(self.waiting.popleft(), cost)
+
+    def _tell(self, source: _Progress, row: Row) -> None:
+        self.done.append((source.job, row))
+        source.left -= 1
+        if not source.left:
+            self.whole.append(source.job)
 
     def _open_capture(self, job: Job, cost: int) -> None:
-        key = job_key(job, self.order)
+        source = _Progress(job, job_key(job, self.order))
         try:
             capture = open_capture(*job.captures, codecs=job.codecs)
-        except (OSError, ValueError, MemoryError) as error:
-            self.done.append(Row(job.captures[0], "", 0, key, error=_reason(error), finished=time.time()))
+            error = "" if capture.calls else f"no call was found ({capture.why_empty()})"
+        except _FAULTS as fault:
+            error = _reason(fault)
+        if error:
+            self._tell(source, Row(job.captures[0], "", 0, source.key, error=error, finished=time.time()))
             return
-        if not capture.calls:
-            why = f"no call was found ({capture.why_empty()})"
-            self.done.append(Row(job.captures[0], "", 0, key, error=why, finished=time.time()))
-            return
-        progress = _Progress(job, key, len(capture.calls))
-        self.ready += [
-            (progress, call, cost // len(capture.calls))
-            for call in capture.calls
-            if call.number not in job.skip
-        ]
+        calls = [call for call in capture.calls if call.number not in job.skip]
+        source.calls, source.left = len(capture.calls), len(calls)
+        if not calls:
+            self.whole.append(job)
+        self.ready += [(source, call, cost // len(capture.calls)) for call in calls]
 
     def _open_call(self, source: _Progress, call: Call, cost: int) -> None:
         name = source.job.output(call.number, self.order.suffix())
@@ -230,8 +303,8 @@ class _Share:
                 sink = self.form.open(shape, options)
                 files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
                 opened = _Open(source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, files)
-            except (OSError, ValueError, MemoryError) as error:
-                self.done.append(self._row(source, call, name, error=_reason(error)))
+            except _FAULTS as error:
+                self._tell(source, self._row(source, call, name, error=_reason(error)))
                 return
         self.open[number] = opened
         self.used += cost
@@ -285,16 +358,31 @@ class _Share:
     def _close(self, opened: _Open) -> None:
         """Let the whole output appear."""
         row = self._row(opened.source, opened.call, opened.name, opened)
-        self.before(row)
-        opened.stack.close()
+        self.feed.note(opened.source.job, row)
+        if self.closer is None:
+            opened.stack.close()
+            self._tell(opened.source, row)
+        else:
+            self.closer.put((opened.source, row), opened.stack.close)
         self.used -= opened.cost
-        self.done.append(row)
+
+    def _collect(self, *, every: bool = False) -> None:
+        """The rows of outputs that have appeared; ``every``: of all, after waiting for them."""
+        if self.closer is None:
+            return
+        for (source, row), seconds, error in self.closer.take(every=every):
+            self.aside_s += seconds
+            if error is not None:
+                if not isinstance(error, _FAULTS):
+                    raise error
+                row = replace(row, sha256="", size=0, error=_reason(error))  # noqa: PLW2901
+            self._tell(source, row)
 
     def _fail(self, opened: _Open, error: Exception) -> None:
         """What goes wrong with one output costs its own row."""
         opened.stack.__exit__(type(error), error, error.__traceback__)
         self.used -= opened.cost
-        self.done.append(self._row(opened.source, opened.call, opened.name, error=_reason(error)))
+        self._tell(opened.source, self._row(opened.source, opened.call, opened.name, error=_reason(error)))
 
     def _row(
         self, source: _Progress, call: Call, name: str, opened: _Open | None = None, error: str = ""
@@ -320,9 +408,3 @@ class _Share:
             error=error,
             finished=time.time(),
         )
-
-
-def _with_seconds(row: Row, seconds: float) -> Row:
-    from dataclasses import replace
-
-    return replace(row, seconds=round(seconds, 6))

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +42,51 @@ def parse_size(text: str) -> int:
 
 
 class _Watch(Protocol):
-    def __call__(self, row: Row) -> None: ...
+    def start(self, jobs: Sequence[Job]) -> None: ...
+    def row(self, row: Row) -> None: ...
+
+
+class _Teller:
+    """Rows as events for machines; elsewhere errors alone."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        pass
+
+    def row(self, row: Row) -> None:
+        if self._as_json:
+            print(json.dumps({"event": "row", **asdict(row)}), flush=True)
+        elif row.error:
+            print(f"callreplay: {row.input}: {row.error}", file=sys.stderr)
+
+
+class _Bar(_Teller):
+    """A bar on the terminal. It counts octets of input: calls are not done in their order, and long ones first."""
+
+    def __init__(self, progress: Any) -> None:
+        super().__init__(as_json=False)
+        self._progress = progress
+        self._task = progress.add_task("transcoding", total=None, state="")
+        self._seen, self._began = Summary(), time.monotonic()
+        self._sizes: dict[str, int] = {}
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        self._sizes = {job.captures[0]: max(job.size, 1) for job in jobs}
+        self._progress.update(self._task, total=sum(self._sizes.values()))
+
+    def row(self, row: Row) -> None:
+        super().row(row)
+        seen = self._seen
+        seen.add(row)
+        speed = _speed(seen, time.monotonic() - self._began)
+        state = (
+            f"{seen.outputs:,} calls  {seen.audio_s / 3600:,.1f} h  {speed:,.0f} x real time  "
+            f"{seen.errors:,} errors"
+        )
+        done = self._sizes.get(row.input, 0) / max(row.calls, 1)
+        self._progress.update(self._task, advance=done, state=state)
 
 
 def _speed(summary: Summary, elapsed_s: float) -> float:
@@ -50,19 +94,10 @@ def _speed(summary: Summary, elapsed_s: float) -> float:
 
 
 @contextmanager
-def _watching(total: int, as_json: bool) -> Iterator[_Watch]:
+def _watching(as_json: bool) -> Iterator[_Watch]:
     """Show rows as they come: JSON events for machines, a bar on a terminal, errors alone elsewhere."""
-    seen, began = Summary(), time.monotonic()
-
-    def tell(row: Row) -> None:
-        seen.add(row)
-        if as_json:
-            print(json.dumps({"event": "row", **asdict(row)}), flush=True)
-        elif row.error:
-            print(f"callreplay: {row.input}: {row.error}", file=sys.stderr)
-
     if as_json or not sys.stderr.isatty():
-        yield tell
+        yield _Teller(as_json)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,18 +109,7 @@ def _watching(total: int, as_json: bool) -> Iterator[_Watch]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("transcoding", total=total, state="")
-
-        def show(row: Row) -> None:
-            tell(row)
-            elapsed = time.monotonic() - began
-            state = (
-                f"{seen.outputs:,} calls  {seen.audio_s / 3600:,.1f} h  {_speed(seen, elapsed):,.0f} x real time  "
-                f"{seen.errors:,} errors"
-            )
-            progress.update(task, advance=1 / max(row.calls, 1), state=state)
-
-        yield show
+        yield _Bar(progress)
 
 
 @contextmanager
@@ -116,8 +140,8 @@ def _run(jobs: list[Job], settings: BatchSettings, engine: str, address: str, as
         run, arguments["address"] = run_batch_on_ray, address
     elif engine != "local":
         raise ArgumentError(f"engine must be local or ray, not {engine!r}")
-    with _watching(len(jobs), as_json) as watch, _interruptible(as_json) as stop:
-        return run(jobs, settings, on_row=watch, stop=stop, **arguments)
+    with _watching(as_json) as watch, _interruptible(as_json) as stop:
+        return run(jobs, settings, on_start=watch.start, on_row=watch.row, stop=stop, **arguments)
 
 
 def register(app: typer.Typer) -> None:
