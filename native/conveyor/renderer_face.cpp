@@ -26,7 +26,7 @@ struct cr_renderer {
 
 namespace {
 
-// A call of a group. When it has ended, only its counts stay.
+// A call of a group. When it has ended its counts stay, until another call takes its place.
 struct GroupCall {
   explicit GroupCall(CallSource source_) : source(std::make_unique<CallSource>(std::move(source_))) {
     call = std::make_unique<Call>(*source, 0);
@@ -54,6 +54,7 @@ struct cr_renderer_group {
     ending.call.reset();
     ending.source.reset();
     ending.gathered = {};
+    free.push_back(index);  // add() has made room
   }
 
   // Take what a call has ready. True when a block is whole, or the call has ended.
@@ -70,6 +71,7 @@ struct cr_renderer_group {
   Conveyor conveyor;
   std::vector<GroupCall> calls;
   std::vector<uint32_t> running;
+  std::vector<uint32_t> free;  // numbers of ended calls
   size_t turn = 0;  // of `running`, the next to be asked
   uint32_t gather_ms;
 };
@@ -166,12 +168,20 @@ cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *tim
     return CR_LIMIT;
   }
   try {
+    GroupCall added(CallSource(*timeline, legs, leg_count, events, event_count));
     group->running.reserve(group->running.size() + 1);
-    group->calls.emplace_back(CallSource(*timeline, legs, leg_count, events, event_count));
+    if (group->free.empty()) {
+      group->free.reserve(group->calls.size() + 1);
+      group->calls.push_back(std::move(added));
+      *call = static_cast<uint32_t>(group->calls.size() - 1);
+    } else {
+      *call = group->free.back();
+      group->calls[*call] = std::move(added);
+      group->free.pop_back();
+    }
   } catch (const std::bad_alloc &) {
     return CR_MEMORY;
   }
-  *call = static_cast<uint32_t>(group->calls.size() - 1);
   group->running.push_back(*call);
   return CR_OK;
 }

@@ -272,7 +272,7 @@ class RenderGroup:
         self._block_ms = block_ms
         self._gather_ms = gather_ms
         self._widths: dict[int, int] = {}
-        self._scratch = np.empty(0, np.int16)
+        self._room = 2  # samples of the largest block of any call so far
 
     def add(
         self,
@@ -287,7 +287,7 @@ class RenderGroup:
         correct_drift: bool = True,
         external: Sequence[External | None] | None = None,
     ) -> int:
-        """Add a call (arguments as of :class:`Renderer`) and return its number."""
+        """Add a call (arguments as of :class:`Renderer`) and return its number, free again once it has ended."""
         plan = _Plan(
             legs,
             rate_hz=rate_hz,
@@ -303,9 +303,7 @@ class RenderGroup:
         )
         call = self._native.add(plan.timeline(self._block_ms), plan.legs, plan.events)
         self._widths[call] = plan.width
-        need = plan.rate_hz * plan.width * self._gather_ms // 1000
-        if len(self._scratch) < need:
-            self._scratch = np.empty(need, np.int16)
+        self._room = max(self._room, plan.rate_hz * plan.width * self._gather_ms // 1000)
         return call
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.int16], bool]]:
@@ -314,15 +312,16 @@ class RenderGroup:
 
     def read(self) -> tuple[int, NDArray[np.int16], bool] | None:
         """``(call, block, last)`` for the next block of any call, None when every call has ended."""
-        call, frames, last = self._native.read(self._scratch)
+        samples = np.empty(self._room, np.int16)
+        call, frames, last = self._native.read(samples)
         if frames == 0 and not last:
             return None
         width = self._widths.pop(call) if last else self._widths[call]
-        block = self._scratch[: frames * width].copy()
+        block = samples[: frames * width]
         return call, (block if width == 1 else block.reshape(frames, width)), last
 
     def counts(self, call: int, leg: int) -> LegCounts:
-        """Tell what became of the packets of a leg of a call that is being rendered or has ended."""
+        """Tell what became of the packets of a leg of a call under way, or of an ended one until another is added."""
         return LegCounts(*self._native.counts(call, leg))
 
     @property

@@ -91,7 +91,7 @@ typedef struct cr_renderer_group cr_renderer_group;
 cr_status cr_renderer_group_create(uint32_t gather_ms, cr_renderer_group **group);
 void cr_renderer_group_destroy(cr_renderer_group *group);
 
-/* Add a call, at any time; *call is its number. Calls wait for nothing: add as many as memory allows (about
+/* Add a call, at any time; *call is its number, which no other has before it has ended. Calls wait for nothing: add as many as memory allows (about
  * 60 kB each at 100 ms blocks, and what is gathered) and one more whenever one ends. */
 cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline,
                                 const cr_render_leg *legs, size_t leg_count, const cr_event *events,
@@ -103,6 +103,7 @@ cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *tim
  * call come in order and equal those of a renderer of its own. */
 cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t capacity, uint32_t *call,
                                  size_t *frames, int *last);
+/* Of a call under way, or of an ended one before the next is added. */
 cr_status cr_renderer_group_counts(const cr_renderer_group *group, uint32_t call, uint32_t leg,
                                    cr_leg_counts *counts);
 cr_status cr_renderer_group_occupancy(const cr_renderer_group *group, cr_occupancy *occupancy);

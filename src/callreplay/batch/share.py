@@ -34,6 +34,7 @@ _OPEN_BYTES: Final = 2 << 20  # of one open call, besides its columns: mixer, si
 # Calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty.
 _MAX_OPEN: Final = 32
 _FEW: Final = 4  # jobs waiting to be opened: time to ask for more
+_BLOCK_MS: Final = 8000  # of a call at a time: what Python does for a block costs as much as a second of G.711
 # Of a format whose files are made together: work is put off until so much has come, or so many calls wait to be ended.
 _POOL_SECONDS: Final = 1024.0
 _POOL_ENDED: Final = 8
@@ -173,7 +174,7 @@ class _Share:
         self.pooled_s = 0.0
         self.ended: list[_Open] = []  # whose last samples wait in the pool
         self.closer: Closer[tuple[_Progress, Row]] | None = Closer() if destination.waits else None
-        self.group = RenderGroup()
+        self.group = RenderGroup(gather_ms=_BLOCK_MS)
         self.used = 0
         self.clock = time.thread_time()
         self.aside_s = 0.0  # CPU seconds of the closer's threads
