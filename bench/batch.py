@@ -23,7 +23,7 @@ from callreplay.batch import BatchSettings, find_jobs, run_batch
 
 CALLS = int(os.environ.get("CALLREPLAY_BENCH_CALLS", "2000"))
 CODECS = ("PCMU", "G722", "G729")
-SAMPLE = 3  # calls of each codec for the shell loop
+SAMPLE = 12  # calls of each codec for the shell loop, one of each twelfth by length
 BARS = {
     ("PCMU", "wav"): 10_000.0,
     ("G729", "wav"): 5_000.0,
@@ -50,6 +50,12 @@ def _make(folder: Path) -> dict[str, float]:
         write_pcap(path, *sides)
         hours[codec] += seconds / 3600
     return hours
+
+
+def _sample(folder: Path) -> list[Path]:
+    """The middle one of each part of the captures, cut by their length into ``SAMPLE`` parts of equal number."""
+    captures = sorted(folder.iterdir(), key=lambda path: path.stat().st_size)
+    return [captures[(2 * part + 1) * len(captures) // (2 * SAMPLE)] for part in range(SAMPLE)]
 
 
 def _cpu() -> float:
@@ -130,7 +136,7 @@ def run() -> list[dict[str, Any]]:
         rows.append(scaling)
         if all(shutil.which(tool) for tool in ("tshark", "xxd", "ffmpeg", "sox", "speexenc")):
             for codec, form in (("PCMU", "wav"), ("G729", "wav"), ("G729", "spx")):
-                chosen = sorted((folder / "in" / codec).iterdir())[:SAMPLE]
+                chosen = _sample(folder / "in" / codec)
                 lengths = _lengths(CALLS)
                 seconds = sum(lengths[int(path.stem[4:])] for path in chosen)
                 loop = _shell_loop(chosen, codec, form, folder)

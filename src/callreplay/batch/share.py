@@ -36,8 +36,8 @@ _MAX_OPEN: Final = 32
 _FEW: Final = 4  # jobs waiting to be opened: time to ask for more
 _BLOCK_MS: Final = 8000  # of a call at a time: what Python does for a block costs as much as a second of G.711
 # Of a format whose files are made together: work is put off until so much has come, or so many calls wait to be ended.
-_POOL_SECONDS: Final = 1024.0
-_POOL_ENDED: Final = 8
+_POOL_SECONDS: Final = 2048.0
+_POOL_ENDED: Final = 32
 _LONGEST_REASON: Final = 500  # characters
 _FAULTS: Final = (OSError, ValueError, MemoryError)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -27,6 +28,8 @@ def main() -> None:
 
 
 def _run() -> None:
+    # NumPy's linear algebra starts a thread for each core and has nothing to do here; workers inherit it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from callreplay.cli.app import build
     from callreplay.errors import CallReplayError, OutputError
 
