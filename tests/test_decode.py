@@ -256,3 +256,30 @@ def test_a_render_group_gives_what_renderers_give() -> None:
     for number, legs in numbers.items():
         renderer = Renderer(list(legs), 16000, "stereo")
         assert np.array_equal(np.concatenate(parts[number]), renderer.read(renderer.frames))
+
+
+def test_a_group_that_is_fed_for_ever_takes_numbers_again() -> None:
+    legs = _legs(10)
+    group = RenderGroup()
+    alone = [Renderer([leg], 8000, "mono") for leg in legs]
+    whole = [renderer.read(renderer.frames) for renderer in alone]
+    under_way: dict[int, tuple[int, list[Pcm]]] = {}
+    begun = ended = 0
+    while ended < 60:
+        while begun < 60 and len(under_way) < 4:
+            which = begun % len(legs)
+            number = group.add([legs[which]], 8000, "mono")
+            assert number not in under_way
+            under_way[number] = which, []
+            begun += 1
+        found = group.read()
+        assert found is not None
+        number, block, last = found
+        assert number < 4
+        under_way[number][1].append(block)
+        if last:
+            which, parts = under_way.pop(number)
+            assert np.array_equal(np.concatenate(parts), whole[which])
+            assert group.counts(number, 0) == alone[which].counts(0)
+            ended += 1
+    assert group.read() is None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pytest
+from bench._captures import leg, write_pcap
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 from tests.captures import pcap, rtp, udp
@@ -35,10 +36,12 @@ from callreplay.batch import (
     transcode_many,
     transcode_many_async,
 )
-from callreplay.batch.crew import Event
+from callreplay.batch.crew import Event, _PipeFeed, _Says
 from callreplay.batch.destinations import Memory, open_destination
+from callreplay.batch.engine import cut_shares
+from callreplay.batch.manifest import as_line, journal_path
 from callreplay.batch.report import report_png
-from callreplay.batch.share import Order, run_share
+from callreplay.batch.share import Order, run_feed, run_share
 from callreplay.errors import ArgumentError
 from callreplay.formats import Options
 
@@ -256,8 +259,6 @@ def test_a_killed_run_redoes_nothing_that_is_whole(folder: Path, kill: str, rows
 
 
 def test_a_row_lost_on_the_way_is_found_by_its_digest(folder: Path) -> None:
-    from callreplay.batch.manifest import as_line, journal_path
-
     jobs = find_jobs([str(folder / "in")])
     run_batch(jobs, _settings(folder))
     manifest = folder / "out" / "manifest.jsonl"
@@ -659,6 +660,142 @@ def test_what_loses_its_worker_every_time_costs_its_own_row(folder: Path) -> Non
     assert Crew.lost in range(3, 6)  # three times alone, and before that in company
     (lost,) = (row for row in read_rows(folder / "out" / "manifest.jsonl") if row.error)
     assert (Path(lost.input).name, lost.error) == ("c03.pcap", "NodeDiedError: the node is gone")
+
+
+_DEADLY = """
+import os, signal
+from callreplay.batch import share
+
+opening = share.open_capture
+
+def open_capture(*captures, **more):
+    if captures[0].endswith("c03.pcap"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return opening(*captures, **more)
+
+share.open_capture = open_capture
+"""
+
+
+def test_a_capture_that_kills_its_process_costs_its_own_row(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was in company with it, and however often the process dies before it is found."""
+    _more(folder, 50)
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(_DEADLY)  # of the worker processes
+    monkeypatch.setenv("PYTHONPATH", str(folder / "site"))
+    summary = run_batch(find_jobs([str(folder / "in")]), _settings(folder))
+    assert (summary.outputs, summary.errors) == (CALLS - 1, 1)
+    rows = list(read_rows(folder / "out" / "manifest.jsonl"))
+    assert len({row.output for row in rows}) == len(rows) == CALLS
+    (lost,) = (row for row in rows if row.error)
+    assert Path(lost.input).name == "c03.pcap"
+    assert lost.error == "the worker process died on it (SIGKILL)"
+    assert not _litter(folder)
+
+
+def test_shares_shrink_to_the_end_and_long_calls_come_first() -> None:
+    sizes = [1 << (10 + number % 14) for number in range(3000)]
+    jobs = [Job((f"{number}.pcap",), f"{number}", size=size) for number, size in enumerate(sizes)]
+    shares = list(cut_shares(jobs, 2))
+    assert sorted(job.name for share in shares for job in share) == sorted(job.name for job in jobs)
+    handed = [job.size for share in shares for job in share]
+    assert handed == sorted(sizes, reverse=True)
+    octets = [sum(max(job.size, 64 << 10) for job in share) for share in shares]
+    assert octets[0] <= sum(octets) / 8
+    assert all(part <= max(sum(octets[at:]) / 8, 1 << 24) for at, part in enumerate(octets))
+    assert max(map(len, shares)) <= 512
+    assert len(shares[-1]) < 4
+    # Where a worker is through with one before it gets the next, each must fill lanes.
+    assert [len(share) for share in cut_shares(jobs, 2, streams=False)] == [375] * 8
+    assert not list(cut_shares([], 2))
+
+
+def test_a_worker_asks_for_more_before_it_is_through(folder: Path) -> None:
+    """What goes through the pipe, with both ends here."""
+    jobs = find_jobs([str(folder / "in")])
+    ours, theirs = multiprocessing.Pipe()
+    (folder / "out").mkdir()
+    manifest = folder / "out" / "manifest.jsonl"
+    feed = _PipeFeed(theirs, manifest)
+    ours.send((1, jobs[:6]))
+    rows = run_feed(feed, Order("wav", Options()), open_destination(str(folder / "out")))
+    seen: list[tuple[Job, Row]] = [next(rows)]
+    assert ours.recv() is _Says.HUNGRY  # all six are open
+    assert journal_path(manifest, 1).exists()
+    ours.send((2, jobs[6:]))
+    while len(seen) < 14:
+        seen.append(next(rows))
+    ours.send(None)
+    assert not list(rows)
+    said = []
+    while ours.poll():
+        said.append(ours.recv())
+    assert [number for number in said if isinstance(number, int)] == [1, 2]
+    assert {job.name for job, _ in seen} == {job.name for job in jobs}
+    for number, count in ((1, 6), (2, 8)):  # the last capture holds three calls
+        assert len(list(read_rows(journal_path(manifest, number)))) == count
+
+
+_MEASURED = """
+import resource, sys
+from callreplay.batch import BatchSettings, find_jobs, run_batch
+source, out, form, memory = sys.argv[1:]
+summary = run_batch(find_jobs([source]), BatchSettings(out, form, workers=4, memory=int(memory)))
+print(summary.outputs, summary.errors, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.parametrize("form", ["wav", "spx"])
+def test_memory_is_bounded_by_what_was_given(tmp_path: Path, form: str) -> None:
+    """A hundred calls of ten minutes: 1.4 GB of captures, one worker's memory as the system counts it."""
+    (tmp_path / "in").mkdir()
+    first = tmp_path / "in" / "0.pcap"
+    write_pcap(first, *(leg(600, side, "PCMU") for side in (0, 1)))
+    for number in range(1, 100 if form == "wav" else 40):
+        os.link(first, tmp_path / "in" / f"{number}.pcap")
+    bound = 200 << 20
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, str(tmp_path / "in"), str(tmp_path / "out"), form, str(bound)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    outputs, errors, resident = map(int, done.stdout.split())
+    assert (outputs, errors) == (100 if form == "wav" else 40, 0)
+    assert resident < bound
+
+
+def test_little_memory_means_few_workers() -> None:
+    settings = BatchSettings("x", workers=64)
+    assert (settings.worker_count(), settings.worker_memory()) == (64, 512 << 20)
+    settings = BatchSettings("x", workers=64, memory=2 << 30)
+    assert (settings.worker_count(), settings.worker_memory()) == (16, 128 << 20)
+    assert BatchSettings("x", workers=64, memory=1).worker_count() == 1
+
+
+def test_seconds_are_those_of_the_work(folder: Path) -> None:
+    _more(folder, 1000)
+    before = time.process_time()
+    rows = [result.row for result in transcode_many(sorted((folder / "in").rglob("*.pcap")), workers=2)]
+    spent = time.process_time() - before
+    assert 0.3 * spent < sum(row.seconds for row in rows) <= spent
+
+
+def test_a_job_is_begun_though_the_next_is_long_in_coming(folder: Path) -> None:
+    release = threading.Event()
+    paths = sorted((folder / "in").rglob("*.pcap"))
+
+    def slow() -> Iterator[Path]:
+        yield paths[0]
+        assert release.wait(30)
+        yield paths[1]
+
+    results = transcode_many(slow(), workers=2)
+    assert next(results).row.input == str(paths[0])
+    release.set()
+    assert [result.row.input for result in results] == [str(paths[1])]
 
 
 def test_workers_are_the_cores_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -101,7 +102,8 @@ class NativeRendererGroup {
     raise_on_error(cr_renderer_group_add(group_.get(), &rows.timeline, rows.legs.data(), rows.legs.size(),
                                          rows.events.data(), rows.events.size(), &call),
                    "a call");
-    held_.push_back(std::move(rows.held));
+    held_.resize(std::max<size_t>(held_.size(), size_t{call} + 1));
+    held_[call] = std::move(rows.held);
     return call;
   }
 
@@ -139,7 +141,7 @@ class NativeRendererGroup {
   struct Destroy {
     void operator()(cr_renderer_group *group) const { cr_renderer_group_destroy(group); }
   };
-  std::vector<std::vector<py::object>> held_;  // by call
+  std::vector<std::vector<py::object>> held_;  // by call, until it has ended
   std::unique_ptr<cr_renderer_group, Destroy> group_;
 };
 

@@ -25,7 +25,7 @@ from callreplay.batch.manifest import (
     read_rows,
     write_parquet,
 )
-from callreplay.batch.share import Order, job_key
+from callreplay.batch.share import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
 from callreplay.errors import CallReplayError
 from callreplay.formats import Options
@@ -46,13 +46,16 @@ class BatchError(CallReplayError):
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """How a run works. ``memory`` octets for all workers together; ``max_errors`` rows with errors before it stops."""
+    """How a run works. ``max_errors`` rows with errors before it stops.
+
+    ``memory`` octets for all workers together, 0: 512 MiB for each. Less than 128 MiB for each means fewer workers.
+    """
 
     destination: str
     format: str = "wav"
     options: Options = field(default_factory=Options)
     workers: int = 0
-    memory: int = 2 << 30
+    memory: int = 0
     max_errors: int | None = None
     resume: bool = True
     manifest: str = ""
@@ -64,8 +67,13 @@ class BatchSettings:
         return Path(MANIFEST) if "://" in self.destination else Path(self.destination) / MANIFEST
 
     def worker_count(self) -> int:
-        """Workers: as asked, or one per core this process may use."""
-        return self.workers or cores()
+        """Workers: as asked, or one per core this process may use, as far as the memory goes."""
+        wanted = self.workers or cores()
+        return min(wanted, max(1, self.memory // LEAST_MEMORY)) if self.memory else wanted
+
+    def worker_memory(self) -> int:
+        """Octets for one worker."""
+        return self.memory // self.worker_count() if self.memory else WORKER_MEMORY
 
 
 @dataclass(slots=True)
@@ -185,7 +193,7 @@ def run_batch(
     path = settings.manifest_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     workers = settings.worker_count()
-    order = Order(settings.format, settings.options, max(settings.memory // workers, 1))
+    order = Order(settings.format, settings.options, settings.worker_memory())
     place = open_destination(settings.destination)
     began = time.monotonic()
     with ManifestWriter(path, fresh=not settings.resume) as manifest:

@@ -15,7 +15,7 @@ from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.engine import cut_shares
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.share import Order, run_feed
+from callreplay.batch.share import WORKER_MEMORY, Order, run_feed
 from callreplay.cores import cores
 from callreplay.formats import Options
 
@@ -198,12 +198,12 @@ def _start(
     *,
     destination: str = "",
     workers: int = 0,
-    memory: int = 1 << 30,
+    memory: int = 0,
     **options: Any,
 ) -> Callable[[], _Run]:
     """Check the arguments; what starts the run."""
     count = workers or cores()
-    order = Order(format, Options.of(options), max(memory // count, 1))
+    order = Order(format, Options.of(options), memory // count or WORKER_MEMORY)
     order.suffix()
     numbered = enumerate(jobs, 1)
     every = (_as_job(item, number) for number, item in numbered)
@@ -221,9 +221,9 @@ def transcode_many(
     """Transcode captures and give each result as it finishes, in no fixed order.
 
     ``jobs`` are captures (paths) or ``Job``s, of a list or of an iterator that is read as the work goes on.
-    ``arguments`` are ``destination``, ``workers`` (threads; one per core), ``memory`` (octets of calls under way, 1
-    GiB) and the fields of ``formats.Options``. Without ``destination`` the bytes are in the results. Work waits for its
-    results to be taken, so that few are in memory at once. Errors are results too; only wrong arguments raise
+    ``arguments`` are ``destination``, ``workers`` (threads; one per core), ``memory`` (octets for all of them; 512 MiB
+    each) and the fields of ``formats.Options``. Without ``destination`` the bytes are in the results. Work waits for
+    its results to be taken, so that few are in memory at once. Errors are results too; only wrong arguments raise
     (ArgumentError). Closing the iterator stops the work.
     """
     return _results(_start(jobs, format, **arguments))

@@ -93,6 +93,7 @@ def run_batch_on_ray(
 ) -> Summary:
     """``run_batch`` on the cluster at ``address`` (empty: the one of this machine, started if there is none).
 
+    ``workers`` are by default the cluster's cores.
     Captures and the destination must be reachable under the same names from every node. Raises UnsupportedError when
     Ray is not installed.
     """

@@ -26,15 +26,28 @@ from callreplay.errors import StateError
 from callreplay.formats import Data, Format, Options, PooledSink, Sink, format_of
 from callreplay.mix import RenderGroup
 from callreplay.model import Intact, mappings
+from callreplay.packets.arena import release
 from callreplay.pipeline import Call, open_capture
 
-__all__ = ["Feed", "Order", "job_key", "run_feed", "run_share"]
+__all__ = ["LEAST_MEMORY", "WORKER_MEMORY", "Feed", "Order", "job_key", "run_feed", "run_share"]
 
-_OPEN_BYTES: Final = 2 << 20  # of one open call, besides its columns: mixer, sink and file
+WORKER_MEMORY: Final = 512 << 20
+"""Octets that keep the lanes of one worker full, whatever the format."""
+LEAST_MEMORY: Final = 128 << 20
+"""Octets for a worker and a call or a few."""
+
+# Octets, measured with some to spare: of a worker before its first call; of an open call besides its columns (decoder,
+# mixer, sink, file, what is resident of the capture); and more where its audio waits in a pool.
+_WORKER_BYTES: Final = 96 << 20
+_OPEN_BYTES: Final = 3 << 20
+_POOLED_BYTES: Final = 3 << 20
 # Calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty.
 _MAX_OPEN: Final = 32
 _FEW: Final = 4  # jobs waiting to be opened: time to ask for more
-_BLOCK_MS: Final = 8000  # of a call at a time: what Python does for a block costs as much as a second of G.711
+_DROP_BLOCKS: Final = 8  # of a call, until the pages of its capture that they took are given back
+_BLOCK_MS: Final = (
+    8000  # of a call at a time: what Python does for a block costs as much as a second of G.711
+)
 # Of a format whose files are made together: work is put off until so much has come, or so many calls wait to be ended.
 _POOL_SECONDS: Final = 2048.0
 _POOL_ENDED: Final = 32
@@ -48,7 +61,7 @@ class Order:
 
     format: str
     options: Options
-    memory: int = 1 << 30  # octets for one share's open calls
+    memory: int = WORKER_MEMORY  # octets for one worker
 
     def suffix(self) -> str:
         """The outputs' suffix."""
@@ -120,6 +133,13 @@ class _Open:
     files: list[Intact]
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
+    blocks: int = 0
+
+    def drop_behind(self) -> None:
+        """Give back, now and then, what of the capture is resident: else all of a long one would be in the end."""
+        self.blocks += 1
+        if self.blocks % _DROP_BLOCKS == 0:
+            release(*(leg.columns.data for leg in self.call.legs))
 
     def take(self, data: Data) -> None:
         if data:
@@ -136,10 +156,10 @@ def job_key(job: Job, order: Order) -> str:
     return hashlib.sha256(repr((__version__, facts, order.format, order.options)).encode()).hexdigest()[:16]
 
 
-def _cost(job: Job) -> int:
-    """Octets of memory that an open capture takes: its columns, about a sixth of a file of small packets."""
+def _cost(job: Job, pooled: bool) -> int:
+    """Octets of memory that an open capture takes. Its columns are up to a third of a file of small packets."""
     size = job.size or sum(os.path.getsize(p) for p in job.captures if os.path.exists(p))  # noqa: PTH110, PTH202
-    return _OPEN_BYTES + size // 4
+    return _OPEN_BYTES + _POOLED_BYTES * pooled + size // 3
 
 
 def _reason(error: BaseException) -> str:
@@ -254,10 +274,12 @@ class _Share:
                 continue
             if not self.waiting:
                 return
-            cost = _cost(self.waiting[0])
-            if self.ended and self.used + cost > self.order.memory:
+            cost = _cost(self.waiting[0], self.pool is not None)
+            room = self.order.memory - _WORKER_BYTES - self.used
+            if cost > room and self.ended:
                 self._encode()
-            if self.open and self.used + cost > self.order.memory:
+                room = self.order.memory - _WORKER_BYTES - self.used
+            if cost > room and self.open:
                 return
             self._open_capture(self.waiting.popleft(), cost)
 
@@ -319,6 +341,7 @@ class _Share:
         try:
             for mapped in opened.files:
                 mapped.check()
+            opened.drop_behind()
             if self.pool is None:
                 if len(block):
                     opened.take(opened.sink.write(block))

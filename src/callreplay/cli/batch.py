@@ -164,7 +164,10 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--format", help="wav, spx, png, json, mp3, opus, flac, m4a.")
         ] = "wav",
         workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
-        memory: Annotated[int, typer.Option(parser=parse_size, help="For all workers together.")] = "2G",  # type: ignore[assignment]  # parsed
+        memory: Annotated[
+            int | None,
+            typer.Option(parser=parse_size, help="For all workers together; 512M for each if not given."),
+        ] = None,
         max_errors: Annotated[int | None, typer.Option(help="Stop after more than so many errors.")] = None,
         resume: Annotated[bool, typer.Option(help="Skip what the manifest says is whole.")] = True,
         manifest: Annotated[str, typer.Option(help="The result manifest, if not in the destination.")] = "",
@@ -193,7 +196,7 @@ def register(app: typer.Typer) -> None:
             with database(url, data) as opened:
                 jobs += find_stored_jobs(opened, tenant, query)
         settings = BatchSettings(
-            output, format_of(form).name, options, workers, memory, max_errors, resume, manifest
+            output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest
         )
         summary = _run(jobs, settings, engine, address, as_json)
         if report is not None:
