@@ -57,7 +57,7 @@ def _stem(name: str) -> str:
 
 def _job(path: Path, name: str, codecs: Mapping[int, str]) -> Job:
     status = path.stat()
-    return Job((str(path),), _safe_name(name), dict(codecs), status.st_size, status.st_mtime_ns)
+    return Job((str(path),), _safe_name(name), codecs, status.st_size, status.st_mtime_ns)
 
 
 def _safe_name(name: str) -> str:
@@ -93,11 +93,12 @@ def find_jobs(sources: Sequence[str], codecs: Mapping[int, str] | None = None) -
     many calls a capture holds is not known yet: beside an ``x``, all of ``x-2``, ``x-3`` and so on are its own.
     """
     jobs: list[Job] = []
+    codecs = dict(codecs or {})  # one for all: there may be millions
     for source in sources:
         if Path(source).suffix.lower() in (".jsonl", ".parquet") and Path(source).is_file():
             jobs += read_manifest_jobs(Path(source), codecs)
         else:
-            jobs += [_job(path, name, codecs or {}) for path, name in _walk([source])]
+            jobs += [_job(path, name, codecs) for path, name in _walk([source])]
     return _unique(jobs)
 
 
@@ -142,7 +143,8 @@ def read_manifest_jobs(path: Path, codecs: Mapping[int, str] | None = None) -> l
         name = _safe_name(str(row.get("name") or _stem(captures[0].name)))
         status = [p.stat() for p in captures if p.exists()]
         size, modified = sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
-        jobs.append(Job(tuple(map(str, captures)), name, {**(codecs or {}), **hints}, size, modified))
+        every = {**(codecs or {}), **hints} if hints or codecs is None else codecs
+        jobs.append(Job(tuple(map(str, captures)), name, every, size, modified))
     return jobs
 
 

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 MANIFEST: Final = "manifest.jsonl"
-_ROWS_AT_ONCE: Final = 1 << 16
+_ROWS_AT_ONCE: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -112,6 +112,15 @@ def _watching(as_json: bool) -> Iterator[_Watch]:
         yield _Bar(progress)
 
 
+def _looking(as_json: bool) -> AbstractContextManager[object]:
+    """Say on a terminal that captures are being looked for: of a million that takes half a minute."""
+    if as_json or not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status("looking for captures")
+
+
 @contextmanager
 def _interruptible(as_json: bool) -> Iterator[Callable[[], bool]]:
     """The first SIGINT or SIGTERM asks the run to end well; a second SIGINT ends it at once."""
@@ -189,7 +198,8 @@ def register(app: typer.Typer) -> None:
         """Transcode many captures on every core; what is whole already is skipped."""
         if not sources and query is None:
             raise ArgumentError("nothing to do: name captures, folders or manifests, or use --query")
-        jobs = find_jobs(sources or [], parse_codecs(codec))
+        with _looking(as_json):
+            jobs = find_jobs(sources or [], parse_codecs(codec))
         if query is not None:
             from callreplay.batch.stored import find_stored_jobs
 
