@@ -19,6 +19,11 @@ LOW, HIGH = 0.25, 8.0
 """Shares of the bar that the picture shows, on a logarithmic scale; what lies beyond stands at the edge."""
 
 
+def shorten(text: str, most: int) -> str:
+    """The text, its end replaced by an ellipsis where it is too long."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def shares(documents: list[dict[str, Any]]) -> dict[str, list[float | None]]:
     """By row: ratio over bar (turned round where less is better) in each run; None where the run lacks the row."""
     found: dict[str, list[float | None]] = {}
@@ -28,7 +33,8 @@ def shares(documents: list[dict[str, Any]]) -> dict[str, list[float | None]]:
                 if not row.get("bar") or not row.get("ratio"):
                     continue
                 share = row["ratio"] / row["bar"]
-                line = found.setdefault(f"{bench}: {row['name']}", [None] * len(documents))
+                name = row["name"].removeprefix(f"{bench}: ")
+                line = found.setdefault(f"{bench}: {name}", [None] * len(documents))
                 line[index] = 1 / share if row.get("bar_kind") == "at_most" else share
     return found
 
@@ -71,7 +77,7 @@ def draw(documents: list[dict[str, Any]]) -> Image.Image:
         label = TOP + STEP * rank
         canvas.line((points[-1][0] + 6, points[-1][1], right + 24, label + 8), fill="#e2e8f0")
         last = next(value for value in reversed(values) if value is not None)
-        canvas.text((right + 28, label), f"{last:.2f} x  {name}"[:62], fill=ink, font=font)
+        canvas.text((right + 28, label), shorten(f"{last:.2f} x  {name}", 62), fill=ink, font=font)
     return image
 
 
