@@ -548,8 +548,23 @@ def test_report_is_drawn() -> None:
         for n in range(60)
     ]
     assert report_png(rows).startswith(b"\x89PNG")
+    assert report_png(iter(rows)) == report_png(rows)
     with pytest.raises(ArgumentError):
         report_png([])
+
+
+def test_the_report_is_of_this_run(folder: Path) -> None:
+    arguments = [*COMMAND, str(folder / "in"), "-o", str(folder / "out"), "--report", str(folder / "run.png")]
+    manifest = folder / "out" / "manifest.jsonl"
+    subprocess.run(arguments, check=True, capture_output=True)
+    earlier = [replace(row, finished=row.finished - 86400) for row in read_rows(manifest)]
+    manifest.write_text("".join(map(as_line, earlier)))
+    (folder / "out" / "day0" / "c00.wav").unlink()
+    subprocess.run(arguments, check=True, capture_output=True)
+    (last,) = list(read_rows(manifest))[14:]
+    assert (folder / "run.png").read_bytes() == report_png([last])
+    subprocess.run(arguments, check=True, capture_output=True)  # nothing to do
+    assert (folder / "run.png").read_bytes() == report_png([*earlier, last])
 
 
 _ON_RAY = """

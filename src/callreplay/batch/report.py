@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -20,28 +20,37 @@ _INK, _RULE, _SOFT = (51, 65, 85), (226, 232, 240), (100, 116, 139)
 _BLUE, _TEAL, _ROSE = (37, 99, 235), (13, 148, 136), (225, 29, 72)
 
 
-def report_png(rows: Sequence[Row]) -> bytes:
-    """Draw a run: hours of audio finished per minute, MOS of the calls, and errors, over the time of the run."""
+_COLUMNS: Final = np.dtype([("at", "f8"), ("seconds", "f8"), ("mos", "f8"), ("ok", "?")])
+
+
+def report_png(rows: Iterable[Row]) -> bytes:
+    """Draw a run: hours of audio finished per minute, MOS of the calls, and errors, over the time of the run.
+
+    Raises ArgumentError where no row has a time.
+    """
     from PIL import Image, ImageDraw
 
-    rows = [row for row in rows if row.finished]
-    if not rows:
+    # Millions of rows are a few octets each here.
+    table = np.fromiter(
+        (
+            (row.finished, row.duration_s, np.nan if row.mos is None else row.mos, not row.error)
+            for row in rows
+            if row.finished
+        ),
+        _COLUMNS,
+    )
+    if not len(table):
         raise ArgumentError("the manifest holds no finished row")
-    at = np.array([row.finished for row in rows])
+    at, ok = table["at"], table["ok"]
     began, lasted = at.min(), max(float(at.max() - at.min()), 1.0)
     bins = 60
     column = np.minimum(((at - began) / lasted * bins).astype(np.int64), bins - 1)
-    ok = np.array([not row.error for row in rows])
-    audio = (
-        np.bincount(column, [row.duration_s * (not row.error) for row in rows], bins)
-        / 3600
-        / (lasted / bins / 60)
-    )
+    audio = np.bincount(column[ok], table["seconds"][ok], bins) / 3600 / (lasted / bins / 60)
     failed = np.bincount(column[~ok], minlength=bins).astype(np.float64)
-    mos = np.array([row.mos if row.mos is not None and not row.error else np.nan for row in rows])
+    mos = np.where(ok, table["mos"], np.nan)
     image = Image.new("RGB", (_WIDTH, _HEIGHT), (255, 255, 255))
     draw = ImageDraw.Draw(image)
-    total = sum(row.duration_s for row in rows if not row.error) / 3600
+    total = float(table["seconds"][ok].sum()) / 3600
     head = f"{int(ok.sum()):,} calls, {total:,.1f} h of audio in {lasted:,.0f} s, {int((~ok).sum()):,} errors"
     _text(draw, (40, 18), head, 18, _INK)
     _bars(draw, (40, 60, _WIDTH - 40, 260), audio, _BLUE, "hours of audio per minute")

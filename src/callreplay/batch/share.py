@@ -45,7 +45,9 @@ _POOLED_BYTES: Final = 3 << 20
 _MAX_OPEN: Final = 32
 _FEW: Final = 4  # jobs waiting to be opened: time to ask for more
 _DROP_BLOCKS: Final = 8  # of a call, until the pages of its capture that they took are given back
-_BLOCK_MS: Final = 8000  # of a call at a time: a block costs Python as much as a second of G.711 costs the engine
+_BLOCK_MS: Final = (
+    8000  # of a call at a time: a block costs Python as much as a second of G.711 costs the engine
+)
 # Of a format whose files are made together: work is put off until so much has come, or so many calls wait to be ended.
 _POOL_SECONDS: Final = 2048.0
 _POOL_ENDED: Final = 32

@@ -180,7 +180,7 @@ def register(app: typer.Typer) -> None:
         max_errors: Annotated[int | None, typer.Option(help="Stop after more than so many errors.")] = None,
         resume: Annotated[bool, typer.Option(help="Skip what the manifest says is whole.")] = True,
         manifest: Annotated[str, typer.Option(help="The result manifest, if not in the destination.")] = "",
-        report: Annotated[Path | None, typer.Option(help="Draw the run into this PNG.")] = None,
+        report: Annotated[Path | None, typer.Option(help="Draw this run into a PNG.")] = None,
         as_json: Annotated[
             bool, typer.Option("--json", help="Events as JSON lines on standard output.")
         ] = False,
@@ -208,12 +208,16 @@ def register(app: typer.Typer) -> None:
         settings = BatchSettings(
             output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest
         )
+        began = time.time()
         summary = _run(jobs, settings, engine, address, as_json)
         if report is not None:
             from callreplay.batch.report import report_png
 
+            # Of this run, not of the one before that it went on with; of all where there was nothing left to do.
+            since = began if summary.outputs + summary.errors else 0.0
+            rows = (row for row in read_rows(settings.manifest_path()) if row.finished >= since)
             with AtomicFile(report) as out:
-                out.write(report_png(list(read_rows(settings.manifest_path()))))
+                out.write(report_png(rows))
         if as_json:
             print(json.dumps({"event": "summary", **asdict(summary)}), flush=True)
         else:
