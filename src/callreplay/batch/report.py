@@ -78,7 +78,7 @@ def _bars(
 ) -> None:
     left, top, right, bottom = box
     most = float(values.max()) or 1.0
-    _text(draw, (left, top - 2), f"{title} (most {most:,.1f})", 13, _SOFT)
+    _text(draw, (left, top - 2), f"{title} (most {float(values.max()):,.4g})", 13, _SOFT)
     draw.line((left, bottom, right, bottom), fill=_RULE, width=1)  # type: ignore[attr-defined]
     step = (right - left) / len(values)
     for index, value in enumerate(values):
