@@ -20,7 +20,7 @@ from callreplay import packets
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.share import Order, run_feed
+from callreplay.batch.share import Feed, Order, run_feed
 from callreplay.errors import OutputError
 from callreplay.formats import Options
 from callreplay.packets.arena import Mapping
@@ -92,23 +92,17 @@ def test_a_batch_loses_that_call_only(tmp_path: Path) -> None:
     good, bad = _capture(tmp_path / "good.pcap", 100), _capture(tmp_path / "bad.pcap")
     jobs = [Job((str(path),), path.stem, size=path.stat().st_size) for path in (good, bad)]
 
-    class Feed:
+    class Shrinking(Feed):
         given = False
 
         def more(self, wait: bool) -> list[Job] | None:
             given, self.given = self.given, True
             return None if given else jobs
 
-        def stopped(self) -> bool:
-            return False
-
         def note(self, job: Job, row: Row) -> None:
             _shrink(bad, 0.5)  # the short call is done, the long one under way
 
-        def done(self, job: Job) -> None:
-            pass
-
-    rows = run_feed(Feed(), Order("wav", Options()), open_destination(str(tmp_path / "out")))
+    rows = run_feed(Shrinking(), Order("wav", Options()), open_destination(str(tmp_path / "out")))
     found = {job.name: row for job, row in rows}
     assert found["good"].error == ""
     assert SHRANK in found["bad"].error

@@ -25,7 +25,7 @@ from typing import IO, Final, Protocol, Self
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, journal_path
-from callreplay.batch.share import Order, run_feed
+from callreplay.batch.share import Feed, Order, run_feed
 from callreplay.errors import StateError
 
 __all__ = ["Crew", "Event", "LocalCrew"]
@@ -100,7 +100,7 @@ class _Part:
     journal: IO[str]
 
 
-class _PipeFeed:
+class _PipeFeed(Feed):
     """Shares through a worker's pipe. Each has a journal until the parent has all of its rows, and removes it."""
 
     def __init__(self, pipe: Connection, manifest: Path) -> None:

@@ -15,7 +15,7 @@ from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.engine import cut_shares
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.share import WORKER_MEMORY, Order, run_feed
+from callreplay.batch.share import WORKER_MEMORY, Feed, Order, run_feed
 from callreplay.cores import cores
 from callreplay.formats import Options
 
@@ -117,7 +117,7 @@ def _put(to: queue.Queue[Any], item: object, closed: threading.Event) -> bool:
     return False
 
 
-class _Feed:
+class _Feed(Feed):
     """What one thread takes of the jobs for all."""
 
     def __init__(self, jobs: _Listed | _Read) -> None:
@@ -125,15 +125,6 @@ class _Feed:
 
     def more(self, wait: bool) -> list[Job] | None:
         return self._jobs.take(wait)
-
-    def stopped(self) -> bool:
-        return False  # whoever stops it closes the generator
-
-    def note(self, job: Job, row: Row) -> None:
-        pass
-
-    def done(self, job: Job) -> None:
-        pass
 
 
 def _results_of(feed: _Feed, order: Order, destination: str) -> Generator[Result, None, None]:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,27 +68,25 @@ class Order:
         return format_of(self.format).suffixes[0]
 
 
-class Feed(Protocol):
+class Feed:
     """Where a worker's jobs come from, and who is told what becomes of them."""
 
     def more(self, wait: bool) -> Sequence[Job] | None:
         """Jobs to take on, perhaps none for now; ``wait`` for them: there is nothing else to do. None: no more ever."""
-        ...
+        raise NotImplementedError
 
     def stopped(self) -> bool:
         """Whether no more calls are to be begun; those under way are finished."""
-        ...
+        return False
 
     def note(self, job: Job, row: Row) -> None:
         """Take note of a row of the job just before its output appears."""
-        ...
 
     def done(self, job: Job) -> None:
         """All rows of the job were given."""
-        ...
 
 
-class _Listed:
+class _Listed(Feed):
     """A feed of a list."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -97,15 +95,6 @@ class _Listed:
     def more(self, wait: bool) -> Sequence[Job] | None:
         jobs, self._jobs = self._jobs, None
         return jobs
-
-    def stopped(self) -> bool:
-        return False
-
-    def note(self, job: Job, row: Row) -> None:
-        pass
-
-    def done(self, job: Job) -> None:
-        pass
 
 
 @dataclass(slots=True)

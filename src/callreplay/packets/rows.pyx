@@ -114,6 +114,18 @@ def hash_payloads(const uint8_t[::1] data, const uint8_t[::1] spill, const int64
     return result
 
 
+cdef inline const uint8_t* _payload(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset,
+                                    const uint16_t[::1] size, const uint8_t[::1] flags, int64_t row) noexcept nogil:
+    # NULL for a row that is not there, or whose payload is empty, cut short or outside.
+    cdef int64_t room
+    if not 0 <= row < offset.shape[0]:
+        return NULL
+    room = spill.shape[0] if flags[row] & SPILL else data.shape[0]
+    if flags[row] & TRUNCATED or size[row] == 0 or offset[row] < 0 or offset[row] > room - size[row]:
+        return NULL
+    return (&spill[0] if flags[row] & SPILL else &data[0]) + offset[row]
+
+
 def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset, const uint16_t[::1] size,
             const uint8_t[::1] flags, const uint16_t[::1] sequence, const uint32_t[::1] timestamp,
             const uint8_t[::1] payload_type, rows):
@@ -124,7 +136,7 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
     the same 4 to 20 octets, and by how many).
     """
     cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
-    cdef int64_t i, j, row, last, room, n = chosen.shape[0], total = 0, pairs = 0, exact = 0, step, expected, excess
+    cdef int64_t i, j, row, last, n = chosen.shape[0], total = 0, pairs = 0, exact = 0, step, expected, excess
     cdef int64_t best = 4
     cdef uint32_t ticks
     cdef int64_t[21] longer
@@ -136,12 +148,9 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
         memset(longer, 0, sizeof(longer))
         for i in range(n):
             row = chosen[i]
-            if not 0 <= row < offset.shape[0]:
+            base = _payload(data, spill, offset, size, flags, row)
+            if base == NULL:
                 continue
-            room = spill.shape[0] if flags[row] & SPILL else data.shape[0]
-            if flags[row] & TRUNCATED or size[row] == 0 or offset[row] < 0 or offset[row] > room - size[row]:
-                continue
-            base = (&spill[0] if flags[row] & SPILL else &data[0]) + offset[row]
             for j in range(size[row]):
                 histogram[base[j]] += 1
             total += size[row]
@@ -180,18 +189,15 @@ def count_parity(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_
     P0 is the parity of the six upper bits of P1, so that any octets have it in one frame of two.
     """
     cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
-    cdef int64_t i, at, row, room, held = 0, frames = 0
+    cdef int64_t i, at, row, held = 0, frames = 0
     cdef const uint8_t* base
     cdef uint32_t bits
     with nogil:
         for i in range(chosen.shape[0]):
             row = chosen[i]
-            if not 0 <= row < offset.shape[0]:
+            base = _payload(data, spill, offset, size, flags, row)
+            if base == NULL:
                 continue
-            room = spill.shape[0] if flags[row] & SPILL else data.shape[0]
-            if flags[row] & TRUNCATED or size[row] == 0 or offset[row] < 0 or offset[row] > room - size[row]:
-                continue
-            base = (&spill[0] if flags[row] & SPILL else &data[0]) + offset[row]
             for at in range(0, size[row] - 9, 10):
                 bits = (<uint32_t>(base[at + 2] & 0x3F)) << 1 | (base[at + 3] >> 5 & 1)
                 bits ^= bits >> 4
