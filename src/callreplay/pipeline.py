@@ -30,6 +30,7 @@ from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.formats import Data, Format, Options, Shape, fit_options, format_of, render
 from callreplay.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
+from callreplay.packets.arena import release
 from callreplay.raster import Mark
 from callreplay.report import call_report, utc
 
@@ -309,6 +310,10 @@ class Call:
             events=[leg.events for leg in self.legs],
             external=[leg.external() for leg in self.legs],
         )
+
+    def release(self) -> None:
+        """Give back the memory that what was read of the capture takes; what is read again comes from the file."""
+        release(*(leg.columns.data for leg in self.legs))
 
     def refuse_encrypted(self) -> None:
         """Raise EncryptedError where the media is SRTP that could not be decrypted."""

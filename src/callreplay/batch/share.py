@@ -26,7 +26,6 @@ from callreplay.errors import StateError
 from callreplay.formats import Data, Format, Options, PooledSink, Sink, format_of
 from callreplay.mix import RenderGroup
 from callreplay.model import Intact, mappings
-from callreplay.packets.arena import release
 from callreplay.pipeline import Call, open_capture
 
 __all__ = ["LEAST_MEMORY", "WORKER_MEMORY", "Feed", "Order", "job_key", "run_feed", "run_share"]
@@ -128,7 +127,7 @@ class _Open:
         """Give back, now and then, what of the capture is resident: else all of a long one would be in the end."""
         self.blocks += 1
         if self.blocks % _DROP_BLOCKS == 0:
-            release(*(leg.columns.data for leg in self.call.legs))
+            self.call.release()
 
     def take(self, data: Data) -> None:
         if data:
