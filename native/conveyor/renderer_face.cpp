@@ -72,7 +72,7 @@ struct cr_renderer_group {
   std::vector<GroupCall> calls;
   std::vector<uint32_t> running;
   std::vector<uint32_t> free;  // numbers of ended calls
-  size_t turn = 0;  // of `running`, the next to be asked
+  size_t turn = 0;             // of `running`, the next to be asked
   uint32_t gather_ms;
 };
 

@@ -91,8 +91,9 @@ typedef struct cr_renderer_group cr_renderer_group;
 cr_status cr_renderer_group_create(uint32_t gather_ms, cr_renderer_group **group);
 void cr_renderer_group_destroy(cr_renderer_group *group);
 
-/* Add a call, at any time; *call is its number, which no other has before it has ended. Calls wait for nothing: add as many as memory allows (about
- * 60 kB each at 100 ms blocks, and what is gathered) and one more whenever one ends. */
+/* Add a call, at any time; *call is its number, which no other has before it has ended. Calls wait for
+ * nothing: add as many as memory allows (about 60 kB each at 100 ms blocks, and what is gathered) and one
+ * more whenever one ends. */
 cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline,
                                 const cr_render_leg *legs, size_t leg_count, const cr_event *events,
                                 size_t event_count, uint32_t *call);
