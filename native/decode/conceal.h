@@ -34,7 +34,7 @@ class Concealer {
   void remember(const int16_t *pcm, size_t count);
   void analyse();
   size_t find_period(float &voicing) const;
-  float correlation(size_t lag, size_t span, size_t stride) const;
+  float correlation(size_t lag, size_t span) const;
   bool predict();
   float next_sample();
 

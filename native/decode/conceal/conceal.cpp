@@ -25,6 +25,20 @@ int16_t to_sample(float x) {
   return static_cast<int16_t>(std::lrintf(clip(x)));
 }
 
+// Of blocks of kBlock; the partial sums, always added in one order, are what lets the compiler use SIMD.
+constexpr size_t kBlock = 8;
+float dot(const float *a, const float *b, size_t blocks) {
+  float sum[kBlock] = {};
+  for (; blocks > 0; --blocks, a += kBlock, b += kBlock) {
+    for (size_t k = 0; k < kBlock; ++k) sum[k] += a[k] * b[k];
+  }
+  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+constexpr size_t blocks_of(size_t count) {
+  return (count + kBlock - 1) / kBlock;
+}
+
 }  // namespace
 
 Concealer::Concealer(int sample_rate_hz)
@@ -52,10 +66,10 @@ void Concealer::remember(const int16_t *pcm, size_t count) {
 }
 
 // Normalised, of the last `span` samples with those `lag` before them.
-float Concealer::correlation(size_t lag, size_t span, size_t stride) const {
+float Concealer::correlation(size_t lag, size_t span) const {
   const int16_t *now = history_ + kHistory - span, *then = now - lag;
   float cross = 0, now_energy = 1, then_energy = 1;
-  for (size_t i = 0; i < span; i += stride) {
+  for (size_t i = 0; i < span; ++i) {
     const auto a = static_cast<float>(now[i]), b = static_cast<float>(then[i]);
     cross += a * b;
     now_energy += a * a;
@@ -70,22 +84,43 @@ size_t Concealer::find_period(float &voicing) const {
   const size_t longest = std::min(rate_ * kLongestMs / 1000, filled_ / 2);
   const size_t shortest = rate_ * kShortestMs / 1000;
   const size_t span = std::min(rate_ * kTemplateMs / 1000, filled_ - longest);
+  voicing = 0;
+  if (longest < shortest || span == 0) return longest;
   // Every 8 kHz or so is enough to tell the candidates apart; the best is refined at the full rate.
   const size_t step = rate_ / 8000;
+  const size_t count = (span + step - 1) / step, lags = (longest - shortest) / step + 1;
+  // Both sides at every step-th sample, in less than 16 per ms: past + lags - 1 - k is `shortest` and k steps
+  // back.
+  constexpr size_t kTemplate = blocks_of(16 * kTemplateMs + 1) * kBlock;
+  constexpr size_t kLags = 16 * (kLongestMs - kShortestMs) + 2;
+  const int16_t *now = history_ + kHistory - span, *oldest = now - shortest - (lags - 1) * step;
+  float current[kTemplate] = {}, past[kTemplate + kLags] = {};
+  for (size_t i = 0; i < count; ++i) current[i] = static_cast<float>(now[i * step]);
+  for (size_t i = 0; i < count + lags - 1; ++i) past[i] = static_cast<float>(oldest[i * step]);
+  double now_energy = 1, then_energy = 1;  // of whole numbers: exact
+  for (size_t i = 0; i < count; ++i) {
+    now_energy += static_cast<double>(current[i]) * current[i];
+    then_energy += static_cast<double>(past[lags - 1 + i]) * past[lags - 1 + i];
+  }
   size_t best = longest;
-  voicing = 0;
-  for (size_t lag = shortest; lag <= longest; lag += step) {
-    const float c = correlation(lag, span, step);
+  for (size_t k = 0; k < lags; ++k) {
+    const float *then = past + lags - 1 - k;
+    const float c = dot(current, then, blocks_of(count)) /
+                    std::sqrt(static_cast<float>(now_energy) * static_cast<float>(then_energy));
     if (c > voicing) {
       voicing = c;
-      best = lag;
+      best = shortest + k * step;
+    }
+    if (k + 1 < lags) {
+      then_energy += static_cast<double>(then[-1]) * then[-1];
+      then_energy -= static_cast<double>(then[count - 1]) * then[count - 1];
     }
   }
   if (step == 1) return best;
   const size_t from = std::max(shortest, best - step + 1), to = std::min(longest, best + step - 1);
   float top = -2;
   for (size_t lag = from; lag <= to; ++lag) {
-    const float c = correlation(lag, span, 1);
+    const float c = correlation(lag, span);
     if (c > top) {
       top = c;
       best = lag;
@@ -99,7 +134,8 @@ size_t Concealer::find_period(float &voicing) const {
 bool Concealer::predict() {
   const size_t length = std::min(rate_ * kWindowMs / 1000, filled_);
   const int16_t *from = history_ + kHistory - length;
-  float windowed[kHistory];
+  float windowed[kHistory + kMaxOrder + kBlock];
+  std::fill_n(windowed + length, kMaxOrder + kBlock, 0.0f);  // as far as a lag and a block reach
   for (size_t i = 0; i < length; ++i) {
     const float x = (static_cast<float>(i) + 0.5f) / static_cast<float>(length);
     const float w = x < 0.9f ? std::sin(0.5f * kPi * x / 0.9f) : std::cos(0.5f * kPi * (x - 0.9f) / 0.1f);
@@ -107,9 +143,7 @@ bool Concealer::predict() {
   }
   float r[kMaxOrder + 1];
   for (int lag = 0; lag <= order_; ++lag) {
-    const auto offset = static_cast<size_t>(lag);
-    float sum = 0;
-    for (size_t i = offset; i < length; ++i) sum += windowed[i] * windowed[i - offset];
+    const float sum = dot(windowed, windowed + lag, blocks_of(length));
     // A lag window of 40 Hz and, below, a noise floor of -40 dB keep the filter away from the unit circle.
     const float spread = 2 * kPi * 40.0f * static_cast<float>(lag) / static_cast<float>(rate_);
     r[lag] = sum * std::exp(-0.5f * spread * spread);
