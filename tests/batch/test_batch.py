@@ -32,16 +32,16 @@ from callreplay.batch import (
     find_jobs,
     read_rows,
     run_batch,
-    share,
     transcode_many,
     transcode_many_async,
+    worker,
 )
 from callreplay.batch.crew import Event, _PipeFeed, _Says
 from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.engine import cut_shares
 from callreplay.batch.manifest import as_line, journal_path
 from callreplay.batch.report import report_png
-from callreplay.batch.share import Order, run_feed, run_share
+from callreplay.batch.worker import Order, run_feed, run_share
 from callreplay.errors import ArgumentError
 from callreplay.formats import Options
 
@@ -143,8 +143,8 @@ def test_speex_files_made_together_are_those_made_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, ended: int
 ) -> None:
     """Short calls, calls that are cut into segments, and one whose output cannot be written."""
-    monkeypatch.setattr(share, "_POOL_SECONDS", seconds)
-    monkeypatch.setattr(share, "_POOL_ENDED", ended)
+    monkeypatch.setattr(worker, "_POOL_SECONDS", seconds)
+    monkeypatch.setattr(worker, "_POOL_ENDED", ended)
     lengths = [3, 17, 50 * 62, 50 * 95, 51, 200, 50 * 85, 999, 7, 400]
     jobs = [
         Job((str(_capture(tmp_path / f"{n}.pcap", n, packets=packets)),), f"{n}", size=packets)
@@ -679,16 +679,16 @@ def test_what_loses_its_worker_every_time_costs_its_own_row(folder: Path) -> Non
 
 _DEADLY = """
 import os, signal
-from callreplay.batch import share
+from callreplay.batch import worker
 
-opening = share.open_capture
+opening = worker.open_capture
 
 def open_capture(*captures, **more):
     if captures[0].endswith("c03.pcap"):
         os.kill(os.getpid(), signal.SIGKILL)
     return opening(*captures, **more)
 
-share.open_capture = open_capture
+worker.open_capture = open_capture
 """
 
 

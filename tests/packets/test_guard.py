@@ -20,7 +20,7 @@ from callreplay import packets
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.share import Feed, Order, run_feed
+from callreplay.batch.worker import Feed, Order, run_feed
 from callreplay.errors import OutputError
 from callreplay.formats import Options
 from callreplay.packets.arena import Mapping

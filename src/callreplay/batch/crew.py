@@ -25,8 +25,7 @@ from typing import IO, Final, Protocol, Self
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, journal_path
-from callreplay.batch.share import Feed, Order, run_feed
-from callreplay.errors import StateError
+from callreplay.batch.worker import Feed, Order, run_feed
 
 __all__ = ["Crew", "Event", "LocalCrew"]
 
@@ -204,29 +203,26 @@ class LocalCrew:
         self._count = count
         self._workers: list[_Worker] = []
 
-    def _next(self, alone: bool) -> _Worker | None:
-        """Who gets the next share: an idle process, else a new one, else (but not alone) one that asks for more."""
-        for worker in self._workers:
-            if not worker.shares:
-                return worker
-        if len(self._workers) < self._count:
-            self._workers.append(_Worker(*self._arguments))
-            return self._workers[-1]
-        return None if alone else next((w for w in self._workers if w.hungry and not w.alone), None)
+    def _may_grow(self) -> bool:
+        return len(self._workers) < self._count
+
+    def _taker(self, alone: bool) -> _Worker | None:
+        """Who of those that run gets the next share: an idle one, else one that asks for more if none may start."""
+        idle = next((worker for worker in self._workers if not worker.shares), None)
+        if idle or alone or self._may_grow():
+            return idle
+        return next((worker for worker in self._workers if worker.hungry and not worker.alone), None)
 
     def free(self, *, alone: bool) -> bool:
         """Whether a process could take a share, or may still be started."""
-        return (
-            len(self._workers) < self._count
-            or any(not worker.shares for worker in self._workers)
-            or (not alone and any(worker.hungry and not worker.alone for worker in self._workers))
-        )
+        return self._may_grow() or self._taker(alone) is not None
 
     def start(self, share: int, jobs: Share, *, alone: bool) -> None:
         """Hand the share to a process."""
-        worker = self._next(alone)
+        worker = self._taker(alone)
         if worker is None:
-            raise StateError("no worker is free")
+            worker = _Worker(*self._arguments)
+            self._workers.append(worker)
         worker.shares[share] = None
         worker.hungry, worker.alone = False, alone
         with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from callreplay.batch.manifest import (
     read_rows,
     write_parquet,
 )
-from callreplay.batch.share import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
+from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
 from callreplay.errors import CallReplayError
 from callreplay.formats import Options
@@ -106,21 +107,21 @@ def cut_shares(jobs: Sequence[Job], workers: int, *, streams: bool = True) -> It
     become ever smaller, so that lanes are full and workers busy to the end. Otherwise a share must fill lanes by
     itself.
     """
-    most, left = _SHARE_JOBS, 0
+    parts = workers * _SHARES_PER_WORKER
+    most, left = _SHARE_JOBS, inf
     if streams:
         # By powers of two: within one, captures that lie side by side stay so.
         jobs = sorted(jobs, key=lambda job: -job.size.bit_length())
         left = sum(map(_weight, jobs))
     else:
-        most = min(most, max(1, -(-len(jobs) // (workers * _SHARES_PER_WORKER))))
+        most = min(most, max(1, -(-len(jobs) // parts)))
     share: list[Job] = []
-    size, room = 0, min(_SHARE_BYTES, left // (workers * _SHARES_PER_WORKER) or _SHARE_BYTES)
+    size = 0
     for job in jobs:
-        if share and (len(share) >= most or size + _weight(job) > room):
+        if share and (len(share) >= most or size + _weight(job) > min(_SHARE_BYTES, left / parts)):
             yield share
             left -= size
             share, size = [], 0
-            room = min(_SHARE_BYTES, left // (workers * _SHARES_PER_WORKER) if left > 0 else _SHARE_BYTES)
         share.append(job)
         size += _weight(job)
     if share:

@@ -131,6 +131,7 @@ def read_manifest_jobs(path: Path, codecs: Mapping[int, str] | None = None) -> l
     does not exist is a job whose row will say so.
     """
     jobs = []
+    codecs = codecs or {}
     for number, row in enumerate(_rows(path), 1):
         paths = row.get("paths") or ([row["path"]] if row.get("path") else [])
         if not 1 <= len(paths) <= 2 or not all(isinstance(p, str) for p in paths):
@@ -143,7 +144,7 @@ def read_manifest_jobs(path: Path, codecs: Mapping[int, str] | None = None) -> l
         name = _safe_name(str(row.get("name") or _stem(captures[0].name)))
         status = [p.stat() for p in captures if p.exists()]
         size, modified = sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
-        every = {**(codecs or {}), **hints} if hints or codecs is None else codecs
+        every = {**codecs, **hints} if hints else codecs
         jobs.append(Job(tuple(map(str, captures)), name, every, size, modified))
     return jobs
 

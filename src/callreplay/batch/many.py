@@ -15,7 +15,7 @@ from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.engine import cut_shares
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.share import WORKER_MEMORY, Feed, Order, run_feed
+from callreplay.batch.worker import WORKER_MEMORY, Feed, Order, run_feed
 from callreplay.cores import cores
 from callreplay.formats import Options
 
@@ -44,17 +44,16 @@ def _as_job(item: Job | str | os.PathLike[str], number: int) -> Job:
 
 
 _AHEAD: Final = 8  # jobs read of an iterator before somebody takes them
-_STOP: Final = None
 
 
-class _Listed:
-    """Jobs of a list, in shares."""
+class _Listed(Feed):
+    """Jobs of a list, in shares, for all threads."""
 
     def __init__(self, jobs: list[Job], workers: int) -> None:
         self._shares = cut_shares(jobs, workers)
         self._taking = threading.Lock()
 
-    def take(self, wait: bool) -> list[Job] | None:
+    def more(self, wait: bool) -> list[Job] | None:
         with self._taking:
             return next(self._shares, None)
 
@@ -62,18 +61,18 @@ class _Listed:
         pass
 
 
-class _Read:
-    """Jobs of an iterator, which a thread reads as they are taken: it may be slow, or wait for something itself."""
+class _Read(Feed):
+    """Jobs of an iterator, for all threads. One of its own reads them: it may be slow, or wait for something itself."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._jobs = iter(jobs)
-        self._queue: queue.Queue[Job | BaseException | None] = queue.Queue(_AHEAD)
+        self._queue: queue.Queue[Job | BaseException | None] = queue.Queue(_AHEAD)  # None: no more
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, name="callreplay-reader", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        last: BaseException | None = _STOP
+        last: BaseException | None = None
         try:
             for job in self._jobs:
                 if not _put(self._queue, job, self._closed):
@@ -82,7 +81,7 @@ class _Read:
             last = error
         _put(self._queue, last, self._closed)
 
-    def take(self, wait: bool) -> list[Job] | None:
+    def more(self, wait: bool) -> list[Job] | None:
         jobs: list[Job] = []
         while not self._closed.is_set():
             try:
@@ -95,7 +94,7 @@ class _Read:
                 self._queue.put(job)  # for the others, and for the next time
                 if jobs:
                     return jobs
-                if job is not _STOP:
+                if job is not None:
                     raise job
                 return None
             jobs.append(job)
@@ -117,17 +116,7 @@ def _put(to: queue.Queue[Any], item: object, closed: threading.Event) -> bool:
     return False
 
 
-class _Feed(Feed):
-    """What one thread takes of the jobs for all."""
-
-    def __init__(self, jobs: _Listed | _Read) -> None:
-        self._jobs = jobs
-
-    def more(self, wait: bool) -> list[Job] | None:
-        return self._jobs.take(wait)
-
-
-def _results_of(feed: _Feed, order: Order, destination: str) -> Generator[Result, None, None]:
+def _results_of(feed: Feed, order: Order, destination: str) -> Generator[Result, None, None]:
     if destination:
         for _, row in run_feed(feed, order, open_destination(destination)):
             yield Result(row, None)
@@ -154,7 +143,7 @@ class _Run:
 
     def _serve(self) -> None:
         try:
-            with closing(_results_of(_Feed(self._jobs), self._order, self._destination)) as results:
+            with closing(_results_of(self._jobs, self._order, self._destination)) as results:
                 for result in results:
                     if not _put(self._queue, result, self._stopped):
                         return

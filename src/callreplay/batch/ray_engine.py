@@ -17,7 +17,7 @@ from callreplay.batch.destinations import open_destination
 from callreplay.batch.engine import BatchSettings, Summary, run_batch
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.share import Order, run_share
+from callreplay.batch.worker import Order, run_share
 from callreplay.errors import UnsupportedError
 
 __all__ = ["run_batch_on_ray"]

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 
@@ -39,11 +39,6 @@ def parse_size(text: str) -> int:
     if size <= 0:
         raise typer.BadParameter(f"{text!r} is no size above 0")
     return size
-
-
-class _Watch(Protocol):
-    def start(self, jobs: Sequence[Job]) -> None: ...
-    def row(self, row: Row) -> None: ...
 
 
 class _Teller:
@@ -94,7 +89,7 @@ def _speed(summary: Summary, elapsed_s: float) -> float:
 
 
 @contextmanager
-def _watching(as_json: bool) -> Iterator[_Watch]:
+def _watching(as_json: bool) -> Iterator[_Teller]:
     """Show rows as they come: JSON events for machines, a bar on a terminal, errors alone elsewhere."""
     if as_json or not sys.stderr.isatty():
         yield _Teller(as_json)

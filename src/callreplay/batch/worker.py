@@ -167,10 +167,10 @@ def run_share(jobs: Sequence[Job], order: Order, destination: Destination) -> It
 
 def run_feed(feed: Feed, order: Order, destination: Destination) -> Iterator[tuple[Job, Row]]:
     """``run_share`` of jobs that come as the work goes on; each row with its job."""
-    yield from _Share(feed, order, destination).rows()
+    yield from _Work(feed, order, destination).rows()
 
 
-class _Share:
+class _Work:
     def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
         self.feed, self.order, self.destination = feed, order, destination
         self.form: Format = format_of(order.format)
@@ -263,13 +263,14 @@ class _Share:
             if not self.waiting:
                 return
             cost = _cost(self.waiting[0], self.pool is not None)
-            room = self.order.memory - _WORKER_BYTES - self.used
-            if cost > room and self.ended:
+            if self.ended and not self._fits(cost):
                 self._encode()
-                room = self.order.memory - _WORKER_BYTES - self.used
-            if cost > room and self.open:
+            if self.open and not self._fits(cost):
                 return
             self._open_capture(self.waiting.popleft(), cost)
+
+    def _fits(self, cost: int) -> bool:
+        return _WORKER_BYTES + self.used + cost <= self.order.memory
 
     def _tell(self, source: _Progress, row: Row) -> None:
         self.done.append((source.job, row))
