@@ -5,6 +5,7 @@ A stage is anything that turns a leg, or a call, into int16 samples or bytes. Th
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -55,26 +56,32 @@ def any_buffer_type(make: Callable[[object], bytes], octets: bytes) -> None:
         assert make(kind(octets)) == want
 
 
-def gil_is_released(work: Callable[[], object]) -> None:
-    """While ``work`` runs, another Python thread runs too: it counts on without waiting for the switch."""
+def gil_is_released(work: Callable[[], object], patience: float = 10.0) -> None:
+    """While ``work`` runs, another Python thread runs too: it counts on without waiting for the switch.
+
+    A busy system need not run the other thread within one ``work`` of a millisecond, so the work is done again
+    until the thread has counted, for ``patience`` seconds at most.
+    """
     interval = sys.getswitchinterval()
     seen, running, stop = 0, threading.Event(), threading.Event()
 
     def count() -> None:
         nonlocal seen
-        running.set()
         while not stop.is_set():
             seen += 1
+            running.set()
+            time.sleep(1e-5)
 
-    # With so long an interval the counter gets the GIL only when the worker gives it up of its own accord,
-    # and the worker gets it back only if it asked for less than the interval after that.
+    # With an interval longer than the test nobody may ask for the GIL: the counter gets it only when the work
+    # gives it up of its own accord, and gives it back by itself, in its sleep.
     thread = threading.Thread(target=count)
-    thread.start()
-    running.wait()
     try:
-        sys.setswitchinterval(0.05)
-        before = seen
-        work()
+        sys.setswitchinterval(1000 * patience)
+        thread.start()
+        running.wait()
+        before, end = seen, time.monotonic() + patience
+        while seen == before and time.monotonic() < end:
+            work()
         during = seen - before
     finally:
         sys.setswitchinterval(interval)

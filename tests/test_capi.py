@@ -60,8 +60,12 @@ def test_a_stranger_decodes_what_we_decode(stranger: ModuleType) -> None:
     assert np.array_equal(again, out)
 
 
-@pytest.mark.serial
 def test_a_stranger_runs_without_the_gil(stranger: ModuleType) -> None:
     octets = bytes(range(256)) * 20_000
     out = np.zeros(len(octets), np.int16)
     laws.gil_is_released(lambda: stranger.ulaw(octets, out))
+
+
+def test_work_that_holds_the_gil_is_told_from_work_that_does_not() -> None:
+    with pytest.raises(AssertionError):
+        laws.gil_is_released(lambda: sum(range(100_000)), patience=0.3)
