@@ -81,16 +81,18 @@ class AtomicFile:
         if self.path == "-":
             self._file = sys.stdout.buffer
             return
-        target = Path(self.path)
-        if target.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
+        target = Path(self.path).absolute()  # wherever the process goes meanwhile
         with contextlib.suppress(FileNotFoundError):
-            mode = target.stat().st_mode
+            mode = target.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                # A symbolic link keeps pointing where it points: its target is replaced.
+                target = target.resolve()
+                mode = target.stat().st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(21, "it is a folder")
             if not stat.S_ISREG(mode):
                 self._file = target.open("wb")
                 return
-        # A symbolic link keeps pointing where it points: its target is replaced.
-        target = target.resolve()
         # Octets are cut from a long name, not characters: a name has at most 255.
         name = os.fsdecode(os.fsencode(target.name)[:200])
         aside = target.with_name(f".{name}.{secrets.token_hex(6)}.part")

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -40,9 +41,10 @@ from callreplay.batch.crew import Event, _PipeFeed, _Says
 from callreplay.batch.destinations import Memory, open_destination
 from callreplay.batch.engine import cut_shares
 from callreplay.batch.manifest import as_line, journal_path
+from callreplay.batch.ray_engine import run_batch_on_ray
 from callreplay.batch.report import report_png
 from callreplay.batch.worker import Order, run_feed, run_share
-from callreplay.errors import ArgumentError
+from callreplay.errors import ArgumentError, OutputError, UnsupportedError
 from callreplay.formats import Options
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -461,6 +463,28 @@ def test_a_bucket_that_is_not_there_costs_rows_that_say_so(folder: Path, store: 
         assert len(row.error) < 600
 
 
+def test_a_store_that_does_not_answer_ends_the_run_in_a_line(
+    folder: Path, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = find_jobs([str(folder / "in")])
+    settings = BatchSettings("s3://calls/x", manifest=str(folder / "rows.jsonl"), workers=1)
+    assert run_batch(jobs, settings).errors == 0
+    with socket.socket() as closed:  # a port that nobody listens on
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(OutputError, match=r"^s3://calls/x/\S+\.wav: ") as told:
+            run_batch(jobs, settings)  # it asks what is whole already
+        assert "\n" not in str(told.value)
+        assert len(str(told.value)) < 600
+        fresh = replace(settings, manifest=str(folder / "fresh.jsonl"))
+        assert run_batch(jobs[:1], fresh).errors == 1
+        (row,) = read_rows(folder / "fresh.jsonl")
+        assert row.error.startswith("OutputError: s3://calls/x/")
+    for place in ("s3://", "az://container"):
+        with pytest.raises(OutputError, match=f"^{place}: "):
+            run_batch(jobs, replace(settings, destination=place, manifest=str(folder / "none.jsonl")))
+
+
 def test_embedding_sync_and_async(folder: Path) -> None:
     paths = sorted((folder / "in").rglob("*.pcap"))
     results = {
@@ -603,6 +627,12 @@ cluster.shutdown()
 
 
 @pytest.mark.slow
+def test_ray_refuses_the_client_that_cannot_stream(folder: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UnsupportedError, match="6379"):
+        run_batch_on_ray(find_jobs([str(folder / "in")]), _settings(folder), address="ray://head:10001")
+
+
 def test_ray_gives_what_the_local_engine_gives_though_a_worker_dies(folder: Path) -> None:
     pytest.importorskip("ray")
     _more(folder, 400)

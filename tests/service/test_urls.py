@@ -6,6 +6,7 @@ import base64
 import http.client
 import importlib.util
 import io
+import json
 import os
 import wave
 from pathlib import Path
@@ -288,6 +289,44 @@ def test_json_pages_follow_on(service: Running) -> None:
     one = first(service, format="json", limit=1).json()
     two = first(service, format="json", limit=2, after=one[0]["callId"]).json()
     assert one + two == whole
+
+
+def test_json_without_a_limit_is_every_call(service: Running) -> None:
+    from argon2 import PasswordHasher
+
+    service.rows("INSERT INTO tenants (name) VALUES ('busy')")
+    service.rows(
+        "INSERT INTO users (tenant_id, login, password_hash, role) SELECT id, 'busy', %s, 'user' FROM tenants "
+        "WHERE name = 'busy'",
+        PasswordHasher().hash("busy's own password"),
+    )
+    given = {"user": "busy", "password": "busy's own password", "tenant": "busy", "format": "json"}
+    try:
+        # Pages of 500: none, one not full, one full, and three of which the last is not; many begin in one second.
+        made = 0
+        for count in (0, 499, 500, 1203):
+            service.rows(
+                "INSERT INTO calls (tenant_id, identity, started_at, ended_at, caller_number) "
+                "SELECT tenants.id, n::text, t, t + interval '1 minute', (n %% 2)::text FROM tenants, "
+                "generate_series(%s::int, %s::int) AS n, "
+                "LATERAL (SELECT timestamptz '2026-01-01' + (n / 700) * interval '1 second') AS at (t) "
+                "WHERE tenants.name = 'busy'",
+                *(made, count - 1),
+            )
+            made = count
+            with httpx.stream("GET", service.base + TRANSCODER, params=given) as answer:
+                assert answer.status_code == 200
+                assert answer.headers["content-type"] == "application/json"
+                found = json.loads(answer.read())
+            assert len({each["callId"] for each in found}) == len(found) == count
+            assert [each["beginTime"] for each in found] == sorted(each["beginTime"] for each in found)
+        odd = httpx.get(service.base + TRANSCODER, params={**given, "callerNumber": "1"}).json()
+        assert len(odd) == 601
+        assert {each["callerNumber"] for each in odd} == {"1"}
+        rest = httpx.get(service.base + TRANSCODER, params={**given, "after": found[99]["callId"]}).json()
+        assert rest == found[100:]
+    finally:
+        service.rows("DELETE FROM calls WHERE tenant_id = (SELECT id FROM tenants WHERE name = 'busy')")
 
 
 def test_transcoder_takes_parameters_and_tokens_and_nothing_less(

@@ -62,6 +62,20 @@ def test_two_workers_do_equal_work_once_and_keep_the_bound_together(pair: Runnin
     assert cached(pair, ".")
 
 
+def test_every_worker_tells_the_figures_of_all(pair: Running) -> None:
+    def told() -> float:
+        text = httpx.get(pair.base + "/metrics").text
+        counts = re.findall(
+            r'^callreplay_requests_total{[^}]*route="/healthz"[^}]*} (\S+)$', text, re.MULTILINE
+        )
+        return sum(map(float, counts))
+
+    before = told()
+    for _ in range(30):  # each by a connection of its own, taken by whichever worker is first
+        assert httpx.get(pair.base + "/healthz").status_code == 200
+    assert {told() for _ in range(20)} == {before + 30}
+
+
 def log_in_by_every_way(pair: Running) -> dict[str, str]:
     """Come in by every way, and fail each once; play and transcode. Every secret that took part, by its name."""
     secrets = {"admin": pair.password, "database": pair.environment["CALLREPLAY_DB_PASSWORD"]}

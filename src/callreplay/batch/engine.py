@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -28,7 +29,7 @@ from callreplay.batch.manifest import (
 )
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
-from callreplay.errors import CallReplayError
+from callreplay.errors import CallReplayError, UnsupportedError
 from callreplay.formats import Options
 
 __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
@@ -189,8 +190,11 @@ def run_batch(
 
     ``on_start`` is given the jobs that are not whole already. ``stop`` is asked twice a second; when it says True, the
     calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster).
-    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole.
+    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole; UnsupportedError without
+    pyarrow, which writes the manifest's Parquet.
     """
+    if not find_spec("pyarrow"):
+        raise UnsupportedError("a batch needs pyarrow: pip install 'callreplay[batch]'")
     path = settings.manifest_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     workers = settings.worker_count()

@@ -101,6 +101,11 @@ def run_batch_on_ray(
         import ray as module
     except ImportError as error:
         raise UnsupportedError("the ray engine needs Ray: pip install 'callreplay[ray]'") from error
+    if address.startswith("ray://"):
+        raise UnsupportedError(
+            f"{address}: the Ray Client cannot stream results; run this on a node of the cluster and give --address "
+            "HOST:PORT of its head (6379 unless it was told another), or none there"
+        )
     ray: Any = module
     started = not ray.is_initialized()
     if started:

@@ -151,8 +151,7 @@ def _cost(job: Job, pooled: bool) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    # obstore's messages end with pages of what its library knows.
-    text = " ".join(str(error).partition("\nDebug source:")[0].split())[:_LONGEST_REASON]
+    text = " ".join(str(error).split())[:_LONGEST_REASON]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

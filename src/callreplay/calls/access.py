@@ -11,32 +11,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 from urllib.parse import quote
 
 import psycopg
 
 from callreplay.calls.database import migrate
 from callreplay.calls.embedded import EmbeddedPostgres
+from callreplay.calls.places import DATABASE_VARIABLE, default_data_dir
 
-__all__ = ["DATABASE_VARIABLE", "DATA_VARIABLE", "default_data_dir", "home_data_dir", "opened"]
-
-DATABASE_VARIABLE: Final = "CALLREPLAY_DATABASE_URL"
-DATA_VARIABLE: Final = "CALLREPLAY_DATA_DIR"
-
-
-def default_data_dir() -> Path:
-    """``$CALLREPLAY_DATA_DIR``, or ``/var/lib/callreplay`` for root and ``~/.local/share/callreplay`` for others."""
-    given = os.environ.get(DATA_VARIABLE)
-    return Path(given) if given else home_data_dir()
-
-
-def home_data_dir() -> Path:
-    """``/var/lib/callreplay`` for root and ``~/.local/share/callreplay`` for others."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/callreplay")
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "callreplay"
+__all__ = ["opened"]
 
 
 @contextmanager

@@ -322,24 +322,27 @@ def find(
     query: CallQuery,
     *,
     limit: int = 100,
-    after: uuid.UUID | None = None,
+    after: uuid.UUID | DictRow | None = None,
     newest_first: bool = False,
 ) -> list[DictRow]:
     """At most ``limit`` rows of ``calls`` of one tenant that match, in order, after the call ``after`` if given.
 
-    ``newest_first`` turns the order round. A call ``after`` that is not the tenant's gives an empty page.
+    ``newest_first`` turns the order round. A call ``after`` that is not the tenant's gives an empty page; a row that
+    was found before may have been deleted since.
     """
     limit = max(1, min(limit, MAXIMUM_LIMIT))
     made = _conditions(tenant_id, query)
     if after is not None:
-        row = connection.execute(
-            "SELECT started_at FROM calls WHERE uuid = %s AND tenant_id = %s", (after, tenant_id)
-        ).fetchone()
-        if row is None:
-            return []
+        if isinstance(after, uuid.UUID):
+            row = connection.execute(
+                "SELECT uuid, started_at FROM calls WHERE uuid = %s AND tenant_id = %s", (after, tenant_id)
+            ).fetchone()
+            if row is None:
+                return []
+            after = row
         comparison = "<" if newest_first else ">"
         made.walk.append(sql.SQL(f"(started_at, uuid) {comparison} (%(after_time)s, %(after_uuid)s)"))
-        made.values |= {"after_time": row["started_at"], "after_uuid": after}
+        made.values |= {"after_time": after["started_at"], "after_uuid": after["uuid"]}
     order = sql.SQL("started_at DESC, uuid DESC" if newest_first else "started_at, uuid")
     made.values["limit"] = limit
     # Small tables and rare keys look cheap to read whole. A bitmap that does not fit would try its keys on every row.

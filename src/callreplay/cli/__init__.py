@@ -31,6 +31,7 @@ def _run() -> None:
     # NumPy's linear algebra starts a thread for each core and has nothing to do here; workers inherit it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from callreplay.cli.app import build
+    from callreplay.cli.extras import missing
     from callreplay.errors import CallReplayError, OutputError
 
     try:
@@ -38,6 +39,11 @@ def _run() -> None:
     except CallReplayError as error:
         print(f"callreplay: {error}", file=sys.stderr)
         sys.exit(1 if isinstance(error, OutputError | MemoryError) else 2)
+    except ModuleNotFoundError as error:
+        if not missing(error):
+            raise
+        print(f"callreplay: this {missing(error)}", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         # The reader of our standard output has gone; nothing is left to say to it.
         sys.stderr.close()

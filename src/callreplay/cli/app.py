@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from callreplay import __version__
+from callreplay.cli.extras import extra_of
 
 __all__ = ["COMMANDS", "build"]
 
@@ -49,7 +50,16 @@ def build(arguments: list[str] | None = None) -> typer.Typer:
     app.callback()(_root)
     words = sys.argv[1:] if arguments is None else arguments
     wanted = next((word for word in words if not word.startswith("-")), "")
-    modules = [COMMANDS[wanted]] if wanted in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
-    for module in modules:
-        importlib.import_module(f"callreplay.cli.{module}").register(app)
+    for command in [wanted] if wanted in COMMANDS else [] if words == ["--version"] else COMMANDS:
+        try:
+            importlib.import_module(f"callreplay.cli.{COMMANDS[command]}").register(app)
+        except ModuleNotFoundError as error:
+            extra = extra_of(error)
+            if wanted or not extra:
+                raise
+            app.command(command, help=f"(Not installed: the extra {extra}.)")(_absent)
     return app
+
+
+def _absent() -> None:
+    """A command that the list of all names, and that cannot run."""

@@ -6,24 +6,33 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callreplay.calls.access import DATA_VARIABLE, DATABASE_VARIABLE, opened
-from callreplay.calls.database import Database, why
+from callreplay.calls.places import DATA_VARIABLE, DATABASE_VARIABLE
+
+if TYPE_CHECKING:
+    from callreplay.calls.database import Database
 
 __all__ = ["DataOption", "DatabaseOption", "TenantOption", "database", "parse_size", "show_size"]
 
 DatabaseOption = Annotated[
-    str, typer.Option("--database", envvar=DATABASE_VARIABLE, help="postgresql://… of a server of yours.")
+    str,
+    typer.Option(
+        "--database-url",
+        "--database",
+        envvar=DATABASE_VARIABLE,
+        help="postgresql://… of a server of yours.",
+    ),
 ]
 DataOption = Annotated[
     Path | None,
     typer.Option(
+        "--data-dir",
         "--data",
         envvar=DATA_VARIABLE,
-        help="Data directory of the embedded PostgreSQL, used without --database.",
+        help="Data directory of the embedded PostgreSQL, used without --database-url.",
     ),
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="Whose calls.")]
@@ -46,6 +55,8 @@ def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
     """The database that the options name, open."""
     import psycopg
 
+    from callreplay.calls.access import opened
+    from callreplay.calls.database import Database, why
     from callreplay.calls.embedded import EmbeddedError
     from callreplay.errors import OutputError
 

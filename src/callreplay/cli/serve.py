@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -160,7 +161,10 @@ def _serve(chosen: Settings, listening: socket.socket) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopped)  # uvicorn takes them, and raises them again when it has stopped
     if chosen.workers > 1:
-        Multiprocess(config, sockets=[listening]).run()
+        # Files through which each worker's figures reach whichever of them is asked for /metrics.
+        with tempfile.TemporaryDirectory(prefix="callreplay-metrics-") as figures:
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", figures)
+            Multiprocess(config, sockets=[listening]).run()
     else:
         server.run(sockets=[listening])
         if not server.started:

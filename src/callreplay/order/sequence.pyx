@@ -240,7 +240,7 @@ def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestam
     Looks at the first ``limit`` pairs of payload types with ``wanted[type] != 0``. Steps above 65535 do not
     count.
     """
-    cdef Py_ssize_t rows = sequence.shape[0], i, last = -1, pairs = 0
+    cdef Py_ssize_t rows = sequence.shape[0], i, last = -1, pairs = 0, longest = 0
     if timestamp.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows:
         raise ValueError("columns differ in length")
     if wanted.shape[0] != 256:
@@ -256,11 +256,12 @@ def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestam
                 step = <int32_t>(<uint32_t>timestamp[i] - <uint32_t>timestamp[last])
                 if 0 < step < 65536:
                     counts[step] += 1
+                    longest = max(longest, step)
                     pairs += 1
                     if pairs >= limit:
                         break
             last = i
-    return int(counts_array.argmax()) if pairs else 0
+    return int(counts_array[: longest + 1].argmax()) if pairs else 0
 
 
 def histogram(const uint8_t[::1] values not None):

@@ -264,7 +264,8 @@ def _gather(rtp: RtpColumns, stream: Stream, arena: Arena) -> Columns:
 def _tables(
     packets: Packets, columns: Columns, signalled: Sequence[Mapping[int, Codec]], hints: Mapping[int, Codec]
 ) -> PayloadTables:
-    present = {int(pt): int(n) for pt, n in enumerate(histogram(columns.payload_type)) if n}
+    counts = histogram(columns.payload_type)
+    present = {pt: int(counts[pt]) for pt in np.flatnonzero(counts).tolist()}
     known = {pt for described in signalled for pt in described} | set(hints)
     samples = {
         payload_type: _sample(packets, columns, payload_type)
@@ -275,10 +276,8 @@ def _tables(
     longest = int(columns.size.max()) if len(columns) else 0
     tables = PayloadTables.build(resolution, longest)
     for index, codec in enumerate(tables.listed):
-        wanted = (tables.codecs == index).astype(np.uint8)
-        for payload_type in range(256):
-            if payload_type not in resolution.codecs:
-                wanted[payload_type] = 0
+        wanted = np.zeros(256, np.uint8)
+        wanted[[kind for kind, named in resolution.codecs.items() if named == codec]] = 1
         step = usual_step(columns.sequence, columns.timestamp, columns.payload_type, columns.flags, wanted)
         if codec.kind in ("audio", "other") and 0 < step <= codec.clock_rate_hz // 5:
             tables.typical[index] = step

@@ -18,6 +18,8 @@ from callreplay.packets.rows import count_parity, examine
 
 __all__ = ["doubts", "suspect", "why_encrypted"]
 
+_COLUMNS: Final = tuple(column.name for column in fields(RtpColumns))
+_SPILL: Final = int(PacketFlag.SPILL)
 _SAMPLE: Final = 200  # packets of the beginning, the middle and the end
 _PAIRS: Final = 3  # that tell a payload's length from its time step
 _MOST: Final = 0.8
@@ -26,7 +28,7 @@ _UNIFORM: Final = 400.0
 is never above, G.711 of four packets and G.722 of twenty never below."""
 _ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays above 600 from there on
 _PLAIN: Final = 800.0
-_OCTET_A_TICK: Final = (0, 8, 9)
+_OCTET_A_TICK: Final = np.isin(np.arange(256), (0, 8, 9))  # by payload type
 _MARKED: Final = 20  # payloads that tell by marks of their codec
 
 SHORT: Final = "too short to tell"
@@ -71,8 +73,8 @@ def _apart(
     data: NDArray[np.uint8], spill: NDArray[np.uint8], rtp: RtpColumns, rows: NDArray[np.integer]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], RtpColumns, NDArray[np.integer]]:
     """The sampled rows with their payloads side by side: they may lie all over the capture."""
-    sample = RtpColumns(*(getattr(rtp, column.name)[rows] for column in fields(RtpColumns)))
-    mapped = np.flatnonzero((sample.flags & PacketFlag.SPILL) == 0)
+    sample = RtpColumns(*[getattr(rtp, name)[rows] for name in _COLUMNS])
+    mapped = np.flatnonzero((sample.flags & _SPILL) == 0)
     sizes = sample.size[mapped].astype(np.int64)
     payloads = fetch(data, sample.offset[mapped], sizes)
     sample.offset[mapped] = np.cumsum(sizes) - sizes
@@ -106,7 +108,7 @@ def _judge(
         said.append(EVEN)
     if keyed:
         said.append("a DTLS or ZRTP key exchange was seen on the same ports")
-    octet_a_tick = bool(np.isin(types, _OCTET_A_TICK).all())
+    octet_a_tick = bool(_OCTET_A_TICK[types].all())
     clear = chi >= _PLAIN or parity or (fits and not (even and (octet_a_tick or told_by_parity)))
     stream.payload_spread = chi if octets >= _ENOUGH else 0.0
     stream.in_clear = clear

@@ -65,7 +65,7 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"},
         "json lists every match.",
     ),
-    "limit": ({"type": "integer", "minimum": 1, "maximum": 1000}, "json: calls of one page."),
+    "limit": ({"type": "integer", "minimum": 1, "maximum": 1000}, "json: calls of one page; left out: all."),
     "after": (_UUID, "json: the last call of the page before."),
     "start": (
         {"type": "number", "minimum": 0, "maximum": _LONGEST_SECONDS},
@@ -111,6 +111,10 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "spectrogram": (_FLAG, "png: a spectrogram instead of a waveform."),
     "samplesPerPixel": ({"type": "integer", "minimum": 1, "maximum": 1 << 24}, "peaks."),
+    "reason": (
+        {"type": "string", "maxLength": 500, "pattern": _NO_NUL},
+        "Why someone listens; it is kept in the audit log.",
+    ),
     "bits": ({"type": "integer", "enum": [8, 16]}, "peaks."),
     "peaksVersion": ({"type": "integer", "enum": [1, 2]}, "peaks, dat: of audiowaveform's format."),
 }
@@ -183,7 +187,13 @@ def build() -> dict[str, Any]:
     transcoder = {
         "summary": "Find calls; render the first, or list all",
         "parameters": _parameters(SEARCH | _RENDER),
-        "security": [{"basic": []}, {"bearer": []}, {"session": []}],
+        "security": [
+            {"basic": []},
+            {"bearer": []},
+            {"session": []},
+            {"user": [], "password": []},
+            {"user": [], "password": [], "tenant": []},
+        ],
         "responses": {
             "200": {"description": "format=json", "content": {"application/json": {"schema": calls}}},
             "302": {"description": "Location: a temporary URL of the rendering"},
@@ -228,6 +238,17 @@ def build() -> dict[str, Any]:
                 "basic": {"type": "http", "scheme": "basic"},
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "callreplay_session"},
+                **{
+                    name: {"type": "apiKey", "in": "query", "name": name, "description": text}
+                    for name, text in (
+                        (
+                            "user",
+                            "Login name, where credentials in URLs are allowed (the setting get_login).",
+                        ),
+                        ("password", "Its password."),
+                        ("tenant", "Its tenant; left out: default."),
+                    )
+                },
             },
         },
     }

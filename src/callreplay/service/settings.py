@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-from callreplay.calls.access import home_data_dir
+from callreplay.calls.places import home_data_dir
 from callreplay.cores import cores
 from callreplay.errors import ArgumentError
 
@@ -62,7 +62,7 @@ class Settings:
     url_seconds: int = _setting(600, "Temporary URLs expire after this long.")
     cache_bytes: int = _setting(2 * 2**30, "Bound of the cache of transcoded calls.")
     transcodes: int = _setting(0, "Calls that one worker transcodes at once; 0: as many as processors.")
-    json_limit: int = _setting(100, "Calls that format=json answers with when limit is left out.")
+    json_limit: int = _setting(0, "Calls that format=json answers with when limit is left out; 0: all.")
     metrics: bool = _setting(True, "Serve /metrics.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
@@ -78,7 +78,7 @@ class Settings:
             ("url_seconds", 1, 604_800),
             ("cache_bytes", 2**20, 2**50),
             ("transcodes", 0, 1024),
-            ("json_limit", 1, 1000),
+            ("json_limit", 0, 1000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from callreplay._version import __version__
 from callreplay.calls import audit, records, search
@@ -160,7 +162,19 @@ def authorise(request: Request) -> Visitor:
     return visitor
 
 
-def _search(request: Request) -> tuple[Visitor, str, dict[str, Any], list[StoredCall]]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a request asks for: calls of one query, the first for a rendering, for json a page or (``every``) all."""
+
+    visitor: Visitor
+    query: CallQuery
+    form: str
+    options: dict[str, Any]
+    calls: list[StoredCall]
+    every: bool
+
+
+def _search(request: Request) -> _Found:
     """Authorise, read the parameters and find the calls: one for a rendering, a page of them for json."""
     service = service_of(request)
     visitor = authorise(request)
@@ -174,7 +188,7 @@ def _search(request: Request) -> tuple[Visitor, str, dict[str, Any], list[Stored
         raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
     with service.database.connection() as connection:
         if form == "json":
-            rows = search.find(connection, visitor.user.tenant_id, query, limit=limit, after=after)
+            rows = search.find(connection, visitor.user.tenant_id, query, limit=limit or _PAGE, after=after)
         else:
             rows = search.find(connection, visitor.user.tenant_id, query, limit=1)
         calls = records.complete(connection, rows)
@@ -182,7 +196,7 @@ def _search(request: Request) -> tuple[Visitor, str, dict[str, Any], list[Stored
             service.audit(
                 connection, request, visitor.user, "transcode", str(calls[0].uuid), format=form, **options
             )
-    return visitor, form, options, calls
+    return _Found(visitor, query, form, options, calls, form == "json" and not limit)
 
 
 def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uuid.UUID | None]:
@@ -196,22 +210,52 @@ def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uui
     return limit, after
 
 
-def _json(calls: list[StoredCall], zone: ZoneInfo) -> Response:
-    return JSONResponse(
-        [records.as_json(call, zone) for call in calls], headers={"cache-control": "no-store"}
-    )
+_PAGE: Final = 500
+"""Calls found and told at a time where all are asked for: a list of any length takes the memory of a page."""
+
+
+async def _all(service: Service, found: _Found) -> AsyncIterator[bytes]:
+    """The list of every call that matches, a page of them found. A failure half way cuts it off: it is no JSON then."""
+    zone, calls = zone_of(found.visitor.user), found.calls
+    before = b"["
+    while calls:
+        yield before + await to_thread.run_sync(_objects, calls, zone)
+        before = b","
+        calls = (
+            await to_thread.run_sync(_page_after, service, found, calls[-1]) if len(calls) == _PAGE else []
+        )
+    yield b"]"
+
+
+def _objects(calls: list[StoredCall], zone: ZoneInfo) -> bytes:
+    made = [records.as_json(call, zone) for call in calls]
+    return json.dumps(made, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()[1:-1]
+
+
+def _page_after(service: Service, found: _Found, last: StoredCall) -> list[StoredCall]:
+    with service.database.connection() as connection:
+        rows = search.find(connection, found.visitor.user.tenant_id, found.query, limit=_PAGE, after=last.row)
+        return records.complete(connection, rows)
+
+
+async def _json(service: Service, found: _Found) -> Response:
+    headers = {"cache-control": "no-store"}
+    if found.every and len(found.calls) == _PAGE:
+        return StreamingResponse(_all(service, found), media_type="application/json", headers=headers)
+    octets = await to_thread.run_sync(_objects, found.calls, zone_of(found.visitor.user))
+    return Response(b"[" + octets + b"]", media_type="application/json", headers=headers)
 
 
 async def transcoder(request: Request) -> Response:
     """``GET /CallRecorder/Transcoder``."""
     service = service_of(request)
-    visitor, form, options, calls = await to_thread.run_sync(_search, request)
-    if form == "json":
-        return await to_thread.run_sync(_json, calls, zone_of(visitor.user))
-    if not calls:
+    found = await to_thread.run_sync(_search, request)
+    if found.form == "json":
+        return await _json(service, found)
+    if not found.calls:
         raise Problem(404, "No call matches.")
-    call = calls[0]
-    grant = Grant(str(call.uuid), visitor.user.tenant_id, form, options)
+    call, form, options = found.calls[0], found.form, found.options
+    grant = Grant(str(call.uuid), found.visitor.user.tenant_id, form, options)
     entry = await open_entry(service, call, form, options)
     entry.close()
     return RedirectResponse(temporary_url(request, grant, call), 302, headers={"cache-control": "no-store"})
