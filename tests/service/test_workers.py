@@ -66,7 +66,7 @@ def test_every_worker_tells_the_figures_of_all(pair: Running) -> None:
     def told() -> float:
         text = httpx.get(pair.base + "/metrics").text
         counts = re.findall(
-            r'^callreplay_requests_total{[^}]*route="/healthz"[^}]*} (\S+)$', text, re.MULTILINE
+            r'^callreplay_requests_total{[^}]*route="healthz"[^}]*} (\S+)$', text, re.MULTILINE
         )
         return sum(map(float, counts))
 
