@@ -112,12 +112,15 @@ def _unique(jobs: list[Job]) -> list[Job]:
     wanted = {job.name for job in jobs}
     taken: set[str] = set()
     owners: set[str] = set()  # of the names taken: none of them may become a job
+    last: dict[str, int] = {}  # number given to a name: what was refused stays refused
     result = []
     for job in jobs:
-        name, number = job.name, 1
+        name, number = job.name, last.get(job.name, 1)
         while name in taken or name in owners or _owner(name) in wanted or _owner(name) in taken:
             number += 1
             name = f"{job.name}~{number}"
+        if number > 1:
+            last[job.name] = number
         taken.add(name)
         owners.add(_owner(name))
         result.append(job if name == job.name else replace(job, name=name))
