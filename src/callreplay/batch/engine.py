@@ -22,8 +22,10 @@ from callreplay.batch.manifest import (
     MANIFEST,
     ManifestWriter,
     Row,
+    check_manifest,
     journal_path,
     journals,
+    parquet_path,
     read_rows,
     write_parquet,
 )
@@ -190,12 +192,14 @@ def run_batch(
 
     ``on_start`` is given the jobs that are not whole already. ``stop`` is asked twice a second; when it says True, the
     calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster).
-    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole; UnsupportedError without
-    pyarrow, which writes the manifest's Parquet.
+    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole; ArgumentError, before
+    anything is written, where the manifest would be written over a file that is none; UnsupportedError without pyarrow,
+    which writes the manifest's Parquet.
     """
     if not find_spec("pyarrow"):
         raise UnsupportedError("a batch needs pyarrow: pip install 'callreplay[batch]'")
     path = settings.manifest_path()
+    check_manifest(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     workers = settings.worker_count()
     order = Order(settings.format, settings.options, settings.worker_memory())
@@ -225,7 +229,7 @@ def run_batch(
             _remove(journals(path))
         summary.interrupted = run.interrupted
         summary.elapsed_s = time.monotonic() - began
-        write_parquet(path, path.with_suffix(".parquet"))
+        write_parquet(path, parquet_path(path))
     return summary
 
 

@@ -12,27 +12,31 @@ import glob
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from callreplay.encode import AtomicFile
-from callreplay.errors import OutputError
+from callreplay.errors import ArgumentError, OutputError
 
 __all__ = [
     "MANIFEST",
     "ManifestWriter",
     "Row",
     "as_line",
+    "check_manifest",
     "journal_path",
     "journals",
+    "parquet_path",
     "read_rows",
     "write_parquet",
 ]
 
 MANIFEST: Final = "manifest.jsonl"
+_PARQUET: Final = ".parquet"
+_LOCK: Final = ".lock"
 _ROWS_AT_ONCE: Final = 1 << 14
 
 
@@ -67,9 +71,8 @@ class ManifestWriter:
     """Appends rows. One writer at a time holds the manifest: a second run on the same destination is refused."""
 
     def __init__(self, path: Path, fresh: bool) -> None:
-        self._lock = path.with_suffix(".lock")
         try:
-            self._lock_file = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o644)
+            self._lock_file = os.open(path.with_suffix(_LOCK), os.O_CREAT | os.O_RDWR, 0o644)
             import fcntl
 
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,6 +98,54 @@ class ManifestWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         os.close(self._lock_file)
+
+
+_ROW_HAS: Final = frozenset(f.name for f in fields(Row) if f.default is MISSING)
+_ROW_HAS_NOT: Final = frozenset(("path", "paths"))  # rows that ask for work
+
+
+def parquet_path(manifest: Path) -> Path:
+    """The Parquet file beside a manifest."""
+    return manifest.with_suffix(_PARQUET)
+
+
+def check_manifest(path: Path) -> None:
+    """Raise ArgumentError where a run would write its rows over a file that is no result manifest.
+
+    So whatever else stands there is safe: the manifest of jobs that is the run's own source, by whatever link.
+    """
+    if not path.name or path.suffix.lower() in (_PARQUET, _LOCK) or path.is_dir():
+        raise ArgumentError(f"{path}: the result manifest is a file of JSON lines: {MANIFEST}, say")
+    parquet = parquet_path(path)
+    for file, columns in ((path, _line_columns), (parquet, _parquet_columns)):
+        if file.exists():
+            found = columns(file)
+            if not found >= _ROW_HAS or found & _ROW_HAS_NOT:
+                raise ArgumentError(
+                    f"{file} is no result manifest, and would be overwritten: give another one"
+                )
+
+
+def _line_columns(path: Path) -> frozenset[str]:
+    """The columns of the first row of JSON lines; those of a result where there is no row yet."""
+    with path.open("rb") as file:
+        line = file.readline(1 << 20)
+    if not line or (not line.endswith(b"\n") and line.startswith(b'{"input":')):  # cut short by a kill
+        return _ROW_HAS
+    try:
+        return frozenset(dict(json.loads(line)))
+    except (ValueError, TypeError, RecursionError):
+        return frozenset()
+
+
+def _parquet_columns(path: Path) -> frozenset[str]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return frozenset(pyarrow.parquet.read_schema(path).names)
+    except (pyarrow.ArrowException, OSError):
+        return frozenset()
 
 
 def as_line(row: Row) -> str:
