@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ from callreplay.batch.manifest import (
     read_rows,
     write_parquet,
 )
+from callreplay.batch.resume import recover, stands, survey
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
 from callreplay.errors import CallReplayError, UnsupportedError
@@ -135,48 +137,9 @@ def _weight(job: Job) -> int:
     return max(job.size, _LEAST_BYTES)
 
 
-def _recover(manifest: Path, place: Destination) -> Iterator[Row]:
-    """Rows of the journals whose outputs are whole by their digests, and which the manifest lacks."""
-    found = {(r.key, r.output): r for path in journals(manifest) for r in read_rows(path) if r.output}
-    if not found:
-        return
-    for row in read_rows(manifest):
-        if not row.error:
-            found.pop((row.key, row.output), None)
-    yield from (row for row in found.values() if _stands(row, place))
-
-
-def _stands(row: Row, place: Destination) -> bool:
-    """Whether the output is whole, by its digest."""
-    return bool(row.output) and place.size(row.output) == row.size and place.sha256(row.output) == row.sha256
-
-
-def _left(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination) -> list[Job]:
-    """The jobs with an output that is not whole by the manifest and by its size, told to skip those that are."""
-    keys = {job_key(job, order): job for job in jobs}
-    calls: dict[str, int] = {}
-    good: dict[str, set[int]] = {}
-    sizes: dict[str, tuple[str, int, int]] = {}
-    for row in read_rows(manifest):
-        if row.key in keys and row.output:
-            if row.error:
-                sizes.pop(row.output, None)
-            else:
-                sizes[row.output] = (row.key, row.call, row.size)
-                calls[row.key] = row.calls
-        elif row.output:
-            sizes.pop(row.output, None)  # another run wrote over it
-    for output, (key, call, size) in sizes.items():
-        if place.size(output) == size:
-            good.setdefault(key, set()).add(call)
-    left = []
-    for key, job in keys.items():
-        whole = good.get(key, set())
-        if not whole:
-            left.append(job)
-        elif len(whole) < calls[key]:
-            left.append(replace(job, skip=frozenset(whole)))
-    return left
+def _faulty(job: Job, order: Order, error: str) -> Row:
+    """The row of a job that gives no output."""
+    return Row(job.captures[0], "", 0, job_key(job, order), error=error, finished=time.time())
 
 
 def run_batch(
@@ -206,17 +169,19 @@ def run_batch(
     place = open_destination(settings.destination)
     began = time.monotonic()
     with ManifestWriter(path, fresh=not settings.resume) as manifest:
-        for row in _recover(path, place):
+        for row in recover(path, place):
             manifest.write(row)
         _remove(journals(path))
-        todo = _left(jobs, order, path, place) if settings.resume else list(jobs)
+        left = survey(jobs, order, path, place) if settings.resume else jobs
+        todo = [job for job in left if not job.error]
+        faulty = (_faulty(job, order, job.error) for job in left if job.error)
         place.sweep([job.name for job in todo])
         on_start(todo)
-        summary = Summary(inputs=len(jobs), skipped=len(jobs) - len(todo))
+        summary = Summary(inputs=len(jobs), skipped=len(jobs) - len(left))
         chosen = crew(order) if crew else LocalCrew(workers, order, settings.destination, path)
         run = _Run(chosen, cut_shares(todo, workers, streams=chosen.streams), order, place, path, stop)
         try:
-            for row in run.rows():
+            for row in chain(faulty, run.rows()):
                 manifest.write(row)
                 summary.add(row)
                 on_row(row)
@@ -224,7 +189,7 @@ def run_batch(
                     raise BatchError(f"{summary.errors} errors, more than the {settings.max_errors} allowed")
         finally:
             run.close()
-            for row in _recover(path, place):
+            for row in recover(path, place):
                 manifest.write(row)
             _remove(journals(path))
         summary.interrupted = run.interrupted
@@ -328,7 +293,7 @@ class _Run:
             # What its journal says was whole when it died is not done twice.
             seen = {(row.key, row.output) for rows in share.rows.values() for row in rows}
             for row in read_rows(journal_path(self._manifest, event.share)):
-                if (row.key, row.output) not in seen and _stands(row, self._place):
+                if (row.key, row.output) not in seen and stands(row, self._place):
                     share.add(row)
                     yield row
             left = share.left(self._order)
@@ -342,8 +307,7 @@ class _Run:
             for job in left:
                 self._deaths[job.name] += 1
                 if self._deaths[job.name] >= _DEATHS:
-                    key = job_key(job, self._order)
-                    yield Row(job.captures[0], "", 0, key, error=error, finished=time.time())
+                    yield _faulty(job, self._order, error)
                     return
         size = max(1, len(left) // _PARTS)
         self._again += [left[at : at + size] for at in range(0, len(left), size)]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from callreplay.errors import ArgumentError
 
-__all__ = ["CAPTURE_SUFFIXES", "Job", "find_jobs", "read_manifest_jobs"]
+__all__ = ["CAPTURE_SUFFIXES", "Job", "find_jobs", "owner_of", "read_manifest_jobs"]
 
 CAPTURE_SUFFIXES: Final = (".pcap", ".pcapng", ".cap", ".rtp", ".rtpdump", ".dump")
 _COMPRESSED: Final = (".gz", ".zst")
@@ -26,7 +26,7 @@ class Job:
     ``name`` is the output's path below the destination, without suffix: every call of the capture becomes
     ``NAME.SUFFIX``, or ``NAME-2.SUFFIX`` and so on for the second and later ones. ``codecs`` are hints,
     ``{97: "opus/48000"}``; ``size`` and ``modified_ns`` of the files tell a changed input from a done one. ``skip`` are
-    the calls (from 1) whose outputs are whole already.
+    the calls (from 1) whose outputs are whole already. ``error`` says why there is nothing to transcode: a row tells.
     """
 
     captures: tuple[str, ...]
@@ -35,6 +35,7 @@ class Job:
     size: int = 0
     modified_ns: int = 0
     skip: frozenset[int] = frozenset()
+    error: str = ""
 
     def output(self, call: int, suffix: str) -> str:
         """The output of call number ``call`` (from 1)."""
@@ -102,7 +103,7 @@ def find_jobs(sources: Sequence[str], codecs: Mapping[int, str] | None = None) -
     return _unique(jobs)
 
 
-def _owner(name: str) -> str:
+def owner_of(name: str) -> str:
     """The job whose second or later call would be called ``name``; empty where it looks like no such call."""
     match = _LATER_CALL.fullmatch(name)
     return match[1] if match else ""
@@ -116,13 +117,13 @@ def _unique(jobs: list[Job]) -> list[Job]:
     result = []
     for job in jobs:
         name, number = job.name, last.get(job.name, 1)
-        while name in taken or name in owners or _owner(name) in wanted or _owner(name) in taken:
+        while name in taken or name in owners or owner_of(name) in wanted or owner_of(name) in taken:
             number += 1
             name = f"{job.name}~{number}"
         if number > 1:
             last[job.name] = number
         taken.add(name)
-        owners.add(_owner(name))
+        owners.add(owner_of(name))
         result.append(job if name == job.name else replace(job, name=name))
     return result
 
