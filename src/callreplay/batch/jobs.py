@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from callreplay.errors import ArgumentError
 
-__all__ = ["CAPTURE_SUFFIXES", "Job", "find_jobs", "owner_of", "read_manifest_jobs"]
+__all__ = ["CAPTURE_SUFFIXES", "Job", "file_facts", "find_jobs", "owner_of", "read_manifest_jobs"]
 
 CAPTURE_SUFFIXES: Final = (".pcap", ".pcapng", ".cap", ".rtp", ".rtpdump", ".dump")
 _COMPRESSED: Final = (".gz", ".zst")
@@ -42,11 +45,26 @@ class Job:
         return f"{self.name}{suffix}" if call == 1 else f"{self.name}-{call}{suffix}"
 
 
-def _is_capture(path: Path) -> bool:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    return bool(suffixes) and suffixes[-1] in CAPTURE_SUFFIXES
+def file_facts(paths: Iterable[str | os.PathLike[str]]) -> tuple[int, int]:
+    """Octets of the files together and the time of the last change in ns; of those that can be asked, 0 without any."""
+    size = modified_ns = 0
+    for path in paths:
+        with suppress(OSError, ValueError):
+            octets, changed_ns = _facts(path)
+            size, modified_ns = size + octets, max(modified_ns, changed_ns)
+    return size, modified_ns
+
+
+def _facts(path: str | os.PathLike[str]) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116  # of every capture
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_capture(name: str) -> bool:
+    name, suffix = os.path.splitext(name.lower())  # noqa: PTH122
+    if suffix in _COMPRESSED:
+        suffix = os.path.splitext(name)[1]  # noqa: PTH122
+    return suffix in CAPTURE_SUFFIXES
 
 
 def _stem(name: str) -> str:
@@ -56,51 +74,112 @@ def _stem(name: str) -> str:
     return name or "capture"
 
 
-def _job(path: Path, name: str, codecs: Mapping[int, str]) -> Job:
-    status = path.stat()
-    return Job((str(path),), _safe_name(name), codecs, status.st_size, status.st_mtime_ns)
-
-
 def _safe_name(name: str) -> str:
-    """A relative path that stays below the destination; ArgumentError for one that would leave it."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or any(part in ("..", "/") or "\0" in part for part in parts):
+    """A relative path that stays below the destination; ArgumentError for one that would leave it, or cannot be."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    try:
+        known = bool(os.fsencode(name))
+    except UnicodeEncodeError:
+        known = False
+    if not known or not parts or name[0] in "/\\" or ".." in parts or "\0" in name:
         raise ArgumentError(f"output name {name!r} does not lie below the destination")
     return "/".join(parts)
 
 
-def _walk(sources: Iterable[str]) -> Iterator[tuple[Path, str]]:
-    """Captures with their names: below a folder the path relative to it, elsewhere the file's own name."""
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            for found in sorted(p for p in path.rglob("*") if p.is_file() and _is_capture(p)):
-                relative = found.relative_to(path)
-                yield found, str(PurePosixPath(*relative.parts[:-1], _stem(relative.name)))
-        elif path.is_file():
-            yield path, _stem(path.name)
-        elif matches := sorted(glob.glob(source, recursive=True)):  # noqa: PTH207 - a pattern with any root
-            for match in matches:
-                if Path(match).is_file():
-                    yield Path(match), _stem(Path(match).name)
-        else:
-            raise ArgumentError(f"{source}: no such capture, folder or pattern")
+def _own_name(path: str) -> str:
+    """The name that the path of a capture gives its outputs, whatever it is."""
+    folder, slash, name = path.rpartition("/")
+    try:
+        return _safe_name(folder + slash + _stem(name))
+    except ArgumentError:
+        return "capture"
+
+
+def _search(folder: str, codecs: Mapping[int, str]) -> Iterator[Job]:
+    """The captures of a folder and of those below it, in the order of their names; what vanishes meanwhile is left out.
+
+    Links to folders are not followed. A folder that cannot be searched is a job with an error.
+    """
+    top = "" if folder == "." else folder.rstrip("/") + "/"
+    pending = [("", True)]  # paths below the folder, and whether they are folders; the next one last
+    while pending:
+        inner, is_folder = pending.pop()
+        path = f"{top}{inner}" or "."
+        try:
+            if is_folder:
+                pending += [(f"{inner}/{name}" if inner else name, kind) for name, kind in _entries(path)]
+            else:
+                size, modified_ns = _facts(path)
+                yield Job((path,), _own_name(inner), codecs, size, modified_ns)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            what = "the folder cannot be searched" if is_folder else "it cannot be read"
+            yield Job((path,), _own_name(inner), codecs, error=f"{what}: {error.strerror}")
+
+
+def _entries(folder: str) -> list[tuple[str, bool]]:
+    """Names of the captures (False) and folders (True) in a folder, the last first. OSError where it cannot be read."""
+    with os.scandir(folder) as entries:
+        found = ((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if _wanted(entry))
+        return sorted(found, reverse=True)
+
+
+def _wanted(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False) or (_is_capture(entry.name) and entry.is_file())
+    except OSError:  # a link that leads in a circle, or where nobody may go: it costs its own row
+        return True
+
+
+def _named(source: str, codecs: Mapping[int, str]) -> Iterator[Job]:
+    """The jobs of one source; ArgumentError where it is none."""
+    try:
+        mode = os.stat(source).st_mode  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        matches = _matches(source)
+        if not matches:
+            why = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', error)})"
+            raise ArgumentError(f"{source}: no such capture, folder or pattern{why}") from None
+        for match in matches:
+            yield from _named(match, codecs)
+        return
+    path = str(Path(source))
+    if stat.S_ISDIR(mode):
+        yield from _search(path, codecs)
+    elif not stat.S_ISREG(mode):
+        raise ArgumentError(f"{source}: neither a file nor a folder")
+    elif Path(path).suffix.lower() in (".jsonl", ".parquet"):
+        yield from read_manifest_jobs(Path(path), codecs)
+    else:
+        yield Job((path,), _own_name(Path(path).name), codecs, *file_facts([path]))
+
+
+def _matches(pattern: str) -> list[str]:
+    """The files and folders of a pattern, without those that lie in one of these folders."""
+    try:
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern with any root
+    except (OSError, ValueError):
+        return []
+    folders = {Path(match) for match in found if os.path.isdir(match)}  # noqa: PTH112
+    return [
+        match
+        for match in found
+        if (os.path.isfile(match) or Path(match) in folders)  # noqa: PTH113
+        and folders.isdisjoint(Path(match).parents)
+    ]
 
 
 def find_jobs(sources: Sequence[str], codecs: Mapping[int, str] | None = None) -> list[Job]:
-    """Jobs of captures, folders (searched for captures), globs and manifests (``.jsonl``, ``.parquet``).
+    """Jobs of captures, folders (searched for captures), manifests (``.jsonl``, ``.parquet``), and globs of all these.
 
     Names are made unique by ``~2``, ``~3`` in the order of the sources, so the same sources give the same names. How
     many calls a capture holds is not known yet: beside an ``x``, all of ``x-2``, ``x-3`` and so on are its own.
+    Raises ArgumentError for a source that is nothing of all this; a folder in a folder that cannot be searched is a job
+    whose row will say so.
     """
-    jobs: list[Job] = []
     codecs = dict(codecs or {})  # one for all: there may be millions
-    for source in sources:
-        if Path(source).suffix.lower() in (".jsonl", ".parquet") and Path(source).is_file():
-            jobs += read_manifest_jobs(Path(source), codecs)
-        else:
-            jobs += [_job(path, name, codecs) for path, name in _walk([source])]
-    return _unique(jobs)
+    return _unique([job for source in sources for job in _named(source, codecs)])
 
 
 def owner_of(name: str) -> str:
@@ -110,12 +189,15 @@ def owner_of(name: str) -> str:
 
 
 def _unique(jobs: list[Job]) -> list[Job]:
-    wanted = {job.name for job in jobs}
+    wanted = {job.name for job in jobs if not job.error}
     taken: set[str] = set()
     owners: set[str] = set()  # of the names taken: none of them may become a job
     last: dict[str, int] = {}  # number given to a name: what was refused stays refused
     result = []
     for job in jobs:
+        if job.error:
+            result.append(job)
+            continue
         name, number = job.name, last.get(job.name, 1)
         while name in taken or name in owners or owner_of(name) in wanted or owner_of(name) in taken:
             number += 1
@@ -132,41 +214,57 @@ def read_manifest_jobs(path: Path, codecs: Mapping[int, str] | None = None) -> l
     """Jobs of a manifest: rows with ``path`` (or ``paths``, one per leg), and optionally ``name`` and ``codecs``.
 
     JSON lines or Parquet. Paths are relative to the manifest. ArgumentError names the row that is wrong; a capture that
-    does not exist is a job whose row will say so.
+    does not exist, or cannot, is a job whose row will say so.
     """
     jobs = []
     codecs = codecs or {}
-    for number, row in enumerate(_rows(path), 1):
+    for number, row in _rows(path):
         paths = row.get("paths") or ([row["path"]] if row.get("path") else [])
-        if not 1 <= len(paths) <= 2 or not all(isinstance(p, str) for p in paths):
+        if (
+            not isinstance(paths, list)
+            or not 1 <= len(paths) <= 2
+            or not all(isinstance(p, str) for p in paths)
+        ):
             raise ArgumentError(f"{path}, row {number}: needs path, or paths with one capture per leg")
         try:
             hints = {int(key): str(value) for key, value in dict(row.get("codecs") or {}).items() if value}
         except (TypeError, ValueError):
             raise ArgumentError(f"{path}, row {number}: codecs must map payload types to NAME/RATE") from None
-        captures = [path.parent / p for p in paths]
-        name = _safe_name(str(row.get("name") or _stem(captures[0].name)))
-        status = [p.stat() for p in captures if p.exists()]
-        size, modified = sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
+        captures = tuple(str(path.parent / p) for p in paths)
+        try:
+            name = _safe_name(str(row["name"])) if row.get("name") else _own_name(Path(captures[0]).name)
+        except ArgumentError as error:
+            raise ArgumentError(f"{path}, row {number}: {error}") from None
         every = {**codecs, **hints} if hints else codecs
-        jobs.append(Job(tuple(map(str, captures)), name, every, size, modified))
+        jobs.append(Job(captures, name, every, *file_facts(captures)))
     return jobs
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows with their numbers, which are those of the lines."""
     if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet
-
-        yield from pyarrow.parquet.read_table(path).to_pylist()
+        yield from enumerate(_parquet_rows(path), 1)
         return
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
                 raise ArgumentError(f"{path}, row {number}: not JSON: {error}") from error
             if not isinstance(row, dict):
                 raise ArgumentError(f"{path}, row {number}: not an object")
-            yield row
+            yield number, row
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ArgumentError(f"{path}: no Parquet that can be read: {' '.join(str(error).split())}") from error

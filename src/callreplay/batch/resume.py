@@ -55,7 +55,7 @@ def survey(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination
     that capture is in this run as well, under another name. Captures that ``find_jobs`` has numbered (``x~2``) keep the
     numbers they had, whatever has come beside them.
     """
-    keys = {job_key(job, order): job for job in jobs}
+    keys = {job_key(job, order): job for job in jobs if not job.error}
     last = _last(jobs, keys, order.suffix(), manifest)
     others = {output: whole for output, whole in last.items() if whole.key not in keys}
     errors: dict[str, str] = {}
@@ -70,7 +70,7 @@ def survey(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination
             calls[whole.key] = whole.calls
             if output in others or place.size(output) == whole.size:
                 good.setdefault(whole.key, set()).add(whole.call)
-    left = []
+    left = [job for job in jobs if job.error]
     for key, job in keys.items():
         whole_calls = good.get(key, set())
         if job.name in errors:

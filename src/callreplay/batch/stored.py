@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
-from callreplay.batch.jobs import Job
+from callreplay.batch.jobs import Job, file_facts
 from callreplay.calls import importer, records, search
 from callreplay.calls.database import Database
 from callreplay.errors import ArgumentError
@@ -46,10 +46,6 @@ def _calls(database: Database, tenant_id: int, wanted: search.CallQuery) -> Iter
 
 def _job(call: records.StoredCall, zone: ZoneInfo) -> Job:
     paths = call.paths()
-    status = [path.stat() for path in paths if path.exists()]
-    return Job(
-        tuple(map(str, paths)),
-        f"{call.row['started_at'].astimezone(zone):%Y.%m.%d}/{call.uuid}",
-        size=sum(s.st_size for s in status),
-        modified_ns=max((s.st_mtime_ns for s in status), default=0),
-    )
+    size, modified_ns = file_facts(paths)
+    name = f"{call.row['started_at'].astimezone(zone):%Y.%m.%d}/{call.uuid}"
+    return Job(tuple(map(str, paths)), name, size=size, modified_ns=modified_ns)
