@@ -4,16 +4,22 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from callreplay.batch import BatchSettings, find_jobs, run_batch
+from callreplay.batch import BatchSettings, find_jobs, read_rows, run_batch
 from callreplay.errors import ArgumentError
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SAMPLE = SAMPLES / "support.pcap"
+
+
+def _parquet(folder: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(folder / "manifest.parquet").to_pylist()
+    return rows
 
 
 def _job_manifests(folder: Path) -> tuple[Path, Path]:
@@ -61,3 +67,17 @@ def test_a_manifest_cut_in_its_first_row_goes_on(tmp_path: Path) -> None:
     settings.manifest_path().write_text('{"input":"in/x.pc')
     assert run_batch(find_jobs([str(SAMPLE)]), settings).outputs == 1
     assert run_batch(find_jobs([str(SAMPLE)]), settings).skipped == 1
+
+
+def test_names_that_are_not_utf8_are_exact_in_lines_and_readable_in_parquet(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (tmp_path / "in").mkdir()
+    shutil.copy(SAMPLE, tmp_path / "in" / f"{name}.pcap")
+    settings = BatchSettings(str(tmp_path / "out"), workers=1)
+    assert run_batch(find_jobs([str(tmp_path / "in")]), settings).outputs == 1
+    (row,) = read_rows(settings.manifest_path())
+    assert (row.input, row.output) == (str(tmp_path / "in" / f"{name}.pcap"), f"{name}.wav")
+    assert (tmp_path / "out" / f"{name}.wav").stat().st_size == row.size
+    (told,) = _parquet(tmp_path / "out")
+    assert (told["output"], told["sha256"]) == ("caf\\udce9.wav", row.sha256)
+    assert run_batch(find_jobs([str(tmp_path / "in")]), settings).skipped == 1

@@ -16,7 +16,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError, OutputError
@@ -217,6 +217,14 @@ class _Sink:
         self.closed = True
 
 
+def _columns(row: Row) -> dict[str, Any]:
+    """The row as Parquet takes it, in which a name that is not UTF-8 has its octets as escapes."""
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in asdict(row).items()
+    }
+
+
 def write_parquet(manifest: Path, path: Path) -> None:
     """What stands of a manifest of JSON lines as one Parquet file, in memory that does not grow with it."""
     import pyarrow
@@ -231,5 +239,5 @@ def write_parquet(manifest: Path, path: Path) -> None:
         AtomicFile(path) as out,
         pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(_Sink(out), "w"), schema) as writer,
     ):
-        while block := [asdict(row) for row in islice(rows, _ROWS_AT_ONCE)]:
+        while block := [_columns(row) for row in islice(rows, _ROWS_AT_ONCE)]:
             writer.write_table(pyarrow.Table.from_pylist(block, schema=schema))
