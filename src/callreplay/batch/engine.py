@@ -138,8 +138,9 @@ def _weight(job: Job) -> int:
 
 
 def _faulty(job: Job, order: Order, error: str) -> Row:
-    """The row of a job that gives no output."""
-    return Row(job.captures[0], "", 0, job_key(job, order), error=error, finished=time.time())
+    """The row of a job that gives no output; one that has an ``error`` was not tried."""
+    output = "" if job.error else job.output(1, order.suffix())
+    return Row(job.captures[0], output, 0, job_key(job, order), error=error, finished=time.time())
 
 
 def run_batch(

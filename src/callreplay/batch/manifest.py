@@ -3,7 +3,8 @@
 ``manifest.jsonl`` grows line by line, each flushed to the operating system as its output finishes; a last line cut
 short by a kill is dropped. Beside it every share has a journal of its worker process while it is in flight: a row goes
 there just before its output appears, so that after a kill at any moment an output that is whole is known by its digest.
-``manifest.parquet`` holds what stands at the end of a run: the last row of every output.
+``manifest.parquet`` holds what stands at the end of a run: the last row of every output that is of the last state of its
+input.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ _ROWS_AT_ONCE: Final = 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One output. ``error`` is empty where it is whole; an input without any call has a row with ``call`` 0.
+    """One output. ``error`` is empty where it is whole; an input that gave no call has a row with ``call`` 0.
 
+    ``output`` is then what its first call would have become, and empty where nothing was tried.
     ``input`` is the first capture; ``loss`` the share of the packets of both legs that were lost on the way, 0 to 1;
     ``key`` tells inputs and options apart from changed ones; ``seconds`` is CPU time shared out over the calls that
     finished together, in proportion to their length.
@@ -191,15 +193,37 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _standing(path: Path) -> Iterator[Row]:
-    """The rows of a manifest that no later row of the same output, or of the same input, has made untrue."""
-    last: dict[tuple[str, str], int] = {}
+    """The rows of a manifest that no later row has made untrue.
+
+    The last row of every output stands, if its job has the same key in its last row: else the input has changed, or
+    gave nothing any more. That an input gave nothing stands until there is an output of it.
+    """
+    outputs: dict[str, int] = {}
+    without: dict[str, int] = {}  # any output, of a job or, where nothing was tried, of an input
+    keys: dict[str, int] = {}
     for number, row in enumerate(read_rows(path)):
-        last[row.output and "output", row.output or row.input] = number
+        job = _first_output(row)
+        if job:
+            keys[job] = hash(row.key)
         if row.call:
-            last.pop(("", row.input), None)
+            outputs[row.output] = number
+            without.pop(job, None)
+            without.pop(row.input, None)
+        else:
+            without[job or row.input] = number
     for number, row in enumerate(read_rows(path)):
-        if last.get((row.output and "output", row.output or row.input)) == number:
+        job = _first_output(row)
+        last = outputs.get(row.output) if row.call else without.get(job or row.input)
+        if last == number and (not job or keys[job] == hash(row.key)):
             yield row
+
+
+def _first_output(row: Row) -> str:
+    """The output of the first call of the same job: what the job is known by. Empty where nothing was tried."""
+    if row.call < 2:
+        return row.output
+    stem, dot, suffix = row.output.rpartition(".")
+    return stem.removesuffix(f"-{row.call}") + dot + suffix
 
 
 class _Sink:

@@ -285,7 +285,8 @@ class _Work:
         except _FAULTS as fault:
             error = _reason(fault)
         if error:
-            self._tell(source, Row(job.captures[0], "", 0, source.key, error=error, finished=time.time()))
+            name = job.output(1, self.order.suffix())
+            self._tell(source, Row(job.captures[0], name, 0, source.key, error=error, finished=time.time()))
             return
         calls = [call for call in capture.calls if call.number not in job.skip]
         source.calls, source.left = len(capture.calls), len(calls)
