@@ -3,7 +3,7 @@
 ``manifest.jsonl`` grows line by line, each flushed to the operating system as its output finishes; a last line cut
 short by a kill is dropped. Beside it every share has a journal of its worker process while it is in flight: a row goes
 there just before its output appears, so that after a kill at any moment an output that is whole is known by its digest.
-``manifest.parquet`` holds what stands at the end of a run: the last row of every output that is of the last state of its
+``manifest.parquet`` holds what stands at the end of a run: the last row of every output, made of the last state of its
 input.
 """
 

@@ -34,7 +34,7 @@ def parse_size(text: str) -> int:
         number, unit = number[:-1], number[-1]
     try:
         size = int(float(number) * _UNITS[unit])
-    except ValueError:
+    except (ValueError, OverflowError):  # of inf, and of what is as good as that
         raise typer.BadParameter(f"{text!r} is no size: use 512M, 2G or octets") from None
     if size <= 0:
         raise typer.BadParameter(f"{text!r} is no size above 0")

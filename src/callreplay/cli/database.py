@@ -37,6 +37,7 @@ DataOption = Annotated[
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="Whose calls.")]
 
+_MOST = 2**63  # what a column of the database takes
 _UNITS = {
     "": 1,
     "k": 10**3,
@@ -73,7 +74,7 @@ def parse_size(text: str) -> int:
     """Octets from ``0``, ``500M``, ``2GiB``, ``1.5T``: decimal units, binary ones with an i."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", text.strip(), re.IGNORECASE)
     unit = match[2].lower() if match else "i"
-    if match is None or unit not in _UNITS:
+    if match is None or unit not in _UNITS or float(match[1]) * _UNITS[unit] >= _MOST:
         raise typer.BadParameter(f"{text!r} is no size: 0, 500M, 2GiB")
     return round(float(match[1]) * _UNITS[unit])
 
