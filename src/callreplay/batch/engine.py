@@ -33,7 +33,7 @@ from callreplay.batch.manifest import (
 from callreplay.batch.resume import recover, stands, survey
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
-from callreplay.errors import CallReplayError, UnsupportedError
+from callreplay.errors import ArgumentError, CallReplayError, UnsupportedError
 from callreplay.formats import Options
 
 __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
@@ -47,7 +47,11 @@ _PARTS: Final = 8  # of what is left of a share whose worker died
 
 
 class BatchError(CallReplayError):
-    """The run stopped early: too many errors."""
+    """The run stopped early; ``summary`` tells of what it did until then, None where it did nothing."""
+
+    def __init__(self, message: str, summary: Summary | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +160,15 @@ def run_batch(
 
     ``on_start`` is given the jobs that are not whole already. ``stop`` is asked twice a second; when it says True, the
     calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster).
-    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole; ArgumentError, before
-    anything is written, where the manifest would be written over a file that is none; UnsupportedError without pyarrow,
-    which writes the manifest's Parquet.
+    Raises BatchError, with the summary, when ``max_errors`` is passed, at once: the manifest says what is whole;
+    ArgumentError, before anything is written, where the manifest would be written over a file that is none;
+    UnsupportedError without pyarrow, which writes the manifest's Parquet.
     """
     if not find_spec("pyarrow"):
         raise UnsupportedError("a batch needs pyarrow: pip install 'callreplay[batch]'")
+    most_errors = inf if settings.max_errors is None else settings.max_errors
+    if most_errors < 0:
+        raise ArgumentError(f"max_errors must be 0 or more, not {most_errors}")
     path = settings.manifest_path()
     check_manifest(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,8 +193,8 @@ def run_batch(
                 manifest.write(row)
                 summary.add(row)
                 on_row(row)
-                if settings.max_errors is not None and summary.errors > settings.max_errors:
-                    raise BatchError(f"{summary.errors} errors, more than the {settings.max_errors} allowed")
+                if summary.errors > most_errors:
+                    break
         finally:
             run.close()
             for row in recover(path, place):
@@ -196,6 +203,8 @@ def run_batch(
         summary.interrupted = run.interrupted
         summary.elapsed_s = time.monotonic() - began
         write_parquet(path, parquet_path(path))
+    if summary.errors > most_errors:
+        raise BatchError(f"{summary.errors:,} errors, more than the {most_errors:,} allowed", summary)
     return summary
 
 

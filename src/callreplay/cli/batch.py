@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from callreplay.batch import BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
+from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.encode import AtomicFile
@@ -172,7 +173,9 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(parser=parse_size, help="For all workers together; 512M for each if not given."),
         ] = None,
-        max_errors: Annotated[int | None, typer.Option(help="Stop after more than so many errors.")] = None,
+        max_errors: Annotated[
+            int | None, typer.Option(min=0, help="Stop after more than so many errors.")
+        ] = None,
         resume: Annotated[bool, typer.Option(help="Skip what the manifest says is whole.")] = True,
         manifest: Annotated[str, typer.Option(help="The result manifest, if not in the destination.")] = "",
         report: Annotated[Path | None, typer.Option(help="Draw this run into a PNG.")] = None,
@@ -193,6 +196,10 @@ def register(app: typer.Typer) -> None:
         """Transcode many captures on every core; what is whole already is skipped."""
         if not sources and query is None:
             raise ArgumentError("nothing to do: name captures, folders or manifests, or use --query")
+        if report:
+            # A place that cannot be written is found now, not after hours.
+            report.parent.mkdir(parents=True, exist_ok=True)
+            AtomicFile(report).abort()
         with _looking(as_json):
             jobs = find_jobs(sources or [], parse_codecs(codec))
         if query is not None:
@@ -204,25 +211,43 @@ def register(app: typer.Typer) -> None:
             output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest
         )
         began = time.time()
-        summary = _run(jobs, settings, engine, address, as_json)
-        if report is not None:
-            from callreplay.batch.report import report_png
-
-            # Of this run, not of the one before that it went on with; of all where there was nothing left to do.
-            since = began if summary.outputs + summary.errors else 0.0
-            rows = (row for row in read_rows(settings.manifest_path()) if row.finished >= since)
-            with AtomicFile(report) as out:
-                out.write(report_png(rows))
-        if as_json:
-            print(json.dumps({"event": "summary", **asdict(summary)}), flush=True)
-        else:
-            print(
-                f"{summary.outputs:,} calls, {summary.audio_s / 3600:,.2f} h of audio in {summary.elapsed_s:,.1f} s "
-                f"({_speed(summary, summary.elapsed_s):,.0f} x real time), {summary.errors:,} errors, "
-                f"{summary.skipped:,} inputs were whole already",
-                file=sys.stderr,
-            )
-            if summary.interrupted:
-                print("callreplay: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        if summary.errors or summary.interrupted:
+        summary, stopped = None, ""
+        try:
+            summary = _run(jobs, settings, engine, address, as_json)
+        except BatchError as error:
+            summary, stopped = error.summary, str(error)
+        if summary:
+            _tell(summary, as_json)
+        if stopped:
+            print(f"callreplay: {stopped}", file=sys.stderr)
+        if report and summary:
+            _draw(report, settings.manifest_path(), began if summary.outputs + summary.errors else 0.0)
+        if not summary or stopped or summary.errors or summary.interrupted:
             raise typer.Exit(1)
+
+
+def _tell(summary: Summary, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"event": "summary", **asdict(summary)}), flush=True)
+        return
+    print(
+        f"{summary.outputs:,} calls, {summary.audio_s / 3600:,.2f} h of audio in {summary.elapsed_s:,.1f} s "
+        f"({_speed(summary, summary.elapsed_s):,.0f} x real time), {summary.errors:,} errors, "
+        f"{summary.skipped:,} inputs were whole already",
+        file=sys.stderr,
+    )
+    if summary.interrupted:
+        print("callreplay: interrupted; the same command goes on where it stopped", file=sys.stderr)
+
+
+def _draw(report: Path, manifest: Path, since: float) -> None:
+    """Draw this run, not the one before that it went on with; all of them where there was nothing left to do."""
+    from callreplay.batch.report import report_png
+
+    rows = (row for row in read_rows(manifest) if row.finished and row.finished >= since)
+    first = next(rows, None)
+    if first is None:
+        print(f"callreplay: {report}: not drawn, as there is no row", file=sys.stderr)
+        return
+    with AtomicFile(report) as out:
+        out.write(report_png(chain([first], rows)))
