@@ -14,6 +14,9 @@ _INTERRUPTED: Final = 130
 
 def main() -> None:
     """Run ``callreplay``: exit code 0 for success, 1 for failure, 2 for bad arguments or bad input, 130 for Ctrl-C."""
+    if sys.stderr is None:  # closed (2>&-): what is said goes nowhere, and no file of ours gets its number
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        os.set_inheritable(sys.stderr.fileno(), True)  # by workers
     try:
         _run()
     except KeyboardInterrupt:
