@@ -285,3 +285,10 @@ def test_ten_hours_fit_into_150_mib(tmp_path: Path) -> None:
     assert int(most) < 150 * 1024, f"{int(most) / 1024:.0f} MiB"
     path.unlink()
     out.unlink()
+
+
+def test_a_capture_whose_name_leaves_no_room_for_a_side_index(tmp_path: Path) -> None:
+    path = tmp_path / ("c" * 250 + ".pcap")
+    shutil.copy(SAMPLES / "support.pcap", path)
+    with callreplay.open(path) as capture:
+        assert len(capture.calls) == 1
