@@ -113,7 +113,10 @@ def register(app: typer.Typer) -> None:
         ],
         as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
         audio: Annotated[bool, typer.Option(help="Decode the audio to measure clipping and silence.")] = True,
-        codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
+        codec: Annotated[
+            list[str],
+            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
+        ] = [],  # noqa: B006
     ) -> None:
         """Show the calls, legs, codecs, loss, jitter and quality in a capture."""
         if len(captures) > 2:

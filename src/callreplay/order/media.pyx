@@ -17,6 +17,7 @@ import numpy as np
 
 cdef enum:
     SPILL = 2
+    TRUNCATED = 4
     NOISE_FLAG = 8
     REDUNDANT = 16
     RESTART = 128
@@ -350,8 +351,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                     event_tick[event] = walk.line_ticks + (
                         <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp) // walk.ratio)
                 continue
-            elif kind != AUDIO:
-                continue
+            elif kind != AUDIO or (size[i] == 0 and not flags[i] & TRUNCATED):
+                continue  # an empty payload keeps a path open, and takes no time
             elif not line or clocks[payload_type[i]] != walk.clock:
                 duration = durations[codec, size[i]]
                 if duration == 0:
