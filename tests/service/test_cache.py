@@ -87,7 +87,9 @@ def test_an_entry_larger_than_the_bound_is_read_to_its_end(small: Cache) -> None
 def test_who_follows_another_process_reads_to_the_end_though_the_entry_is_evicted_at_once(
     small: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = Cache(small.folder, 1, 1, Metrics())  # another worker's: entries are evicted as soon as they stand
+    elsewhere = Cache(
+        small.folder, 1, 1, Metrics()
+    )  # another worker's: entries are evicted as soon as they stand
     begun, go = threading.Event(), threading.Event()
 
     def blocks() -> Iterator[bytes]:
