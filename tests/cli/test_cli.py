@@ -188,6 +188,19 @@ def test_errors_say_what_and_exit_as_promised(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
 
 
+@pytest.mark.parametrize("command", [["transcode", "--format", "wav"], ["peaks"]])
+def test_an_output_over_the_capture_is_refused_before_it_is_written(
+    command: list[str], tmp_path: Path
+) -> None:
+    capture = tmp_path / "x.pcap"
+    shutil.copy(SAMPLES / "support.pcap", capture)
+    done = run(*command, capture, "-o", capture)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
+    assert f"{str(capture)!r} is the capture" in done.stderr.decode()
+    assert capture.read_bytes() == (SAMPLES / "support.pcap").read_bytes()
+    assert list(tmp_path.iterdir()) == [capture]
+
+
 def test_several_calls_must_be_chosen(tmp_path: Path) -> None:
     from tests.captures import pcap, rtp, udp
 
