@@ -467,7 +467,7 @@ def _side_index(source: Source) -> Path | None:
 def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     """Which file that is; None where there is none."""
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
