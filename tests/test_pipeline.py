@@ -188,6 +188,9 @@ def test_no_capture_is_an_error_that_names_the_file(tmp_path: Path) -> None:
         callreplay.open(path)
     with pytest.raises(CaptureError, match="No such file"):
         callreplay.open(tmp_path / "absent.pcap")
+    for folder in (tmp_path, ".", "..", "/", ""):
+        with pytest.raises(CaptureError, match="Is a directory"):
+            callreplay.open(folder)
     with pytest.raises(ArgumentError, match="payload type 200"):
         callreplay.open(SAMPLES / "support.pcap", codecs={200: "PCMU/8000"})
 
@@ -224,6 +227,13 @@ def test_an_output_over_the_capture_is_refused(
             capture.calls[0].save(target, "wav")
         assert [(path.name, path.read_bytes()) for path in sorted(caller.parent.iterdir())] == before
         capture.calls[0].save("other.wav")
+
+
+def test_a_capture_whose_side_index_could_have_no_name(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    path.write_bytes(pcap(_capture({0: _noise(50, 1)})))
+    with callreplay.open(path) as capture:
+        assert len(capture.calls) == 1
 
 
 def test_a_side_index_is_part_of_the_recording(tmp_path: Path) -> None:

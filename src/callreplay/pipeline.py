@@ -461,7 +461,10 @@ def _side_index(source: Source) -> Path | None:
     if not isinstance(source, str | os.PathLike):
         return None
     path = recording.index_path(Path(source))
-    return path if path.is_file() else None
+    try:
+        return path if path.is_file() else None
+    except OSError:  # with the suffix the name may be too long
+        return None
 
 
 def _file_id(path: str | os.PathLike[str]) -> FileId | None:

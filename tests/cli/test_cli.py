@@ -172,6 +172,10 @@ def test_one_file_per_leg(tmp_path: Path) -> None:
         (["transcode", "SAMPLE", "-o", "no/such/folder/x.wav"], 1, "no/such/folder"),
         (["frobnicate"], 2, "frobnicate"),
         (["info", "TEXT"], 2, "notes.txt"),
+        (["info", "."], 2, "callreplay: .: Is a directory"),
+        (["info", "/"], 2, "callreplay: /: Is a directory"),
+        (["info", ""], 2, "callreplay: .: Is a directory"),
+        (["transcode", ".", "-o", "x.wav"], 2, "callreplay: .: Is a directory"),
     ],
 )
 def test_errors_say_what_and_exit_as_promised(
