@@ -124,6 +124,17 @@ def test_the_report_tells_digits_loss_and_parties() -> None:
     assert json.dumps(report, allow_nan=False)
 
 
+@pytest.mark.parametrize("payload", [b"\xff" * 160, b""], ids=["silent", "headers only"])
+def test_the_report_of_silence_is_plain_json(payload: bytes) -> None:
+    legs = {0: dict.fromkeys(range(50), payload), 1: _noise(50, 1)}
+    with callreplay.open(pcap(_capture(legs))) as capture:
+        report = capture.report()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    silent, loud = (leg["levels"] for leg in report["calls"][0]["legs"])
+    assert (silent["peak_dbfs"], silent["rms_dbfs"], silent["silence"]) == (None, None, 1.0)
+    assert -20 < loud["rms_dbfs"] < loud["peak_dbfs"] <= 0
+
+
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng to speak the truth again")
 @pytest.mark.parametrize("index", [0, 1])
 def test_samples_sound_as_they_were_spoken(index: int) -> None:

@@ -133,6 +133,24 @@ def test_info_shows_no_figure_that_nobody_measured(tmp_path: Path) -> None:
     assert "drift" not in rows
 
 
+def test_info_of_a_silent_leg(tmp_path: Path) -> None:
+    from tests.captures import pcap, rtp, udp
+
+    silent = tmp_path / "silent.pcap"
+    packets = (rtp(index, index * 160, 1, 0, b"\xff" * 160) for index in range(50))
+    silent.write_bytes(
+        pcap(
+            (1_700_000_000_000_000_000 + index * 20_000_000, udp("10.0.0.1", 4000, "10.0.0.2", 5000, packet))
+            for index, packet in enumerate(packets)
+        )
+    )
+    (call,) = json.loads(run("info", silent, "--json").stdout)["calls"]
+    assert call["legs"][0]["levels"]["rms_dbfs"] is None
+    text = run("info", silent).stdout.decode()
+    assert "dBFS" not in text
+    assert "100%" in text
+
+
 def test_one_file_per_leg(tmp_path: Path) -> None:
     """Split a sample by direction; the two halves give what the whole gave."""
     from tests.captures import pcap
