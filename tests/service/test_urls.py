@@ -150,7 +150,21 @@ def test_player_alone(service: Running, call: dict[str, Any]) -> None:
         assert "<audio" in answer.text
         assert '<header class="top">' not in answer.text
         assert client.get(f"{HOME}?player=00000000-0000-0000-0000-000000000000").status_code == 404
-        assert client.get(f"{HOME}?player=nonsense").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["callDetails", "player"])
+@pytest.mark.parametrize("value", ["nonsense", "", "00000000-0000-0000-0000-00000000000", "<script>"])
+def test_a_malformed_uuid_is_a_400_that_names_the_parameter(service: Running, name: str, value: str) -> None:
+    with service.logged_in() as client:
+        for accept in ("text/html", "*/*"):
+            answer = client.get(HOME, params={name: value, "lang": "de"}, headers={"accept": accept})
+            assert answer.status_code == 400
+            assert answer.headers["content-type"].startswith("text/html")
+            assert f"Dieser Wert stimmt nicht: {name}</p>" in answer.text
+            assert ('<header class="top">' in answer.text) is (name == "callDetails")
+        nobody = "00000000-0000-0000-0000-000000000000"
+        assert client.get(HOME, params={name: nobody}).status_code == 404
+        assert client.get(HOME, params={"callDetails": value, "player": nobody}).status_code == 404
 
 
 @pytest.mark.parametrize(
