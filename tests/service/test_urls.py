@@ -152,6 +152,26 @@ def test_player_alone(service: Running, call: dict[str, Any]) -> None:
         assert client.get(f"{HOME}?player=00000000-0000-0000-0000-000000000000").status_code == 404
 
 
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/Bucharest"])
+def test_the_ends_of_the_calendar_bound_nothing(
+    service: Running, zone: str, request: pytest.FixtureRequest
+) -> None:
+    [kept] = service.rows("SELECT time_zone FROM tenants WHERE name = 'default'")
+    change = "UPDATE tenants SET time_zone = %s WHERE name = 'default'"
+    request.addfinalizer(lambda: service.rows(change, kept["time_zone"]))
+    service.rows(change, zone)
+    bounds = {"beginTime": "0001.01.01-00.00.00", "endTime": "9999.12.31-23.59.59"}
+    with service.logged_in() as client:
+        every = client.get(TRANSCODER, params={"format": "json"}).json()
+        found = client.get(TRANSCODER, params={**bounds, "format": "json"})
+        assert found.status_code == 200
+        assert found.json() == every != []
+        assert client.get(HOME, params=bounds).status_code == 200
+        audit = client.get("/CallRecorder/Audit", params=bounds)
+        assert audit.status_code == 200
+        assert audit.text.count("<tr>") == client.get("/CallRecorder/Audit").text.count("<tr>") > 1
+
+
 @pytest.mark.parametrize("name", ["callDetails", "player"])
 @pytest.mark.parametrize("value", ["nonsense", "", "00000000-0000-0000-0000-00000000000", "<script>"])
 def test_a_malformed_uuid_is_a_400_that_names_the_parameter(service: Running, name: str, value: str) -> None:
