@@ -52,6 +52,33 @@ def test_login_without_password_shows_the_form_filled_in(service: Running) -> No
     assert "Anmelden" in answer.text
 
 
+def as_dotnet(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Body and headers as C#'s MultipartFormDataContent of StringContents writes them."""
+    boundary = "0f5c1a9e-7d2b-4d0e-8f0b-5a4d9f3f7d11"
+    parts = [
+        f"--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Disposition: form-data; name={name}\r\n\r\n{value}\r\n"
+        for name, value in fields.items()
+    ]
+    kind = f'multipart/form-data; boundary="{boundary}"'
+    return "".join([*parts, f"--{boundary}--\r\n"]).encode(), {"content-type": kind}
+
+
+def test_login_by_a_form_of_parts(service: Running, call: dict[str, Any]) -> None:
+    fields = {"user": "admin", "password": service.password, "tenant": "default", "lang": "ro"}
+    body, headers = as_dotnet({**fields, "callDetails": call["callId"]})
+    with service.client() as client:
+        answer = client.post("/CallRecorder/Login", content=body, headers=headers)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"{HOME}?callDetails={call['callId']}&lang=ro"
+        assert call["callId"] in client.get(answer.headers["location"]).text
+    body, headers = as_dotnet({**fields, "user": "Ștefan", "password": "no"})
+    answer = httpx.post(f"{service.base}/CallRecorder/Login", content=body, headers=headers)
+    assert answer.status_code == 401
+    assert 'value="Ștefan"' in answer.text
+    service.rows("DELETE FROM login_failures")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
