@@ -97,7 +97,10 @@ class Leg:
         return leg_rate_hz(self.columns)
 
     def pcm(self, out: Pcm | None = None) -> Pcm:
-        """The leg alone, decoded: int16 ``(n,)`` from its first sample on, gaps filled; ``out`` is used if given."""
+        """The leg alone, decoded: int16 ``(n,)`` from its first sample on; ``out`` is used if given.
+
+        Lost packets are concealed, but in what PyAV decodes (Opus and others), where they are silent.
+        """
         return decode_leg(self.columns, out, external=self.external())
 
     def external(self) -> External | None:
