@@ -117,7 +117,7 @@ class Message:
 class GapReason(IntEnum):
     """Why a stretch of media time has no packet."""
 
-    LOST = 1  # sequence numbers are missing: concealed
+    LOST = 1  # sequence numbers are missing: concealed by our own decoders, silent where PyAV decodes (Opus and others)
     SILENCE = 2  # DTX: the sender skipped time without skipping sequence numbers
     HOLD = 3  # as SILENCE, longer than two seconds, or signalled
     LATE_START = 4  # the leg starts after the call

@@ -91,7 +91,7 @@ class LegIndex:
 
 def index_path(recording: Path) -> Path:
     """Where the side index of ``recording`` is."""
-    return recording.with_name(recording.name + INDEX_SUFFIX)
+    return recording.parent / (recording.name + INDEX_SUFFIX)  # with_name() would refuse "." and "/"
 
 
 def write_packets(
