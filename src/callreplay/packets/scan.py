@@ -252,10 +252,10 @@ def _each(columns: RtpColumns) -> Iterator[NDArray[Any]]:
 
 
 def _in_time_order(columns: RtpColumns, counters: dict[str, int], warnings: list[str]) -> RtpColumns:
-    mended, unordered = mend_times(columns.arrival_ns)
+    mended, unordered = mend_times(columns.arrival_ns, columns.timestamp, columns.stream, columns.flags)
     if mended:
         counters["times_mended"] = mended
-        warnings.append(f"{mended} packets had a time more than a day off; given that of their neighbours")
+        warnings.append(f"{mended} packets had a time more than a day off; reckoned from their neighbours")
     if not unordered:
         return columns
     order = np.argsort(columns.arrival_ns, kind="stable")
