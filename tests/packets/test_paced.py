@@ -12,6 +12,7 @@ from tests import captures as c
 
 import callreplay
 from callreplay import packets
+from callreplay.errors import EncryptedError
 
 T = 1_700_000_000_000_000_000
 A, B = "10.0.0.1", "10.0.0.2"
@@ -129,6 +130,27 @@ def test_forty_such_streams_on_one_flow() -> None:
     ]
     found = packets.scan(packets.open_buffer(c.pcap(rows)))
     assert [stream.packets for stream in found.streams] == [40] * 40
+
+
+@pytest.mark.parametrize("share", [2, 12, 50, 100])
+@pytest.mark.parametrize("count", [8, 100])
+def test_encryption_shows_in_them_too(share: int, count: int) -> None:
+    """docs/encryption.md: also where few of the packets were captured."""
+    for tag in (0, 10):
+        generator = np.random.default_rng(share)
+        rows = []
+        for i in range(0, count * share, share):
+            octets = generator.integers(0, 256 if tag else 128, 160 + tag, dtype=np.uint8).tobytes()
+            rows.append((T + i * 20_000_000, c.udp(A, 4000, B, 5000, c.rtp(i, i * 160, 1, payload=octets))))
+        with callreplay.open(c.pcap(_shuffled(rows))) as capture:
+            (call,) = capture.calls
+            assert call.caller.statistics.packets == count
+            assert not any("encrypted" in warning for warning in call.warnings) or tag
+            if tag:
+                with pytest.raises(EncryptedError):
+                    call.mix()
+            else:
+                assert call.mix().any()
 
 
 def test_a_packet_of_another_day_among_them() -> None:

@@ -11,6 +11,7 @@ cdef uint8_t SPILL = 2
 cdef uint8_t TRUNCATED = 4
 cdef uint8_t MENDED = 128  # RESTART, which rows have once they are in order; no row leaves mend_times with it
 cdef int64_t DAY_NS = 86400000000000
+cdef int64_t MOST_APART = 100  # numbers between neighbours in time, two seconds of packets of 20 ms
 cdef double SHORTEST_TICK_NS = 5000  # 200 kHz
 cdef double SLOWEST_TICK_NS = 125000  # 8 kHz
 cdef double LONGEST_TICK_NS = 250000
@@ -259,8 +260,10 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
             last = chosen[i - 1]
             step = <uint16_t>(sequence[row] - sequence[last])
             ticks = timestamp[row] - timestamp[last]
-            # A few lost packets between the two leave the time step known.
-            if not 1 <= step <= 10 or payload_type[row] != payload_type[last] or size[row] != size[last] or ticks % step:
+            # Lost packets between the two, or such as were not captured, leave the time step known.
+            if not 1 <= step <= MOST_APART or ticks % step:
+                continue
+            if payload_type[row] != payload_type[last] or size[row] != size[last]:
                 continue
             expected = _octets(payload_type[row], <uint32_t>(ticks // step))
             if expected <= 0:
