@@ -277,6 +277,14 @@ def test_timestamps_at_a_wrong_rate_are_counted_by_the_payloads(step: int) -> No
     assert f"timestamps step by {step} where the payloads last 160 ticks" in warnings(call)
 
 
+def test_a_second_of_a_wrong_rate_is_enough_and_a_handful_of_packets_is_not() -> None:
+    octets = noise(160 * 50, 1)
+    call = opened(leg(CALLER, CALLED, 1, octets, step=320))
+    assert np.array_equal(call.mix("caller"), decoded(octets))
+    few = opened(leg(CALLER, CALLED, 1, octets[: 160 * 20], step=320))
+    assert "timestamps step" not in warnings(few)
+
+
 def test_losses_and_pauses_keep_their_length_at_a_wrong_rate() -> None:
     """Every 50th packet is lost, and a pause of two seconds in the middle counts twice as well."""
     caller, called = noise(160 * 1000, 1), noise(160 * 1100, 2)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["mend_rate", "set_aside"]
 
 _OFF: Final = 3e-3  # a step further from the payload's time than any quartz takes it
-_FEWEST: Final = 100  # packets, one after the other in number, that tell how often they come
+_FEWEST: Final = 25  # packets, one after the other in number, that tell how often they come
 _USUAL: Final = 0.8  # of the steps are the usual one
 _WORTH_TICKS: Final = 0.2  # of a second, that the wrong rate must come to: less is not told from jitter
 
