@@ -74,7 +74,7 @@ def test_a_killed_process_leaves_nothing(tmp_path: Path, form: str, number: sign
 @pytest.fixture
 def without_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that has no unnamed files, such as NFS."""
-    monkeypatch.setattr(encode, "_open_unnamed", lambda _: None)
+    monkeypatch.setattr(encode, "_open_unnamed", lambda *_: None)
 
 
 def test_the_same_where_files_must_have_names(tmp_path: Path, without_unnamed_files: None) -> None:
@@ -101,6 +101,57 @@ def test_rights_names_and_replacing(tmp_path: Path) -> None:
         os.umask(mask)
     assert (tmp_path / "masked").stat().st_mode & 0o777 == 0o640
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def _replaced(path: Path) -> os.stat_result:
+    with AtomicFile(path) as out:
+        out.write(b"new")
+    assert path.read_bytes() == b"new"
+    return path.stat()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666, 0o755, 0o4755, 0o2755])
+def test_what_replaces_a_file_has_its_rights(tmp_path: Path, mode: int) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    for path in (real, link):
+        real.chmod(mode)
+        assert _replaced(path).st_mode & 0o7777 == mode & 0o777
+        assert real.stat().st_mode & 0o7777 == mode & 0o777
+
+
+def test_the_same_rights_where_files_must_have_names(tmp_path: Path, without_unnamed_files: None) -> None:
+    test_what_replaces_a_file_has_its_rights(tmp_path, 0o640)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A file of another owner and group."""
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(path, 12345, 23456)
+    return path
+
+
+def test_what_replaces_a_file_has_its_owner_and_group(foreign: Path) -> None:
+    foreign.chmod(0o640)
+    status = _replaced(foreign)
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (12345, 23456, 0o640)
+
+
+@pytest.mark.parametrize(("mode", "kept"), [(0o660, 0o600), (0o664, 0o644), (0o604, 0o604)])
+def test_a_group_that_cannot_be_kept_gives_no_other_its_rights(
+    mode: int, kept: int, foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    foreign.chmod(mode)
+    monkeypatch.setattr(os, "fchown", refused)
+    assert _replaced(foreign).st_mode & 0o7777 == kept
 
 
 @pytest.mark.parametrize("form", ["wav", "spx", "png"])

@@ -3,6 +3,7 @@
 import shutil
 import struct
 import subprocess
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import callreplay
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import UnsupportedError
 from callreplay.external import RECIPES, decode_payloads, is_external
+from callreplay.model import GapReason
 from tests.captures import pcap, rtp, sdp, sip, udp
 
 av = pytest.importorskip("av")
@@ -240,8 +242,10 @@ def test_struct_of_the_speex_header_is_eighty_octets() -> None:
     assert struct.calcsize("<8s20s13i") == 80
 
 
-def _leg_of(rtpmap: str, payload_type: int, payloads: list[bytes], ticks: int, clock: int) -> callreplay.Call:
-    """A capture with SDP that names the codec, and the payloads 20 ms or so apart."""
+def _leg_of(
+    rtpmap: str, payload_type: int, payloads: Sequence[bytes | None], ticks: int, clock: int
+) -> callreplay.Call:
+    """A capture with SDP that names the codec, and the payloads 20 ms or so apart; None for a lost one."""
     start = 1_700_000_000_000_000_000
     formats = {payload_type: rtpmap}
     offer, answer = sdp("10.0.0.1", 4000, formats), sdp("10.0.0.2", 5000, formats)
@@ -252,11 +256,30 @@ def _leg_of(rtpmap: str, payload_type: int, payloads: list[bytes], ticks: int, c
         (start - 1_000_000_000, udp("10.0.0.2", 5060, "10.0.0.1", 5060, accept)),
     ]
     for index, payload in enumerate(payloads):
+        if payload is None:
+            continue
         packet = rtp(index, index * ticks, 7, payload_type, payload)
         at = start + index * ticks * 1_000_000_000 // clock
         records.append((at, udp("10.0.0.1", 4000, "10.0.0.2", 5000, packet)))
     (call,) = callreplay.open(pcap(records)).calls
     return call
+
+
+def test_lost_packets_are_silence() -> None:
+    """As docs/concealment.md says: nothing conceals here."""
+    sent: list[bytes | None] = [*_encode("libopus", _voice(48000), 48000, {"b": "32000"})]
+    sent[40:42] = [None, None]
+    leg = _leg_of("opus/48000/2", 111, sent, 960, 48000).caller
+    (gap,) = leg.columns.gaps
+    assert (GapReason(int(gap["reason"])), int(gap["start"]), int(gap["ticks"])) == (
+        GapReason.LOST,
+        40 * 960,
+        2 * 960,
+    )
+    pcm = leg.pcm()
+    assert not pcm[40 * 960 : 42 * 960].any()
+    assert pcm[39 * 960 : 40 * 960].any()
+    assert pcm[42 * 960 : 43 * 960].any()
 
 
 def _pairs(frames: list[bytes], count: int) -> list[bytes]:

@@ -4,7 +4,10 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import fields
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,62 @@ def test_a_value_out_of_range_is_refused_by_name_and_leaves_no_file(
         capture.calls[0].save(tmp_path / "x.png", **wrong)
     assert re.search(next(iter(wrong)).split("_")[-1].replace("color", "colour"), str(raised.value))
     assert not list(tmp_path.iterdir())
+
+
+WHOLE = {
+    "rate": 16000, "quality": 5, "bitrate": 32000, "width": 300, "height": 100, "samples_per_pixel": 64, "bits": 8,
+    "peaks_version": 1,
+}  # fmt: skip
+SECONDS = {"start": 1.0, "end": 2.0}
+
+
+def test_every_number_among_the_options_is_in_these_tests() -> None:
+    numbers = {field.name for field in fields(Options) if field.type in ("int", "float", "float | None")}
+    assert {*WHOLE, *SECONDS} == numbers
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("make", [float, np.float64, str, lambda value: value + 0.5, lambda _: None])
+def test_what_is_no_whole_number_is_refused_by_name(name: str, make: Callable[[int], Any]) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name} must be a whole number, not "):
+        Options(**{name: make(WHOLE[name])})
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("make", [np.int64, np.uint32])
+def test_whole_numbers_of_other_types_are_ints(name: str, make: Callable[[int], Any]) -> None:
+    value = getattr(Options(**{name: make(WHOLE[name])}), name)
+    assert (value, type(value)) == (WHOLE[name], int)
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("make", [int, np.float32, np.int64, Fraction, Decimal])
+def test_seconds_are_numbers_of_any_type(name: str, make: Callable[[float], Any]) -> None:
+    value = getattr(Options(**{name: make(SECONDS[name])}), name)
+    assert (value, type(value)) == (SECONDS[name], float)
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("wrong", ["1.0", b"1", [1.0], 10**400, 1j])
+def test_what_is_no_number_of_seconds_is_refused_by_name(name: str, wrong: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name} must be a number of seconds, not "):
+        Options(**{name: wrong})
+
+
+@pytest.mark.parametrize("rate", [16000.0, 8000.5, np.float64(16000), "16000"])
+def test_mixing_at_a_rate_that_is_no_whole_number(rate: Any) -> None:
+    with (
+        callreplay.open(SAMPLE) as capture,
+        pytest.raises(ArgumentError, match="rate must be a whole number"),
+    ):
+        capture.calls[0].mix(rate=rate)
+
+
+def test_mixing_by_numbers_of_numpy() -> None:
+    numbers: dict[str, Any] = {"rate": np.int64(16000), "end": np.float32(1)}
+    with callreplay.open(SAMPLE) as capture:
+        call = capture.calls[0]
+        assert np.array_equal(call.mix(**numbers), call.mix(rate=16000, end=1.0))
 
 
 @pytest.mark.parametrize("chosen", list(FORMATS.values()), ids=lambda form: form.name)

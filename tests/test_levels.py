@@ -25,8 +25,16 @@ def test_blocks_do_not_matter(block: int) -> None:
 
 def test_nothing_is_silence() -> None:
     levels = LevelMeter(8000).result()
-    assert levels.peak_dbfs == -math.inf
+    assert (levels.peak_dbfs, levels.rms_dbfs) == (None, None)
     assert (levels.clipped, levels.silence) == (0.0, 1.0)
+
+
+def test_digital_silence_has_no_level_and_the_least_of_sounds_has() -> None:
+    meter = LevelMeter(8000)
+    meter.write(np.zeros(8000, np.int16))
+    assert (meter.result().peak_dbfs, meter.result().rms_dbfs) == (None, None)
+    meter.write(np.array([1], np.int16))
+    assert (meter.result().peak_dbfs, meter.result().rms_dbfs) == (-90.31, -129.34)
 
 
 def test_a_single_loud_sample_is_not_clipping() -> None:

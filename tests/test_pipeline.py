@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,17 @@ def test_the_report_tells_digits_loss_and_parties() -> None:
     assert json.dumps(report, allow_nan=False)
 
 
+@pytest.mark.parametrize("payload", [b"\xff" * 160, b""], ids=["silent", "headers only"])
+def test_the_report_of_silence_is_plain_json(payload: bytes) -> None:
+    legs = {0: dict.fromkeys(range(50), payload), 1: _noise(50, 1)}
+    with callreplay.open(pcap(_capture(legs))) as capture:
+        report = capture.report()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    silent, loud = (leg["levels"] for leg in report["calls"][0]["legs"])
+    assert (silent["peak_dbfs"], silent["rms_dbfs"], silent["silence"]) == (None, None, 1.0)
+    assert -20 < loud["rms_dbfs"] < loud["peak_dbfs"] <= 0
+
+
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng to speak the truth again")
 @pytest.mark.parametrize("index", [0, 1])
 def test_samples_sound_as_they_were_spoken(index: int) -> None:
@@ -187,8 +199,68 @@ def test_no_capture_is_an_error_that_names_the_file(tmp_path: Path) -> None:
         callreplay.open(path)
     with pytest.raises(CaptureError, match="No such file"):
         callreplay.open(tmp_path / "absent.pcap")
+    for folder in (tmp_path, ".", "..", "/", ""):
+        with pytest.raises(CaptureError, match="Is a directory"):
+            callreplay.open(folder)
     with pytest.raises(ArgumentError, match="payload type 200"):
         callreplay.open(SAMPLES / "support.pcap", codecs={200: "PCMU/8000"})
+
+
+@pytest.fixture
+def legs(tmp_path: Path) -> tuple[Path, Path]:
+    """A capture per leg."""
+    paths = tmp_path / "caller.pcap", tmp_path / "called.pcap"
+    for side, path in enumerate(paths):
+        path.write_bytes(pcap(_capture({side: _noise(50, side)})))
+    return paths
+
+
+@pytest.mark.parametrize(
+    "kind", ["itself", "relative", "hard link", "symbolic link", "the other leg", "renamed"]
+)
+def test_an_output_over_the_capture_is_refused(
+    kind: str, legs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, called = legs
+    monkeypatch.chdir(caller.parent)
+    target = caller.with_name("x.wav")
+    with callreplay.open(caller, called) as capture:
+        if kind == "hard link":
+            target.hardlink_to(caller)
+        elif kind == "symbolic link":
+            target.symlink_to(caller)
+        elif kind == "renamed":
+            caller = caller.rename(target)
+        else:
+            target = {"relative": Path(caller.name), "the other leg": called}.get(kind, caller)
+        before = [(path.name, path.read_bytes()) for path in sorted(caller.parent.iterdir())]
+        with pytest.raises(ArgumentError, match=re.escape(f"{str(target)!r} is the capture")):
+            capture.calls[0].save(target, "wav")
+        assert [(path.name, path.read_bytes()) for path in sorted(caller.parent.iterdir())] == before
+        capture.calls[0].save("other.wav")
+
+
+def test_a_capture_whose_side_index_could_have_no_name(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    path.write_bytes(pcap(_capture({0: _noise(50, 1)})))
+    with callreplay.open(path) as capture:
+        assert len(capture.calls) == 1
+
+
+def test_a_side_index_is_part_of_the_recording(tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "support.pcap", tmp_path / "x.rtp")
+    (tmp_path / "x.rtp.idx").write_bytes(b"kept")
+    with callreplay.open(tmp_path / "x.rtp") as capture, pytest.raises(ArgumentError, match=r"x\.rtp\.idx"):
+        capture.calls[0].save(tmp_path / "x.rtp.idx", "wav")
+    assert (tmp_path / "x.rtp.idx").read_bytes() == b"kept"
+
+
+def test_what_was_read_from_memory_may_be_saved_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(pcap(_capture({0: _noise(50, 1)})))
+    with callreplay.open(path.read_bytes()) as capture:
+        capture.calls[0].save(path)
+    assert path.read_bytes().startswith(b"RIFF")
 
 
 @pytest.mark.serial
@@ -285,10 +357,3 @@ def test_ten_hours_fit_into_150_mib(tmp_path: Path) -> None:
     assert int(most) < 150 * 1024, f"{int(most) / 1024:.0f} MiB"
     path.unlink()
     out.unlink()
-
-
-def test_a_capture_whose_name_leaves_no_room_for_a_side_index(tmp_path: Path) -> None:
-    path = tmp_path / ("c" * 250 + ".pcap")
-    shutil.copy(SAMPLES / "support.pcap", path)
-    with callreplay.open(path) as capture:
-        assert len(capture.calls) == 1

@@ -193,3 +193,44 @@ def test_an_hour_of_drift_ends_within_10_ms(ppm: float, jitter: str) -> None:
     assert call.duration_s > 3500
     assert abs(_duration_error_ms(call, sides)) <= 20
     assert call.report()["legs"][0]["statistics"]["drift_ppm"] == pytest.approx(ppm, abs=2)
+
+
+def _perfect(seconds: float, pause_s: float = 0.0) -> list[tuple[int, bytes]]:
+    """Two legs without jitter, half a packet apart, of noise; a pause in the middle that the timestamps show."""
+    random, records = np.random.default_rng(3), []
+    packets = round(seconds * 50)
+    for ssrc, ends, late_ns in (
+        (1, ("10.0.0.1", 4000, "10.0.0.2", 5000), 0),
+        (2, ("10.0.0.2", 5000, "10.0.0.1", 4000), 7_000_000),
+    ):
+        for i in range(packets):
+            at = i + round(pause_s * 50) * (i >= packets // 2)
+            body = rtp(i, at * 160, ssrc, 0, random.integers(0, 128, 160, dtype=np.uint8).tobytes())
+            records.append((1_700_000_000_000_000_000 + at * 20_000_000 + late_ns, udp(*ends, body)))
+    return sorted(records)
+
+
+def _placed(records: list[tuple[int, bytes]]) -> tuple[list[int], list[float], list[int], NDArray[np.int16]]:
+    """Anchor, jitter and late packets of each leg, and the mix."""
+    with callreplay.open(pcap(records)) as capture:
+        (call,) = capture.calls
+        anchors = [span.anchor_ns for leg in call.legs for span in leg.columns.spans]
+        statistics = [leg.statistics for leg in call.legs]
+        return anchors, [s.jitter_ms for s in statistics], [s.late for s in statistics], call.mix()
+
+
+@pytest.mark.parametrize("legs", [1, 2])
+@pytest.mark.parametrize("pause_s", [0.0, 30.0])
+@pytest.mark.parametrize("wrong_ns", [0, 4_000_000_000 * 10**9])
+def test_a_record_of_another_day_moves_nothing(legs: int, pause_s: float, wrong_ns: int) -> None:
+    """First and last ones, those about the pause, and some between."""
+    records = _perfect(4.0, pause_s)[:: 3 - legs]
+    anchors, jitter, late, audio = _placed(records)
+    count = len(records)
+    for damaged in (0, 1, 2, 37, 38, *range(count // 2 - 3, count // 2 + 3), count - 2, count - 1):
+        wild = [(wrong_ns if i == damaged else time, frame) for i, (time, frame) in enumerate(records)]
+        found = _placed(wild)
+        assert found[0] == anchors, damaged
+        assert found[1] == pytest.approx(jitter, abs=1e-5)
+        assert found[2] == late
+        np.testing.assert_array_equal(found[3], audio)

@@ -23,13 +23,13 @@ __all__ = ["AtomicFile", "write_all"]
 _MODE: Final = 0o666  # less the umask, as for any file that a program makes
 
 
-def _open_unnamed(folder: Path) -> int | None:
+def _open_unnamed(folder: Path, mode: int) -> int | None:
     """A file of this folder that has no name yet; None where there is no such thing (or no /proc to name it by)."""
     flag = getattr(os, "O_TMPFILE", 0)
     if not flag or not Path("/proc/self/fd").is_dir():
         return None
     try:
-        return os.open(folder, os.O_RDWR | flag | os.O_CLOEXEC, _MODE)
+        return os.open(folder, os.O_RDWR | flag | os.O_CLOEXEC, mode)
     except OSError as error:
         # What the file system says that cannot do it; anything else is said again, better, by the named file.
         if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
@@ -44,6 +44,21 @@ def _name(descriptor: int, path: Path) -> None:
         os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)
+
+
+def _keep_rights(descriptor: int, old: os.stat_result) -> None:
+    """Give a new file that is its owner's alone the rights of the one it replaces, as far as we may."""
+    new = os.fstat(descriptor)
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    if new.st_gid != old.st_gid:
+        try:
+            os.fchown(descriptor, -1, old.st_gid)
+        except OSError:
+            mode &= mode << 3 | 0o707  # another group may do what everybody may
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, mode)
+        if new.st_uid != old.st_uid:
+            os.fchown(descriptor, old.st_uid, -1)
 
 
 def write_all(file: IO[bytes], data: Buffer) -> int:
@@ -61,8 +76,9 @@ class AtomicFile:
     Bytes go to a file without a name in the same directory, of which nothing is left when the process is
     killed (where the file system has no such files: to a hidden one, ``.NAME.*.part``); :meth:`close` flushes
     it to the disk and names it ``path``, :meth:`abort` (or leaving a ``with`` block by an exception) drops it,
-    so that nothing partial ever stands under the final name. ``-`` is standard output; pipes, sockets and devices are
-    written in place, for they cannot be renamed. Raises OutputError, with the path, when anything of this
+    so that nothing partial ever stands under the final name. Mode, owner and group of a file that it replaces are kept,
+    as far as the process may set them; setuid and setgid are not. ``-`` is standard output; pipes, sockets and
+    devices are written in place, for they cannot be renamed. Raises OutputError, with the path, when anything of this
     fails.
     """
 
@@ -82,25 +98,30 @@ class AtomicFile:
             self._file = sys.stdout.buffer
             return
         target = Path(self.path).absolute()  # wherever the process goes meanwhile
+        old: os.stat_result | None = None
         with contextlib.suppress(FileNotFoundError):
-            mode = target.lstat().st_mode
-            if stat.S_ISLNK(mode):
+            found = target.lstat()
+            if stat.S_ISLNK(found.st_mode):
                 # A symbolic link keeps pointing where it points: its target is replaced.
                 target = target.resolve()
-                mode = target.stat().st_mode
-            if stat.S_ISDIR(mode):
+                found = target.stat()
+            old = found
+            if stat.S_ISDIR(old.st_mode):
                 raise IsADirectoryError(21, "it is a folder")
-            if not stat.S_ISREG(mode):
+            if not stat.S_ISREG(old.st_mode):
                 self._file = target.open("wb")
                 return
         # Octets are cut from a long name, not characters: a name has at most 255.
         name = os.fsdecode(os.fsencode(target.name)[:200])
         aside = target.with_name(f".{name}.{secrets.token_hex(6)}.part")
-        descriptor = _open_unnamed(target.parent)
+        mode = 0o600 if old else _MODE
+        descriptor = _open_unnamed(target.parent, mode)
         if descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-            descriptor = os.open(aside, flags, _MODE)
+            descriptor = os.open(aside, flags, mode)
             self._named = True
+        if old:
+            _keep_rights(descriptor, old)
         self._file = os.fdopen(descriptor, "w+b")
         self._aside = aside
         self._target = target

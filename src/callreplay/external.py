@@ -2,8 +2,8 @@
 
 Opus, GSM, iLBC, AMR, AMR-WB, G.726, G.723.1 and Speex. Each codec is a small recipe: how RTP payloads become the frames
 that libavcodec takes, and how many samples each yields.
-A span is decoded whole, packet by packet in media order, and placed by its timestamps; lost packets stay silent, except
-where the decoder conceals by itself.
+A span is decoded whole, packet by packet in media order, and placed by its timestamps; lost packets stay silent. Only
+frames that an AMR payload itself marks as lost are concealed, by the decoder.
 
 Sources of the payload formats: RFC 3551 (GSM, G.723.1, G.726), RFC 3952 (iLBC), RFC 4867 (AMR), RFC 5574 (Speex),
 RFC 7587 (Opus).

@@ -8,6 +8,7 @@ is decoded, so a WAV header is right from the start.
 from __future__ import annotations
 
 import io
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -40,6 +41,25 @@ __all__ = [
 
 Channels = Literal["mono", "stereo", "caller", "called"]
 CHANNELS: Final = ("mono", "stereo", "caller", "called")
+
+
+_WHOLE: Final = (
+    "rate", "quality", "bitrate", "width", "height", "samples_per_pixel", "bits", "peaks_version"
+)  # fmt: skip
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{name} must be a whole number, not {value!r}") from None
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        return float(+value)  # float() alone would read texts too
+    except (TypeError, OverflowError):
+        raise ArgumentError(f"{name} must be a number of seconds, not {value!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,15 @@ class Options:
     title: str = field(default="")  # spx and the formats of PyAV: a comment in the file
 
     def __post_init__(self) -> None:
-        """Check the values that no later stage checks: ArgumentError names the parameter."""
+        """Check the values that no later stage checks: ArgumentError names the parameter.
+
+        Numbers of other types, such as NumPy's, become int (only whole ones) and float.
+        """
+        for name in _WHOLE:
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        object.__setattr__(self, "start", _seconds("start", self.start))
+        if self.end is not None:
+            object.__setattr__(self, "end", _seconds("end", self.end))
         if self.channels and self.channels not in CHANNELS:
             raise ArgumentError(f"channels must be one of {', '.join(CHANNELS)}, not {self.channels!r}")
         if self.rate and not 8000 <= self.rate <= 48000:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,8 +19,8 @@ _CLIP_LEVEL = 32124  # the largest code word of mu-law decodes to 32124, that of
 class Levels:
     """Figures of one leg. ``clipped``: samples at the codec's rail in runs of two or more, as a share of all."""
 
-    peak_dbfs: float
-    rms_dbfs: float
+    peak_dbfs: float | None  # None for digital silence
+    rms_dbfs: float | None
     clipped: float
     silence: float  # share of 20 ms frames below -60 dBFS
 
@@ -62,15 +63,12 @@ class LevelMeter:
         self._carry = block[whole:].copy()
 
     def result(self) -> Levels:
-        """The figures so far; -inf dBFS for digital silence."""
+        """The figures so far."""
         rest = self._carry.astype(np.float64)
         energy = self._energy + float(rest @ rest)
-        with np.errstate(divide="ignore"):
-            rms = 10 * np.log10(energy / max(self._samples, 1) / 32768.0**2)
-            peak = 20 * np.log10(self._peak / 32768.0)
         return Levels(
-            peak_dbfs=round(float(peak), 2),
-            rms_dbfs=round(float(rms), 2),
+            peak_dbfs=round(20 * math.log10(self._peak / 32768), 2) if self._peak else None,
+            rms_dbfs=round(10 * math.log10(energy / self._samples / 32768**2), 2) if energy else None,
             clipped=self._clipped / max(self._samples, 1),
             silence=self._silent / self._frames if self._frames else 1.0,
         )

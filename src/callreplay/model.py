@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ class Message:
 class GapReason(IntEnum):
     """Why a stretch of media time has no packet."""
 
-    LOST = 1  # sequence numbers are missing: concealed
+    LOST = 1  # sequence numbers are missing: concealed by our own decoders, silent where PyAV decodes (Opus and others)
     SILENCE = 2  # DTX: the sender skipped time without skipping sequence numbers
     HOLD = 3  # as SILENCE, longer than two seconds, or signalled
     LATE_START = 4  # the leg starts after the call
@@ -220,6 +220,14 @@ class MediaDescription:
     )
 
 
+class OtherMedia(NamedTuple):
+    """Where signalling expects what is no audio, and its payload types: bundled (RFC 8843), it shares audio's port."""
+
+    address: str
+    port: int
+    payload_types: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class CallDescription:
     """One call as signalling tells it. Empty strings and zeros where it does not."""
@@ -239,9 +247,7 @@ class CallDescription:
     media: list[MediaDescription] = field(default_factory=list)
     related: list[str] = field(default_factory=list)  # Call-IDs of the same call on other hops
     transferred_to: str = ""  # number a REFER or a transfer key sent the other party to
-    other_media: list[tuple[str, int]] = field(
-        default_factory=list
-    )  # address and port of what is no audio: video, fax, text
+    other_media: list[OtherMedia] = field(default_factory=list)  # video, fax, text
 
 
 class Intact(Protocol):

@@ -39,6 +39,9 @@ __all__ = ["Call", "Capture", "Leg", "open_capture"]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 Pcm = NDArray[np.int16]
 
+FileId = tuple[int, int]
+"""Device and inode: the same under every name that a file has or is given while it is mapped."""
+
 _NS: Final = 1_000_000_000
 _MARKS: Final = {GapReason.LOST: "loss", GapReason.CAPTURE: "loss"}
 """Gaps that are marked as loss; all others are silence."""
@@ -94,7 +97,10 @@ class Leg:
         return leg_rate_hz(self.columns)
 
     def pcm(self, out: Pcm | None = None) -> Pcm:
-        """The leg alone, decoded: int16 ``(n,)`` from its first sample on, gaps filled; ``out`` is used if given."""
+        """The leg alone, decoded: int16 ``(n,)`` from its first sample on; ``out`` is used if given.
+
+        Lost packets are concealed, but in what PyAV decodes (Opus and others), where they are silent.
+        """
         return decode_leg(self.columns, out, external=self.external())
 
     def external(self) -> External | None:
@@ -179,7 +185,14 @@ class Call:
     ('answered', [4.4, 4.3])
     """
 
-    def __init__(self, number: int, media: order.CallMedia, capture: str, encrypted: str = "") -> None:
+    def __init__(
+        self,
+        number: int,
+        media: order.CallMedia,
+        capture: str,
+        encrypted: str = "",
+        files: frozenset[FileId] = frozenset(),
+    ) -> None:
         self.number: Final = number
         self.description: Final[CallDescription] = media.description or CallDescription("")
         self.caller: Final = Leg(media.caller)
@@ -190,6 +203,7 @@ class Call:
         self.uuid = ""
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
         self._capture = capture
+        self._files = files
 
     @property
     def legs(self) -> tuple[Leg, Leg]:
@@ -273,9 +287,14 @@ class Call:
     ) -> None:
         """Write an output file, whole or not at all. The format is ``format`` or the suffix's.
 
-        ``progress`` is called with the share done, 0 to 1. Raises as ``stream``; OutputError or OSError when writing
-        fails, and then nothing is left under ``path``.
+        ``progress`` is called with the share done, 0 to 1. Raises as ``stream``, and ArgumentError where ``path`` is a
+        file that the call was read from, or a link to one; OutputError or OSError when writing fails, and then nothing
+        is left under ``path``.
         """
+        if _file_id(path) in self._files:
+            raise ArgumentError(
+                f"{os.fspath(path)!r} is the capture that the call is read from; write elsewhere"
+            )
         form = format_of(format, Path(path))
         data = self._stream(form, options or Options.of(values), progress)
         with AtomicFile(path) as out:
@@ -445,12 +464,23 @@ def _side_index(source: Source) -> Path | None:
     if not isinstance(source, str | os.PathLike):
         return None
     path = recording.index_path(Path(source))
-    return path if os.path.isfile(path) else None  # noqa: PTH113  # False where the name is too long for one
+    try:
+        return path if path.is_file() else None
+    except OSError:  # with the suffix the name may be too long
+        return None
 
 
-def _restore(source: Source, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
-    """Give a stored leg back what the side index beside it keeps; None for any other source."""
-    path = _side_index(source)
+def _file_id(path: str | os.PathLike[str]) -> FileId | None:
+    """Which file that is; None where there is none."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _restore(path: Path | None, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
+    """Give a stored leg back what the side index at ``path`` keeps; None where there is none."""
     if path is None:
         return None
     try:
@@ -499,13 +529,15 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         return signalling.announced(signalling.describe([*heard, *messages]))
 
     scans = []
-    for source, name in zip(sources, names, strict=True):
-        recorded = _side_index(source) is not None
+    beside = [_side_index(source) for source in sources]
+    files: set[FileId | None] = set()
+    for source, name, path in zip(sources, names, beside, strict=True):
         data = packets.open_buffer(source)
-        scans.append(packets.scan(data, name=name, announced=announced, recorded=recorded))
+        files |= {_file_id(each) for each in (source, path) if isinstance(each, str | os.PathLike)}
+        scans.append(packets.scan(data, name=name, announced=announced, recorded=path is not None))
         heard += scans[-1].messages
     read_warnings: list[str] = []
-    indexes = [_restore(source, scan, read_warnings) for source, scan in zip(sources, scans, strict=True)]
+    indexes = [_restore(path, scan, read_warnings) for path, scan in zip(beside, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
@@ -521,7 +553,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(number, call, names[0], packets.why_encrypted(call, scans))
+        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)))
         for number, call in enumerate(media, 1)
     ]
     return Capture(", ".join(names), scans, calls, warnings)

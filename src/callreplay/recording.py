@@ -35,6 +35,7 @@ from callreplay.model import (
     CallDescription,
     Flow,
     MediaDescription,
+    OtherMedia,
     PacketFlag,
     RtpColumns,
     Side,
@@ -90,7 +91,7 @@ class LegIndex:
 
 def index_path(recording: Path) -> Path:
     """Where the side index of ``recording`` is."""
-    return recording.with_name(recording.name + INDEX_SUFFIX)
+    return recording.parent / (recording.name + INDEX_SUFFIX)  # with_name() would refuse "." and "/"
 
 
 def write_packets(
@@ -368,7 +369,10 @@ def _call_from_json(values: dict[str, Any]) -> CallDescription:
         codecs = {int(number): Codec(**codec) for number, codec in row.pop("payload_types").items()}
         row["crypto"] = tuple(row.get("crypto", ()))
         media.append(MediaDescription(payload_types=codecs, **row))
-    other = [(str(address), int(port)) for address, port in values.pop("other_media", [])]
+    other = [
+        OtherMedia(str(address), int(port), tuple(int(number) for types in more for number in types))
+        for address, port, *more in values.pop("other_media", [])
+    ]
     return CallDescription(media=media, other_media=other, **values)
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callreplay.calls.search import CallQuery, format_time
+from callreplay.calls.search import CallQuery, ParameterError, format_time
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -33,6 +33,28 @@ def test_bounds_where_the_clock_is_changed(zone: str, reading: str, lower: str, 
     query = CallQuery.parse({"beginTime": reading, "endTime": reading}, ZoneInfo(zone))
     assert query.begin == datetime.fromisoformat(lower).replace(tzinfo=UTC)
     assert query.end == datetime.fromisoformat(upper).replace(tzinfo=UTC) + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "America/New_York", "Europe/Bucharest", "Pacific/Kiritimati", "Etc/GMT+12"]
+)
+def test_the_ends_of_the_calendar_bound_nothing(zone: str) -> None:
+    """C#'s DateTime.MinValue and MaxValue stand for "no bound"; some are no times of UTC."""
+    least, most = "0001.01.01-00.00.00", "9999.12.31-23.59.59"
+    query = CallQuery.parse({"beginTime": least, "endTime": most}, ZoneInfo(zone))
+    assert query.begin is not None
+    assert query.end is not None
+    assert query.begin < datetime(2, 1, 1, tzinfo=UTC)
+    assert query.end > datetime(9999, 12, 30, tzinfo=UTC)
+    assert query.begin.utcoffset() == query.end.utcoffset() == timedelta()
+    swapped = CallQuery.parse({"beginTime": most, "endTime": least}, ZoneInfo(zone))
+    assert swapped.begin is not None
+    assert swapped.end is not None
+    assert swapped.begin > datetime(9999, 12, 30, tzinfo=UTC)
+    assert swapped.end < datetime(2, 1, 1, tzinfo=UTC)
+    for wrong in ("0000.01.01-00.00.00", "9999.12.32-00.00.00", "10000.01.01-00.00.00"):
+        with pytest.raises(ParameterError, match="beginTime"):
+            CallQuery.parse({"beginTime": wrong}, ZoneInfo(zone))
 
 
 def test_a_search_finds_what_reads_between_its_bounds() -> None:

@@ -133,6 +133,24 @@ def test_info_shows_no_figure_that_nobody_measured(tmp_path: Path) -> None:
     assert "drift" not in rows
 
 
+def test_info_of_a_silent_leg(tmp_path: Path) -> None:
+    from tests.captures import pcap, rtp, udp
+
+    silent = tmp_path / "silent.pcap"
+    packets = (rtp(index, index * 160, 1, 0, b"\xff" * 160) for index in range(50))
+    silent.write_bytes(
+        pcap(
+            (1_700_000_000_000_000_000 + index * 20_000_000, udp("10.0.0.1", 4000, "10.0.0.2", 5000, packet))
+            for index, packet in enumerate(packets)
+        )
+    )
+    (call,) = json.loads(run("info", silent, "--json").stdout)["calls"]
+    assert call["legs"][0]["levels"]["rms_dbfs"] is None
+    text = run("info", silent).stdout.decode()
+    assert "dBFS" not in text
+    assert "100%" in text
+
+
 def test_one_file_per_leg(tmp_path: Path) -> None:
     """Split a sample by direction; the two halves give what the whole gave."""
     from tests.captures import pcap
@@ -172,6 +190,10 @@ def test_one_file_per_leg(tmp_path: Path) -> None:
         (["transcode", "SAMPLE", "-o", "no/such/folder/x.wav"], 1, "no/such/folder"),
         (["frobnicate"], 2, "frobnicate"),
         (["info", "TEXT"], 2, "notes.txt"),
+        (["info", "."], 2, "callreplay: .: Is a directory"),
+        (["info", "/"], 2, "callreplay: /: Is a directory"),
+        (["info", ""], 2, "callreplay: .: Is a directory"),
+        (["transcode", ".", "-o", "x.wav"], 2, "callreplay: .: Is a directory"),
     ],
 )
 def test_errors_say_what_and_exit_as_promised(
@@ -186,6 +208,19 @@ def test_errors_say_what_and_exit_as_promised(
     assert says in done.stderr.decode().replace("\n", " ")
     assert "Traceback" not in done.stderr.decode()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
+
+
+@pytest.mark.parametrize("command", [["transcode", "--format", "wav"], ["peaks"]])
+def test_an_output_over_the_capture_is_refused_before_it_is_written(
+    command: list[str], tmp_path: Path
+) -> None:
+    capture = tmp_path / "x.pcap"
+    shutil.copy(SAMPLES / "support.pcap", capture)
+    done = run(*command, capture, "-o", capture)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
+    assert f"{str(capture)!r} is the capture" in done.stderr.decode()
+    assert capture.read_bytes() == (SAMPLES / "support.pcap").read_bytes()
+    assert list(tmp_path.iterdir()) == [capture]
 
 
 def test_several_calls_must_be_chosen(tmp_path: Path) -> None:

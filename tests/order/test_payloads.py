@@ -10,6 +10,7 @@ import pytest
 from callreplay.codecs import BY_NAME, Codec
 from callreplay.order.inference import infer
 from callreplay.order.legs import LegMedia, assemble
+from tests.order.test_legs import described
 from tests.scenario.call import Call, Network
 
 
@@ -110,10 +111,23 @@ def test_hints_name_payload_types_and_signalling_outranks_them() -> None:
     assert media.warnings == []
 
 
-def test_static_types_need_no_hint() -> None:
+def test_static_types_need_no_hint_and_yield_to_one() -> None:
     call = Call.between()
-    call.caller.use(BY_NAME["G729"], 18, 20, 160).talk(2)
-    assert str(assemble(call.scan(), hints={18: BY_NAME["OPUS"]})[0].caller.codec) == "G729/8000"
+    call.caller.use(BY_NAME["PCMU"], 0, 160, 160).talk(2)
+    assert str(assemble(call.scan())[0].caller.codec) == "PCMU/8000"
+    media = assemble(call.scan(), hints={0: BY_NAME["PCMA"]})[0].caller
+    assert str(media.codec) == "PCMA/8000"
+    assert media.warnings == []
+
+
+def test_a_hint_that_signalling_outranks_is_told() -> None:
+    call = Call.between()
+    call.caller.use(BY_NAME["PCMU"], 0, 160, 160).talk(2)
+    media = assemble(call.scan(), [described(call)], hints={0: BY_NAME["PCMA"]})[0].caller
+    assert str(media.codec) == "PCMU/8000"
+    assert media.warnings == [
+        "SSRC 0xaaaa0001: payload type 0: PCMA/8000 was asked for, but signalling says PCMU/8000"
+    ]
 
 
 def test_a_g722_sender_at_16000_is_recognised_without_signalling() -> None:

@@ -190,6 +190,113 @@ def random_octets_of_a_session(generator: random.Random) -> Iterator[bytes]:
         yield b"\x80" + generator.randbytes(7) + b"SESS" + generator.randbytes(40)
 
 
+# Strangers to fool the proof by pace (test_paced.py): numbers that never follow each other, and timestamps.
+
+
+def _paced(number: int, timestamp: int, kind: int = 0x60, session: int = 0x47414D45) -> bytes:
+    return struct.pack(">BBHII", 0x80, kind, number & 0xFFFF, timestamp & 0xFFFFFFFF, session)
+
+
+@kind
+def steps_of_two_in_milliseconds(generator: random.Random) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield _paced(2 * number, 20 * number) + generator.randbytes(30)
+
+
+@kind
+def steps_of_two_in_microseconds(generator: random.Random) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield _paced(2 * number, 20_000 * number) + generator.randbytes(30)
+
+
+@kind
+def steps_of_two_in_frames(generator: random.Random) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield _paced(2 * number, 2 * number) + generator.randbytes(30)
+
+
+@kind
+def steps_of_two_by_a_clock(generator: random.Random) -> Iterator[bytes]:
+    """A clock of 65536 Hz, the middle of an NTP timestamp, read when the packet goes: up to 2 ms late."""
+    for number in itertools.count():
+        yield _paced(2 * number, round((number * 0.02 + generator.random() * 0.002) * 65536)) + bytes(30)
+
+
+@kind
+def steps_at_random_by_a_clock(generator: random.Random) -> Iterator[bytes]:
+    """160 ticks from packet to packet, as RTP has, whatever the numbers do."""
+    at = 0
+    for number in itertools.count():
+        at += generator.randrange(2, 40)
+        yield _paced(at, 160 * number) + generator.randbytes(30)
+
+
+@kind
+def steps_of_two_and_kinds(generator: random.Random) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield _paced(2 * number, 320 * number, generator.randrange(128)) + generator.randbytes(30)
+
+
+@kind
+def steps_of_two_of_an_unassigned_kind(generator: random.Random) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield _paced(2 * number, 320 * number, 0x30) + generator.randbytes(30)
+
+
+@kind
+def steps_of_two_and_sessions(generator: random.Random) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield _paced(2 * number, 320 * number, session=generator.randrange(1 << 32)) + bytes(30)
+
+
+@kind
+def counting_down(generator: random.Random) -> Iterator[bytes]:
+    """Numbers and clock of RTP, backwards in time."""
+    for number in itertools.count():
+        yield _paced(-number, -160 * number) + generator.randbytes(30)
+
+
+@kind
+def octets_sent(generator: random.Random) -> Iterator[bytes]:
+    """Offsets in a transfer of 1000 octets a packet, of 16 and of 32 bits."""
+    for number in itertools.count():
+        yield _paced(1000 * number, 1000 * number) + generator.randbytes(1000)
+
+
+@kind
+def octets_sent_and_their_bits(generator: random.Random) -> Iterator[bytes]:
+    """As many ticks a second as a slow clock has, but 100 numbers in 20 ms."""
+    for number in itertools.count():
+        yield _paced(100 * number, 800 * number) + generator.randbytes(100)
+
+
+@kind
+def little_endian_counters(generator: random.Random) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield b"\x80\x60" + struct.pack("<HII", number & 0xFFFF, number * 160, 7) + generator.randbytes(30)
+
+
+@kind
+def little_endian_number_and_clock(generator: random.Random) -> Iterator[bytes]:
+    """Steps of 256 as RTP reads it, and a clock that RTP reads rightly."""
+    for number in itertools.count():
+        yield b"\x80\x60" + struct.pack("<H", number & 0xFFFF) + struct.pack(">II", number * 160, 7)
+
+
+@kind
+def acknowledgements(generator: random.Random) -> Iterator[bytes]:
+    """Each second one, with the clock of the receiver in milliseconds eight times over: jitter shows in it."""
+    for number in itertools.count():
+        yield _paced(2 * number, 8 * (20 * number + generator.randrange(6))) + bytes(20)
+
+
+@kind
+def numbers_in_pairs(generator: random.Random) -> Iterator[bytes]:
+    """Half of the pairs keep RTP's pace, half do not."""
+    for number in itertools.count():
+        yield _paced(2 * number, 320 * (number // 3) + 80 * (number % 3)) + generator.randbytes(30)
+
+
 def _capture(name: str, most: int, each: int, step_ns: int = 20_000_000) -> list[tuple[int, bytes]]:
     """``most`` datagrams of a kind, ``each`` on one pair of ports."""
     generator = random.Random(name)

@@ -84,6 +84,57 @@ def test_an_entry_larger_than_the_bound_is_read_to_its_end(small: Cache) -> None
     assert sum(path.stat().st_size for path in entries(small.folder)) <= MIB
 
 
+def test_who_follows_another_process_reads_to_the_end_though_the_entry_is_evicted_at_once(
+    small: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Cache(
+        small.folder, 1, 1, Metrics()
+    )  # another worker's: entries are evicted as soon as they stand
+    begun, go = threading.Event(), threading.Event()
+
+    def blocks() -> Iterator[bytes]:
+        yield b"a" * 1000
+        begun.set()
+        assert go.wait(30)
+        yield b"b" * 1000
+
+    with ThreadPoolExecutor(1) as pool:
+        maker = pool.submit(lambda: elsewhere.open(key(1), blocks))
+        assert begun.wait(30)
+        entry = small.open(key(1), lambda: iter([b"made twice"]))
+        read = entry.blocks()
+        assert next(read) == b"a" * 1000
+        go.set()
+        maker.result().close()
+        at_rest()
+        assert not entries(small.folder)
+        assert b"".join(read) == b"b" * 1000
+        entry.close()
+
+
+def test_who_follows_a_process_that_dies_is_told(small: Cache) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def blocks() -> Iterator[bytes]:
+        yield b"a" * 1000
+        begun.set()
+        assert go.wait(30)
+        raise OSError("killed")
+
+    elsewhere = Cache(small.folder, 1 << 20, 1, Metrics())
+    with ThreadPoolExecutor(1) as pool:
+        maker = pool.submit(lambda: elsewhere.open(key(1), blocks))
+        assert begun.wait(30)
+        entry = small.open(key(1), lambda: iter([b"made twice"]))
+        read = entry.blocks()
+        assert next(read) == b"a" * 1000
+        go.set()
+        with pytest.raises(OSError, match="has gone"):
+            next(read)
+        entry.close()
+        maker.result().close()
+
+
 def test_different_entries_at_once_keep_the_bound(small: Cache) -> None:
     block = os.urandom(MIB // 8)
     with ThreadPoolExecutor(8) as pool:

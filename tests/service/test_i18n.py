@@ -216,6 +216,7 @@ def test_no_page_has_a_word_that_no_catalogue_could_translate(
         "?callerIP=x",
         "?callerName=nobody",
         f"?player={uuid}",
+        "?callDetails=x",
         *(f"?callDetails={uuid}&tab={tab}&saved" for tab in ("general", "media", "events", "advanced")),
         *("Users", "Volumes?saved", "Audit", "Audit?user=nobody", "Audit?beginTime=x"),
         *("Nothing", "Temp/x/y", "Transcoder?format=exe"),

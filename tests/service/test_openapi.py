@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import hypothesis
 import pytest
 import schemathesis
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
+from callreplay.calls import search
 from callreplay.service import openapi
 
 if TYPE_CHECKING:
@@ -49,6 +52,29 @@ def checked(case: schemathesis.Case[Any], service: Running) -> None:
 
 def test_document_is_valid() -> None:
     schema.validate()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_time"),
+    [
+        ("0001.01.01-00.00.00", True),
+        ("9999.12.31-23.59.59", True),
+        ("0004.02.29-00.00.00", True),
+        ("2100.02.29-00.00.00", False),
+        ("0000.02.29-00.00.00", False),
+        ("0000.01.01-00.00.00", False),
+        ("2026.04.31-00.00.00", False),
+        ("2026.04.30-24.00.00", False),
+    ],
+)
+def test_times_of_the_document_are_those_that_are_read(text: str, is_time: bool) -> None:
+    pattern = openapi.SEARCH["beginTime"][0]["pattern"]
+    assert (re.search(pattern, text) is not None) is is_time
+    if is_time:
+        search.parse_time("beginTime", text, ZoneInfo("Europe/Bucharest"))
+    else:
+        with pytest.raises(search.ParameterError):
+            search.parse_time("beginTime", text, ZoneInfo("Europe/Bucharest"))
 
 
 @schema.parametrize()

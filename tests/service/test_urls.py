@@ -52,6 +52,33 @@ def test_login_without_password_shows_the_form_filled_in(service: Running) -> No
     assert "Anmelden" in answer.text
 
 
+def as_dotnet(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Body and headers as C#'s MultipartFormDataContent of StringContents writes them."""
+    boundary = "0f5c1a9e-7d2b-4d0e-8f0b-5a4d9f3f7d11"
+    parts = [
+        f"--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Disposition: form-data; name={name}\r\n\r\n{value}\r\n"
+        for name, value in fields.items()
+    ]
+    kind = f'multipart/form-data; boundary="{boundary}"'
+    return "".join([*parts, f"--{boundary}--\r\n"]).encode(), {"content-type": kind}
+
+
+def test_login_by_a_form_of_parts(service: Running, call: dict[str, Any]) -> None:
+    fields = {"user": "admin", "password": service.password, "tenant": "default", "lang": "ro"}
+    body, headers = as_dotnet({**fields, "callDetails": call["callId"]})
+    with service.client() as client:
+        answer = client.post("/CallRecorder/Login", content=body, headers=headers)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"{HOME}?callDetails={call['callId']}&lang=ro"
+        assert call["callId"] in client.get(answer.headers["location"]).text
+    body, headers = as_dotnet({**fields, "user": "Ștefan", "password": "no"})
+    answer = httpx.post(f"{service.base}/CallRecorder/Login", content=body, headers=headers)
+    assert answer.status_code == 401
+    assert 'value="Ștefan"' in answer.text
+    service.rows("DELETE FROM login_failures")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -150,7 +177,41 @@ def test_player_alone(service: Running, call: dict[str, Any]) -> None:
         assert "<audio" in answer.text
         assert '<header class="top">' not in answer.text
         assert client.get(f"{HOME}?player=00000000-0000-0000-0000-000000000000").status_code == 404
-        assert client.get(f"{HOME}?player=nonsense").status_code == 404
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/Bucharest"])
+def test_the_ends_of_the_calendar_bound_nothing(
+    service: Running, zone: str, request: pytest.FixtureRequest
+) -> None:
+    [kept] = service.rows("SELECT time_zone FROM tenants WHERE name = 'default'")
+    change = "UPDATE tenants SET time_zone = %s WHERE name = 'default'"
+    request.addfinalizer(lambda: service.rows(change, kept["time_zone"]))
+    service.rows(change, zone)
+    bounds = {"beginTime": "0001.01.01-00.00.00", "endTime": "9999.12.31-23.59.59"}
+    with service.logged_in() as client:
+        every = client.get(TRANSCODER, params={"format": "json"}).json()
+        found = client.get(TRANSCODER, params={**bounds, "format": "json"})
+        assert found.status_code == 200
+        assert found.json() == every != []
+        assert client.get(HOME, params=bounds).status_code == 200
+        audit = client.get("/CallRecorder/Audit", params=bounds)
+        assert audit.status_code == 200
+        assert audit.text.count("<tr>") == client.get("/CallRecorder/Audit").text.count("<tr>") > 1
+
+
+@pytest.mark.parametrize("name", ["callDetails", "player"])
+@pytest.mark.parametrize("value", ["nonsense", "", "00000000-0000-0000-0000-00000000000", "<script>"])
+def test_a_malformed_uuid_is_a_400_that_names_the_parameter(service: Running, name: str, value: str) -> None:
+    with service.logged_in() as client:
+        for accept in ("text/html", "*/*"):
+            answer = client.get(HOME, params={name: value, "lang": "de"}, headers={"accept": accept})
+            assert answer.status_code == 400
+            assert answer.headers["content-type"].startswith("text/html")
+            assert f"Dieser Wert stimmt nicht: {name}</p>" in answer.text
+            assert ('<header class="top">' in answer.text) is (name == "callDetails")
+        nobody = "00000000-0000-0000-0000-000000000000"
+        assert client.get(HOME, params={name: nobody}).status_code == 404
+        assert client.get(HOME, params={"callDetails": value, "player": nobody}).status_code == 404
 
 
 @pytest.mark.parametrize(

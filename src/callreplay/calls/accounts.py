@@ -102,6 +102,22 @@ def set_time_zone(connection: Connection, tenant: int, time_zone: str) -> None:
     connection.execute("UPDATE tenants SET time_zone = %s WHERE id = %s", (time_zone, tenant))
 
 
+def lock_tenant(connection: Connection, tenant: int, locked: bool) -> None:
+    """Keep a tenant's users out, whatever sessions and tokens they have, or let them in again."""
+    connection.execute(
+        "UPDATE tenants SET disabled_at = CASE WHEN %s THEN now() END WHERE id = %s", (locked, tenant)
+    )
+
+
+def tenants(connection: Connection) -> list[DictRow]:
+    """Every tenant by name: ``name``, ``timeZone``, ``retention``, ``days``, ``users`` (how many), ``disabled``."""
+    return connection.execute(
+        'SELECT name, time_zone AS "timeZone", retention, retention_days AS days, '
+        "(SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users, disabled_at IS NOT NULL AS disabled "
+        "FROM tenants t ORDER BY name"
+    ).fetchall()
+
+
 def add_user(
     connection: Connection,
     tenant: int,

@@ -8,7 +8,7 @@ journal makes sure that they do (`callreplay.calls.journal`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -22,7 +22,19 @@ from callreplay.calls.journal import Journal
 from callreplay.calls.volumes import Volume
 from callreplay.errors import ArgumentError, OutputError
 
-__all__ = ["POLICIES", "Policy", "Removal", "hold", "needed", "remove", "retain", "set_policy"]
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "Removal",
+    "hold",
+    "needed",
+    "note_backup",
+    "remove",
+    "retain",
+    "set_policy",
+    "set_tag",
+    "tag",
+]
 
 POLICIES: Final = ("forever", "period", "backup", "space")
 _BATCH: Final = 500
@@ -71,6 +83,47 @@ def set_policy(connection: Connection, tenant: str, policy: str, days: int | Non
     if row is None:
         raise ArgumentError(f"tenant: there is none named {tenant!r}")
     _audit(connection, row["id"], "retention.policy", tenant, {"policy": policy, "days": days}, "system", "")
+
+
+def set_tag(connection: Connection, tenant: str, tag: str, days: int | None) -> None:
+    """Give a tag days of its own, None for none. Raises ArgumentError for an unknown tenant or days below 1."""
+    if not tag or (days is not None and not 0 < days < 36_525):
+        raise ArgumentError("tag: a name, and days from 1 on or none")
+    row = connection.execute(
+        "INSERT INTO tags (tenant_id, name, retention_days) SELECT id, %s, %s FROM tenants WHERE name = %s "
+        "ON CONFLICT (tenant_id, name) DO UPDATE SET retention_days = EXCLUDED.retention_days RETURNING tenant_id",
+        (tag, days, tenant),
+    ).fetchone()
+    if row is None:
+        raise ArgumentError(f"tenant: there is none named {tenant!r}")
+    _audit(connection, row["tenant_id"], "retention.policy", tag, {"tag": tag, "days": days}, "system", "")
+
+
+def note_backup(connection: Connection, tenant: str, imported_before: datetime) -> int:
+    """Note that what was imported before a time is in a backup, which lets ``backup`` remove it; how many calls."""
+    row = connection.execute("SELECT id FROM tenants WHERE name = %s", (tenant,)).fetchone()
+    if row is None:
+        raise ArgumentError(f"tenant: there is none named {tenant!r}")
+    noted = connection.execute(
+        "UPDATE calls SET backed_up_at = now() WHERE tenant_id = %s AND imported_at < %s AND backed_up_at IS NULL",
+        (row["id"], imported_before),
+    ).rowcount
+    before = {"before": imported_before.isoformat(), "calls": noted}
+    _audit(connection, row["id"], "retention.backup", tenant, before, "system", "")
+    return noted
+
+
+def tag(connection: Connection, uuid: UUID, add: Sequence[str], remove: Sequence[str]) -> bool:
+    """Give a call tags and take others from it; False where there is no such call."""
+    row = connection.execute(
+        "UPDATE calls SET tags = ARRAY(SELECT DISTINCT t FROM unnest(tags || %(add)s::text[]) AS t "
+        "WHERE t <> ALL (%(remove)s::text[]) ORDER BY t) WHERE uuid = %(uuid)s RETURNING tenant_id, tags",
+        {"add": list(add), "remove": list(remove), "uuid": uuid},
+    ).fetchone()
+    if row is None:
+        return False
+    _audit(connection, row["tenant_id"], "call.tag", str(uuid), {"tags": row["tags"]}, "system", "")
+    return True
 
 
 def hold(connection: Connection, uuid: UUID, held: bool, *, actor: str = "system", reason: str = "") -> bool:

@@ -52,6 +52,8 @@ _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
 _DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _TIME: Final = re.compile(r"\d{4}\.\d{2}\.\d{2}-\d{2}\.\d{2}\.\d{2}", re.ASCII)
+_EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9999, 12, 31, 23, 59, 58, tzinfo=UTC)
 # ASCII: under LC_CTYPE C the server finds no letter in any other character.
 _TRIGRAM: Final = re.compile(r"[a-z0-9]{3}", re.IGNORECASE | re.ASCII)
 _MAC: Final = re.compile(
@@ -74,6 +76,9 @@ def parse_time(parameter: str, text: str, zone: ZoneInfo, *, last: bool = False)
     Where the clock showed the time twice, a lower bound is the first of the two and an upper one the second. Where it
     skipped the time, a lower bound is the first second behind the gap and an upper one the last before it.
 
+    What programs send for no bound (0001.01.01-00.00.00, 9999.12.31-23.59.59) is a time in every zone: one that UTC
+    cannot have is the first or the last that it can, so that a second may be added to it.
+
     Raises:
         ParameterError: it is not such a time.
 
@@ -82,12 +87,19 @@ def parse_time(parameter: str, text: str, zone: ZoneInfo, *, last: bool = False)
         raise ParameterError(parameter, "a time is written yyyy.mm.dd-hh.mm.ss")
     try:
         local = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=zone)
-        first, second = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ParameterError(parameter, "there is no such time") from None
+    first, second = _utc(local), _utc(local.replace(fold=1))
     if second < first:
         second, first = _around_change(second, first, zone)
     return second if last else first
+
+
+def _utc(local: datetime) -> datetime:
+    try:
+        return min(local.astimezone(UTC), _LATEST)
+    except OverflowError:
+        return _EARLIEST if local.year == 1 else _LATEST
 
 
 def _around_change(before: datetime, after: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -200,10 +212,7 @@ class CallQuery:
             if name == "beginTime":
                 found["begin"] = parse_time(name, value, zone)
             elif name == "endTime":
-                try:
-                    found["end"] = parse_time(name, value, zone, last=True) + timedelta(seconds=1)
-                except OverflowError:
-                    raise ParameterError(name, "there is no such time") from None
+                found["end"] = parse_time(name, value, zone, last=True) + timedelta(seconds=1)
             elif name in ("wireCallId", "pbxCallId"):
                 found["wire_call_ids"] = (*found.get("wire_call_ids", ()), _exact_text(name, value))
             else:

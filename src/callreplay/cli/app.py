@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "volumes": "volumes",
     "retain": "retain",
     "calls": "calls",
+    "tenants": "tenants",
 }
 """Command name to the module of this package that registers it."""
 

@@ -184,7 +184,10 @@ def register(app: typer.Typer) -> None:
         ] = False,
         engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
         address: Annotated[str, typer.Option(help="Of the Ray cluster.")] = "",
-        codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
+        codec: Annotated[
+            list[str],
+            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
+        ] = [],  # noqa: B006
         query: Annotated[
             str | None, typer.Option(help="Stored calls, as the Transcoder: 'callerNumber=…&beginTime=…'.")
         ] = None,

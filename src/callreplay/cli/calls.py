@@ -148,14 +148,38 @@ def _add_transcode(group: typer.Typer) -> None:
         run(paths, output, form, None, [], options)
 
 
+def _key(uuid: str) -> UUID:
+    try:
+        return UUID(uuid)
+    except ValueError:
+        raise ArgumentError(f"callId: {uuid!r} is no uuid") from None
+
+
+def _add_tag(group: typer.Typer) -> None:
+    @group.command(name="tag")
+    def tag(
+        call: Annotated[str, typer.Argument(metavar="UUID")],
+        add: Annotated[list[str], typer.Option("--add", help="A tag that it gets.")] = [],  # noqa: B006
+        remove: Annotated[list[str], typer.Option("--remove", help="A tag that it loses.")] = [],  # noqa: B006
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Tag a call: a tag may have a retention of its own (retain --tag)."""
+        from callreplay.calls import retention
+
+        key = _key(call)
+        if not all([*add, *remove]):
+            raise ArgumentError("a tag has a name")
+        with database(url, data) as opened, opened.connection() as connection:
+            if not retention.tag(connection, key, add, remove):
+                raise ArgumentError(f"there is no call {call}")
+
+
 def _add_hold(group: typer.Typer) -> None:
     def change(uuid: str, held: bool, reason: str, url: str, data: Path | None) -> None:
         from callreplay.calls import retention
 
-        try:
-            key = UUID(uuid)
-        except ValueError:
-            raise ArgumentError(f"callId: {uuid!r} is no uuid") from None
+        key = _key(uuid)
         with database(url, data) as opened, opened.connection() as connection:
             if not retention.hold(connection, key, held, reason=reason):
                 raise ArgumentError(f"there is no call {uuid}")
@@ -183,8 +207,9 @@ def _add_hold(group: typer.Typer) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Stored calls: find, transcode, hold, release.")
+    group = typer.Typer(no_args_is_help=True, help="Stored calls: find, transcode, hold, release, tag.")
     app.add_typer(group, name="calls")
     _add_find(group)
     _add_transcode(group)
     _add_hold(group)
+    _add_tag(group)

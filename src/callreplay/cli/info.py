@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 
-def _json_safe(value: Any) -> Any:
-    """Infinities have no JSON; null stands for "none was measured"."""
-    if isinstance(value, dict):
-        return {key: _json_safe(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_json_safe(item) for item in value]
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return None
-    return value
-
-
 def _clock(seconds: float) -> str:
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
@@ -58,7 +47,11 @@ def _lost(leg: dict[str, Any]) -> str:
 
 
 def _level(key: str, form: str) -> Callable[[dict[str, Any]], str]:
-    return lambda leg: form.format(leg["levels"][key]) if "levels" in leg else ""
+    def cell(leg: dict[str, Any]) -> str:
+        value = leg.get("levels", {}).get(key)
+        return "" if value is None else form.format(value)
+
+    return cell
 
 
 _ROWS: Final[tuple[tuple[str, Callable[[dict[str, Any]], str]], ...]] = (
@@ -113,7 +106,10 @@ def register(app: typer.Typer) -> None:
         ],
         as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
         audio: Annotated[bool, typer.Option(help="Decode the audio to measure clipping and silence.")] = True,
-        codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
+        codec: Annotated[
+            list[str],
+            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
+        ] = [],  # noqa: B006
     ) -> None:
         """Show the calls, legs, codecs, loss, jitter and quality in a capture."""
         if len(captures) > 2:
@@ -121,7 +117,7 @@ def register(app: typer.Typer) -> None:
         with open_capture(*captures, codecs=parse_codecs(codec)) as capture:
             report = capture.report(audio=audio)
             if as_json:
-                typer.echo(json.dumps(_json_safe(report), indent=1))
+                typer.echo(json.dumps(report, indent=1))
                 return
             from rich.console import Console
 

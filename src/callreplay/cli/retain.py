@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database, show_size
+from callreplay.errors import ArgumentError
 
 __all__ = ["register"]
 
@@ -22,7 +24,20 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Option("--set", help="First set the tenant's policy: forever, period, backup or space."),
         ] = "",
-        days: Annotated[int | None, typer.Option(help="For the policy 'period'.")] = None,
+        days: Annotated[int | None, typer.Option(help="For the policy 'period', or with --tag.")] = None,
+        tag: Annotated[
+            str,
+            typer.Option(
+                help="First give calls with this tag --days of their own, whatever the policy; without days none."
+            ),
+        ] = "",
+        backed_up: Annotated[
+            datetime | None,
+            typer.Option(
+                "--backed-up",
+                help="First note that what was imported before this time (UTC) is in a backup; 'backup' removes it.",
+            ),
+        ] = None,
         dry_run: Annotated[
             bool,
             typer.Option(
@@ -37,6 +52,10 @@ def register(app: typer.Typer) -> None:
         """Apply every tenant's retention policy: oldest first, never under legal hold, each removal audited."""
         from callreplay.calls import retention, volumes
 
+        if tag and policy:
+            raise ArgumentError("--tag: --set goes by itself")
+        if dry_run and (tag or backed_up):
+            raise ArgumentError("--dry-run: --tag and --backed-up change the database")
         count = octets = 0
         with database(url, data) as opened:
             tried = retention.Policy(tenant, policy, days) if policy and dry_run else None
@@ -45,6 +64,11 @@ def register(app: typer.Typer) -> None:
                     volumes.reconcile(connection)
                     if policy:
                         retention.set_policy(connection, tenant, policy, days)
+                    if tag:
+                        retention.set_tag(connection, tenant, tag, days)
+                    if backed_up:
+                        noted = retention.note_backup(connection, tenant, backed_up.replace(tzinfo=UTC))
+                        print(f"{noted} calls noted as backed up", file=sys.stderr)
             for removal in retention.retain(opened, dry_run=dry_run, tried=tried):
                 count += 1
                 octets += removal.size_bytes

@@ -74,7 +74,10 @@ def register(app: typer.Typer) -> None:
         call: Annotated[
             int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
         ] = None,
-        codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
+        codec: Annotated[
+            list[str],
+            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
+        ] = [],  # noqa: B006
         *,
         options: Options,
     ) -> None:

@@ -159,8 +159,14 @@ def _settle_parallel(
         return kept, 0
     active = [_activity(ordered) for ordered in streams]
     aside = 0
+    for index, ordered in enumerate(streams):
+        if not _audible(ordered) and any(_audible(other) and _beside(ordered, other) for other in streams):
+            kept[index] = np.zeros(len(ordered.columns), np.bool_)
+            aside += len(ordered.columns)
     for one in range(len(streams)):
         for other in range(one + 1, len(streams)):
+            if any(mask is not None and not mask.any() for mask in (kept[one], kept[other])):
+                continue
             if active[other].start_ns[0] >= active[one].end_ns[-1]:
                 continue
             # A handover overlaps by the jitter of its anchors; less than a packet is no second sender.
@@ -179,6 +185,19 @@ def _settle_parallel(
                 aside += int(np.count_nonzero(mask[first:last]))
                 mask[first:last] = False
     return kept, aside
+
+
+def _audible(ordered: OrderedStream) -> bool:
+    """Whether any of a stream is of a codec that is audio."""
+    return any(ordered.tables.listed[which].kind == "audio" for _, _, which in ordered.runs)
+
+
+def _beside(one: OrderedStream, other: OrderedStream) -> bool:
+    """Whether a stream arrives while another does, half of its time at least: of unknown codecs nothing else tells."""
+    common = min(one.last_arrival_ns, other.last_arrival_ns) - max(
+        one.first_arrival_ns, other.first_arrival_ns
+    )
+    return common > 0 and 2 * common >= one.last_arrival_ns - one.first_arrival_ns
 
 
 def _times(ordered: OrderedStream) -> NDArray[np.int64]:

@@ -67,10 +67,11 @@ def signalled_groups(
     left: list[StreamFacts] = []
     scores: dict[int, int] = {}
     for fact in facts:
+        if _is_other_media(fact, descriptions):
+            continue
         best = _best_match(fact, groups)
         if best is None:
-            if not _is_other_media(fact, descriptions):
-                left.append(fact)
+            left.append(fact)
             continue
         group, side, score = best
         group.legs[side].append(fact)
@@ -138,13 +139,18 @@ def _best_match(fact: StreamFacts, groups: Sequence[Group]) -> tuple[Group, Side
 
 
 def _is_other_media(fact: StreamFacts, descriptions: Sequence[CallDescription]) -> bool:
-    """Whether a description says that the stream is video or the like: without this it would pass for another call."""
+    """Whether a description says that the stream is video or the like: without this it would pass for another call.
+
+    On a port that audio has too (RFC 8843) the payload types tell: all of them the other media's, none the audio's.
+    """
     ends = {endpoint(fact.stream.flow, source=source) for source in (True, False)}
-    return any(
-        not ends.isdisjoint(description.other_media) and _in_time(fact, description)
-        for description in descriptions
-        if description.other_media
-    )
+    now = [description for description in descriptions if _in_time(fact, description)]
+    others = [other for call in now for other in call.other_media if (other.address, other.port) in ends]
+    if not others:
+        return False
+    audio = [media for call in now for media in call.media if (media.address, media.port) in ends]
+    named = {number for other in others for number in other.payload_types}
+    return not audio or fact.payload_types() <= named.difference(*(media.payload_types for media in audio))
 
 
 def _to_fork(fact: StreamFacts, group: Group) -> bool:

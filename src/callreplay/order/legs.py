@@ -7,12 +7,27 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callreplay.codecs import Codec
-from callreplay.model import CallDescription, Event, LegColumns, Side, Stream, check_intact
+from callreplay.model import (
+    CallDescription,
+    Event,
+    LegColumns,
+    MediaDescription,
+    Side,
+    Stream,
+    check_intact,
+)
 from callreplay.order.alignment import SenderReport, align_by_reports
 from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.callgaps import mark_call_gaps
 from callreplay.order.events import collect_events
-from callreplay.order.grouping import Group, other_side, signalled_groups, unsignalled_groups, without_forks
+from callreplay.order.grouping import (
+    Group,
+    endpoint,
+    other_side,
+    signalled_groups,
+    unsignalled_groups,
+    without_forks,
+)
 from callreplay.order.statistics import LegStatistics, measure
 from callreplay.order.streams import OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, find_copies, gather_facts
@@ -228,8 +243,12 @@ class _Builder:
     def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream]]:
         facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
         scan = self.scans[facts[0].scan] if facts else self.scans[0]
-        signalled = _payload_types(group.description, side)
-        streams = [order_stream(scan, fact.stream, signalled, self.hints, self.arena) for fact in facts]
+        streams = [
+            order_stream(
+                scan, fact.stream, _payload_types(group.description, side, fact), self.hints, self.arena
+            )
+            for fact in facts
+        ]
         events = sorted(
             (event for ordered in streams for event in collect_events(ordered)),
             key=lambda event: event.start_ns,
@@ -246,14 +265,22 @@ class _Builder:
         return leg, streams
 
 
-def _payload_types(description: CallDescription | None, side: Side) -> list[Mapping[int, Codec]]:
-    """Payload type maps for what ``side`` sends, the latest descriptions first.
+def _payload_types(
+    description: CallDescription | None, side: Side, fact: StreamFacts
+) -> list[Mapping[int, Codec]]:
+    """Payload type maps for a stream that ``side`` sends, the likeliest first.
 
-    RFC 3264 section 5.1: the numbers are those of the receiver's description; the sender's own stand second.
+    RFC 3264 section 5.1: the numbers are those of the receiver's description; the sender's own stand second. Of the
+    receivers (a forked call has several) the one that the stream goes to is meant, and of its descriptions the one that
+    held when the stream began, then what came after.
     """
     if description is None:
         return []
-    newest = sorted(description.media, key=lambda media: media.valid_from_ns, reverse=True)
-    theirs = [media.payload_types for media in newest if media.side != side]
-    own = [media.payload_types for media in newest if media.side == side]
-    return [*theirs, *own]
+
+    def rank(media: MediaDescription) -> tuple[bool, bool, bool, int]:
+        end = endpoint(fact.stream.flow, source=media.side == side)
+        later = media.valid_from_ns > fact.first_ns
+        nearest = media.valid_from_ns if later else -media.valid_from_ns
+        return media.side == side, (media.address, media.port) != end, later, nearest
+
+    return [media.payload_types for media in sorted(description.media, key=rank)]

@@ -17,6 +17,7 @@ import numpy as np
 
 cdef enum:
     SPILL = 2
+    TRUNCATED = 4
     NOISE_FLAG = 8
     REDUNDANT = 16
     RESTART = 128
@@ -270,8 +271,12 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
     cdef uint8_t kind, codec, seen_flags = 0
     cdef uint16_t seen_size = 0
     cdef int64_t due, earliest = 0, latest = arrival[0]
-    cdef bint begun = False, anew, epoch_new = False, line = False
+    cdef bint begun = False, anew, epoch_new = False, line = False, filled = False
     with nogil:
+        for i in range(rows):  # of a capture without payloads the times are left
+            if size[i] and kinds[payload_type[i]] == AUDIO:
+                filled = True
+                break
         for i in range(rows):
             key = sequence[i]
             if key >= STRAY:
@@ -350,8 +355,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                     event_tick[event] = walk.line_ticks + (
                         <int32_t>(<uint32_t>timestamp[i] - walk.line_timestamp) // walk.ratio)
                 continue
-            elif kind != AUDIO:
-                continue
+            elif kind != AUDIO or (filled and size[i] == 0 and not flags[i] & TRUNCATED):
+                continue  # among audio, an empty payload keeps a path open and takes no time
             elif not line or clocks[payload_type[i]] != walk.clock:
                 duration = durations[codec, size[i]]
                 if duration == 0:

@@ -88,12 +88,17 @@ def resolve(
     """Name the codec of every payload type in ``present`` (payload type -> packets).
 
     ``signalled`` are payload type maps of the SDP, best first: RFC 3264 section 5.1 lets a sender use the numbers of
-    the *receiver's* description, and some use their own. Then static types (RFC 3551), ``hints`` and inference from
+    the *receiver's* description, and some use their own. Then ``hints``, static types (RFC 3551) and inference from
     ``samples``. What none of these settles is UNKNOWN/8000; a guess is never silent.
     """
     result = Resolution()
     for payload_type, packets in sorted(present.items()):
         codec, source = _settled(payload_type, signalled, hints)
+        hint = hints.get(payload_type, codec)
+        if codec and hint and (codec.name, codec.clock_rate_hz) != (hint.name, hint.clock_rate_hz):
+            result.warnings.append(
+                f"payload type {payload_type}: {hint} was asked for, but signalling says {codec}"
+            )
         if codec is None:
             codec, reason = infer(samples[payload_type]) if payload_type in samples else (None, "no sample")
             source = "unknown" if codec is None else "inferred"
@@ -117,10 +122,10 @@ def _settled(
     for described in signalled:
         if payload_type in described:
             return described[payload_type], "sdp"
-    if payload_type in STATIC:
-        return STATIC[payload_type], "static"
     if payload_type in hints:
         return hints[payload_type], "hint"
+    if payload_type in STATIC:
+        return STATIC[payload_type], "static"
     return None, "unknown"
 
 

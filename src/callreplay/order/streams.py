@@ -17,12 +17,14 @@ from callreplay.order.payloads import Kind, PayloadTables, resolve
 from callreplay.order.placing import codec_runs, count_late, settle
 from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
+from callreplay.order.trust import mend_rate, set_aside
 from callreplay.packets.arena import Arena, fetch, release
 
 __all__ = ["Columns", "EventRows", "Line", "OrderedStream", "Packets", "order_stream", "payloads"]
 
 _SAMPLE_PACKETS: Final = 2000
 _LATE_NS: Final = 200e6
+_BEYOND_NS: Final = 2e9
 _SPILL: Final = int(PacketFlag.SPILL)
 
 
@@ -137,13 +139,14 @@ class OrderedStream:
     deepest: int = 0
     late: int = 0
     step_ticks: int = 160
+    mended_rate: bool = False
     warnings: list[str] = field(default_factory=list)
 
     @property
     def reference(self) -> tuple[int, int] | None:
         """A raw timestamp and its tick, where one line holds for the whole stream; else None."""
         unbroken = not any(self.counts[key] for key in ("shifted", "restarts", "double_ticks"))
-        if len(self.lines) != 1 or not unbroken:
+        if len(self.lines) != 1 or not unbroken or self.mended_rate:
             return None
         return self.counts["line_timestamp"], self.counts["line_tick"]
 
@@ -199,6 +202,9 @@ def order_stream(
         order = np.argsort(columns.sequence, kind="stable")
         columns.take(order)
         del order
+    said = set_aside(columns, tables)
+    if mended := mend_rate(columns, tables):
+        said.append(mended)
     events = _take_events(packets, columns, tables)
     counts = walk_stream(
         columns.sequence,
@@ -229,8 +235,19 @@ def order_stream(
     result.deepest, result.step_ticks = deepest, step
     result.lines = _lines(columns, tables)
     result.late = sum(_late(columns, line) for line in result.lines)
-    result.warnings = _warnings(counts)
+    result.mended_rate = bool(mended)
+    result.warnings = [*said, *_warnings(counts), *_beyond_arrival(result)]
     return result
+
+
+def _beyond_arrival(ordered: OrderedStream) -> list[str]:
+    """What to say where the media lasts longer than it took to arrive: no jitter does that."""
+    if not len(ordered.columns):
+        return []
+    media, arrival = ordered.end_ns - ordered.start_ns, ordered.last_arrival_ns - ordered.first_arrival_ns
+    if media <= arrival * 1.05 + _BEYOND_NS:
+        return []
+    return [f"its timestamps cover {media * 1e-9:.1f} s, but it arrived within {arrival * 1e-9:.1f} s"]
 
 
 def _gather(rtp: RtpColumns, stream: Stream, arena: Arena) -> Columns:

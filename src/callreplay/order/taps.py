@@ -39,6 +39,13 @@ class StreamFacts:
     last_ns: int
     packets: int
     scan: int = 0  # which capture it is of
+    rtp: RtpColumns | None = None  # its columns
+
+    def payload_types(self) -> set[int]:
+        """The payload types of its packets."""
+        if self.rtp is None:
+            return set()
+        return set(np.unique(self.rtp.payload_type[self.stream.rows]).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def gather_facts(packets: Packets, scan: int = 0) -> list[StreamFacts]:
             ends = (int(rows[0]), int(rows[-1])) if count else None
         if ends is not None:
             first, last = (int(rtp.arrival_ns[row]) for row in ends)
-            facts.append(StreamFacts(stream, min(first, last), max(first, last), count, scan))
+            facts.append(StreamFacts(stream, min(first, last), max(first, last), count, scan, rtp))
     return facts
 
 

@@ -23,7 +23,16 @@ from callreplay.packets import fetching
 from callreplay.packets.guard import forget, lost, watch
 from callreplay.packets.joined import Joined
 
-__all__ = ["BUDGET_BYTES", "THRESHOLD_BYTES", "Arena", "JoinedMapping", "Mapping", "fetch", "release"]
+__all__ = [
+    "BUDGET_BYTES",
+    "THRESHOLD_BYTES",
+    "Arena",
+    "JoinedMapping",
+    "Mapping",
+    "fetch",
+    "release",
+    "scattered",
+]
 
 THRESHOLD_BYTES: Final = 4 << 20  # a column of this size goes to a file
 # And so does any above 128 KiB, once an arena holds this much: an hour of two legs fits.
@@ -160,6 +169,11 @@ def release(*columns: NDArray[Any]) -> None:
             owner.madvise(mmap.MADV_DONTNEED)
 
 
+def scattered(offsets: NDArray[np.int64]) -> bool:
+    """Whether rows of a capture lie so far apart that reading them from its file costs less than their pages."""
+    return len(offsets) > 0 and int(offsets.max()) - int(offsets.min()) > len(offsets) * _APART
+
+
 def fetch(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -181,7 +195,7 @@ def fetch(
     mapped = mappings(data) if span > _FEW else []
     try:
         for owner in mapped:
-            if span > len(offsets) * _APART and isinstance(owner, (Mapping, JoinedMapping)):
+            if scattered(offsets) and isinstance(owner, (Mapping, JoinedMapping)):
                 whole = np.frombuffer(memoryview(owner), np.uint8).ctypes.data == data.ctypes.data
                 if whole and owner.fill(offsets, sizes, before, out):
                     return out

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
-from callreplay.packets.arena import fetch, release
+from callreplay.packets.arena import fetch, release, scattered
 from callreplay.packets.rows import count_parity, examine
 
 __all__ = ["doubts", "suspect", "why_encrypted"]
@@ -53,8 +53,12 @@ def suspect(
     for stream in streams:
         keyed_here = _ends(stream.flow) in ends
         for rows in _samples(stream, len(rtp.offset)):
-            if not stream.srtp_suspect:
-                _judge(stream, *_apart(data, spill, rtp, rows), keyed_here)
+            if stream.srtp_suspect:
+                break
+            evidence = (
+                _apart(data, spill, rtp, rows) if scattered(rtp.offset[rows]) else (data, spill, rtp, rows)
+            )
+            _judge(stream, *evidence, keyed_here)
         release(data)
 
 
@@ -72,7 +76,7 @@ def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
 def _apart(
     data: NDArray[np.uint8], spill: NDArray[np.uint8], rtp: RtpColumns, rows: NDArray[np.integer]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], RtpColumns, NDArray[np.integer]]:
-    """The sampled rows with their payloads side by side: they may lie all over the capture."""
+    """The sampled rows with their payloads side by side, where they lie all over the capture."""
     sample = RtpColumns(*[getattr(rtp, name)[rows] for name in _COLUMNS])
     mapped = np.flatnonzero((sample.flags & _SPILL) == 0)
     sizes = sample.size[mapped].astype(np.int64)

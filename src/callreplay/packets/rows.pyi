@@ -3,7 +3,12 @@ from numpy.typing import NDArray
 
 def group(stream: NDArray[np.int32], starts: NDArray[np.int64], out: NDArray[np.int32]) -> None: ...
 def places(stream: NDArray[np.int32], starts: NDArray[np.int64], out: NDArray[np.int32]) -> int: ...
-def mend_times(arrival_ns: NDArray[np.int64]) -> tuple[int, bool]: ...
+def mend_times(
+    arrival_ns: NDArray[np.int64],
+    timestamp: NDArray[np.uint32],
+    stream: NDArray[np.int32],
+    flags: NDArray[np.uint8],
+) -> tuple[int, bool]: ...
 def hash_payloads(
     data: NDArray[np.uint8],
     spill: NDArray[np.uint8],

@@ -2,13 +2,25 @@
 """Passes over the rows of a scan: grouping by stream, times mended, payloads hashed, encryption suspected."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.math cimport ceil, fabs
 from libc.string cimport memcpy, memset
 
 import numpy as np
 
 cdef uint8_t SPILL = 2
 cdef uint8_t TRUNCATED = 4
+cdef uint8_t MENDED = 128  # RESTART, which rows have once they are in order; no row leaves mend_times with it
 cdef int64_t DAY_NS = 86400000000000
+cdef int64_t MOST_APART = 100  # numbers between neighbours in time, two seconds of packets of 20 ms
+cdef double SHORTEST_TICK_NS = 5000  # 200 kHz
+cdef double SLOWEST_TICK_NS = 125000  # 8 kHz
+cdef double LONGEST_TICK_NS = 250000
+
+cdef enum:
+    FIRST = 0
+    LAST = 1
+    WAITING = 2
+    EARLY = 3
 
 
 def group(const int32_t[::1] stream, int64_t[::1] starts, int32_t[::1] out):
@@ -40,16 +52,23 @@ def places(const int32_t[::1] stream, int64_t[::1] starts, int32_t[::1] out):
     return found
 
 
-def mend_times(int64_t[::1] arrival_ns):
-    """Give a row whose time is more than a day off while its neighbours agree the time of the row before.
+def mend_times(int64_t[::1] arrival_ns, const uint32_t[::1] timestamp, const int32_t[::1] stream, uint8_t[::1] flags):
+    """Give a row whose time is more than a day off while its neighbours agree the time that its stream shows.
+
+    That is the one on the line through the rows of its stream before and after it: what timestamps make of it lies
+    nowhere below what these two make, so that no mended row is the least delay from which a clock is told. A row whose
+    stream has no other takes the time of the row before.
 
     Returns (rows mended, whether the times are out of order afterwards).
     """
     cdef int64_t row, n = arrival_ns.shape[0], mended = 0, before, after
     cdef bint unordered = False
+    if timestamp.shape[0] != n or stream.shape[0] != n or flags.shape[0] != n:
+        raise ValueError("columns of unequal length")
     with nogil:
         if n > 2 and _apart(arrival_ns[0], arrival_ns[1]) and not _apart(arrival_ns[1], arrival_ns[2]):
             arrival_ns[0] = arrival_ns[1]
+            flags[0] |= MENDED
             mended += 1
         for row in range(1, n):
             before = arrival_ns[row - 1]
@@ -57,9 +76,85 @@ def mend_times(int64_t[::1] arrival_ns):
                 after = arrival_ns[row + 1] if row + 1 < n else before
                 if not _apart(after, before):
                     arrival_ns[row] = before
+                    flags[row] |= MENDED
                     mended += 1
             unordered = unordered or arrival_ns[row] < before
+    if mended:
+        if np.min(stream) < 0:
+            raise ValueError("a row without a stream")
+        unordered = _settle_mended(arrival_ns, timestamp, stream, flags,
+                                   np.full((int(np.max(stream)) + 1, 4), -1, np.int64))
     return mended, bool(unordered)
+
+
+cdef bint _settle_mended(int64_t[::1] arrival_ns, const uint32_t[::1] timestamp, const int32_t[::1] stream,
+                         uint8_t[::1] flags, int64_t[:, ::1] known):
+    """Times for the rows marked MENDED, and the marks off; returns whether the times are out of order.
+
+    ``known`` has, for each stream, its first and its last sound row, and the last of the mended rows that wait for a
+    sound one after them and of those that came before any; -1 where there is none. Rows that wait hold, as their time,
+    the one that waits before them.
+    """
+    cdef int64_t row, one, n = arrival_ns.shape[0]
+    cdef bint unordered = False
+    with nogil:
+        for row in range(n):
+            one = stream[row]
+            if flags[row] & MENDED:
+                arrival_ns[row] = known[one, WAITING]
+                known[one, WAITING] = row
+                continue
+            if known[one, FIRST] < 0:
+                known[one, FIRST] = row
+                known[one, EARLY] = known[one, WAITING]
+            else:
+                _draw(arrival_ns, timestamp, flags, known[one, WAITING], known[one, LAST], known[one, LAST], row)
+            known[one, WAITING] = -1
+            known[one, LAST] = row
+        for one in range(known.shape[0]):
+            if known[one, FIRST] >= 0:
+                _draw(arrival_ns, timestamp, flags, known[one, EARLY], known[one, FIRST], known[one, FIRST],
+                      known[one, LAST])
+                _draw(arrival_ns, timestamp, flags, known[one, WAITING], known[one, LAST], known[one, FIRST],
+                      known[one, LAST])
+        if n > 1 and flags[0] & MENDED:
+            arrival_ns[0] = arrival_ns[1]  # a sound row, or it would not have been mended, and perhaps moved since
+        for row in range(n):
+            if row and flags[row] & MENDED:
+                arrival_ns[row] = arrival_ns[row - 1]
+            flags[row] &= <uint8_t>~MENDED
+            unordered = unordered or (row and arrival_ns[row] < arrival_ns[row - 1])
+    return unordered
+
+
+cdef void _draw(int64_t[::1] arrival_ns, const uint32_t[::1] timestamp, uint8_t[::1] flags, int64_t row, int64_t beside,
+                int64_t a, int64_t b) noexcept nogil:
+    """Put ``row``, and all that wait before it, on the line through rows ``a`` and ``b``, from ``beside`` on.
+
+    Outside of the two, the line may not be steeper or flatter than a clock of RTP: then a row is late rather than early.
+    Upwards to the nanosecond, for the same reason.
+    """
+    cdef int64_t next_row, time
+    cdef int32_t span = <int32_t>(timestamp[b] - timestamp[a])
+    cdef int32_t ticks
+    cdef double elapsed = 0, moved
+    if not _apart(arrival_ns[a], arrival_ns[b]):
+        elapsed = <double>(arrival_ns[b] - arrival_ns[a])
+    while row >= 0:
+        next_row = arrival_ns[row]
+        ticks = <int32_t>(timestamp[row] - timestamp[beside])
+        if span and beside == a and 0 <= <double>ticks * span <= <double>span * span:
+            moved = elapsed * ticks / span
+        elif span and SHORTEST_TICK_NS < elapsed / span < LONGEST_TICK_NS:
+            moved = elapsed * ticks / span
+        else:
+            moved = SLOWEST_TICK_NS * ticks if ticks > 0 else 0
+        if fabs(moved) > DAY_NS:
+            moved = 0
+        time = <int64_t>(<uint64_t>arrival_ns[beside] + <uint64_t><int64_t>ceil(moved))
+        arrival_ns[row] = time if not _apart(time, arrival_ns[beside]) else arrival_ns[beside]  # beyond 64 bits
+        flags[row] &= <uint8_t>~MENDED
+        row = next_row
 
 
 cdef inline bint _apart(int64_t a, int64_t b) noexcept nogil:
@@ -165,8 +260,10 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
             last = chosen[i - 1]
             step = <uint16_t>(sequence[row] - sequence[last])
             ticks = timestamp[row] - timestamp[last]
-            # A few lost packets between the two leave the time step known.
-            if not 1 <= step <= 10 or payload_type[row] != payload_type[last] or size[row] != size[last] or ticks % step:
+            # Lost packets between the two, or such as were not captured, leave the time step known.
+            if not 1 <= step <= MOST_APART or ticks % step:
+                continue
+            if payload_type[row] != payload_type[last] or size[row] != size[last]:
                 continue
             expected = _octets(payload_type[row], <uint32_t>(ticks // step))
             if expected <= 0:

@@ -157,7 +157,8 @@ def scan(
 
     ``parts`` are captures of one tap, each pcap or pcapng, that follow each other in ``data``: streams go on from one
     to the next. A stream to or from an address that ``announced`` finds in the capture's messages is believed from its
-    first packet on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence.
+    first packet on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence,
+    or for eight whose numbers, timestamps and times advance together in whatever order the file has them.
 
     Rows are in order of arrival, ``by_stream`` those of one stream after those of another: whoever walks the streams of
     a capture one by one then walks the columns once.
@@ -251,10 +252,10 @@ def _each(columns: RtpColumns) -> Iterator[NDArray[Any]]:
 
 
 def _in_time_order(columns: RtpColumns, counters: dict[str, int], warnings: list[str]) -> RtpColumns:
-    mended, unordered = mend_times(columns.arrival_ns)
+    mended, unordered = mend_times(columns.arrival_ns, columns.timestamp, columns.stream, columns.flags)
     if mended:
         counters["times_mended"] = mended
-        warnings.append(f"{mended} packets had a time more than a day off; given that of their neighbours")
+        warnings.append(f"{mended} packets had a time more than a day off; reckoned from their neighbours")
     if not unordered:
         return columns
     order = np.argsort(columns.arrival_ns, kind="stable")

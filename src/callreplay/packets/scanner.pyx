@@ -39,6 +39,9 @@ cdef int32_t TIMELY = 1 << 27  # ticks: 25 minutes at 90 kHz, and 1 in 32 of ran
 cdef int32_t MAX_UNPROVEN = 32
 cdef int64_t SOON_NS = 250_000_000  # packets of audio last up to 200 ms (RFC 3551 section 4.2)
 cdef int64_t NEAR = 32768  # ticks
+cdef int64_t MIN_PACED = 7  # pairs: eight packets
+cdef int32_t MAX_PACE = 36000  # ticks: 200 ms of any clock that there is
+cdef int64_t DAY_NS = 86_400_000_000_000
 cdef int64_t LARGEST_EVENT = 4 + 16  # RFC 4733, with the tag of SRTP
 cdef int UNKNOWN_KINDS = 512
 
@@ -450,13 +453,15 @@ cdef class Scanner:
                 stream.repeated += 1
             elif step < MAX_DROPOUT or step > 65536 - MAX_MISORDER:
                 stream.plausible += 1
+            if step > 1:
+                keep_pace(stream, step, ticks, since_ns)
             if step > 32768:
                 ticks = -ticks
+            if not stream.proven and (step == 1 or stream.paced >= MIN_PACED):
+                stream.proven = 1
+                self.tables.flows[stream.flow].unproven -= 1
             if step == 1:
                 stream.sequential += 1
-                if not stream.proven:
-                    stream.proven = 1
-                    self.tables.flows[stream.flow].unproven -= 1
                 if ticks > 0 and 0 <= since_ns < SOON_NS:
                     stream.timed += 1
                     stream.timed_ticks += ticks
@@ -657,20 +662,66 @@ def span(const uint8_t[::1] data, int container, *, int64_t position=0, bint big
     return first, last
 
 
+cdef inline void keep_pace(Candidate* stream, int32_t step, int32_t ticks, int64_t since_ns) noexcept nogil:
+    """Hold a pair that is not in sequence, ``step`` modulo 65536 apart, against the ticks a number of those before.
+
+    The pace is what most pairs vote for (Boyer and Moore): one pass and no memory. A pair may lie whole laps of the
+    numbers apart, which its timestamps tell.
+    """
+    cdef int64_t apart = step if step < 32768 else step - 65536
+    cdef int64_t pace
+    if stream.pace and ticks % stream.pace == 0 and <uint16_t>(ticks // stream.pace) == step:
+        stream.votes += 1
+        stream.paced += 1
+    elif stream.votes:
+        stream.votes -= 1
+        return
+    else:
+        pace = ticks // apart
+        if ticks % apart or not 0 < pace <= MAX_PACE:
+            return
+        stream.pace = <int32_t>pace
+        stream.votes = stream.paced = 1
+        stream.paced_ticks = stream.paced_ns = 0
+    if -DAY_NS < since_ns < DAY_NS:
+        stream.paced_ticks += ticks if ticks > 0 else -<double>ticks
+        stream.paced_ns += since_ns if ticks > 0 else -since_ns
+
+
+cdef bint keeps_pace(const Candidate* stream, int64_t types) noexcept nogil:
+    """Whether numbers, timestamps and arrival advance together, though no two packets need stand in sequence.
+
+    Of two taps of one link one behind the other, of each second packet, of packets that a capture wrote in any order,
+    timestamps are the same multiple of the numbers, to the tick, in three pairs of four, and the time between them is
+    that of a clock (4 to 200 kHz leave the slowest and the fastest room for jitter) and of packets of 2 to 250 ms.
+    What reads a clock when it sends is not exact; what counts octets, frames or milliseconds has no such clock.
+    """
+    cdef int64_t others = stream.packets - 1 - stream.repeated - stream.sequential
+    if stream.paced < MIN_PACED or stream.paced * 4 < others * 3:
+        return False
+    if types > 4 or stream.assigned * 8 < stream.packets * 7:
+        return False
+    # Written without division: either sum may be nought or less.
+    if not stream.paced_ns * 4e-6 < stream.paced_ticks < stream.paced_ns * 2e-4:
+        return False
+    return 2e6 * stream.paced_ticks < stream.paced_ns * stream.pace < 250e6 * stream.paced_ticks
+
+
 cdef bint believable(const Candidate* stream) noexcept nogil:
-    """Whether a stream is RTP: RFC 3550 A.1 over all of it, and more is asked of short ones.
+    """Whether a stream is RTP: RFC 3550 A.1 over all of it, or its pace, and more is asked of short ones.
 
     A protocol with constant octets where RTP has its SSRC passes that check of a random one, and one that also counts
     its packets where RTP does passes more; payload types, and the clock that timestamps keep, tell them apart.
     """
     cdef int64_t steps = stream.packets - 1, pairs = steps - stream.repeated
     cdef int64_t types = _bits(stream.types[0]) + _bits(stream.types[1])
-    if stream.sequential < 1 or stream.plausible * 2 < pairs:
+    cdef bint paced = keeps_pace(stream, types)
+    if not paced and (stream.sequential < 1 or stream.plausible * 2 < pairs):
         return False
     # The same number again and again is a constant with exceptions (the flags of DNS), no packet seen at many taps.
     if stream.packets >= 16 and pairs * 8 < steps:
         return False
-    if stream.timely * 2 < steps:
+    if not paced and stream.timely * 2 < steps:
         return False
     if stream.packets < 4 and (stream.near < steps or stream.assigned < stream.packets):
         return False

@@ -47,6 +47,11 @@ cdef struct Candidate:
     int64_t timed_ticks
     int64_t timed_ns
     uint64_t types[2]       # a bit for each payload type met
+    int32_t pace            # ticks a number, where packets do not stand in sequence; 0 for none yet
+    int64_t votes           # for it, less those against it
+    int64_t paced           # pairs that keep it: these, and ticks and time of those less than a day apart
+    double paced_ticks
+    double paced_ns
     int64_t first_ns, last_ns
     int64_t first_row, last_row
 

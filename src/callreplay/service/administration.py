@@ -264,10 +264,8 @@ async def audit_page(request: Request) -> Response:
             times["end"] = search.parse_time("endTime", asked["endTime"], zone, last=True) + timedelta(
                 seconds=1
             )
-    except (ParameterError, OverflowError) as error:
-        bad = (
-            error if isinstance(error, ParameterError) else ParameterError("endTime", "there is no such time")
-        )
+    except ParameterError as error:
+        bad = error
 
     def work(connection: Connection) -> Any:
         return audit.listing(

@@ -1,9 +1,10 @@
 """The cache of transcoded calls: made once for any number of equal requests, in any number of worker processes.
 
 An entry is a file named by its key. It is written as ``KEY.part`` under an exclusive lock on ``KEY.lock`` and renamed
-when whole, so what bears an entry's name is never half of one. Who finds the lock taken follows the part as it grows;
-when the lock falls and no entry stands, its holder was killed, and the next one starts anew. The total is bounded:
-the least recently used entries go first. A reader keeps its open file, whatever is evicted meanwhile.
+when whole, so what bears an entry's name is never half of one. Who finds the lock taken follows the part as it grows.
+A file that is whole is no longer writable: its mode tells who follows it, though it be renamed and evicted between two
+looks. Where the lock falls before that, its holder was killed, and the next one starts anew. The total is bounded: the
+least recently used entries go first. A reader keeps its open file, whatever is evicted meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import errno
 import fcntl
 import io
 import os
+import stat
 import sys
 import threading
 import time
@@ -90,16 +92,14 @@ class Entry:
 
     def _grown_elsewhere(self, position: int) -> int:
         while True:
-            size = os.fstat(self.descriptor).st_size
-            if size > position:
-                return size
-            if self._cache.is_final(self.key, self.descriptor):
-                self.size = os.fstat(self.descriptor).st_size
+            locked = self._cache.is_locked(self.key)
+            status = os.fstat(self.descriptor)
+            if not status.st_mode & stat.S_IWUSR:
+                self.size = status.st_size
                 return self.size
-            if not self._cache.is_locked(self.key):
-                # Released between our looks: whole after all, or given up.
-                if self._cache.is_final(self.key, self.descriptor):
-                    continue
+            if status.st_size > position:
+                return status.st_size
+            if not locked:
                 raise OSError("the process that made this file has gone")
             time.sleep(_POLL_SECONDS)
 
@@ -219,13 +219,6 @@ class Cache:
             os.close(descriptor)
         return False
 
-    def is_final(self, key: str, descriptor: int) -> bool:
-        """Whether the open file bears the entry's name by now."""
-        try:
-            return os.path.samestat(self._path(key).stat(), os.fstat(descriptor))
-        except FileNotFoundError:
-            return False
-
     def _work(self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]]) -> None:
         part, final = self._path(key, ".part"), self._path(key)
         error: BaseException | None = None
@@ -245,6 +238,7 @@ class Cache:
                             job.size += len(data)
                             job.changed.notify_all()
                     os.fsync(file.fileno())
+                    os.fchmod(file.fileno(), stat.S_IRUSR)
                 part.replace(final)
             except BaseException as raised:
                 error = raised

@@ -43,8 +43,8 @@ _WAITING_THREADS: Final = 512
 class Problem(Exception):  # noqa: N818  # an answer
     """An answer other than success: a status, a text for people, and the parameter at fault if any.
 
-    ``text`` stands in the catalogues of the pages' languages; ``detail`` is what the engine says, in English. ``code``
-    is for programs that must tell problems of one status apart.
+    ``text`` stands in the catalogues of the pages' languages, ``%(name)s`` in it for the parameter; ``detail`` is what
+    the engine says, in English. ``code`` is for programs that must tell problems of one status apart.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class Problem(Exception):  # noqa: N818  # an answer
         code: str = "",
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(f"{text}: {detail}" if detail else text)
+        said = text % {"name": parameter}
+        super().__init__(f"{said}: {detail}" if detail else said)
         self.status, self.text, self.detail = status, text, detail
         self.parameter, self.code = parameter, code
         self.headers = headers or {}

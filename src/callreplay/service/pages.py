@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from anyio import to_thread
 from psycopg.rows import DictRow
@@ -23,6 +24,7 @@ from callreplay.service.rendering import (
     page,
     posted,
     posted_by,
+    problem_page,
     query_of,
     session,
     set_cookie,
@@ -144,9 +146,15 @@ async def home(request: Request) -> Response:
         and (values["user"], values.get("tenant") or "default") != (visitor.user.login, visitor.user.tenant)
     ):
         return _form(request, values)
-    if "player" in values:
-        return await to_thread.run_sync(_player, request, service, visitor, values["player"])
-    return await to_thread.run_sync(_list, request, service, visitor, values)
+    name = next((name for name in ("player", "callDetails") if name in values), "")
+    try:
+        call = search.parse_uuid(name, values[name]) if name else None
+    except ParameterError:
+        # A page for programs too, as for every other value of the list that is not right.
+        return await problem_page(request, Problem(400, "This value is not right: %(name)s", parameter=name))
+    if call is not None and name == "player":
+        return await to_thread.run_sync(_player, request, service, visitor, call)
+    return await to_thread.run_sync(_list, request, service, visitor, values, call)
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
@@ -162,12 +170,10 @@ class _Found:
     total: int = 0
 
 
-def _list(request: Request, service: Service, visitor: Visitor, values: dict[str, str]) -> Response:
-    details: StoredCall | None = None
-    if "callDetails" in values:
-        details = _load(service, visitor, values["callDetails"])
-        if details is None:
-            raise Problem(404, "There is no such call.")
+def _list(
+    request: Request, service: Service, visitor: Visitor, values: dict[str, str], call: UUID | None
+) -> Response:
+    details = None if call is None else _load(service, visitor, call)
     fields = {
         name: as_written(name, values[name].strip())
         for name in search.PARAMETERS
@@ -245,13 +251,13 @@ def as_written(name: str, text: str) -> str:
 # -- one call -------------------------------------------------------------------------------------------------------
 
 
-def _load(service: Service, visitor: Visitor, text: str) -> StoredCall | None:
-    try:
-        call = search.parse_uuid("callDetails", text)
-    except ParameterError:
-        return None
+def _load(service: Service, visitor: Visitor, call: UUID) -> StoredCall:
+    """The call of the visitor's tenant. Raises Problem (404)."""
     with service.database.connection() as connection:
-        return records.load(connection, visitor.user.tenant_id, call)
+        found = records.load(connection, visitor.user.tenant_id, call)
+    if found is None:
+        raise Problem(404, "There is no such call.")
+    return found
 
 
 def _strips(call: StoredCall) -> dict[int, list[dict[str, Any]]]:
@@ -295,10 +301,8 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     }
 
 
-def _player(request: Request, service: Service, visitor: Visitor, text: str) -> Response:
-    call = _load(service, visitor, text)
-    if call is None:
-        raise Problem(404, "There is no such call.")
+def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) -> Response:
+    call = _load(service, visitor, uuid)
     shown = {"call": call, "media": _media(request, visitor, call), "nomenu": True}
     return page(request, "player.html", visitor, shown)
 

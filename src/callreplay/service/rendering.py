@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from anyio import to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -27,6 +28,7 @@ __all__ = ["page", "posted", "posted_by", "problem_page", "query_of", "session",
 LANGUAGE_COOKIE: Final = "callreplay_language"
 YEAR_SECONDS: Final = 31_536_000
 _FORM_BYTES: Final = 65_536
+_FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _FLAGS: Final = ("nomenu", "saved")  # written bare
 _CREDENTIALS: Final = ("password", "lang")
 
@@ -191,10 +193,15 @@ async def posted(request: Request) -> dict[str, str]:
     """The fields of a posted form. Raises Problem for one that is too large, holds files or is not text."""
     if int(request.headers.get("content-length") or _FORM_BYTES + 1) > _FORM_BYTES:
         raise Problem(413, "The form is too large.")
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise Problem(415, "Send the form as application/x-www-form-urlencoded.")
-    form = await request.form(max_fields=100)
-    return {name: value for name, value in form.items() if isinstance(value, str)}
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _FORM_TYPES:
+        raise Problem(415, "Send the form as application/x-www-form-urlencoded or multipart/form-data.")
+    try:
+        form = await request.form(max_files=0, max_fields=100)
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        "".join([*fields, *fields.values()]).encode()  # a part may name an encoding that has half characters
+    except (HTTPException, ValueError):
+        raise Problem(400, "The form has too many fields, or files, or is damaged.") from None
+    return fields
 
 
 async def posted_by(request: Request) -> tuple[Visitor, dict[str, str]]:

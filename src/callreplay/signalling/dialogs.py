@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from callreplay.model import CallDescription, MediaDescription, Message, Side
+from callreplay.model import CallDescription, MediaDescription, Message, OtherMedia, Side
 from callreplay.signalling import sdp, sip
 from callreplay.signalling.related import Hint, relate
 
@@ -270,7 +270,7 @@ def _take_description(
     dialog.hint.take_session(session)
     for index, section in enumerate(session.media):
         if not section.is_audio_rtp:
-            _take_other(dialog.call, section)
+            _take_other(dialog.call, section, session)
             continue
         key = (side, message.flow.source, index)
         row = _row(side, section, message.arrival_ns, dialog.current.get(key))
@@ -284,10 +284,14 @@ def _take_description(
                 dialog.offered.setdefault(transaction, []).append(row)
 
 
-def _take_other(call: CallDescription, section: sdp.MediaSection) -> None:
-    socket = (section.address, section.port)
-    if section.address and section.port and not section.unspecified and socket not in call.other_media:
-        call.other_media.append(socket)
+def _take_other(call: CallDescription, section: sdp.MediaSection, session: sdp.SessionDescription) -> None:
+    if not section.address or section.unspecified:
+        return
+    # RFC 8843: port 0 where the media comes on the port of the first section of its bundle.
+    port = section.port or next((audio.port for audio in session.audio), 0)
+    other = OtherMedia(section.address, port, section.numbers if "RTP/" in section.protocol else ())
+    if port and other not in call.other_media:
+        call.other_media.append(other)
 
 
 def _row(

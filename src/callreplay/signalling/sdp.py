@@ -52,6 +52,11 @@ class MediaSection:
         return self.kind == "audio" and "RTP/" in self.protocol
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """The payload types of the ``m=`` line; what is none is left out."""
+        return tuple(int(text) for text in self.formats if _is_payload_type(text))
+
+    @property
     def encrypted(self) -> bool:
         """Whether the media is SRTP: a secure profile, or SDES keys on a plain one (best-effort encryption)."""
         return "SAVP" in self.protocol or bool(self.crypto)
@@ -222,13 +227,17 @@ def _complete(
     if not section.is_audio_rtp:
         return
     for text in section.formats:
-        if not (text.isascii() and text.isdigit() and len(text) <= 3) or int(text) > 127:
+        if not _is_payload_type(text):
             counts["sdp: bad payload type"] += 1
             continue
         payload_type = int(text)
         codec = _codec(payload_type, level, counts)
         if codec is not None:
             section.payload_types.setdefault(payload_type, codec)
+
+
+def _is_payload_type(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 127
 
 
 def _codec(payload_type: int, level: _Attributes, counts: Counter[str]) -> Codec | None:

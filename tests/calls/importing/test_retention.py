@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 
 import callreplay
-from callreplay.calls import filing, retention, volumes
+from callreplay.calls import accounts, filing, retention, volumes
 from callreplay.calls.database import Database
 from callreplay.calls.journal import Journal
 from callreplay.errors import ArgumentError, CaptureError
@@ -164,6 +165,96 @@ def test_until_backed_up(database: Database, filed: list[filing.Filed]) -> None:
         connection.execute("UPDATE calls SET backed_up_at = now() WHERE wire_call_id IN ('day 1', 'day 3')")
     list(retention.retain(database, now=NOW))
     assert left(database) == ["day 0", "day 2", "day 4"]
+
+
+def command(database: Database, *words: str) -> subprocess.CompletedProcess[str]:
+    main = [sys.executable, "-c", "from callreplay.cli import main; main()"]
+    return subprocess.run(
+        [*main, *words, "--database-url", database.url], capture_output=True, check=False, text=True
+    )
+
+
+def test_commands_tag_calls_and_note_a_backup(database: Database, filed: list[filing.Filed]) -> None:
+    def done(*words: str) -> str:
+        told = command(database, *words)
+        assert told.returncode == 0, told.stderr
+        return told.stderr
+
+    done("calls", "tag", str(filed[0].uuid), "--add", "keep", "--add", "old")
+    done("calls", "tag", str(filed[0].uuid), "--add", "keep", "--remove", "old")
+    done("retain", "--tag", "keep", "--days", "36000")
+    assert "2 calls removed" not in done("retain", "--set", "backup")
+    with database.connection() as connection:
+        connection.execute("UPDATE calls SET imported_at = '2012-06-21' WHERE wire_call_id < 'day 3'")
+    assert "3 calls noted as backed up" in done("retain", "--backed-up", "2012-06-22T00:00:00")
+    assert left(database) == ["day 0", "day 3", "day 4"], "the tag's days outweigh the policy"
+    done("retain", "--tag", "keep")
+    assert left(database) == ["day 3", "day 4"]
+    with database.connection() as connection:
+        rows = connection.execute(
+            "SELECT action FROM audit_log WHERE action NOT IN ('call.delete', 'volume.add') ORDER BY id"
+        )
+        said = [row["action"] for row in rows.fetchall()]
+    assert said == ["call.tag"] * 2 + ["retention.policy"] * 2 + ["retention.backup", "retention.policy"]
+    for wrong in (
+        ("calls", "tag", str(uuid4()), "--add", "x"),
+        ("calls", "tag", "no-uuid", "--add", "x"),
+        ("retain", "--tag", "keep", "--days", "0"),
+        ("retain", "--tag", "keep", "--set", "backup"),
+        ("retain", "--dry-run", "--backed-up", "2012-06-22T00:00:00"),
+        ("retain", "--backed-up", "2012-06-22T00:00:00", "--tenant", "none"),
+    ):
+        told = command(database, *wrong)
+        assert told.returncode == 2, wrong
+        assert "Traceback" not in told.stderr
+
+
+def test_tenants_are_made_with_an_administrator_and_locked(database: Database) -> None:
+    made = command(database, "tenants", "add", "acme", "--timezone", "Europe/Riga", "--login", "ann")
+    assert made.returncode == 0, made.stderr
+    user, password = (line.split(": ", 1)[1] for line in made.stdout.splitlines())
+    with database.connection() as connection:
+        found = accounts.find_user(connection, "acme", user)
+    assert found is not None
+    assert (found.login, found.role) == ("ann", "admin")
+    assert PasswordHasher().verify(found.password_hash, password)
+    assert (
+        command(database, "tenants", "change", "acme", "--timezone", "America/Lima", "--lock").returncode == 0
+    )
+    with database.connection() as connection:
+        assert accounts.find_user(connection, "acme", "ann") is None
+    listed = json.loads(command(database, "tenants", "list", "--json").stdout)
+    assert listed == [
+        {
+            "name": "acme",
+            "timeZone": "America/Lima",
+            "retention": "forever",
+            "days": None,
+            "users": 1,
+            "disabled": True,
+        },
+        {
+            "name": "default",
+            "timeZone": "UTC",
+            "retention": "forever",
+            "days": None,
+            "users": 0,
+            "disabled": False,
+        },
+    ]
+    assert command(database, "tenants", "change", "acme", "--unlock").returncode == 0
+    assert "America/Lima" in command(database, "tenants", "list").stdout
+    for wrong in (
+        ("add", "acme"),
+        ("add", "new", "--timezone", "Mars/Olympus"),
+        ("change", "none", "--lock"),
+    ):
+        told = command(database, "tenants", *wrong)
+        assert (told.returncode, told.stdout) == (2, ""), wrong
+    with database.connection() as connection:
+        assert [row["name"] for row in accounts.tenants(connection)] == ["acme", "default"]
+        rows = connection.execute("SELECT action FROM audit_log ORDER BY id").fetchall()
+    assert [row["action"] for row in rows] == ["tenant.add", "user.add", "tenant.change", "tenant.change"]
 
 
 def test_until_space_is_needed(

@@ -1,0 +1,97 @@
+"""``callreplay tenants``: whose calls there are, each with users, a time zone and a retention of its own."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Annotated
+
+import typer
+
+from callreplay.cli.database import DatabaseOption, DataOption, database
+
+__all__ = ["register"]
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(no_args_is_help=True, help="Tenants: list, add, change.")
+    app.add_typer(group, name="tenants")
+
+    @group.command(name="list")
+    def listing(
+        as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Show the tenants with their time zones, retention and numbers of users."""
+        from callreplay.calls import accounts
+
+        with database(url, data) as opened, opened.connection() as connection:
+            found = accounts.tenants(connection)
+        if as_json:
+            typer.echo(json.dumps(found, indent=1))
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("name", "time zone", "retention", "users", "state", box=None, pad_edge=False)
+        for row in found:
+            days = f" {row['days']} days" if row["days"] else ""
+            state = "locked out" if row["disabled"] else "in use"
+            table.add_row(row["name"], row["timeZone"], row["retention"] + days, str(row["users"]), state)
+        Console(highlight=False, soft_wrap=True).print(table)
+
+    @group.command(name="add")
+    def add(
+        name: NameArgument,
+        timezone: Annotated[
+            str, typer.Option(help="IANA zone of its URLs, pages and files' names: Europe/Riga.")
+        ] = "UTC",
+        login: Annotated[str, typer.Option(help="Login of its first administrator.")] = "admin",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Make a tenant and its first administrator, whose password is printed once."""
+        from argon2 import PasswordHasher
+
+        from callreplay.calls import accounts, audit, importer
+
+        importer.zone_of(timezone)
+        password = secrets.token_urlsafe(12)
+        with database(url, data) as opened, opened.connection() as connection:
+            made = accounts.add_tenant(connection, name, timezone)
+            accounts.add_user(connection, made, login, PasswordHasher().hash(password), role="admin")
+            for action, target in (("tenant.add", name), ("user.add", login)):
+                audit.write(connection, action, tenant_id=made, actor="system", target=target)
+        typer.echo(f"user: {login}\npassword: {password}")
+
+    @group.command(name="change")
+    def change(
+        name: NameArgument,
+        timezone: Annotated[str, typer.Option(help="Its new IANA zone.")] = "",
+        locked: Annotated[
+            bool | None, typer.Option("--lock/--unlock", help="Keep its users out, or let them in again.")
+        ] = None,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Change a tenant's time zone, or lock it."""
+        from callreplay.calls import accounts, audit, importer
+
+        detail: dict[str, object] = {"zone": timezone} if timezone else {}
+        if timezone:
+            importer.zone_of(timezone)
+        if locked is not None:
+            detail["locked"] = locked
+        with database(url, data) as opened, opened.connection() as connection:
+            tenant = accounts.tenant_id(connection, name)
+            if timezone:
+                accounts.set_time_zone(connection, tenant, timezone)
+            if locked is not None:
+                accounts.lock_tenant(connection, tenant, locked)
+            audit.write(
+                connection, "tenant.change", tenant_id=tenant, actor="system", target=name, detail=detail
+            )

@@ -1,0 +1,136 @@
+"""What a sorted stream's packets and timestamps may be believed, before media time is read off them.
+
+Two things are put right here that the walk, which looks at neighbours, cannot see: packets among the audio that take no
+time of their own (keepalives, FEC, fax events), and timestamps that count at another rate than the payloads and the
+capture's clock do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.model import PacketFlag
+from callreplay.order.payloads import Kind, PayloadTables
+from callreplay.order.sequence import STRAY, histogram
+
+if TYPE_CHECKING:
+    from callreplay.order.streams import Columns
+
+__all__ = ["mend_rate", "set_aside"]
+
+_OFF: Final = 3e-3  # a step further from the payload's time than any quartz takes it
+_FEWEST: Final = 25  # packets, one after the other in number, that tell how often they come
+_USUAL: Final = 0.8  # of the steps are the usual one
+_WORTH_TICKS: Final = 0.2  # of a second, that the wrong rate must come to: less is not told from jitter
+
+
+def set_aside(columns: Columns, tables: PayloadTables) -> list[str]:
+    """Take from the media the payload types that nobody can decode and that leave the audio its time.
+
+    In a stream with audio, a packet of a codec that is not known has time of its own only where its timestamp is its
+    own and lies in a hole that the audio leaves. Where most have none (RFC 6263 keepalives, FEC, Cisco's NSE, fax
+    events), ``tables.kinds`` says SKIP. Returns what must be said of it.
+    """
+    unknown = [
+        payload_type
+        for payload_type, codec in tables.resolution.codecs.items()
+        if codec.kind == "other" and tables.kinds[payload_type] == Kind.AUDIO
+    ]
+    known = np.zeros(256, np.bool_)
+    known[[pt for pt, codec in tables.resolution.codecs.items() if codec.kind == "audio"]] = True
+    if not unknown or not known.any():
+        return []
+    audible = known[columns.payload_type] & (columns.size > 0) & (columns.sequence != STRAY)
+    audio = np.flatnonzero(audible & ((columns.flags & PacketFlag.REDUNDANT) == 0))
+    said = []
+    for payload_type in unknown:
+        rows = np.flatnonzero(columns.payload_type == payload_type)
+        if len(rows) == 0 or len(audio) == 0:
+            continue
+        own = _own_time(columns, tables, rows, audio)
+        if 2 * np.count_nonzero(own) >= len(rows):
+            continue
+        tables.kinds[payload_type] = Kind.SKIP
+        codec = tables.resolution.codecs[payload_type]
+        said.append(
+            f"payload type {payload_type}: {len(rows)} packets of {codec} take no time beside the audio; left out"
+        )
+        tables.resolution.warnings[:] = [
+            text
+            for text in tables.resolution.warnings
+            if not text.startswith(f"payload type {payload_type}:")
+        ]
+    return said
+
+
+def _own_time(
+    columns: Columns, tables: PayloadTables, rows: NDArray[np.intp], audio: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Which rows have a timestamp of their own, in a hole of the audio (rows ``audio``) around them."""
+    stamps = columns.timestamp
+    clock = int(tables.clocks[columns.payload_type[rows[0]]])
+    own = np.ones(len(rows), np.bool_)
+    own[1:] = _since(stamps[rows[1:]], stamps[rows[:-1]]) != 0
+    after = np.searchsorted(audio, rows)
+    half = tables.typical[tables.codecs[columns.payload_type[rows]]] // 2
+    for near, bounded in ((after - 1, after > 0), (np.minimum(after, len(audio) - 1), after < len(audio))):
+        beside = audio[near]
+        edge = bounded & (tables.clocks[columns.payload_type[beside]] == clock)
+        ahead = _since(stamps[beside], stamps[rows])  # of the audio, in ticks
+        lasts = tables.durations[tables.codecs[columns.payload_type[beside]], columns.size[beside]]
+        room = (ahead >= half) | (ahead + np.maximum(lasts, 1) <= 0)
+        own &= ~edge | room
+    return own
+
+
+def _since(later: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ticks from one 32-bit timestamp to another, the nearer way round."""
+    return (later - earlier).astype(np.uint32).view(np.int32).astype(np.int64)
+
+
+def mend_rate(columns: Columns, tables: PayloadTables) -> str:
+    """Count timestamps by the payloads' time where they run at another rate and arrival agrees with the payloads.
+
+    Some senders step by what another codec would take (320 ticks for 160 octets of G.711): believed, the call would
+    last twice its time. Only what is beyond any clock's error, steady, and worth a fifth of a second is put right.
+    ``columns.timestamp`` changes in place. Returns what must be said of it, or ''.
+    """
+    counts = histogram(columns.payload_type) * (tables.kinds == Kind.AUDIO)
+    payload_type = int(counts.argmax())
+    which = int(tables.codecs[payload_type])
+    step = int(tables.typical[which])
+    if counts[payload_type] < _FEWEST or tables.doubtful[which]:
+        return ""
+    few = np.flatnonzero(columns.payload_type[:4096] == payload_type)
+    sizes = columns.size[few]
+    if not len(sizes):
+        return ""
+    duration = int(tables.durations[which, int(np.bincount(sizes).argmax())])
+    if duration <= 0 or abs(step / duration - 1) <= _OFF:
+        return ""
+    rows = np.flatnonzero(
+        (columns.payload_type == payload_type) & ((columns.flags & PacketFlag.REDUNDANT) == 0)
+    )
+    following = np.diff(columns.sequence[rows]) == 1
+    lasting = tables.durations[which, columns.size[rows[:-1]]] == duration
+    steps = _since(columns.timestamp[rows[1:]], columns.timestamp[rows[:-1]])
+    steady = following & lasting & (steps == step)
+    pairs = int(np.count_nonzero(steady))
+    if pairs < _FEWEST or pairs < _USUAL * np.count_nonzero(following):
+        return ""
+    clock = int(tables.clocks[payload_type])
+    came = float(np.diff(columns.arrival_ns[rows])[steady].mean()) * clock * 1e-9
+    if abs(came - duration) > abs(came - step) / 4 or abs(step - duration) * pairs < _WORTH_TICKS * clock:
+        return ""
+    since = np.cumsum(_since(columns.timestamp[1:], columns.timestamp[:-1]))
+    columns.timestamp[1:] = (
+        columns.timestamp[0] + np.rint(since * (duration / step)).astype(np.int64)
+    ) & 0xFFFFFFFF
+    tables.typical[which] = duration
+    return (
+        f"timestamps step by {step} where the payloads last {duration} ticks and come as often; "
+        "counted by the payloads"
+    )
