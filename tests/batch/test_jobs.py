@@ -84,6 +84,12 @@ def test_what_vanishes_from_a_folder_is_left_out(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(jobs, "_entries", vanishing)
     assert _names(find_jobs([str(tmp_path / "in")])) == ["a", "e/f"]
+    # Of a pattern, as well.
+    matches = jobs._matches
+    monkeypatch.setattr(
+        jobs, "_matches", lambda pattern: [*matches(pattern), str(tmp_path / "in" / "gone.pcap")]
+    )
+    assert _names(find_jobs([str(tmp_path / "in" / "*.pcap")])) == ["a"]
 
 
 def test_a_folder_that_cannot_be_searched_costs_a_row(
@@ -159,7 +165,7 @@ WRONG = {
     "deep.jsonl": (_deep, "row 3: not JSON: "),
     "number.jsonl": (_lines({"paths": 5}), "row 2: needs path"),
     "text.jsonl": (_lines({"paths": "ab"}), "row 2: needs path"),
-    "outside.jsonl": (_lines({"path": "a", "name": "../x"}), "row 2: output name '../x' does not lie below"),
+    "outside.jsonl": (_lines({"path": "a", "name": "../x"}), "row 2: output name '../x' is no path below"),
     "absolute.jsonl": (_lines({"path": "a", "name": "//x"}), "row 2: output name '//x'"),
     "nul.jsonl": (_lines({"path": "a", "name": "a\0b"}), "row 2: output name 'a"),
     "lone.jsonl": (_lines({"path": "a", "name": "x\ud800"}), "row 2: output name 'x"),

@@ -82,7 +82,7 @@ def _safe_name(name: str) -> str:
     except UnicodeEncodeError:
         known = False
     if not known or not parts or name[0] in "/\\" or ".." in parts or "\0" in name:
-        raise ArgumentError(f"output name {name!r} does not lie below the destination")
+        raise ArgumentError(f"output name {name!r} is no path below the destination")
     return "/".join(parts)
 
 
@@ -135,24 +135,29 @@ def _wanted(entry: os.DirEntry[str]) -> bool:
 def _named(source: str, codecs: Mapping[int, str]) -> Iterator[Job]:
     """The jobs of one source; ArgumentError where it is none."""
     try:
-        mode = os.stat(source).st_mode  # noqa: PTH116
+        os.stat(source)  # noqa: PTH116
     except (OSError, ValueError) as error:
         matches = _matches(source)
         if not matches:
             why = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', error)})"
             raise ArgumentError(f"{source}: no such capture, folder or pattern{why}") from None
         for match in matches:
-            yield from _named(match, codecs)
-        return
-    path = str(Path(source))
-    if stat.S_ISDIR(mode):
-        yield from _search(path, codecs)
-    elif not stat.S_ISREG(mode):
-        raise ArgumentError(f"{source}: neither a file nor a folder")
-    elif Path(path).suffix.lower() in (".jsonl", ".parquet"):
-        yield from read_manifest_jobs(Path(path), codecs)
+            with suppress(FileNotFoundError):  # it has vanished since
+                yield from _standing_at(Path(match), codecs)
     else:
-        yield Job((path,), _own_name(Path(path).name), codecs, *file_facts([path]))
+        yield from _standing_at(Path(source), codecs)
+
+
+def _standing_at(path: Path, codecs: Mapping[int, str]) -> Iterator[Job]:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        yield from _search(str(path), codecs)
+    elif not stat.S_ISREG(mode):
+        raise ArgumentError(f"{path}: neither a file nor a folder")
+    elif path.suffix.lower() in (".jsonl", ".parquet"):
+        yield from read_manifest_jobs(path, codecs)
+    else:
+        yield Job((str(path),), _own_name(path.name), codecs, *_facts(path))
 
 
 def _matches(pattern: str) -> list[str]:

@@ -57,10 +57,13 @@ def survey(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination
     """
     keys = {job_key(job, order): job for job in jobs if not job.error}
     last = _last(jobs, keys, order.suffix(), manifest)
-    others = {output: whole for output, whole in last.items() if whole.key not in keys}
+    others = {
+        output: whole
+        for output, whole in last.items()
+        if whole.key not in keys and place.size(output) == whole.size
+    }
     errors: dict[str, str] = {}
     if others:
-        others = {output: whole for output, whole in others.items() if place.size(output) == whole.size}
         keys = _settle(keys, others, order)
         errors = _conflicts(keys, others, order)
     good: dict[str, set[int]] = {}
