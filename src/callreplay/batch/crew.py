@@ -3,6 +3,9 @@
 The local crew is processes, not threads: putting a call's packets in order is Python's work and would hold the GIL
 against the others; the conveyor inside each process then has its lanes to itself. Each process has a pipe of its own,
 so that the death of one is known at once, and touches no other.
+
+Pipes are short, and a worker writes its rows without looking whether there is something to read. So the parent never
+waits to write: a thread for each worker does. It only reads, whatever has come, and what a worker writes finds room.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import IO, Final, Protocol, Self
 
@@ -190,6 +194,27 @@ class _Worker:
         theirs.close()
         self.shares: dict[int, None] = {}
         self.hungry = self.alone = False
+        self._unsent: SimpleQueue[tuple[int, Share] | None] = SimpleQueue()
+        self._sender = threading.Thread(target=self._send, name="callreplay-sender", daemon=True)
+        self._sender.start()
+
+    def send(self, said: tuple[int, Share] | None) -> None:
+        """Have a numbered share sent; None, the last: finish. At once, however slow the worker is to read it."""
+        self._unsent.put(said)
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events
+            while (said := self._unsent.get()) is not None:
+                self.pipe.send(said)
+            self.pipe.send(None)
+
+    def join(self) -> int | None:
+        """Wait for it to end, close the pipe; its exit code."""
+        self.process.join()
+        self.send(None)
+        self._sender.join()
+        self.pipe.close()
+        return self.process.exitcode
 
 
 class LocalCrew:
@@ -225,14 +250,12 @@ class LocalCrew:
             self._workers.append(worker)
         worker.shares[share] = None
         worker.hungry, worker.alone = False, alone
-        with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events
-            worker.pipe.send((share, jobs))
+        worker.send((share, jobs))
 
     def finish(self) -> None:
         """Send every process what ends it."""
         for worker in self._workers:
-            with contextlib.suppress(OSError):
-                worker.pipe.send(None)
+            worker.send(None)
 
     def events(self, seconds: float) -> Iterator[Event]:
         """Rows and ends from the pipes; a pipe that closes is a death."""
@@ -251,10 +274,8 @@ class LocalCrew:
             elif isinstance(said, int):
                 yield from self._end(worker, said)
             else:
-                worker.process.join()
-                worker.pipe.close()
                 self._workers.remove(worker)
-                reasons = {_Says.BYE: "", None: _death(worker.process.exitcode)}
+                reasons = {_Says.BYE: "", None: _death(worker.join())}
                 error = reasons.get(said, str(said))
                 for share in list(worker.shares):
                     yield from self._end(worker, share, error)
@@ -273,13 +294,11 @@ class LocalCrew:
     ) -> None:
         for worker in self._workers:
             if kind is None:
-                with contextlib.suppress(OSError):
-                    worker.pipe.send(None)
+                worker.send(None)
             else:
                 worker.process.kill()
         for worker in self._workers:
-            worker.process.join()
-            worker.pipe.close()
+            worker.join()
 
 
 def _death(code: int | None) -> str:

@@ -199,7 +199,7 @@ class _Work:
 
     def _work(self) -> Iterator[tuple[Job, Row]]:
         while True:
-            self._fill()
+            yield from self._fill()
             if not self.open:
                 # What the pool and the disk still hold is not kept back while jobs are waited for.
                 self._encode()
@@ -220,16 +220,17 @@ class _Work:
                 yield from self._spend()
 
     def _spend(self) -> Iterator[tuple[Job, Row]]:
-        """Hand out what is done; its CPU time is what passed since the last time."""
+        """Hand out what is done; its CPU time is what passed since the last output."""
         rows, self.done = self.done, []
         whole, self.whole = self.whole, []
-        if rows:
+        total = sum(row.duration_s for _, row in rows)
+        rate = 0.0
+        if total:
             now = time.thread_time()
-            spent = max(now - self.clock, 0.0) + self.aside_s
+            rate = (max(now - self.clock, 0.0) + self.aside_s) / total
             self.clock, self.aside_s = now, 0.0
-            total = sum(row.duration_s for _, row in rows) or 1.0
-            for job, row in rows:
-                yield job, replace(row, seconds=round(spent * row.duration_s / total, 6))
+        for job, row in rows:
+            yield job, replace(row, seconds=round(rate * row.duration_s, 6))
         for job in whole:
             self.feed.done(job)
 
@@ -248,12 +249,14 @@ class _Work:
             # Long calls first: the short ones fill the lanes that fall free, to the end.
             self.waiting = deque(sorted([*self.waiting, *jobs], key=lambda job: -job.size))
 
-    def _fill(self) -> None:
-        if self.feed.stopped():
-            self.ready.clear()
-            self.waiting.clear()
-            return
+    def _fill(self) -> Iterator[tuple[Job, Row]]:
+        """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
         while len(self.open) < _MAX_OPEN:
+            yield from self._spend()
+            if self.feed.stopped():
+                self.ready.clear()
+                self.waiting.clear()
+                return
             if len(self.waiting) <= _FEW and not self.fed_up:
                 self._take_on(self.feed.more(wait=False))
             if self.ready:
