@@ -308,3 +308,11 @@ def test_what_was_begun_is_given_before_the_error_of_the_iterator(
     assert next(results).row.input == captures[0]
     with pytest.raises(ArgumentError, match="bytes"):
         next(results)
+
+
+@pytest.mark.parametrize("name", ["../../esc/x", "/etc/x", "a/../b", "", ".", "a//b", "./a", "a/", "a\0b"])
+def test_a_name_outside_the_destination_is_refused(name: str) -> None:
+    with pytest.raises(ArgumentError, match="below the destination"):
+        Job(("a.pcap",), name)
+    with pytest.raises(ArgumentError, match="below the destination"):
+        replace(Job(("a.pcap",), "a"), name=name)
