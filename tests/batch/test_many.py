@@ -310,6 +310,18 @@ def test_what_was_begun_is_given_before_the_error_of_the_iterator(
         next(results)
 
 
+def test_a_row_tells_the_length_of_its_output_not_of_the_call(captures: list[str]) -> None:
+    for cut, seconds in (({}, 2.0), ({"end": 0.5}, 0.5), ({"start": 1.75}, 0.25), ({"start": 100}, 0.0)):
+        (result,) = transcode_many(captures[:1], **cut)
+        assert not result.error
+        assert result.row.duration_s == pytest.approx(seconds, abs=0.021)
+        assert len(result.data or b"") == 44 + round(result.row.duration_s * 8000) * 2
+    failed, whole = transcode_many([captures[0], captures[1] + ".absent"], "spx", channels="stereo")
+    assert failed.error
+    assert whole.error
+    assert failed.row.duration_s == whole.row.duration_s == 0.0
+
+
 @pytest.mark.parametrize("name", ["../../esc/x", "/etc/x", "a/../b", "", ".", "a//b", "./a", "a/", "a\0b"])
 def test_a_name_outside_the_destination_is_refused(name: str) -> None:
     with pytest.raises(ArgumentError, match="below the destination"):

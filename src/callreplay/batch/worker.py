@@ -131,6 +131,7 @@ class _Open:
     stack: ExitStack
     cost: int
     rate_hz: int
+    frames: int
     files: list[Intact]
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
@@ -345,7 +346,9 @@ class _Work:
                 )
                 sink = self.form.open(shape, options)
                 files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
-                opened = _Open(source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, files)
+                opened = _Open(
+                    source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, shape.frames, files
+                )
             except _FAULTS as error:
                 self._tell(source, self._row(source, call, name, error=_reason(error)))
                 return
@@ -419,7 +422,7 @@ class _Work:
             if error is not None:
                 if not isinstance(error, _FAULTS):
                     raise error
-                row = replace(row, sha256="", size=0, error=_reason(error))  # noqa: PLW2901
+                row = replace(row, sha256="", size=0, duration_s=0.0, error=_reason(error))  # noqa: PLW2901
             self._tell(source, row)
 
     def _fail(self, opened: _Open, error: Exception) -> None:
@@ -443,7 +446,7 @@ class _Work:
             source.calls,
             opened.digest.hexdigest() if opened else "",
             opened.size if opened else 0,
-            round(call.duration_s, 6),
+            round(opened.frames / opened.rate_hz, 6) if opened else 0.0,
             "/".join(dict.fromkeys(codec.name for leg in call.legs for codec in leg.codecs)),
             sum(leg.packets for leg in legs),
             lost,
