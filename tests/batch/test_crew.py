@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from callreplay.batch import Job, read_rows
+from callreplay.batch import BatchError, Job, read_rows
 from callreplay.batch.crew import Event, LocalCrew
 from callreplay.batch.worker import Order
 from callreplay.formats import Options
@@ -94,3 +94,67 @@ def test_a_run_of_bad_inputs_is_stopped_by_a_signal(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "goes on where it stopped" in said
     assert len(list(read_rows(manifest))) < 60_000
+
+
+_UNGUARDED = """
+import sys
+from callreplay.batch import BatchSettings, find_jobs, run_batch
+run_batch(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2], workers=int(sys.argv[3])))
+"""
+
+
+@pytest.mark.parametrize(("where", "workers"), [("file", 1), ("file", 4), ("-", 2)])
+def test_a_script_without_guard_is_told_so(tmp_path: Path, where: str, workers: int) -> None:
+    """And no capture is blamed."""
+    for number in range(5):
+        (tmp_path / f"{number}.pcap").write_bytes(b"nothing of use")
+    script = tmp_path / "script.py"
+    script.write_text(_UNGUARDED)
+    arguments = [str(script) if where == "file" else "-", str(tmp_path), str(tmp_path / "out"), str(workers)]
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        input="" if where == "file" else _UNGUARDED,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    rows = list(read_rows(tmp_path / "out" / "manifest.jsonl"))
+    assert not [row for row in rows if "died" in row.error]
+    if where == "file":
+        assert done.returncode == 1
+        assert not rows
+        assert "BatchError: no worker process gets as far as its first job (exit code 1)" in done.stderr
+        assert '`if __name__ == "__main__":`' in done.stderr
+    else:
+        assert (done.returncode, len(rows)) in ((0, 5), (1, 0))
+
+
+def test_a_process_killed_while_it_starts_blames_nobody(crew: LocalCrew) -> None:
+    crew.start(1, _absent(3), alone=False)
+    for _ in range(2):
+        crew._workers[0].process.kill()
+        while crew._workers[0].process.is_alive():
+            time.sleep(0.01)
+        assert not list(crew.events(5))
+    events = _events(crew, 1)
+    assert [event.error for event in events] == [""] * 4
+    assert sum(event.row is not None for event in events) == 3
+
+
+def test_workers_that_never_start_end_the_run(crew: LocalCrew) -> None:
+    crew.start(1, _absent(3), alone=False)
+    with pytest.raises(BatchError, match="SIGKILL"):  # noqa: PT012
+        for _ in range(3):
+            crew._workers[0].process.kill()
+            list(crew.events(5))
+
+
+def test_a_signal_to_the_group_ends_no_worker_that_starts(crew: LocalCrew) -> None:
+    crew.start(1, _absent(3), alone=False)
+    crew.start(2, _absent(3), alone=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for worker in crew._workers:
+            assert worker.process.pid
+            os.kill(worker.process.pid, number)
+    assert not [event.error for event in _events(crew, 2) if event.error]

@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-from callreplay.batch.crew import Crew, Event, LocalCrew
+from callreplay.batch.crew import BatchError, Crew, Event, LocalCrew
 from callreplay.batch.destinations import Destination, open_destination, place_name
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import (
@@ -30,7 +30,7 @@ from callreplay.batch.manifest import (
 )
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
-from callreplay.errors import ArgumentError, CallReplayError, UnsupportedError
+from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.formats import Options
 
 __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
@@ -41,10 +41,6 @@ _SHARES_PER_WORKER: Final = 4  # of what is left; where workers do not stream, o
 _LEAST_BYTES: Final = 64 << 10  # what a small or unknown input counts as
 _DEATHS: Final = 3  # of a job alone with its worker
 _PARTS: Final = 8  # of what is left of a share whose worker died
-
-
-class BatchError(CallReplayError):
-    """The run stopped early: too many errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +200,10 @@ def run_batch(
     """Transcode all jobs; rows go to the manifest and to ``on_row`` as outputs finish.
 
     ``on_start`` is given the jobs that are not whole already. ``stop`` is asked twice a second; when it says True, the
-    calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster).
-    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole; UnsupportedError without
-    pyarrow, which writes the manifest's Parquet.
+    calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster);
+    processes if it is not given, which import the caller's script: it calls this below ``if __name__ == "__main__":``.
+    Raises BatchError when ``max_errors`` is passed, at once: the manifest says what is whole, and where processes do
+    not start; UnsupportedError without pyarrow, which writes the manifest's Parquet.
     """
     if not find_spec("pyarrow"):
         raise UnsupportedError("a batch needs pyarrow: pip install 'callreplay[batch]'")
