@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -74,6 +75,12 @@ def test_a_worker_that_does_not_read_holds_nobody_up(crew: LocalCrew) -> None:
         waker.cancel()
         os.kill(slow, signal.SIGCONT)
     assert not [event.error for event in _events(crew, 1) if event.ended and event.error]
+
+
+def test_jobs_that_cannot_be_sent_are_an_error_and_no_wait(crew: LocalCrew) -> None:
+    crew.start(1, [Job(("a.pcap",), "a", MappingProxyType({97: "opus/48000"}))], alone=False)
+    with pytest.raises(TypeError, match="mappingproxy"):
+        _events(crew, 1)
 
 
 def test_a_run_of_bad_inputs_is_stopped_by_a_signal(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -38,6 +39,7 @@ __all__ = ["BatchError", "Crew", "Event", "LocalCrew"]
 Share = list[Job]
 
 _M_MMAP_THRESHOLD: Final = -3
+_FINISH: Final = pickle.dumps(None)
 _STARTS: Final = 3  # that fail one after the other: then the next will, too
 
 
@@ -214,13 +216,13 @@ class _Worker:
         theirs.close()
         self.shares: dict[int, None] = {}
         self.hungry = self.alone = False
-        self._unsent: SimpleQueue[tuple[int, Share] | None] = SimpleQueue()
+        self._unsent: SimpleQueue[bytes] = SimpleQueue()
         self._sender = threading.Thread(target=self._send, name="callreplay-sender", daemon=True)
         self._sender.start()
 
     def send(self, said: tuple[int, Share] | None) -> None:
         """Have a numbered share sent; None, the last: finish. At once, however slow the worker is to read it."""
-        self._unsent.put(said)
+        self._unsent.put(pickle.dumps(said))
 
     def begin(self) -> None:
         """It is ready: have its first share sent."""
@@ -235,9 +237,10 @@ class _Worker:
 
     def _send(self) -> None:
         with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events
-            while (said := self._unsent.get()) is not None:
-                self.pipe.send(said)
-            self.pipe.send(None)
+            said = b""
+            while said != _FINISH:
+                said = self._unsent.get()
+                self.pipe.send_bytes(said)
 
     def join(self) -> int | None:
         """Wait for it to end, close the pipe; its exit code."""
