@@ -525,7 +525,7 @@ def test_results_come_one_by_one_and_few_wait(folder: Path) -> None:
     time.sleep(0.3)
     # What has been read: the results taken, those that wait for it, and shares of at most 64 begun by two threads.
     assert len(read) < 40 + 4 + 2 * 64
-    results.close()  # type: ignore[attr-defined]  # a generator
+    results.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("callreplay-")]
 
     def broken() -> Iterator[Path]:
@@ -538,7 +538,7 @@ def test_results_come_one_by_one_and_few_wait(folder: Path) -> None:
     place = str(folder / "aside")
     results = transcode_many(paths, destination=place, workers=1)
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert not [p for p in (folder / "aside").rglob("*") if p.name.startswith(".")]
 
     async def cancelled() -> None:

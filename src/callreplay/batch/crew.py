@@ -3,6 +3,9 @@
 The local crew is processes, not threads: putting a call's packets in order is Python's work and would hold the GIL
 against the others; the conveyor inside each process then has its lanes to itself. Each process has a pipe of its own,
 so that the death of one is known at once, and touches no other.
+
+Pipes are short, and a worker writes its rows without looking whether there is something to read. So the parent never
+waits to write: a thread for each worker does. It only reads, whatever has come, and what a worker writes finds room.
 """
 
 from __future__ import annotations
@@ -11,27 +14,47 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, journal_path
 from callreplay.batch.worker import Feed, Order, run_feed
+from callreplay.errors import CallReplayError
 
-__all__ = ["Crew", "Event", "LocalCrew"]
+if TYPE_CHECKING:
+    from callreplay.batch.engine import Summary
+
+__all__ = ["BatchError", "Crew", "Event", "LocalCrew"]
 
 Share = list[Job]
 
 _M_MMAP_THRESHOLD: Final = -3
+_FINISH: Final = pickle.dumps(None)
+_STARTS: Final = 3  # that fail one after the other: then the next will, too
+
+
+class BatchError(CallReplayError):
+    """The run stopped early: too many errors, or its workers do not start.
+
+    ``summary`` tells of what it did until then, None where it did nothing.
+    """
+
+    def __init__(self, message: str, summary: Summary | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +110,7 @@ def _end_with_parent() -> None:
 class _Says(Enum):
     """What a worker says beside rows and the numbers of shares that are done."""
 
+    READY = 0  # it has started, and can be given its first share
     HUNGRY = 1  # it could take on more
     BYE = 2  # it was told to finish, and has
 
@@ -170,7 +194,9 @@ def _serve(pipe: Connection, order: Order, destination: str, manifest: Path) -> 
     _give_memory_back()
     feed = _PipeFeed(pipe, manifest)
     try:
-        for job, row in run_feed(feed, order, open_destination(destination)):
+        place = open_destination(destination)
+        pipe.send(_Says.READY)
+        for job, row in run_feed(feed, order, place):
             pipe.send((feed.share_of(job), row))
         pipe.send(_Says.BYE)
     except (EOFError, BrokenPipeError):
@@ -180,16 +206,59 @@ def _serve(pipe: Connection, order: Order, destination: str, manifest: Path) -> 
 
 
 class _Worker:
-    def __init__(self, order: Order, destination: str, manifest: Path) -> None:
+    """A process. ``first`` is its first share until it is ready: a process that ends before has not died of it."""
+
+    def __init__(self, first: tuple[int, Share], order: Order, destination: str, manifest: Path) -> None:
+        self.first: tuple[int, Share] | None = first
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
             target=_serve, args=(theirs, order, destination, manifest), daemon=True
         )
-        self.process.start()
+        # What is sent to the whole group must not reach it before it can say that it ignores it. The tracker is made
+        # first, as that lets the signals through again.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.shares: dict[int, None] = {}
         self.hungry = self.alone = False
+        self._unsent: SimpleQueue[bytes] = SimpleQueue()
+        self._sender = threading.Thread(target=self._send, name="callreplay-sender", daemon=True)
+        self._sender.start()
+
+    def send(self, said: tuple[int, Share] | None) -> None:
+        """Have a numbered share sent; None, the last: finish. At once, however slow the worker is to read it."""
+        self._unsent.put(pickle.dumps(said))
+
+    def begin(self) -> None:
+        """It is ready: have its first share sent."""
+        first, self.first = self.first, None
+        if first is not None:
+            self.send(first)
+
+    def finish(self) -> None:
+        """Have it told to finish, without a first share that it has not had."""
+        self.first = None
+        self.send(None)
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events
+            said = b""
+            while said != _FINISH:
+                said = self._unsent.get()
+                self.pipe.send_bytes(said)
+
+    def join(self) -> int | None:
+        """Wait for it to end, close the pipe; its exit code."""
+        self.process.join()
+        self.send(None)
+        self._sender.join()
+        self.pipe.close()
+        return self.process.exitcode
 
 
 class LocalCrew:
@@ -202,6 +271,7 @@ class LocalCrew:
         self._manifest = manifest
         self._count = count
         self._workers: list[_Worker] = []
+        self._failed = 0  # starts, since one was well
 
     def _may_grow(self) -> bool:
         return len(self._workers) < self._count
@@ -221,21 +291,24 @@ class LocalCrew:
         """Hand the share to a process."""
         worker = self._taker(alone)
         if worker is None:
-            worker = _Worker(*self._arguments)
-            self._workers.append(worker)
+            self._hire(share, jobs, alone=alone)
+            return
         worker.shares[share] = None
         worker.hungry, worker.alone = False, alone
-        with contextlib.suppress(OSError):  # it died; the closed pipe says so among the events
-            worker.pipe.send((share, jobs))
+        worker.send((share, jobs))
+
+    def _hire(self, share: int, jobs: Share, *, alone: bool) -> None:
+        worker = _Worker((share, jobs), *self._arguments)
+        worker.shares[share], worker.alone = None, alone
+        self._workers.append(worker)
 
     def finish(self) -> None:
         """Send every process what ends it."""
         for worker in self._workers:
-            with contextlib.suppress(OSError):
-                worker.pipe.send(None)
+            worker.finish()
 
     def events(self, seconds: float) -> Iterator[Event]:
-        """Rows and ends from the pipes; a pipe that closes is a death."""
+        """Rows and ends from the pipes; a pipe that closes is a death. BatchError where no process gets ready."""
         owners = {worker.pipe: worker for worker in self._workers if worker.shares}
         for pipe in wait(list(owners), seconds):
             worker = owners[pipe]  # type: ignore[index]
@@ -243,7 +316,10 @@ class LocalCrew:
                 said = worker.pipe.recv()
             except (EOFError, OSError):
                 said = None
-            if said is _Says.HUNGRY:
+            if said is _Says.READY:
+                self._failed = 0
+                worker.begin()
+            elif said is _Says.HUNGRY:
                 worker.hungry = True
             elif isinstance(said, tuple):
                 share, row = said
@@ -251,13 +327,24 @@ class LocalCrew:
             elif isinstance(said, int):
                 yield from self._end(worker, said)
             else:
-                worker.process.join()
-                worker.pipe.close()
-                self._workers.remove(worker)
-                reasons = {_Says.BYE: "", None: _death(worker.process.exitcode)}
-                error = reasons.get(said, str(said))
-                for share in list(worker.shares):
-                    yield from self._end(worker, share, error)
+                yield from self._bury(worker, said)
+
+    def _bury(self, worker: _Worker, said: object) -> Iterator[Event]:
+        """One has ended: well (``BYE``), with an error that it tells, or dead, silently (None)."""
+        self._workers.remove(worker)
+        died = _death(worker.join())
+        if worker.first is not None:
+            self._failed += 1
+            if self._failed == _STARTS:
+                raise BatchError(
+                    f"no worker process gets as far as its first job ({said or died}): a script must be a file, which "
+                    'the workers import, and call run_batch below `if __name__ == "__main__":`'
+                )
+            self._hire(*worker.first, alone=worker.alone)
+            return
+        reasons = {_Says.BYE: "", None: f"the worker process died on it ({died})"}
+        for share in list(worker.shares):
+            yield from self._end(worker, share, reasons.get(said, str(said)))  # type: ignore[call-overload]
 
     def _end(self, worker: _Worker, share: int, error: str = "") -> Iterator[Event]:
         del worker.shares[share]
@@ -273,16 +360,14 @@ class LocalCrew:
     ) -> None:
         for worker in self._workers:
             if kind is None:
-                with contextlib.suppress(OSError):
-                    worker.pipe.send(None)
+                worker.finish()
             else:
                 worker.process.kill()
         for worker in self._workers:
-            worker.process.join()
-            worker.pipe.close()
+            worker.join()
 
 
 def _death(code: int | None) -> str:
     if code is not None and code < 0:
-        return f"the worker process died on it ({signal.Signals(-code).name})"
-    return f"the worker process died on it (exit code {code})"
+        return signal.Signals(-code).name
+    return f"exit code {code}"

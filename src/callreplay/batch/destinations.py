@@ -7,14 +7,14 @@ import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from callreplay.encode import AtomicFile
-from callreplay.errors import OutputError, UnsupportedError
+from callreplay.errors import ArgumentError, OutputError, UnsupportedError
 
-__all__ = ["Destination", "Memory", "open_destination"]
+__all__ = ["Apart", "Destination", "Memory", "Once", "open_destination", "place_name"]
 
 _SCHEMES: Final = ("s3://", "gs://", "az://", "memory://")
 # What AtomicFile calls a file that is not whole yet, of a job's first or a later call.
@@ -151,7 +151,7 @@ class ObjectStore:
 
 
 class Memory:
-    """Outputs kept in memory: for those who embed the engine."""
+    """Outputs kept in memory, by name."""
 
     waits = False
 
@@ -174,11 +174,62 @@ class Memory:
         return
 
 
+class Apart:
+    """Outputs in memory, each for itself: it is its file's, and what it is called does not matter."""
+
+    waits = False
+
+    def create(self, name: str) -> AbstractContextManager[Output]:
+        return nullcontext(_Bytes())
+
+    def size(self, name: str) -> int:
+        return -1
+
+    def sha256(self, name: str) -> str:
+        return ""
+
+    def sweep(self, names: Collection[str]) -> None:
+        return
+
+
 class _Bytes(bytearray):
     def write(self, data: bytes | memoryview) -> None:
         self += data
 
 
-def open_destination(place: str) -> Destination:
+class Once:
+    """Another destination that takes each name once: ArgumentError. ``taken`` may be shared with other threads."""
+
+    def __init__(self, place: Destination, taken: dict[str, object]) -> None:
+        self._place, self._taken = place, taken
+        self.waits = place.waits
+
+    def create(self, name: str) -> Any:
+        mine = object()
+        if self._taken.setdefault(name, mine) is not mine:
+            raise ArgumentError(f"{name} is the output of another job of this run: their names must differ")
+        return self._place.create(name)
+
+    def size(self, name: str) -> int:
+        return self._place.size(name)
+
+    def sha256(self, name: str) -> str:
+        return self._place.sha256(name)
+
+    def sweep(self, names: Collection[str]) -> None:
+        self._place.sweep(names)
+
+
+def place_name(place: str | os.PathLike[str]) -> str:
+    """A folder or URL as text; ArgumentError for anything else."""
+    if not isinstance(place, str | os.PathLike) or not isinstance(name := os.fspath(place), str):
+        raise ArgumentError(
+            f"a destination is a folder or a URL, as text or a path, not {type(place).__name__}"
+        )
+    return name
+
+
+def open_destination(place: str | os.PathLike[str]) -> Destination:
     """The destination that ``place`` names."""
-    return ObjectStore(place) if place.startswith(_SCHEMES) else Folder(Path(place))
+    name = place_name(place)
+    return ObjectStore(name) if name.startswith(_SCHEMES) else Folder(Path(name))

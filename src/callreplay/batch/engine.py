@@ -6,6 +6,7 @@ before its output appears, and the journal is compared with the outputs, by dige
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -16,8 +17,8 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-from callreplay.batch.crew import Crew, Event, LocalCrew
-from callreplay.batch.destinations import Destination, open_destination
+from callreplay.batch.crew import BatchError, Crew, Event, LocalCrew
+from callreplay.batch.destinations import Destination, open_destination, place_name
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import (
     MANIFEST,
@@ -33,7 +34,7 @@ from callreplay.batch.manifest import (
 from callreplay.batch.resume import recover, stands, survey
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
-from callreplay.errors import ArgumentError, CallReplayError, UnsupportedError
+from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.formats import Options
 
 __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
@@ -46,22 +47,16 @@ _DEATHS: Final = 3  # of a job alone with its worker
 _PARTS: Final = 8  # of what is left of a share whose worker died
 
 
-class BatchError(CallReplayError):
-    """The run stopped early; ``summary`` tells of what it did until then, None where it did nothing."""
-
-    def __init__(self, message: str, summary: Summary | None = None) -> None:
-        super().__init__(message)
-        self.summary = summary
-
-
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
     """How a run works. ``max_errors`` rows with errors before it stops.
 
+    ``destination``: a folder, or a URL of an object store. ``workers``, 0: one per core that this process may use.
     ``memory`` octets for all workers together, 0: 512 MiB for each. Less than 128 MiB for each means fewer workers.
+    ArgumentError for values that are none of these.
     """
 
-    destination: str
+    destination: str | os.PathLike[str]
     format: str = "wav"
     options: Options = field(default_factory=Options)
     workers: int = 0
@@ -70,11 +65,23 @@ class BatchSettings:
     resume: bool = True
     manifest: str = ""
 
+    def __post_init__(self) -> None:
+        """Check what no later stage checks."""
+        place_name(self.destination)
+        for name, value in (("workers", self.workers), ("memory", self.memory)):
+            if not isinstance(value, int) or value < 0:
+                raise ArgumentError(f"{name} must be a whole number, 0 or more, not {value!r}")
+
+    @property
+    def place(self) -> str:
+        """The destination as text."""
+        return place_name(self.destination)
+
     def manifest_path(self) -> Path:
         """The manifest: in the destination folder, or in the current one for an object store."""
         if self.manifest:
             return Path(self.manifest)
-        return Path(MANIFEST) if "://" in self.destination else Path(self.destination) / MANIFEST
+        return Path(MANIFEST) if "://" in self.place else Path(self.place) / MANIFEST
 
     def worker_count(self) -> int:
         """Workers: as asked, or one per core this process may use, as far as the memory goes."""
@@ -159,10 +166,11 @@ def run_batch(
     """Transcode all jobs; rows go to the manifest and to ``on_row`` as outputs finish.
 
     ``on_start`` is given the jobs that are not whole already. ``stop`` is asked twice a second; when it says True, the
-    calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster).
+    calls in flight are finished and the summary says interrupted. ``crew`` makes the workers (Ray's, in a cluster);
+    processes if it is not given, which import the caller's script: it calls this below ``if __name__ == "__main__":``.
     Raises BatchError, with the summary, when ``max_errors`` is passed, at once: the manifest says what is whole;
-    ArgumentError, before anything is written, where the manifest would be written over a file that is none;
-    UnsupportedError without pyarrow, which writes the manifest's Parquet.
+    BatchError without one where processes do not start; ArgumentError, before anything is written, where the manifest
+    would be written over a file that is none; UnsupportedError without pyarrow, which writes the manifest's Parquet.
     """
     if not find_spec("pyarrow"):
         raise UnsupportedError("a batch needs pyarrow: pip install 'callreplay[batch]'")
@@ -174,7 +182,7 @@ def run_batch(
     path.parent.mkdir(parents=True, exist_ok=True)
     workers = settings.worker_count()
     order = Order(settings.format, settings.options, settings.worker_memory())
-    place = open_destination(settings.destination)
+    place = open_destination(settings.place)
     began = time.monotonic()
     with ManifestWriter(path, fresh=not settings.resume) as manifest:
         for row in recover(path, place):
@@ -186,7 +194,7 @@ def run_batch(
         place.sweep([job.name for job in todo])
         on_start(todo)
         summary = Summary(inputs=len(jobs), skipped=len(jobs) - len(left))
-        chosen = crew(order) if crew else LocalCrew(workers, order, settings.destination, path)
+        chosen = crew(order) if crew else LocalCrew(workers, order, settings.place, path)
         run = _Run(chosen, cut_shares(todo, workers, streams=chosen.streams), order, place, path, stop)
         try:
             for row in chain(faulty, run.rows()):

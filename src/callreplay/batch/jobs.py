@@ -40,6 +40,11 @@ class Job:
     skip: frozenset[int] = frozenset()
     error: str = ""
 
+    def __post_init__(self) -> None:
+        """ArgumentError for a name that does not lie below the destination."""
+        if "\0" in self.name or not {"", ".", ".."}.isdisjoint(self.name.split("/")):
+            raise ArgumentError(f"output name {self.name!r} does not lie below the destination")
+
     def output(self, call: int, suffix: str) -> str:
         """The output of call number ``call`` (from 1)."""
         return f"{self.name}{suffix}" if call == 1 else f"{self.name}-{call}{suffix}"

@@ -46,9 +46,9 @@ class Row:
     """One output. ``error`` is empty where it is whole; an input that gave no call has a row with ``call`` 0.
 
     ``output`` is then what its first call would have become, and empty where nothing was tried.
-    ``input`` is the first capture; ``loss`` the share of the packets of both legs that were lost on the way, 0 to 1;
-    ``key`` tells inputs and options apart from changed ones; ``seconds`` is CPU time shared out over the calls that
-    finished together, in proportion to their length.
+    ``input`` is the first capture; ``duration_s`` the output's, 0 where there is none; ``loss`` the share of the
+    packets of both legs that were lost on the way, 0 to 1; ``key`` tells inputs and options apart from changed ones;
+    ``seconds`` is CPU time shared out over the calls that finished together, in proportion to their length.
     """
 
     input: str

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sized
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from callreplay.batch.destinations import Memory, open_destination
-from callreplay.batch.engine import cut_shares
+from callreplay.batch.destinations import Once, open_destination
+from callreplay.batch.engine import BatchSettings, cut_shares
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
-from callreplay.batch.worker import WORKER_MEMORY, Feed, Order, run_feed
-from callreplay.cores import cores
+from callreplay.batch.worker import Feed, Order, run_feed, run_in_memory
+from callreplay.errors import ArgumentError
 from callreplay.formats import Options
 
 __all__ = ["Result", "transcode_many", "transcode_many_async"]
+
+Item = Job | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,105 +37,129 @@ class Result:
         return self.row.error
 
 
-def _as_job(item: Job | str | os.PathLike[str], number: int) -> Job:
+def _checked(item: Item) -> Job | str:
     if isinstance(item, Job):
         return item
-    path = os.fspath(item)
-    size = os.path.getsize(path) if os.path.exists(path) else 0  # noqa: PTH110, PTH202
-    return Job((path,), f"{number:08d}", size=size)
+    if not isinstance(item, str | os.PathLike) or not isinstance(path := os.fspath(item), str):
+        raise ArgumentError(f"a capture is named by a path or a Job, not by {type(item).__name__}")
+    return path
 
 
-_AHEAD: Final = 8  # jobs read of an iterator before somebody takes them
+def _as_job(item: Job | str, number: int) -> Job:
+    if isinstance(item, Job):
+        return item
+    size = 0
+    with suppress(OSError, ValueError):  # its row will say what is wrong with it
+        size = os.stat(item).st_size  # noqa: PTH116  # of every path, and half of pathlib's time
+    return Job((item,), f"{number:08d}", size=size)
 
 
-class _Listed(Feed):
-    """Jobs of a list, in shares, for all threads."""
+class _Source(Feed):
+    """Jobs for all threads, until it is closed: then they drop what they have. ``error``: why there are no more."""
 
-    def __init__(self, jobs: list[Job], workers: int) -> None:
-        self._shares = cut_shares(jobs, workers)
+    error: BaseException | None = None
+
+    def __init__(self) -> None:
+        self._closed = threading.Event()
+
+    def stopped(self) -> bool:
+        return self._closed.is_set()
+
+    dropped = stopped
+
+    def close(self) -> None:
+        """Let nobody wait for it any longer."""
+        self._closed.set()
+
+
+class _Listed(_Source):
+    """Jobs of a list, in shares."""
+
+    def __init__(self, items: list[Job | str], workers: int) -> None:
+        super().__init__()
+        self._shares = self._cut(items, workers)
         self._taking = threading.Lock()
+
+    def _cut(self, items: list[Job | str], workers: int) -> Iterator[list[Job]]:
+        # In the first thread that asks: the sizes of many files are long in coming.
+        jobs = []
+        for number, item in enumerate(items, 1):
+            if self.stopped():
+                return
+            jobs.append(_as_job(item, number))
+        yield from cut_shares(jobs, workers)
 
     def more(self, wait: bool) -> list[Job] | None:
         with self._taking:
             return next(self._shares, None)
 
-    def close(self) -> None:
-        pass
+
+_AHEAD: Final = 8  # jobs read of an iterator before somebody takes them
+_GRACE_S: Final = 0.2
 
 
-class _Read(Feed):
-    """Jobs of an iterator, for all threads. One of its own reads them: it may be slow, or wait for something itself."""
+class _Read(_Source):
+    """Jobs of an iterator. A thread of its own reads them: it may be slow, or wait for something itself."""
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._queue: queue.Queue[Job | BaseException | None] = queue.Queue(_AHEAD)  # None: no more
-        self._closed = threading.Event()
+    def __init__(self, items: Iterator[Item]) -> None:
+        super().__init__()
+        self._items = items
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: no more
+        self._room = threading.Semaphore(_AHEAD)
         self._thread = threading.Thread(target=self._read, name="callreplay-reader", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        last: BaseException | None = None
         try:
-            for job in self._jobs:
-                if not _put(self._queue, job, self._closed):
+            for number, item in enumerate(self._items, 1):
+                job = _as_job(_checked(item), number)
+                self._room.acquire()
+                if self.stopped():
                     return
+                self._queue.put(job)
         except BaseException as error:
-            last = error
-        _put(self._queue, last, self._closed)
+            self.error = error
+        self._queue.put(None)
 
     def more(self, wait: bool) -> list[Job] | None:
         jobs: list[Job] = []
-        while not self._closed.is_set():
+        while len(jobs) < _AHEAD:
             try:
-                job = self._queue.get(wait and not jobs, timeout=0.1)
-            except queue.Empty:
-                if wait and not jobs:
-                    continue
-                return jobs
-            if not isinstance(job, Job):
-                self._queue.put(job)  # for the others, and for the next time
-                if jobs:
-                    return jobs
-                if job is not None:
-                    raise job
-                return None
+                job = self._queue.get(block=wait and not jobs)
+            except Empty:
+                break
+            if job is None:
+                self._queue.put(None)  # for the others, and for the next time
+                return jobs or None
+            self._room.release()
             jobs.append(job)
-        return None
+        return jobs
 
     def close(self) -> None:
-        self._closed.set()
-        self._thread.join(1.0)  # an iterator that waits for something is left waiting
+        super().close()
+        self._room.release()
+        self._queue.put(None)
+        self._thread.join(_GRACE_S)  # an iterator that waits for something is left waiting
 
 
-def _put(to: queue.Queue[Any], item: object, closed: threading.Event) -> bool:
-    """Put it in as soon as there is room; False if it was closed before."""
-    while not closed.is_set():
-        try:
-            to.put(item, timeout=0.1)
-        except queue.Full:
-            continue
-        return True
-    return False
-
-
-def _results_of(feed: Feed, order: Order, destination: str) -> Generator[Result, None, None]:
-    if destination:
-        for _, row in run_feed(feed, order, open_destination(destination)):
-            yield Result(row, None)
-        return
-    memory = Memory()
-    for _, row in run_feed(feed, order, memory):
-        yield Result(row, memory.files.pop(row.output, None))
+Delivered = Result | BaseException | None  # None: a thread has ended
 
 
 class _Run:
-    """Threads that put results into a queue; at most two for each of them wait there to be taken."""
+    """Threads that deliver results; at most two for each of them wait to be taken."""
 
-    def __init__(self, jobs: _Listed | _Read, order: Order, destination: str, workers: int) -> None:
-        self._jobs, self._order, self._destination = jobs, order, destination
-        self._queue: queue.Queue[Result | BaseException | None] = queue.Queue(2 * workers)
-        self._stopped = threading.Event()
-        self._working = workers
+    def __init__(
+        self,
+        source: _Source,
+        order: Order,
+        place: str,
+        workers: int,
+        deliver: Callable[[Delivered], None],
+    ) -> None:
+        self._source, self._order, self._place, self._deliver = source, order, place, deliver
+        self._taken: dict[str, object] = {}  # names of outputs
+        self._room = threading.Semaphore(2 * workers)
+        self.working = workers
         self._threads = [
             threading.Thread(target=self._serve, name=f"callreplay-{number}", daemon=True)
             for number in range(workers)
@@ -141,90 +167,139 @@ class _Run:
         for thread in self._threads:
             thread.start()
 
+    def _work(self) -> Generator[Result, None, None]:
+        if self._place:
+            place = Once(open_destination(self._place), self._taken)
+            for _, row in run_feed(self._source, self._order, place):
+                yield Result(row, None)
+        else:
+            for row, data in run_in_memory(self._source, self._order):
+                yield Result(row, data)
+
     def _serve(self) -> None:
         try:
-            with closing(_results_of(self._jobs, self._order, self._destination)) as results:
+            with closing(self._work()) as results:
                 for result in results:
-                    if not _put(self._queue, result, self._stopped):
-                        return
+                    self._room.acquire()
+                    if self._source.stopped():
+                        break
+                    self._deliver(result)
         except BaseException as error:
-            _put(self._queue, error, self._stopped)
-        _put(self._queue, None, self._stopped)
+            self._deliver(error)
+        self._deliver(None)
 
-    def take(self) -> Result | None:
-        """The next result; None after the last, or when closed."""
-        while self._working and not self._stopped.is_set():
-            item = self._queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is not None:
-                return item
-            self._working -= 1
+    def take(self, item: Delivered) -> Result | None:
+        """The result of what was delivered, if it is one; raises what is an error, the jobs' own after the last."""
+        if isinstance(item, Result):
+            self._room.release()
+            return item
+        if item is None:
+            self.working -= 1
+            item = None if self.working else self._source.error
+        if item is not None:
+            raise item
         return None
 
     def close(self) -> None:
-        """Stop the threads; what they have half written does not stay."""
-        self._stopped.set()
-        self._jobs.close()
-        with suppress(queue.Full):
-            self._queue.put_nowait(None)
+        """Stop the threads within a block of audio; what they have half written does not stay."""
+        self._source.close()
+        self._room.release(len(self._threads))
         for thread in self._threads:
             thread.join()
 
 
+_Start = Callable[[Callable[[Delivered], None]], _Run]
+
+
 def _start(
-    jobs: Iterable[Job | str | os.PathLike[str]],
+    jobs: Iterable[Item],
     format: str,
     *,
-    destination: str = "",
+    destination: str | os.PathLike[str] = "",
     workers: int = 0,
     memory: int = 0,
     **options: Any,
-) -> Callable[[], _Run]:
-    """Check the arguments; what starts the run."""
-    count = workers or cores()
-    order = Order(format, Options.of(options), memory // count or WORKER_MEMORY)
+) -> _Start:
+    """Check the arguments; what starts the run, given what takes the results."""
+    settings = BatchSettings(destination, format, Options.of(options), workers, memory)
+    order = Order(format, settings.options, settings.worker_memory())
     order.suffix()
-    numbered = enumerate(jobs, 1)
-    every = (_as_job(item, number) for number, item in numbered)
+    count = settings.worker_count()
+    if isinstance(jobs, str | bytes | os.PathLike | Job):
+        raise ArgumentError(f"jobs are paths or Jobs of a list or an iterator, not a {type(jobs).__name__}")
     if isinstance(jobs, Sized):
-        listed = _Listed(list(every), count)
-        return lambda: _Run(listed, order, destination, count)
-    return lambda: _Run(_Read(every), order, destination, count)
+        listed = list(map(_checked, jobs))
+        return lambda deliver: _Run(_Listed(listed, count), order, settings.place, count, deliver)
+    items = iter(jobs)
+    return lambda deliver: _Run(_Read(items), order, settings.place, count, deliver)
 
 
 def transcode_many(
-    jobs: Iterable[Job | str | os.PathLike[str]],
+    jobs: Iterable[Item],
     format: str = "wav",
     **arguments: Any,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Transcode captures and give each result as it finishes, in no fixed order.
 
     ``jobs`` are captures (paths) or ``Job``s, of a list or of an iterator that is read as the work goes on.
-    ``arguments`` are ``destination``, ``workers`` (threads; one per core), ``memory`` (octets for all of them; 512 MiB
-    each) and the fields of ``formats.Options``. Without ``destination`` the bytes are in the results. Work waits for
-    its results to be taken, so that few are in memory at once. Errors are results too; only wrong arguments raise
-    (ArgumentError). Closing the iterator stops the work.
+    ``arguments`` are ``destination`` (a folder or a URL), ``workers`` (threads; one per core), ``memory`` (octets for
+    all of them, 512 MiB each; below 128 MiB each there are fewer) and the fields of ``formats.Options``. Without
+    ``destination`` the bytes are in the results. With it, a result whose output another job has is an error. Work
+    waits for its results to be taken, so that few are in memory at once. Errors are results too; only wrong arguments
+    raise (ArgumentError), at once, and what the iterator raised, after the results of what it gave before. Closing the
+    iterator drops the calls under way and returns when the block of audio that each thread has in hand is through.
     """
     return _results(_start(jobs, format, **arguments))
 
 
-def _results(start: Callable[[], _Run]) -> Iterator[Result]:
-    run = start()
+def _results(start: _Start) -> Generator[Result, None, None]:
+    delivered: SimpleQueue[Delivered] = SimpleQueue()
+    run = start(delivered.put)
     try:
-        while (result := run.take()) is not None:
-            yield result
+        while run.working:
+            if (result := run.take(delivered.get())) is not None:
+                yield result
     finally:
         run.close()
 
 
-async def transcode_many_async(
-    jobs: Iterable[Job | str | os.PathLike[str]], format: str = "wav", **arguments: Any
-) -> AsyncIterator[Result]:
-    """``transcode_many`` for asyncio: the event loop stays free while threads work; a cancelled task stops them."""
-    run = _start(jobs, format, **arguments)()
+def transcode_many_async(
+    jobs: Iterable[Item], format: str = "wav", **arguments: Any
+) -> AsyncGenerator[Result, None]:
+    """``transcode_many`` for asyncio: the event loop stays free while threads work; a cancelled task stops them.
+
+    The threads are its own, none of the loop's executor.
+    """
+    return _results_async(_start(jobs, format, **arguments))
+
+
+async def _results_async(start: _Start) -> AsyncGenerator[Result, None]:
+    loop = asyncio.get_running_loop()
+    delivered: asyncio.Queue[Delivered] = asyncio.Queue()
+
+    def deliver(item: Delivered) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(delivered.put_nowait, item)
+
+    run = start(deliver)
     try:
-        while (result := await asyncio.to_thread(run.take)) is not None:
-            yield result
+        while run.working:
+            if (result := run.take(await delivered.get())) is not None:
+                yield result
     finally:
-        run.close()
+        await _aside(run.close)
+
+
+async def _aside(wait: Callable[[], None]) -> None:
+    """Have a thread of its own wait: those of the loop's executor may all be taken."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def waiting() -> None:
+        wait()
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(done.set)
+
+    thread = threading.Thread(target=waiting, name="callreplay-closing", daemon=True)
+    thread.start()
+    await done.wait()
+    thread.join()

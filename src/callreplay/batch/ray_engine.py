@@ -120,7 +120,7 @@ def run_batch_on_ray(
             on_start=on_start,
             on_row=on_row,
             stop=stop,
-            crew=lambda order: _RayCrew(ray, count, order, settings.destination),
+            crew=lambda order: _RayCrew(ray, count, order, settings.place),
         )
     finally:
         if started:

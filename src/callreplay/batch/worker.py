@@ -10,8 +10,8 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.batch.closing import Closer
-from callreplay.batch.destinations import Destination
+from callreplay.batch.destinations import Apart, Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
 from callreplay.errors import StateError
@@ -28,7 +28,16 @@ from callreplay.mix import RenderGroup
 from callreplay.model import Intact, mappings
 from callreplay.pipeline import Call, open_capture
 
-__all__ = ["LEAST_MEMORY", "WORKER_MEMORY", "Feed", "Order", "job_key", "run_feed", "run_share"]
+__all__ = [
+    "LEAST_MEMORY",
+    "WORKER_MEMORY",
+    "Feed",
+    "Order",
+    "job_key",
+    "run_feed",
+    "run_in_memory",
+    "run_share",
+]
 
 WORKER_MEMORY: Final = 512 << 20
 """Octets that keep the lanes of one worker full, whatever the format."""
@@ -78,6 +87,10 @@ class Feed:
         """Whether no more calls are to be begun; those under way are finished."""
         return False
 
+    def dropped(self) -> bool:
+        """Whether not even the calls under way are wanted any more. Asked after every block of audio."""
+        return False
+
     def note(self, job: Job, row: Row) -> None:
         """Take note of a row of the job just before its output appears."""
 
@@ -118,6 +131,7 @@ class _Open:
     stack: ExitStack
     cost: int
     rate_hz: int
+    frames: int
     files: list[Intact]
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
@@ -166,7 +180,19 @@ def run_share(jobs: Sequence[Job], order: Order, destination: Destination) -> It
 
 def run_feed(feed: Feed, order: Order, destination: Destination) -> Iterator[tuple[Job, Row]]:
     """``run_share`` of jobs that come as the work goes on; each row with its job."""
-    yield from _Work(feed, order, destination).rows()
+    with closing(_Work(feed, order, destination).rows()) as done:
+        for job, row, _ in done:
+            yield job, row
+
+
+def run_in_memory(feed: Feed, order: Order) -> Iterator[tuple[Row, bytes | None]]:
+    """``run_feed`` without a destination: each row with the octets of its output, None where there is none."""
+    with closing(_Work(feed, order, Apart()).rows()) as done:
+        for _, row, file in done:
+            yield row, None if file is None else bytes(file)
+
+
+_Done = tuple[Job, Row, Any]  # with the file, whole, of a destination that does not wait
 
 
 class _Work:
@@ -185,10 +211,10 @@ class _Work:
         self.used = 0
         self.clock = time.thread_time()
         self.aside_s = 0.0  # CPU seconds of the closer's threads
-        self.done: list[tuple[Job, Row]] = []
+        self.done: list[_Done] = []
         self.whole: list[Job] = []  # whose last row is in ``done``
 
-    def rows(self) -> Iterator[tuple[Job, Row]]:
+    def rows(self) -> Generator[_Done, None, None]:
         try:
             yield from self._work()
         finally:
@@ -197,9 +223,11 @@ class _Work:
             for opened in (*self.open.values(), *self.ended):
                 opened.stack.__exit__(GeneratorExit, GeneratorExit(), None)
 
-    def _work(self) -> Iterator[tuple[Job, Row]]:
+    def _work(self) -> Iterator[_Done]:
         while True:
-            self._fill()
+            yield from self._fill()
+            if self.feed.dropped():
+                return
             if not self.open:
                 # What the pool and the disk still hold is not kept back while jobs are waited for.
                 self._encode()
@@ -214,22 +242,25 @@ class _Work:
                     raise StateError("the conveyor ran dry with calls under way")
                 number, block, last = found
                 self._feed(number, block, last)
+                if self.feed.dropped():
+                    return
                 if self.pooled_s >= _POOL_SECONDS or len(self.ended) >= _POOL_ENDED:
                     self._encode()
                 self._collect()
                 yield from self._spend()
 
-    def _spend(self) -> Iterator[tuple[Job, Row]]:
-        """Hand out what is done; its CPU time is what passed since the last time."""
+    def _spend(self) -> Iterator[_Done]:
+        """Hand out what is done; its CPU time is what passed since the last output."""
         rows, self.done = self.done, []
         whole, self.whole = self.whole, []
-        if rows:
+        total = sum(row.duration_s for _, row, _ in rows)
+        rate = 0.0
+        if total:
             now = time.thread_time()
-            spent = max(now - self.clock, 0.0) + self.aside_s
+            rate = (max(now - self.clock, 0.0) + self.aside_s) / total
             self.clock, self.aside_s = now, 0.0
-            total = sum(row.duration_s for _, row in rows) or 1.0
-            for job, row in rows:
-                yield job, replace(row, seconds=round(spent * row.duration_s / total, 6))
+        for job, row, file in rows:
+            yield job, replace(row, seconds=round(rate * row.duration_s, 6)), file
         for job in whole:
             self.feed.done(job)
 
@@ -248,12 +279,14 @@ class _Work:
             # Long calls first: the short ones fill the lanes that fall free, to the end.
             self.waiting = deque(sorted([*self.waiting, *jobs], key=lambda job: -job.size))
 
-    def _fill(self) -> None:
-        if self.feed.stopped():
-            self.ready.clear()
-            self.waiting.clear()
-            return
+    def _fill(self) -> Iterator[_Done]:
+        """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
         while len(self.open) < _MAX_OPEN:
+            yield from self._spend()
+            if self.feed.stopped():
+                self.ready.clear()
+                self.waiting.clear()
+                return
             if len(self.waiting) <= _FEW and not self.fed_up:
                 self._take_on(self.feed.more(wait=False))
             if self.ready:
@@ -271,8 +304,8 @@ class _Work:
     def _fits(self, cost: int) -> bool:
         return _WORKER_BYTES + self.used + cost <= self.order.memory
 
-    def _tell(self, source: _Progress, row: Row) -> None:
-        self.done.append((source.job, row))
+    def _tell(self, source: _Progress, row: Row, file: Any = None) -> None:
+        self.done.append((source.job, row, file))
         source.left -= 1
         if not source.left:
             self.whole.append(source.job)
@@ -314,7 +347,9 @@ class _Work:
                 )
                 sink = self.form.open(shape, options)
                 files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
-                opened = _Open(source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, files)
+                opened = _Open(
+                    source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, shape.frames, files
+                )
             except _FAULTS as error:
                 self._tell(source, self._row(source, call, name, error=_reason(error)))
                 return
@@ -374,7 +409,7 @@ class _Work:
         self.feed.note(opened.source.job, row)
         if self.closer is None:
             opened.stack.close()
-            self._tell(opened.source, row)
+            self._tell(opened.source, row, opened.file)
         else:
             self.closer.put((opened.source, row), opened.stack.close)
         self.used -= opened.cost
@@ -388,7 +423,7 @@ class _Work:
             if error is not None:
                 if not isinstance(error, _FAULTS):
                     raise error
-                row = replace(row, sha256="", size=0, error=_reason(error))  # noqa: PLW2901
+                row = replace(row, sha256="", size=0, duration_s=0.0, error=_reason(error))  # noqa: PLW2901
             self._tell(source, row)
 
     def _fail(self, opened: _Open, error: Exception) -> None:
@@ -412,7 +447,7 @@ class _Work:
             source.calls,
             opened.digest.hexdigest() if opened else "",
             opened.size if opened else 0,
-            round(call.duration_s, 6),
+            round(opened.frames / opened.rate_hz, 6) if opened else 0.0,
             "/".join(dict.fromkeys(codec.name for leg in call.legs for codec in leg.codecs)),
             sum(leg.packets for leg in legs),
             lost,
