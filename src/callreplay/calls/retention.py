@@ -16,7 +16,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from callreplay.calls import volumes
+from callreplay.calls import accounts, volumes
 from callreplay.calls.database import Connection, Database
 from callreplay.calls.journal import Journal
 from callreplay.calls.volumes import Volume
@@ -89,27 +89,24 @@ def set_tag(connection: Connection, tenant: str, tag: str, days: int | None) -> 
     """Give a tag days of its own, None for none. Raises ArgumentError for an unknown tenant or days below 1."""
     if not tag or (days is not None and not 0 < days < 36_525):
         raise ArgumentError("tag: a name, and days from 1 on or none")
-    row = connection.execute(
-        "INSERT INTO tags (tenant_id, name, retention_days) SELECT id, %s, %s FROM tenants WHERE name = %s "
-        "ON CONFLICT (tenant_id, name) DO UPDATE SET retention_days = EXCLUDED.retention_days RETURNING tenant_id",
-        (tag, days, tenant),
-    ).fetchone()
-    if row is None:
-        raise ArgumentError(f"tenant: there is none named {tenant!r}")
-    _audit(connection, row["tenant_id"], "retention.policy", tag, {"tag": tag, "days": days}, "system", "")
+    owner = accounts.tenant_id(connection, tenant)
+    connection.execute(
+        "INSERT INTO tags (tenant_id, name, retention_days) VALUES (%s, %s, %s) "
+        "ON CONFLICT (tenant_id, name) DO UPDATE SET retention_days = EXCLUDED.retention_days",
+        (owner, tag, days),
+    )
+    _audit(connection, owner, "retention.policy", tag, {"tag": tag, "days": days}, "system", "")
 
 
 def note_backup(connection: Connection, tenant: str, imported_before: datetime) -> int:
     """Note that what was imported before a time is in a backup, which lets ``backup`` remove it; how many calls."""
-    row = connection.execute("SELECT id FROM tenants WHERE name = %s", (tenant,)).fetchone()
-    if row is None:
-        raise ArgumentError(f"tenant: there is none named {tenant!r}")
+    owner = accounts.tenant_id(connection, tenant)
     noted = connection.execute(
         "UPDATE calls SET backed_up_at = now() WHERE tenant_id = %s AND imported_at < %s AND backed_up_at IS NULL",
-        (row["id"], imported_before),
+        (owner, imported_before),
     ).rowcount
     before = {"before": imported_before.isoformat(), "calls": noted}
-    _audit(connection, row["id"], "retention.backup", tenant, before, "system", "")
+    _audit(connection, owner, "retention.backup", tenant, before, "system", "")
     return noted
 
 
