@@ -250,7 +250,7 @@ def _columns(row: Row) -> dict[str, Any]:
 
 
 def write_parquet(manifest: Path, path: Path) -> None:
-    """What stands of a manifest of JSON lines as one Parquet file, in memory that does not grow with it."""
+    """What stands of a manifest of JSON lines as one Parquet file; of the rows, memory has the names alone."""
     import pyarrow
     import pyarrow.parquet
 
