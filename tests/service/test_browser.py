@@ -305,20 +305,35 @@ def test_a_muted_leg_is_silent_and_the_other_as_loud_as_before(
     page: Page, service: Running, call: dict[str, Any]
 ) -> None:
     pcm, rate = spoken(service, call)
-    seconds = 1.5
-    step = int(rate * 0.1)
-    power = np.array(
-        [(pcm[i : i + int(seconds * rate)] ** 2).mean(0) for i in range(0, len(pcm) - 2 * rate, step)]
-    )
-    start = int(power.min(1).argmax()) * step / rate
-    assert power.min(1).max() > 1e-5, "a place where both can be heard"
+    seconds, slack = 5.0, 0.5
+    energy = np.concatenate([np.zeros((1, 2)), np.cumsum(pcm**2, 0)])
+
+    def power(begin: float, end: float) -> Any:
+        """Least and greatest power of both channels of the file between two times, or so.
+
+        The clock of the page and what the tap hears lie apart by what the audio system buffers, on a busy machine by
+        hundreds of milliseconds.
+        """
+        first, last = (
+            np.clip(((at + np.arange(-slack, slack, 0.02)) * rate).astype(int), 0, len(pcm))
+            for at in (begin, end)
+        )
+        found = (energy[last] - energy[first]) / (last - first)[:, None]
+        return np.array([found.min(0), found.max(0)])
+
+    def unevenness(begin: float) -> float:
+        least, greatest = power(begin, begin + seconds)
+        return float((greatest / np.maximum(least, 1e-9)).max())
+
+    start = min(np.arange(1, len(pcm) / rate - seconds - 1, 0.1).tolist(), key=unevenness)
+    assert unevenness(start) < 1.3, "a place as loud as what is around it, on both sides"
 
     page.add_init_script(TAP)
     enter(page, service, f"&player={call['callId']}")
     loaded(page)
 
-    def heard() -> tuple[float, float, float, float]:
-        """Power of both channels while that place plays, and of the file there."""
+    def heard() -> list[tuple[float, float]]:
+        """Power of both channels while that place plays, each over the least and the greatest of the file there."""
         page.evaluate(f"{NOW} = {start}")
         page.click("[data-do=play]")
         until(page, f"{NOW} >= {start} + 0.05")
@@ -328,22 +343,27 @@ def test_a_muted_leg_is_silent_and_the_other_as_loud_as_before(
             f"(() => {{ const h = window.heard; window.heard = null; return [h, {NOW}]; }})()"
         )
         page.click("[data-do=play]")
-        assert samples > 20_000
-        said = (pcm[int(begin * rate) : int(end * rate)] ** 2).mean(0)
-        return one / samples, two / samples, float(said[0]), float(said[1])
+        assert samples > 60_000
+        over = np.array([one, two]) / samples / power(begin, end)
+        return [(float(least), float(greatest)) for least, greatest in over.T]
+
+    def as_loud(channel: tuple[float, float]) -> bool:
+        over_least, over_greatest = channel
+        return over_least > 0.7 and over_greatest < 1.4  # half as loud is 0.25, the sum of both 2
 
     page.uncheck("[data-do=caller]")
-    muted, other, _, said = heard()
-    assert muted == 0.0
-    assert other == pytest.approx(said, rel=0.35)
+    caller, called = heard()
+    assert caller == (0.0, 0.0)
+    assert as_loud(called), called
     page.check("[data-do=caller]")
     page.uncheck("[data-do=called]")
-    other, muted, said, _ = heard()
-    assert muted == 0.0
-    assert other == pytest.approx(said, rel=0.35)
+    caller, called = heard()
+    assert called == (0.0, 0.0)
+    assert as_loud(caller), caller
     page.check("[data-do=called]")
-    one, two, said_one, said_two = heard()
-    assert [one, two] == pytest.approx([said_one, said_two], rel=0.35)
+    caller, called = heard()
+    assert as_loud(caller), caller
+    assert as_loud(called), called
 
 
 def test_downloads(page: Page, service: Running, call: dict[str, Any]) -> None:
