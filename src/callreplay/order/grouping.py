@@ -144,11 +144,20 @@ def _is_other_media(fact: StreamFacts, descriptions: Sequence[CallDescription]) 
     On a port that audio has too (RFC 8843) the payload types tell: all of them the other media's, none the audio's.
     """
     ends = {endpoint(fact.stream.flow, source=source) for source in (True, False)}
-    now = [description for description in descriptions if _in_time(fact, description)]
-    others = [other for call in now for other in call.other_media if (other.address, other.port) in ends]
+    others = [
+        other
+        for call in descriptions
+        for other in call.other_media
+        if (other.address, other.port) in ends and _in_time(fact, call)
+    ]
     if not others:
         return False
-    audio = [media for call in now for media in call.media if (media.address, media.port) in ends]
+    audio = [
+        media
+        for call in descriptions
+        for media in call.media
+        if (media.address, media.port) in ends and _in_time(fact, call)
+    ]
     named = {number for other in others for number in other.payload_types}
     return not audio or fact.payload_types() <= named.difference(*(media.payload_types for media in audio))
 
