@@ -6,12 +6,12 @@ import datetime
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from callreplay.levels import LevelMeter, Levels
-from callreplay.mix import Renderer
+from callreplay.audio.levels import LevelMeter, Levels
+from callreplay.audio.mix import Renderer
 from callreplay.model import GapReason
 
 if TYPE_CHECKING:
-    from callreplay.pipeline import Call, Leg
+    from callreplay.capture import Call, Leg
 
 __all__ = ["call_report", "leg_report", "utc"]
 

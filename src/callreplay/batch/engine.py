@@ -35,7 +35,7 @@ from callreplay.batch.resume import recover, stands, survey
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
 from callreplay.errors import ArgumentError, UnsupportedError
-from callreplay.formats import Options
+from callreplay.outputs.options import Options
 
 __all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
 

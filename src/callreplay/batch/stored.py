@@ -8,9 +8,10 @@ from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from callreplay.batch.jobs import Job, file_facts
-from callreplay.calls import importer, records, search
-from callreplay.calls.database import Database
 from callreplay.errors import ArgumentError
+from callreplay.importing import importer
+from callreplay.store import records, search
+from callreplay.store.database import Database
 
 __all__ = ["find_stored_jobs"]
 

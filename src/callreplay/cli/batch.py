@@ -19,9 +19,10 @@ import typer
 from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
-from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError
-from callreplay.formats import Options, format_of
+from callreplay.outputs.atomic import AtomicFile
+from callreplay.outputs.formats import format_of
+from callreplay.outputs.options import Options
 
 __all__ = ["parse_size", "register"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callreplay.calls.places import DATA_VARIABLE, DATABASE_VARIABLE
+from callreplay.store.places import DATA_VARIABLE, DATABASE_VARIABLE
 
 if TYPE_CHECKING:
-    from callreplay.calls.database import Database
+    from callreplay.store.database import Database
 
 __all__ = ["DataOption", "DatabaseOption", "TenantOption", "database", "parse_size", "show_size"]
 
@@ -56,10 +56,10 @@ def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
     """The database that the options name, open."""
     import psycopg
 
-    from callreplay.calls.access import opened
-    from callreplay.calls.database import Database, why
-    from callreplay.calls.embedded import EmbeddedError
     from callreplay.errors import OutputError
+    from callreplay.store.access import opened
+    from callreplay.store.database import Database, why
+    from callreplay.store.embedded import EmbeddedError
 
     try:
         with opened(url, data) as found, Database(found, size=size) as connected:

@@ -17,7 +17,7 @@ from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, da
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from callreplay.calls.importer import Outcome
+    from callreplay.importing.importer import Outcome
 
 __all__ = ["register"]
 
@@ -100,7 +100,8 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Read captures with SIP or Skinny and RTP, and file every call of them once."""
-        from callreplay.calls import importer, volumes
+        from callreplay.importing import importer
+        from callreplay.store import volumes
 
         chosen = list(importer.captures(paths))
         named = dict(chosen)

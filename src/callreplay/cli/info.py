@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from callreplay.capture import open_capture
 from callreplay.cli.options import parse_codecs
 from callreplay.errors import ArgumentError
-from callreplay.pipeline import open_capture
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Apply every tenant's retention policy: oldest first, never under legal hold, each removal audited."""
-        from callreplay.calls import retention, volumes
+        from callreplay.store import retention, volumes
 
         if tag and policy:
             raise ArgumentError("--tag: --set goes by itself")

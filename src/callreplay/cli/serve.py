@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 import psycopg
 import typer
 
-from callreplay.calls import accounts, audit, importer, volumes
-from callreplay.calls.database import Database, migrate, why
-from callreplay.calls.embedded import EmbeddedError, EmbeddedPostgres
 from callreplay.errors import ArgumentError, OutputError
+from callreplay.importing import importer
 from callreplay.service import logs, settings
 from callreplay.service.settings import Settings
+from callreplay.store import accounts, audit, volumes
+from callreplay.store.database import Database, migrate, why
+from callreplay.store.embedded import EmbeddedError, EmbeddedPostgres
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Show the tenants with their time zones, retention and numbers of users."""
-        from callreplay.calls import accounts
+        from callreplay.store import accounts
 
         with database(url, data) as opened, opened.connection() as connection:
             found = accounts.tenants(connection)
@@ -57,7 +57,8 @@ def register(app: typer.Typer) -> None:
         """Make a tenant and its first administrator, whose password is printed once."""
         from argon2 import PasswordHasher
 
-        from callreplay.calls import accounts, audit, importer
+        from callreplay.importing import importer
+        from callreplay.store import accounts, audit
 
         importer.zone_of(timezone)
         password = secrets.token_urlsafe(12)
@@ -79,7 +80,8 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Change a tenant's time zone, or lock it."""
-        from callreplay.calls import accounts, audit, importer
+        from callreplay.importing import importer
+        from callreplay.store import accounts, audit
 
         detail: dict[str, object] = {"zone": timezone} if timezone else {}
         if timezone:

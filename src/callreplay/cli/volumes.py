@@ -35,7 +35,7 @@ def _add_listing(group: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Show the volumes with their quota, use and warnings."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             found = volumes.listing(connection)
@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Add a folder as a volume."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volume = volumes.add(connection, path, name=name, quota_bytes=quota, reserved_bytes=reserved)
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Move every call of one volume to another."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volumes.reconcile(connection)
@@ -114,7 +114,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Stop new calls on a volume; one without calls is removed from the list."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volume = volumes.find(connection, which)

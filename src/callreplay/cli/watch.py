@@ -14,7 +14,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 
 if TYPE_CHECKING:
-    from callreplay.calls.importer import Outcome
+    from callreplay.importing.importer import Outcome
 
 __all__ = ["register"]
 
@@ -54,8 +54,8 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Import captures as they are finished; runs until it is told to stop (SIGINT, SIGTERM)."""
-        from callreplay.calls import importer
-        from callreplay.calls.watching import Watch
+        from callreplay.importing import importer
+        from callreplay.importing.watching import Watch
 
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

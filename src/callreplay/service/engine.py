@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from callreplay.capture import Call, open_capture
 from callreplay.errors import ArgumentError, FormatError
-from callreplay.formats import CHANNELS, FORMATS, THEMES, Options
-from callreplay.pipeline import Call, open_capture
+from callreplay.outputs.formats import FORMATS
+from callreplay.outputs.ink import THEMES
+from callreplay.outputs.options import CHANNELS, Options
 
 __all__ = ["CHANNELS", "MEDIA_TYPES", "SUFFIXES", "THEMES", "Rendering", "check", "render"]
 
