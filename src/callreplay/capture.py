@@ -530,7 +530,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     heard: list[Message] = []
 
     def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
-        return signalling.announced(signalling.describe([*heard, *messages]))
+        return signalling.sockets_of([*heard, *messages])
 
     scans = []
     beside = [_side_index(source) for source in sources]
@@ -545,7 +545,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    descriptions = signalling.merge_related(signalling.describe(heard))
+    descriptions = signalling.calls_of(heard)
     descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
