@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -30,6 +30,7 @@ from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, win
 from callreplay.clock import length, utc
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
+from callreplay.evidence import Verdict
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.formats import Data, Format, Shape, fit_options, format_of, render
@@ -204,6 +205,12 @@ class Call:
         self.called: Final = Leg(media.called)
         self.sides_inferred: Final = media.sides_inferred
         self.warnings: Final[list[str]] = [*media.guesses, *media.warnings]
+        if self.description.begun_before:
+            self.warnings.append("begun before the capture: who called whom is inferred")
+        self.aside: Final[list[order.Aside]] = media.aside
+        """What no leg plays (copies, second senders), and why."""
+        self.verdicts: Final[list[Verdict]] = media.verdicts
+        """What was weighed to tell whose packets these are, and which dialogs are this call."""
         self.encrypted: Final = encrypted
         self.uuid = ""
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
@@ -400,8 +407,17 @@ class Capture:
     (['pcap'], False, 1)
     """
 
-    def __init__(self, name: str, scans: list[packets.Scan], calls: list[Call], warnings: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        scans: list[packets.Scan],
+        calls: list[Call],
+        warnings: list[str],
+        aside: Sequence[order.Aside] = (),
+    ) -> None:
         self.name: Final = name
+        self.aside: Final = list(aside)
+        """What belongs to no call at all: what signalling announced as video and the like."""
         self.scans: Final = scans
         self.calls: Final = calls
         self.warnings: Final = warnings
@@ -441,6 +457,7 @@ class Capture:
             "truncated": any(scan.truncated for scan in self.scans),
             "counters": self.counters(),
             "warnings": list(self.warnings),
+            "set_aside": [one.report() for one in self.aside],
             "calls": [call.report(audio=audio) for call in self.calls],
         }
 
@@ -553,11 +570,15 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
-    media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
+    aside: list[order.Aside] = []
+    media = order.assemble(
+        scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside
+    )
+    warnings += [str(one) for one in aside]
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
         Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)))
         for number, call in enumerate(media, 1)
     ]
-    return Capture(", ".join(names), scans, calls, warnings)
+    return Capture(", ".join(names), scans, calls, warnings, aside)
