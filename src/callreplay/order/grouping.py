@@ -25,6 +25,7 @@ _TAIL_NS: Final = 5_000_000_000  # and outlast the BYE
 _NEW_CALL_NS: Final = 120_000_000_000  # both directions silent for so long, then a new SSRC: another call
 _BREAK_NS: Final = 200_000_000  # a pause that may part two calls
 _FASTEST_HZ: Final = 48_000  # no clock of a telephone's ticks faster
+_REORDERED: Final = 16  # numbers that the old address may still have sent when the new one began
 _DROPOUT: Final = 3000  # numbers that a stream may skip and still go on (RFC 3550 A.1)
 _TOGETHER_NS: Final = 3_000_000_000  # a recorder hears both directions begin and end within it
 _FEW: Final = 16  # the latest users of an SSRC to look at: bounds the work on hostile captures
@@ -348,6 +349,7 @@ def _follow_ssrc(groups: list[Group]) -> None:
             for fact in leg:
                 for earlier, its_side, other in seen[fact.stream.ssrc][-_FEW:]:
                     follows = -_EARLY_NS < fact.first_ns - other.last_ns < _FOLLOWS_NS
+                    follows = follows and _goes_on(other, fact)
                     if earlier is not group and follows and fact.stream.flow != other.stream.flow:
                         adopted = earlier
                         swap = its_side != side
@@ -362,6 +364,15 @@ def _follow_ssrc(groups: list[Group]) -> None:
                 home.legs[its] += leg
             for fact in leg:
                 seen[fact.stream.ssrc].append((home, its, fact))
+
+
+def _goes_on(earlier: StreamFacts, later: StreamFacts) -> bool:
+    """Whether a stream's numbers go on in another: who moved counts on, who plays a file again does not."""
+    if earlier.rtp is None or later.rtp is None:
+        return True
+    last, first = int(rows_of_fact(earlier)[-1]), int(rows_of_fact(later)[0])
+    ahead = int(later.rtp.sequence[first]) - int(earlier.rtp.sequence[last]) & 0xFFFF
+    return ahead <= _DROPOUT or ahead >= (1 << 16) - _REORDERED
 
 
 def _pair_one_way(groups: list[Group]) -> None:
