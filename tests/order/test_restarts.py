@@ -16,7 +16,7 @@ def _leg(packets: list[Packet]) -> LegMedia:
     return assemble(SyntheticScan(packets))[0].caller
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     before=st.lists(st.integers(30, 400), min_size=1, max_size=3),
     to=st.sampled_from([0, 0, 1, 60_000]),
@@ -49,7 +49,7 @@ def test_a_sender_that_goes_back_by_one_count_of_both_began_anew(
     assert leg.statistics.lost <= len(sender.packets) - len(arrived) + 2 * len(before)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     depth=st.integers(10, 1500),
     count=st.integers(1, 60),
