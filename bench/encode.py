@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.speex import OggSpeexWriter, SpeexBatch
+from callreplay.outputs.speex import OggSpeexWriter, SpeexBatch
 
 CALLS = 256
 CALL_S = 4

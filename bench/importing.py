@@ -25,9 +25,9 @@ SHAPES = ((24, 1900), (200, 228))
 _CHILD = """
 import json, resource, sys, threading, time
 from pathlib import Path
-from callreplay.calls import volumes
-from callreplay.calls.database import Database
-from callreplay.calls.importer import Job, import_one
+from callreplay.store import volumes
+from callreplay.store.database import Database
+from callreplay.importing.importer import Job, import_one
 
 def status(name):
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -102,8 +102,8 @@ def run() -> list[dict[str, Any]]:
 
 
 def _rows(calls: int, seconds: int) -> list[dict[str, Any]]:
-    from callreplay.calls.database import migrate
-    from callreplay.calls.embedded import EmbeddedPostgres
+    from callreplay.store.database import migrate
+    from callreplay.store.embedded import EmbeddedPostgres
 
     # PostgreSQL refuses to run as root and must be able to enter the folder.
     folder = Path(tempfile.mkdtemp(prefix="callreplay-bench-"))

@@ -20,8 +20,9 @@ import numpy as np
 
 import callreplay
 from bench._captures import leg, write_pcap
-from callreplay.peaks import Peaks
-from callreplay.raster import PictureOptions, columns_per_pixel, waveform_png
+from callreplay.outputs.ink import PictureOptions
+from callreplay.outputs.peaks import Peaks
+from callreplay.outputs.waveform import columns_per_pixel, waveform_png
 
 HOUR = 3600
 RATE = 8000

@@ -19,9 +19,9 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from callreplay.calls import search
-from callreplay.calls.database import Connection, Database, migrate
-from callreplay.calls.embedded import EmbeddedPostgres
+from callreplay.store import search
+from callreplay.store.database import Connection, Database, migrate
+from callreplay.store.embedded import EmbeddedPostgres
 
 ROWS = Path(__file__).with_name("search_rows.sql")
 BATCH = 250_000

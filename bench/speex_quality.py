@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import callreplay
-from callreplay.speex import OggSpeexWriter
+from callreplay.outputs.speex import OggSpeexWriter
 
 QUALITIES = (2, 4, 6, 8, 10)
 LONGEST_S = 12

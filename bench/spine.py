@@ -22,7 +22,7 @@ import numpy as np
 import callreplay
 from bench._captures import leg, write_pcap
 from callreplay import order, packets, signalling
-from callreplay.mix import Renderer
+from callreplay.audio.mix import Renderer
 
 HOUR = 3600
 REPEATS = 3

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import callreplay
+from callreplay.audio.decode import decode_leg
 from callreplay.codecs import STATIC
-from callreplay.decode import decode_leg
 from callreplay.model import Span
 from tests import laws
 

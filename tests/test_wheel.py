@@ -58,8 +58,8 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
         "callreplay/_core.pyi",
         "callreplay/include/callreplay/callreplay.h",
         "callreplay/service/templates/base.html",
-        "callreplay/calls/migrations/env.py",
-        "callreplay/calls/migrations/versions/0001_schema.sql",
+        "callreplay/store/migrations/env.py",
+        "callreplay/store/migrations/versions/0001_schema.sql",
         "callreplay/service/locales/de.po",
         "callreplay/samples/support.pcap",
     ):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from callreplay._version import __version__
 
 if TYPE_CHECKING:
+    from callreplay.audio.decode import decode_many
     from callreplay.batch.many import transcode_many, transcode_many_async
-    from callreplay.decode import decode_many
-    from callreplay.peaks import Peaks
-    from callreplay.pipeline import Call, Capture, Leg
-    from callreplay.pipeline import open_capture as open
+    from callreplay.capture import Call, Capture, Leg
+    from callreplay.capture import open_capture as open
+    from callreplay.outputs.peaks import Peaks
 
 __all__ = [
     "Call",
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Call": ("pipeline", "Call"),
-    "Capture": ("pipeline", "Capture"),
-    "Leg": ("pipeline", "Leg"),
-    "Peaks": ("peaks", "Peaks"),
-    "decode_many": ("decode", "decode_many"),
-    "open": ("pipeline", "open_capture"),
+    "Call": ("capture", "Call"),
+    "Capture": ("capture", "Capture"),
+    "Leg": ("capture", "Leg"),
+    "Peaks": ("outputs.peaks", "Peaks"),
+    "decode_many": ("audio.decode", "decode_many"),
+    "open": ("capture", "open_capture"),
     "transcode_many": ("batch.many", "transcode_many"),
     "transcode_many_async": ("batch.many", "transcode_many_async"),
 }

@@ -45,7 +45,7 @@ from callreplay.batch.ray_engine import run_batch_on_ray
 from callreplay.batch.report import report_png
 from callreplay.batch.worker import Order, run_feed, run_share
 from callreplay.errors import ArgumentError, OutputError, UnsupportedError
-from callreplay.formats import Options
+from callreplay.outputs.options import Options
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "batch"]

@@ -16,7 +16,7 @@ import pytest
 from callreplay.batch import BatchError, Job, read_rows
 from callreplay.batch.crew import Event, LocalCrew
 from callreplay.batch.worker import Order
-from callreplay.formats import Options
+from callreplay.outputs.options import Options
 
 COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "batch"]
 FAR = "/nowhere/" + "/".join(["d" * 99] * 5)  # 512 jobs of such paths are more than a pipe holds

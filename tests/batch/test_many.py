@@ -21,7 +21,8 @@ import callreplay
 from callreplay.batch import BatchSettings, Job, many, read_rows, run_batch
 from callreplay.batch.many import Result, transcode_many, transcode_many_async
 from callreplay.errors import ArgumentError
-from callreplay.formats import FORMATS, Data, Options, Shape, Sink
+from callreplay.outputs.formats import FORMATS, Data, Shape, Sink
+from callreplay.outputs.options import Options
 
 
 def _call(path: Path, seed: int, seconds: float = 2.0, calls: int = 1) -> str:

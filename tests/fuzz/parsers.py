@@ -24,9 +24,9 @@ from typing import Final
 import atheris
 
 with atheris.instrument_imports(include=["callreplay"]):
-    from callreplay import packets, recording, signalling
+    from callreplay import packets, signalling
     from callreplay.errors import CallReplayError
-    from callreplay.packets import rtcp, srtp
+    from callreplay.packets import recording, rtcp, srtp
     from callreplay.packets.scanner import NOTE_DTYPE
     from callreplay.signalling import sdp, sip, skinny
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import callreplay
 from callreplay.model import CallDescription, OtherMedia
-from callreplay.recording import _call_from_json, _call_to_json
+from callreplay.packets.recording import _call_from_json, _call_to_json
 from tests.captures import event, pcap, rtp, sdp, sip, udp
 
 Record = tuple[int, bytes]

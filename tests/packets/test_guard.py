@@ -22,7 +22,7 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
 from callreplay.batch.worker import Feed, Order, run_feed
 from callreplay.errors import OutputError
-from callreplay.formats import Options
+from callreplay.outputs.options import Options
 from callreplay.packets.arena import Mapping
 
 T = 1_700_000_000_000_000_000

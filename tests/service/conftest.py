@@ -21,9 +21,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from callreplay.calls.embedded import DEFAULT_PASSWORD
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
+from callreplay.store.cluster import DEFAULT_PASSWORD
 
 
 @dataclass

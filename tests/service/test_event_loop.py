@@ -20,11 +20,11 @@ import pytest
 from argon2 import PasswordHasher
 from bench._captures import leg, write_pcap
 
-from callreplay.calls.records import StoredCall
 from callreplay.cli import serve
 from callreplay.service import cache, engine, storage, transcoder
 from callreplay.service.context import Service
 from callreplay.service.settings import Settings
+from callreplay.store.records import StoredCall
 
 if TYPE_CHECKING:
     from .conftest import Running

@@ -19,11 +19,11 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from psycopg.types.json import Jsonb
 
-from callreplay.calls import search
 from callreplay.model import GapReason
 from callreplay.service import engine, i18n, rendering, words
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
+from callreplay.store import search
 
 from .test_embedding import serving
 

@@ -11,8 +11,8 @@ import pytest
 import schemathesis
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
-from callreplay.calls import search
 from callreplay.service import openapi
+from callreplay.store import search
 
 if TYPE_CHECKING:
     from .conftest import Running

@@ -14,9 +14,9 @@ from bench.search import adversarial, fill, queries
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
-from callreplay.calls import search
-from callreplay.calls.database import migrate
-from callreplay.calls.embedded import EmbeddedPostgres
+from callreplay.store import search
+from callreplay.store.database import migrate
+from callreplay.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from .conftest import Running

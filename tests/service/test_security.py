@@ -16,9 +16,9 @@ from argon2 import PasswordHasher, Type
 from starlette.requests import Request
 from starlette.routing import Mount, Route
 
-from callreplay.calls import accounts
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
+from callreplay.store import accounts
 
 if TYPE_CHECKING:
     from .conftest import Running

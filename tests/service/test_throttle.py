@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from callreplay.calls import accounts
 from callreplay.service.auth import network
+from callreplay.store import accounts
 
 if TYPE_CHECKING:
     from .conftest import Running

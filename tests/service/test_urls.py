@@ -319,7 +319,7 @@ def test_other_forms(service: Running, call: dict[str, Any]) -> None:
     picture = fetch("png", width=640, height=200)
     assert picture.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(picture.content)).size == (640, 200)
-    if importlib.util.find_spec("callreplay.speex"):
+    if importlib.util.find_spec("callreplay.outputs.speex"):
         speex = fetch("spx")
         assert speex.content[:4] == b"OggS"
         assert b"Speex   " in speex.content[:64]

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError, OutputError, UnsupportedError
+from callreplay.outputs.atomic import AtomicFile
 
 __all__ = ["Apart", "Destination", "Memory", "Once", "open_destination", "place_name"]
 

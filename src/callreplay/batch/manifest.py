@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from callreplay.encode import AtomicFile
 from callreplay.errors import ArgumentError, OutputError
+from callreplay.outputs.atomic import AtomicFile
 
 __all__ = [
     "MANIFEST",

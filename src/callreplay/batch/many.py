@@ -17,7 +17,7 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
 from callreplay.batch.worker import Feed, Order, run_feed, run_in_memory
 from callreplay.errors import ArgumentError
-from callreplay.formats import Options
+from callreplay.outputs.options import Options
 
 __all__ = ["Result", "transcode_many", "transcode_many_async"]
 

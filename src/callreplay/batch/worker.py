@@ -18,15 +18,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.audio.mix import RenderGroup
 from callreplay.batch.closing import Closer
 from callreplay.batch.destinations import Apart, Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
+from callreplay.capture import Call, open_capture
 from callreplay.errors import StateError
-from callreplay.formats import Data, Format, Options, PooledSink, Sink, format_of
-from callreplay.mix import RenderGroup
 from callreplay.model import Intact, mappings
-from callreplay.pipeline import Call, open_capture
+from callreplay.outputs.formats import Data, Format, PooledSink, Sink, format_of
+from callreplay.outputs.options import Options
 
 __all__ = [
     "LEAST_MEMORY",

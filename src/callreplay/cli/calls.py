@@ -15,7 +15,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import with_output_options
 from callreplay.errors import ArgumentError
-from callreplay.formats import Options
+from callreplay.outputs.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,10 +97,10 @@ def _add_find(group: typer.Typer) -> None:
         query: dict[str, str],
     ) -> None:
         """Show the calls that meet every parameter given, the earliest first."""
-        from callreplay.calls import importer, records, search
+        from callreplay.store import accounts, records, search
 
         with database(url, data) as opened:
-            tenant_id, zone_name = importer.tenant(opened, tenant)
+            tenant_id, zone_name = accounts.open_tenant(opened, tenant)
             zone = ZoneInfo(zone_name)
             wanted = search.CallQuery.parse(query, zone)
             with opened.connection() as connection:
@@ -129,11 +129,11 @@ def _add_transcode(group: typer.Typer) -> None:
         options: Options,
     ) -> None:
         """Turn the first call that meets every parameter given into audio, a picture or peaks."""
-        from callreplay.calls import importer, records, search
         from callreplay.cli.transcode import run
+        from callreplay.store import accounts, records, search
 
         with database(url, data) as opened:
-            tenant_id, zone_name = importer.tenant(opened, tenant)
+            tenant_id, zone_name = accounts.open_tenant(opened, tenant)
             wanted = search.CallQuery.parse(query, ZoneInfo(zone_name))
             with opened.connection() as connection:
                 row = search.first(connection, tenant_id, wanted)
@@ -165,7 +165,7 @@ def _add_tag(group: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Tag a call: a tag may have a retention of its own (retain --tag)."""
-        from callreplay.calls import retention
+        from callreplay.store import retention
 
         key = _key(call)
         if not all([*add, *remove]):
@@ -177,7 +177,7 @@ def _add_tag(group: typer.Typer) -> None:
 
 def _add_hold(group: typer.Typer) -> None:
     def change(uuid: str, held: bool, reason: str, url: str, data: Path | None) -> None:
-        from callreplay.calls import retention
+        from callreplay.store import retention
 
         key = _key(uuid)
         with database(url, data) as opened, opened.connection() as connection:

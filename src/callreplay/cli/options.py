@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from callreplay.errors import ArgumentError
-from callreplay.formats import CHANNELS, Options
+from callreplay.outputs.options import CHANNELS, Options
 
 __all__ = ["parse_codecs", "parse_time", "with_output_options"]
 

@@ -9,7 +9,7 @@ import typer
 
 from callreplay.cli.options import with_output_options
 from callreplay.cli.transcode import run
-from callreplay.formats import Options
+from callreplay.outputs.options import Options
 
 __all__ = ["register"]
 

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database, show_size
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.sizes import show_size
 from callreplay.errors import ArgumentError
 
 __all__ = ["register"]
@@ -50,7 +51,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Apply every tenant's retention policy: oldest first, never under legal hold, each removal audited."""
-        from callreplay.calls import retention, volumes
+        from callreplay.store import retention, volumes
 
         if tag and policy:
             raise ArgumentError("--tag: --set goes by itself")

@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from callreplay.capture import Call, Capture, open_capture
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.cli.progress import progress_bar
-from callreplay.encode import write_all
 from callreplay.errors import ArgumentError, OutputError
-from callreplay.formats import Options, format_of
-from callreplay.pipeline import Call, Capture, open_capture
+from callreplay.outputs.atomic import write_all
+from callreplay.outputs.formats import format_of
+from callreplay.outputs.options import Options
 
 __all__ = ["choose_call", "register", "run"]
 

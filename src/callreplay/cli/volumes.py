@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, database, parse_size, show_size
+from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.sizes import parse_size, show_size
 
 __all__ = ["register"]
 
@@ -35,7 +36,7 @@ def _add_listing(group: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Show the volumes with their quota, use and warnings."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             found = volumes.listing(connection)
@@ -82,7 +83,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Add a folder as a volume."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volume = volumes.add(connection, path, name=name, quota_bytes=quota, reserved_bytes=reserved)
@@ -96,7 +97,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Move every call of one volume to another."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volumes.reconcile(connection)
@@ -114,7 +115,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Stop new calls on a volume; one without calls is removed from the list."""
-        from callreplay.calls import volumes
+        from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volume = volumes.find(connection, which)

@@ -14,7 +14,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 
 if TYPE_CHECKING:
-    from callreplay.calls.importer import Outcome
+    from callreplay.importing.importer import Outcome
 
 __all__ = ["register"]
 
@@ -54,15 +54,16 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Import captures as they are finished; runs until it is told to stop (SIGINT, SIGTERM)."""
-        from callreplay.calls import importer
-        from callreplay.calls.watching import Watch
+        from callreplay.importing import importer
+        from callreplay.importing.watching import Watch
+        from callreplay.store import accounts
 
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         with database(url, data) as opened:
-            tenant_id, zone = importer.tenant(opened, tenant)
-            importer.zone_of(timezone or zone)
+            tenant_id, zone = accounts.open_tenant(opened, tenant)
+            accounts.zone_of(timezone or zone)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume)
             watching = Watch(folder, job, after, done, failed, settle, linger)
             print(f"callreplay: watching {watching.folder}", file=sys.stderr)

@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from callreplay.calls import accounts, audit, search, volumes
-from callreplay.calls.database import Connection
-from callreplay.calls.search import ParameterError
 from callreplay.errors import ArgumentError
 from callreplay.service.auth import MAXIMUM_PASSWORD, Visitor
 from callreplay.service.context import PLAYER_PASSWORD, Problem, base, service_of, zone_of
 from callreplay.service.pages import as_written
 from callreplay.service.rendering import page, posted_by, query_of, set_cookie, visitor_of
+from callreplay.store import accounts, audit, search, volumes
+from callreplay.store.database import Connection
+from callreplay.store.search import ParameterError
 
 __all__ = ["routes"]
 

@@ -23,11 +23,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callreplay.calls.database import schema_version
 from callreplay.service import administration, logs, openapi, pages, rendering, settings, storage, transcoder
 from callreplay.service.context import BASE, Problem, Service, base, service_of
 from callreplay.service.i18n import mark
 from callreplay.service.settings import Settings
+from callreplay.store.database import schema_version
 
 __all__ = ["create_app", "from_environment"]
 
@@ -182,7 +182,7 @@ async def _answer(request: Request, problem: Problem) -> Response:
 def create_app(chosen: Settings) -> Starlette:
     """The service as an ASGI application.
 
-    ``settings.database_url`` must name a database (``callreplay.calls.embedded`` starts one). Run alone, the
+    ``settings.database_url`` must name a database (``callreplay.store.embedded`` starts one). Run alone, the
     application opens and closes what it needs by its lifespan; mounted in another application, whose lifespan does not
     reach it, it opens at the first request, and ``app.state.service.close()`` closes it.
     """

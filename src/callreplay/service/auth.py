@@ -19,13 +19,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 from starlette.requests import Request
 
-from callreplay.calls import accounts, audit
-from callreplay.calls.accounts import User
-from callreplay.calls.database import Connection, Database
 from callreplay.cores import cores
 from callreplay.service import logs
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
+from callreplay.store import accounts, audit
+from callreplay.store.accounts import User
+from callreplay.store.database import Connection, Database
 
 __all__ = ["COOKIE", "Authenticator", "Refused", "Visitor", "basic_credentials", "client_address"]
 

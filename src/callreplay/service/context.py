@@ -13,14 +13,14 @@ from anyio import CapacityLimiter
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 
-from callreplay.calls import audit
-from callreplay.calls.accounts import User
-from callreplay.calls.database import Connection, Database, migrate
 from callreplay.service import logs
 from callreplay.service.auth import Authenticator, client_address
 from callreplay.service.cache import Cache
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
+from callreplay.store import audit
+from callreplay.store.accounts import User
+from callreplay.store.database import Connection, Database, migrate
 
 __all__ = [
     "BASE",

@@ -11,10 +11,6 @@ from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from callreplay.calls import records, search
-from callreplay.calls.database import Connection
-from callreplay.calls.records import StoredCall
-from callreplay.calls.search import CallQuery, ParameterError
 from callreplay.service import i18n
 from callreplay.service.auth import COOKIE, Refused, Visitor, client_address
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
@@ -30,6 +26,10 @@ from callreplay.service.rendering import (
     set_cookie,
 )
 from callreplay.service.transcoder import temporary_url
+from callreplay.store import records, search
+from callreplay.store.database import Connection
+from callreplay.store.records import StoredCall
+from callreplay.store.search import CallQuery, ParameterError
 
 __all__ = ["as_written", "describe", "home", "login", "logout"]
 

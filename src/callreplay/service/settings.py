@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-from callreplay.calls.places import home_data_dir
 from callreplay.cores import cores
 from callreplay.errors import ArgumentError
+from callreplay.store.places import home_data_dir
 
 __all__ = ["PREFIX", "Settings", "load", "table"]
 

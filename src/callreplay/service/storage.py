@@ -12,11 +12,11 @@ from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callreplay.calls import accounts, audit, records
 from callreplay.service import logs
 from callreplay.service.auth import basic_credentials, client_address, network
 from callreplay.service.context import PLAYER_PASSWORD, Problem, service_of
 from callreplay.service.files import FileResponse, disposition, open_confined
+from callreplay.store import accounts, audit, records
 
 __all__ = ["storage"]
 

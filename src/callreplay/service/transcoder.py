@@ -18,15 +18,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from callreplay._version import __version__
-from callreplay.calls import audit, records, search
-from callreplay.calls.records import StoredCall
-from callreplay.calls.search import CallQuery, ParameterError
 from callreplay.errors import ArgumentError, CallReplayError, EncryptedError, FormatError, UnsupportedError
 from callreplay.service import engine, logs
 from callreplay.service.auth import Refused, Visitor, client_address
 from callreplay.service.cache import Entry
 from callreplay.service.context import Grant, Problem, Service, base, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition
+from callreplay.store import audit, records, search
+from callreplay.store.records import StoredCall
+from callreplay.store.search import CallQuery, ParameterError
 
 __all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
 

@@ -45,7 +45,7 @@ WARNINGS: Final = {
     "cannot be reached": mark("cannot be reached"),
     "used + free is less than reserved": mark("used + free is less than reserved"),
 }
-"""``callreplay.calls.volumes.Volume.warning``."""
+"""``callreplay.store.volumes.Volume.warning``."""
 
 ACTIONS: Final = {
     "login": mark("Logged in"),

@@ -1,0 +1,133 @@
+"""A leg as the native engine takes it: columns checked against their bytes, spans as rows, PCM of others' codecs.
+
+Decoding and mixing both start here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from callreplay import _core
+from callreplay.codecs import Codec
+from callreplay.errors import ArgumentError
+from callreplay.model import LegColumns, Span
+
+__all__ = ["External", "LegCounts", "Pcm", "checked", "is_native", "leg_rate_hz", "native_leg"]
+
+Pcm = NDArray[np.int16]
+External = Mapping[int, Pcm]
+"""PCM of spans that the native engine does not decode: span index -> int16 samples from the span's tick 0
+on, at its sample rate, silence filled in. A ``numpy.memmap`` keeps a long one out of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegCounts:
+    """What became of a leg's packets: samples, at the spans' own rates, and packets that did not fit."""
+
+    decoded_samples: int
+    concealed_samples: int
+    noise_samples: int
+    trimmed_packets: int
+    malformed_packets: int
+
+
+_EXTERNAL: Final = 5
+_NATIVE: Final = {"PCMU": 0, "PCMA": 1, "L16": 2, "G722": 3, "G729": 4}
+_COLUMNS: Final[tuple[tuple[str, DTypeLike], ...]] = (
+    ("offset", np.int64),
+    ("size", np.uint16),
+    ("timestamp", np.int64),
+    ("sequence", np.int64),
+    ("flags", np.uint8),
+)
+
+
+def is_native(codec: Codec) -> bool:
+    """Whether the native engine decodes ``codec``; the others need PCM from elsewhere (``external``)."""
+    return codec.name in _NATIVE
+
+
+def _g722_mode(codec: Codec) -> int:
+    """0, 1, 2 for 64, 56, 48 kbit/s; RTP knows 64 only (RFC 3551 4.5.2), some SDP says otherwise in fmtp."""
+    given = dict(field.partition("=")[::2] for field in codec.fmtp.replace(" ", "").lower().split(";"))
+    return {"56000": 1, "48000": 2}.get(given.get("bitrate", ""), 0)
+
+
+def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
+    codec = span.codec
+    kind = _NATIVE.get(codec.name, _EXTERNAL)
+    if kind == _EXTERNAL and index in external:
+        pcm = checked(external[index], np.int16, f"external[{index}]")
+    elif index in external:
+        raise ArgumentError(f"external[{index}]: {codec} is decoded natively")
+    else:
+        pcm = None
+    mode = _g722_mode(codec) if codec.name == "G722" else codec.channels if codec.name == "L16" else 0
+    # The seed depends on nothing but the span, so the same call gives the same noise.
+    seed = zlib.crc32(f"{span.ssrc}:{index}:{span.payload_type}".encode())
+    drift_ppb = round(span.drift_ppm * 1000)
+    return (
+        kind,
+        codec.clock_rate_hz,
+        codec.sample_rate_hz,
+        mode,
+        span.first,
+        span.stop,
+        span.end_tick,
+        span.anchor_ns,
+        drift_ppb,
+        seed,
+        pcm,
+    )
+
+
+def checked(array: object, dtype: DTypeLike, name: str) -> Any:
+    """``array`` itself, if it is a contiguous one-dimensional array of ``dtype``."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.dtype(dtype) or array.ndim != 1:
+        have = f"{array.dtype}, {array.ndim} axes" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ArgumentError(f"{name}: need a one-dimensional array of {np.dtype(dtype)}, not {have}")
+    if not array.flags.c_contiguous:
+        raise ArgumentError(f"{name}: the array is not contiguous")
+    return array
+
+
+def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
+    """Make the native view of ``leg``, checked against its bytes; holds on to every array it looks at.
+
+    Raises ArgumentError for columns of a wrong type or length and for spans, gaps or timestamps out of
+    range, and BoundsError if a packet lies outside ``leg.data`` or ``leg.spill``.
+    """
+    columns = [checked(getattr(leg, name), dtype, name) for name, dtype in _COLUMNS]
+    if len({len(column) for column in columns}) != 1:
+        lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
+        raise ArgumentError(f"columns differ in length: {lengths}")
+    gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
+    offset, size, timestamp, sequence, flags = columns
+    span, start, ticks, reason = (
+        np.ascontiguousarray(gaps[name]) for name in ("span", "start", "ticks", "reason")
+    )
+    return _core.Leg(
+        checked(leg.data, np.uint8, "data"),
+        checked(leg.spill, np.uint8, "spill"),
+        offset,
+        size,
+        timestamp,
+        sequence,
+        flags,
+        [_span_row(row, index, external or {}) for index, row in enumerate(leg.spans)],
+        span,
+        start,
+        ticks,
+        reason,
+    )
+
+
+def leg_rate_hz(leg: LegColumns) -> int:
+    """Tell the highest sample rate among the leg's spans, 8000 if it has none."""
+    return max((span.codec.sample_rate_hz for span in leg.spans), default=8000)

@@ -1,0 +1,198 @@
+"""Importing captures: every call of every file, filed once.
+
+One worker process per job; a capture is read and filed by one worker, call by call, so memory does not grow with the
+number of calls. What cannot be imported is a line of the outcome, never an exception out of a batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from callreplay.clock import moment
+from callreplay.errors import CallReplayError, CaptureError
+from callreplay.importing import reading
+from callreplay.importing.ahead import ReadAhead
+from callreplay.importing.filing import CallRecord, CaptureRows, Filed, file_call, identity
+from callreplay.importing.rotation import Carry, Member, again, begins, pending, settled, window
+from callreplay.store import accounts, records
+from callreplay.store.database import Database
+from callreplay.store.volumes import VolumeFullError
+
+__all__ = ["Job", "Outcome", "Unit", "import_one", "import_run", "import_unit"]
+
+Unit = Path | tuple[Member, ...]
+"""A capture, or the files of a rotation."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How to import: database, tenant, where to and under which clock's names."""
+
+    url: str
+    tenant_id: int
+    zone: str = "UTC"
+    volume: str = ""
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one capture, or of ``files`` files of a rotation, named by the first.
+
+    ``calls`` are JSON-ready lines; ``error`` is '' unless the capture failed.
+
+    ``bad`` tells a capture that cannot be read (the input's fault) from a failure of ours (a full volume, say).
+    """
+
+    capture: str
+    files: int = 1
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    bad: bool = False
+    octets: int = 0
+
+    @property
+    def added(self) -> int:
+        """Calls that the database did not have."""
+        return sum(call["added"] for call in self.calls)
+
+
+def import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
+    """Import a capture, or the files of a rotation as one."""
+    if isinstance(unit, Path):
+        yield import_one(database, job, unit)
+        return
+    for outcome, _, _ in import_run(database, job, unit):
+        yield outcome
+
+
+def import_one(database: Database, job: Job, path: Path) -> Outcome:
+    """Import every call of one capture. Does not raise, whatever the capture, a volume or the database may do."""
+    outcome, _, _ = _import(database, job, (path,), Carry(), (), final=True)
+    return outcome
+
+
+def import_run(
+    database: Database,
+    job: Job,
+    run: Sequence[Member],
+    carry: Carry | None = None,
+    known: int = 0,
+    *,
+    final: bool = True,
+) -> Iterator[tuple[Outcome, Carry, int]]:
+    """Import files of a rotation, as many at a time as can be read at once; ``final`` where none will follow.
+
+    The first ``known`` members were read before and are here for the calls that ``carry`` left. Yields an outcome, what
+    is left to the next reading, and the first member that it needs. Stops after an error: the last is to be read again.
+    """
+    carry, begin, new = carry or Carry(), 0, min(known, len(run) - 1)
+    while new < len(run):
+        stop = window(run, begin, new)
+        chosen = run[begin:stop]
+        paths = [member.path for member in chosen]
+        outcome, carry, needed = _import(
+            database, job, paths, carry, chosen, final=final and stop == len(run)
+        )
+        outcome.capture, outcome.files = str(run[new].path), stop - new
+        with suppress(OSError):
+            outcome.octets = sum(member.path.stat().st_size for member in run[new:stop])
+        begin, new = begin + needed, stop
+        yield outcome, carry, begin
+        if outcome.error:
+            return
+
+
+def _import(
+    database: Database, job: Job, paths: Sequence[Path], carry: Carry, run: Sequence[Member], *, final: bool
+) -> tuple[Outcome, Carry, int]:
+    outcome = Outcome(str(paths[0]), len(paths))
+    waiting: set[tuple[str, int]] = set()
+    needed, last_ns = len(run), 0
+    try:
+        outcome.octets = sum(path.stat().st_size for path in paths)
+        found = reading.read(*paths)
+        outcome.warnings += found.warnings
+        last_ns = max(found.last_ns, carry.until_ns)
+        wanted = []
+        for call in found.calls:
+            if settled(call, carry):
+                continue
+            if not final and pending(call, last_ns):
+                first = begins(run, call.start_ns)
+                if first >= again(run):
+                    waiting.add((call.description.call_id, call.start_ns))
+                    needed = min(needed, first)
+                    continue
+                text = "a call that goes on is longer than can be read at once: filed as far as it was read"
+                outcome.warnings.append(text)
+            wanted.append(call)
+        ahead = ReadAhead(found.rows, wanted)
+        for call in wanted:
+            outcome.calls.append(_file(database, job, found.rows, call, ahead))
+    except CaptureError as error:
+        outcome.error, outcome.bad = str(error), True
+    except VolumeFullError as error:
+        outcome.error = str(error)
+    except (CallReplayError, OSError) as error:
+        outcome.error = str(error)
+        outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
+    except psycopg.Error as error:
+        outcome.error = f"the database: {error}"
+    except Exception as error:
+        # A defect of ours must cost the one capture, not the batch or the watch.
+        _log.exception("%s", outcome.capture)
+        outcome.error = f"unexpected {type(error).__name__}: {error}"
+    return outcome, Carry(last_ns, frozenset(waiting)), needed
+
+
+def _file(
+    database: Database, job: Job, rows: CaptureRows, call: CallRecord, ahead: ReadAhead
+) -> dict[str, Any]:
+    if job.dry_run:
+        key = identity(rows, call)
+        with database.connection() as connection:
+            known = records.identified(connection, job.tenant_id, key)
+        return _line(call, rows.name, "" if known is None else str(known), known is None, None)
+    filed = file_call(database, job.tenant_id, rows, call, accounts.zone_of(job.zone), job.volume, ahead.of)
+    return _line(call, rows.name, str(filed.uuid), filed.added, filed)
+
+
+def _line(call: CallRecord, capture: str, uuid: str, added: bool, filed: Filed | None) -> dict[str, Any]:
+    """One call as JSON, in the names of the Transcoder's parameters."""
+    description = call.description
+    start = moment(call.start_ns)
+    return {
+        "callId": uuid,
+        "added": added,
+        "capture": capture,
+        "wireCallId": description.call_id,
+        "protocol": description.protocol,
+        "status": description.status,
+        "inferred": call.inferred,
+        "start": start.isoformat(timespec="milliseconds"),
+        "durationSeconds": round((call.end_ns - call.start_ns) / 1e9, 3),
+        "callerNumber": description.caller_number,
+        "callerName": description.caller_name,
+        "callerIP": description.caller_address,
+        "calledNumber": description.called_number,
+        "calledName": description.called_name,
+        "calledIP": description.called_address,
+        "legs": [
+            {"leg": leg.side, "packets": len(leg.rows), "codec": leg.figures.get("codec", "")}
+            for leg in call.legs
+        ],
+        "volume": filed.volume_id if filed else 0,
+        "paths": list(filed.paths) if filed else [],
+        "bytes": filed.size_bytes if filed else 0,
+    }

@@ -1,0 +1,1 @@
+"""PCM to a file: formats, their options, and the pictures."""

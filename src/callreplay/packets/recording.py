@@ -1,0 +1,403 @@
+r"""A stored leg: the RTP of one direction of a call as an rtpdump file, and the side index that keeps the whole truth.
+
+``X.rtp`` is rtpdump (``#!rtpplay1.0``), which any tool reads but which has milliseconds, one address and no payload
+types. ``X.rtp.idx`` beside it keeps, one entry a record: arrival in ns, the stream (SSRC, both endpoints, MACs) and the
+packet flags; and once: what signalling said of the call and its payload types. Layout, all little-endian::
+
+    8 octets   b"CRIDX\x00\x01\n"
+    u32        length of the header
+    header     JSON, UTF-8
+    u64        n, the number of records
+    i64[n]     arrival_ns
+    u16[n]     stream, an index into the header's list
+    u16[n]     octets of the record, its head of eight included
+    u8[n]      PacketFlag bits
+    u32        CRC-32 of everything before
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from callreplay.codecs import Codec
+from callreplay.errors import FormatError
+from callreplay.model import (
+    INDEX_SUFFIX,
+    CallDescription,
+    Flow,
+    MediaDescription,
+    OtherMedia,
+    PacketFlag,
+    RtpColumns,
+    Side,
+    Stream,
+    check_intact,
+)
+
+__all__ = [
+    "LARGEST_HEADER",
+    "Fetch",
+    "LegIndex",
+    "index_path",
+    "parse_index",
+    "read_index",
+    "restore",
+    "write_index",
+    "write_packets",
+]
+
+_MAGIC: Final = b"CRIDX\x00\x01\n"
+_CHUNK: Final = 8192
+"""Records built at once: about 2 MB of 20 ms G.711."""
+_OCTETS: Final = 4 << 20
+"""And payload built at once, of packets that are larger."""
+LARGEST_HEADER: Final = 12 + 15 * 4 + 4 + 64
+"""RTP header, 15 CSRC and an extension of 64 octets: packets with longer extensions are written without them."""
+Fetch = Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], int], NDArray[np.uint8]]
+"""As `callreplay.packets.arena.fetch`."""
+_MAX_STREAMS: Final = 1 << 16
+_REPORT_FIELDS: Final = 7
+
+
+@dataclass(slots=True)
+class LegIndex:
+    """What a side index says: one entry per record of the rtpdump file beside it, in the same order."""
+
+    side: Side
+    call: CallDescription
+    streams: list[Stream]
+    arrival_ns: NDArray[np.int64]
+    stream: NDArray[np.uint16]
+    length: NDArray[np.uint16]
+    flags: NDArray[np.uint8]
+    head: int  # octets before the first record
+    capture: str = ""
+    inferred: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+    reports: list[tuple[int, ...]] = field(default_factory=list)
+    """RTCP sender reports of the leg's streams, each the fields of `callreplay.packets.SenderReport` in order."""
+
+
+def index_path(recording: Path) -> Path:
+    """Where the side index of ``recording`` is."""
+    return recording.parent / (recording.name + INDEX_SUFFIX)  # with_name() would refuse "." and "/"
+
+
+def write_packets(
+    target: BinaryIO,
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    columns: RtpColumns,
+    rows: NDArray[np.signedinteger[Any]],
+    streams: Sequence[Stream],
+    flow: Flow,
+    fetch: Fetch,
+) -> tuple[int, NDArray[np.uint16]]:
+    """Write the rows of a scan as rtpdump records; returns the octets written and each record's length.
+
+    ``data`` is the mapped capture and ``spill`` the reassembled octets, as `RtpColumns` counts them; ``rows`` are in
+    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines; ``fetch`` lays
+    octets of rows side by side and raises FormatError for a row outside its buffer. The packets are written as they
+    were, CSRC and header extension included; padding is dropped. Rows whose header is no longer
+    beside their payload (unpacked RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
+    """
+    start_ns = int(columns.arrival_ns[rows[0]]) if len(rows) else 0
+    head = f"#!rtpplay1.0 {flow.source or '0.0.0.0'}/{flow.source_port}\n".encode("ascii", "replace")
+    head += struct.pack(
+        ">IIIHH",
+        start_ns // 10**9 & 0xFFFFFFFF,
+        start_ns % 10**9 // 1000,
+        _ipv4(flow.source),
+        flow.source_port,
+        0,
+    )
+    written = target.write(head)
+    ssrcs = np.fromiter((stream.ssrc for stream in streams), np.uint32, len(streams))
+    every = np.empty(len(rows), np.uint16)
+    done = 0
+    for chunk, lengths in _chunks(data, spill, columns, rows, ssrcs, start_ns, fetch):
+        written += target.write(chunk.data)
+        every[done : done + len(lengths)] = lengths
+        done += len(lengths)
+    check_intact(data, spill)
+    return written, every
+
+
+def _ipv4(address: str) -> int:
+    parts = address.split(".")
+    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+        return 0
+    return int.from_bytes(bytes(int(part) for part in parts), "big")
+
+
+def _chunks(
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    columns: RtpColumns,
+    rows: NDArray[np.signedinteger[Any]],
+    ssrcs: NDArray[np.uint32],
+    start_ns: int,
+    fetch: Fetch,
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    first = 0
+    while first < len(rows):
+        chosen = rows[first : first + _CHUNK]
+        sizes = columns.size[chosen].astype(np.int64)
+        count = max(1, int(np.searchsorted(np.cumsum(sizes), _OCTETS, side="right")))
+        chosen, sizes = chosen[:count], sizes[:count]
+        first += count
+        source, offsets = _fetched(data, spill, columns, chosen, sizes, fetch)
+        plain_heads = _plain_headers(columns, chosen, ssrcs)
+        headers = _header_sizes(source, offsets, plain_heads)
+        whole = headers > 0
+        lengths = np.where(whole, headers, 12) + sizes
+        # rtpdump counts a record in 16 bits, its own eight octets included.
+        fits = lengths <= 0xFFFF - 8
+        sizes = np.where(fits, sizes, sizes - (lengths - (0xFFFF - 8)))
+        lengths = np.minimum(lengths, 0xFFFF - 8)
+        starts = np.zeros(len(chosen) + 1, np.int64)
+        np.cumsum(lengths + 8, out=starts[1:])
+        out = np.empty(int(starts[-1]), np.uint8)
+        begin = starts[:-1]
+        _scatter(out, begin, _record_heads(lengths, columns.arrival_ns[chosen], start_ns))
+        _copy(out, begin + 8, source, offsets - headers, headers + sizes, whole)
+        plain = ~whole
+        if plain.any():
+            _copy(out, begin + 20, source, offsets, sizes, plain)
+            _scatter(out, begin[plain] + 8, plain_heads[plain])
+        padded = whole & ((columns.flags[chosen] & PacketFlag.PADDED) != 0)
+        out[begin[padded] + 8] &= 0xDF
+        yield out, lengths + 8
+
+
+def _fetched(
+    data: NDArray[np.uint8],
+    spill: NDArray[np.uint8],
+    columns: RtpColumns,
+    rows: NDArray[np.signedinteger[Any]],
+    sizes: NDArray[np.int64],
+    fetch: Fetch,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The payloads with what may be their headers ahead of them, side by side, and where each payload begins."""
+    spilled = (columns.flags[rows] & PacketFlag.SPILL) != 0
+    blocks: list[NDArray[np.uint8]] = []
+    offsets = np.zeros(len(rows), np.int64)
+    at = 0
+    for source, mine in ((data, np.flatnonzero(~spilled)), (spill, np.flatnonzero(spilled))):
+        if len(mine):
+            blocks.append(fetch(source, columns.offset[rows[mine]], sizes[mine], LARGEST_HEADER))
+            ends = np.cumsum(sizes[mine] + LARGEST_HEADER)
+            offsets[mine] = at + ends - sizes[mine]
+            at += int(ends[-1])
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), offsets
+
+
+def _record_heads(
+    lengths: NDArray[np.int64], arrival_ns: NDArray[np.int64], start_ns: int
+) -> NDArray[np.uint8]:
+    heads = np.zeros(len(lengths), np.dtype([("length", ">u2"), ("plen", ">u2"), ("offset", ">u4")]))
+    heads["length"], heads["plen"] = lengths + 8, lengths
+    heads["offset"] = np.clip((arrival_ns - start_ns) // 1_000_000, 0, 0xFFFFFFFF)
+    return heads.view(np.uint8).reshape(-1, 8)
+
+
+def _plain_headers(
+    columns: RtpColumns, rows: NDArray[np.signedinteger[Any]], ssrcs: NDArray[np.uint32]
+) -> NDArray[np.uint8]:
+    """The twelve fixed octets (RFC 3550 5.1) that the columns tell of, without CSRC, extension and padding."""
+    heads = np.empty((len(rows), 12), np.uint8)
+    marker = (columns.flags[rows] & PacketFlag.MARKER) != 0
+    heads[:, 0] = 0x80
+    heads[:, 1] = columns.payload_type[rows] & 0x7F | np.where(marker, 0x80, 0).astype(np.uint8)
+    heads[:, 2:4] = columns.sequence[rows].astype(">u2").view(np.uint8).reshape(-1, 2)
+    heads[:, 4:8] = columns.timestamp[rows].astype(">u4").view(np.uint8).reshape(-1, 4)
+    heads[:, 8:12] = ssrcs[columns.stream[rows]].astype(">u4").view(np.uint8).reshape(-1, 4)
+    return heads
+
+
+def _header_sizes(
+    source: NDArray[np.uint8], offsets: NDArray[np.int64], expected: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """Octets from the start of each row's RTP header to its payload; 0 where no header stands there.
+
+    The columns keep where the payload begins; the header that ends there is found by its own fields: version,
+    payload type, sequence, timestamp and SSRC as ``expected``, a CSRC count and an extension length that fit.
+    ``source`` has ``LARGEST_HEADER`` octets ahead of each payload.
+    """
+    sizes = np.zeros(len(offsets), np.int64)
+    waiting = np.arange(len(offsets))
+    for size in range(12, LARGEST_HEADER + 4, 4):
+        if not len(waiting):
+            break
+        at = offsets[waiting] - size
+        heads = sliding_window_view(source, 12)[at]
+        wanted = expected[waiting]
+        found = (heads[:, 0] >> 6 == 2) & ((heads[:, 1] ^ wanted[:, 1]) & 0x7F == 0)
+        found &= (heads[:, 2:] == wanted[:, 2:]).all(axis=1)
+        claimed = 12 + 4 * (heads[:, 0] & 15).astype(np.int64)
+        extended = (heads[:, 0] & 16) != 0
+        words = np.where(extended & (claimed + 4 <= size), at + claimed + 2, 0)
+        length = source[words].astype(np.int64) << 8 | source[words + 1]
+        found &= np.where(extended, claimed + 4 + 4 * length, claimed) == size
+        sizes[waiting[found]] = size
+        waiting = waiting[~found]
+    return sizes
+
+
+def _copy(
+    out: NDArray[np.uint8],
+    targets: NDArray[np.int64],
+    source: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+) -> None:
+    """Copy ``sizes`` octets from ``offsets`` to ``targets`` where ``chosen``: one gather per distinct size."""
+    if not chosen.any():
+        return
+    for size in np.unique(sizes[chosen]):
+        if size:
+            mine = chosen & (sizes == size)
+            _scatter(out, targets[mine], sliding_window_view(source, int(size))[offsets[mine]])
+
+
+def _scatter(out: NDArray[np.uint8], starts: NDArray[np.int64], block: NDArray[np.uint8]) -> None:
+    if len(starts):
+        sliding_window_view(out, block.shape[1], writeable=True)[starts] = block
+
+
+def write_index(target: BinaryIO, index: LegIndex) -> int:
+    """Write a side index; returns the octets written."""
+    if len(index.streams) > _MAX_STREAMS:
+        raise FormatError(f"a leg of {len(index.streams)} streams cannot be indexed")
+    header = {
+        "side": index.side,
+        "call": _call_to_json(index.call),
+        "streams": [{"ssrc": stream.ssrc, **asdict(stream.flow)} for stream in index.streams],
+        "head": index.head,
+        "capture": index.capture,
+        "inferred": index.inferred,
+        "extra": index.extra,
+        "reports": index.reports,
+    }
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    written = crc = 0
+    for piece in (
+        _MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", len(index.arrival_ns)),
+        np.ascontiguousarray(index.arrival_ns, "<i8").data,
+        np.ascontiguousarray(index.stream, "<u2").data,
+        np.ascontiguousarray(index.length, "<u2").data,
+        np.ascontiguousarray(index.flags, np.uint8).data,
+    ):
+        crc = zlib.crc32(piece, crc)
+        written += target.write(piece)
+    return written + target.write(struct.pack("<I", crc))
+
+
+def read_index(path: Path) -> LegIndex:
+    """Read the side index at ``path``. Raises OSError, or FormatError naming the file and what is wrong."""
+    try:
+        return parse_index(path.read_bytes())
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def parse_index(data: bytes) -> LegIndex:
+    """Read the octets of a side index. Raises FormatError where they are cut, altered or of another version."""
+    if len(data) < len(_MAGIC) + 16 or not data.startswith(_MAGIC):
+        raise FormatError("not a side index of this version")
+    if zlib.crc32(data[:-4]) != struct.unpack_from("<I", data, len(data) - 4)[0]:
+        raise FormatError("the side index is damaged (CRC-32 differs)")
+    header_size = struct.unpack_from("<I", data, 8)[0]
+    at = 12 + header_size
+    if at + 12 > len(data):
+        raise FormatError("the side index is cut short")
+    count = struct.unpack_from("<Q", data, at)[0]
+    at += 8
+    if count > len(data) or at + count * 13 + 4 != len(data):
+        raise FormatError("the side index has not as many records as it says")
+    arrival = np.frombuffer(data, "<i8", count, at).astype(np.int64)
+    stream = np.frombuffer(data, "<u2", count, at + 8 * count).astype(np.uint16)
+    length = np.frombuffer(data, "<u2", count, at + 10 * count).astype(np.uint16)
+    flags = np.frombuffer(data, np.uint8, count, at + 12 * count).copy()
+    try:
+        header = json.loads(data[12 : 12 + header_size])
+        streams = [_stream_from_json(number, entry, stream) for number, entry in enumerate(header["streams"])]
+        call = _call_from_json(header["call"])
+        side: Side = "called" if header["side"] == "called" else "caller"
+        index = LegIndex(side, call, streams, arrival, stream, length, flags, int(header["head"]))
+        index.capture, index.inferred, index.extra = header["capture"], header["inferred"], header["extra"]
+        index.reports = [_report_from_json(row) for row in header.get("reports", [])]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"the side index has a bad header: {error}") from error
+    if count and int(stream.max()) >= len(streams):
+        raise FormatError("the side index names a stream it does not list")
+    return index
+
+
+def _stream_from_json(number: int, entry: dict[str, Any], stream: NDArray[np.uint16]) -> Stream:
+    values = dict(entry)
+    ssrc = int(values.pop("ssrc"))
+    rows = np.flatnonzero(stream == number).astype(np.int64)
+    return Stream(number, Flow(**values), ssrc, rows, len(rows))
+
+
+def _report_from_json(row: list[Any]) -> tuple[int, ...]:
+    if len(row) != _REPORT_FIELDS:
+        raise ValueError(f"a sender report of {len(row)} fields")
+    return tuple(int(value) for value in row)
+
+
+def _call_to_json(call: CallDescription) -> dict[str, Any]:
+    return asdict(call)
+
+
+def _call_from_json(values: dict[str, Any]) -> CallDescription:
+    media = []
+    for row in values.pop("media"):
+        codecs = {int(number): Codec(**codec) for number, codec in row.pop("payload_types").items()}
+        row["crypto"] = tuple(row.get("crypto", ()))
+        media.append(MediaDescription(payload_types=codecs, **row))
+    other = [
+        OtherMedia(str(address), int(port), tuple(int(number) for types in more for number in types))
+        for address, port, *more in values.pop("other_media", [])
+    ]
+    return CallDescription(media=media, other_media=other, **values)
+
+
+def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> list[Stream]:
+    """Give the rows of a scanned recording back what rtpdump could not hold: arrival in ns and their streams.
+
+    ``columns`` and ``streams`` are the scan of the ``.rtp`` file that ``index`` lies beside; ``arrival_ns`` and
+    ``stream`` of the columns are changed in place. Rows are matched to records by offset; rows in the spill buffer
+    (unpacked redundancy) go with the record before them. Returns the streams in place of ``streams``.
+
+    Raises FormatError where the index is not of this file.
+    """
+    if not len(columns.offset):
+        return list(streams)
+    ends = index.head + np.cumsum(index.length, dtype=np.int64)
+    mapped = (columns.flags & PacketFlag.SPILL) == 0
+    # A packet without payload ends where its record does: the last octet of its header decides.
+    record = np.where(mapped, np.searchsorted(ends, columns.offset - 1, side="right"), 0)
+    record = np.maximum.accumulate(record)
+    if int(record.max()) >= len(index.length):
+        raise FormatError("the side index is not of this recording: it has fewer records")
+    columns.arrival_ns[:] = index.arrival_ns[record]
+    columns.stream[:] = index.stream[record]
+    order = np.argsort(columns.stream, kind="stable")
+    bounds = np.searchsorted(columns.stream[order], np.arange(len(index.streams) + 1))
+    return [
+        Stream(stream.index, stream.flow, stream.ssrc, order[begin:end].astype(np.int64), int(end - begin))
+        for stream, begin, end in zip(index.streams, bounds[:-1], bounds[1:], strict=True)
+    ]

@@ -1,0 +1,397 @@
+"""Retention: which calls go when. Keep for a period, until backed up, until space is needed; never under legal hold.
+
+A tenant's policy is in its row; a tag may carry days of its own, and of several the longest counts. Every call that
+goes leaves a line in the audit log, written in the transaction that deletes it; its files go after the commit, and a
+journal makes sure that they do (`callreplay.store.journal`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+from uuid import UUID
+
+from callreplay.errors import ArgumentError, OutputError
+from callreplay.model import recording_files
+from callreplay.store import accounts, audit, volumes
+from callreplay.store.database import Connection, Database
+from callreplay.store.journal import Journal
+from callreplay.store.volumes import Volume
+
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "Removal",
+    "hold",
+    "needed",
+    "note_backup",
+    "remove",
+    "retain",
+    "set_policy",
+    "set_tag",
+    "tag",
+]
+
+POLICIES: Final = ("forever", "period", "backup", "space")
+_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A call that went, or would go: why, and how many octets its files have."""
+
+    uuid: UUID
+    tenant: str
+    started_at: datetime
+    reason: str
+    sizes: dict[int, int] = field(default_factory=dict)
+    """By volume."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        return sum(self.sizes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a tenant's policy might be, to see what it would remove. ``days`` go with ``period`` only."""
+
+    tenant: str
+    policy: str
+    days: int | None = None
+
+
+def _check(policy: str, days: int | None) -> None:
+    if policy not in POLICIES:
+        raise ArgumentError(f"policy: one of {', '.join(POLICIES)}, not {policy!r}")
+    if (policy == "period") != (days is not None) or (days is not None and not 0 < days < 36_525):
+        raise ArgumentError("days: a number from 1 on goes with the policy 'period', and only with it")
+
+
+def set_policy(connection: Connection, tenant: str, policy: str, days: int | None = None) -> None:
+    """Set a tenant's policy. Raises ArgumentError for an unknown tenant or policy, or a period without days."""
+    _check(policy, days)
+    row = connection.execute(
+        "UPDATE tenants SET retention = %s, retention_days = %s WHERE name = %s RETURNING id",
+        (policy, days, tenant),
+    ).fetchone()
+    if row is None:
+        raise ArgumentError(f"tenant: there is none named {tenant!r}")
+    _note_policy(connection, row["id"], tenant, {"policy": policy, "days": days})
+
+
+def _note_policy(connection: Connection, tenant_id: int, target: str, detail: dict[str, Any]) -> None:
+    audit.write(
+        connection, "retention.policy", tenant_id=tenant_id, actor="system", target=target, detail=detail
+    )
+
+
+def set_tag(connection: Connection, tenant: str, tag: str, days: int | None) -> None:
+    """Give a tag days of its own, None for none. Raises ArgumentError for an unknown tenant or days below 1."""
+    if not tag or (days is not None and not 0 < days < 36_525):
+        raise ArgumentError("tag: a name, and days from 1 on or none")
+    owner = accounts.tenant_id(connection, tenant)
+    connection.execute(
+        "INSERT INTO tags (tenant_id, name, retention_days) VALUES (%s, %s, %s) "
+        "ON CONFLICT (tenant_id, name) DO UPDATE SET retention_days = EXCLUDED.retention_days",
+        (owner, tag, days),
+    )
+    _note_policy(connection, owner, tag, {"tag": tag, "days": days})
+
+
+def note_backup(connection: Connection, tenant: str, imported_before: datetime) -> int:
+    """Note that what was imported before a time is in a backup, which lets ``backup`` remove it; how many calls."""
+    owner = accounts.tenant_id(connection, tenant)
+    noted = connection.execute(
+        "UPDATE calls SET backed_up_at = now() WHERE tenant_id = %s AND imported_at < %s AND backed_up_at IS NULL",
+        (owner, imported_before),
+    ).rowcount
+    before = {"before": imported_before.isoformat(), "calls": noted}
+    audit.write(connection, "retention.backup", tenant_id=owner, actor="system", target=tenant, detail=before)
+    return noted
+
+
+def tag(connection: Connection, uuid: UUID, add: Sequence[str], remove: Sequence[str]) -> bool:
+    """Give a call tags and take others from it; False where there is no such call."""
+    row = connection.execute(
+        "UPDATE calls SET tags = ARRAY(SELECT DISTINCT t FROM unnest(tags || %(add)s::text[]) AS t "
+        "WHERE t <> ALL (%(remove)s::text[]) ORDER BY t) WHERE uuid = %(uuid)s RETURNING tenant_id, tags",
+        {"add": list(add), "remove": list(remove), "uuid": uuid},
+    ).fetchone()
+    if row is None:
+        return False
+    said = {"tags": row["tags"]}
+    audit.write(
+        connection, "call.tag", tenant_id=row["tenant_id"], actor="system", target=str(uuid), detail=said
+    )
+    return True
+
+
+def hold(connection: Connection, uuid: UUID, held: bool, *, actor: str = "system", reason: str = "") -> bool:
+    """Put a call under legal hold or release it; False where there is no such call."""
+    row = connection.execute(
+        "UPDATE calls SET legal_hold = %s WHERE uuid = %s RETURNING tenant_id", (held, uuid)
+    ).fetchone()
+    if row is None:
+        return False
+    audit.write(
+        connection,
+        "call.hold" if held else "call.release",
+        tenant_id=row["tenant_id"],
+        actor=actor,
+        target=str(uuid),
+        reason=reason,
+    )
+    return True
+
+
+def retain(
+    database: Database,
+    *,
+    dry_run: bool = False,
+    now: datetime | None = None,
+    actor: str = "system",
+    tried: Policy | None = None,
+) -> Iterator[Removal]:
+    """Apply every policy; yields the calls removed (with ``dry_run``: that would be), one transaction each.
+
+    Periods and backups first, over all tenants; then, volume by volume, the oldest calls of the tenants that keep
+    calls until space is needed, until the volume has its reserve again. A dry run may say what ``tried`` would
+    remove if it were the policy of its tenant.
+
+    Raises:
+        ArgumentError: ``tried`` is no policy, or of no tenant.
+        ValueError: ``tried`` without ``dry_run``.
+
+    """
+    if tried is not None:
+        if not dry_run:
+            raise ValueError("a policy can be tried by a dry run only")
+        _check(tried.policy, tried.days)
+        with database.connection() as connection:
+            if connection.execute("SELECT FROM tenants WHERE name = %s", (tried.tenant,)).fetchone() is None:
+                raise ArgumentError(f"tenant: there is none named {tried.tenant!r}")
+    moment = now or datetime.now(UTC)
+    gone: dict[int, int] = {}
+    for candidate, reason in _expired(database, moment, tried):
+        removal = _take(database, candidate, reason, dry_run, actor)
+        if removal is not None:
+            for volume_id, size in removal.sizes.items():
+                gone[volume_id] = gone.get(volume_id, 0) + size
+            yield removal
+    with database.connection() as connection:
+        every = volumes.listing(connection)
+    for volume in every:
+        yield from _make_room(
+            database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor, tried
+        )
+
+
+def needed(volume: Volume) -> int:
+    """Octets that must go before a volume has its reserve again."""
+    if volume.retired or volume.reserved_bytes == 0 or volume.free_bytes < 0:
+        return 0
+    return max(0, volume.reserved_bytes - volume.left_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    uuid: UUID
+    tenant_id: int
+    tenant: str
+    started_at: datetime
+
+
+# The tenants' policies, with one of them as if it had been set.
+_TENANTS: Final = """
+    SELECT id, name, CASE WHEN name = %(tried_tenant)s THEN %(tried_policy)s ELSE retention END AS retention,
+           CASE WHEN name = %(tried_tenant)s THEN %(tried_days)s ELSE retention_days END AS retention_days
+      FROM tenants
+"""
+
+# A tag's days override the tenant's; with several such tags the longest keeps the call.
+_EXPIRED: Final = f"""
+    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at,
+           CASE WHEN g.days IS NOT NULL THEN 'tag: ' || g.days || ' days'
+                WHEN t.retention = 'period' THEN 'period: ' || t.retention_days || ' days'
+                ELSE 'backed up' END AS reason
+      FROM calls c
+      JOIN ({_TENANTS}) t ON t.id = c.tenant_id
+      LEFT JOIN LATERAL (SELECT max(g.retention_days) AS days FROM tags g
+                          WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
+                            AND g.retention_days IS NOT NULL) g ON true
+     WHERE NOT c.legal_hold
+       AND CASE WHEN g.days IS NOT NULL THEN c.started_at < %(now)s - make_interval(days => g.days)
+                WHEN t.retention = 'period' THEN c.started_at < %(now)s - make_interval(days => t.retention_days)
+                WHEN t.retention = 'backup' THEN c.backed_up_at IS NOT NULL
+                ELSE false END
+       AND (c.started_at, c.uuid) > (%(after)s, %(uuid)s)
+     ORDER BY c.started_at, c.uuid
+     LIMIT %(batch)s
+"""
+
+# The oldest first; tags with days of their own are not up for space.
+_OLDEST: Final = f"""
+    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, 'space' AS reason
+      FROM calls c
+      JOIN ({_TENANTS}) t ON t.id = c.tenant_id
+     WHERE NOT c.legal_hold AND t.retention = 'space'
+       AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)
+       AND NOT EXISTS (SELECT FROM tags g WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
+                          AND g.retention_days IS NOT NULL)
+       AND (c.started_at, c.uuid) > (%(after)s, %(uuid)s)
+     ORDER BY c.started_at, c.uuid
+     LIMIT %(batch)s
+"""
+
+
+def _candidates(
+    database: Database, query: str, parameters: dict[str, Any], tried: Policy | None
+) -> Iterator[tuple[_Candidate, str]]:
+    """Rows of a query in batches, so that neither memory nor a transaction grows with the number of calls."""
+    position: dict[str, Any] = {
+        "after": datetime.min.replace(tzinfo=UTC),
+        "uuid": UUID(int=0),
+        "batch": _BATCH,
+        "tried_tenant": tried.tenant if tried else None,
+        "tried_policy": tried.policy if tried else None,
+        "tried_days": tried.days if tried else None,
+    }
+    while True:
+        with database.connection() as connection:
+            rows = connection.execute(query, {**parameters, **position}).fetchall()
+        for row in rows:
+            yield (
+                _Candidate(row["uuid"], row["tenant_id"], row["tenant"], row["started_at"]),
+                row["reason"],
+            )
+        if len(rows) < _BATCH:
+            return
+        position.update(after=rows[-1]["started_at"], uuid=rows[-1]["uuid"])
+
+
+def _expired(database: Database, now: datetime, tried: Policy | None) -> Iterator[tuple[_Candidate, str]]:
+    return _candidates(database, _EXPIRED, {"now": now}, tried)
+
+
+def _make_room(
+    database: Database, volume: Volume, freed: int, dry_run: bool, actor: str, tried: Policy | None
+) -> Iterator[Removal]:
+    missing = needed(volume) - freed
+    if missing <= 0:
+        return
+    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id}, tried):
+        removal = _take(database, candidate, reason, dry_run, actor)
+        if removal is None:
+            continue
+        yield removal
+        missing -= removal.sizes.get(volume.id, 0)
+        if missing <= 0:
+            return
+
+
+def _take(
+    database: Database, candidate: _Candidate, reason: str, dry_run: bool, actor: str
+) -> Removal | None:
+    sizes: dict[int, int] | None
+    if dry_run:
+        # Side indexes count too, as they do when the call goes: else a dry run would say that more must go.
+        with database.connection() as connection:
+            sizes = {volume.id: _size(volume, names) for volume, names in _files(connection, candidate.uuid)}
+    else:
+        sizes = _remove(database, candidate.uuid, reason, actor, unless_held=True)
+        if sizes is None:
+            return None
+    return Removal(candidate.uuid, candidate.tenant, candidate.started_at, reason, sizes)
+
+
+def remove(
+    database: Database, uuid: UUID, *, reason: str, actor: str = "system", unless_held: bool = True
+) -> int | None:
+    """Remove one call with its files, audited; returns the octets freed, None where it is gone already or held.
+
+    Raises OutputError where a volume of the call cannot be reached: the call then stays whole.
+    """
+    sizes = _remove(database, uuid, reason, actor, unless_held=unless_held)
+    return None if sizes is None else sum(sizes.values())
+
+
+def _remove(
+    database: Database, uuid: UUID, reason: str, actor: str, *, unless_held: bool
+) -> dict[int, int] | None:
+    with contextlib.ExitStack() as journals:
+        noted: list[tuple[Journal, Volume, list[str]]] = []
+        with database.connection() as connection:
+            row = connection.execute(
+                "SELECT tenant_id, started_at, wire_call_id, legal_hold FROM calls WHERE uuid = %s FOR UPDATE",
+                (uuid,),
+            ).fetchone()
+            if row is None or (unless_held and row["legal_hold"]):
+                return None
+            noted = _note(connection, journals, uuid)
+            sizes = {volume.id: _size(volume, names) for _, volume, names in noted}
+            for volume_id, size in sizes.items():
+                connection.execute(
+                    "UPDATE storage_volumes SET used_bytes = greatest(used_bytes - %s, 0) WHERE id = %s",
+                    (size, volume_id),
+                )
+            connection.execute("DELETE FROM calls WHERE uuid = %s", (uuid,))
+            detail = {
+                "bytes": sum(sizes.values()),
+                "started_at": row["started_at"].isoformat(),
+                "wire_call_id": row["wire_call_id"],
+            }
+            audit.write(
+                connection,
+                "call.delete",
+                tenant_id=row["tenant_id"],
+                actor=actor,
+                target=str(uuid),
+                reason=reason,
+                detail=detail,
+            )
+        for journal, volume, names in noted:
+            volumes.unlink_files(volume.path, names)
+            journal.finish()
+    return sizes
+
+
+def _note(
+    connection: Connection, journals: contextlib.ExitStack, uuid: UUID
+) -> list[tuple[Journal, Volume, list[str]]]:
+    noted = []
+    for volume, names in _files(connection, uuid):
+        try:
+            if not volume.path.is_dir():
+                raise OutputError(f"volume {volume.id} ({volume.path}) cannot be reached")
+            journal = journals.enter_context(Journal(volume.path, uuid))
+            journal.note(*(("", file) for name in names for file in recording_files(name)))
+        except OSError as error:
+            raise OutputError(f"call {uuid} cannot be removed: {error}") from error
+        noted.append((journal, volume, names))
+    return noted
+
+
+def _files(connection: Connection, uuid: UUID) -> list[tuple[Volume, list[str]]]:
+    """The volumes of a call, and its files on each."""
+    files = connection.execute(
+        "SELECT volume_id, path FROM call_files WHERE call_uuid = %s ORDER BY position", (uuid,)
+    ).fetchall()
+    by_id = {volume.id: volume for volume in volumes.listing(connection)}
+    return [
+        (by_id[volume_id], [str(file["path"]) for file in files if file["volume_id"] == volume_id])
+        for volume_id in sorted({cast("int", file["volume_id"]) for file in files})
+    ]
+
+
+def _size(volume: Volume, names: list[str]) -> int:
+    size = 0
+    for name in names:
+        for path in map(volume.path.joinpath, recording_files(name)):
+            with contextlib.suppress(FileNotFoundError):
+                size += path.stat().st_size
+    return size

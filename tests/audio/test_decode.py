@@ -1,0 +1,286 @@
+"""The conveyor from Python: any number of legs, any mix, one truth."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests import laws
+
+from callreplay import _core
+from callreplay.audio.decode import ChunkKind, Conveyor, decode_leg, decode_many, leg_samples
+from callreplay.audio.legs import native_leg
+from callreplay.audio.mix import Renderer, RenderGroup
+from callreplay.codecs import STATIC, Codec, parse_rtpmap
+from callreplay.errors import ArgumentError, BoundsError
+from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
+
+Pcm = NDArray[np.int16]
+L16 = parse_rtpmap("L16/8000")
+CODECS = [STATIC[0], STATIC[8], STATIC[9], STATIC[18], L16]
+
+
+def made_leg(codec: Codec, packets: int, seed: int, *, loss: float = 0.05) -> LegColumns:
+    """A leg of random payloads with losses, pauses, and for G.729 packets of 1 to 4 frames with SIDs."""
+    dice = np.random.default_rng((seed, packets))
+    sizes, stamps, kept, gaps = [], [], [], []
+    tick = 0
+    for index in range(packets):
+        if codec.name == "G729":
+            frames = int(dice.integers(1, 5))
+            sid = dice.random() < 0.1
+            size, ticks = 10 * frames + 2 * sid, 80 * (frames + sid)
+        else:
+            ticks = int(dice.choice([80, 160, 240]))
+            size = ticks * (2 if codec.name == "L16" else 1)
+        if index and dice.random() < loss:
+            gaps.append((0, tick, ticks, 1, GapReason.LOST))
+        else:
+            sizes.append(size)
+            stamps.append(tick)
+            kept.append(index)
+        tick += ticks
+        if dice.random() < 0.02:
+            gaps.append((0, tick, 1600, 0, GapReason.SILENCE))
+            tick += 1600
+    size_column = np.array(sizes, np.uint16)
+    offset = np.concatenate([[0], np.cumsum(size_column.astype(np.int64))[:-1]]).astype(np.int64)
+    data = dice.integers(0, 256, int(size_column.sum()), dtype=np.uint8)
+    rows = len(sizes)
+    span = Span(codec, 0, rows, 7, 0, 96, 1_000_000_000, tick)
+    return LegColumns(
+        data, np.zeros(0, np.uint8), offset, size_column, np.array(stamps, np.int64), np.zeros(rows, np.int64),
+        np.array(kept, np.int64), np.full(rows, 96, np.uint8), np.zeros(rows, np.uint8), [span],
+        np.array(gaps, GAP_DTYPE),
+    )  # fmt: skip
+
+
+def _legs(count: int) -> list[LegColumns]:
+    return [made_leg(CODECS[i % len(CODECS)], 5 + (i * 37) % 90, i) for i in range(count)]
+
+
+def _joined(legs: list[LegColumns], width: int, block_ms: int) -> list[NDArray[np.int64]]:
+    """Of each leg's samples, from chunks: rows of span, sample, value and kind."""
+    found: list[list[NDArray[np.int64]]] = [[] for _ in legs]
+    for chunk in decode_many(legs, width=width, block_ms=block_ms):
+        rows = np.empty((len(chunk.pcm), 4), np.int64)
+        rows[:, 0], rows[:, 3] = chunk.span, chunk.kind
+        rows[:, 1] = np.arange(chunk.first_sample, chunk.first_sample + len(chunk.pcm))
+        rows[:, 2] = chunk.pcm
+        found[chunk.leg].append(rows)
+    joined = [np.concatenate([np.empty((0, 4), np.int64), *parts]) for parts in found]
+    joined = [rows[np.lexsort((rows[:, 1], rows[:, 0]))] for rows in joined]
+    for rows in joined:
+        assert not (rows[1:, :2] == rows[:-1, :2]).all(axis=1).any(), "a sample came twice"
+    return joined
+
+
+def test_the_grouping_never_changes_a_sample() -> None:
+    """The law of the conveyor, over codecs, lengths, widths, block lengths and orders."""
+    legs = _legs(60)
+    alone = [_joined([leg], 1, 500)[0] for leg in legs]
+    assert all(len(rows) for rows in alone)
+    for width, block_ms in ((2, 20), (7, 120), (64, 200), (1000, 1000)):
+        assert all(map(np.array_equal, _joined(legs, width, block_ms), alone))
+    order = np.random.default_rng(1).permutation(len(legs))
+    shuffled = _joined([legs[i] for i in order], 16, 100)
+    assert all(np.array_equal(rows, alone[i]) for rows, i in zip(shuffled, order, strict=True))
+
+
+def test_hundreds_of_legs_into_arrays() -> None:
+    legs = _legs(400)
+    out = [np.zeros(leg_samples(leg) + 3, np.int16) for leg in legs]
+    filled = decode_many(legs, out, width=128)
+    for leg, array in zip(legs, filled, strict=True):
+        assert np.array_equal(array, decode_leg(leg))
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+def test_laws_of_decoding(codec: Codec) -> None:
+    leg = made_leg(codec, 120, 3)
+    whole = decode_leg(leg)
+    assert len(whole) == leg_samples(leg)
+    laws.out_equals_returned(lambda out: decode_leg(leg, out))
+    laws.same_bytes_twice(lambda: decode_leg(leg).tobytes())
+
+    def stream(block: int) -> list[Pcm]:
+        return list(
+            Renderer([leg], codec.sample_rate_hz, block_frames=block, dtmf="keep", correct_drift=False)
+        )
+
+    laws.streamed_equals_one_shot(whole, stream)
+
+
+def test_decoding_releases_the_gil() -> None:
+    leg = made_leg(STATIC[18], 4000, 4)
+    laws.gil_is_released(lambda: decode_leg(leg))
+
+
+def test_occupancy_tells_how_full_the_lanes_were() -> None:
+    conveyor = Conveyor([made_leg(STATIC[18], 200, i, loss=0) for i in range(64)])
+    for _ in conveyor:
+        pass
+    used = conveyor.occupancy
+    if _core.isa_active() != "scalar":
+        assert used["rounds"] > 0
+        assert 0.8 < used["lane_used"] / used["lane_slots"] <= 1
+    alone = Conveyor([made_leg(STATIC[18], 200, 1)])
+    for _ in alone:
+        pass
+    assert alone.occupancy["rounds"] == 0
+    assert alone.occupancy["scalar_rounds"] > 0
+
+
+def _samples_under(isa: str) -> tuple[str, bool, str]:
+    """Of a process that is told to use an instruction set (empty: free): the one it uses, whether it was forced, and a
+    digest of what it decodes."""
+    script = (
+        "import hashlib; from tests.audio.test_decode import _legs; from callreplay import _core; "
+        "from callreplay.audio.decode import decode_many, leg_samples; import numpy as np; legs = _legs(40); "
+        "out = decode_many(legs, [np.zeros(leg_samples(l), np.int16) for l in legs]); "
+        "print(_core.isa_active(), _core.isa_forced(), hashlib.sha256(b''.join(o.tobytes() for o in out)).hexdigest())"
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)} | ({"CALLREPLAY_SIMD": isa} if isa else {})
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root, env=environment
+    )
+    active, forced, digest = done.stdout.split()
+    return active, forced == "True", digest
+
+
+def test_forced_instruction_sets_give_the_same_samples() -> None:
+    free = _samples_under("")
+    assert free[0] in _core.isa_available()
+    for isa in _core.isa_available():
+        assert _samples_under(isa) == (isa, True, free[2])
+
+
+@pytest.mark.parametrize("codec", [STATIC[0], STATIC[9]], ids=str)
+def test_a_loss_is_concealed_for_60_ms_then_silent(codec: Codec) -> None:
+    leg = made_leg(codec, 40, 5, loss=0)
+    leg.gaps = leg.gaps[:0]
+    ticks = np.arange(20) * 160
+    keep = 20
+    leg.size = np.full(keep, 160, np.uint16)
+    leg.offset = np.arange(keep, dtype=np.int64) * 160 % (len(leg.data) - 160)
+    leg.timestamp = np.where(np.arange(keep) < 10, ticks, ticks + 1600)
+    leg.sequence = np.where(np.arange(keep) < 10, np.arange(keep), np.arange(keep) + 10)
+    for name in ("flags", "payload_type"):
+        setattr(leg, name, getattr(leg, name)[:keep])
+    leg.arrival_ns = leg.arrival_ns[:keep]
+    leg.spans[0].stop, leg.spans[0].end_tick = keep, 30 * 160
+    leg.gaps = np.array([(0, 1600, 1600, 10, GapReason.LOST)], GAP_DTYPE)
+    per_ms = codec.sample_rate_hz // 1000
+    pcm = decode_leg(leg)
+    lost = pcm[200 * per_ms : 400 * per_ms]
+    assert lost[: 20 * per_ms].any()
+    assert not lost[62 * per_ms :].any()
+    kinds = {chunk.kind for chunk in decode_many([leg])}
+    assert kinds == {ChunkKind.DECODED, ChunkKind.CONCEALED}
+
+
+@pytest.mark.parametrize(
+    ("fmtp", "bits"),
+    [
+        ("", 8),
+        ("bitrate=64000", 8),
+        ("bitrate=56000", 7),
+        ("x=1; Bitrate = 48000", 6),
+        ("bitrate=480001", 8),
+        ("maxbitrate=48000", 8),
+    ],
+)
+def test_g722_at_the_bitrate_of_the_sdp_equals_libavcodec(fmtp: str, bits: int) -> None:
+    """48, 56 and 64 kbit/s: random octets through a leg, and through libavcodec with as many bits a codeword."""
+    av = pytest.importorskip("av")
+    leg = made_leg(parse_rtpmap("G722/8000", fmtp), 50, 8, loss=0)
+    leg.timestamp = np.cumsum(leg.size, dtype=np.int64) - leg.size  # no pauses: one run of octets
+    leg.gaps = leg.gaps[:0]
+    leg.spans[0].end_tick = int(leg.size.sum())
+    peer = av.CodecContext.create("g722", "r")
+    peer.sample_rate, peer.layout, peer.options = 16000, "mono", {"bits_per_codeword": str(bits)}
+    frames = peer.decode(av.Packet(leg.data.tobytes()))
+    wanted = np.concatenate([frame.to_ndarray().ravel() for frame in frames])
+    assert np.array_equal(decode_leg(leg), wanted)
+
+
+def test_comfort_noise_has_its_level() -> None:
+    """RFC 3389: -40 dBov asked for, measured within 1 dB, until speech comes back."""
+    leg = made_leg(STATIC[0], 3, 6, loss=0)
+    leg.data = np.concatenate([np.full(160, 0xFF, np.uint8), [np.uint8(40)], np.full(160, 0xFF, np.uint8)])
+    leg.offset, leg.size = np.array([0, 160, 161], np.int64), np.array([160, 1, 160], np.uint16)
+    leg.timestamp, leg.sequence = np.array([0, 160, 16160], np.int64), np.arange(3, dtype=np.int64)
+    leg.flags = np.array([0, PacketFlag.NOISE, 0], np.uint8)
+    leg.payload_type, leg.arrival_ns = np.array([0, 13, 0], np.uint8), np.zeros(3, np.int64)
+    leg.spans[0].stop, leg.spans[0].end_tick = 3, 16320
+    leg.gaps = np.array([(0, 320, 15840, 0, GapReason.SILENCE)], GAP_DTYPE)
+    noise = decode_leg(leg)[1000:16000].astype(np.float64)
+    level = 10 * np.log10((noise**2).mean() / 8031.0**2 / 16)
+    assert level == pytest.approx(-40, abs=1)
+
+
+def test_wrong_columns_are_refused_by_name() -> None:
+    leg = made_leg(STATIC[0], 10, 7)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.offset = wrong.offset.astype(np.int32)
+    with pytest.raises(ArgumentError, match="offset"):
+        native_leg(wrong)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.size = wrong.size[:-1]
+    with pytest.raises(ArgumentError, match="size"):
+        native_leg(wrong)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.offset[3] = len(wrong.data)
+    with pytest.raises(BoundsError):
+        native_leg(wrong)
+    wrong = made_leg(STATIC[0], 10, 7)
+    wrong.offset[3] = -1
+    with pytest.raises(BoundsError):
+        native_leg(wrong)
+    with pytest.raises(ArgumentError, match="out"):
+        decode_leg(leg, np.zeros(3, np.int16))
+    with pytest.raises(ArgumentError, match="out"):
+        decode_many([leg], [])
+
+
+def test_a_render_group_gives_what_renderers_give() -> None:
+    calls = [(_legs(10)[2 * i], _legs(10)[2 * i + 1]) for i in range(5)]
+    group = RenderGroup()
+    numbers = {group.add(list(legs), 16000, "stereo"): legs for legs in calls}
+    parts: dict[int, list[Pcm]] = {number: [] for number in numbers}
+    for number, block, _ in group:
+        parts[number].append(block)
+    for number, legs in numbers.items():
+        renderer = Renderer(list(legs), 16000, "stereo")
+        assert np.array_equal(np.concatenate(parts[number]), renderer.read(renderer.frames))
+
+
+def test_a_group_that_is_fed_for_ever_takes_numbers_again() -> None:
+    legs = _legs(10)
+    group = RenderGroup()
+    alone = [Renderer([leg], 8000, "mono") for leg in legs]
+    whole = [renderer.read(renderer.frames) for renderer in alone]
+    under_way: dict[int, tuple[int, list[Pcm]]] = {}
+    begun = ended = 0
+    while ended < 60:
+        while begun < 60 and len(under_way) < 4:
+            which = begun % len(legs)
+            number = group.add([legs[which]], 8000, "mono")
+            assert number not in under_way
+            under_way[number] = which, []
+            begun += 1
+        found = group.read()
+        assert found is not None
+        number, block, last = found
+        assert number < 4
+        under_way[number][1].append(block)
+        if last:
+            which, parts = under_way.pop(number)
+            assert np.array_equal(np.concatenate(parts), whole[which])
+            assert group.counts(number, 0) == alone[which].counts(0)
+            ended += 1
+    assert group.read() is None

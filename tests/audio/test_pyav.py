@@ -1,0 +1,354 @@
+"""Each codec beyond the engine's own: encoded by its encoder, packed as its RFC says, decoded, compared."""
+
+import shutil
+import struct
+import subprocess
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.captures import pcap, rtp, sdp, sip, udp
+
+import callreplay
+from callreplay.audio.pyav import RECIPES, decode_payloads, is_external
+from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.errors import UnsupportedError
+from callreplay.model import GapReason
+
+av = pytest.importorskip("av")
+
+SECONDS = 2
+
+
+def _voice(rate: int) -> NDArray[np.int16]:
+    """Something codecs like: a gliding harmonic sound with pauses."""
+    t = np.arange(SECONDS * rate) / rate
+    phase = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.7 * t)) / rate
+    sound = sum(np.sin(k * phase) / k for k in range(1, 12))
+    return np.asarray(sound * (np.sin(2 * np.pi * 1.5 * t) > -0.5) * 5000, dtype=np.int16)
+
+
+def _encode(
+    name: str, pcm: NDArray[np.int16], rate: int, options: dict[str, str] | None = None
+) -> list[bytes]:
+    context: Any = av.CodecContext.create(name, "w")
+    context.sample_rate, context.layout, context.format = rate, "mono", "s16"
+    context.options = options or {}
+    if options and "b" in options:
+        context.bit_rate = int(options["b"])
+    packets = []
+    context.open()
+    step = context.frame_size or rate // 50
+    for start in range(0, len(pcm), step):
+        frame = av.AudioFrame.from_ndarray(pcm[None, start : start + step], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+        packets += [bytes(packet) for packet in context.encode(frame)]
+    return packets + [bytes(packet) for packet in context.encode(None)]
+
+
+def _similar(decoded: list[NDArray[np.int16]], original: NDArray[np.int16], least: float) -> None:
+    """The decoded sound is the original one, up to the codec's delay."""
+    got = np.concatenate(decoded).astype(float)
+    assert abs(len(got) - len(original)) < len(original) // 20
+    size = min(len(got), len(original))
+    spectrum = np.fft.rfft(got[:size], 2 * size) * np.conj(
+        np.fft.rfft(original[:size].astype(float), 2 * size)
+    )
+    correlation = np.fft.irfft(spectrum)
+    norm = np.linalg.norm(got[:size]) * np.linalg.norm(original[:size].astype(float))
+    assert correlation.max() / norm > least
+
+
+def test_opus() -> None:
+    pcm = _voice(48000)
+    packets = _encode("libopus", pcm, 48000, {"b": "32000", "application": "voip"})
+    codec = parse_rtpmap("opus/48000/2")
+    decoded = decode_payloads(codec, packets)
+    assert {len(part) for part in decoded[1:]} == {960}
+    _similar(decoded, pcm, 0.8)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5])
+@pytest.mark.parametrize("packing", ["g726le", "g726"])
+def test_g726_in_both_packings(bits: int, packing: str) -> None:
+    pcm = _voice(8000)
+    octets = b"".join(_encode(packing, pcm, 8000, {"code_size": str(bits)}))
+    size = 20 * bits
+    payloads = [octets[i : i + size] for i in range(0, len(octets), size)]
+    name = ("" if packing == "g726le" else "AAL2-") + f"G726-{8 * bits}"
+    decoded = decode_payloads(parse_rtpmap(f"{name}/8000"), payloads)
+    assert len(decoded[0]) == 160
+    _similar(decoded, pcm, 0.75 if bits == 2 else 0.9)
+    wrong = ("AAL2-" if packing == "g726le" else "") + f"G726-{8 * bits}"
+    with pytest.raises(AssertionError):
+        _similar(decode_payloads(parse_rtpmap(f"{wrong}/8000"), payloads), pcm, 0.75)
+
+
+def test_g723() -> None:
+    pcm = _voice(8000)
+    packets = _encode("g723_1", pcm, 8000, {"b": "6300"})
+    pairs = [b"".join(packets[i : i + 2]) for i in range(0, len(packets), 2)]
+    decoded = decode_payloads(parse_rtpmap("G723/8000"), pairs)
+    assert len(decoded[1]) == 480
+    _similar(decoded, pcm, 0.6)
+
+
+def _pack(fields: list[tuple[int, int]]) -> bytes:
+    bits = "".join(f"{value:0{count}b}" for value, count in fields if count)
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_amr_in_both_payload_forms(aligned: bool, frames: int) -> None:
+    pcm = _voice(8000)
+    stored = _encode("libopencore_amrnb", pcm, 8000, {"b": "12200"})
+    payloads = []
+    for start in range(0, len(stored) - frames + 1, frames):
+        group = stored[start : start + frames]
+        pad = 2 if aligned else 0
+        fields = [(15, 4), (0, 4 if aligned else 0)]
+        for i, frame in enumerate(group):
+            fields += [(int(i + 1 < frames), 1), (frame[0] >> 3 & 15, 4), (frame[0] >> 2 & 1, 1), (0, pad)]
+        for frame in group:
+            speech = int.from_bytes(frame[1:32], "big") >> 4
+            fields += [(speech, 244), (0, 4 if aligned else 0)]
+        payloads.append(_pack(fields))
+    codec = parse_rtpmap("AMR/8000", "octet-align=1" if aligned else "")
+    decoded = decode_payloads(codec, payloads)
+    assert len(decoded[0]) == 160 * frames
+    reference: Any = av.CodecContext.create("libopencore_amrnb", "r")
+    reference.sample_rate, reference.layout = 8000, "mono"
+    wanted = [
+        frame.to_ndarray().ravel()
+        for octets in stored[: len(payloads) * frames]
+        for frame in reference.decode(av.Packet(octets))
+    ]
+    assert np.array_equal(np.concatenate(decoded), np.concatenate(wanted))
+    _similar(decoded, pcm, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "frame_type", "bits"),
+    [
+        ("AMR", 8, 39),
+        ("AMR", 11, 0),
+        ("AMR", 15, 0),
+        ("AMR-WB", 9, 40),
+        ("AMR-WB", 11, 0),
+        ("AMR-WB", 14, 0),
+        ("AMR-WB", 15, 0),
+    ],
+)
+def test_amr_frames_without_speech_move_nothing(name: str, frame_type: int, bits: int) -> None:
+    """SID, lost, "no data" and unknown frames last as long as speech; all but the unknown ones sound on."""
+    dice = np.random.default_rng(3)
+    size, step, clock = (244, 160, 8000) if name == "AMR" else (132, 320, 16000)
+    speech_type = 7 if name == "AMR" else 0
+
+    def frame(kind: int, count: int) -> bytes:
+        value = int.from_bytes(dice.bytes(31), "big") >> (248 - count)
+        return _pack([(15, 4), (0, 1), (kind, 4), (1, 1), (value, count)])
+
+    payloads = [frame(speech_type, size) for _ in range(30)]
+    payloads[20] = frame(frame_type, bits)
+    payloads[21] = _pack([(15, 4), (1, 1), (frame_type, 4), (1, 1), (0, 1), (15, 4), (1, 1), (0, bits)])
+    decoded = decode_payloads(parse_rtpmap(f"{name}/{clock}"), payloads)
+    assert [len(part) for part in decoded] == [step] * 21 + [2 * step] + [step] * 8
+    assert all(part.any() for part in decoded[22:])
+    if frame_type != 11:
+        assert decoded[20].any()
+
+
+def _by_program(arguments: list[str], pcm: NDArray[np.int16], folder: Path) -> bytes:
+    if shutil.which(arguments[0]) is None:
+        pytest.skip(f"{arguments[0]} is not installed")
+    raw = folder / "in.raw"
+    raw.write_bytes(pcm.tobytes())
+    out = folder / "out.bin"
+    subprocess.run([a.replace("IN", str(raw)).replace("OUT", str(out)) for a in arguments], check=True)
+    return out.read_bytes()
+
+
+def test_gsm(tmp_path: Path) -> None:
+    pcm = _voice(8000)
+    octets = _by_program(
+        ["sox", "-t", "raw", "-r", "8000", "-e", "signed", "-b", "16", "-c", "1", "IN", "-t", "gsm", "OUT"],
+        pcm,
+        tmp_path,
+    )
+    payloads = [octets[i : i + 66] for i in range(0, len(octets), 66)]
+    decoded = decode_payloads(parse_rtpmap("GSM/8000"), payloads)
+    assert len(decoded[0]) == 320
+    _similar(decoded, pcm, 0.8)
+
+
+@pytest.mark.parametrize(("rate", "flag"), [(8000, "--narrowband"), (16000, "--wideband")])
+def test_speex(rate: int, flag: str, tmp_path: Path) -> None:
+    pcm = _voice(rate)
+    ogg = _by_program(
+        ["speexenc", "--quiet", flag, "--rate", str(rate), "--le", "--16bit", "IN", "OUT"], pcm, tmp_path
+    )
+    packets, at = [], 0
+    while at < len(ogg):
+        count = ogg[at + 26]
+        sizes = ogg[at + 27 : at + 27 + count]
+        at += 27 + count
+        size = 0
+        for lace in sizes:
+            size += lace
+            if lace < 255:
+                packets.append(ogg[at : at + size])
+                at, size = at + size, 0
+    decoded = decode_payloads(parse_rtpmap(f"speex/{rate}"), packets[2:])
+    assert len(decoded[0]) == rate // 50
+    _similar(decoded, pcm, 0.5)
+
+
+@pytest.mark.parametrize(("size", "samples"), [(38, 160), (50, 240)])
+def test_ilbc_frames_are_cut_by_the_mode(size: int, samples: int) -> None:
+    """No iLBC encoder is packaged; the decoder's own silence and the framing are what can be shown."""
+    payloads = [bytes(size) * 2 for _ in range(5)]
+    decoded = decode_payloads(parse_rtpmap("iLBC/8000", f"mode={20 if size == 38 else 30}"), payloads)
+    assert [len(part) for part in decoded] == [2 * samples] * 5
+    assert [len(part) for part in decode_payloads(parse_rtpmap("iLBC/8000"), payloads)] == [2 * samples] * 5
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_hostile_payloads_never_raise(name: str) -> None:
+    codec = Codec(name, 48000 if name == "OPUS" else 8000, 48000 if name == "OPUS" else 8000)
+    random = np.random.default_rng(5)
+    payloads = [
+        random.integers(0, 256, n, dtype=np.uint8).tobytes() for n in (0, 1, 2, 3, 7, 19, 20, 33, 160, 700)
+    ]
+    decoded = decode_payloads(codec, payloads)
+    assert len(decoded) == len(payloads)
+    assert decode_payloads(codec, []) == []
+
+
+def test_unknown_codec_is_refused_by_name() -> None:
+    codec = parse_rtpmap("X-EVS/16000")
+    assert not is_external(codec)
+    with pytest.raises(UnsupportedError, match="X-EVS/16000"):
+        decode_payloads(codec, [b"x"])
+
+
+def test_struct_of_the_speex_header_is_eighty_octets() -> None:
+    assert struct.calcsize("<8s20s13i") == 80
+
+
+def _leg_of(
+    rtpmap: str, payload_type: int, payloads: Sequence[bytes | None], ticks: int, clock: int
+) -> callreplay.Call:
+    """A capture with SDP that names the codec, and the payloads 20 ms or so apart; None for a lost one."""
+    start = 1_700_000_000_000_000_000
+    formats = {payload_type: rtpmap}
+    offer, answer = sdp("10.0.0.1", 4000, formats), sdp("10.0.0.2", 5000, formats)
+    invite = sip("INVITE sip:200@pbx SIP/2.0", body=offer)
+    accept = sip("SIP/2.0 200 OK", to="<sip:200@pbx>;tag=b", body=answer)
+    records = [
+        (start - 2_000_000_000, udp("10.0.0.1", 5060, "10.0.0.2", 5060, invite)),
+        (start - 1_000_000_000, udp("10.0.0.2", 5060, "10.0.0.1", 5060, accept)),
+    ]
+    for index, payload in enumerate(payloads):
+        if payload is None:
+            continue
+        packet = rtp(index, index * ticks, 7, payload_type, payload)
+        at = start + index * ticks * 1_000_000_000 // clock
+        records.append((at, udp("10.0.0.1", 4000, "10.0.0.2", 5000, packet)))
+    (call,) = callreplay.open(pcap(records)).calls
+    return call
+
+
+def test_lost_packets_are_silence() -> None:
+    """As docs/concealment.md says: nothing conceals here."""
+    sent: list[bytes | None] = [*_encode("libopus", _voice(48000), 48000, {"b": "32000"})]
+    sent[40:42] = [None, None]
+    leg = _leg_of("opus/48000/2", 111, sent, 960, 48000).caller
+    (gap,) = leg.columns.gaps
+    assert (GapReason(int(gap["reason"])), int(gap["start"]), int(gap["ticks"])) == (
+        GapReason.LOST,
+        40 * 960,
+        2 * 960,
+    )
+    pcm = leg.pcm()
+    assert not pcm[40 * 960 : 42 * 960].any()
+    assert pcm[39 * 960 : 40 * 960].any()
+    assert pcm[42 * 960 : 43 * 960].any()
+
+
+def _pairs(frames: list[bytes], count: int) -> list[bytes]:
+    return [b"".join(frames[i : i + count]) for i in range(0, len(frames) - count + 1, count)]
+
+
+@pytest.mark.parametrize(
+    ("rtpmap", "payload_type", "ticks", "clock"),
+    [
+        ("opus/48000/2", 111, 960, 48000),
+        ("G726-32/8000", 98, 160, 8000),
+        ("AAL2-G726-40/8000", 99, 160, 8000),
+        ("G723/8000", 4, 480, 8000),
+        ("GSM/8000", 3, 160, 8000),
+        ("iLBC/8000", 100, 240, 8000),
+        ("AMR/8000", 102, 160, 8000),
+        ("AMR-WB/16000", 103, 320, 16000),
+        ("speex/16000", 104, 320, 16000),
+    ],
+)
+def test_a_capture_of_each_codec_plays(
+    rtpmap: str, payload_type: int, ticks: int, clock: int, tmp_path: Path
+) -> None:
+    """From SDP to samples: each packet's audio stands at its timestamp, at the codec's own rate."""
+    codec = parse_rtpmap(rtpmap)
+    if codec.name == "OPUS":
+        payloads = _encode("libopus", _voice(48000), 48000, {"b": "32000"})
+    elif codec.name.endswith(("G726-32", "G726-40")):
+        bits = int(codec.name[-2:]) // 8
+        packing = "g726" if codec.name.startswith("AAL2") else "g726le"
+        octets = b"".join(_encode(packing, _voice(8000), 8000, {"code_size": str(bits)}))
+        payloads = [octets[i : i + 20 * bits] for i in range(0, len(octets) - 20 * bits + 1, 20 * bits)]
+    elif codec.name == "G723":
+        payloads = _pairs(_encode("g723_1", _voice(8000), 8000, {"b": "6300"}), 2)
+    elif codec.name == "AMR":
+        stored = _encode("libopencore_amrnb", _voice(8000), 8000, {"b": "12200"})
+        payloads = [
+            _pack([(15, 4), (0, 1), (f[0] >> 3 & 15, 4), (1, 1), (int.from_bytes(f[1:32], "big") >> 4, 244)])
+            for f in stored
+        ]
+    else:
+        # No encoder at hand: frames of the right length, whose sound is the decoder's affair.
+        size = {"GSM": 33, "ILBC": 50, "AMR-WB": 0, "SPEEX": 0}[codec.name]
+        dice = np.random.default_rng(1)
+        payloads = [
+            bytes([0xD0 | 1]) + dice.integers(0, 256, max(size - 1, 0), dtype=np.uint8).tobytes()
+            for _ in range(60)
+        ]
+        if codec.name == "AMR-WB":
+            payloads = [
+                _pack([(15, 4), (0, 1), (0, 4), (1, 1), (int(dice.integers(2**60)) << 72, 132)])
+                for _ in range(60)
+            ]
+        if codec.name == "SPEEX":
+            # Narrowband sub-mode 8 frames without a wideband layer: 79 bits, then the terminator.
+            payloads = [
+                _pack([(0, 1), (8, 4), (int(dice.integers(2**60)) << 14, 74), (15, 5)]) for _ in range(60)
+            ]
+    call = _leg_of(rtpmap, payload_type, payloads, ticks, clock)
+    assert [c.name for c in call.caller.codecs] == [codec.name]
+    got = call.caller.pcm()
+    step = ticks * codec.sample_rate_hz // clock
+    for index, part in enumerate(decode_payloads(codec, payloads)[:-1]):
+        assert np.array_equal(got[index * step : index * step + len(part)], part), index
+    assert call.mix("caller").any()
+
+
+def test_without_pyav_the_report_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callreplay.audio.pyav.available", lambda: False)
+    call = _leg_of("opus/48000/2", 111, [b"\xf8\xff\xfe"] * 20, 960, 48000)
+    assert not call.mix().any()
+    assert any("callreplay[av]" in warning for warning in call.report()["warnings"])

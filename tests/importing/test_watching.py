@@ -1,0 +1,105 @@
+"""A watch under load: thousands of captures at once, stopped and killed in the middle of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.captures import pcap, rtp, udp
+from tests.importing.test_filing import check
+from tests.scenario.ladder import MS, A, B, Ladder, sdp
+
+from callreplay.store import volumes
+from callreplay.store.database import Database
+
+COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()"]
+FILES = 2000
+TALKS = 50  # every so many files hold a call with media
+
+
+def small(number: int) -> bytes:
+    """A refused call of two messages, or one of a quarter of a second."""
+    ladder = Ladder(f"call-{number}@a", 1_700_000_000_000 + 1000 * number)
+    ladder.invite(sdp(A, 4000))
+    talk = number % TALKS == 0
+    ladder.reply("200 OK" if talk else "486 Busy Here", sdp(B, 5000) if talk else "")
+    ladder.ack()
+    records = [
+        (message.arrival_ns, udp(message.flow.source, 5060, message.flow.destination, 5060, message.payload))
+        for message in ladder.messages
+    ]
+    for n in range(13 if talk else 0):
+        for side, ends in enumerate(((A, 4000, B, 5000), (B, 5000, A, 4000))):
+            payload = bytes([0xD0 + (number + n + side) % 16]) * 160
+            packet = rtp(n, n * 160, 2 * number + side, 0, payload, n == 0)
+            records.append(((ladder.time_ms + 20 * n + side) * MS, udp(*ends, packet)))
+    return pcap(records)
+
+
+@pytest.mark.slow
+def test_thousands_of_files_and_a_watch_that_is_stopped(database: Database, url: str, tmp_path: Path) -> None:
+    shelf, inbox = tmp_path / "shelf", tmp_path / "inbox"
+    inbox.mkdir()
+    with database.connection() as connection:
+        volumes.add(connection, shelf)
+    for number in range(FILES):
+        (inbox / f"call-{number:04}.pcap").write_bytes(small(number))
+    bad = {f"bad-{number}.pcap" for number in range(5)}
+    for name in bad:
+        (inbox / name).write_bytes(b"no capture at all")
+    growing, over = inbox / "growing.pcap", threading.Event()
+
+    def grow() -> None:
+        content = small(FILES)
+        growing.write_bytes(content[:40])
+        while not over.wait(0.2):
+            with growing.open("ab") as file:
+                file.write(b"\0")
+
+    def count() -> int:
+        with database.connection() as connection:
+            row = connection.execute("SELECT count(*) AS n FROM calls").fetchone()
+        assert row is not None
+        return int(row["n"])
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        for number, wanted in ((signal.SIGKILL, 200), (signal.SIGTERM, 700), (signal.SIGTERM, FILES)):
+            command = [*COMMAND, "watch", str(inbox), "--settle", "1", "--database", url]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as watch:
+                assert watch.stderr is not None
+                reader = threading.Thread(target=watch.stderr.read)
+                reader.start()
+                deadline = time.monotonic() + 120
+                while count() < wanted and watch.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                if wanted == FILES:  # the last is filed before it is moved
+                    while list(inbox.glob("call-*")) and time.monotonic() < deadline:
+                        time.sleep(0.02)
+                os.kill(watch.pid, number)
+                code = watch.wait(20)
+                reader.join()
+            assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+            assert wanted <= count() <= FILES
+            if wanted < FILES:
+                assert count() < FILES, "it was to be stopped in the middle"
+        assert growing.is_file()
+        assert [path.name for path in inbox.iterdir() if path.is_file()] == ["growing.pcap"]
+    finally:
+        over.set()
+        writer.join()
+    assert {path.name for path in (inbox / "done").iterdir()} == {f"call-{n:04}.pcap" for n in range(FILES)}
+    failed = {path.name: path for path in (inbox / "failed").iterdir()}
+    assert set(failed) == bad | {f"{name}.reason.txt" for name in bad}
+    assert all("not a capture" in failed[f"{name}.reason.txt"].read_text() for name in bad)
+    with database.connection() as connection:
+        names = connection.execute("SELECT wire_call_id FROM calls").fetchall()
+    assert sorted(row["wire_call_id"] for row in names) == sorted(f"call-{n}@a" for n in range(FILES))
+    check(database, shelf, silent=FILES - FILES // TALKS)
