@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from callreplay.model import GapReason
 from callreplay.order.legs import LegMedia, assemble
+from tests.cases import UNSHRUNK
 from tests.scenario.call import Call, Network, Packet, SyntheticScan
 from tests.scenario.truth import numbers, placement_errors_ms
 
@@ -28,7 +29,7 @@ def _leg(packets: list[Packet]) -> LegMedia:
     return assemble(SyntheticScan(packets))[0].caller
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, phases=UNSHRUNK)
 @given(
     rise_s=st.floats(0.1, 4.0),
     up_s=st.floats(2.0, 12.0),
@@ -56,7 +57,7 @@ def test_a_queue_that_fills_and_drains_moves_nothing(
     assert len(leg.columns.gaps) == (5 if silences else 0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, phases=UNSHRUNK)
 @given(
     pauses_s=st.lists(st.sampled_from([0.3, 0.45, 1.0, 3.0, 40.0]), min_size=1, max_size=4),
     talk_s=st.floats(2.0, 8.0),

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from callreplay.order.legs import LegMedia, assemble
+from tests.cases import UNSHRUNK
 from tests.scenario.call import Call, Network, Packet, SyntheticScan
 from tests.scenario.truth import numbers, placement_errors_ms
 
@@ -16,7 +17,7 @@ def _leg(packets: list[Packet]) -> LegMedia:
     return assemble(SyntheticScan(packets))[0].caller
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, phases=UNSHRUNK)
 @given(
     before=st.lists(st.integers(30, 400), min_size=1, max_size=3),
     to=st.sampled_from([0, 0, 1, 60_000]),
@@ -49,7 +50,7 @@ def test_a_sender_that_goes_back_by_one_count_of_both_began_anew(
     assert leg.statistics.lost <= len(sender.packets) - len(arrived) + 2 * len(before)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, phases=UNSHRUNK)
 @given(
     depth=st.integers(10, 1500),
     count=st.integers(1, 60),
