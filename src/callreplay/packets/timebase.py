@@ -126,10 +126,10 @@ def _leap(columns: RtpColumns, rows: NDArray[np.int64], split: int) -> float:
     number = np.cumsum(np.diff(columns.sequence[rows].astype(np.int64), prepend=0).astype(np.int16))
     stamp = np.cumsum(np.diff(columns.timestamp[rows].astype(np.int64), prepend=0).astype(np.int32))
     arrival = columns.arrival_ns[rows]
-    onward = number[split] - number[split - 1]
-    steps = np.diff(stamp)
-    usual = float(np.median(np.delete(steps, split - 1)))
-    if not 0 < onward <= 4 or not 0 <= steps[split - 1] <= (onward + 1) * max(usual, 1):
+    last, first = int(number[:split].argmax()), split + int(number[split:].argmin())  # some overtake each other
+    onward, step = number[first] - number[last], stamp[first] - stamp[last]
+    usual = max(1.0, float(np.median(np.abs(np.delete(np.diff(stamp), split - 1)))))
+    if not -4 <= onward <= 4 or abs(step) > (abs(onward) + 1) * usual:
         return float("nan")
     ends = ((0, split - 1), (split, len(rows) - 1))
     took = [int(arrival[stop] - arrival[start]) for start, stop in ends]
