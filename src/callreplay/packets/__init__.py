@@ -3,23 +3,28 @@
 from callreplay.packets.buffer import CaptureWarning, join, open_buffer
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
+from callreplay.packets.keylog import KeyLog, read_keylog
 from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
 from callreplay.packets.scan import Beside, Part, Scan, scan, span
+from callreplay.packets.unread import Unread
 
 __all__ = [
     "Beside",
     "CaptureWarning",
+    "KeyLog",
     "Part",
     "Rtcp",
     "Scan",
     "SenderReport",
+    "Unread",
     "decrypt_srtp",
     "doubts",
     "hash_payloads",
     "join",
     "open_buffer",
+    "read_keylog",
     "scan",
     "span",
     "unpack_red",
