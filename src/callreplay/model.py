@@ -237,6 +237,25 @@ class OtherMedia(NamedTuple):
     payload_types: tuple[int, ...] = ()
 
 
+class SignalledDigit(NamedTuple):
+    """A digit that a party keyed in and that signalling carried (SIP INFO); names as in `Event`."""
+
+    side: str
+    digit: str
+    start_ns: int
+    duration_ms: float
+
+
+class Diversion(NamedTuple):
+    """Whom a call was meant for before: one value of a Diversion or History-Info header. '' where it does not say."""
+
+    number: str
+    name: str = ""
+    reason: str = ""
+    header: str = ""
+    place: str = ""  # the index of History-Info: 1, 1.1, 1.2
+
+
 @dataclass(slots=True)
 class CallDescription:
     """One call as signalling tells it. Empty strings and zeros where it does not."""
@@ -257,6 +276,9 @@ class CallDescription:
     related: list[str] = field(default_factory=list)  # Call-IDs of the same call on other hops
     transferred_to: str = ""  # number a REFER or a transfer key sent the other party to
     other_media: list[OtherMedia] = field(default_factory=list)  # video, fax, text
+    digits: list[SignalledDigit] = field(default_factory=list)
+    diversions: list[Diversion] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Intact(Protocol):

@@ -19,7 +19,7 @@ from callreplay.model import (
 from callreplay.order.alignment import SenderReport, align_by_reports
 from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.callgaps import mark_call_gaps
-from callreplay.order.events import collect_events
+from callreplay.order.events import collect_events, signalled_events
 from callreplay.order.grouping import (
     Group,
     endpoint,
@@ -253,6 +253,8 @@ class _Builder:
             (event for ordered in streams for event in collect_events(ordered)),
             key=lambda event: event.start_ns,
         )
+        events += signalled_events(group.description, side, events)
+        events.sort(key=lambda event: event.start_ns)
         columns, aside = arrange(scan, streams, self.arena)
         release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])

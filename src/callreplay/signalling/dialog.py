@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from callreplay.model import CallDescription, MediaDescription, Side
 from callreplay.signalling.related import Hint
+from callreplay.signalling.siprec import Recording
 
 __all__ = ["Dialog"]
 
@@ -31,3 +32,4 @@ class Dialog:
     names: dict[str, int] = field(default_factory=dict)  # field of the call -> rank of what filled it
     hint: Hint = field(default_factory=Hint)
     last_ns: int = 0
+    recording: Recording | None = None  # SIPREC

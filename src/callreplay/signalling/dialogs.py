@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from callreplay.model import CallDescription, Message, Side
-from callreplay.signalling import sip
+from callreplay.signalling import sip, siprec
 from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.offers import take_description, withdraw
 from callreplay.signalling.parties import name_parties
+from callreplay.signalling.recorders import recorded_calls, take_recorders
 from callreplay.signalling.related import relate
 
 __all__ = ["describe"]
@@ -53,8 +54,10 @@ def describe(messages: Iterable[Message], faults: Counter[str] | None = None) ->
             _feed(dialog, parsed, message, cseq, method, counts)
     for dialog in dialogs:
         _close(dialog)
-    calls = [dialog.call for dialog in dialogs]
-    relate(calls, [dialog.hint for dialog in dialogs])
+    made = [(dialog, *each) for dialog in dialogs for each in recorded_calls(dialog)]
+    calls = [call for _, call, _ in made]
+    relate(calls, [hint for _, _, hint in made])
+    siprec.link(calls, [call for dialog, call, _ in made if dialog.recording is not None])
     return calls
 
 
@@ -93,6 +96,7 @@ def _feed(
     requester: Side = "caller" if sender.tag in dialog.caller_tags else "called"
     side: Side = requester if parsed.method else ("called" if requester == "caller" else "caller")
     name_parties(dialog, parsed, initial, side)
+    take_recorders(dialog, parsed, message, side, counts)
     if method in _OFFER_METHODS and not parsed.status >= 300:
         take_description(dialog, parsed, message, side, (cseq, method), counts)
     if parsed.method:

@@ -12,6 +12,7 @@ from typing import Final
 
 from callreplay.model import CallDescription
 from callreplay.signalling import sdp, sip
+from callreplay.signalling.digits import merge_digits
 
 __all__ = ["Hint", "merge_related", "relate"]
 
@@ -137,6 +138,9 @@ def _merge(hops: list[CallDescription]) -> CallDescription:
             whole.answer_ns = min(hop.answer_ns for hop in answered)
             whole.status = "answered"
     whole.end_ns = first.end_ns or max(hop.end_ns for hop in hops)
+    whole.digits = merge_digits(hop.digits for hop in hops)
+    whole.diversions = list(dict.fromkeys(diversion for hop in hops for diversion in hop.diversions))
+    whole.warnings = list(dict.fromkeys(text for hop in hops for text in hop.warnings))
     whole.other_media = list(dict.fromkeys(socket for hop in hops for socket in hop.other_media))
     seen: set[tuple[object, ...]] = set()
     for row in sorted((row for hop in hops for row in hop.media), key=lambda row: row.valid_from_ns):
