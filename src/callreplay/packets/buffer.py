@@ -24,7 +24,7 @@ from callreplay.packets.compression import PIECE, compression, members, pieces
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
-__all__ = ["CaptureWarning", "Readable", "archive", "join", "open_buffer"]
+__all__ = ["CaptureWarning", "Readable", "archive", "join", "lay_together", "open_buffer"]
 
 _IN_MEMORY: Final = 16 << 20
 _LIMIT: Final = 1 << 40
@@ -172,6 +172,25 @@ def join(
             raise CaptureError(f"{paths[0]}: {error.strerror}") from error
     joined.madvise(mmap.MADV_SEQUENTIAL)
     return np.frombuffer(memoryview(joined), np.uint8), spans
+
+
+def lay_together(buffers: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
+    """The octets of several captures side by side, and where each begins and ends.
+
+    A copy: in memory, or, above 16 MiB, in an unlinked temporary file. Raises LimitError where they are more than half
+    of what the temporary directory has free.
+    """
+    ends = np.cumsum([len(data) for data in buffers]).tolist()
+
+    def parts() -> Iterator[bytes]:
+        for data in buffers:
+            for start in range(0, len(data), PIECE):
+                yield data[start : start + PIECE].tobytes()
+                release(data)
+
+    whole = _kept(parts(), "captures", _LIMIT)
+    check_intact(*buffers)
+    return whole, list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def _at_once(name: str, flags: int) -> int:

@@ -27,12 +27,14 @@ from callreplay.packets.scanner import span as scanner_span
 from callreplay.packets.tls import available
 from callreplay.packets.unread import Unread, gather_unread, sentences
 
-__all__ = ["Beside", "Flows", "Part", "Scan", "scan", "span"]
+__all__ = ["CUT", "Beside", "Flows", "Part", "Scan", "scan", "span"]
 
 _SLICE: Final = 1 << 18
 _SLICE_OCTETS: Final = 32 << 20
 """Packets and octets of the capture between two releases of pages: of small packets the columns are the larger part."""
 _RTCP_NOTE: Final = 1
+CUT: Final = "the capture ends inside the record"
+"""How the warning of a capture that was cut begins."""
 _TLS: Final = 1
 _ABSURD_NS: Final = 31 * 86400 * 10**9
 
@@ -370,7 +372,7 @@ def _cut(part: Part, truncated: bool, damaged: bool, stop: int) -> list[str]:
         left = part.stop - part.start - stop
         return [f"the record at octet {stop} makes no sense; the {left} octets from there were not read"]
     if truncated:
-        return [f"the capture ends inside the record at octet {stop}; read up to there"]
+        return [f"{CUT} at octet {stop}; read up to there"]
     return []
 
 
@@ -381,7 +383,9 @@ def _remarks(result: Scan) -> list[str]:
         said.append(f"the capture claims to span {span_ns / 86400e9:.0f} days: its times cannot be trusted")
     if counters.get("odd_times"):
         said.append(f"{counters['odd_times']} packet times are outside what the format allows")
-    if counters.get("cut_by_snaplen"):
+    if (
+        counters.get("cut_by_snaplen", 0) > result.truncated
+    ):  # the record that the file's end cut is told of already
         said.append(f"{counters['cut_by_snaplen']} packets are cut by the capture (snaplen)")
     if counters.get("fragments_incomplete"):
         said.append(f"{counters['fragments_incomplete']} fragmented datagrams are incomplete")
