@@ -78,7 +78,6 @@ class PayloadTables:
         doubtful = np.array([codec.name == "G722" for codec in listed], np.uint8)
         return cls(resolution, listed, kinds, clocks, codecs, durations, typical, doubtful)
 
-
     def replace(self, which: int, codec: Codec) -> None:
         """Take another codec of the same clock for row ``which`` and for the payload types that stand for it."""
         before = self.listed[which]
