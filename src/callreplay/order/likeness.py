@@ -90,8 +90,8 @@ def _per_bin(times: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
 def _single(digests: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Rows whose payload says something and comes once."""
     _, rows, counts = np.unique(digests, return_index=True, return_counts=True)
-    rows = rows[counts == 1]
-    return rows[digests[rows] != 0]
+    single: NDArray[np.intp] = rows[counts == 1]
+    return single[digests[single] != 0]
 
 
 def _digests(

@@ -181,11 +181,7 @@ def scan(
     shrinks on the way or the temporary directory is full.
     """
     several = list(parts) or [Part(0, len(data), name)]
-    try:
-        kinds = [recognise(data[part.start : part.stop], part.name) for part in several]
-    except CaptureError:
-        check_intact(data)
-        raise
+    kinds = _kinds(data, several)
     found = kinds[0]
     keys = _keys(keys, data)
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
@@ -253,6 +249,15 @@ def scan(
     check_intact(data, spill, notes, *_each(columns))
     release(*_each(columns), data)
     return result
+
+
+def _kinds(data: NDArray[np.uint8], parts: Sequence[Part]) -> list[Container]:
+    """The container of each part. Raises CaptureError for one that is none, OutputError where the file shrank."""
+    try:
+        return [recognise(data[part.start : part.stop], part.name) for part in parts]
+    except CaptureError:
+        check_intact(data)
+        raise
 
 
 def _count_others(result: Scan, scanner: Scanner) -> None:
