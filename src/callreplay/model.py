@@ -244,6 +244,25 @@ class OtherMedia(NamedTuple):
     payload_types: tuple[int, ...] = ()
 
 
+class SignalledDigit(NamedTuple):
+    """A digit that a party keyed in and that signalling carried (SIP INFO); names as in `Event`."""
+
+    side: str
+    digit: str
+    start_ns: int
+    duration_ms: float
+
+
+class Diversion(NamedTuple):
+    """Whom a call was meant for before: one value of a Diversion or History-Info header. '' where it does not say."""
+
+    number: str
+    name: str = ""
+    reason: str = ""
+    header: str = ""
+    place: str = ""  # the index of History-Info: 1, 1.1, 1.2
+
+
 @dataclass(slots=True)
 class CallDescription:
     """One call as signalling tells it. Empty strings and zeros where it does not."""
@@ -276,6 +295,10 @@ class CallDescription:
         self.caller_address, self.called_address = self.called_address, self.caller_address
         for row in self.media:
             row.side = "called" if row.side == "caller" else "caller"
+
+    digits: list[SignalledDigit] = field(default_factory=list)
+    diversions: list[Diversion] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Intact(Protocol):

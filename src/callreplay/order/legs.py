@@ -22,8 +22,12 @@ from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.aside import Aside
 from callreplay.order.callgaps import mark_call_gaps
 from callreplay.order.copies import without_copies
-from callreplay.order.events import collect_events
-from callreplay.order.grouping import Group, signalled_groups, unsignalled_groups
+from callreplay.order.events import collect_events, signalled_events
+from callreplay.order.grouping import (
+    Group,
+    signalled_groups,
+    unsignalled_groups,
+)
 from callreplay.order.matching import endpoint
 from callreplay.order.statistics import LegStatistics, measure
 from callreplay.order.streams import OrderedStream, Packets, order_stream
@@ -218,6 +222,8 @@ class _Builder:
             (event for ordered in streams for event in collect_events(ordered)),
             key=lambda event: event.start_ns,
         )
+        events += signalled_events(group.description, side, events)
+        events.sort(key=lambda event: event.start_ns)
         columns, aside = arrange(scan, streams, self.arena)
         release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])

@@ -34,12 +34,14 @@ from callreplay.errors import FormatError
 from callreplay.model import (
     INDEX_SUFFIX,
     CallDescription,
+    Diversion,
     Flow,
     MediaDescription,
     OtherMedia,
     PacketFlag,
     RtpColumns,
     Side,
+    SignalledDigit,
     Stream,
     check_intact,
 )
@@ -374,7 +376,9 @@ def _call_from_json(values: dict[str, Any]) -> CallDescription:
         OtherMedia(str(address), int(port), tuple(int(number) for types in more for number in types))
         for address, port, *more in values.pop("other_media", [])
     ]
-    return CallDescription(media=media, other_media=other, **values)
+    digits = [SignalledDigit(*row) for row in values.pop("digits", [])]
+    diversions = [Diversion(*map(str, row)) for row in values.pop("diversions", [])]
+    return CallDescription(media=media, other_media=other, digits=digits, diversions=diversions, **values)
 
 
 def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> list[Stream]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from callreplay.model import CallDescription, MediaDescription, Side
 from callreplay.signalling.related import Hint
+from callreplay.signalling.siprec import Recording
 
 __all__ = ["Dialog"]
 
@@ -39,3 +40,5 @@ class Dialog:
     def answered_before(self, cseq: int) -> bool:
         """Whether a transaction belongs to a dialog that stands already: its offers change the media, not found it."""
         return self.answered and cseq != self.initial_cseq
+
+    recording: Recording | None = None  # SIPREC

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from callreplay.model import CallDescription, Message, Side
-from callreplay.signalling import sip
+from callreplay.signalling import sip, siprec
 from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.offers import take_description, withdraw
 from callreplay.signalling.parties import name_parties
+from callreplay.signalling.recorders import recorded_calls, take_recorders
 from callreplay.signalling.related import relate
 from callreplay.signalling.sides import settle_sides
 
@@ -56,8 +57,10 @@ def describe(messages: Iterable[Message], faults: Counter[str] | None = None) ->
             _feed(dialog, parsed, message, cseq, method, counts)
     for dialog in dialogs:
         _close(dialog)
-    calls = [dialog.call for dialog in dialogs]
-    relate(calls, [dialog.hint for dialog in dialogs])
+    made = [(dialog, *each) for dialog in dialogs for each in recorded_calls(dialog)]
+    calls = [call for _, call, _ in made]
+    relate(calls, [hint for _, _, hint in made])
+    siprec.link(calls, [call for dialog, call, _ in made if dialog.recording is not None])
     return calls
 
 
@@ -110,6 +113,7 @@ def _feed(
     if parsed.method and recipient.tag and method not in ("ACK", "CANCEL"):
         dialog.numbers[side] = min(cseq, dialog.numbers.get(side, cseq))
     name_parties(dialog, parsed, initial, side)
+    take_recorders(dialog, parsed, message, side, counts)
     if method in _OFFER_METHODS and not parsed.status >= 300:
         first = not dialog.call.begun_before and not dialog.answered_before(cseq)
         take_description(dialog, parsed, message, side, (cseq, method), counts, first)

@@ -18,6 +18,7 @@ from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import CallDescription, Flow, Side
 from callreplay.signalling import sdp, sip
 from callreplay.signalling.bridge import Bridge, name_bridged, read_bridge
+from callreplay.signalling.digits import merge_digits
 
 __all__ = ["Hint", "merge_related", "relate"]
 
@@ -299,6 +300,9 @@ def _merge(hops: list[CallDescription]) -> CallDescription:
     whole.end_ns = first.end_ns or max(hop.end_ns for hop in hops)
     whole.begun_before = any(hop.begun_before for hop in hops)
     whole.verdicts = [verdict for hop in (first, *ordered) for verdict in hop.verdicts]
+    whole.digits = merge_digits(hop.digits for hop in hops)
+    whole.diversions = list(dict.fromkeys(diversion for hop in hops for diversion in hop.diversions))
+    whole.warnings = list(dict.fromkeys(text for hop in hops for text in hop.warnings))
     whole.other_media = list(dict.fromkeys(socket for hop in hops for socket in hop.other_media))
     seen: set[tuple[object, ...]] = set()
     for row in sorted((row for hop in hops for row in hop.media), key=lambda row: row.valid_from_ns):
