@@ -33,7 +33,7 @@ _AT_ONCE_NS: Final = 5 * _NS
 _MAX_METADATA: Final = 4 << 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class File:
     """One file, or one member of an archive: its name and its octets in the clear."""
 
@@ -111,7 +111,7 @@ def metadata_of(path: Path) -> list[CallDescription]:
     return []
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Held:
     """What one file holds by itself."""
 
