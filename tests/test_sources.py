@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ Record = tuple[int, bytes]
 
 def _sip(call_id: str = "1@x", start: int = T, port: int = 4000) -> list[Record]:
     offer, answer = (c.sdp(host, port, {0: "PCMU/8000"}) for host in (A, B))
-    ends = {"call_id": call_id, "sender": "<sip:100@pbx>;tag=a"}
+    ends: dict[str, Any] = {"call_id": call_id, "sender": "<sip:100@pbx>;tag=a"}
     said = [
         (0.0, A, c.sip("INVITE sip:200@pbx SIP/2.0", body=offer, **ends)),
         (0.5, B, c.sip("SIP/2.0 200 OK", to="<sip:200@pbx>;tag=b", body=answer, **ends)),
@@ -48,7 +49,7 @@ def _media(
     ]
 
 
-def _legs(call: callreplay.capture.Call) -> list[tuple[int, int]]:  # type: ignore[name-defined]
+def _legs(call: callreplay.capture.Call) -> list[tuple[int, int]]:
     """(packets, SSRC) of caller and called."""
     return [
         (leg.statistics.packets, leg.columns.spans[0].ssrc if leg.columns.spans else 0) for leg in call.legs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_what_has_no_sane_times_is_no_rtpproxy(octets: bytes) -> None:
         _scan(b"\x02\0" + octets[:18] + bytes(8) + octets[18:])
 
 
-VARIANTS = {
+VARIANTS: dict[str, Callable[[list[tuple[int, bytes]]], bytes]] = {
     "little": c.pcap,
     "big": lambda frames: c.pcap(frames, big=True),
     "nano": lambda frames: c.pcap(frames, nano=True),
@@ -160,7 +161,7 @@ def _bz2(octets: bytes) -> bytes:
     return bz2.compress(octets[:half]) + bz2.compress(octets[half:])
 
 
-COMPRESSED = {
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     "xz": _xz,
     "bz2": _bz2,
     "zip": lambda octets: c.zipped({"a/call.pcap": octets, "__MACOSX/._call.pcap": b"x", ".DS_Store": b"y"}),

@@ -96,7 +96,7 @@ def _frames(
     keep: Callable[[int], bool] = lambda _: True,
 ) -> list[tuple[int, bytes]]:
     numbers = {True: 77, False: 0xFFFFFF00}  # the server's wraps
-    frames = []
+    frames: list[tuple[int, bytes]] = []
     for client, octets in said:
         for at in range(0, len(octets), size):
             piece = octets[at : at + size]

@@ -32,7 +32,7 @@ def _stream(
 ) -> list[tuple[int, bytes]]:
     """A TCP connection: (whether the client sends, octets), in segments of ``size``."""
     numbers = {True: 1000, False: 9000}
-    frames = []
+    frames: list[tuple[int, bytes]] = []
     for client, octets in said:
         for at in range(0, len(octets), size):
             piece = octets[at : at + size]
