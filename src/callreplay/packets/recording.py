@@ -21,7 +21,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -361,7 +361,8 @@ def _report_from_json(row: list[Any]) -> tuple[int, ...]:
 
 
 def _call_to_json(call: CallDescription) -> dict[str, Any]:
-    return asdict(call)
+    # What was weighed is of the capture; the record keeps what came of it.
+    return asdict(replace(call, verdicts=[]))
 
 
 def _call_from_json(values: dict[str, Any]) -> CallDescription:
@@ -369,6 +370,7 @@ def _call_from_json(values: dict[str, Any]) -> CallDescription:
     for row in values.pop("media"):
         codecs = {int(number): Codec(**codec) for number, codec in row.pop("payload_types").items()}
         row["crypto"] = tuple(row.get("crypto", ()))
+        row["candidates"] = tuple((str(address), int(port)) for address, port in row.get("candidates", ()))
         media.append(MediaDescription(payload_types=codecs, **row))
     other = [
         OtherMedia(str(address), int(port), tuple(int(number) for types in more for number in types))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import CaptureError, UnsupportedError
-from callreplay.model import Flow, Message, RtpColumns, Stream, check_intact
+from callreplay.model import Flow, Message, PacketFlag, RtpColumns, Stream, check_intact
 from callreplay.packets.arena import Arena, release
 from callreplay.packets.encryption import suspect
 from callreplay.packets.keylog import KeyLog, in_capture
@@ -24,6 +24,7 @@ from callreplay.packets.rows import group, mend_times, places
 from callreplay.packets.rtcp import Rtcp, SenderReport, parse
 from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 from callreplay.packets.scanner import span as scanner_span
+from callreplay.packets.timebase import Step, mend_steps
 from callreplay.packets.tls import available
 from callreplay.packets.unread import Unread, gather_unread, sentences
 
@@ -180,11 +181,7 @@ def scan(
     shrinks on the way or the temporary directory is full.
     """
     several = list(parts) or [Part(0, len(data), name)]
-    try:
-        kinds = [recognise(data[part.start : part.stop], part.name) for part in several]
-    except CaptureError:
-        check_intact(data)
-        raise
+    kinds = _kinds(data, several)
     found = kinds[0]
     keys = _keys(keys, data)
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
@@ -226,7 +223,11 @@ def scan(
     rows, rough = scanner.settle(_ends(named), recorded)
     counters = {key: count for key, count in scanner.counters().items() if count} | lost
     columns = RtpColumns(*(column[:rows] for column in _each(columns)))
-    columns = _in_time_order(columns, counters, warnings)
+    columns, steps = _in_time_order(columns, counters, warnings)
+    if steps:
+        first_ns, last_ns = _count_on(notes, steps, first_ns, last_ns)
+        reader = MessageReader(flows.__getitem__, {}, keys)
+        heard = reader.read(notes, data, spill[:spilled])
     streams = _streams(columns, rough, flows, arena, by_stream)
     result = Scan(
         data, spill[:spilled], columns, streams, flows, Rtcp(), heard, counters,
@@ -248,6 +249,15 @@ def scan(
     check_intact(data, spill, notes, *_each(columns))
     release(*_each(columns), data)
     return result
+
+
+def _kinds(data: NDArray[np.uint8], parts: Sequence[Part]) -> list[Container]:
+    """The container of each part. Raises CaptureError for one that is none, OutputError where the file shrank."""
+    try:
+        return [recognise(data[part.start : part.stop], part.name) for part in parts]
+    except CaptureError:
+        check_intact(data)
+        raise
 
 
 def _count_others(result: Scan, scanner: Scanner) -> None:
@@ -301,17 +311,42 @@ def _each(columns: RtpColumns) -> Iterator[NDArray[Any]]:
     yield from (columns.sequence, columns.size, columns.payload_type, columns.flags)
 
 
-def _in_time_order(columns: RtpColumns, counters: dict[str, int], warnings: list[str]) -> RtpColumns:
+def _in_time_order(
+    columns: RtpColumns, counters: dict[str, int], warnings: list[str]
+) -> tuple[RtpColumns, list[tuple[int, Step]]]:
+    """Rows in order of arrival, times that cannot be put right; and steps of the clock, by where they lie in data."""
     mended, unordered = mend_times(columns.arrival_ns, columns.timestamp, columns.stream, columns.flags)
     if mended:
         counters["times_mended"] = mended
         warnings.append(f"{mended} packets had a time more than a day off; reckoned from their neighbours")
+    steps = [(int(columns.offset[step.row]), step) for step in mend_steps(columns, warnings)]
+    if steps:
+        counters["clock_steps"] = len(steps)
+        unordered = bool(np.any(columns.arrival_ns[1:] < columns.arrival_ns[:-1]))
     if not unordered:
-        return columns
+        return columns, steps
     order = np.argsort(columns.arrival_ns, kind="stable")
     for column in _each(columns):
         column[:] = column[order]
-    return columns
+    return columns, steps
+
+
+def _count_on(
+    notes: NDArray[np.void], steps: list[tuple[int, Step]], first_ns: int, last_ns: int
+) -> tuple[int, int]:
+    """Times of notes, and of the first and last packet, counted on over steps of the clock; notes are sorted anew."""
+    for offset, step in steps:
+        # What was reassembled lies elsewhere: its time tells on which side of a leap ahead it is.
+        whole = (notes["flags"] & PacketFlag.SPILL) == 0
+        after = np.where(whole, notes["offset"] > offset, notes["arrival_ns"] >= step.after_ns)
+        if step.counted_back:
+            notes["arrival_ns"][~after] += step.leap_ns
+            first_ns += step.leap_ns
+        else:
+            notes["arrival_ns"][after] -= step.leap_ns
+            last_ns -= step.leap_ns
+    notes[:] = notes[np.argsort(notes["arrival_ns"], kind="stable")]
+    return first_ns, max(first_ns, last_ns)
 
 
 def _streams(

@@ -32,4 +32,14 @@ class Dialog:
     names: dict[str, int] = field(default_factory=dict)  # field of the call -> rank of what filled it
     hint: Hint = field(default_factory=Hint)
     last_ns: int = 0
+    numbers: dict[Side, int] = field(
+        default_factory=dict
+    )  # the smallest CSeq of each side's requests within it
+    highest: int = 0  # the largest CSeq of a request
+    first_within: str = ""  # the method that was seen first, where it belongs to a dialog set up before
+
+    def answered_before(self, cseq: int) -> bool:
+        """Whether a transaction belongs to a dialog that stands already: its offers change the media, not found it."""
+        return self.answered and cseq != self.initial_cseq
+
     recording: Recording | None = None  # SIPREC

@@ -18,9 +18,12 @@ from callreplay.signalling.offers import take_description, withdraw
 from callreplay.signalling.parties import name_parties
 from callreplay.signalling.recorders import recorded_calls, take_recorders
 from callreplay.signalling.related import relate
+from callreplay.signalling.sides import settle_sides
 
 __all__ = ["describe"]
 
+_RETRANSMITTED_NS: Final = 32_000_000_000
+"""64 times T1 (RFC 3261 17.1.1.2): an INVITE is repeated for no longer."""
 _OFFER_METHODS: Final = frozenset(("INVITE", "ACK", "UPDATE", "PRACK"))
 
 
@@ -65,9 +68,17 @@ def _starts_anew(dialog: Dialog, parsed: sip.SipMessage, message: Message) -> bo
     """Whether an INVITE re-uses the Call-ID of a call that is over (test tools and simple phones do)."""
     if not parsed.method or parsed.recipient.tag:
         return False
-    if parsed.sender.tag in dialog.caller_tags or message.payload in dialog.seen:
+    if message.payload in dialog.seen:
         return False
-    return dialog.ended or (bool(dialog.failure) and message.arrival_ns - dialog.failure_ns > 500_000_000)
+    call, now_ns = dialog.call, message.arrival_ns
+    again = parsed.sender.tag in dialog.caller_tags
+    if dialog.ended:
+        return not again or now_ns - call.end_ns > _RETRANSMITTED_NS or parsed.cseq[0] > dialog.highest
+    if dialog.answered:
+        # Its BYE was lost: the same two hosts set up another call. A next hop has other hosts.
+        ends = (message.flow.source, message.flow.destination)
+        return now_ns - call.answer_ns > _RETRANSMITTED_NS and ends in dialog.hint.ends and not again
+    return not again and bool(dialog.failure) and now_ns - dialog.failure_ns > 500_000_000
 
 
 def _open(call_id: str, parsed: sip.SipMessage, message: Message, cseq: int) -> Dialog:
@@ -76,7 +87,10 @@ def _open(call_id: str, parsed: sip.SipMessage, message: Message, cseq: int) -> 
     call.caller_address, call.called_address = flow.source, flow.destination
     if parsed.status:
         call.caller_address, call.called_address = flow.destination, flow.source
-    return Dialog(call, {parsed.sender.tag}, cseq)
+    dialog = Dialog(call, {parsed.sender.tag}, cseq)
+    if parsed.method and parsed.recipient.tag:
+        call.begun_before, dialog.first_within = True, parsed.method
+    return dialog
 
 
 def _feed(
@@ -95,10 +109,14 @@ def _feed(
         dialog.caller_tags.add(sender.tag)
     requester: Side = "caller" if sender.tag in dialog.caller_tags else "called"
     side: Side = requester if parsed.method else ("called" if requester == "caller" else "caller")
+    dialog.highest = max(dialog.highest, cseq) if parsed.method else dialog.highest
+    if parsed.method and recipient.tag and method not in ("ACK", "CANCEL"):
+        dialog.numbers[side] = min(cseq, dialog.numbers.get(side, cseq))
     name_parties(dialog, parsed, initial, side)
     take_recorders(dialog, parsed, message, side, counts)
     if method in _OFFER_METHODS and not parsed.status >= 300:
-        take_description(dialog, parsed, message, side, (cseq, method), counts)
+        first = not dialog.call.begun_before and not dialog.answered_before(cseq)
+        take_description(dialog, parsed, message, side, (cseq, method), counts, first)
     if parsed.method:
         _request(dialog, parsed, message)
     elif method == "INVITE":
@@ -117,7 +135,7 @@ def _request(dialog: Dialog, parsed: sip.SipMessage, message: Message) -> None:
     if parsed.method == "INVITE" and not parsed.recipient.tag:
         # The next try of a challenged or serially forked call supersedes the verdict of the last one.
         dialog.failure = ""
-        dialog.hint.take_invite(parsed)
+        dialog.hint.take_invite(parsed, message.flow)
     elif parsed.method == "CANCEL":
         dialog.cancelled = True
         dialog.failure_ns = message.arrival_ns
@@ -178,3 +196,5 @@ def _close(dialog: Dialog) -> None:
         row = next((row for row in call.media if row.side == side), None)
         if row is not None:
             setattr(call, f"{side}_address", row.address)
+    settle_sides(dialog)
+    call.called_numbers = [call.called_number] if call.called_number else []

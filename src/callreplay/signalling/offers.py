@@ -18,6 +18,7 @@ def take_description(
     side: Side,
     transaction: tuple[int, str],
     counts: Counter[str],
+    initial: bool,
 ) -> None:
     """File the audio streams of an SDP body: each row says where its sender receives from now on."""
     body = parsed.sdp
@@ -26,13 +27,14 @@ def take_description(
     session = sdp.parse(body, counts)
     if session is None:
         return
-    dialog.hint.take_session(session)
+    if initial:
+        dialog.hint.take_session(session, side)
     for index, section in enumerate(session.media):
         if not section.is_audio_rtp:
             _take_other(dialog.call, section, session)
             continue
         key = (side, message.flow.source, index)
-        row = _row(side, section, message.arrival_ns, dialog.current.get(key))
+        row = _row(side, section, message, dialog.current.get(key))
         if row is None:
             continue
         known = _known(dialog, key, row)
@@ -54,7 +56,7 @@ def _take_other(call: CallDescription, section: sdp.MediaSection, session: sdp.S
 
 
 def _row(
-    side: Side, section: sdp.MediaSection, now_ns: int, before: MediaDescription | None
+    side: Side, section: sdp.MediaSection, message: Message, before: MediaDescription | None
 ) -> MediaDescription | None:
     address, port, direction = section.address, section.port, section.direction
     if section.unspecified or port == 0:
@@ -73,10 +75,12 @@ def _row(
         dict(section.payload_types) or (dict(before.payload_types) if before else {}),
         section.ptime_ms or 20.0,
         direction,
-        now_ns,
+        message.arrival_ns,
         section.encrypted,
         section.crypto,
         section.rtcp_port,
+        candidates=section.candidates or (before.candidates if before else ()),
+        seen_from=message.flow.source,
     )
 
 
