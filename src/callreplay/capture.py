@@ -28,7 +28,7 @@ from callreplay.audio.decode import decode_leg
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.clock import length, utc
-from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
 from callreplay.outputs.atomic import AtomicFile
@@ -446,14 +446,23 @@ class Capture:
 
 
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
+    """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
     hints = {}
     for payload_type, codec in (codecs or {}).items():
         if not 0 <= payload_type <= 127:
             raise ArgumentError(f"payload type {payload_type} is not 0 to 127")
+        if isinstance(codec, Codec):
+            hints[payload_type] = codec
+            continue
+        encoding, _, fmtp = codec.partition(";")
         try:
-            hints[payload_type] = codec if isinstance(codec, Codec) else parse_rtpmap(codec)
+            hint = parse_rtpmap(encoding, fmtp.strip())
         except ValueError as error:
             raise ArgumentError(f"codec {payload_type}={codec}: {error}") from error
+        if hint.name not in BY_NAME or (hint.kind == "other" and BY_NAME[hint.name].kind != "other"):
+            known = ", ".join(sorted(name for name, each in BY_NAME.items() if each.kind != "other"))
+            raise ArgumentError(f"codec {payload_type}={codec}: {encoding} is none that is known: {known}")
+        hints[payload_type] = hint
     return hints
 
 
@@ -510,7 +519,8 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
 
     ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
-    compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
+    compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``, with format
+    parameters where they matter: ``{97: "AMR/8000;octet-align=1"}``.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     [call.party("called") for call in capture.calls]

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.codecs import Codec
+from callreplay.codecs import STATIC, Codec
 from callreplay.model import PacketFlag, RtpColumns, Stream
 from callreplay.order.columns import Columns
 from callreplay.order.inference import Sample
@@ -23,7 +23,8 @@ from callreplay.packets.arena import Arena, fetch, release
 
 __all__ = ["EventRows", "Line", "OrderedStream", "Packets", "order_stream", "payloads"]
 
-_SAMPLE_PACKETS: Final = 2000
+_SAMPLE_PACKETS: Final = 2000  # of a payload type that nobody names
+_FIT_PACKETS: Final = 200  # of one whose name is held against its payloads
 _LATE_NS: Final = 200e6
 _BEYOND_NS: Final = 2e9
 _SPILL: Final = int(PacketFlag.SPILL)
@@ -229,11 +230,11 @@ def _tables(
 ) -> PayloadTables:
     counts = histogram(columns.payload_type)
     present = {pt: int(counts[pt]) for pt in np.flatnonzero(counts).tolist()}
-    known = {pt for described in signalled for pt in described} | set(hints)
+    named = {pt for described in signalled for pt in described} | set(hints)
     samples = {
-        payload_type: _sample(packets, columns, payload_type)
+        payload_type: _sample(packets, columns, payload_type, _FIT_PACKETS if payload_type in named else _SAMPLE_PACKETS)
         for payload_type in present
-        if payload_type not in known and payload_type >= 20
+        if payload_type >= 20 or (payload_type in named and payload_type not in STATIC)
     }
     resolution = resolve(present, samples, signalled, hints)
     longest = int(columns.size.max()) if len(columns) else 0
@@ -247,17 +248,17 @@ def _tables(
     return tables
 
 
-def _sample(packets: Packets, columns: Columns, payload_type: int) -> Sample:
-    rows = np.flatnonzero(columns.payload_type[: 64 * _SAMPLE_PACKETS] == payload_type)
+def _sample(packets: Packets, columns: Columns, payload_type: int, most: int) -> Sample:
+    rows = np.flatnonzero(columns.payload_type[: 64 * most] == payload_type)
     if len(rows) == 0:
         rows = np.flatnonzero(columns.payload_type == payload_type)
-    rows = rows[:_SAMPLE_PACKETS]
+    rows = rows[:most]
     return Sample(
         columns.sequence[rows],
         columns.timestamp[rows],
         columns.arrival_ns[rows],
         columns.size[rows].astype(np.int64),
-        payloads(packets, columns, rows),
+        lambda: payloads(packets, columns, rows),
     )
 
 
