@@ -96,3 +96,13 @@ def test_22_the_clock_of_the_capture_is_set_on() -> None:
         assert all(len(leg.columns.gaps) == 0 for leg in call.legs)
         mixed = call.mix()
         assert len(tone_bursts(mixed[:, 0], CALLER)) == len(tone_bursts(mixed[:, 1], CALLED)) == 39
+
+
+def test_24_digits_alone_have_their_time() -> None:
+    with open_case("24") as capture:
+        (call,) = capture.calls
+        assert abs(call.start_ns - 1_700_000_003_000_000_000) <= 20_000_001
+        assert call.duration_s == pytest.approx(6.0, abs=0.25)
+        assert "".join(event.digit for event in call.caller.events) == "471"
+        assert not any("cannot be decoded" in text for text in call.caller.warnings)
+        assert call.mix("mono", dtmf="tone").shape[0] == pytest.approx(call.duration_s * 8000, abs=1)

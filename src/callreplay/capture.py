@@ -146,7 +146,7 @@ def _decode_external(leg: Leg) -> dict[int, Pcm]:
     """PCM of every span that the native engine does not decode, placed by timestamps; silence where that fails."""
     columns, done = leg.columns, {}
     for index, span in enumerate(columns.spans):
-        if is_native(span.codec):
+        if is_native(span.codec) or span.codec.kind == "event":
             continue
         if not pyav.is_external(span.codec) or not pyav.available():
             reason = (

@@ -33,7 +33,7 @@ def mark_call_gaps(caller: LegColumns, called: LegColumns) -> None:
     for leg in legs:
         first, last = leg.spans[0], leg.spans[-1]
         rows: list[tuple[int, int, int, int, int]] = []
-        edge = _EDGE_NS + max(delay_ns(leg.spans[0].codec) for leg in legs)
+        edge = _EDGE_NS + max(delay_ns(other.spans[0].codec) for other in legs)
         if first.anchor_ns - start > edge:
             ticks = ticks_of(first, first.anchor_ns - start)
             rows.append((0, -ticks, ticks, 0, GapReason.LATE_START))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callreplay.model import Event
+from callreplay.codecs import Codec
+from callreplay.model import Event, Span
 from callreplay.order.media import NO_TICK
 from callreplay.order.streams import OrderedStream
 
-__all__ = ["collect_events"]
+__all__ = ["collect_events", "event_span"]
 
 _DIGITS: Final = "0123456789*#ABCD"
 _NEAR_MS: Final = 200.0  # end packets with new timestamps stay this near the event
@@ -89,3 +91,14 @@ def collect_events(ordered: OrderedStream) -> list[Event]:
         for p in presses
     ]
     return sorted(found, key=lambda event: event.start_ns)
+
+
+def event_span(ordered: OrderedStream, events: Sequence[Event]) -> Span:
+    """A span without rows for a stream of nothing but events: they have their time where no audio gives one."""
+    start = min(event.start_ns for event in events)
+    end = max(event.start_ns + round(event.duration_ms * 1e6) for event in events)
+    clock = min(max(ordered.events.clock_rate_hz, 8000), 48000)
+    codec = Codec("TELEPHONE-EVENT", clock, clock, kind="event")
+    ticks = round((end - start) * 1e-9 * clock)
+    kinds = [pt for pt, named in ordered.tables.resolution.codecs.items() if named.kind == "event"]
+    return Span(codec, 0, 0, ordered.stream.ssrc, ordered.stream.index, kinds[0] if kinds else 101, start, ticks)

@@ -19,7 +19,7 @@ from callreplay.model import (
 from callreplay.order.alignment import SenderReport, align_by_reports
 from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.callgaps import mark_call_gaps
-from callreplay.order.events import collect_events
+from callreplay.order.events import collect_events, event_span
 from callreplay.order.grouping import (
     Group,
     endpoint,
@@ -55,8 +55,8 @@ class LegMedia:
 
     @property
     def empty(self) -> bool:
-        """Whether the leg has no media at all."""
-        return not self.columns.spans
+        """Whether the leg has no packet of media; one of nothing but events has a span of their time."""
+        return not len(self.columns.offset)
 
     @property
     def start_ns(self) -> int:
@@ -219,6 +219,10 @@ class _Builder:
         sides: tuple[Side, Side] = ("caller", "called")
         for side in sides:
             legs[side], ordered[side] = self._leg(group, side)
+        if all(leg.empty for leg in legs.values()):
+            for side, leg in legs.items():
+                if leg.events:
+                    leg.columns.spans = [event_span(ordered[side][0], leg.events)]
         call = CallMedia(
             legs["caller"],
             legs["called"],
