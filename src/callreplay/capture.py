@@ -12,6 +12,8 @@ may be shared by threads: each rendering has its own native state, and the nativ
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +32,18 @@ from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, win
 from callreplay.clock import length, utc
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
-from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
+from callreplay.model import (
+    INDEX_SUFFIX,
+    CallDescription,
+    Event,
+    Flow,
+    GapReason,
+    LegColumns,
+    Message,
+    PacketFlag,
+    Side,
+    recording_files,
+)
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.formats import Data, Format, Shape, fit_options, format_of, render
 from callreplay.outputs.options import Options
@@ -41,7 +54,7 @@ from callreplay.report import call_report
 
 __all__ = ["Call", "Capture", "Leg", "open_capture"]
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
+Source = str | os.PathLike[str] | packets.Opener | bytes | bytearray | memoryview | NDArray[np.uint8]
 Pcm = NDArray[np.int16]
 
 FileId = tuple[int, int]
@@ -463,15 +476,26 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _side_index(source: Source) -> Path | None:
-    """The side index of a stored leg; None for any other source."""
-    if not isinstance(source, str | os.PathLike):
-        return None
-    path = recording.index_path(Path(source))
+def _name_of(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return str(source)
+    return source.name if isinstance(source, packets.Opener) else "<buffer>"
+
+
+def _side_index(source: Source) -> bytes | OSError | None:
+    """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
-        return path if path.is_file() else None
-    except OSError:  # with the suffix the name may be too long
+        if isinstance(source, str | os.PathLike):
+            path = recording.index_path(Path(source))
+            return path.read_bytes() if path.is_file() else None
+        if isinstance(source, packets.Opener):
+            with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
+                return file.read()
+    except (FileNotFoundError, ValueError):
         return None
+    except OSError as error:  # with the suffix the name may be too long
+        return None if error.errno == errno.ENAMETOOLONG else error
+    return None
 
 
 def _file_id(path: str | os.PathLike[str]) -> FileId | None:
@@ -483,16 +507,32 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
-def _restore(path: Path | None, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
-    """Give a stored leg back what the side index at ``path`` keeps; None where there is none."""
-    if path is None:
+def _file_ids(source: Source) -> Iterator[FileId | None]:
+    """The files that a source is of, the side index of a stored leg among them."""
+    if isinstance(source, str | os.PathLike):
+        yield from (_file_id(source), _file_id(recording.index_path(Path(source))))
+    elif isinstance(source, packets.Opener):
+        for suffix in recording_files(""):
+            with contextlib.suppress(OSError):
+                with os.fdopen(source.open(suffix), "rb") as file:
+                    status = os.fstat(file.fileno())
+                yield status.st_dev, status.st_ino
+
+
+def _restore(
+    found: bytes | OSError | None, name: str, scan: packets.Scan, warnings: list[str]
+) -> recording.LegIndex | None:
+    """Give a stored leg back what its side index keeps; None where there is none."""
+    if found is None:
         return None
     try:
-        index = recording.read_index(path)
+        if isinstance(found, OSError):
+            raise found
+        index = recording.parse_index(found)
         scan.streams = recording.restore(index, scan.rtp, scan.streams)
     except (FormatError, OSError) as error:
         # The packets are all there: what is lost is fractions of milliseconds and the signalling.
-        warnings.append(f"read without its side index: {error}")
+        warnings.append(f"read without its side index: {name}{INDEX_SUFFIX}: {error}")
         return None
     return index
 
@@ -526,7 +566,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     if not 1 <= len(sources) <= 2:
         raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")
     hints = _hints(codecs)
-    names = [str(source) if isinstance(source, str | os.PathLike) else "<buffer>" for source in sources]
+    names = [_name_of(source) for source in sources]
     heard: list[Message] = []
 
     def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
@@ -535,13 +575,13 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     scans = []
     beside = [_side_index(source) for source in sources]
     files: set[FileId | None] = set()
-    for source, name, path in zip(sources, names, beside, strict=True):
+    for source, name, found in zip(sources, names, beside, strict=True):
         data = packets.open_buffer(source)
-        files |= {_file_id(each) for each in (source, path) if isinstance(each, str | os.PathLike)}
-        scans.append(packets.scan(data, name=name, announced=announced, recorded=path is not None))
+        files |= set(_file_ids(source))
+        scans.append(packets.scan(data, name=name, announced=announced, recorded=found is not None))
         heard += scans[-1].messages
     read_warnings: list[str] = []
-    indexes = [_restore(path, scan, read_warnings) for path, scan in zip(beside, scans, strict=True)]
+    indexes = [_restore(*leg, read_warnings) for leg in zip(beside, names, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()

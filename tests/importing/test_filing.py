@@ -75,7 +75,9 @@ def shelf(database: Database, tmp_path: Path) -> Path:
 
 
 def tree(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """The files of a volume, without its marker."""
+    files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if name != ".callreplay/volume.json")
 
 
 NAME = "2012/06/20/22/2012-06-20_22-07-47_81267_8666685394"

@@ -140,10 +140,10 @@ def test_the_commands_end_to_end(url: str, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
     assert "--query" in called(url, "batch", "-o", tmp_path / "none").stderr
     assert called(url, "volumes", "add", tmp_path / "b", "--name", "second").returncode == 0
-    moved = called(url, "volumes", "join", "1", "second")
+    moved = called(url, "volumes", "join", "--volume-id", "1", "--into-name", "second")
     assert moved.stdout.startswith("3 calls"), moved.stderr
     assert not list((tmp_path / "a").rglob("*.rtp"))
-    assert "removed" in called(url, "volumes", "retire", "1").stdout
+    assert "removed" in called(url, "volumes", "retire", "--volume-id", "1").stdout
     listed = json.loads(called(url, "volumes", "list", "--json").stdout)
     assert [(volume["name"], volume["warning"]) for volume in listed] == [("second", "")]
     assert called(url, "calls", "hold", chosen["callId"], "--reason", "case 7").returncode == 0

@@ -314,7 +314,7 @@ class _Work:
     def _open_capture(self, job: Job, cost: int) -> None:
         source = _Progress(job, job_key(job, self.order))
         try:
-            capture = open_capture(*job.captures, codecs=job.codecs)
+            capture = open_capture(*(job.stored or job.captures), codecs=job.codecs)
             error = "" if capture.calls else f"no call was found ({capture.why_empty()})"
         except _FAULTS as fault:
             error = _reason(fault)

@@ -140,12 +140,12 @@ def _add_transcode(group: typer.Typer) -> None:
                 if row is None:
                     raise ArgumentError("no call meets the parameters")
                 (call,) = records.complete(connection, [row])
-        paths: list[Path] = call.paths()
-        if not paths:
+        files = call.recordings()
+        if not files:
             raise ArgumentError(
                 f"call {call.uuid} has no media ({call.row['status'] or 'nothing was captured'})"
             )
-        run(paths, output, form, None, [], options)
+        run(files, output, form, None, [], options)
 
 
 def _key(uuid: str) -> UUID:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
 from callreplay.outputs.formats import format_of
 from callreplay.outputs.options import Options
+from callreplay.store.handle import StoredFile
 
 __all__ = ["choose_call", "register", "run"]
 
@@ -35,7 +36,12 @@ def choose_call(capture: Capture, number: int | None) -> Call:
 
 
 def run(
-    captures: list[Path], output: str, form: str, number: int | None, codecs: list[str], options: Options
+    captures: Sequence[Path | StoredFile],
+    output: str,
+    form: str,
+    number: int | None,
+    codecs: list[str],
+    options: Options,
 ) -> None:
     """Transcode one call to ``output`` (``-`` is standard output)."""
     chosen = format_of(form, None if output == "-" else output)

@@ -40,7 +40,7 @@ class Job:
     url: str
     tenant_id: int
     zone: str = "UTC"
-    volume: str = ""
+    volume: int | None = None
     dry_run: bool = False
 
 

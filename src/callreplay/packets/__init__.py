@@ -1,6 +1,6 @@
 """Captures into columns: containers, link layers and tunnels, RTP, RTCP, and the signalling beside them."""
 
-from callreplay.packets.buffer import CaptureWarning, join, open_buffer
+from callreplay.packets.buffer import CaptureWarning, Opener, join, open_buffer
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
 from callreplay.packets.red import unpack_red
@@ -11,6 +11,7 @@ from callreplay.packets.scan import Beside, Part, Scan, scan, span
 __all__ = [
     "Beside",
     "CaptureWarning",
+    "Opener",
     "Part",
     "Rtcp",
     "Scan",

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from callreplay.packets.arena import JoinedMapping, Mapping, release
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
-__all__ = ["CaptureWarning", "join", "open_buffer"]
+__all__ = ["CaptureWarning", "Opener", "join", "open_buffer"]
 
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -36,12 +36,27 @@ _ZSTD_PIECE: Final = 1 << 11
 _LIMIT: Final = 1 << 40
 
 
+@runtime_checkable
+class Opener(Protocol):
+    """A file that opens itself: one that is reached by a descriptor, and not by its path alone."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    def open(self, suffix: str = "") -> int:
+        """A descriptor for reading, of the file or (``suffix``) of the one beside it. Raises OSError."""
+
+
 class CaptureWarning(UserWarning):
     """Something about a capture that did not stop it from being read."""
 
 
 def open_buffer(
-    source: str | os.PathLike[str] | Octets, *, warnings: list[str] | None = None, limit: int = _LIMIT
+    source: str | os.PathLike[str] | Opener | Octets,
+    *,
+    warnings: list[str] | None = None,
+    limit: int = _LIMIT,
 ) -> NDArray[np.uint8]:
     """The octets of a capture, ``(n,)`` uint8, read-only and without a copy: a mapped file or the buffer given.
 
@@ -59,6 +74,9 @@ def open_buffer(
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
         data = _map(Path(name))
+    elif isinstance(source, Opener):
+        name = source.name
+        data = _map(Path(name), lambda *_: source.open())
     else:
         name = "capture"
         view: memoryview = memoryview(cast(bytes, source))  # anything that exports a buffer
@@ -117,11 +135,15 @@ def join(
     return np.frombuffer(memoryview(joined), np.uint8), spans
 
 
-def _open(path: Path) -> BufferedReader:
+def _plainly(name: str, flags: int) -> int:
+    # Without O_NONBLOCK a named pipe that nobody writes to would be waited for.
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+def _open(path: Path, opener: Callable[[str, int], int] = _plainly) -> BufferedReader:
     """A regular file that is not empty."""
     try:
-        # Without O_NONBLOCK a named pipe that nobody writes to would be waited for.
-        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        file = open(path, "rb", opener=opener)  # noqa: SIM115
         status = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -132,8 +154,8 @@ def _open(path: Path) -> BufferedReader:
     raise CaptureError(f"{path}: {'empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
 
 
-def _map(path: Path) -> NDArray[np.uint8]:
-    with _open(path) as file:
+def _map(path: Path, opener: Callable[[str, int], int] = _plainly) -> NDArray[np.uint8]:
+    with _open(path, opener) as file:
         try:
             mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
             mapped.keep([(0, len(mapped), file.fileno())])

@@ -282,7 +282,10 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     """Temporary URLs that the player needs; none where there is nothing to play."""
     if not call.files:
         return {}
-    if not all(path.is_file() for path in call.paths()):
+    try:
+        for file in call.recordings():
+            file.status()
+    except OSError:
         return {"missing": "missing"}
 
     # The browser asks for parts of the audio while it plays: a long call, paused now and then, outlasts a usual URL.

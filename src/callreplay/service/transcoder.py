@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import re
 import time
 import uuid
@@ -25,12 +26,14 @@ from callreplay.service.cache import Entry
 from callreplay.service.context import Grant, Problem, Service, base, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition
 from callreplay.store import audit, records, search
+from callreplay.store.handle import VolumeError
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
 
 __all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
 
 
+_log = logging.getLogger("callreplay.service")
 _LONGEST_SECONDS: Final = 999_999_999
 
 
@@ -284,6 +287,10 @@ async def open_entry(service: Service, call: StoredCall, form: str, options: dic
         return await to_thread.run_sync(_open_entry, service, call, form, options, limiter=service.waiting)
     except FileNotFoundError:
         raise Problem(404, "The call's recording is missing from its volume.", code="missing") from None
+    except VolumeError as error:
+        _log.warning("%s", error)
+        text = "The call's recording is missing from its volume."
+        raise Problem(503, text, detail="the volume cannot be reached", code="missing") from None
     except EncryptedError as error:
         raise Problem(422, "The call is encrypted", detail=_without_paths(error), code="encrypted") from None
     except ImportError:
@@ -317,18 +324,18 @@ def _without_paths(error: Exception) -> str:
 
 
 def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
-    paths = call.paths()
+    files = call.recordings()
     digest = hashlib.sha256(repr((__version__, str(call.uuid), form, sorted(options.items()))).encode())
-    for path in paths:
-        status = path.stat()
-        digest.update(repr((path.name, status.st_size, status.st_mtime_ns)).encode())
+    for file in files:
+        status = file.status()
+        digest.update(repr((file.path.rpartition("/")[2], status.st_size, status.st_mtime_ns)).encode())
     started = time.perf_counter()
 
     def make() -> Iterator[bytes]:
         metrics = service.metrics
         begun = time.perf_counter()
         try:
-            rendering = engine.render(paths, form, options, str(call.uuid))
+            rendering = engine.render(files, form, options, str(call.uuid))
             for number, data in enumerate(rendering.data):
                 if number == 0:
                     metrics.first_byte.observe(time.perf_counter() - started)

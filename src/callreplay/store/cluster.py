@@ -24,6 +24,7 @@ from typing import Any, Final
 __all__ = [
     "DEFAULT_PASSWORD",
     "NAME",
+    "OWNER",
     "SUPERUSER",
     "Account",
     "Cluster",
@@ -33,7 +34,10 @@ __all__ = [
 ]
 
 DEFAULT_PASSWORD: Final = "CallReplay_2005"  # the one that the integration API documents; loopback only
-NAME: Final = "callreplay"  # database and user
+NAME: Final = "callreplay"  # the database, and the login that the integration API documents: it reads
+OWNER: Final = (
+    "callreplay_owner"  # whom the service is: all of the database is its, and its password is random
+)
 SUPERUSER: Final = "postgres"
 _ACCOUNTS: Final = ("callreplay", "postgres", "nobody")  # in this order, when root starts the service
 
@@ -103,7 +107,7 @@ def _account() -> Account:
 class Cluster:
     """What an embedded server needs in ``data_dir`` before it can be started.
 
-    ``path`` is PostgreSQL's directory. ``passwords``: of the superuser and of ``callreplay``, kept in
+    ``path`` is PostgreSQL's directory. ``passwords``: of the superuser, of the owner and of ``callreplay``, kept in
     ``database.json`` (mode 0600).
     """
 
@@ -125,6 +129,7 @@ class Cluster:
             self.passwords = json.loads(path.read_text(encoding="utf-8"))
         else:
             self.passwords = {"superuser_password": secrets.token_urlsafe(32), "password": DEFAULT_PASSWORD}
+        self.passwords.setdefault("owner_password", secrets.token_urlsafe(32))
         if wanted is not None:
             self.passwords["password"] = wanted
         self.write_passwords()
@@ -199,6 +204,8 @@ class Cluster:
             "host all all ::1/128 scram-sha-256",
         ]
         if not is_loopback(host):
+            # Whoever may write comes from this machine.
+            lines.append(f"host all {SUPERUSER},{OWNER} all reject")
             lines.append(f"host {NAME} all all scram-sha-256")
         path = self.path / "pg_hba.conf"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")

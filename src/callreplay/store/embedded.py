@@ -20,9 +20,17 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import psycopg
-from psycopg import sql
 
-from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, SUPERUSER, Cluster, EmbeddedError, is_loopback
+from callreplay.store import roles
+from callreplay.store.cluster import (
+    DEFAULT_PASSWORD,
+    NAME,
+    OWNER,
+    SUPERUSER,
+    Cluster,
+    EmbeddedError,
+    is_loopback,
+)
 
 __all__ = ["DEFAULT_PORT", "EmbeddedPostgres"]
 
@@ -35,14 +43,15 @@ _LONGEST_PAUSE: Final = 30.0  # between attempts to start a server that died
 
 
 class EmbeddedPostgres:
-    """One cluster in ``data_dir``, serving database and user ``callreplay``.
+    """One cluster in ``data_dir``, serving the database ``callreplay`` of ``callreplay_owner``.
 
     Args:
         data_dir: made when missing. ``cluster/`` in it is PostgreSQL's; ``database.json`` (mode 0600) keeps the
             passwords; ``postgresql.log`` is the server's log.
         host: the address to listen on. With the default password only a loopback address is accepted.
         port: the TCP port; 0 takes any free one.
-        password: of the user ``callreplay``; None keeps the one set before, or the default at first start.
+        password: of the user ``callreplay``, who reads; None keeps the one set before, or the default at first start.
+        writes: whether that user may write calls as well.
         settings: more ``postgresql.conf`` settings, by name.
 
     Use it as a context manager, or call ``start`` and ``stop``. A server that outlived a killed service is taken over;
@@ -58,6 +67,7 @@ class EmbeddedPostgres:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         password: str | None = None,
+        writes: bool = False,
         settings: dict[str, str] | None = None,
     ) -> None:
         self.data_dir = Path(data_dir).resolve()
@@ -66,6 +76,7 @@ class EmbeddedPostgres:
         self.host = host
         self.port = port
         self._password = password
+        self._writes = writes
         self._settings = settings or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
@@ -76,7 +87,12 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """``postgresql://callreplay:…@HOST:PORT/callreplay`` of the running server."""
+        """``postgresql://callreplay_owner:…@HOST:PORT/callreplay`` of the running server."""
+        return self._url(OWNER, self._made.passwords["owner_password"], NAME)
+
+    @property
+    def reader_url(self) -> str:
+        """The same for the user ``callreplay``, who reads: what clients of the database are given."""
         return self._url(NAME, self._made.passwords["password"], NAME)
 
     @property
@@ -100,7 +116,7 @@ class EmbeddedPostgres:
         """Set the cluster up where needed, start it and wait until it answers.
 
         Returns:
-            The URL for clients of the database.
+            The owner's URL.
 
         Raises:
             EmbeddedError: it cannot be started, and the message ends with the last lines of the server's log; or
@@ -203,7 +219,7 @@ class EmbeddedPostgres:
         if password == DEFAULT_PASSWORD and not is_loopback(self.host):
             raise EmbeddedError("the default database password is accepted on loopback only")
         with self._superuser() as connection:
-            self._alter_password(connection, password)
+            roles.set_password(connection, NAME, password)
         self._made.passwords["password"] = password
         self._made.write_passwords()
 
@@ -219,6 +235,8 @@ class EmbeddedPostgres:
             "effective_cache_size": f"{_buffers_mib() * 4}MB",
             "work_mem": "32MB",
             "max_connections": "200",
+            "reserved_connections": "60",  # for the owner: clients cannot take the last ones
+            "idle_in_transaction_session_timeout": "1h",  # of clients; ours say so themselves
             "jit": "off",  # its compile time exceeds any query of ours
             "random_page_cost": "1.1",
             "log_line_prefix": "%m [%p] %u@%d ",
@@ -321,28 +339,20 @@ class EmbeddedPostgres:
             return False
         return True
 
-    def _alter_password(self, connection: psycopg.Connection[tuple[Any, ...]], password: str) -> None:
-        # Hashed here: the password itself must not stand in a statement that a log could keep.
-        verifier = connection.pgconn.encrypt_password(
-            password.encode(), NAME.encode(), b"scram-sha-256"
-        ).decode()
-        connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(NAME), sql.Literal(verifier))
-        )
-
     def _provide(self) -> None:
-        """Make role and database where missing, and let the role's password be ours."""
+        """Make roles and database where missing, and let their passwords be ours."""
+        passwords = self._made.passwords
         with self._superuser() as connection:
-            role = sql.Identifier(NAME)
-            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (NAME,)).fetchone() is None:
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(role))
-                self._alter_password(connection, self._made.passwords["password"])
-            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (NAME,)).fetchone() is None:
-                connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(role))
-        try:
-            psycopg.connect(self.url, connect_timeout=5).close()
-        except psycopg.OperationalError:
-            self.set_password(self._made.passwords["password"])
+            hand_over = roles.provide(connection, passwords, writes=self._writes)
+            for role, url, key in ((OWNER, self.url, "owner_password"), (NAME, self.reader_url, "password")):
+                if not _admits(url):
+                    roles.set_password(connection, role, passwords[key])
+        with self._superuser(NAME) as connection:
+            roles.limit_clients(connection, hand_over=hand_over)
+        if hand_over:
+            _log.warning("the database belongs to %s now; %s reads it", OWNER, NAME)
+        if self._writes:
+            _log.warning("%s may write calls: --db-writes is on", NAME)
 
     def _log_tail(self) -> str:
         try:
@@ -350,6 +360,14 @@ class EmbeddedPostgres:
         except OSError:
             return ""
         return "\n".join(lines[-8:])
+
+
+def _admits(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _is_wildcard(host: str) -> bool:
