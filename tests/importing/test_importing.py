@@ -20,6 +20,8 @@ import pytest
 import callreplay
 from bench import importing
 from callreplay.cli import main
+from tests.importing.test_filing import tree
+
 from callreplay.importing import importer, reading, workers
 from callreplay.importing.importer import Job, Outcome
 from callreplay.importing.watching import Watch
@@ -202,7 +204,7 @@ def test_a_worker_that_dies_costs_its_capture_alone(database: Database, shelf: P
         assert row.fetchone() == {"n": 3, "different": 3}
     with database.connection() as connection:
         rows = connection.execute("SELECT path FROM call_files").fetchall()
-    files = {str(file.relative_to(shelf)) for file in shelf.rglob("*") if file.is_file()}
+    files = set(tree(shelf))
     assert files == {row["path"] + suffix for row in rows for suffix in ("", ".idx")}
 
 
@@ -388,7 +390,7 @@ def test_kill_nine_during_an_import(url: str, database: Database, shelf: Path, t
         ).fetchone()
         rows = connection.execute("SELECT path FROM call_files").fetchall()
     assert counted == {"n": 40, "different": 40}
-    files = {str(file.relative_to(shelf)) for file in shelf.rglob("*") if file.is_file()}
+    files = set(tree(shelf))
     assert files == {row["path"] + suffix for row in rows for suffix in ("", ".idx")}
 
 

@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
         chosen = list(sources.captures(paths))
         named = dict(chosen)
         summary = _Summary()
-        with database(url, data) as opened:
+        with database(url, data, build=True, volume=True) as opened:
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)
             with opened.connection() as connection:

@@ -67,8 +67,7 @@ def prepare(database: Database, chosen: Settings, announce: Any = typer.echo) ->
     from argon2 import PasswordHasher
 
     with database.connection() as connection:
-        if not volumes.listing(connection):
-            volumes.add(connection, chosen.data_path / "volumes" / "1", name="Volume 1")
+        volumes.first(connection, chosen.data_path)
         needed = not accounts.has_users(connection)
     if needed:
         password = secrets.token_urlsafe(12)

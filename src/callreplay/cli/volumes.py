@@ -87,7 +87,7 @@ def register(app: typer.Typer) -> None:
         """Add a folder as a volume."""
         from callreplay.store import volumes
 
-        with database(url, data) as opened, opened.connection() as connection:
+        with database(url, data, build=True) as opened, opened.connection() as connection:
             volume = volumes.add(connection, path, name=name, quota_bytes=quota, reserved_bytes=reserved)
         typer.echo(f"volume {volume.id}: {volume.path}")
 

@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        with database(url, data) as opened:
+        with database(url, data, build=True, volume=True) as opened:
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)
             with opened.connection() as connection:

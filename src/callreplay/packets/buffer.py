@@ -146,7 +146,7 @@ def _open(path: Path, opener: Callable[[str, int], int] = _plainly) -> BufferedR
         file = open(path, "rb", opener=opener)  # noqa: SIM115
         status = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise CaptureError(f"{path}: {reason}") from error
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return file

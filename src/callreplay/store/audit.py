@@ -1,4 +1,4 @@
-"""The audit log: who did what, when, from where. Rows are only ever added, and chained by hash as they are committed."""
+"""The audit log: who did what, when, from where. Rows are only ever added, and chained by hash at their commit."""
 
 from __future__ import annotations
 

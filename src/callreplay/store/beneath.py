@@ -96,7 +96,7 @@ def _parent(folder: int, parts: list[str]) -> Iterator[int]:
 
 @contextlib.contextmanager
 def folder_beneath(folder: int, path: str) -> Iterator[int]:
-    """A descriptor of the directory ``path`` in ``folder`` ('' for itself), for as long as the block. Raises OSError."""
+    """A descriptor of the directory ``path`` in ``folder`` ('' for itself) for the block. Raises OSError."""
     found = open_beneath(folder, path, _FOLDER) if path else os.dup(folder)
     try:
         yield found

@@ -78,6 +78,7 @@ class Account:
 
     uid: int | None
     gid: int | None
+    name: str = ""
 
     def arguments(self) -> dict[str, Any]:
         """What subprocess needs to become this account, which has no business with our settings: some are secrets."""
@@ -98,7 +99,7 @@ def _account() -> Account:
     for name in _ACCOUNTS:
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
+            return Account(entry.pw_uid, entry.pw_gid, name)
     raise EmbeddedError(
         f"PostgreSQL cannot run as root, and none of the accounts {', '.join(_ACCOUNTS)} exists"
     )
@@ -118,13 +119,18 @@ class Cluster:
         self.passwords: dict[str, str] = {}
 
     @property
+    def passwords_path(self) -> Path:
+        """Where the passwords are kept."""
+        return self.data_dir / "database.json"
+
+    @property
     def made(self) -> bool:
         """Whether ``initialise`` has been through."""
         return (self.path / "PG_VERSION").exists()
 
     def read_passwords(self, wanted: str | None) -> None:
         """Read the passwords, or make them; ``wanted`` takes the place of that of ``callreplay``."""
-        path = self.data_dir / "database.json"
+        path = self.passwords_path
         if path.exists():
             self.passwords = json.loads(path.read_text(encoding="utf-8"))
         else:
@@ -136,7 +142,7 @@ class Cluster:
 
     def write_passwords(self) -> None:
         """Keep the passwords."""
-        path = self.data_dir / "database.json"
+        path = self.passwords_path
         fresh = path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         with os.fdopen(
@@ -152,6 +158,11 @@ class Cluster:
         found = find_server()
         if self.account.uid is None:
             return found
+        if not self._enters():
+            raise EmbeddedError(
+                f"{self.account.name}, the account that the database runs as, cannot enter {self.data_dir}: "
+                "let it (chmod a+x, on the folders above too) or choose another --data-dir"
+            )
         if self._runs(found):
             return found
         install = found.parent.parent
@@ -211,6 +222,12 @@ class Cluster:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         path.chmod(0o600)
         self.account.own(path)
+
+    def _enters(self) -> bool:
+        """Whether the account can enter the data directory."""
+        command = ["/bin/sh", "-c", 'cd -- "$0"', str(self.data_dir)]
+        done = subprocess.run(command, check=False, capture_output=True, cwd="/", **self.account.arguments())
+        return done.returncode == 0
 
     def _runs(self, programs: Path) -> bool:
         try:

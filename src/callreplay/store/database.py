@@ -47,7 +47,7 @@ _UTC: Final = "-c timezone=UTC"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a session waits in seconds: for a lock that another holds, for a statement, and idle within a transaction.
+    """How many seconds a session waits: for a lock that another holds, for a statement, idle in a transaction.
 
     None of them may stop the others for ever: a client that holds a lock and does nothing costs those who wait an
     error, and one of ours that hangs is ended by the server.
@@ -84,8 +84,8 @@ def connect(url: str) -> Connection:
 class Database:
     """A pool of connections to one database.
 
-    ``url`` is ``postgresql://…`` or libpq keywords; ``size`` the greatest number of connections; ``limits`` how long its
-    sessions wait. Threads share it.
+    ``url`` is ``postgresql://…`` or libpq keywords; ``size`` the greatest number of connections; ``limits`` how long
+    its sessions wait. Threads share it.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class Database:
         return row["value"]
 
 
-def migrate(url: str) -> None:
-    """Bring the schema at ``url`` to the newest version. Any number of processes may do it at once.
+def migrate(url: str, target: str = "head") -> None:
+    """Bring the schema at ``url`` to the newest version, or to ``target``. Any number of processes may do it at once.
 
     Raises:
         UnsupportedError: the server is older than PostgreSQL 14, or the schema is newer than this program.
@@ -171,12 +171,12 @@ def migrate(url: str) -> None:
     import sqlalchemy
 
     try:
-        _migrate(url)
+        _migrate(url, target)
     except sqlalchemy.exc.DBAPIError as error:
         raise (error.orig or error) from None
 
 
-def _migrate(url: str) -> None:
+def _migrate(url: str, target: str) -> None:
     # Before the import, which tells of every plugin.
     for name in ("alembic", "alembic.runtime.plugins", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -208,7 +208,7 @@ def _migrate(url: str) -> None:
         config.attributes["connection"] = connection
         try:
             _refuse_newer(config, connection)
-            command.upgrade(config, "head")
+            command.upgrade(config, target)
             connection.commit()
         finally:
             connection.rollback()

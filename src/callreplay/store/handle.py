@@ -33,6 +33,12 @@ _LARGEST_MARKER: Final = 4096
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK  # a named pipe would keep us waiting for its writer
 
 
+_NOT_THERE: Final = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO, errno.ENAMETOOLONG)
+)
+"""What the kernel says of a name that is no file of ours: missing, a link on the way, a folder, no name at all."""
+
+
 class VolumeError(OutputError):
     """A volume is not where the database says, or another one is there; the message says which."""
 
@@ -168,7 +174,7 @@ class Handle:
         try:
             descriptor = open_beneath(self._root, "/".join(_stored(path)), _READ)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.ENXIO, errno.ENAMETOOLONG):
+            if error.errno in _NOT_THERE:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
             raise
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -181,8 +187,10 @@ class Handle:
         try:
             with self._above(path) as (parent, name):
                 return os.stat(name, dir_fd=parent, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
 
     def unlink(self, path: str) -> int:
         """Remove the file ``path``; the octets it had, 0 where there is none."""
@@ -190,8 +198,10 @@ class Handle:
             with self._above(path) as (parent, name):
                 size = os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
                 os.unlink(name, dir_fd=parent)
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return 0
+            raise
         return size
 
     def remove(self, paths: list[str]) -> int:

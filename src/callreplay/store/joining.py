@@ -15,7 +15,7 @@ from callreplay.store import audit
 from callreplay.store.database import Connection
 from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
-from callreplay.store.volumes import Volume, VolumeFullError, claim
+from callreplay.store.volumes import Volume, VolumeFullError, claim, reconcile
 
 __all__ = ["Joined", "join"]
 
@@ -53,6 +53,8 @@ def join(connection: Connection, source: Volume, target: Volume) -> Joined:
             except OutputError as error:
                 done.failed.append(f"call {call}: {error}")
     with connection.transaction():
+        if done.failed:
+            reconcile(connection)
         said = {
             "into": str(target.path),
             "calls": done.calls,

@@ -100,7 +100,7 @@ def settle(volume: Handle, exists: Callable[[UUID], set[str] | None]) -> int:
     settled = 0
     folder = volume.journals()
     try:
-        for name in sorted(os.listdir(folder)):
+        for name in _names(folder):
             if (match := _NAME.fullmatch(name)) is None:
                 continue
             with contextlib.suppress(FileNotFoundError):
@@ -108,6 +108,11 @@ def settle(volume: Handle, exists: Callable[[UUID], set[str] | None]) -> int:
     finally:
         os.close(folder)
     return settled
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries)
 
 
 def _settle_one(volume: Handle, folder: int, call: UUID, exists: Callable[[UUID], set[str] | None]) -> bool:
@@ -126,9 +131,7 @@ def _settle_one(volume: Handle, folder: int, call: UUID, exists: Callable[[UUID]
                 continue  # the last line of a process killed while it wrote it: nothing was done under it yet
             if path not in kept and _ours(volume, folder, str(part), str(path)):
                 volume.unlink(path)
-        parts = [
-            each for each in os.listdir(folder) if each.startswith(f"{call}.") and each.endswith(".part")
-        ]
+        parts = [each for each in _names(folder) if each.startswith(f"{call}.") and each.endswith(".part")]
         for each in (*parts, name):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(each, dir_fd=folder)

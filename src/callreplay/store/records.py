@@ -55,8 +55,9 @@ def complete(connection: Connection, rows: Sequence[DictRow], *, events: bool = 
     calls = {row["uuid"]: StoredCall(row) for row in rows}
     keys = list(calls)
     for file in connection.execute(
-        "SELECT f.*, v.path AS volume_path, v.uuid AS volume_uuid FROM call_files f JOIN storage_volumes v ON v.id = f.volume_id "
-        "WHERE f.call_uuid = ANY(%s) ORDER BY f.call_uuid, f.position, f.id",
+        "SELECT f.*, v.path AS volume_path, v.uuid AS volume_uuid FROM call_files f "
+        "JOIN storage_volumes v ON v.id = f.volume_id WHERE f.call_uuid = ANY(%s) "
+        "ORDER BY f.call_uuid, f.position, f.id",
         (keys,),
     ):
         calls[file["call_uuid"]].files.append(file)

@@ -38,8 +38,10 @@ def encrypted(connection: Plain, role: str, password: str) -> sql.Literal:
     return sql.Literal(verifier.decode())
 
 
-def provide(connection: Plain, passwords: dict[str, str], *, writes: bool) -> bool:
+def provide(connection: Plain, passwords: dict[str, str], *, writes: bool | None) -> bool:
     """Make the roles and the database where they are missing; ``connection`` is a superuser's, not in a transaction.
+
+    ``writes`` says whether the published login may write calls; None leaves that as it is.
 
     Returns whether the database is to be given to its owner: it is of an older version, and the published login's.
     """
@@ -76,7 +78,7 @@ def set_password(connection: Plain, role: str, password: str) -> None:
     connection.execute(statement.format(sql.Identifier(role), encrypted(connection, role, password)))
 
 
-def _memberships(connection: Plain, writes: bool) -> None:
+def _memberships(connection: Plain, writes: bool | None) -> None:
     """The published login is a reader, and a writer where that is switched on; of no other role, and it admits none."""
     wanted = {READERS, WRITERS} if writes else {READERS}
     held = connection.execute(
@@ -84,6 +86,8 @@ def _memberships(connection: Plain, writes: bool) -> None:
         "JOIN pg_roles r ON r.oid = m.roleid WHERE m.member = %s::regrole",
         (NAME,),
     ).fetchall()
+    if writes is None and any(role == WRITERS for role, _, _ in held):
+        wanted.add(WRITERS)
     for role, admits, grantor in held:
         if role not in wanted or admits:
             statement = sql.SQL("REVOKE {} FROM {} GRANTED BY {} CASCADE")

@@ -34,6 +34,7 @@ __all__ = [
     "adopt",
     "claim",
     "find",
+    "first",
     "listing",
     "locate",
     "move",
@@ -235,6 +236,14 @@ def add(
     return volume
 
 
+def first(connection: Connection, data_dir: Path) -> None:
+    """Add a volume in the data directory where there is none at all. Any number of processes may do it at once."""
+    connection.execute("LOCK TABLE storage_volumes IN SHARE ROW EXCLUSIVE MODE")
+    if not listing(connection):
+        volume = add(connection, data_dir / "volumes" / "1", name="Volume 1")
+        _note_place(connection, volume, volume.path, str(Path("volumes") / "1"))
+
+
 def move(connection: Connection, volume: Volume, path: Path) -> Volume:
     """Note that the volume is at ``path`` now: its folder was moved, copied, or mounted there.
 
@@ -303,7 +312,9 @@ def adopt(connection: Connection) -> None:
         try:
             mark(volume.path, volume.uuid)
         except OSError as error:
-            _log.warning("volume %d (%s) cannot be marked: %s", volume.id, volume.path, error.strerror or error)
+            _log.warning(
+                "volume %d (%s) cannot be marked: %s", volume.id, volume.path, error.strerror or error
+            )
             continue
         connection.execute("UPDATE storage_volumes SET marked_at = now() WHERE id = %s", (volume.id,))
 
