@@ -16,7 +16,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
-from callreplay.audio import pyav
 from callreplay.audio.decode import decode_leg
+from callreplay.audio.external import decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.clock import length, utc
-from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.model import (
     INDEX_SUFFIX,
@@ -40,7 +40,6 @@ from callreplay.model import (
     GapReason,
     LegColumns,
     Message,
-    PacketFlag,
     Side,
     recording_files,
 )
@@ -52,7 +51,7 @@ from callreplay.packets import recording
 from callreplay.packets.arena import release
 from callreplay.report import call_report
 
-__all__ = ["Call", "Capture", "Leg", "open_capture"]
+__all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
 Source = str | os.PathLike[str] | packets.Opener | bytes | bytearray | memoryview | NDArray[np.uint8]
 Pcm = NDArray[np.int16]
@@ -84,7 +83,9 @@ class Leg:
         self.columns: Final[LegColumns] = media.columns
         self.statistics: Final[order.LegStatistics] = media.statistics
         self.events: Final[list[Event]] = media.events
-        self.warnings: Final[list[str]] = list(media.warnings)
+        self.undecoded: list[str] = silent_spans(media.columns, media.side)
+        """What of the leg cannot be decoded here, or (once it is asked for) was not: it is silent."""
+        self.warnings: list[str] = [*media.warnings, *self.undecoded]
         self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
         self._external: External | None = None
         self._lock = threading.Lock()
@@ -127,7 +128,9 @@ class Leg:
             return None
         with self._lock:
             if self._external is None:
-                self._external = _decode_external(self)
+                self._external, refused = decode_spans(self.columns)
+                self.warnings += refused
+                self.undecoded += refused
             return self._external
 
     def marks(self, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, str]]:
@@ -147,41 +150,6 @@ class Leg:
             reached = max(reached, order.ns_of(span, span.end_tick))
         if end_ns > reached:
             yield reached, end_ns, "silence"
-
-
-def _payload(columns: LegColumns, row: int) -> bytes:
-    store = columns.spill if columns.flags[row] & PacketFlag.SPILL else columns.data
-    offset = int(columns.offset[row])
-    return store[offset : offset + int(columns.size[row])].tobytes()
-
-
-def _decode_external(leg: Leg) -> dict[int, Pcm]:
-    """PCM of every span that the native engine does not decode, placed by timestamps; silence where that fails."""
-    columns, done = leg.columns, {}
-    for index, span in enumerate(columns.spans):
-        if is_native(span.codec):
-            continue
-        if not pyav.is_external(span.codec) or not pyav.available():
-            reason = (
-                pyav.missing_message(span.codec)
-                if pyav.is_external(span.codec)
-                else f"{span.codec} (payload type {span.payload_type}) cannot be decoded; name it with codec hints"
-            )
-            leg.warnings.append(f"{reason}; its part of the {leg.side}'s leg is silent")
-            continue
-        audio = [row for row in range(span.first, span.stop) if not columns.flags[row] & PacketFlag.NOISE]
-        rate, clock = span.codec.sample_rate_hz, span.codec.clock_rate_hz
-        decoded = pyav.decode_payloads(span.codec, [_payload(columns, row) for row in audio])
-        ends = [
-            int(columns.timestamp[row]) * rate // clock + len(part)
-            for row, part in zip(audio, decoded, strict=True)
-        ]
-        pcm = np.zeros(max([span.end_tick * rate // clock, *ends]), np.int16)
-        for row, part in zip(audio, decoded, strict=True):
-            start = int(columns.timestamp[row]) * rate // clock
-            pcm[start : start + len(part)] = part
-        done[index] = pcm
-    return done
 
 
 class Call:
@@ -248,6 +216,15 @@ class Call:
     def sample_rate_hz(self) -> int:
         """The output rate if none is asked for: 16000 where a leg has more than 8000, else 8000."""
         return default_rate_hz([leg.columns for leg in self.legs])
+
+    @property
+    def undecoded(self) -> list[str]:
+        """What of the call cannot be decoded here, or was not: it is silent in whatever is made of the call."""
+        return [line for leg in self.legs for line in leg.undecoded]
+
+    def all_warnings(self) -> list[str]:
+        """What was odd about the call and its legs, as far as is known yet."""
+        return [*self.warnings, *(line for leg in self.legs for line in leg.warnings)]
 
     def title(self) -> str:
         """One line: who, whom, when, how long."""
@@ -458,6 +435,22 @@ class Capture:
         }
 
 
+def undecodable_codecs(names: Iterable[str]) -> list[str]:
+    """What cannot be decoded here of codecs by their names (``OPUS/48000``), a line each; empty where all can.
+
+    >>> undecodable_codecs(["PCMU/8000", "EVS/16000"])
+    ['EVS/16000 cannot be decoded']
+    """
+    found = []
+    for name in dict.fromkeys(filter(None, names)):
+        try:
+            why = undecodable(parse_rtpmap(name))
+        except ValueError:
+            why = f"{name} cannot be decoded"
+        found += [why] if why else []
+    return found
+
+
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
     hints = {}
     for payload_type, codec in (codecs or {}).items():
@@ -467,6 +460,9 @@ def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
             hints[payload_type] = codec if isinstance(codec, Codec) else parse_rtpmap(codec)
         except ValueError as error:
             raise ArgumentError(f"codec {payload_type}={codec}: {error}") from error
+        if hints[payload_type].name not in BY_NAME:
+            known = ", ".join(sorted(name for name, each in BY_NAME.items() if each.kind == "audio"))
+            raise ArgumentError(f"codec {payload_type}={codec}: unknown; {known} are known")
     return hints
 
 

@@ -35,7 +35,8 @@ def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
         "related": list(said.related),
         "one_way": any(leg.empty for leg in call.legs),
         "encrypted": call.encrypted,
-        "warnings": [*call.warnings, *(warning for leg in call.legs for warning in leg.warnings)],
+        "warnings": call.all_warnings(),  # with what decoding the legs has brought to light
+        "undecoded": call.undecoded,
         "legs": legs,
     }
 

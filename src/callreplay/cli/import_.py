@@ -107,9 +107,15 @@ def register(app: typer.Typer) -> None:
         from callreplay.importing import importer, sources, workers
         from callreplay.store import accounts
 
-        chosen = list(sources.captures(paths))
+        unread: list[str] = []
+        chosen = list(sources.captures(paths, unread))
         named = dict(chosen)
         summary = _Summary()
+        summary.failed += len(unread)
+        for line in unread:
+            print(f"callreplay: {line}", file=sys.stderr)
+        if not chosen:
+            print(f"callreplay: no file was found in {', '.join(paths)}", file=sys.stderr)
         with database(url, data, build=True, volume=True) as opened:
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)

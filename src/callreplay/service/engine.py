@@ -9,15 +9,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from callreplay.capture import Call, open_capture
+from callreplay.capture import Call, decoders, open_capture, undecodable_codecs
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
 from callreplay.outputs.formats import FORMATS
 from callreplay.outputs.ink import THEMES
 from callreplay.outputs.options import CHANNELS, Options
 from callreplay.store.handle import StoredFile
+from callreplay.store.records import StoredCall
 
-__all__ = ["CHANNELS", "MEDIA_TYPES", "SUFFIXES", "THEMES", "Rendering", "check", "render"]
+__all__ = [
+    "CHANNELS",
+    "MEDIA_TYPES",
+    "SUFFIXES",
+    "THEMES",
+    "Rendering",
+    "check",
+    "decoders",
+    "render",
+    "undecoded",
+]
 
 _BLOCK: Final = 1 << 18
 MEDIA_TYPES: Final = {name: form.media_type for name, form in FORMATS.items()} | {"rtp": "application/zip"}
@@ -53,6 +64,13 @@ def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid
     call.uuid = uuid
     chosen = Options(**options)
     return Rendering(call.duration_s, call.stream(form, options=chosen))
+
+
+def undecoded(call: StoredCall) -> list[str]:
+    """What of a stored call cannot be decoded here, and is silent in whatever is made of it; a line for each codec."""
+    return undecodable_codecs(
+        codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec
+    )
 
 
 def _call(files: Sequence[StoredFile]) -> Call:

@@ -231,7 +231,7 @@ async def _all(service: Service, found: _Found) -> AsyncIterator[bytes]:
 
 
 def _objects(calls: list[StoredCall], zone: ZoneInfo) -> bytes:
-    made = [records.as_json(call, zone) for call in calls]
+    made = [records.as_json(call, zone) | {"warnings": engine.undecoded(call)} for call in calls]
     return json.dumps(made, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()[1:-1]
 
 
@@ -261,7 +261,14 @@ async def transcoder(request: Request) -> Response:
     grant = Grant(str(call.uuid), found.visitor.user.tenant_id, form, options)
     entry = await open_entry(service, call, form, options)
     entry.close()
-    return RedirectResponse(temporary_url(request, grant, call), 302, headers={"cache-control": "no-store"})
+    headers = {"cache-control": "no-store", **warning_header(call, form)}
+    return RedirectResponse(temporary_url(request, grant, call), 302, headers=headers)
+
+
+def warning_header(call: StoredCall, form: str) -> dict[str, str]:
+    """``X-CallReplay-Warning``: what of the call is silent because it cannot be decoded here; none where all can."""
+    said = engine.undecoded(call) if form != "rtp" else []
+    return {"x-callreplay-warning": "; ".join(said).encode("ascii", "replace").decode()} if said else {}
 
 
 def temporary_url(request: Request, grant: Grant, call: StoredCall) -> str:
@@ -325,7 +332,9 @@ def _without_paths(error: Exception) -> str:
 
 def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
     files = call.recordings()
-    digest = hashlib.sha256(repr((__version__, str(call.uuid), form, sorted(options.items()))).encode())
+    digest = hashlib.sha256(
+        repr((__version__, engine.decoders(), str(call.uuid), form, sorted(options.items()))).encode()
+    )
     for file in files:
         status = file.status()
         digest.update(repr((file.path.rpartition("/")[2], status.st_size, status.st_mtime_ns)).encode())
@@ -389,6 +398,7 @@ async def temporary(request: Request) -> Response:
             download_name(call, grant.form), attachment="download" in request.query_params
         ),
         "cache-control": f"private, max-age={service.settings.url_seconds}",
+        **warning_header(call, grant.form),
     }
     media_type = engine.MEDIA_TYPES[grant.form]
     part = request.headers.get("range", "bytes=0-") if request.method == "GET" else "bytes=0-"

@@ -25,7 +25,7 @@ __all__ = ["CallRow", "EventRow", "FileRow", "clean_json", "clean_text", "clean_
 _MAC: Final = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}")
 _LONGEST_TEXT: Final = 255
 _LONGEST_PATH: Final = 4096
-_MOST_RELATED: Final = 100
+_MOST_TEXTS: Final = 100
 _DEEPEST: Final = 16
 _MOST_NS: Final = (
     253_370_764_800 * 10**9
@@ -54,7 +54,7 @@ def clean_json(value: object, depth: int = _DEEPEST) -> Any:
         return {clean_text(key): clean_json(each, depth - 1) for key, each in value.items()}
     if depth and isinstance(value, list | tuple):
         return [clean_json(each, depth - 1) for each in value]
-    return clean_text(value, _LONGEST_PATH)
+    return "…" if isinstance(value, dict | list | tuple) else clean_text(value, _LONGEST_PATH)
 
 
 def _time(value: object) -> datetime | None:
@@ -95,8 +95,8 @@ def _real(value: Any) -> float | None:
     return number if math.isfinite(number) and abs(number) < 1e30 else None
 
 
-def _related(value: Any) -> list[str]:
-    return [clean_text(each) for each in list(value)[:_MOST_RELATED]]
+def _texts(value: Any) -> list[str]:
+    return [clean_text(each) for each in list(value)[:_MOST_TEXTS]]
 
 
 def _choice(*values: str) -> Callable[[Any], str]:
@@ -152,7 +152,7 @@ class CallRow(_Row):
         "called_mac": _mac,
         "called_number": clean_text,
         "called_name": clean_text,
-        "related": _related,
+        "related": _texts,
         "source": clean_text,
         "quality": clean_json,
     }
@@ -196,6 +196,7 @@ class FileRow(_Row):
     KINDS: ClassVar[dict[str, Callable[[Any], Any]]] = {
         "started_at": _time,
         "codec": clean_text,
+        "codecs": _texts,
         "payload_type": _between(0, 127, None),
         "clock_rate": _between(0, 2**31 - 1, None),
         "ssrc": _between(0, 2**32 - 1, None),
@@ -218,6 +219,7 @@ class FileRow(_Row):
     sha256: bytes
     started_at: Any = None
     codec: str = ""
+    codecs: Sequence[str] = ()
     payload_type: int | None = None
     clock_rate: int | None = None
     ssrc: int | None = None
