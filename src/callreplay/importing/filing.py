@@ -440,6 +440,7 @@ def _insert_call(
 ) -> None:
     description = call.description
     caller, called = _end(call, "caller"), _end(call, "called")
+    others = [number for number in description.called_numbers if number != description.called_number]
     records.add_call(
         connection,
         {
@@ -463,6 +464,7 @@ def _insert_call(
             "called_mac": called["mac"],
             "called_number": _clean(description.called_number),
             "called_name": _clean(description.called_name),
+            "hops": "".join(" " + _clean(number) for number in others),
             "quality": Jsonb(call.quality),
             "related": [_clean(text) for text in description.related],
             "source": _clean(capture.name),

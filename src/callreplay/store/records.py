@@ -95,10 +95,10 @@ def add_call(connection: Connection, values: Mapping[str, Any]) -> None:
     connection.execute(
         "INSERT INTO calls (uuid, tenant_id, identity, wire_call_id, protocol, status, inferred, started_at, "
         "answered_at, ended_at, caller_ip, caller_port, caller_mac, caller_number, caller_name, called_ip, "
-        "called_port, called_mac, called_number, called_name, quality, related, source) VALUES (%(uuid)s, "
+        "called_port, called_mac, called_number, called_name, hop_numbers, quality, related, source) VALUES (%(uuid)s, "
         "%(tenant)s, %(identity)s, %(wire)s, %(protocol)s, %(status)s, %(inferred)s, %(started)s, %(answered)s, "
         "%(ended)s, %(caller_ip)s, %(caller_port)s, %(caller_mac)s, %(caller_number)s, %(caller_name)s, "
-        "%(called_ip)s, %(called_port)s, %(called_mac)s, %(called_number)s, %(called_name)s, %(quality)s, "
+        "%(called_ip)s, %(called_port)s, %(called_mac)s, %(called_number)s, %(called_name)s, %(hops)s, %(quality)s, "
         "%(related)s, %(source)s)",
         values,
     )
