@@ -29,7 +29,7 @@ from callreplay.audio.decode import decode_leg
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.clock import length, utc
-from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.evidence import Verdict
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
@@ -148,7 +148,7 @@ def _decode_external(leg: Leg) -> dict[int, Pcm]:
     """PCM of every span that the native engine does not decode, placed by timestamps; silence where that fails."""
     columns, done = leg.columns, {}
     for index, span in enumerate(columns.spans):
-        if is_native(span.codec):
+        if is_native(span.codec) or span.codec.kind == "event":
             continue
         if not pyav.is_external(span.codec) or not pyav.available():
             reason = (
@@ -225,17 +225,8 @@ class Call:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Absolute times (ns) of the first sample and after the last; (0, 0) without any.
-
-        Where a capture has telephone events alone, they are the call's time.
-        """
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
-        events = [event for leg in self.legs for event in leg.events]
-        if start or not events:
-            return start, end
-        last = max(event.start_ns + round(event.duration_ms * 1e6) for event in events)
-        arrivals = [leg.statistics.first_arrival_ns for leg in self.legs if leg.statistics.first_arrival_ns]
-        return min(arrivals, default=min(event.start_ns for event in events)), last
+        """Absolute times (ns) of the first sample and after the last; (0, 0) without any."""
+        return timeline_bounds([leg.columns for leg in self.legs])
 
     @property
     def start_ns(self) -> int:
@@ -482,14 +473,23 @@ class Capture:
 
 
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
+    """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
     hints = {}
     for payload_type, codec in (codecs or {}).items():
         if not 0 <= payload_type <= 127:
             raise ArgumentError(f"payload type {payload_type} is not 0 to 127")
+        if isinstance(codec, Codec):
+            hints[payload_type] = codec
+            continue
+        encoding, _, fmtp = codec.partition(";")
         try:
-            hints[payload_type] = codec if isinstance(codec, Codec) else parse_rtpmap(codec)
+            hint = parse_rtpmap(encoding, fmtp.strip())
         except ValueError as error:
             raise ArgumentError(f"codec {payload_type}={codec}: {error}") from error
+        if hint.name not in BY_NAME or (hint.kind == "other" and BY_NAME[hint.name].kind != "other"):
+            known = ", ".join(sorted(name for name, each in BY_NAME.items() if each.kind != "other"))
+            raise ArgumentError(f"codec {payload_type}={codec}: {encoding} is none that is known: {known}")
+        hints[payload_type] = hint
     return hints
 
 
@@ -552,8 +552,9 @@ def open_capture(
     ``sources``: paths, buffers that hold a whole file, or streams, which are read to their end; pcap, pcapng, snoop,
     rtpdump, MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here
     and media there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names
-    payload types that no signalling names: ``{97: "opus/48000"}``. ``keylog`` is a file with secrets of TLS connections
-    (SSLKEYLOGFILE), so that SIP inside them is read.
+    payload types that no signalling names: ``{97: "opus/48000"}``, with format parameters where they matter:
+    ``{97: "AMR/8000;octet-align=1"}``. ``keylog`` is a file with secrets of TLS connections (SSLKEYLOGFILE), so that
+    SIP inside them is read.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     [call.party("called") for call in capture.calls]
