@@ -282,6 +282,7 @@ def test_other_calls_of_others_are_not_taken_for_recorded() -> None:
         b"<recording>" + b"<x/>" * 20_000 + b"</recording>",
         b"<other/>",
         b"\xff\xfe<",
+        b"<?xml version='1.0' encoding='UTF-9'?><recording/>",
         b"",
     ],
 )
