@@ -82,6 +82,11 @@ def _canonical(address: str) -> str:
         return address
 
 
+def _is_name(address: str) -> bool:
+    """Whether an address is a host name."""
+    return bool(address) and ":" not in address and not address.replace(".", "").isdigit()
+
+
 @lru_cache(maxsize=4096)
 def _unreachable(address: str) -> bool:
     """Whether an address may stand for another one on the way: private, or a name."""
@@ -314,4 +319,6 @@ def _life(call: CallDescription) -> _Life:
             life.sockets.setdefault(socket, set()).add(row.side)
             life.since_ns[socket] = min(since, life.since_ns.get(socket, since))
         life.ports.setdefault(row.port, set()).add(row.side)
+    # A host name that nothing explains may stand for any host, wherever the signalling came from.
+    life.blind = life.blind or any(_is_name(row.address) for row in call.media if row.port)
     return life
