@@ -296,8 +296,8 @@ def _seeds(target: str) -> Iterator[bytes]:
                 "payload_types": {"0": {"name": "PCMU", "clock_rate_hz": 8000}}}]}  # fmt: skip
         header = {"side": "caller", "call": call, "streams": [stream], "head": 40, "capture": "",
                   "inferred": False, "extra": {}, "reports": [[1] * 7]}  # fmt: skip
-        text = json.dumps(header).encode()
-        yield recording._MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", 1) + bytes(13)
+        said = json.dumps(header).encode()
+        yield recording._MAGIC + struct.pack("<I", len(said)) + said + struct.pack("<Q", 1) + bytes(13)
 
 
 def main() -> None:
