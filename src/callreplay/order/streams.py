@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from callreplay.codecs import STATIC, Codec
 from callreplay.model import PacketFlag, RtpColumns, Stream
+from callreplay.order.ahead import play_ahead
 from callreplay.order.columns import Columns
 from callreplay.order.inference import Sample
 from callreplay.order.media import NO_TICK, walk_stream
@@ -154,6 +155,8 @@ def order_stream(
     said = set_aside(columns, tables)
     mended, recounted = mend_time(columns, tables, lambda rows: payloads(packets, columns, rows))
     said += [mended] if mended else []
+    if sent_ahead := play_ahead(columns, tables, clock, step):
+        said.append(sent_ahead)
     events = _take_events(packets, columns, tables)
     counts = walk_stream(
         columns.sequence,
@@ -185,7 +188,7 @@ def order_stream(
     result.lines = _lines(columns, tables, arena)
     result.late = sum(line.late for line in result.lines)
     result.mended_rate = recounted
-    result.warnings = [*said, *_warnings(counts), *_beyond_arrival(result)]
+    result.warnings = [*said, *_warnings(counts), *([] if sent_ahead else _beyond_arrival(result))]
     return result
 
 
