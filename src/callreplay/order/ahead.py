@@ -28,6 +28,8 @@ _LONG_S: Final = 1.0  # of it
 _SILENT_S: Final = 0.2
 _AHEAD_S: Final = 0.3  # that a spurt must be ahead of its time at least
 _PREBUFFER_S: Final = 1.0  # where it goes on in time after that
+_DISORDER_S: Final = 0.15
+_DISORDERED: Final = 0.02  # of the packets
 _PACE: Final = 0.7  # of its time or less
 
 
@@ -60,6 +62,8 @@ def play_ahead(columns: Columns, tables: PayloadTables, clock_hz: int, step_tick
     since = np.diff(stamp, prepend=stamp[:1]).astype(np.uint32).view(np.int32)
     media = np.cumsum(since.astype(np.int64)) / clock_hz
     arrival = (columns.arrival_ns[rows] - columns.arrival_ns[rows[0]]) * 1e-9
+    if np.count_nonzero(np.diff(arrival) < -_DISORDER_S) > _DISORDERED * len(arrival):
+        return ""  # out of order by more than any network's jitter: arrival tells nothing of the sender's pace
     spurts = _spurts(media, arrival, step_ticks / clock_hz)
     chosen = _ahead(spurts, media)
     if not chosen:
