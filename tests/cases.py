@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from hypothesis import Phase
+from numpy.typing import NDArray
 
 import callreplay
 
@@ -17,7 +16,9 @@ UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 """Whole calls are slow to make smaller; a failure names its seed."""
 
 FOLDER = (
-    Path(os.environ.get("CALLREPLAY_VECTORS", Path(__file__).resolve().parents[2] / "shared" / "vectors")).parent
+    Path(
+        os.environ.get("CALLREPLAY_VECTORS", Path(__file__).resolve().parents[2] / "shared" / "vectors")
+    ).parent
     / "cases"
 )
 

@@ -55,7 +55,9 @@ def test_17_unsignalled_stereo_is_no_linear_pcm() -> None:
     with open_case("17") as capture:
         (call,) = capture.calls
         assert str(call.caller.codecs[0]) == "PCMU/8000/2"
-        assert call.report()["legs"][0]["levels"]["rms_dbfs"] == pytest.approx(-30, abs=5)  # two voices, averaged
+        assert call.report()["legs"][0]["levels"]["rms_dbfs"] == pytest.approx(
+            -30, abs=5
+        )  # two voices, averaged
 
 
 def test_19_amr_is_unpacked_as_it_is_packed() -> None:

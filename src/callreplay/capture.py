@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -30,7 +31,8 @@ from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, win
 from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
-from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
+from callreplay.evidence import Verdict
+from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.formats import Data, Format, Shape, fit_options, format_of, render
 from callreplay.outputs.options import Options
@@ -38,10 +40,10 @@ from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
 from callreplay.report import call_report
+from callreplay.sources import Source, gather, open_files
 
 __all__ = ["Call", "Capture", "Leg", "open_capture"]
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 Pcm = NDArray[np.int16]
 
 FileId = tuple[int, int]
@@ -203,7 +205,13 @@ class Call:
         self.caller: Final = Leg(media.caller)
         self.called: Final = Leg(media.called)
         self.sides_inferred: Final = media.sides_inferred
-        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings]
+        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings, *self.description.warnings]
+        if self.description.begun_before:
+            self.warnings.append("begun before the capture: who called whom is inferred")
+        self.aside: Final[list[order.Aside]] = media.aside
+        """What no leg plays (copies, second senders), and why."""
+        self.verdicts: Final[list[Verdict]] = media.verdicts
+        """What was weighed to tell whose packets these are, and which dialogs are this call."""
         self.encrypted: Final = encrypted
         self.uuid = ""
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
@@ -216,19 +224,24 @@ class Call:
         return self.caller, self.called
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """Absolute times (ns) of the first sample and after the last; (0, 0) without any."""
+        return timeline_bounds([leg.columns for leg in self.legs])
+
+    @property
     def start_ns(self) -> int:
         """Absolute time of the first sample of either leg; where there is no media, what signalling says."""
-        return timeline_bounds([leg.columns for leg in self.legs])[0] or self.description.start_ns
+        return self.bounds[0] or self.description.start_ns
 
     @property
     def end_ns(self) -> int:
         """Absolute time after the last sample of either leg."""
-        return timeline_bounds([leg.columns for leg in self.legs])[1] or self.description.end_ns
+        return self.bounds[1] or self.description.end_ns
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first sample of either leg to the last one."""
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        """Seconds from the first sample of either leg to the last one; of digits alone, from the first to the last."""
+        start, end = self.bounds
         return (end - start) / _NS
 
     @property
@@ -309,7 +322,7 @@ class Call:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
         self.refuse_encrypted()
         chosen = fit_options(form, options, self.sample_rate_hz)
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        start, end = self.bounds
         first, stop = window_frames(start, end, chosen.rate, chosen.start, chosen.end)
         shape = Shape(
             stop - first,
@@ -323,6 +336,7 @@ class Call:
     def renderer(self, options: Options) -> Renderer:
         """A renderer of both legs for options whose blanks are filled in."""
         self.refuse_encrypted()
+        start, end = self.bounds
         return Renderer(
             [leg.columns for leg in self.legs],
             options.rate,
@@ -331,6 +345,8 @@ class Call:
             options.end,
             options.dtmf,  # type: ignore[arg-type]
             events=[leg.events for leg in self.legs],
+            origin_ns=start,
+            stop_ns=end,
             external=[leg.external() for leg in self.legs],
         )
 
@@ -392,7 +408,7 @@ def _with_progress(renderer: Renderer, progress: Callable[[float], None] | None)
 
 
 class Capture:
-    """One capture, or one per leg: its calls, and what reading it brought to light.
+    """One capture, in one file or several: its calls, and what reading it brought to light.
 
     >>> with open_capture("samples/support.pcap") as capture:
     ...     report = capture.report(audio=False)
@@ -400,8 +416,17 @@ class Capture:
     (['pcap'], False, 1)
     """
 
-    def __init__(self, name: str, scans: list[packets.Scan], calls: list[Call], warnings: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        scans: list[packets.Scan],
+        calls: list[Call],
+        warnings: list[str],
+        aside: Sequence[order.Aside] = (),
+    ) -> None:
         self.name: Final = name
+        self.aside: Final = list(aside)
+        """What belongs to no call at all: what signalling announced as video and the like."""
         self.scans: Final = scans
         self.calls: Final = calls
         self.warnings: Final = warnings
@@ -441,6 +466,8 @@ class Capture:
             "truncated": any(scan.truncated for scan in self.scans),
             "counters": self.counters(),
             "warnings": list(self.warnings),
+            "set_aside": [one.report() for one in self.aside],
+            "unread_signalling": [asdict(one) for scan in self.scans for one in scan.unread],
             "calls": [call.report(audio=audio) for call in self.calls],
         }
 
@@ -472,11 +499,11 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _side_index(source: Source) -> Path | None:
+def _side_index(source: Path | None) -> Path | None:
     """The side index of a stored leg; None for any other source."""
-    if not isinstance(source, str | os.PathLike):
+    if source is None:
         return None
-    path = recording.index_path(Path(source))
+    path = recording.index_path(source)
     try:
         return path if path.is_file() else None
     except OSError:  # with the suffix the name may be too long
@@ -515,12 +542,19 @@ def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescript
     return found
 
 
-def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = None) -> Capture:
-    """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
+def open_capture(
+    *sources: Source,
+    codecs: Mapping[int, str | Codec] | None = None,
+    keylog: str | os.PathLike[str] | None = None,
+) -> Capture:
+    """Read a capture, in one file or several, and put its calls in order.
 
-    ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
-    compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``, with format
-    parameters where they matter: ``{97: "AMR/8000;octet-align=1"}``.
+    ``sources``: paths, buffers that hold a whole file, or streams, which are read to their end; pcap, pcapng, snoop,
+    rtpdump, MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here
+    and media there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names
+    payload types that no signalling names: ``{97: "opus/48000"}``, with format parameters where they matter:
+    ``{97: "AMR/8000;octet-align=1"}``. ``keylog`` is a file with secrets of TLS connections (SSLKEYLOGFILE), so that
+    SIP inside them is read.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     [call.party("called") for call in capture.calls]
@@ -530,32 +564,29 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         ...
     callreplay.errors.CaptureError: <buffer>: not a capture: starts with 61 20 74 65 78 74 2c 20, which is neither ...
 
-    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a
-    capture is no error: it is in the reports.
+    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints and for files that
+    are captures of their own, UnsupportedError where an extra is missing. Damage inside a capture is no error: it is in
+    the reports.
     """
-    if not 1 <= len(sources) <= 2:
-        raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")
+    if not sources:
+        raise ArgumentError("a capture is needed")
     hints = _hints(codecs)
-    names = [str(source) if isinstance(source, str | os.PathLike) else "<buffer>" for source in sources]
-    heard: list[Message] = []
-
-    def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
-        return signalling.sockets_of([*heard, *messages])
-
-    scans = []
-    beside = [_side_index(source) for source in sources]
-    files: set[FileId | None] = set()
-    for source, name, path in zip(sources, names, beside, strict=True):
-        data = packets.open_buffer(source)
-        files |= {_file_id(each) for each in (source, path) if isinstance(each, str | os.PathLike)}
-        scans.append(packets.scan(data, name=name, announced=announced, recorded=path is not None))
-        heard += scans[-1].messages
+    keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
     read_warnings: list[str] = []
+    files, described = open_files(sources, read_warnings)
+    beside = [_side_index(file.path) for file in files]
+    known = {_file_id(path) for path in (*(file.path for file in files), *beside) if path is not None}
+    gathered = gather(files, [path is not None for path in beside], keys, described)
+    scans, names = gathered.scans, gathered.names
+    if len(beside) != len(scans):
+        beside = [None] * len(scans)
     indexes = [_restore(path, scan, read_warnings) for path, scan in zip(beside, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    descriptions = signalling.calls_of(heard)
+    hints = {kind: codec for scan in scans for kind, codec in scan.codecs.items()} | hints
+    descriptions = signalling.calls_of([message for scan in scans for message in scan.messages])
+    descriptions += described
     descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
@@ -563,11 +594,15 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
-    media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
+    aside: list[order.Aside] = []
+    media = order.assemble(
+        scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside
+    )
+    warnings += [str(one) for one in aside]
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)))
+        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)))
         for number, call in enumerate(media, 1)
     ]
-    return Capture(", ".join(names), scans, calls, warnings)
+    return Capture(", ".join(names), scans, calls, warnings, aside)

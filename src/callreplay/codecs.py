@@ -12,7 +12,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BY_NAME", "STATIC", "STEREO", "Codec", "delay_ns", "parse_rtpmap", "payload_octets", "payload_ticks"]
+__all__ = [
+    "BY_NAME",
+    "STATIC",
+    "STEREO",
+    "Codec",
+    "delay_ns",
+    "parse_rtpmap",
+    "payload_octets",
+    "payload_ticks",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from tests.scenario.call import Call, Network, Packet, SyntheticScan
 from tests.scenario.truth import numbers, placement_errors_ms
 
 
-def _queue(packets: list[Packet], start_s: float, rise_s: float, up_s: float, down_s: float, lump_ms: int) -> None:
+def _queue(
+    packets: list[Packet], start_s: float, rise_s: float, up_s: float, down_s: float, lump_ms: int
+) -> None:
     """A queue fills by ``rise_s`` over ``up_s`` and drains over ``down_s``; it hands on in lumps, in order."""
     begin = packets[0].truth_ns
     last = 0
@@ -78,7 +80,9 @@ def test_pauses_that_the_timestamps_hide_are_put_in(
     assert np.abs(placement_errors_ms(leg, sent)).max() <= 5 + jitter_ms / 10
     # a packet lost beside a pause makes the whole of it a loss or a silence with a loss
     long = sum(int(g["ticks"]) for g in leg.columns.gaps if g["ticks"] > 1200)
-    assert long == pytest.approx(sum(pauses_s) * 8000, abs=8 * (20 + 20 * len(pauses_s)) + 0.01 * sum(pauses_s))
+    assert long == pytest.approx(
+        sum(pauses_s) * 8000, abs=8 * (20 + 20 * len(pauses_s)) + 0.01 * sum(pauses_s)
+    )
 
 
 def test_a_late_packet_before_a_silence_is_speech_where_the_queue_is_long() -> None:

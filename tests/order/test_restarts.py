@@ -58,9 +58,7 @@ def test_a_sender_that_goes_back_by_one_count_of_both_began_anew(
     burst=st.booleans(),
     jitter_ms=st.sampled_from([0.0, 15.0, 60.0]),
 )
-def test_late_packets_are_no_restart(
-    depth: int, count: int, at: int, burst: bool, jitter_ms: float
-) -> None:
+def test_late_packets_are_no_restart(depth: int, count: int, at: int, burst: bool, jitter_ms: float) -> None:
     """A run of packets comes ``depth`` packets late, among those sent then: at pace, or in one lump."""
     call = Call.between()
     call.caller.talk(60)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import callreplay
 from tests.captures import pcap, rtp, udp
 from tests.cases import UNSHRUNK
 from tests.scenario.call import Call, Network, Packet
+
+import callreplay
 
 
 def _records(packets: list[Packet]) -> list[tuple[int, bytes]]:
@@ -78,7 +78,9 @@ def test_a_clock_that_is_set_moves_nothing(
 def test_a_clock_that_was_not_set_yet_takes_the_later_time() -> None:
     records = _records(_call(10.0, 0.0, 0.0, 1))
     early = records[0][0] - 30 * 10**9  # the clock of a recorder without a battery begins in 1970
-    with callreplay.open(_stepped([(time - early, frame) for time, frame in records], 0.4, early * 1e-9)) as capture:
+    with callreplay.open(
+        _stepped([(time - early, frame) for time, frame in records], 0.4, early * 1e-9)
+    ) as capture:
         (call,) = capture.calls
         assert abs(call.start_ns - records[0][0]) < 100_000_000
         assert call.duration_s == pytest.approx(10.0, abs=0.05)

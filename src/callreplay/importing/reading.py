@@ -50,7 +50,9 @@ def read(*paths: Path) -> Reading:
         name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
         data, spans = packets.join(paths, warnings=said)
         parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
-        scan = packets.scan(data, name=str(paths[0]), parts=parts, announced=signalling.sockets_of, by_stream=True)
+        scan = packets.scan(
+            data, name=str(paths[0]), parts=parts, announced=signalling.sockets_of, by_stream=True
+        )
     rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
     found = gather(rows, scan.messages, scan.sender_reports, said + list(scan.warnings))
     found.last_ns = scan.last_ns
@@ -109,6 +111,8 @@ def _record(
     if description is None:
         description = _inferred(media)
     start_ns = description.start_ns or media.start_ns
+    if description.begun_before and media.start_ns:
+        start_ns = min(start_ns, media.start_ns)
     end_ns = max(description.end_ns or media.end_ns, start_ns)
     # Not the earlier one of the two: a first packet that is late puts the start of the media before the INVITE.
     call = CallRecord(description, [], start_ns, end_ns, inferred)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from callreplay.codecs import Codec
-from callreplay.model import Event, Span
+from callreplay.model import CallDescription, Event, Side, Span
 from callreplay.order.media import NO_TICK
 from callreplay.order.streams import OrderedStream
 
-__all__ = ["collect_events", "event_span"]
+__all__ = ["collect_events", "event_span", "signalled_events"]
 
 _DIGITS: Final = "0123456789*#ABCD"
+_SAME_NS: Final = 2_000_000_000  # a digit sent in RTP and in signalling comes twice within this time
 _NEAR_MS: Final = 200.0  # end packets with new timestamps stay this near the event
 
 
@@ -93,6 +95,24 @@ def collect_events(ordered: OrderedStream) -> list[Event]:
     return sorted(found, key=lambda event: event.start_ns)
 
 
+def signalled_events(description: CallDescription | None, side: Side, heard: Sequence[Event]) -> list[Event]:
+    """The digits of a party that signalling carried, without those that ``heard`` has from its RTP as well."""
+    times: dict[str, list[int]] = {}
+    for event in sorted(heard, key=lambda event: event.start_ns):
+        times.setdefault(event.digit, []).append(event.start_ns)
+    found: list[Event] = []
+    for digit in description.digits if description is not None else ():
+        if digit.side != side:
+            continue
+        same = times.get(digit.digit, [])
+        twin = bisect_left(same, digit.start_ns - _SAME_NS)
+        if twin < len(same) and same[twin] < digit.start_ns + _SAME_NS:
+            same.pop(twin)
+        else:
+            found.append(Event(digit.digit, digit.start_ns, digit.duration_ms))
+    return found
+
+
 def event_span(ordered: OrderedStream, events: Sequence[Event]) -> Span:
     """A span without rows for a stream of nothing but events: they have their time where no audio gives one."""
     start = min(event.start_ns for event in events)
@@ -101,4 +121,6 @@ def event_span(ordered: OrderedStream, events: Sequence[Event]) -> Span:
     codec = Codec("TELEPHONE-EVENT", clock, clock, kind="event")
     ticks = round((end - start) * 1e-9 * clock)
     kinds = [pt for pt, named in ordered.tables.resolution.codecs.items() if named.kind == "event"]
-    return Span(codec, 0, 0, ordered.stream.ssrc, ordered.stream.index, kinds[0] if kinds else 101, start, ticks)
+    return Span(
+        codec, 0, 0, ordered.stream.ssrc, ordered.stream.index, kinds[0] if kinds else 101, start, ticks
+    )

@@ -88,7 +88,6 @@ class PayloadTables:
         doubtful = np.array([codec.name == "G722" for codec in listed], np.uint8)
         return cls(resolution, listed, kinds, clocks, codecs, durations, typical, doubtful)
 
-
     def replace(self, which: int, codec: Codec) -> None:
         """Take another codec of the same clock for row ``which`` and for the payload types that stand for it."""
         before = self.listed[which]
@@ -135,7 +134,9 @@ def _settled(
     sample: Sample | None,
     result: Resolution,
 ) -> tuple[Codec | None, Source]:
-    named: list[tuple[Codec, Source]] = [(said[payload_type], "sdp") for said in signalled if payload_type in said]
+    named: list[tuple[Codec, Source]] = [
+        (said[payload_type], "sdp") for said in signalled if payload_type in said
+    ]
     if payload_type in hints:
         named.append((hints[payload_type], "hint"))
     if payload_type in STATIC and not named:
@@ -174,7 +175,9 @@ def _likeliest(named: Sequence[tuple[Codec, Source]], sample: Sample) -> tuple[C
     if len({(codec.name, codec.clock_rate_hz) for codec, _ in lawful}) > 1:
         steps, sizes = sample.steps()
         agree = [
-            float((payload_ticks(codec, sizes) == steps).mean()) if len(steps) and codec.kind == "audio" else 0.5
+            float((payload_ticks(codec, sizes) == steps).mean())
+            if len(steps) and codec.kind == "audio"
+            else 0.5
             for codec, _ in lawful
         ]
         if agree[0] < _BELIED:
@@ -214,14 +217,20 @@ def _packed(payload_type: int, codec: Codec, sample: Sample, result: Resolution)
         f"payload type {payload_type}: payloads are {codec} in neither packing ({name[True]} {share[True]:.0%}, "
         f"{name[False]} {share[False]:.0%} of them); its part is silent"
     )
-    return Codec(f"{codec.name}-UNREADABLE", codec.clock_rate_hz, codec.sample_rate_hz, kind="other", fmtp=fmtp)
+    return Codec(
+        f"{codec.name}-UNREADABLE", codec.clock_rate_hz, codec.sample_rate_hz, kind="other", fmtp=fmtp
+    )
 
 
-def _guessed(payload_type: int, packets: int, sample: Sample | None, result: Resolution) -> tuple[Codec, Source]:
+def _guessed(
+    payload_type: int, packets: int, sample: Sample | None, result: Resolution
+) -> tuple[Codec, Source]:
     guess = infer(sample) if sample is not None else Guess(None, "no sample")
     rivals = f"; not {', '.join(guess.rivals)}" if guess.codec and guess.rivals else ""
     if guess.codec is not None:
-        result.say(f"payload type {payload_type}: {guess.codec} inferred ({guess.reason}; {packets} packets{rivals})")
+        result.say(
+            f"payload type {payload_type}: {guess.codec} inferred ({guess.reason}; {packets} packets{rivals})"
+        )
         codec = guess.codec
     else:
         could = f"; could be {', '.join(guess.rivals)}" if guess.rivals else ""

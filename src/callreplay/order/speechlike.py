@@ -1,6 +1,7 @@
 """How much octets sound like speech, read as one codec or another: only to judge, the decoders proper are native.
 
-Speech at 8 kHz changes little from sample to sample; read as the wrong codec it does not, and encrypted octets never do.
+Speech at 8 kHz changes little from sample to sample; read as the wrong codec it does not, and encrypted
+octets never do.
 """
 
 from __future__ import annotations

@@ -237,7 +237,9 @@ def _tables(
     present = {pt: int(counts[pt]) for pt in np.flatnonzero(counts).tolist()}
     named = {pt for described in signalled for pt in described} | set(hints)
     samples = {
-        payload_type: _sample(packets, columns, payload_type, _FIT_PACKETS if payload_type in named else _SAMPLE_PACKETS)
+        payload_type: _sample(
+            packets, columns, payload_type, _FIT_PACKETS if payload_type in named else _SAMPLE_PACKETS
+        )
         for payload_type in present
         if payload_type >= 20 or (payload_type in named and payload_type not in STATIC)
     }

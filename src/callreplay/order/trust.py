@@ -181,5 +181,7 @@ def _cut(
     if not 0 < right < usual:
         return ""
     columns.size[rows] -= np.minimum(columns.size[rows], usual - right).astype(np.uint16)
-    what = _EXTRA.get(usual - right, "more than one packet's audio" if usual >= 2 * right else "what is no audio")
+    what = _EXTRA.get(
+        usual - right, "more than one packet's audio" if usual >= 2 * right else "what is no audio"
+    )
     return f"{longer}, {usual - right} too many: the end of each is {what}, and cut"

@@ -24,7 +24,9 @@ _AROUND: Final = 8192  # rows before and after a leap
 _STREAMS: Final = 64
 _ROWS: Final = 48  # of a stream, on either side
 _AGREE_NS: Final = 40_000_000
-_CLOCKS_HZ: Final = np.array([8000, 16000, 48000, 90000, 44100, 32000, 11025, 12000, 22050, 24000], np.float64)
+_CLOCKS_HZ: Final = np.array(
+    [8000, 16000, 48000, 90000, 44100, 32000, 11025, 12000, 22050, 24000], np.float64
+)
 _JITTER: Final = 0.12  # so far may jitter take a clock that is reckoned from a second of packets
 _BLOCK: Final = 1 << 16
 _SANE_NS: Final = 946_684_800 * 10**9  # the year 2000: a clock before it was not set yet
@@ -126,7 +128,10 @@ def _leap(columns: RtpColumns, rows: NDArray[np.int64], split: int) -> float:
     number = np.cumsum(np.diff(columns.sequence[rows].astype(np.int64), prepend=0).astype(np.int16))
     stamp = np.cumsum(np.diff(columns.timestamp[rows].astype(np.int64), prepend=0).astype(np.int32))
     arrival = columns.arrival_ns[rows]
-    last, first = int(number[:split].argmax()), split + int(number[split:].argmin())  # some overtake each other
+    last, first = (
+        int(number[:split].argmax()),
+        split + int(number[split:].argmin()),
+    )  # some overtake each other
     onward, step = number[first] - number[last], stamp[first] - stamp[last]
     usual = max(1.0, float(np.median(np.abs(np.delete(np.diff(stamp), split - 1)))))
     if not -4 <= onward <= 4 or abs(step) > (abs(onward) + 1) * usual:
