@@ -26,7 +26,8 @@ def _chirp(rate: int) -> NDArray[np.float64]:
     size = _CHIRP * rate // RATE
     t = np.arange(size) / rate
     sweep = np.sin(2 * np.pi * (400 * t + (2800 - 400) / (2 * t[-1]) * t**2))
-    return 9000 * sweep * np.hanning(size)
+    shaped: NDArray[np.float64] = 9000 * sweep * np.hanning(size)
+    return shaped
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class Leg:
     network: Network = field(default_factory=Network)
     ppm: float = 0.0
     start_ns: int = 0
-    said_ns: list[int] = field(default_factory=list)  # of each received packet's chirp, network's delay included
+    said_ns: list[int] = field(
+        default_factory=list
+    )  # of each received packet's chirp, network's delay included
 
     @property
     def seconds(self) -> float:
@@ -112,7 +115,9 @@ def record(legs: list[Leg]) -> tuple[bytes, dict[int, str]]:
             count = round(seconds * 1000 / packet_ms)
             audio = np.zeros(count * packet_ms * rate // 1000)
             chirp = _chirp(rate)
-            for index in range(count):  # in the middle of each packet; one that is too short for it borrows from the next
+            for index in range(
+                count
+            ):  # in the middle of each packet; one that is too short for it borrows from the next
                 first = (2 * index + 1) * packet_ms * rate // 2000 - len(chirp) // 2
                 audio[first : first + len(chirp)] += chirp[: max(0, len(audio) - first)]
             stamp = round(at_s * clock) + 8000 * side
@@ -137,7 +142,9 @@ def record(legs: list[Leg]) -> tuple[bytes, dict[int, str]]:
     return pcap(sorted(records), nano=True), hints
 
 
-def measure(capture: bytes, legs: list[Leg], hints: dict[int, str], moved_ms: float = 0.0) -> list[NDArray[np.float64]]:
+def measure(
+    capture: bytes, legs: list[Leg], hints: dict[int, str], moved_ms: float = 0.0
+) -> list[NDArray[np.float64]]:
     """For each leg, where each received packet's chirp is heard minus where it belongs, in ms.
 
     ``moved_ms`` moves the second leg's audio first: a mutant that the bars must catch. Chirps are sought within 12 ms
@@ -173,5 +180,3 @@ def _found(channel: NDArray[np.float64], chirp: NDArray[np.float64], at_ns: int,
     one, two, three = likeness[peak - 1 : peak + 2]
     fine = peak + 0.5 * (one - three) / (one - 2 * two + three)
     return float((first + fine + len(chirp) / 2 - middle) * 1000 / rate)
-
-

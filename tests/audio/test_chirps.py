@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from tests.chirps import Leg, Network, measure, record
 
 pytest.importorskip("av")

@@ -9,6 +9,7 @@ and do not go below.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,9 @@ from callreplay.order.sequence import STRAY
 __all__ = ["play_ahead"]
 
 _HEAD: Final = 64  # packets whose pace is looked at first
-_RUN: Final = 16  # packets, one after the other, that come in half of their time: jitter alone does not do that
+_RUN: Final = (
+    16  # packets, one after the other, that come in half of their time: jitter alone does not do that
+)
 _PAUSE_S: Final = 0.5  # in which nothing arrives: a spurt ends where the timestamps pause as well, or after
 _LONG_S: Final = 1.0  # of it
 _SILENT_S: Final = 0.2
@@ -63,7 +66,9 @@ def play_ahead(columns: Columns, tables: PayloadTables, clock_hz: int, step_tick
     media = np.cumsum(since.astype(np.int64)) / clock_hz
     arrival = (columns.arrival_ns[rows] - columns.arrival_ns[rows[0]]) * 1e-9
     if np.count_nonzero(np.diff(arrival) < -_DISORDER_S) > _DISORDERED * len(arrival):
-        return ""  # out of order by more than any network's jitter: arrival tells nothing of the sender's pace
+        return (
+            ""  # out of order by more than any network's jitter: arrival tells nothing of the sender's pace
+        )
     spurts = _spurts(media, arrival, step_ticks / clock_hz)
     chosen = _ahead(spurts, media)
     if not chosen:
@@ -73,7 +78,8 @@ def play_ahead(columns: Columns, tables: PayloadTables, clock_hz: int, step_tick
     for spurt in spurts:
         if spurt not in chosen:
             continue
-        # A packet in time comes when its last sample was spoken. What comes while the spurt before still plays goes on from it.
+        # A packet in time comes when its last sample was spoken. What comes while the spurt before still plays
+        # goes on from it.
         base = base if spurt.start < base + _SILENT_S else spurt.start
         mine = slice(spurt.first, spurt.stop)
         due = columns.arrival_ns[rows[0]] + np.rint((media[mine] + base + packet_s) * 1e9).astype(np.int64)
@@ -100,13 +106,15 @@ def _spurts(media: NDArray[np.float64], arrival: NDArray[np.float64], packet_s: 
     edges = [0, *(np.flatnonzero(ends) + 1).tolist(), len(media)]
     level = arrival - media
     found = []
-    for first, stop in zip(edges[:-1], edges[1:], strict=True):
+    for first, stop in pairwise(edges):
         mine = level[first:stop]
         lasts = float(media[stop - 1] - media[first]) + packet_s
         took = float(arrival[stop - 1] - arrival[first])
         least = float(mine.min())
         # the longest part from the start that comes in a quarter of its time
-        quick = np.flatnonzero(arrival[first:stop] - arrival[first] <= 0.25 * (media[first:stop] - media[first]))
+        quick = np.flatnonzero(
+            arrival[first:stop] - arrival[first] <= 0.25 * (media[first:stop] - media[first])
+        )
         head = float(media[first + int(quick[-1])] - media[first]) if len(quick) else 0.0
         whole = lasts - took > _AHEAD_S and took < _PACE * lasts
         found.append(
@@ -136,8 +144,7 @@ def _ahead(spurts: list[_Spurt], media: NDArray[np.float64]) -> list[_Spurt]:
     whole = bursts[:-1] if len(bursts) > 2 else bursts  # the last lump of a queue may be cut short
     starts, least = np.array([s.start for s in whole]), np.array([s.least for s in whole])
     silences = any(
-        media[after.first] - media[before.stop - 1] > _SILENT_S + 0.12
-        for before, after in zip(bursts[:-1], bursts[1:], strict=True)
+        media[after.first] - media[before.stop - 1] > _SILENT_S + 0.12 for before, after in pairwise(bursts)
     )
     # A queue lets go of all it holds: its lumps all end where packets in time lie, wherever they begin.
     if np.ptp(least) < _SILENT_S and (np.ptp(starts) > _SILENT_S or not silences):
