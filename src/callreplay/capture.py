@@ -27,6 +27,7 @@ from callreplay.audio import pyav
 from callreplay.audio.decode import decode_leg
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
+from callreplay.clock import length, utc
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
@@ -36,7 +37,7 @@ from callreplay.outputs.options import Options
 from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
-from callreplay.report import call_report, utc
+from callreplay.report import call_report
 
 __all__ = ["Call", "Capture", "Leg", "open_capture"]
 
@@ -237,8 +238,7 @@ class Call:
 
     def title(self) -> str:
         """One line: who, whom, when, how long."""
-        seconds = round(self.duration_s)
-        clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        clock = length(self.duration_s, hours=True)
         return f"{self.party('caller')} → {self.party('called')}, {utc(self.start_ns)[:19]}Z, {clock}"
 
     def party(self, side: Side) -> str:
@@ -530,7 +530,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     heard: list[Message] = []
 
     def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
-        return signalling.announced(signalling.describe([*heard, *messages]))
+        return signalling.sockets_of([*heard, *messages])
 
     scans = []
     beside = [_side_index(source) for source in sources]
@@ -545,7 +545,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    descriptions = signalling.merge_related(signalling.describe(heard))
+    descriptions = signalling.calls_of(heard)
     descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]

@@ -19,6 +19,7 @@ from callreplay.codecs import Codec
 
 __all__ = [
     "GAP_DTYPE",
+    "INDEX_SUFFIX",
     "CallDescription",
     "Event",
     "Flow",
@@ -33,9 +34,17 @@ __all__ = [
     "Stream",
     "check_intact",
     "mappings",
+    "recording_files",
 ]
 
 Side = Literal["caller", "called"]
+
+INDEX_SUFFIX: Final = ".idx"
+
+
+def recording_files(name: str) -> tuple[str, str]:
+    """The two files of a stored leg: the recording ``name``, and its side index (`callreplay.packets.recording`)."""
+    return name, name + INDEX_SUFFIX
 
 
 class PacketFlag(IntFlag):

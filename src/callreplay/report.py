@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from callreplay.audio.levels import LevelMeter, Levels
 from callreplay.audio.mix import Renderer
+from callreplay.clock import utc
 from callreplay.model import GapReason
 
 if TYPE_CHECKING:
     from callreplay.capture import Call, Leg
 
-__all__ = ["call_report", "leg_report", "utc"]
+__all__ = ["call_report", "leg_report"]
 
 _NS: Final = 1_000_000_000
-
-
-def utc(ns: int) -> str:
-    """ISO 8601 with microseconds, UTC."""
-    moment = datetime.datetime.fromtimestamp(ns // _NS, datetime.UTC).replace(microsecond=ns % _NS // 1000)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def call_report(call: Call, *, audio: bool) -> dict[str, Any]:

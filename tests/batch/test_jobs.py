@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from callreplay.batch import BatchSettings, Job, find_jobs, jobs, read_rows, run_batch
+from callreplay.batch import BatchSettings, Job, find_jobs, read_rows, run_batch
 from callreplay.errors import ArgumentError
+from callreplay.packets import finding
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SAMPLE = SAMPLES / "support.pcap"
@@ -73,21 +75,21 @@ def test_a_bad_path_costs_its_own_row(tmp_path: Path) -> None:
 
 def test_what_vanishes_from_a_folder_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _captures(tmp_path / "in", "a.pcap", "b.pcap", "c/d.pcap", "e/f.pcap")
-    entries = jobs._entries
+    entries = finding._entries
 
-    def vanishing(folder: str) -> list[tuple[str, bool]]:
+    def vanishing(folder: str, wanted: Callable[[str], bool]) -> list[tuple[str, bool]]:
         if folder.endswith("c"):
             shutil.rmtree(folder)
-        found = entries(folder)
+        found = entries(folder, wanted)
         (tmp_path / "in" / "b.pcap").unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(jobs, "_entries", vanishing)
+    monkeypatch.setattr(finding, "_entries", vanishing)
     assert _names(find_jobs([str(tmp_path / "in")])) == ["a", "e/f"]
     # Of a pattern, as well.
-    matches = jobs._matches
+    matches = finding.matches
     monkeypatch.setattr(
-        jobs, "_matches", lambda pattern: [*matches(pattern), str(tmp_path / "in" / "gone.pcap")]
+        finding, "matches", lambda pattern: [*matches(pattern), str(tmp_path / "in" / "gone.pcap")]
     )
     assert _names(find_jobs([str(tmp_path / "in" / "*.pcap")])) == ["a"]
 

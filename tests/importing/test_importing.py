@@ -20,7 +20,7 @@ import pytest
 import callreplay
 from bench import importing
 from callreplay.cli import main
-from callreplay.importing import importer, reading
+from callreplay.importing import importer, reading, workers
 from callreplay.importing.importer import Job, Outcome
 from callreplay.importing.watching import Watch
 from callreplay.store import volumes
@@ -189,7 +189,7 @@ def test_a_worker_that_dies_costs_its_capture_alone(database: Database, shelf: P
     paths[1].write_bytes(paths[0].read_bytes())
     given = [Fatal(path) if path.stem == "fatal" else path for path in paths]
     outcomes = {
-        outcome.capture: outcome for outcome in importer.import_captures(Job(database.url, 1), given, jobs=2)
+        outcome.capture: outcome for outcome in workers.import_captures(Job(database.url, 1), given, jobs=2)
     }
     assert set(outcomes) == set(map(str, paths))
     failed = outcomes.pop(str(paths[1]))
@@ -220,7 +220,7 @@ def test_a_defect_costs_its_capture_alone(
         return read(path)
 
     monkeypatch.setattr(reading, "read", reads)
-    outcomes = list(importer.import_captures(Job(database.url, 1), [SAMPLES / name for name in NAMES]))
+    outcomes = list(workers.import_captures(Job(database.url, 1), [SAMPLES / name for name in NAMES]))
     assert [(outcome.error, outcome.bad) for outcome in outcomes[1:]] == [("", False)] * 2
     assert outcomes[0].error == f"unexpected {type(error).__name__}: {error}"
     assert not outcomes[0].bad

@@ -15,7 +15,7 @@ from tests.captures import Record, pcap, pcapng, rtp, udp
 from tests.scenario.ladder import MS, A, B, Ladder, sdp
 
 import callreplay
-from callreplay.importing import importer, rotation
+from callreplay.importing import rotation, workers
 from callreplay.importing.importer import Job, Outcome
 from callreplay.importing.watching import Watch
 from callreplay.store import volumes
@@ -97,10 +97,10 @@ def test_a_call_over_three_files_is_one(
     folder.mkdir()
     paths = [write(folder / name, piece) for name, piece in zip(names, split(records, (10, 20)), strict=True)]
     job = Job(database.url, 1)
-    outcomes = list(importer.import_captures(job, sorted(paths)))
+    outcomes = list(workers.import_captures(job, sorted(paths)))
     assert [(outcome.error, outcome.files, outcome.added) for outcome in outcomes] == [("", 3, 3)]
     assert rows(database) == [whole(1, 25), whole(2, 4), whole(3, 3)]
-    (again,) = importer.import_captures(job, paths)
+    (again,) = workers.import_captures(job, paths)
     assert (again.error, again.added, len(again.calls)) == ("", 0, 3)
     # The same sound as from one file, to the sample.
     with callreplay.open(write(tmp_path / "whole.pcap", sorted(records))) as capture:
@@ -114,7 +114,7 @@ def test_a_file_cut_short_costs_its_last_record(database: Database, shelf: Path,
     pieces = split(call(1, 0, 25), (10, 20))
     paths = [write(tmp_path / name, piece) for name, piece in zip(PIECES["tcpdump -C"], pieces, strict=True)]
     paths[1].write_bytes(paths[1].read_bytes()[:-300])  # the last record and the end of the one before
-    (outcome,) = importer.import_captures(Job(database.url, 1), paths)
+    (outcome,) = workers.import_captures(Job(database.url, 1), paths)
     assert outcome.error == ""
     assert outcome.warnings[0].startswith("cap.pcap1: the capture ends inside the record")
     ((_, _, _, legs),) = rows(database)
@@ -155,7 +155,7 @@ def test_a_rotation_too_long_to_be_read_at_once(
     ]
     pieces = split(records, range(5, 50, 5))
     paths = [write(tmp_path / f"cap.pcap{n}", piece) for n, piece in enumerate(pieces)]
-    outcomes = list(importer.import_captures(Job(database.url, 1), paths, jobs))
+    outcomes = list(workers.import_captures(Job(database.url, 1), paths, jobs))
     assert sum(outcome.files for outcome in outcomes) == len(paths)
     assert len(outcomes) > 2 if jobs == 1 else len(outcomes) == 1
     assert [(outcome.error, outcome.warnings) for outcome in outcomes] == [("", [])] * len(outcomes)

@@ -19,7 +19,7 @@ from tests.captures import sdp as session
 from tests.scenario.ladder import MS, A, B, Ladder, P, sdp
 
 import callreplay
-from callreplay.importing import importer
+from callreplay.importing import importer, workers
 from callreplay.model import Message
 from callreplay.store import volumes
 from callreplay.store.database import Database
@@ -394,7 +394,7 @@ def filed(emptied: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) 
     with Database(url, size=2) as database:
         with database.connection() as connection:
             volumes.add(connection, shelf)
-        outcomes = list(importer.import_captures(importer.Job(url, 1), paths))
+        outcomes = list(workers.import_captures(importer.Job(url, 1), paths))
         assert [(outcome.error, outcome.warnings) for outcome in outcomes] == [("", [])] * len(paths)
     calls: dict[str, list[dict[str, Any]]] = {title: [] for title in SCENARIOS}
     with psycopg.connect(url, row_factory=dict_row) as reading:

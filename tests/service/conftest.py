@@ -23,7 +23,7 @@ from psycopg.rows import dict_row
 
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
-from callreplay.store.embedded import DEFAULT_PASSWORD
+from callreplay.store.cluster import DEFAULT_PASSWORD
 
 
 @dataclass

@@ -19,7 +19,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from callreplay.store.embedded import DEFAULT_PASSWORD, _free_port
+from callreplay.store.cluster import DEFAULT_PASSWORD
+from callreplay.store.embedded import _free_port
 
 from .conftest import Running, ended, fresh
 

@@ -5,10 +5,11 @@ the conveyor; worker processes take shares; every finished call is a row of the 
 next run takes up where the manifest ends.
 """
 
-from callreplay.batch.engine import BatchError, BatchSettings, Summary, run_batch
+from callreplay.batch.engine import BatchSettings, run_batch
 from callreplay.batch.jobs import Job, find_jobs, read_manifest_jobs
 from callreplay.batch.manifest import Row, read_rows
 from callreplay.batch.many import transcode_many, transcode_many_async
+from callreplay.batch.summary import BatchError, Summary
 
 __all__ = [
     "BatchError",

@@ -26,35 +26,21 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, Protocol, Self
+from typing import IO, Final, Protocol, Self
 
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, journal_path
+from callreplay.batch.summary import BatchError
 from callreplay.batch.worker import Feed, Order, run_feed
-from callreplay.errors import CallReplayError
 
-if TYPE_CHECKING:
-    from callreplay.batch.engine import Summary
-
-__all__ = ["BatchError", "Crew", "Event", "LocalCrew"]
+__all__ = ["Crew", "Event", "LocalCrew"]
 
 Share = list[Job]
 
 _M_MMAP_THRESHOLD: Final = -3
 _FINISH: Final = pickle.dumps(None)
 _STARTS: Final = 3  # that fail one after the other: then the next will, too
-
-
-class BatchError(CallReplayError):
-    """The run stopped early: too many errors, or its workers do not start.
-
-    ``summary`` tells of what it did until then, None where it did nothing.
-    """
-
-    def __init__(self, message: str, summary: Summary | None = None) -> None:
-        super().__init__(message)
-        self.summary = summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-from callreplay.batch.crew import BatchError, Crew, Event, LocalCrew
+from callreplay.batch.crew import Crew, Event, LocalCrew
 from callreplay.batch.destinations import Destination, open_destination, place_name
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import (
@@ -32,12 +32,13 @@ from callreplay.batch.manifest import (
     write_parquet,
 )
 from callreplay.batch.resume import recover, stands, survey
+from callreplay.batch.summary import BatchError, Summary
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.outputs.options import Options
 
-__all__ = ["BatchError", "BatchSettings", "Summary", "cut_shares", "run_batch"]
+__all__ = ["BatchSettings", "cut_shares", "run_batch"]
 
 _SHARE_JOBS: Final = 512
 _SHARE_BYTES: Final = 2 << 30
@@ -91,29 +92,6 @@ class BatchSettings:
     def worker_memory(self) -> int:
         """Octets for one worker."""
         return self.memory // self.worker_count() if self.memory else WORKER_MEMORY
-
-
-@dataclass(slots=True)
-class Summary:
-    """What came of a run. ``skipped`` inputs were whole already; ``audio_s`` and ``cpu_s`` of this run's outputs."""
-
-    inputs: int = 0
-    outputs: int = 0
-    errors: int = 0
-    skipped: int = 0
-    audio_s: float = 0.0
-    cpu_s: float = 0.0
-    elapsed_s: float = 0.0
-    interrupted: bool = False
-
-    def add(self, row: Row) -> None:
-        """Count a row."""
-        if row.error:
-            self.errors += 1
-        else:
-            self.outputs += 1
-            self.audio_s += row.duration_s
-        self.cpu_s += row.seconds
 
 
 def cut_shares(jobs: Sequence[Job], workers: int, *, streams: bool = True) -> Iterator[list[Job]]:

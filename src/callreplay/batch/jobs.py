@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from callreplay.errors import ArgumentError
+from callreplay.packets import finding
 
-__all__ = ["CAPTURE_SUFFIXES", "Job", "file_facts", "find_jobs", "owner_of", "read_manifest_jobs"]
+__all__ = ["Job", "file_facts", "find_jobs", "owner_of", "read_manifest_jobs"]
 
-CAPTURE_SUFFIXES: Final = (".pcap", ".pcapng", ".cap", ".rtp", ".rtpdump", ".dump")
-_COMPRESSED: Final = (".gz", ".zst")
 _LATER_CALL: Final = re.compile(r"(.+)-(?:[2-9]|[1-9]\d+)", re.DOTALL)
 
 
@@ -55,28 +53,9 @@ def file_facts(paths: Iterable[str | os.PathLike[str]]) -> tuple[int, int]:
     size = modified_ns = 0
     for path in paths:
         with suppress(OSError, ValueError):
-            octets, changed_ns = _facts(path)
+            octets, changed_ns = finding.facts(path)
             size, modified_ns = size + octets, max(modified_ns, changed_ns)
     return size, modified_ns
-
-
-def _facts(path: str | os.PathLike[str]) -> tuple[int, int]:
-    status = os.stat(path)  # noqa: PTH116  # of every capture
-    return status.st_size, status.st_mtime_ns
-
-
-def _is_capture(name: str) -> bool:
-    name, suffix = os.path.splitext(name.lower())  # noqa: PTH122
-    if suffix in _COMPRESSED:
-        suffix = os.path.splitext(name)[1]  # noqa: PTH122
-    return suffix in CAPTURE_SUFFIXES
-
-
-def _stem(name: str) -> str:
-    for suffix in (*_COMPRESSED, *CAPTURE_SUFFIXES):
-        if name.lower().endswith(suffix):
-            name = name[: -len(suffix)]
-    return name or "capture"
 
 
 def _safe_name(name: str) -> str:
@@ -95,46 +74,16 @@ def _own_name(path: str) -> str:
     """The name that the path of a capture gives its outputs, whatever it is."""
     folder, slash, name = path.rpartition("/")
     try:
-        return _safe_name(folder + slash + _stem(name))
+        return _safe_name(folder + slash + finding.stem(name))
     except ArgumentError:
         return "capture"
 
 
 def _search(folder: str, codecs: Mapping[int, str]) -> Iterator[Job]:
-    """The captures of a folder and of those below it, in the order of their names; what vanishes meanwhile is left out.
-
-    Links to folders are not followed. A folder that cannot be searched is a job with an error.
-    """
-    top = "" if folder == "." else folder.rstrip("/") + "/"
-    pending = [("", True)]  # paths below the folder, and whether they are folders; the next one last
-    while pending:
-        inner, is_folder = pending.pop()
-        path = f"{top}{inner}" or "."
-        try:
-            if is_folder:
-                pending += [(f"{inner}/{name}" if inner else name, kind) for name, kind in _entries(path)]
-            else:
-                size, modified_ns = _facts(path)
-                yield Job((path,), _own_name(inner), codecs, size, modified_ns)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            what = "the folder cannot be searched" if is_folder else "it cannot be read"
-            yield Job((path,), _own_name(inner), codecs, error=f"{what}: {error.strerror}")
-
-
-def _entries(folder: str) -> list[tuple[str, bool]]:
-    """Names of the captures (False) and folders (True) in a folder, the last first. OSError where it cannot be read."""
-    with os.scandir(folder) as entries:
-        found = ((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if _wanted(entry))
-        return sorted(found, reverse=True)
-
-
-def _wanted(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=False) or (_is_capture(entry.name) and entry.is_file())
-    except OSError:  # a link that leads in a circle, or where nobody may go: it costs its own row
-        return True
+    """The captures of a folder and of those below it. A folder that cannot be searched is a job with an error."""
+    for found in finding.walk(folder, lambda name: name.endswith("/") or finding.is_capture_name(name)):
+        name = _own_name(found.inner)
+        yield Job((found.path,), name, codecs, found.size, found.modified_ns, error=found.error)
 
 
 def _named(source: str, codecs: Mapping[int, str]) -> Iterator[Job]:
@@ -142,7 +91,7 @@ def _named(source: str, codecs: Mapping[int, str]) -> Iterator[Job]:
     try:
         os.stat(source)  # noqa: PTH116
     except (OSError, ValueError) as error:
-        matches = _matches(source)
+        matches = finding.matches(source)
         if not matches:
             why = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', error)})"
             raise ArgumentError(f"{source}: no such capture, folder or pattern{why}") from None
@@ -162,22 +111,7 @@ def _standing_at(path: Path, codecs: Mapping[int, str]) -> Iterator[Job]:
     elif path.suffix.lower() in (".jsonl", ".parquet"):
         yield from read_manifest_jobs(path, codecs)
     else:
-        yield Job((str(path),), _own_name(path.name), codecs, *_facts(path))
-
-
-def _matches(pattern: str) -> list[str]:
-    """The files and folders of a pattern, without those that lie in one of these folders."""
-    try:
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern with any root
-    except (OSError, ValueError):
-        return []
-    folders = {Path(match) for match in found if os.path.isdir(match)}  # noqa: PTH112
-    return [
-        match
-        for match in found
-        if (os.path.isfile(match) or Path(match) in folders)  # noqa: PTH113
-        and folders.isdisjoint(Path(match).parents)
-    ]
+        yield Job((str(path),), _own_name(path.name), codecs, *finding.facts(path))
 
 
 def find_jobs(sources: Sequence[str], codecs: Mapping[int, str] | None = None) -> list[Job]:

@@ -14,9 +14,10 @@ from typing import Any, Self
 
 from callreplay.batch.crew import Event, Share
 from callreplay.batch.destinations import open_destination
-from callreplay.batch.engine import BatchSettings, Summary, run_batch
+from callreplay.batch.engine import BatchSettings, run_batch
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
+from callreplay.batch.summary import Summary
 from callreplay.batch.worker import Order, run_share
 from callreplay.errors import UnsupportedError
 

@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 
 from callreplay.batch.jobs import Job, file_facts
 from callreplay.errors import ArgumentError
-from callreplay.importing import importer
-from callreplay.store import records, search
+from callreplay.store import accounts, records, search
 from callreplay.store.database import Database
 
 __all__ = ["find_stored_jobs"]
@@ -24,7 +23,7 @@ def find_stored_jobs(database: Database, tenant: str, query: str) -> list[Job]:
     An output is named by the day and the uuid of its call, ``2026.03.01/UUID``. Calls without media give no job.
     ArgumentError names a parameter that is malformed or unknown: a mistyped one would ask for everything.
     """
-    tenant_id, zone_name = importer.tenant(database, tenant)
+    tenant_id, zone_name = accounts.open_tenant(database, tenant)
     zone = ZoneInfo(zone_name)
     pairs = parse_qsl(query.lstrip("?"), keep_blank_values=True)
     unknown = [name for name, _ in pairs if name not in search.PARAMETERS]

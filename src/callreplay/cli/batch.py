@@ -19,28 +19,13 @@ import typer
 from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.sizes import parse_memory
 from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.formats import format_of
 from callreplay.outputs.options import Options
 
-__all__ = ["parse_size", "register"]
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-def parse_size(text: str) -> int:
-    """Octets from ``2G``, ``512M`` or a plain number."""
-    number, unit = text.strip().upper().removesuffix("IB").removesuffix("B"), ""
-    if number and number[-1] in _UNITS:
-        number, unit = number[:-1], number[-1]
-    try:
-        size = int(float(number) * _UNITS[unit])
-    except (ValueError, OverflowError):  # of inf, and of what is as good as that
-        raise typer.BadParameter(f"{text!r} is no size: use 512M, 2G or octets") from None
-    if size <= 0:
-        raise typer.BadParameter(f"{text!r} is no size above 0")
-    return size
+__all__ = ["register"]
 
 
 class _Teller:
@@ -172,7 +157,7 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
         memory: Annotated[
             int | None,
-            typer.Option(parser=parse_size, help="For all workers together; 512M for each if not given."),
+            typer.Option(parser=parse_memory, help="For all workers together; 512M for each if not given."),
         ] = None,
         max_errors: Annotated[
             int | None, typer.Option(min=0, help="Stop after more than so many errors.")

@@ -97,11 +97,10 @@ def _add_find(group: typer.Typer) -> None:
         query: dict[str, str],
     ) -> None:
         """Show the calls that meet every parameter given, the earliest first."""
-        from callreplay.importing import importer
-        from callreplay.store import records, search
+        from callreplay.store import accounts, records, search
 
         with database(url, data) as opened:
-            tenant_id, zone_name = importer.tenant(opened, tenant)
+            tenant_id, zone_name = accounts.open_tenant(opened, tenant)
             zone = ZoneInfo(zone_name)
             wanted = search.CallQuery.parse(query, zone)
             with opened.connection() as connection:
@@ -131,11 +130,10 @@ def _add_transcode(group: typer.Typer) -> None:
     ) -> None:
         """Turn the first call that meets every parameter given into audio, a picture or peaks."""
         from callreplay.cli.transcode import run
-        from callreplay.importing import importer
-        from callreplay.store import records, search
+        from callreplay.store import accounts, records, search
 
         with database(url, data) as opened:
-            tenant_id, zone_name = importer.tenant(opened, tenant)
+            tenant_id, zone_name = accounts.open_tenant(opened, tenant)
             wanted = search.CallQuery.parse(query, ZoneInfo(zone_name))
             with opened.connection() as connection:
                 row = search.first(connection, tenant_id, wanted)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database, show_size
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.sizes import show_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -100,21 +101,21 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Read captures with SIP or Skinny and RTP, and file every call of them once."""
-        from callreplay.importing import importer
-        from callreplay.store import volumes
+        from callreplay.importing import importer, sources, workers
+        from callreplay.store import accounts, volumes
 
-        chosen = list(importer.captures(paths))
+        chosen = list(sources.captures(paths))
         named = dict(chosen)
         summary = _Summary()
         with database(url, data) as opened:
-            tenant_id, zone = importer.tenant(opened, tenant)
-            importer.zone_of(timezone or zone)
+            tenant_id, zone = accounts.open_tenant(opened, tenant)
+            accounts.zone_of(timezone or zone)
             if volume:
                 with opened.connection() as connection:
                     volumes.find(connection, volume)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume, dry_run)
             with _bar(len(chosen)) as bar:
-                for outcome in importer.import_captures(job, (path for path, _ in chosen), jobs):
+                for outcome in workers.import_captures(job, (path for path, _ in chosen), jobs):
                     was_named = named[Path(outcome.capture)]
                     summary.take(outcome, was_named)
                     _show(outcome, as_json)

@@ -11,17 +11,13 @@ import typer
 
 from callreplay.capture import open_capture
 from callreplay.cli.options import parse_codecs
+from callreplay.clock import length
 from callreplay.errors import ArgumentError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["register"]
-
-
-def _clock(seconds: float) -> str:
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def _statistic(key: str, form: str) -> Callable[[dict[str, Any]], str]:
@@ -81,7 +77,9 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
         call["called"]["number"] or call["called"]["name"],
     )
     who = f"{said[0] or 'caller'} → {said[1] or 'called'}"
-    console.print(f"\n[bold]Call {call['number']}[/]  {who}  {call['start']}  {_clock(call['duration_s'])}")
+    console.print(
+        f"\n[bold]Call {call['number']}[/]  {who}  {call['start']}  {length(call['duration_s'], hours=True)}"
+    )
     if call["call_id"]:
         console.print(f"  {call['protocol'].upper()} {call['call_id']}  {call['status']}")
     if call["encrypted"]:

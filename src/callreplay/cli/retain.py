@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database, show_size
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.sizes import show_size
 from callreplay.errors import ArgumentError
 
 __all__ = ["register"]

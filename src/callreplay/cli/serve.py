@@ -25,8 +25,9 @@ from callreplay.importing import importer
 from callreplay.service import logs, settings
 from callreplay.service.settings import Settings
 from callreplay.store import accounts, audit, volumes
+from callreplay.store.cluster import EmbeddedError
 from callreplay.store.database import Database, migrate, why
-from callreplay.store.embedded import EmbeddedError, EmbeddedPostgres
+from callreplay.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -84,7 +85,7 @@ def _import_samples(database: Database, chosen: Settings) -> None:
     folder = samples_folder(chosen.samples)
     if folder is None or database.setting(_SAMPLES) is not None:
         return
-    tenant, zone = importer.tenant(database, "default")
+    tenant, zone = accounts.open_tenant(database, "default")
     job = importer.Job(database.url, tenant, zone)
     calls = 0
     for path in sorted(folder.iterdir()):

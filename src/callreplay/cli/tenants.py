@@ -57,10 +57,9 @@ def register(app: typer.Typer) -> None:
         """Make a tenant and its first administrator, whose password is printed once."""
         from argon2 import PasswordHasher
 
-        from callreplay.importing import importer
         from callreplay.store import accounts, audit
 
-        importer.zone_of(timezone)
+        accounts.zone_of(timezone)
         password = secrets.token_urlsafe(12)
         with database(url, data) as opened, opened.connection() as connection:
             made = accounts.add_tenant(connection, name, timezone)
@@ -80,12 +79,11 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Change a tenant's time zone, or lock it."""
-        from callreplay.importing import importer
         from callreplay.store import accounts, audit
 
         detail: dict[str, object] = {"zone": timezone} if timezone else {}
         if timezone:
-            importer.zone_of(timezone)
+            accounts.zone_of(timezone)
         if locked is not None:
             detail["locked"] = locked
         with database(url, data) as opened, opened.connection() as connection:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, database, parse_size, show_size
+from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.sizes import parse_size, show_size
 
 __all__ = ["register"]
 

@@ -56,13 +56,14 @@ def register(app: typer.Typer) -> None:
         """Import captures as they are finished; runs until it is told to stop (SIGINT, SIGTERM)."""
         from callreplay.importing import importer
         from callreplay.importing.watching import Watch
+        from callreplay.store import accounts
 
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         with database(url, data) as opened:
-            tenant_id, zone = importer.tenant(opened, tenant)
-            importer.zone_of(timezone or zone)
+            tenant_id, zone = accounts.open_tenant(opened, tenant)
+            accounts.zone_of(timezone or zone)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume)
             watching = Watch(folder, job, after, done, failed, settle, linger)
             print(f"callreplay: watching {watching.folder}", file=sys.stderr)

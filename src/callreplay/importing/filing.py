@@ -24,11 +24,12 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
+from callreplay.clock import moment
 from callreplay.errors import OutputError
-from callreplay.model import CallDescription, Event, Flow, RtpColumns, Side, Stream
+from callreplay.model import INDEX_SUFFIX, CallDescription, Event, Flow, RtpColumns, Side, Stream
 from callreplay.packets import recording
 from callreplay.packets.arena import fetch, release
-from callreplay.store import volumes
+from callreplay.store import records, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.journal import Journal, fsync_directory
 from callreplay.store.volumes import Volume, VolumeFullError
@@ -160,12 +161,10 @@ def file_call(
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(database.connection())
         # Two imports of the same call at the same time: the second waits, then finds it there.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (key, tenant_id))
-        row = connection.execute(
-            "SELECT uuid FROM calls WHERE tenant_id = %s AND identity = %s", (tenant_id, key)
-        ).fetchone()
-        if row is not None:
-            return Filed(cast("UUID", row["uuid"]), added=False)
+        records.lock_identity(connection, tenant_id, key)
+        known = records.identified(connection, tenant_id, key)
+        if known is not None:
+            return Filed(known, added=False)
         if not call.legs:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
             return Filed(uuid, added=True)
@@ -274,11 +273,11 @@ def _write(
     try:
         parts: list[list[tuple[Path, str]]] = []
         for number, leg in enumerate(call.legs, 1):
-            packets, index = journal.part(f"{number}.rtp"), journal.part(f"{number}.idx")
+            packets, index = (journal.part(f"{number}{suffix}") for suffix in (".rtp", INDEX_SUFFIX))
             size, sha256 = _write_parts(packets, index, capture, call, leg, fetching)
             draft.files.append(_File(leg, number, "", size, sha256))
             draft.size += size + index.stat().st_size
-            parts.append([(packets, ""), (index, recording.INDEX_SUFFIX)])
+            parts.append([(packets, ""), (index, INDEX_SUFFIX)])
         if not volumes.claim(connection, volume, draft.size):
             journal.finish()
             journal.__exit__(None, None, None)
@@ -406,11 +405,6 @@ def _make_folder(folder: Path, volume: Path) -> list[Path]:
     return changed
 
 
-def _moment(ns: int) -> datetime:
-    """PostgreSQL keeps microseconds; the side index has the nanoseconds."""
-    return datetime.fromtimestamp(ns // 10**9, UTC).replace(microsecond=ns % 10**9 // 1000)
-
-
 def _end(call: CallRecord, side: Side) -> dict[str, Any]:
     """Address, port and MAC of one party: from the packets it sent, else from those it got, else from signalling."""
     description = call.description
@@ -446,14 +440,8 @@ def _insert_call(
 ) -> None:
     description = call.description
     caller, called = _end(call, "caller"), _end(call, "called")
-    connection.execute(
-        "INSERT INTO calls (uuid, tenant_id, identity, wire_call_id, protocol, status, inferred, started_at, "
-        "answered_at, ended_at, caller_ip, caller_port, caller_mac, caller_number, caller_name, called_ip, "
-        "called_port, called_mac, called_number, called_name, quality, related, source) VALUES (%(uuid)s, "
-        "%(tenant)s, %(identity)s, %(wire)s, %(protocol)s, %(status)s, %(inferred)s, %(started)s, %(answered)s, "
-        "%(ended)s, %(caller_ip)s, %(caller_port)s, %(caller_mac)s, %(caller_number)s, %(caller_name)s, "
-        "%(called_ip)s, %(called_port)s, %(called_mac)s, %(called_number)s, %(called_name)s, %(quality)s, "
-        "%(related)s, %(source)s)",
+    records.add_call(
+        connection,
         {
             "uuid": uuid,
             "tenant": tenant_id,
@@ -462,9 +450,9 @@ def _insert_call(
             "protocol": description.protocol,
             "status": _clean(description.status),
             "inferred": call.inferred,
-            "started": _moment(call.start_ns),
-            "answered": _moment(description.answer_ns) if description.answer_ns else None,
-            "ended": _moment(max(call.end_ns, call.start_ns)),
+            "started": moment(call.start_ns),
+            "answered": moment(description.answer_ns) if description.answer_ns else None,
+            "ended": moment(max(call.end_ns, call.start_ns)),
             "caller_ip": _address(caller["ip"]),
             "caller_port": caller["port"],
             "caller_mac": caller["mac"],
@@ -482,42 +470,17 @@ def _insert_call(
     )
     for leg in call.legs:
         for event in leg.events:
-            connection.execute(
-                "INSERT INTO call_events (call_uuid, at, leg, kind, detail, length_ms) "
-                "VALUES (%s, %s, %s, 'dtmf', %s, %s)",
-                (uuid, _moment(event.start_ns), leg.side, event.digit, round(event.duration_ms)),
-            )
-
-
-_FIGURES: Final[dict[str, Any]] = {
-    "codec": "",
-    "payload_type": None,
-    "clock_rate": None,
-    "ssrc": None,
-    "duration_ms": 0,
-    "packets": 0,
-    "lost": 0,
-    "duplicates": 0,
-    "reordered": 0,
-    "jitter_ms": None,
-    "mos": None,
-    "gaps": [],
-}
+            at = moment(event.start_ns)
+            records.add_event(connection, uuid, at, leg.side, event.digit, round(event.duration_ms))
 
 
 def _insert_files(connection: Connection, uuid: UUID, draft: _Draft) -> None:
-    names = ", ".join(_FIGURES)
-    places = ", ".join(f"%({name})s" for name in _FIGURES)
     for entry in draft.files:
-        figures = {name: entry.leg.figures.get(name, default) for name, default in _FIGURES.items()}
-        figures["gaps"] = Jsonb(figures["gaps"])
         start = entry.leg.figures.get("start_ns")
-        connection.execute(
-            f"INSERT INTO call_files (call_uuid, leg, position, volume_id, path, size_bytes, sha256, started_at, "
-            f"{names}) VALUES (%(uuid)s, %(leg)s, %(position)s, %(volume)s, %(path)s, %(size)s, %(sha256)s, "
-            f"%(started)s, {places})",
+        records.add_file(
+            connection,
+            entry.leg.figures,
             {
-                **figures,
                 "uuid": uuid,
                 "leg": entry.leg.side,
                 "position": entry.position,
@@ -525,6 +488,6 @@ def _insert_files(connection: Connection, uuid: UUID, draft: _Draft) -> None:
                 "path": entry.path,
                 "size": entry.size,
                 "sha256": entry.sha256,
-                "started": _moment(start) if start else None,
+                "started": moment(start) if start else None,
             },
         )

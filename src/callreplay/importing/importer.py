@@ -6,35 +6,26 @@ number of calls. What cannot be imported is a line of the outcome, never an exce
 
 from __future__ import annotations
 
-import glob
 import logging
-import multiprocessing
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import islice
-from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 
-from callreplay.errors import ArgumentError, CallReplayError, CaptureError
+from callreplay.clock import moment
+from callreplay.errors import CallReplayError, CaptureError
 from callreplay.importing import reading
 from callreplay.importing.ahead import ReadAhead
 from callreplay.importing.filing import CallRecord, CaptureRows, Filed, file_call, identity
-from callreplay.importing.rotation import Carry, Member, again, begins, pending, rotations, settled, window
-from callreplay.packets.recording import INDEX_SUFFIX
-from callreplay.store import volumes
+from callreplay.importing.rotation import Carry, Member, again, begins, pending, settled, window
+from callreplay.store import accounts, records
 from callreplay.store.database import Database
-from callreplay.store.journal import FOLDER
 from callreplay.store.volumes import VolumeFullError
 
-__all__ = ["Job", "Outcome", "captures", "import_captures", "import_one", "tenant"]
+__all__ = ["Job", "Outcome", "Unit", "import_one", "import_run", "import_unit"]
 
 Unit = Path | tuple[Member, ...]
 """A capture, or the files of a rotation."""
@@ -76,133 +67,8 @@ class Outcome:
         return sum(call["added"] for call in self.calls)
 
 
-def tenant(database: Database, name: str) -> tuple[int, str]:
-    """Id and time zone of a tenant. Raises ArgumentError where there is none of that name."""
-    with database.connection() as connection:
-        row = connection.execute(
-            "SELECT id, time_zone FROM tenants WHERE name = %s AND disabled_at IS NULL", (name,)
-        ).fetchone()
-    if row is None:
-        raise ArgumentError(f"tenant: there is none named {name!r}")
-    return int(row["id"]), str(row["time_zone"])
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """The time zone of an IANA name. Raises ArgumentError for any other text."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ArgumentError(f"timezone: {name!r} is not an IANA name such as Europe/Riga") from None
-
-
-def captures(paths: Iterable[str]) -> Iterator[tuple[Path, bool]]:
-    """The files that ``paths`` (files, folders, globs) name, each once, and whether it was named itself.
-
-    In folders hidden files, side indexes and the journals of a volume are passed over.
-
-    Raises ArgumentError for a path or glob that names nothing.
-    """
-    seen: set[Path] = set()
-    for text in paths:
-        path = Path(text)
-        if path.exists():
-            found = [path]
-        else:
-            # A pattern may be absolute, which Path.glob refuses.
-            found = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
-            if not found:
-                raise ArgumentError(f"{text}: no such file or folder")
-        for each in found:
-            members = [each] if not each.is_dir() else sorted(each.rglob("*"))
-            for member in members:
-                named = member is each
-                if not member.is_file() or (not named and _passed_over(member.relative_to(each))):
-                    continue
-                resolved = member.resolve()
-                if resolved not in seen:
-                    seen.add(resolved)
-                    yield member, named
-
-
-def _passed_over(path: Path) -> bool:
-    return (
-        any(part.startswith(".") for part in path.parts)
-        or path.suffix == INDEX_SUFFIX
-        or FOLDER in path.parts
-    )
-
-
-def import_captures(job: Job, paths: Iterable[Path], jobs: int = 1) -> Iterator[Outcome]:
-    """Import captures with ``jobs`` processes; yields the outcome of each as it is done.
-
-    Files of killed imports are settled first. Files of a rotation are read as one capture
-    (`callreplay.importing.rotation`).
-    """
-    units = rotations(paths)
-    with Database(job.url, size=2) as database:
-        if not job.dry_run:
-            with database.connection() as connection:
-                volumes.reconcile(connection)
-        if jobs <= 1:
-            for unit in units:
-                yield from _import_unit(database, job, unit)
-            return
-    yield from _in_parallel(job, iter(units), jobs)
-
-
-def _in_parallel(job: Job, units: Iterator[Unit], jobs: int) -> Iterator[Outcome]:
-    # spawn: a forked copy of a process with threads and database connections is not a sound start.
-    context = multiprocessing.get_context("spawn")
-    while True:
-        suspects = yield from _until_broken(job, units, jobs, context)
-        if not suspects:
-            return
-        # A worker died and took the pool with it. Which capture killed it shows when each is read alone; what a
-        # killed import left is settled first, so that those which were half done are done whole.
-        with Database(job.url, size=1) as database, database.connection() as connection:
-            if not job.dry_run:
-                volumes.reconcile(connection)
-        for unit in suspects:
-            alone = yield from _until_broken(job, iter((unit,)), 1, context)
-            if alone:
-                name, files = (str(unit), 1) if isinstance(unit, Path) else (str(unit[0].path), len(unit))
-                said = "the process that read it died; it may have run out of memory"
-                yield Outcome(name, files, error=said)
-
-
-def _until_broken(
-    job: Job, units: Iterator[Unit], jobs: int, context: SpawnContext
-) -> Generator[Outcome, None, list[Unit]]:
-    """Import until ``units`` are through or a worker dies; returns the captures under way when one did."""
-    broken: list[Unit] = []
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running: dict[Future[list[Outcome]], Unit] = {}
-        wanted = 2 * jobs
-        while True:
-            for unit in islice(units, 0 if broken else wanted - len(running)):
-                try:
-                    running[pool.submit(_work, job, unit)] = unit
-                except BrokenProcessPool:
-                    broken.append(unit)
-                    break
-            if not running:
-                return broken
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                unit = running.pop(future)
-                try:
-                    outcomes = future.result()
-                except BrokenProcessPool:
-                    broken.append(unit)
-                else:
-                    yield from outcomes
-
-
-def _work(job: Job, unit: Unit) -> list[Outcome]:
-    with Database(job.url, size=1) as database:
-        return list(_import_unit(database, job, unit))
-
-
-def _import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
+def import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
+    """Import a capture, or the files of a rotation as one."""
     if isinstance(unit, Path):
         yield import_one(database, job, unit)
         return
@@ -296,18 +162,16 @@ def _file(
     if job.dry_run:
         key = identity(rows, call)
         with database.connection() as connection:
-            row = connection.execute(
-                "SELECT uuid FROM calls WHERE tenant_id = %s AND identity = %s", (job.tenant_id, key)
-            ).fetchone()
-        return _line(call, rows.name, "" if row is None else str(row["uuid"]), row is None, None)
-    filed = file_call(database, job.tenant_id, rows, call, zone_of(job.zone), job.volume, ahead.of)
+            known = records.identified(connection, job.tenant_id, key)
+        return _line(call, rows.name, "" if known is None else str(known), known is None, None)
+    filed = file_call(database, job.tenant_id, rows, call, accounts.zone_of(job.zone), job.volume, ahead.of)
     return _line(call, rows.name, str(filed.uuid), filed.added, filed)
 
 
 def _line(call: CallRecord, capture: str, uuid: str, added: bool, filed: Filed | None) -> dict[str, Any]:
     """One call as JSON, in the names of the Transcoder's parameters."""
     description = call.description
-    start = datetime.fromtimestamp(call.start_ns / 1e9, UTC)
+    start = moment(call.start_ns)
     return {
         "callId": uuid,
         "added": added,

@@ -45,20 +45,16 @@ def read(*paths: Path) -> Reading:
     if len(paths) == 1:
         name = _shown(paths[0])
         data = packets.open_buffer(paths[0])
-        scan = packets.scan(data, name=str(paths[0]), announced=_announced, by_stream=True)
+        scan = packets.scan(data, name=str(paths[0]), announced=signalling.sockets_of, by_stream=True)
     else:
         name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
         data, spans = packets.join(paths, warnings=said)
         parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
-        scan = packets.scan(data, name=str(paths[0]), parts=parts, announced=_announced, by_stream=True)
+        scan = packets.scan(data, name=str(paths[0]), parts=parts, announced=signalling.sockets_of, by_stream=True)
     rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
     found = gather(rows, scan.messages, scan.sender_reports, said + list(scan.warnings))
     found.last_ns = scan.last_ns
     return found
-
-
-def _announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
-    return signalling.announced(signalling.describe(messages))
 
 
 def _shown(path: Path) -> str:
@@ -83,7 +79,7 @@ def gather(
     warnings: list[str] | None = None,
 ) -> Reading:
     """Find the calls of scanned rows: signalled ones with or without media, then those that only RTP tells of."""
-    descriptions = signalling.merge_related(signalling.describe(messages))
+    descriptions = signalling.calls_of(messages)
     media = assemble(_Scan(rows), descriptions, reports=reports)
     release(rows.data)
     with_media = {id(call.description) for call in media if call.description is not None}

@@ -29,8 +29,8 @@ from callreplay.errors import ArgumentError
 from callreplay.importing import rotation
 from callreplay.importing.importer import Job, Outcome, import_one, import_run
 from callreplay.importing.rotation import Carry, Member
+from callreplay.model import INDEX_SUFFIX
 from callreplay.outputs.atomic import AtomicFile
-from callreplay.packets.recording import INDEX_SUFFIX
 from callreplay.store import volumes
 from callreplay.store.database import Database
 from callreplay.store.journal import FOLDER

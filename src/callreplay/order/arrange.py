@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
+from callreplay.order.columns import Columns
 from callreplay.order.placing import gap_table
-from callreplay.order.streams import Columns, Line, OrderedStream, Packets, payloads
+from callreplay.order.streams import Line, OrderedStream, Packets, payloads
 from callreplay.packets.arena import Arena
 
 __all__ = ["HOLD_NS", "arrange", "ns_of", "ticks_of"]

@@ -7,17 +7,15 @@ capture's clock do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import PacketFlag
+from callreplay.order.columns import Columns
 from callreplay.order.payloads import Kind, PayloadTables
 from callreplay.order.sequence import STRAY, histogram
-
-if TYPE_CHECKING:
-    from callreplay.order.streams import Columns
 
 __all__ = ["mend_rate", "set_aside"]
 

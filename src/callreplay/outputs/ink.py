@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.clock import length
 from callreplay.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -261,13 +262,6 @@ def _tick_step(duration_s: float, width: int) -> float:
     return next((step for step in steps if step >= least), 86400 * math.ceil(least / 86400))
 
 
-def _clock(seconds: float, step: float) -> str:
-    whole = int(seconds + 1e-9)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-    return text + f".{round((seconds - whole) * 10)}" if step < 1 else text
-
-
 def draw_axis(image: NDArray[np.uint8], palette: Inks, duration_s: float, bottom: int) -> None:
     width = image.shape[1]
     step = _tick_step(duration_s, width)
@@ -278,9 +272,9 @@ def draw_axis(image: NDArray[np.uint8], palette: Inks, duration_s: float, bottom
             break
         image[bottom : bottom + 4, x] = palette.text_base + LEVELS // 2
         if k == 0:
-            stamp_text(image, palette, _clock(0.0, step), 3, bottom + 6, 10)
+            stamp_text(image, palette, length(0.0, tenths=step < 1), 3, bottom + 6, 10)
         elif x < width - 24:
-            stamp_text(image, palette, _clock(k * step, step), x, bottom + 6, 10, centred=True)
+            stamp_text(image, palette, length(k * step, tenths=step < 1), x, bottom + 6, 10, centred=True)
 
 
 def axis_height_of(options: PictureOptions, duration_s: float) -> int:

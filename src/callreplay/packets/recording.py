@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from callreplay.codecs import Codec
 from callreplay.errors import FormatError
 from callreplay.model import (
+    INDEX_SUFFIX,
     CallDescription,
     Flow,
     MediaDescription,
@@ -44,7 +45,6 @@ from callreplay.model import (
 )
 
 __all__ = [
-    "INDEX_SUFFIX",
     "LARGEST_HEADER",
     "Fetch",
     "LegIndex",
@@ -56,7 +56,6 @@ __all__ = [
     "write_packets",
 ]
 
-INDEX_SUFFIX: Final = ".idx"
 _MAGIC: Final = b"CRIDX\x00\x01\n"
 _CHUNK: Final = 8192
 """Records built at once: about 2 MB of 20 ms G.711."""

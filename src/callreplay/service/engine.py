@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from callreplay.capture import Call, open_capture
 from callreplay.errors import ArgumentError, FormatError
+from callreplay.model import recording_files
 from callreplay.outputs.formats import FORMATS
 from callreplay.outputs.ink import THEMES
 from callreplay.outputs.options import CHANNELS, Options
@@ -89,7 +90,7 @@ def _archive(files: Sequence[Path]) -> Iterator[bytes]:
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
         for path in files:
-            for each in (path, path.with_name(path.name + ".idx")):
+            for each in map(path.with_name, recording_files(path.name)):
                 if each != path and not each.is_file():
                     continue
                 info = zipfile.ZipInfo.from_file(each, each.name, strict_timestamps=False)

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from callreplay._version import __version__
+from callreplay.clock import length
 from callreplay.service import i18n, words
 from callreplay.service.auth import COOKIE, Visitor
 from callreplay.service.context import Problem, base, service_of, zone_of
@@ -58,7 +59,7 @@ def _environment(language: str) -> Environment:
 
     made.globals["words"] = words
     made.filters |= {
-        "clock": clock,
+        "clock": lambda milliseconds: length(milliseconds / 1000),
         "number": formats.number,
         "octets": formats.octets,
         "percent": formats.percent,
@@ -66,13 +67,6 @@ def _environment(language: str) -> Environment:
         "word": word,
     }
     return made
-
-
-def clock(milliseconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    seconds = round(milliseconds / 1000)
-    hours, minutes, rest = seconds // 3600, seconds // 60 % 60, seconds % 60
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def query_of(items: Items) -> str:

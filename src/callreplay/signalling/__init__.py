@@ -13,7 +13,7 @@ from callreplay.model import CallDescription, Message
 from callreplay.signalling import dialogs, skinny
 from callreplay.signalling.related import merge_related
 
-__all__ = ["announced", "describe", "merge_related"]
+__all__ = ["announced", "calls_of", "describe", "merge_related", "sockets_of"]
 
 
 def describe(messages: Sequence[Message], faults: Counter[str] | None = None) -> list[CallDescription]:
@@ -25,6 +25,16 @@ def describe(messages: Sequence[Message], faults: Counter[str] | None = None) ->
     calls = dialogs.describe(messages, faults) + skinny.describe(messages, faults)
     calls.sort(key=lambda call: call.start_ns)
     return calls
+
+
+def calls_of(messages: Sequence[Message]) -> list[CallDescription]:
+    """The calls of messages as they are reported: what is one call on several hops is one."""
+    return merge_related(describe(messages))
+
+
+def sockets_of(messages: Sequence[Message]) -> dict[tuple[str, int], set[int]]:
+    """Where the calls of messages expect media; see `announced`."""
+    return announced(describe(messages))
 
 
 def announced(calls: Iterable[CallDescription]) -> dict[tuple[str, int], set[int]]:

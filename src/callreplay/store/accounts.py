@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg.rows import DictRow
 
 from callreplay.errors import ArgumentError
-from callreplay.store.database import Connection
+from callreplay.store.database import Connection, Database
 
 __all__ = ["ROLES", "Session", "User"]
 
@@ -84,6 +85,25 @@ def tenant_id(connection: Connection, name: str) -> int:
     if row is None:
         raise ArgumentError(f"tenant: there is none called {name!r}")
     return int(row["id"])
+
+
+def open_tenant(database: Database, name: str) -> tuple[int, str]:
+    """Id and time zone of a tenant that is not locked. Raises ArgumentError where there is none of that name."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT id, time_zone FROM tenants WHERE name = %s AND disabled_at IS NULL", (name,)
+        ).fetchone()
+    if row is None:
+        raise ArgumentError(f"tenant: there is none named {name!r}")
+    return int(row["id"]), str(row["time_zone"])
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name. Raises ArgumentError for any other text."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ArgumentError(f"timezone: {name!r} is not an IANA name such as Europe/Riga") from None
 
 
 def add_tenant(connection: Connection, name: str, time_zone: str = "UTC") -> int:

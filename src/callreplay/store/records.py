@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 
 from callreplay.store.database import Connection
 from callreplay.store.search import format_time
 
-__all__ = ["StoredCall", "as_json", "complete", "describe", "find_volume", "load"]
+__all__ = [
+    "StoredCall",
+    "add_call",
+    "add_event",
+    "add_file",
+    "as_json",
+    "complete",
+    "describe",
+    "find_volume",
+    "identified",
+    "load",
+    "lock_identity",
+]
 
 
 @dataclass(slots=True)
@@ -61,6 +75,73 @@ def load(connection: Connection, tenant_id: int, call: uuid.UUID) -> StoredCall 
         "SELECT * FROM calls WHERE uuid = %s AND tenant_id = %s", (call, tenant_id)
     ).fetchone()
     return complete(connection, [row], events=True)[0] if row else None
+
+
+def lock_identity(connection: Connection, tenant_id: int, identity: str) -> None:
+    """Wait until nobody else files the call of that identity; held to the end of the transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (identity, tenant_id))
+
+
+def identified(connection: Connection, tenant_id: int, identity: str) -> uuid.UUID | None:
+    """The call of that identity; None where the tenant has none."""
+    row = connection.execute(
+        "SELECT uuid FROM calls WHERE tenant_id = %s AND identity = %s", (tenant_id, identity)
+    ).fetchone()
+    return None if row is None else cast("uuid.UUID", row["uuid"])
+
+
+def add_call(connection: Connection, values: Mapping[str, Any]) -> None:
+    """Add the row of a call; ``values`` has every key that the statement names."""
+    connection.execute(
+        "INSERT INTO calls (uuid, tenant_id, identity, wire_call_id, protocol, status, inferred, started_at, "
+        "answered_at, ended_at, caller_ip, caller_port, caller_mac, caller_number, caller_name, called_ip, "
+        "called_port, called_mac, called_number, called_name, quality, related, source) VALUES (%(uuid)s, "
+        "%(tenant)s, %(identity)s, %(wire)s, %(protocol)s, %(status)s, %(inferred)s, %(started)s, %(answered)s, "
+        "%(ended)s, %(caller_ip)s, %(caller_port)s, %(caller_mac)s, %(caller_number)s, %(caller_name)s, "
+        "%(called_ip)s, %(called_port)s, %(called_mac)s, %(called_number)s, %(called_name)s, %(quality)s, "
+        "%(related)s, %(source)s)",
+        values,
+    )
+
+
+def add_event(
+    connection: Connection, call: uuid.UUID, at: datetime, leg: str, digit: str, length_ms: int
+) -> None:
+    """Add a digit that a party of a call keyed in."""
+    connection.execute(
+        "INSERT INTO call_events (call_uuid, at, leg, kind, detail, length_ms) VALUES (%s, %s, %s, 'dtmf', %s, %s)",
+        (call, at, leg, digit, length_ms),
+    )
+
+
+_FIGURES: Final[dict[str, Any]] = {
+    "codec": "",
+    "payload_type": None,
+    "clock_rate": None,
+    "ssrc": None,
+    "duration_ms": 0,
+    "packets": 0,
+    "lost": 0,
+    "duplicates": 0,
+    "reordered": 0,
+    "jitter_ms": None,
+    "mos": None,
+    "gaps": [],
+}
+
+
+def add_file(connection: Connection, figures: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Add the row of a recording: what was measured of it (``figures``), and where it is (``values``)."""
+    names = ", ".join(_FIGURES)
+    places = ", ".join(f"%({name})s" for name in _FIGURES)
+    measured = {name: figures.get(name, default) for name, default in _FIGURES.items()}
+    measured["gaps"] = Jsonb(measured["gaps"])
+    connection.execute(
+        f"INSERT INTO call_files (call_uuid, leg, position, volume_id, path, size_bytes, sha256, started_at, "
+        f"{names}) VALUES (%(uuid)s, %(leg)s, %(position)s, %(volume)s, %(path)s, %(size)s, %(sha256)s, "
+        f"%(started)s, {places})",
+        {**measured, **values},
+    )
 
 
 def describe(connection: Connection, tenant_id: int, call: uuid.UUID, description: str) -> bool:

@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from callreplay.errors import ArgumentError, OutputError
-from callreplay.store import accounts, volumes
+from callreplay.model import recording_files
+from callreplay.store import accounts, audit, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.journal import Journal
 from callreplay.store.volumes import Volume
@@ -82,7 +81,13 @@ def set_policy(connection: Connection, tenant: str, policy: str, days: int | Non
     ).fetchone()
     if row is None:
         raise ArgumentError(f"tenant: there is none named {tenant!r}")
-    _audit(connection, row["id"], "retention.policy", tenant, {"policy": policy, "days": days}, "system", "")
+    _note_policy(connection, row["id"], tenant, {"policy": policy, "days": days})
+
+
+def _note_policy(connection: Connection, tenant_id: int, target: str, detail: dict[str, Any]) -> None:
+    audit.write(
+        connection, "retention.policy", tenant_id=tenant_id, actor="system", target=target, detail=detail
+    )
 
 
 def set_tag(connection: Connection, tenant: str, tag: str, days: int | None) -> None:
@@ -95,7 +100,7 @@ def set_tag(connection: Connection, tenant: str, tag: str, days: int | None) -> 
         "ON CONFLICT (tenant_id, name) DO UPDATE SET retention_days = EXCLUDED.retention_days",
         (owner, tag, days),
     )
-    _audit(connection, owner, "retention.policy", tag, {"tag": tag, "days": days}, "system", "")
+    _note_policy(connection, owner, tag, {"tag": tag, "days": days})
 
 
 def note_backup(connection: Connection, tenant: str, imported_before: datetime) -> int:
@@ -106,7 +111,7 @@ def note_backup(connection: Connection, tenant: str, imported_before: datetime) 
         (owner, imported_before),
     ).rowcount
     before = {"before": imported_before.isoformat(), "calls": noted}
-    _audit(connection, owner, "retention.backup", tenant, before, "system", "")
+    audit.write(connection, "retention.backup", tenant_id=owner, actor="system", target=tenant, detail=before)
     return noted
 
 
@@ -119,7 +124,10 @@ def tag(connection: Connection, uuid: UUID, add: Sequence[str], remove: Sequence
     ).fetchone()
     if row is None:
         return False
-    _audit(connection, row["tenant_id"], "call.tag", str(uuid), {"tags": row["tags"]}, "system", "")
+    said = {"tags": row["tags"]}
+    audit.write(
+        connection, "call.tag", tenant_id=row["tenant_id"], actor="system", target=str(uuid), detail=said
+    )
     return True
 
 
@@ -130,8 +138,13 @@ def hold(connection: Connection, uuid: UUID, held: bool, *, actor: str = "system
     ).fetchone()
     if row is None:
         return False
-    _audit(
-        connection, row["tenant_id"], "call.hold" if held else "call.release", str(uuid), {}, actor, reason
+    audit.write(
+        connection,
+        "call.hold" if held else "call.release",
+        tenant_id=row["tenant_id"],
+        actor=actor,
+        target=str(uuid),
+        reason=reason,
     )
     return True
 
@@ -332,7 +345,15 @@ def _remove(
                 "started_at": row["started_at"].isoformat(),
                 "wire_call_id": row["wire_call_id"],
             }
-            _audit(connection, row["tenant_id"], "call.delete", str(uuid), detail, actor, reason)
+            audit.write(
+                connection,
+                "call.delete",
+                tenant_id=row["tenant_id"],
+                actor=actor,
+                target=str(uuid),
+                reason=reason,
+                detail=detail,
+            )
         for journal, volume, names in noted:
             volumes.unlink_files(volume.path, names)
             journal.finish()
@@ -348,7 +369,7 @@ def _note(
             if not volume.path.is_dir():
                 raise OutputError(f"volume {volume.id} ({volume.path}) cannot be reached")
             journal = journals.enter_context(Journal(volume.path, uuid))
-            journal.note(*(("", name + suffix) for name in names for suffix in ("", ".idx")))
+            journal.note(*(("", file) for name in names for file in recording_files(name)))
         except OSError as error:
             raise OutputError(f"call {uuid} cannot be removed: {error}") from error
         noted.append((journal, volume, names))
@@ -370,22 +391,7 @@ def _files(connection: Connection, uuid: UUID) -> list[tuple[Volume, list[str]]]
 def _size(volume: Volume, names: list[str]) -> int:
     size = 0
     for name in names:
-        for path in (volume.path / name, volume.path / (name + ".idx")):
+        for path in map(volume.path.joinpath, recording_files(name)):
             with contextlib.suppress(FileNotFoundError):
                 size += path.stat().st_size
     return size
-
-
-def _audit(
-    connection: Connection,
-    tenant_id: int,
-    action: str,
-    target: str,
-    detail: dict[str, Any],
-    actor: str,
-    reason: str,
-) -> None:
-    connection.execute(
-        "INSERT INTO audit_log (tenant_id, actor, action, object, reason, detail) VALUES (%s, %s, %s, %s, %s, %s)",
-        (tenant_id, actor, action, target, reason, Jsonb(detail)),
-    )

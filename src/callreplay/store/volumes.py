@@ -13,12 +13,12 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from callreplay.errors import ArgumentError, OutputError
+from callreplay.model import recording_files
+from callreplay.store import audit
 from callreplay.store.database import Connection
 from callreplay.store.journal import Journal, fsync_directory, settle
 
@@ -167,7 +167,8 @@ def add(
         (name, str(path), quota_bytes, reserved_bytes),
     ).fetchone()
     assert row is not None
-    _audit(connection, "volume.add", str(path), {"quota": quota_bytes, "reserved": reserved_bytes})
+    said: dict[str, Any] = {"quota": quota_bytes, "reserved": reserved_bytes}
+    audit.write(connection, "volume.add", actor="system", target=str(path), detail=said)
     return _volume(row)
 
 
@@ -186,7 +187,8 @@ def retire(connection: Connection, volume: Volume) -> bool:
         )
     else:
         connection.execute("DELETE FROM storage_volumes WHERE id = %s", (volume.id,))
-    _audit(connection, "volume.retire", str(volume.path), {"removed": not holds})
+    said = {"removed": not holds}
+    audit.write(connection, "volume.retire", actor="system", target=str(volume.path), detail=said)
     return not holds
 
 
@@ -202,7 +204,7 @@ def reconcile(connection: Connection) -> int:
                 (volume.id, call),
             ).fetchall()
             paths = {str(row["path"]) for row in rows if row["path"]}
-            return (paths | {path + ".idx" for path in paths}) if rows else None
+            return {name for path in paths for name in recording_files(path)} if rows else None
 
         if volume.path.is_dir():
             settled += settle(volume.path, exists)
@@ -213,7 +215,7 @@ def unlink_files(volume: Path, paths: list[str]) -> int:
     """Remove stored files with their side indexes; returns the octets they had. Missing ones count nothing."""
     freed = 0
     for name in paths:
-        for path in (volume / name, volume / (name + ".idx")):
+        for path in map(volume.joinpath, recording_files(name)):
             try:
                 size = path.stat().st_size
                 path.unlink()
@@ -260,12 +262,8 @@ def join(connection: Connection, source: Volume, target: Volume) -> tuple[int, i
         moved += _move(connection, row["uuid"], source, target)
         calls += 1
     with connection.transaction():
-        _audit(
-            connection,
-            "volume.join",
-            str(source.path),
-            {"into": str(target.path), "calls": calls, "bytes": moved},
-        )
+        said = {"into": str(target.path), "calls": calls, "bytes": moved}
+        audit.write(connection, "volume.join", actor="system", target=str(source.path), detail=said)
     return calls, moved
 
 
@@ -279,7 +277,7 @@ def _move(connection: Connection, call: UUID, source: Volume, target: Volume) ->
             ).fetchall()
             for number, file in enumerate(files):
                 name = str(file["path"])
-                for suffix in ("", ".idx"):
+                for suffix in recording_files(""):
                     if (source.path / (name + suffix)).exists():
                         size += _copy(
                             incoming, source.path / (name + suffix), name + suffix, f"{number}{suffix}"
@@ -294,7 +292,7 @@ def _move(connection: Connection, call: UUID, source: Volume, target: Volume) ->
                 (size, source.id),
             )
             names = [str(file["path"]) for file in files]
-            outgoing.note(*(("", name + suffix) for name in names for suffix in ("", ".idx")))
+            outgoing.note(*(("", file) for name in names for file in recording_files(name)))
         unlink_files(source.path, names)
         incoming.finish()
         outgoing.finish()
@@ -315,10 +313,3 @@ def _copy(journal: Journal, origin: Path, name: str, label: str) -> int:
     except OSError as error:
         raise OutputError(f"{origin} cannot be copied to {journal.volume}: {error.strerror}") from error
     return part.stat().st_size
-
-
-def _audit(connection: Connection, action: str, target: str, detail: dict[str, object]) -> None:
-    connection.execute(
-        "INSERT INTO audit_log (actor, action, object, detail) VALUES ('system', %s, %s, %s)",
-        (action, target, Jsonb(detail)),
-    )

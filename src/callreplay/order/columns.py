@@ -1,0 +1,68 @@
+"""A stream's packets while they are put in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.packets.arena import Arena, release
+
+__all__ = ["Columns"]
+
+
+@dataclass(slots=True)
+class Columns:
+    """The columns of one stream while it is put in order; same length all, ``missing`` as in ``walk_stream``."""
+
+    offset: NDArray[np.int64]
+    size: NDArray[np.uint16]
+    timestamp: NDArray[np.int64]
+    arrival_ns: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    payload_type: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
+    missing: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, rows: int, arena: Arena) -> Columns:
+        """Uninitialised columns of ``rows`` rows."""
+        make = arena.empty
+        return cls(
+            make(rows, np.int64),
+            make(rows, np.uint16),
+            make(rows, np.int64),
+            make(rows, np.int64),
+            make(rows, np.int64),
+            make(rows, np.uint8),
+            make(rows, np.uint8),
+            make(rows, np.int32),
+        )
+
+    def each(self) -> tuple[NDArray[Any], ...]:
+        """All columns, in the order of the fields."""
+        return (
+            self.offset,
+            self.size,
+            self.timestamp,
+            self.arrival_ns,
+            self.sequence,
+            self.payload_type,
+            self.flags,
+            self.missing,
+        )
+
+    def rows(self, first: int, stop: int) -> Columns:
+        """A view of some rows."""
+        return Columns(*(column[first:stop] for column in self.each()))
+
+    def take(self, order: NDArray[Any]) -> None:
+        """Permute every column in place; one column's worth of memory at a time."""
+        for column in self.each():
+            column[:] = column[order]
+            release(column)
+
+    def __len__(self) -> int:
+        return len(self.offset)
