@@ -8,7 +8,7 @@
 namespace callreplay {
 namespace {
 
-// Longer than any resampling filter reaches: 384 taps at 48 to 8 kHz.
+// Longer than any resampling filter (384 taps at 48 to 8 kHz) or a glide of Slip reaches.
 constexpr int64_t kFilterReach = 1024;
 
 }  // namespace
@@ -67,7 +67,8 @@ void Call::enlist(const CallSource &source, uint32_t leg, int64_t start) {
       return placement.is_copy() ? frame - placement.first_frame() : placement.at(frame).sample;
     };
     const int64_t reach = placement.is_copy() ? 0 : kFilterReach;
-    const int64_t first = placement.frame_from(0);
+    const int64_t first =
+        track_placement(timeline, span.sample_rate_hz, span.anchor_ns, span.drift_ppb).frame_from(0);
     if (first < timeline.frames) {
       waiting_.push_back({leg, i, first, sample(start) - reach, sample(timeline.frames) + reach});
     }

@@ -1,11 +1,11 @@
 // The C face of the conveyor: legs queue, each decodes its spans one after the other.
 #include <algorithm>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "conveyor/conveyor.h"
 #include "conveyor/leg_copy.h"
+#include "handle.h"
 
 namespace {
 
@@ -28,12 +28,13 @@ struct ActiveLeg {
 
 }  // namespace
 
-struct cr_conveyor {
+struct cr_conveyor : callreplay::Handle {
   cr_conveyor(uint32_t width_, uint32_t block_ms_) : width(width_), block_ms(block_ms_) {}
 
   void seat_waiting();
   void retire_done();
   void collect();
+  void step();
   uint32_t open(const LegCopy &copy, size_t span) {
     return conveyor.open(copy.leg, span, callreplay::round_samples(copy.spans[span], block_ms), 0, kForever);
   }
@@ -90,18 +91,27 @@ void cr_conveyor::collect() {
   }
 }
 
+void cr_conveyor::step() {
+  chunks.clear();
+  // A round may give nothing but silence; the end is when nobody is left.
+  do {
+    retire_done();
+    seat_waiting();
+    for (const ActiveLeg &current : active) {
+      conveyor.want(current.slot);
+    }
+    conveyor.step();
+    collect();
+  } while (chunks.empty() && !active.empty());
+}
+
 extern "C" {
 
 cr_status cr_conveyor_create(uint32_t width, uint32_t block_ms, cr_conveyor **conveyor) {
   if (conveyor == nullptr || width == 0 || block_ms < 20 || block_ms > 10000) {
     return CR_ARGUMENT;
   }
-  try {
-    *conveyor = new cr_conveyor(width, block_ms);
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::create(conveyor, width, block_ms);
 }
 
 void cr_conveyor_destroy(cr_conveyor *conveyor) {
@@ -109,64 +119,57 @@ void cr_conveyor_destroy(cr_conveyor *conveyor) {
 }
 
 cr_status cr_conveyor_add(cr_conveyor *conveyor, const cr_leg *leg) {
-  if (conveyor == nullptr || conveyor->legs.size() >= UINT32_MAX) {
-    return CR_ARGUMENT;
-  }
-  const cr_status status = cr_leg_check(leg, nullptr);
+  const cr_status status = conveyor == nullptr ? CR_ARGUMENT : cr_leg_check(leg, nullptr);
   if (status != CR_OK) {
     return status;
   }
-  try {
-    conveyor->legs.push_back(std::make_unique<QueuedLeg>(*leg));
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::use(conveyor, [&](cr_conveyor &held) {
+    if (held.legs.size() >= UINT32_MAX) {
+      return CR_ARGUMENT;
+    }
+    held.legs.push_back(std::make_unique<QueuedLeg>(*leg));
+    return CR_OK;
+  });
 }
 
 cr_status cr_conveyor_step(cr_conveyor *conveyor, const cr_chunk **chunks, size_t *count) {
-  if (conveyor == nullptr || chunks == nullptr || count == nullptr) {
+  if (chunks == nullptr || count == nullptr) {
     return CR_ARGUMENT;
   }
-  try {
-    conveyor->chunks.clear();
-    // A round may give nothing but silence; the end is when nobody is left.
-    do {
-      conveyor->retire_done();
-      conveyor->seat_waiting();
-      for (const ActiveLeg &current : conveyor->active) {
-        conveyor->conveyor.want(current.slot);
-      }
-      conveyor->conveyor.step();
-      conveyor->collect();
-    } while (conveyor->chunks.empty() && !conveyor->active.empty());
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  *chunks = conveyor->chunks.data();
-  *count = conveyor->chunks.size();
-  return CR_OK;
+  return callreplay::use(conveyor, [&](cr_conveyor &held) {
+    held.step();
+    *chunks = held.chunks.data();
+    *count = held.chunks.size();
+    return CR_OK;
+  });
 }
 
 cr_status cr_conveyor_counts(const cr_conveyor *conveyor, uint32_t leg, cr_leg_counts *counts) {
-  if (conveyor == nullptr || counts == nullptr || leg >= conveyor->legs.size()) {
+  if (counts == nullptr) {
     return CR_ARGUMENT;
   }
-  *counts = conveyor->legs[leg]->counts;
-  for (const ActiveLeg &current : conveyor->active) {
-    if (current.leg == leg) {
-      callreplay::add_counts(*counts, conveyor->conveyor.cursor(current.slot).counts());
+  return callreplay::use(conveyor, [&](const cr_conveyor &held) {
+    if (leg >= held.legs.size()) {
+      return CR_ARGUMENT;
     }
-  }
-  return CR_OK;
+    *counts = held.legs[leg]->counts;
+    for (const ActiveLeg &current : held.active) {
+      if (current.leg == leg) {
+        callreplay::add_counts(*counts, held.conveyor.cursor(current.slot).counts());
+      }
+    }
+    return CR_OK;
+  });
 }
 
 cr_status cr_conveyor_occupancy(const cr_conveyor *conveyor, cr_occupancy *occupancy) {
-  if (conveyor == nullptr || occupancy == nullptr) {
+  if (occupancy == nullptr) {
     return CR_ARGUMENT;
   }
-  *occupancy = conveyor->conveyor.occupancy();
-  return CR_OK;
+  return callreplay::use(conveyor, [&](const cr_conveyor &held) {
+    *occupancy = held.conveyor.occupancy();
+    return CR_OK;
+  });
 }
 
 }  // extern "C"

@@ -1,24 +1,40 @@
 // The C face of the renderers.
 #include <algorithm>
+#include <atomic>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "conveyor/call.h"
+#include "handle.h"
 
 using callreplay::Call;
 using callreplay::CallSource;
 using callreplay::Conveyor;
 
-struct cr_renderer {
+struct cr_renderer : callreplay::Handle {
   explicit cr_renderer(CallSource source_) : source(std::move(source_)) { start(0); }
 
   void start(int64_t frame) {
     call.reset();
     conveyor = std::make_unique<Conveyor>();
     call = std::make_unique<Call>(source, frame);
+    position = frame;
   }
 
+  void read(int16_t *pcm, size_t max_frames, size_t *frames) {
+    const auto channels = static_cast<size_t>(source.timeline.channels);
+    while (*frames < max_frames && !call->ended()) {
+      const size_t got = call->read(pcm + *frames * channels, max_frames - *frames);
+      *frames += got;
+      if (got == 0) {
+        call->feed(*conveyor);
+        conveyor->step();
+      }
+    }
+    position = call->position();
+  }
+
+  std::atomic<int64_t> position{0};  // asked for at any time, by any thread
   CallSource source;
   std::unique_ptr<Conveyor> conveyor;
   std::unique_ptr<Call> call;
@@ -40,7 +56,7 @@ struct GroupCall {
 
 }  // namespace
 
-struct cr_renderer_group {
+struct cr_renderer_group : callreplay::Handle {
   explicit cr_renderer_group(uint32_t gather_ms_) : gather_ms(gather_ms_) {}
 
   // Take up the end of a call: its lanes are free for others.
@@ -68,6 +84,58 @@ struct cr_renderer_group {
     return current.filled == block || current.call->ended();
   }
 
+  uint32_t add(GroupCall added) {
+    running.reserve(running.size() + 1);
+    if (free.empty()) {
+      free.reserve(calls.size() + 1);
+      calls.push_back(std::move(added));
+      running.push_back(static_cast<uint32_t>(calls.size() - 1));
+    } else {
+      calls[free.back()] = std::move(added);
+      running.push_back(free.back());
+      free.pop_back();
+    }
+    return running.back();
+  }
+
+  // The next block, of the call whose turn it is, into `room` int16. CR_ARGUMENT when it does not fit.
+  cr_status hand_out(int16_t *pcm, size_t room, size_t *frames, int *last) {
+    const uint32_t index = running[turn];
+    GroupCall &current = calls[index];
+    const auto channels = static_cast<size_t>(current.source->timeline.channels);
+    if (current.filled * channels > room) {
+      return CR_ARGUMENT;
+    }
+    std::copy_n(current.gathered.data(), current.filled * channels, pcm);
+    *frames = current.filled;
+    current.filled = 0;
+    if (current.call->ended()) {
+      end(index);
+      running.erase(running.begin() + static_cast<ptrdiff_t>(turn));
+      *last = 1;
+    } else {
+      ++turn;
+    }
+    return CR_OK;
+  }
+
+  cr_status read(int16_t *pcm, size_t room, uint32_t *call, size_t *frames, int *last) {
+    while (!running.empty()) {
+      for (; turn < running.size(); ++turn) {
+        *call = running[turn];
+        if (gather(calls[*call])) {
+          return hand_out(pcm, room, frames, last);
+        }
+      }
+      turn = 0;
+      for (const uint32_t index : running) {
+        calls[index].call->feed(conveyor);
+      }
+      conveyor.step();
+    }
+    return CR_OK;
+  }
+
   Conveyor conveyor;
   std::vector<GroupCall> calls;
   std::vector<uint32_t> running;
@@ -84,12 +152,9 @@ cr_status cr_renderer_create(const cr_timeline *timeline, const cr_render_leg *l
   if (status != CR_OK || renderer == nullptr) {
     return status != CR_OK ? status : CR_ARGUMENT;
   }
-  try {
-    *renderer = new cr_renderer(CallSource(*timeline, legs, leg_count, events, event_count));
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::caught([&] {
+    return callreplay::create(renderer, CallSource(*timeline, legs, leg_count, events, event_count));
+  });
 }
 
 void cr_renderer_destroy(cr_renderer *renderer) {
@@ -97,60 +162,48 @@ void cr_renderer_destroy(cr_renderer *renderer) {
 }
 
 cr_status cr_renderer_read(cr_renderer *renderer, int16_t *pcm, size_t max_frames, size_t *frames) {
-  if (renderer == nullptr || frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
+  if (frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
     return CR_ARGUMENT;
   }
   *frames = 0;
-  const auto channels = static_cast<size_t>(renderer->source.timeline.channels);
-  try {
-    while (*frames < max_frames && !renderer->call->ended()) {
-      const size_t got = renderer->call->read(pcm + *frames * channels, max_frames - *frames);
-      *frames += got;
-      if (got == 0) {
-        renderer->call->feed(*renderer->conveyor);
-        renderer->conveyor->step();
-      }
-    }
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::use(renderer, [&](cr_renderer &held) {
+    held.read(pcm, max_frames, frames);
+    return CR_OK;
+  });
 }
 
 cr_status cr_renderer_seek(cr_renderer *renderer, int64_t frame) {
-  if (renderer == nullptr || frame < 0 || frame > renderer->source.timeline.frames) {
-    return CR_ARGUMENT;
-  }
-  try {
-    renderer->start(frame);
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::use(renderer, [&](cr_renderer &held) {
+    if (frame < 0 || frame > held.source.timeline.frames) {
+      return CR_ARGUMENT;
+    }
+    held.start(frame);
+    return CR_OK;
+  });
 }
 
 int64_t cr_renderer_position(const cr_renderer *renderer) {
-  return renderer == nullptr ? 0 : renderer->call->position();
+  return renderer == nullptr ? 0 : renderer->position.load();
 }
 
 cr_status cr_renderer_counts(const cr_renderer *renderer, uint32_t leg, cr_leg_counts *counts) {
-  if (renderer == nullptr || counts == nullptr || leg >= renderer->source.legs.size()) {
+  if (counts == nullptr) {
     return CR_ARGUMENT;
   }
-  *counts = renderer->call->counts(*renderer->conveyor, leg);
-  return CR_OK;
+  return callreplay::use(renderer, [&](const cr_renderer &held) {
+    if (leg >= held.source.legs.size()) {
+      return CR_ARGUMENT;
+    }
+    *counts = held.call->counts(*held.conveyor, leg);
+    return CR_OK;
+  });
 }
 
 cr_status cr_renderer_group_create(uint32_t gather_ms, cr_renderer_group **group) {
   if (group == nullptr || gather_ms == 0 || gather_ms > 60000) {
     return CR_ARGUMENT;
   }
-  try {
-    *group = new cr_renderer_group(gather_ms);
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::create(group, gather_ms);
 }
 
 void cr_renderer_group_destroy(cr_renderer_group *group) {
@@ -161,95 +214,56 @@ cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *tim
                                 const cr_render_leg *legs, size_t leg_count, const cr_event *events,
                                 size_t event_count, uint32_t *call) {
   const cr_status status = callreplay::check_call(timeline, legs, leg_count, events, event_count);
-  if (status != CR_OK || group == nullptr || call == nullptr) {
+  if (status != CR_OK || call == nullptr) {
     return status != CR_OK ? status : CR_ARGUMENT;
   }
-  if (group->calls.size() >= UINT32_MAX) {
-    return CR_LIMIT;
-  }
-  try {
-    GroupCall added(CallSource(*timeline, legs, leg_count, events, event_count));
-    group->running.reserve(group->running.size() + 1);
-    if (group->free.empty()) {
-      group->free.reserve(group->calls.size() + 1);
-      group->calls.push_back(std::move(added));
-      *call = static_cast<uint32_t>(group->calls.size() - 1);
-    } else {
-      *call = group->free.back();
-      group->calls[*call] = std::move(added);
-      group->free.pop_back();
+  return callreplay::use(group, [&](cr_renderer_group &held) {
+    if (held.calls.size() >= UINT32_MAX) {
+      return CR_LIMIT;
     }
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  group->running.push_back(*call);
-  return CR_OK;
+    *call = held.add(GroupCall(CallSource(*timeline, legs, leg_count, events, event_count)));
+    return CR_OK;
+  });
 }
 
 cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t capacity, uint32_t *call,
                                  size_t *frames, int *last) {
-  if (group == nullptr || pcm == nullptr || capacity < 2 || call == nullptr || frames == nullptr ||
-      last == nullptr) {
+  if (pcm == nullptr || capacity < 2 || call == nullptr || frames == nullptr || last == nullptr) {
     return CR_ARGUMENT;
   }
   *frames = 0;
   *last = 0;
-  try {
-    while (!group->running.empty()) {
-      for (; group->turn < group->running.size(); ++group->turn) {
-        *call = group->running[group->turn];
-        GroupCall &current = group->calls[*call];
-        if (!group->gather(current)) {
-          continue;
-        }
-        const auto channels = static_cast<size_t>(current.source->timeline.channels);
-        if (current.filled * channels > capacity) {
-          return CR_ARGUMENT;
-        }
-        std::copy_n(current.gathered.data(), current.filled * channels, pcm);
-        *frames = current.filled;
-        current.filled = 0;
-        if (current.call->ended()) {
-          group->end(*call);
-          group->running.erase(group->running.begin() + static_cast<ptrdiff_t>(group->turn));
-          *last = 1;
-        } else {
-          ++group->turn;
-        }
-        return CR_OK;
-      }
-      group->turn = 0;
-      for (const uint32_t running : group->running) {
-        group->calls[running].call->feed(group->conveyor);
-      }
-      group->conveyor.step();
-    }
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::use(
+      group, [&](cr_renderer_group &held) { return held.read(pcm, capacity, call, frames, last); });
 }
 
 cr_status cr_renderer_group_counts(const cr_renderer_group *group, uint32_t call, uint32_t leg,
                                    cr_leg_counts *counts) {
-  if (group == nullptr || counts == nullptr || call >= group->calls.size()) {
+  if (counts == nullptr) {
     return CR_ARGUMENT;
   }
-  const GroupCall &asked = group->calls[call];
-  const size_t legs = asked.call != nullptr ? asked.source->legs.size() : asked.counts.size();
-  if (leg >= legs) {
-    return CR_ARGUMENT;
-  }
-  *counts = asked.call != nullptr ? asked.call->counts(group->conveyor, leg) : asked.counts[leg];
-  return CR_OK;
+  return callreplay::use(group, [&](const cr_renderer_group &held) {
+    if (call >= held.calls.size()) {
+      return CR_ARGUMENT;
+    }
+    const GroupCall &asked = held.calls[call];
+    const size_t legs = asked.call != nullptr ? asked.source->legs.size() : asked.counts.size();
+    if (leg >= legs) {
+      return CR_ARGUMENT;
+    }
+    *counts = asked.call != nullptr ? asked.call->counts(held.conveyor, leg) : asked.counts[leg];
+    return CR_OK;
+  });
 }
 
 cr_status cr_renderer_group_occupancy(const cr_renderer_group *group, cr_occupancy *occupancy) {
-  if (group == nullptr || occupancy == nullptr) {
+  if (occupancy == nullptr) {
     return CR_ARGUMENT;
   }
-  *occupancy = group->conveyor.occupancy();
-  return CR_OK;
+  return callreplay::use(group, [&](const cr_renderer_group &held) {
+    *occupancy = held.conveyor.occupancy();
+    return CR_OK;
+  });
 }
 
 }  // extern "C"

@@ -1,5 +1,5 @@
-// Lanes<float, N> for the resampler: N = 1 and N = 16. Only loads, sums and products, never fused, so the
-// samples are the same for every width and instruction set.
+// Lanes<float, N> for the resampler: N = 1, and the width of this instruction set's register. Only loads,
+// sums and products, never fused, so the samples are the same for every width and instruction set.
 #pragma once
 
 #include <cstring>
@@ -7,6 +7,15 @@
 #include "lanes/lanes.h"
 
 namespace callreplay::CR_ISA {
+
+// One register: vectors that are wider, compilers lead through the stack.
+#if defined(__AVX512F__)
+inline constexpr int kWidthF32 = 16;
+#elif defined(__AVX2__)
+inline constexpr int kWidthF32 = 8;
+#else
+inline constexpr int kWidthF32 = 4;
+#endif
 
 template <>
 struct Lanes<float, 1> {
@@ -16,10 +25,9 @@ struct Lanes<float, 1> {
   CR_LANE void store(float *to) const { *to = v; }
 };
 
-// One 512-bit register, or two or four smaller ones: the compiler splits it.
 template <>
-struct Lanes<float, 16> {
-  typedef float Vector __attribute__((vector_size(64)));
+struct Lanes<float, kWidthF32> {
+  typedef float Vector __attribute__((vector_size(4 * kWidthF32)));
   Vector v;
   static CR_LANE Lanes load(const float *from) {
     Lanes lanes;
@@ -31,15 +39,15 @@ struct Lanes<float, 16> {
 };
 
 template <int N>
-CR_LANE Lanes<float, N> operator+(const Lanes<float, N> &a, const Lanes<float, N> &b) {
+CR_LANE Lanes<float, N> operator+(Lanes<float, N> a, Lanes<float, N> b) {
   return {a.v + b.v};
 }
 template <int N>
-CR_LANE Lanes<float, N> operator-(const Lanes<float, N> &a, const Lanes<float, N> &b) {
+CR_LANE Lanes<float, N> operator-(Lanes<float, N> a, Lanes<float, N> b) {
   return {a.v - b.v};
 }
 template <int N>
-CR_LANE Lanes<float, N> operator*(const Lanes<float, N> &a, const Lanes<float, N> &b) {
+CR_LANE Lanes<float, N> operator*(Lanes<float, N> a, Lanes<float, N> b) {
   return {a.v * b.v};
 }
 

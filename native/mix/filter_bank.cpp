@@ -1,9 +1,8 @@
 #include "mix/filter_bank.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
-#include <map>
-#include <mutex>
 #include <numbers>
 
 namespace callreplay {
@@ -55,28 +54,47 @@ void make_filter(int32_t from_hz, int32_t to_hz, double fraction, float *taps) {
   }
 }
 
-std::shared_ptr<const FilterBank> filter_bank(int32_t from_hz, int32_t to_hz) {
-  // Telephone rates are few, but nothing bounds what callers ask for.
-  constexpr size_t kKept = 16;
-  static std::mutex mutex;
-  static std::map<std::pair<int32_t, int32_t>, std::shared_ptr<const FilterBank>> kept;
-  const std::lock_guard<std::mutex> lock(mutex);
-  auto found = kept.find({from_hz, to_hz});
-  if (found != kept.end()) {
-    return found->second;
-  }
-  auto made = std::make_shared<FilterBank>();
+namespace {
+
+constexpr int32_t kTelephoneRates[] = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000};
+constexpr size_t kRates = std::size(kTelephoneRates);
+
+std::unique_ptr<const FilterBank> make_bank(int32_t from_hz, int32_t to_hz) {
+  auto made = std::make_unique<FilterBank>();
   made->taps_count = filter_taps(from_hz, to_hz);
   made->taps.resize(made->taps_count * (FilterBank::kPhases + 1));
   for (size_t phase = 0; phase <= FilterBank::kPhases; ++phase) {
     make_filter(from_hz, to_hz, static_cast<double>(phase) / FilterBank::kPhases,
                 made->taps.data() + phase * made->taps_count);
   }
-  if (kept.size() >= kKept) {
-    kept.erase(kept.begin());
-  }
-  kept[{from_hz, to_hz}] = made;
   return made;
+}
+
+size_t rate_number(int32_t rate_hz) {
+  return static_cast<size_t>(std::find(std::begin(kTelephoneRates), std::end(kTelephoneRates), rate_hz) -
+                             std::begin(kTelephoneRates));
+}
+
+// Never freed: 18 MB if every pair of rates occurs.
+std::atomic<const FilterBank *> kept[kRates][kRates];
+
+}  // namespace
+
+std::shared_ptr<const FilterBank> filter_bank(int32_t from_hz, int32_t to_hz) {
+  const size_t from = rate_number(from_hz), to = rate_number(to_hz);
+  if (from == kRates || to == kRates) {
+    return make_bank(from_hz, to_hz);
+  }
+  std::atomic<const FilterBank *> &place = kept[from][to];
+  const FilterBank *bank = place.load(std::memory_order_acquire);
+  if (bank == nullptr) {
+    // Two threads may both make it; the first to be done keeps its own.
+    std::unique_ptr<const FilterBank> made = make_bank(from_hz, to_hz);
+    if (place.compare_exchange_strong(bank, made.get(), std::memory_order_acq_rel)) {
+      bank = made.release();
+    }
+  }
+  return {std::shared_ptr<const void>(), bank};  // kept for ever: nothing to count
 }
 
 }  // namespace callreplay

@@ -24,7 +24,8 @@ struct FilterBank {
   const float *phase(size_t index) const { return taps.data() + index * taps_count; }
 };
 
-// Shared and kept, for making one takes milliseconds.
+// Those between the rates of telephony are made once and kept, for making one takes milliseconds. No lock is
+// held meanwhile or ever: a child that is forked in the midst of it has one to make, and no one to wait for.
 std::shared_ptr<const FilterBank> filter_bank(int32_t from_hz, int32_t to_hz);
 
 }  // namespace callreplay

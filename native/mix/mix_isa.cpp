@@ -39,30 +39,49 @@ void round(int16_t *__restrict pcm, const float *__restrict y, size_t count) {
   // Adding 1.5 * 2^23 leaves the integer nearest to y, ties to even, in the low bits of the sum: |y| < 2^22.
   constexpr float kMagic = 12582912.0f;
   for (size_t n = 0; n < count; ++n) {
-    const float limited = y[n] > 32767.0f ? 32767.0f : y[n] < -32768.0f ? -32768.0f : y[n];
-    pcm[n] = static_cast<int16_t>((limited + kMagic) - kMagic);
+    const float below = y[n] < 32767.0f ? y[n] : 32767.0f;
+    const float limited = below > -32768.0f ? below : -32768.0f;
+    pcm[n] = static_cast<int16_t>(__builtin_bit_cast(int32_t, limited + kMagic));
   }
 }
 
-// Four vectors of outputs at a time: the taps are loaded once for 64 products.
+// y[n] = x[2n + m]
+void every_second(float *__restrict y, const float *__restrict x, size_t m, size_t count) {
+  for (size_t n = 0; n < count; ++n) {
+    y[n] = x[2 * n + m];
+  }
+}
+
+void zip(float *__restrict y, const float *__restrict even, const float *__restrict odd, size_t count) {
+  for (size_t n = 0; n < count; ++n) {
+    y[2 * n] = even[n];
+    y[2 * n + 1] = odd[n];
+  }
+}
+
+// Several vectors of outputs at a time: a tap is loaded once for all of them, and their sums do not wait for
+// one another.
 template <int N>
 void fir(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
          size_t count) {
   using V = Lanes<float, N>;
-  for (size_t n = 0; n < count; n += 4 * N) {
-    V y0 = V::load(y + n), y1 = V::load(y + n + N), y2 = V::load(y + n + 2 * N), y3 = V::load(y + n + 3 * N);
+  constexpr int kVectors = N == 16 ? 4 : 8;
+  static_assert(64 % (kVectors * N) == 0);
+  for (size_t n = 0; n < count; n += kVectors * N) {
+    V sums[kVectors];
+    for (int i = 0; i < kVectors; ++i) {
+      sums[i] = V::load(y + n + i * N);
+    }
     const float *from = x + n;
     for (size_t t = 0; t < taps_count; ++t, ++from) {
       const V tap = V::all(taps[t]);
-      y0 = y0 + tap * V::load(from);
-      y1 = y1 + tap * V::load(from + N);
-      y2 = y2 + tap * V::load(from + 2 * N);
-      y3 = y3 + tap * V::load(from + 3 * N);
+      for (int i = 0; i < kVectors; ++i) {
+        sums[i] = sums[i] + tap * V::load(from + i * N);
+      }
     }
-    y0.store(y + n);
-    y1.store(y + n + N);
-    y2.store(y + n + 2 * N);
-    y3.store(y + n + 3 * N);
+    for (int i = 0; i < kVectors; ++i) {
+      sums[i].store(y + n + i * N);
+    }
   }
 }
 
@@ -78,21 +97,18 @@ float add_up(const float *sums) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-template <int N>
-float lerp_dot(const float *__restrict x, const float *__restrict low, const float *__restrict high,
-               float part, size_t taps_count) {
+// Products with taps that `tap(t, i)` gives for taps t + i * N to t + i * N + N - 1.
+template <int N, class Tap>
+CR_LANE float dot_with(const float *__restrict x, size_t taps_count, Tap &&tap) {
   using V = Lanes<float, N>;
   constexpr int kVectors = 16 / N;
   V sums[kVectors];
   for (V &sum : sums) {
     sum = V::all(0.0f);
   }
-  const V share = V::all(part);
   for (size_t t = 0; t < taps_count; t += 16) {
     for (int i = 0; i < kVectors; ++i) {
-      const V from = V::load(low + t + i * N);
-      const V tap = from + share * (V::load(high + t + i * N) - from);
-      sums[i] = sums[i] + tap * V::load(x + t + i * N);
+      sums[i] = sums[i] + tap(t + static_cast<size_t>(i * N)) * V::load(x + t + i * N);
     }
   }
   float flat[16];
@@ -103,14 +119,33 @@ float lerp_dot(const float *__restrict x, const float *__restrict low, const flo
 }
 
 template <int N>
+float lerp_dot(const float *__restrict x, const float *__restrict low, const float *__restrict high,
+               float part, size_t taps_count) {
+  using V = Lanes<float, N>;
+  const V share = V::all(part);
+  return dot_with<N>(x, taps_count, [&](size_t t) {
+    const V from = V::load(low + t);
+    return from + share * (V::load(high + t) - from);
+  });
+}
+
+template <int N>
+void dots(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
+          size_t count) {
+  for (size_t n = 0; n < count; ++n, taps += taps_count) {
+    y[n] = dot_with<N>(x + n, taps_count, [&](size_t t) { return Lanes<float, N>::load(taps + t); });
+  }
+}
+
+template <int N>
 constexpr MixKernel kernel(cr_isa isa) {
-  return {isa, add, saturate, interleave, widen, round, fir<N>, lerp_dot<N>};
+  return {isa, add, saturate, interleave, widen, round, every_second, zip, fir<N>, lerp_dot<N>, dots<N>};
 }
 
 }  // namespace
 
 extern const MixKernel mix_lanes;
-constexpr MixKernel mix_lanes = kernel<16>(kIsa);
+constexpr MixKernel mix_lanes = kernel<kWidthF32>(kIsa);
 
 #if defined(CR_ISA_baseline)
 extern const MixKernel mix_scalar;

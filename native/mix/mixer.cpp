@@ -48,6 +48,12 @@ int64_t corrected_drift(const cr_timeline &timeline, int64_t drift_ppb) {
   return timeline.ignore_drift != 0 ? 0 : drift_ppb;
 }
 
+Placement track_placement(const cr_timeline &timeline, int32_t sample_rate_hz, int64_t anchor_ns,
+                          int64_t drift_ppb) {
+  const int64_t drift = corrected_drift(timeline, drift_ppb);
+  return {anchor_ns, timeline.origin_ns, sample_rate_hz, Slip::suits(drift) ? 0 : drift, timeline.rate_hz};
+}
+
 Mixer::Mixer(const cr_timeline &timeline, const cr_event *events, size_t event_count, int64_t start)
     : kernel_(best_kernel()),
       timeline_(timeline),
@@ -72,9 +78,12 @@ Mixer::Mixer(const cr_timeline &timeline, const cr_event *events, size_t event_c
 
 uint32_t Mixer::add_track(uint32_t leg, int32_t channel, int32_t sample_rate_hz, int64_t anchor_ns,
                           int64_t drift_ppb) {
-  const Placement placement(anchor_ns, timeline_.origin_ns, sample_rate_hz,
-                            corrected_drift(timeline_, drift_ppb), timeline_.rate_hz);
-  Track track{leg, channel, placement, nullptr};
+  const Placement placement = track_placement(timeline_, sample_rate_hz, anchor_ns, drift_ppb);
+  Track track{leg, channel, placement, nullptr, nullptr};
+  const int64_t drift = corrected_drift(timeline_, drift_ppb);
+  if (Slip::suits(drift)) {
+    track.slip = std::make_unique<Slip>(*kernel_, drift);
+  }
   if (!placement.is_copy()) {
     const size_t block =
         block_ * static_cast<size_t>(sample_rate_hz) / static_cast<size_t>(timeline_.rate_hz) + 64;
@@ -114,12 +123,51 @@ size_t Mixer::push(uint32_t index, int64_t first_sample, const int16_t *pcm, siz
     }
   }
   const int64_t first = first_sample + static_cast<int64_t>(skip);
-  const size_t taken = track.resampler != nullptr ? push_resampled(track, first, pcm + skip, count - skip)
-                                                  : push_copy(track, first, pcm + skip, count - skip);
+  const size_t taken = track.slip != nullptr ? push_slipping(track, first, pcm + skip, count - skip)
+                                             : push_placed(track, first, pcm + skip, count - skip);
   if (taken > 0) {
     track.next_sample = first + static_cast<int64_t>(taken);
   }
   return skip + taken;
+}
+
+size_t Mixer::push_slipping(Track &track, int64_t first_sample, const int16_t *pcm, size_t count) {
+  Slip &slip = *track.slip;
+  if (slip.running() && slip.next_sample() != first_sample) {
+    slip.end();
+  }
+  size_t taken = 0;
+  while (forward(track) && taken < count) {
+    if (!slip.running()) {
+      slip.begin(first_sample);
+    }
+    const size_t copies = std::min(slip.copies(), count - taken);
+    if (copies == 0) {
+      taken += slip.take(pcm + taken, count - taken);
+      continue;
+    }
+    const size_t went = push_placed(track, slip.next_output(), pcm + taken, copies);
+    slip.copied(pcm + taken, went);
+    taken += went;
+    if (went < copies) {
+      break;
+    }
+  }
+  return taken;
+}
+
+// Hand on what a glide gave. True when nothing of it is left.
+bool Mixer::forward(Track &track) {
+  Slip &slip = *track.slip;
+  if (slip.waiting() > 0) {
+    slip.sent(push_placed(track, slip.next_output(), slip.output(), slip.waiting()));
+  }
+  return slip.waiting() == 0;
+}
+
+size_t Mixer::push_placed(Track &track, int64_t first_sample, const int16_t *pcm, size_t count) {
+  return track.resampler != nullptr ? push_resampled(track, first_sample, pcm, count)
+                                    : push_copy(track, first_sample, pcm, count);
 }
 
 size_t Mixer::push_copy(Track &track, int64_t first_sample, const int16_t *pcm, size_t count) {
@@ -227,9 +275,30 @@ void Mixer::add(int32_t channel, int64_t frame, const int16_t *pcm, size_t count
 void Mixer::finish(uint32_t index) {
   Track &track = tracks_[index];
   track.finished = true;
-  if (track.resampler != nullptr) {
+  if (track.slip != nullptr) {
+    track.slip->end();
+  } else if (track.resampler != nullptr) {
     track.resampler->end();
   }
+}
+
+// Move on what waits in a track. False when it has come to its end.
+bool Mixer::settle(Track &track) {
+  if (track.slip != nullptr && forward(track) && track.finished) {
+    track.slip.reset();
+    if (track.resampler != nullptr) {
+      track.resampler->end();
+    }
+  }
+  if (track.resampler != nullptr) {
+    pump(track);
+  }
+  if (track.finished && track.slip == nullptr &&
+      (track.resampler == nullptr || !track.resampler->running())) {
+    track.resampler.reset();
+    return false;
+  }
+  return true;
 }
 
 int64_t Mixer::passed_by_all(int64_t until) const {
@@ -255,13 +324,7 @@ void Mixer::add_tones(int64_t until) {
 size_t Mixer::read(int16_t *pcm, size_t max_frames, int64_t until) {
   size_t kept = 0;
   for (const uint32_t index : active_) {
-    Track &track = tracks_[index];
-    if (track.resampler != nullptr) {
-      pump(track);
-    }
-    if (track.finished && (track.resampler == nullptr || !track.resampler->running())) {
-      track.resampler.reset();
-    } else {
+    if (settle(tracks_[index])) {
       active_[kept++] = index;
     }
   }

@@ -10,14 +10,19 @@
 #include "callreplay/mix.h"
 #include "mix/kernels.h"
 #include "mix/resampler.h"
+#include "mix/slip.h"
 #include "mix/timeline.h"
 
 namespace callreplay {
 
 cr_status check_timeline(const cr_timeline *timeline, const cr_event *events, size_t event_count);
 
-// The drift that placing corrects: none below the threshold, or when clocks are to be trusted.
+// The drift that is corrected: none when clocks are to be trusted.
 int64_t corrected_drift(const cr_timeline &timeline, int64_t drift_ppb);
+
+// Where the samples of a track go, once Slip has corrected its clock if that suits.
+Placement track_placement(const cr_timeline &timeline, int32_t sample_rate_hz, int64_t anchor_ns,
+                          int64_t drift_ppb);
 
 class Mixer {
  public:
@@ -47,10 +52,11 @@ class Mixer {
     uint32_t leg;
     int32_t channel;
     Placement placement;
-    std::unique_ptr<Resampler> resampler;
-    int64_t next_sample = INT64_MIN;  // what was pushed so far ends here
-    int64_t passed = 0;               // no more samples come before this frame
-    size_t event = 0;                 // first event of the leg that may still matter
+    std::unique_ptr<Slip> slip;            // comes first
+    std::unique_ptr<Resampler> resampler;  // none: samples are copied
+    int64_t next_sample = INT64_MIN;       // what was pushed so far ends here
+    int64_t passed = 0;                    // no more samples come before this frame
+    size_t event = 0;                      // first event of the leg that may still matter
     bool finished = false;
   };
   struct Overlay {
@@ -59,6 +65,10 @@ class Mixer {
     int64_t start, end;  // frames
   };
 
+  size_t push_slipping(Track &track, int64_t first_sample, const int16_t *pcm, size_t count);
+  bool forward(Track &track);
+  bool settle(Track &track);
+  size_t push_placed(Track &track, int64_t first_sample, const int16_t *pcm, size_t count);
   size_t push_copy(Track &track, int64_t first_sample, const int16_t *pcm, size_t count);
   size_t push_resampled(Track &track, int64_t first_sample, const int16_t *pcm, size_t count);
   void pump(Track &track);

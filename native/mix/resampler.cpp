@@ -43,7 +43,7 @@ Resampler::Resampler(const MixKernel &kernel, const Placement &placement, int32_
     }
   }
   split_.resize(stride * (padded(capacity_ / stride + 1) + part + 2 * kPad));
-  partial_.resize(kBlock + kPad);
+  partial_.resize(2 * kPartial);
 }
 
 void Resampler::begin(int64_t sample) {
@@ -127,9 +127,15 @@ void Resampler::by_phase(size_t count) {
   const size_t span = split_.size() / stride;
   const size_t needed = count * stride / filters + taps_ + 2 * stride;
   const size_t have = std::min(needed, held_ - base);
-  if (stride > 1) {
-    for (size_t i = 0; i < have; ++i) {
-      split_[i % stride * span + i / stride] = input_[base + i];
+  for (size_t m = 0; stride > 1 && m < std::min(stride, have); ++m) {
+    float *to = split_.data() + m * span;
+    const float *from = input_.data() + base;
+    if (stride == 2) {
+      kernel_.every_second(to, from, m, (have - m + 1) / 2);
+    } else {
+      for (size_t i = m; i < have; i += stride) {
+        *to++ = from[i];
+      }
     }
   }
   for (size_t residue = 0; residue < std::min(filters, count); ++residue) {
@@ -139,18 +145,22 @@ void Resampler::by_phase(size_t count) {
         base;
     const size_t outputs = (count - residue + filters - 1) / filters;
     const auto phase = static_cast<size_t>(((frame % filters_) + filters_) % filters_);
-    std::fill_n(partial_.begin(), padded(outputs), 0.0f);
+    float *sums = filters == 1 ? output_.data() : partial_.data() + (filters == 2 ? residue * kPartial : 0);
+    std::fill_n(sums, padded(outputs), 0.0f);
     for (size_t m = 0; m < stride; ++m) {
       // Tap t = u * stride + m meets input at + j * stride + t.
       const size_t where = at + m;
       const float *x =
           stride == 1 ? input_.data() + base + where : split_.data() + where % stride * span + where / stride;
       const size_t taps = (taps_ - m + stride - 1) / stride;
-      kernel_.fir(partial_.data(), x, phases_.data() + (phase * stride + m) * part, taps, outputs);
+      kernel_.fir(sums, x, phases_.data() + (phase * stride + m) * part, taps, outputs);
     }
-    for (size_t j = 0; j < outputs; ++j) {
-      output_[residue + j * filters] = partial_[j];
+    for (size_t j = 0; filters > 2 && j < outputs; ++j) {
+      output_[residue + j * filters] = sums[j];
     }
+  }
+  if (filters == 2) {
+    kernel_.zip(output_.data(), partial_.data(), partial_.data() + kPartial, (count + 1) / 2);
   }
 }
 

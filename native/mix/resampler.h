@@ -42,6 +42,7 @@ class Resampler {
   void forget();
 
   static constexpr size_t kBlock = 1024;
+  static constexpr size_t kPartial = kBlock + 64;  // MixKernel.fir works in blocks of 64
   static constexpr int64_t kMaxStride = 8;
   static constexpr int64_t kMaxFilters = 512;
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
-#include <new>
 #include <vector>
 
 #include "callreplay/raster.h"
+#include "handle.h"
 
 namespace {
 
@@ -47,10 +47,12 @@ extern "C" cr_status cr_draw_band(const cr_band *band, const cr_peak *peaks, siz
     return CR_ARGUMENT;
   }
   std::vector<float> coverage;
-  try {
+  const cr_status room = callreplay::caught([&] {
     coverage.resize(size_t{2} * band->height);
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
+    return CR_OK;
+  });
+  if (room != CR_OK) {
+    return room;
   }
   float *peak_rows = coverage.data();
   float *rms_rows = coverage.data() + band->height;

@@ -1,7 +1,7 @@
-#include <new>
 #include <vector>
 
 #include "callreplay/raster.h"
+#include "handle.h"
 #include "raster/extremes.h"
 
 namespace callreplay {
@@ -44,15 +44,26 @@ ExtremesKernel extremes_kernel(cr_isa isa) {
 
 using callreplay::Extremes;
 
-struct cr_peaks {
-  int channels;
-  uint64_t frames_per_bucket;  // 0: fit total_frames into `buckets`
-  uint64_t total_frames;
-  uint64_t buckets;
+constexpr cr_peak kEmpty{INT16_MAX, INT16_MIN, 0, 0, 0};
+
+struct cr_peaks : callreplay::Handle {
+  cr_peaks(uint32_t channels_, uint64_t per_bucket, uint64_t total, uint64_t buckets_)
+      : channels(channels_),
+        frames_per_bucket(per_bucket),
+        total_frames(total),
+        buckets(buckets_),
+        boundary(start_of(1)),
+        // A picture has all its columns, whatever comes.
+        data(static_cast<size_t>(buckets_) * channels_, kEmpty) {}
+
+  const size_t channels;
+  const uint64_t frames_per_bucket;  // 0: fit total_frames into `buckets`
+  const uint64_t total_frames;
+  const uint64_t buckets;
   uint64_t position = 0;  // frames taken so far
   uint64_t bucket = 0;    // the one being filled
-  uint64_t boundary = 0;  // first frame of the next one
-  callreplay::ExtremesKernel kernel = nullptr;
+  uint64_t boundary;      // first frame of the next one
+  const callreplay::ExtremesKernel kernel = callreplay::extremes_kernel(cr_isa_active());
   std::vector<cr_peak> data;
 
   uint64_t start_of(uint64_t index) const {
@@ -63,7 +74,7 @@ struct cr_peaks {
     return index * total_frames / buckets;
   }
 
-  void open_bucket() { data.resize(data.size() + channels, cr_peak{INT16_MAX, INT16_MIN, 0, 0, 0}); }
+  void open_bucket() { data.resize(data.size() + channels, kEmpty); }
 
   // Move to the bucket that holds frame `position`, leaving those that hold none empty.
   void advance() {
@@ -75,31 +86,41 @@ struct cr_peaks {
       }
     }
   }
+
+  void write(const int16_t *pcm, size_t frames) {
+    while (frames != 0) {
+      if (data.empty()) {
+        open_bucket();
+      }
+      advance();
+      const bool last = frames_per_bucket == 0 && bucket + 1 == buckets;
+      const uint64_t room = last ? frames : boundary - position;
+      const size_t take = room < frames ? static_cast<size_t>(room) : frames;
+      Extremes run;
+      for (size_t c = 0; c < channels; ++c) {
+        run.low[c] = INT16_MAX;
+        run.high[c] = INT16_MIN;
+        run.energy[c] = 0;
+      }
+      kernel(&run, pcm, take, static_cast<int>(channels));
+      cr_peak *into = data.data() + bucket * channels;
+      for (size_t c = 0; c < channels; ++c) {
+        into[c].low = run.low[c] < into[c].low ? run.low[c] : into[c].low;
+        into[c].high = run.high[c] > into[c].high ? run.high[c] : into[c].high;
+        into[c].energy += run.energy[c];
+        into[c].count += take;
+      }
+      position += take;
+      pcm += take * channels;
+      frames -= take;
+    }
+  }
 };
 
 namespace {
 
 constexpr uint64_t kMaxTotalFrames = uint64_t{1} << 39;
 constexpr uint32_t kMaxBuckets = uint32_t{1} << 24;
-
-cr_status create(uint32_t channels, uint64_t per_bucket, uint64_t total, uint64_t buckets, cr_peaks **out) {
-  auto *peaks = new (std::nothrow)
-      cr_peaks{static_cast<int>(channels), per_bucket, total, buckets, 0, 0, 0, nullptr, {}};
-  if (peaks == nullptr) {
-    return CR_MEMORY;
-  }
-  peaks->boundary = peaks->start_of(1);
-  peaks->kernel = callreplay::extremes_kernel(cr_isa_active());
-  try {
-    // A picture has all its columns, whatever comes.
-    peaks->data.resize(static_cast<size_t>(buckets) * channels, cr_peak{INT16_MAX, INT16_MIN, 0, 0, 0});
-  } catch (const std::bad_alloc &) {
-    delete peaks;
-    return CR_MEMORY;
-  }
-  *out = peaks;
-  return CR_OK;
-}
 
 }  // namespace
 
@@ -111,7 +132,7 @@ cr_status cr_peaks_create(uint32_t channels, uint64_t frames_per_bucket, cr_peak
     return CR_ARGUMENT;
   }
   *out = nullptr;
-  return create(channels, frames_per_bucket, 0, 0, out);
+  return callreplay::create(out, channels, frames_per_bucket, uint64_t{0}, uint64_t{0});
 }
 
 cr_status cr_peaks_create_fit(uint32_t channels, uint64_t total_frames, uint32_t buckets, cr_peaks **out) {
@@ -120,7 +141,7 @@ cr_status cr_peaks_create_fit(uint32_t channels, uint64_t total_frames, uint32_t
     return CR_ARGUMENT;
   }
   *out = nullptr;
-  return create(channels, 0, total_frames, buckets, out);
+  return callreplay::create(out, channels, uint64_t{0}, total_frames, uint64_t{buckets});
 }
 
 void cr_peaks_destroy(cr_peaks *peaks) {
@@ -128,48 +149,31 @@ void cr_peaks_destroy(cr_peaks *peaks) {
 }
 
 cr_status cr_peaks_write(cr_peaks *peaks, const int16_t *pcm, size_t frames) {
-  if (peaks == nullptr || (pcm == nullptr && frames != 0)) {
+  if (pcm == nullptr && frames != 0) {
     return CR_ARGUMENT;
   }
-  try {
-    while (frames != 0) {
-      if (peaks->data.empty()) {
-        peaks->open_bucket();
-      }
-      peaks->advance();
-      const bool last = peaks->frames_per_bucket == 0 && peaks->bucket + 1 == peaks->buckets;
-      const uint64_t room = last ? frames : peaks->boundary - peaks->position;
-      const size_t take = room < frames ? static_cast<size_t>(room) : frames;
-      Extremes run;
-      for (int c = 0; c < peaks->channels; ++c) {
-        run.low[c] = INT16_MAX;
-        run.high[c] = INT16_MIN;
-        run.energy[c] = 0;
-      }
-      peaks->kernel(&run, pcm, take, peaks->channels);
-      cr_peak *into = peaks->data.data() + peaks->bucket * peaks->channels;
-      for (int c = 0; c < peaks->channels; ++c) {
-        into[c].low = run.low[c] < into[c].low ? run.low[c] : into[c].low;
-        into[c].high = run.high[c] > into[c].high ? run.high[c] : into[c].high;
-        into[c].energy += run.energy[c];
-        into[c].count += take;
-      }
-      peaks->position += take;
-      pcm += take * peaks->channels;
-      frames -= take;
-    }
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return callreplay::use(peaks, [&](cr_peaks &held) {
+    held.write(pcm, frames);
+    return CR_OK;
+  });
 }
 
 size_t cr_peaks_count(const cr_peaks *peaks) {
-  return peaks == nullptr ? 0 : peaks->data.size() / static_cast<size_t>(peaks->channels);
+  size_t count = 0;
+  callreplay::use(peaks, [&](const cr_peaks &held) {
+    count = held.data.size() / held.channels;
+    return CR_OK;
+  });
+  return count;
 }
 
 const cr_peak *cr_peaks_data(const cr_peaks *peaks) {
-  return peaks == nullptr ? nullptr : peaks->data.data();
+  const cr_peak *data = nullptr;
+  callreplay::use(peaks, [&](const cr_peaks &held) {
+    data = held.data.data();
+    return CR_OK;
+  });
+  return data;
 }
 
 }  // extern "C"

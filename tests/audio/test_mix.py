@@ -101,8 +101,9 @@ def test_windows_are_slices() -> None:
         assert np.array_equal(part, whole[round(start * 8000) : None if end is None else round(end * 8000)])
 
 
-def test_seeking_gives_the_same_samples() -> None:
-    leg = linear(_tone(440, 8000, 4.0), 8000)
+@pytest.mark.parametrize("ppm", [0.0, 150.0, -900.0, 3000.0])
+def test_seeking_gives_the_same_samples(ppm: float) -> None:
+    leg = linear(_tone(440, 8000, 4.0), 8000, drift_ppm=ppm)
     whole = _read(leg, rate=16000)
     renderer = Renderer([leg], 16000)
     for place in (0, 1, 12345, 40000, 100, len(whole)):

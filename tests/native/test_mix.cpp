@@ -1,8 +1,77 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "callreplay/mix.h"
+#include "checkasm.h"
+
+namespace {
+
+// `pcm` through a mixer of its own, in pieces of `piece` samples and reads of `most` frames.
+std::vector<int16_t> mix_one(const std::vector<int16_t> &pcm, int32_t from_hz, int32_t to_hz,
+                             int64_t drift_ppb, size_t piece = 960, size_t most = 4096,
+                             int64_t anchor_ns = 0) {
+  const auto frames = static_cast<int64_t>(pcm.size()) * to_hz / from_hz;
+  const cr_timeline timeline{to_hz, 1, 0, frames, 120, 0};
+  cr_mixer *mixer = nullptr;
+  uint32_t track = 0;
+  cr_mixer_create(&timeline, nullptr, 0, &mixer);
+  cr_mixer_add_track(mixer, 0, 0, from_hz, anchor_ns, drift_ppb, &track);
+  std::vector<int16_t> out(static_cast<size_t>(frames));
+  size_t pushed = 0, read = 0;
+  bool finished = false;
+  while (read < out.size()) {
+    size_t taken = 0, got = 0;
+    if (pushed < pcm.size()) {
+      cr_mixer_push(mixer, track, static_cast<int64_t>(pushed), pcm.data() + pushed,
+                    std::min(piece, pcm.size() - pushed), &taken);
+      pushed += taken;
+    } else if (!finished) {
+      cr_mixer_finish(mixer, track);
+      finished = true;
+    }
+    cr_mixer_read(mixer, out.data() + read, std::min(most, out.size() - read), &got);
+    read += got;
+  }
+  cr_mixer_destroy(mixer);
+  return out;
+}
+
+std::vector<int16_t> noise(size_t count) {
+  checkasm::Random random{3};
+  std::vector<int16_t> pcm(count);
+  for (int16_t &sample : pcm) {
+    sample = static_cast<int16_t>(static_cast<int16_t>(random.next() & 0x3fff) - 0x2000);
+  }
+  return pcm;
+}
+
+}  // namespace
+
+// CALLREPLAY_SIMD chooses the instruction set. Items are frames of the output.
+CHECKASM_BENCH("mix of 60 s") {
+  const struct {
+    const char *name;
+    int32_t from_hz, to_hz;
+    int64_t drift_ppb;
+  } rows[] = {{"8 kHz", 8000, 8000, 0},
+              {"8, 40 ppm", 8000, 8000, 40'000},
+              {"8,-200 ppm", 8000, 8000, -200'000},
+              {"8,2000 ppm", 8000, 8000, 2'000'000},
+              {"8 to 16", 8000, 16000, 0},
+              {"8 to 16 40", 8000, 16000, 40'000},
+              {"16 to 8", 16000, 8000, 0},
+              {"16 to 8 40", 16000, 8000, 40'000},
+              {"44.1 to 8", 44100, 8000, 0}};
+  for (const auto &row : rows) {
+    const std::vector<int16_t> pcm = noise(static_cast<size_t>(row.from_hz) * 60);
+    checkasm::report(row.name, row.to_hz * 60.0,
+                     [&] { mix_one(pcm, row.from_hz, row.to_hz, row.drift_ppb); });
+  }
+}
 
 TEST_CASE("tracks are placed, added and saturated") {
   const cr_timeline timeline{8000, 1, 0, 400, 200, 0};
@@ -41,4 +110,120 @@ TEST_CASE("wrong timelines") {
   timeline = {8000, 1, 0, -1, 200, 0};
   CHECK(cr_mixer_create(&timeline, nullptr, 0, &mixer) == CR_ARGUMENT);
   cr_mixer_destroy(nullptr);
+}
+
+namespace {
+
+std::vector<int16_t> tone(double frequency, double rate, size_t count, double amplitude = 10000.0) {
+  std::vector<int16_t> pcm(count);
+  for (size_t n = 0; n < count; ++n) {
+    pcm[n] = static_cast<int16_t>(std::lround(
+        amplitude * std::sin(2.0 * std::numbers::pi * frequency * static_cast<double>(n) / rate)));
+  }
+  return pcm;
+}
+
+}  // namespace
+
+TEST_CASE("a clock that is a little wrong: every sample within half a sample of its place") {
+  for (const int64_t ppb : {40'000, -40'000, 300'000, -1'000'000, 1'000'000}) {
+    CAPTURE(ppb);
+    const std::vector<int16_t> pcm = tone(300.0, 8000.0, 8000 * 40);
+    const std::vector<int16_t> out = mix_one(pcm, 8000, 8000, ppb);
+    // Half a sample of a 300 Hz tone, and what rounding and the filter leave.
+    const double most = 10000.0 * 2.0 * std::numbers::pi * 300.0 / 8000.0 * 0.5 + 4.0;
+    double worst = 0.0;
+    for (size_t n = 40; n < out.size() - 500; ++n) {
+      const double at = static_cast<double>(n) * (1.0 + 1e-9 * static_cast<double>(ppb));
+      const double ideal = 10000.0 * std::sin(2.0 * std::numbers::pi * 300.0 * at / 8000.0);
+      worst = std::max(worst, std::abs(out[n] - ideal));
+    }
+    CHECK(worst < most);
+  }
+}
+
+TEST_CASE("a wrong clock: pieces and reads change nothing") {
+  const std::vector<int16_t> pcm = noise(8000 * 20);
+  for (const int64_t ppb : {170'000, -990'000, 2'000'000}) {
+    for (const int32_t to_hz : {8000, 16000}) {
+      CAPTURE(ppb);
+      CAPTURE(to_hz);
+      const std::vector<int16_t> whole = mix_one(pcm, 8000, to_hz, ppb, 960, 4096, -70'000);
+      for (const size_t piece : {1u, 37u, 160u, 5000u}) {
+        const bool same = mix_one(pcm, 8000, to_hz, ppb, piece, 160 + piece, -70'000) == whole;
+        CHECK(same);
+      }
+    }
+  }
+}
+
+TEST_CASE("a wrong clock: a run that begins or ends anywhere gives the frames that the whole gives") {
+  const std::vector<int16_t> pcm = noise(24000);
+  constexpr int64_t kReach = 33;  // of the filter: nearer to a cut, silence is heard
+  for (const int64_t ppb : {500'000, -500'000}) {
+    const auto frames = static_cast<int64_t>(pcm.size()) - 100;
+    const std::vector<int16_t> whole = mix_one(pcm, 8000, 8000, ppb);
+    for (int64_t cut = 300; cut < 6000; cut += 41) {
+      const cr_timeline timeline{8000, 1, 0, frames, 10000, 0};
+      cr_mixer *mixer = nullptr;
+      uint32_t track = 0;
+      size_t taken = 0, got = 0;
+      std::vector<int16_t> out(static_cast<size_t>(frames));
+      REQUIRE(cr_mixer_create(&timeline, nullptr, 0, &mixer) == CR_OK);
+      REQUIRE(cr_mixer_add_track(mixer, 0, 0, 8000, 0, ppb, &track) == CR_OK);
+      // Samples cut to cut + 200 are missing.
+      const int64_t resumed = cut + 200;
+      REQUIRE(cr_mixer_push(mixer, track, 0, pcm.data(), static_cast<size_t>(cut), &taken) == CR_OK);
+      REQUIRE(taken == static_cast<size_t>(cut));
+      REQUIRE(cr_mixer_push(mixer, track, resumed, pcm.data() + resumed,
+                            pcm.size() - static_cast<size_t>(resumed), &taken) == CR_OK);
+      REQUIRE(taken == pcm.size() - static_cast<size_t>(resumed));
+      REQUIRE(cr_mixer_finish(mixer, track) == CR_OK);
+      REQUIRE(cr_mixer_read(mixer, out.data(), out.size(), &got) == CR_OK);
+      cr_mixer_destroy(mixer);
+      REQUIRE(got == out.size());
+      int64_t wrong = 0;
+      for (int64_t n = 0; n < frames; ++n) {
+        const double at = static_cast<double>(n) * (1.0 + 1e-9 * static_cast<double>(ppb));
+        const bool silent = at > cut + 1.0 && at < resumed - 1.0;
+        const bool untouched = at < cut - kReach || at > resumed + kReach;
+        wrong += (silent && out[static_cast<size_t>(n)] != 0) ||
+                 (untouched && out[static_cast<size_t>(n)] != whole[static_cast<size_t>(n)]);
+      }
+      CAPTURE(cut);
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("a glide does not click: a tone stays a tone") {
+  constexpr size_t kWindow = 512;
+  for (const double frequency : {440.0, 1000.0, 2500.0, 3400.0}) {
+    const std::vector<int16_t> out =
+        mix_one(tone(frequency, 8000.0, 8000 * 3), 8000, 8000, 200'000, 960, 4096, 30'000);
+    double worst = 0.0, nothing = 0.0;
+    for (size_t start = 100; start + kWindow < out.size() - 400; start += 64) {
+      // What is left of a Hann window of 64 ms further than 250 Hz from the tone.
+      double whole = 0.0, far = 0.0;
+      for (size_t bin = 0; bin <= kWindow / 2; ++bin) {
+        const double hz = static_cast<double>(bin) * 8000.0 / kWindow;
+        double real = 0.0, imaginary = 0.0;
+        for (size_t n = 0; n < kWindow; ++n) {
+          const double angle = 2.0 * std::numbers::pi * static_cast<double>(n * bin % kWindow) / kWindow;
+          const double window =
+              0.5 - 0.5 * std::cos(2.0 * std::numbers::pi * static_cast<double>(n) / kWindow);
+          real += window * out[start + n] * std::cos(angle);
+          imaginary += window * out[start + n] * std::sin(angle);
+        }
+        const double power = real * real + imaginary * imaginary;
+        whole = std::max(whole, power);
+        far = std::abs(hz - frequency) >= 250.0 ? std::max(far, power) : far;
+      }
+      worst = std::max(worst, far / whole);
+      nothing = std::max(nothing, whole);
+    }
+    CAPTURE(frequency);
+    CHECK(nothing > 0.0);
+    CHECK(10.0 * std::log10(worst) < -70.0);
+  }
 }

@@ -160,23 +160,129 @@ def test_a_process_outlives_what_another_one_truncates(tmp_path: Path) -> None:
     assert SHRANK in out
 
 
-def test_bus_errors_of_others_are_theirs(tmp_path: Path) -> None:
-    """A handler that was there before, and the default where there was none."""
-    path = tmp_path / "x"
-    path.write_bytes(bytes(1 << 16))
+_OTHERS = """
+    import faulthandler, mmap, os, signal, sys, threading
+    from callreplay.packets.arena import Mapping
+
+    def mapped(name):
+        file = os.open(sys.argv[1] + name, os.O_RDWR | os.O_CREAT)
+        os.truncate(file, 4 * mmap.PAGESIZE)
+        return file, Mapping(file, 0, access=mmap.ACCESS_READ)
+
+    def guarded(name):
+        file, mapping = mapped(name)
+        mapping.watch(name)
+        os.truncate(file, 0)
+        assert mapping[5000] == 0
+        try:
+            mapping.check()
+        except OSError:
+            print(name, flush=True)
+    """
+
+
+def _outlives(tmp_path: Path, code: str) -> tuple[int, str, str]:
+    child = _child(textwrap.dedent(_OTHERS) + textwrap.dedent(code), tmp_path / "x")
+    out, errors = child.communicate(timeout=60)
+    return child.returncode, out, errors
+
+
+FOREIGN = """
+    file, other = mapped("other")
+    os.truncate(file, 0)
+    other[5000]
+    """
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("faulthandler.enable()", ""),
+        ("", "faulthandler.enable()"),
+        ("", "faulthandler.enable(); faulthandler.disable()"),
+        ("", "signal.signal(signal.SIGBUS, lambda *_: None)"),
+        ("", "signal.signal(signal.SIGBUS, signal.SIG_DFL)"),
+        ("signal.signal(signal.SIGBUS, signal.SIG_IGN)", ""),
+        ("", ""),
+    ],
+)
+def test_the_guard_stays_whoever_else_handles_bus_errors(tmp_path: Path, before: str, after: str) -> None:
+    """Files of ours are guarded before and after; a foreign bus error ends the process, by whom it concerns."""
+    code = "\n".join([before, "guarded('first')", after, "guarded('second')", textwrap.dedent(FOREIGN)])
+    status, out, errors = _outlives(tmp_path, code)
+    assert out.split() == ["first", "second"], errors
+    assert status == -signal.SIGBUS, errors
+    assert ("Fatal Python error: Bus error" in errors) == ((before + after).endswith("enable()"))
+
+
+def test_a_foreign_bus_error_that_its_handler_mends(tmp_path: Path) -> None:
+    """A second guard, as another library may have one: its mapping is its own, ours stays watched."""
     code = """
-        import faulthandler, mmap, os, sys
-        from callreplay import packets
-        if sys.argv[2] == "handler":
-            faulthandler.enable()
-        packets.arena.Mapping(os.open(sys.argv[1], os.O_RDONLY), 0, access=mmap.ACCESS_READ).watch("x")
-        other = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 0, access=mmap.ACCESS_READ)
-        os.truncate(sys.argv[1], 0)
-        other[5000]
+        import ctypes
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+        file = os.open(sys.argv[1] + "other", os.O_RDWR | os.O_CREAT)
+        os.truncate(file, 1 << 16)
+        other = libc.mmap(None, 1 << 16, 1, 1, file, 0)
+
+        @ctypes.CFUNCTYPE(None, ctypes.c_int)
+        def mend(number):
+            libc.mmap(other, 1 << 16, 3, 0x32, -1, 0)  # private, anonymous, fixed
+
+        libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+        libc.signal(signal.SIGBUS, ctypes.cast(mend, ctypes.c_void_p))
+        guarded("first")
+        os.truncate(file, 0)
+        assert ctypes.string_at(other + 5000, 4) == bytes(4)
+        guarded("second")
         """
-    for kind in ("handler", "none"):
-        path.write_bytes(bytes(mmap.PAGESIZE * 4))
-        child = _child(code, path, kind)
-        _, errors = child.communicate(timeout=60)
-        assert child.returncode == -signal.SIGBUS
-        assert ("Fatal Python error: Bus error" in errors) == (kind == "handler")
+    status, out, errors = _outlives(tmp_path, code)
+    assert (status, out.split()) == (0, ["first", "second"]), errors
+
+
+@pytest.mark.parametrize(("handler", "ends"), [("SIG_DFL", True), ("SIG_IGN", False)])
+def test_a_bus_error_that_was_sent(tmp_path: Path, handler: str, ends: bool) -> None:
+    code = f"""
+        signal.signal(signal.SIGBUS, signal.{handler})
+        guarded("first")
+        os.kill(os.getpid(), signal.SIGBUS)
+        guarded("second")
+        """
+    status, out, errors = _outlives(tmp_path, code)
+    assert (status, out.split()) == ((-signal.SIGBUS, ["first"]) if ends else (0, ["first", "second"])), (
+        errors
+    )
+
+
+def test_threads_that_watch_at_once(tmp_path: Path) -> None:
+    """Each mapping has a slot of its own, and a child that is forked meanwhile is guarded too."""
+    code = """
+        from callreplay.packets import guard
+        busy, wrong = set(), []
+
+        def churn():
+            for _ in range(20000):
+                slot = guard.watch(bytearray(9), False)
+                if slot in busy:
+                    wrong.append(slot)
+                busy.add(slot)
+                busy.discard(slot)
+                guard.forget(slot)
+
+        threads = [threading.Thread(target=churn) for _ in range(4)]
+        for thread in threads: thread.start()
+        for number in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                guarded(f"child{number}")
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        for thread in threads: thread.join()
+        assert not wrong
+        guarded("parent")
+        """
+    status, out, errors = _outlives(tmp_path, code)
+    assert status == 0, errors
+    assert out.split() == [f"child{number}" for number in range(20)] + ["parent"]

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <tuple>
 
 #include "encode/speex/stream.h"
+#include "handle.h"
 
 namespace {
 
@@ -33,15 +33,76 @@ auto order_of(const RateOptions &rate) {
 
 }  // namespace
 
-struct cr_speex_stream {
+struct cr_speex_stream : callreplay::Handle {
+  cr_speex_stream(const cr_speex_options &options, uint32_t serial,
+                  const std::vector<std::string_view> &comments)
+      : stream(options, serial, comments) {}
+
   Stream stream;
 };
 
-struct cr_speex_batch {
+struct cr_speex_batch : callreplay::Handle {
+  void encode();
+
   Engine engine{cr_isa_active()};
   std::vector<Job> jobs;
   std::vector<Stream *> waiting;
 };
+
+// Everything that waits.
+void cr_speex_batch::encode() {
+  std::stable_sort(waiting.begin(), waiting.end(), [](const Stream *a, const Stream *b) {
+    return order_of(a->rate()) < order_of(b->rate());
+  });
+  // A long stream has several plans to go through, a chunk at a time.
+  while (!waiting.empty()) {
+    for (auto first = waiting.begin(); first != waiting.end();) {
+      const RateOptions rate = (*first)->rate();
+      const auto last = std::find_if(first, waiting.end(),
+                                     [&](const Stream *s) { return order_of(s->rate()) != order_of(rate); });
+      jobs.clear();
+      for (auto s = first; s != last; ++s) {
+        (*s)->plan(engine, jobs);
+      }
+      const bool idle = jobs.empty();
+      engine.run(rate, jobs);
+      for (auto s = first; s != last; ++s) {
+        (*s)->collect(engine);
+      }
+      first = idle ? waiting.erase(first, last) : last;
+    }
+  }
+}
+
+namespace {
+
+// The streams of one call of cr_speex_encode(), claimed. What they have coded is lost with the batch.
+class ClaimedStreams {
+ public:
+  // CR_STATE where one is in use, ran out of memory, or is there twice.
+  cr_status take(cr_speex_stream *const *streams, size_t count) {
+    streams_ = streams;
+    claims_.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      claims_.emplace_back(streams[i]->busy);
+      if (!claims_.back() || streams[i]->broken) {
+        return CR_STATE;
+      }
+    }
+    return CR_OK;
+  }
+  void give_up() {
+    for (size_t i = 0; i < claims_.size(); ++i) {
+      streams_[i]->broken = true;
+    }
+  }
+
+ private:
+  cr_speex_stream *const *streams_ = nullptr;
+  std::vector<callreplay::Claim> claims_;
+};
+
+}  // namespace
 
 extern "C" {
 
@@ -52,7 +113,7 @@ cr_status cr_speex_stream_create(const cr_speex_options *options, uint32_t seria
       (comments == nullptr && comment_count > 0)) {
     return CR_ARGUMENT;
   }
-  try {
+  return callreplay::caught([&] {
     std::vector<std::string_view> texts;
     size_t octets = 0;
     for (size_t i = 0; i < comment_count; ++i) {
@@ -62,14 +123,8 @@ cr_status cr_speex_stream_create(const cr_speex_options *options, uint32_t seria
       texts.emplace_back(comments[i]);
       octets += texts.back().size() + 4;
     }
-    if (octets > kMostCommentOctets) {
-      return CR_ARGUMENT;
-    }
-    *stream = new cr_speex_stream{Stream(*options, serial, texts)};
-    return CR_OK;
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
+    return octets > kMostCommentOctets ? CR_ARGUMENT : callreplay::create(stream, *options, serial, texts);
+  });
 }
 
 void cr_speex_stream_destroy(cr_speex_stream *stream) {
@@ -77,53 +132,50 @@ void cr_speex_stream_destroy(cr_speex_stream *stream) {
 }
 
 cr_status cr_speex_stream_push(cr_speex_stream *stream, const int16_t *pcm, size_t count) {
-  if (stream == nullptr || (pcm == nullptr && count > 0)) {
+  if (pcm == nullptr && count > 0) {
     return CR_ARGUMENT;
   }
-  if (stream->stream.ended()) {
-    return CR_STATE;
-  }
-  try {
-    stream->stream.push(pcm, count);
+  return callreplay::use(stream, [&](cr_speex_stream &held) {
+    if (held.stream.ended()) {
+      return CR_STATE;
+    }
+    held.stream.push(pcm, count);
     return CR_OK;
-  } catch (const std::exception &) {
-    return CR_MEMORY;
-  }
+  });
 }
 
 cr_status cr_speex_stream_end(cr_speex_stream *stream) {
-  if (stream == nullptr) {
-    return CR_ARGUMENT;
-  }
-  stream->stream.end();
-  return CR_OK;
+  return callreplay::use(stream, [](cr_speex_stream &held) {
+    held.stream.end();
+    return CR_OK;
+  });
 }
 
 const uint8_t *cr_speex_stream_octets(const cr_speex_stream *stream, size_t *size) {
-  const Stream &s = stream->stream;
-  *size = s.out.size() - s.taken;
-  return s.out.data() + s.taken;
+  const uint8_t *octets = nullptr;
+  *size = 0;
+  callreplay::use(stream, [&](const cr_speex_stream &held) {
+    octets = held.stream.out.data() + held.stream.taken;
+    *size = held.stream.out.size() - held.stream.taken;
+    return CR_OK;
+  });
+  return octets;
 }
 
 void cr_speex_stream_drop(cr_speex_stream *stream, size_t size) {
-  Stream &s = stream->stream;
-  s.taken += std::min(size, s.out.size() - s.taken);
-  if (s.taken == s.out.size()) {
-    s.out.clear();
-    s.taken = 0;
-  }
+  callreplay::use(stream, [&](cr_speex_stream &held) {
+    Stream &s = held.stream;
+    s.taken += std::min(size, s.out.size() - s.taken);
+    if (s.taken == s.out.size()) {
+      s.out.clear();
+      s.taken = 0;
+    }
+    return CR_OK;
+  });
 }
 
 cr_status cr_speex_batch_create(cr_speex_batch **batch) {
-  if (batch == nullptr) {
-    return CR_ARGUMENT;
-  }
-  try {
-    *batch = new cr_speex_batch;
-    return CR_OK;
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
+  return batch == nullptr ? CR_ARGUMENT : callreplay::create(batch);
 }
 
 void cr_speex_batch_destroy(cr_speex_batch *batch) {
@@ -131,41 +183,29 @@ void cr_speex_batch_destroy(cr_speex_batch *batch) {
 }
 
 cr_status cr_speex_encode(cr_speex_batch *batch, cr_speex_stream *const *streams, size_t count) {
-  if (batch == nullptr || (streams == nullptr && count > 0) ||
+  if ((streams == nullptr && count > 0) ||
       std::any_of(streams, streams + count, [](const cr_speex_stream *s) { return s == nullptr; })) {
     return CR_ARGUMENT;
   }
-  try {
-    std::vector<Stream *> &waiting = batch->waiting;
-    waiting.clear();
-    for (size_t i = 0; i < count; ++i) {
-      waiting.push_back(&streams[i]->stream);
+  return callreplay::use(batch, [&](cr_speex_batch &held) {
+    ClaimedStreams claimed;
+    const cr_status status = claimed.take(streams, count);
+    if (status != CR_OK) {
+      return status;
     }
-    std::stable_sort(waiting.begin(), waiting.end(), [](const Stream *a, const Stream *b) {
-      return order_of(a->rate()) < order_of(b->rate());
-    });
-    // A long stream has several plans to go through, a chunk at a time.
-    while (!waiting.empty()) {
-      for (auto first = waiting.begin(); first != waiting.end();) {
-        const RateOptions rate = (*first)->rate();
-        const auto last = std::find_if(
-            first, waiting.end(), [&](const Stream *s) { return order_of(s->rate()) != order_of(rate); });
-        batch->jobs.clear();
-        for (auto s = first; s != last; ++s) {
-          (*s)->plan(batch->engine, batch->jobs);
-        }
-        const bool idle = batch->jobs.empty();
-        batch->engine.run(rate, batch->jobs);
-        for (auto s = first; s != last; ++s) {
-          (*s)->collect(batch->engine);
-        }
-        first = idle ? waiting.erase(first, last) : last;
+    const cr_status coded = callreplay::caught([&] {
+      held.waiting.clear();
+      for (size_t i = 0; i < count; ++i) {
+        held.waiting.push_back(&streams[i]->stream);
       }
+      held.encode();
+      return CR_OK;
+    });
+    if (coded != CR_OK) {
+      claimed.give_up();
     }
-    return CR_OK;
-  } catch (const std::exception &) {
-    return CR_MEMORY;
-  }
+    return coded;
+  });
 }
 
 uint64_t cr_speex_estimate(const cr_speex_options *options, uint64_t samples) {

@@ -1,5 +1,4 @@
-#include <memory>
-
+#include "held.h"
 #include "native_leg.h"
 
 namespace {
@@ -45,12 +44,12 @@ void check(const cr_leg &leg) {
 class NativeConveyor {
  public:
   NativeConveyor(uint32_t width, uint32_t block_ms) {
-    cr_conveyor *made = nullptr;
-    raise_on_error(cr_conveyor_create(width, block_ms, &made), "width or block_ms");
-    conveyor_.reset(made);
+    raise_on_error(cr_conveyor_create(width, block_ms, conveyor_.out()), "width or block_ms");
   }
 
   void add(py::object leg) {
+    const auto claim = conveyor_.claim();
+    legs_.reserve(legs_.size() + 1);
     raise_on_error(cr_conveyor_add(conveyor_.get(), leg.cast<const NativeLeg &>().view()));
     legs_.push_back(std::move(leg));
   }
@@ -58,14 +57,10 @@ class NativeConveyor {
   // All samples of the round in one array, and a row per chunk: leg, span, first sample, start in the array,
   // count, kind.
   py::tuple step() {
+    const auto claim = conveyor_.claim();
     const cr_chunk *chunks = nullptr;
     size_t count = 0;
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_conveyor_step(conveyor_.get(), &chunks, &count);
-    }
-    raise_on_error(status);
+    conveyor_.run([&](cr_conveyor *conveyor) { return cr_conveyor_step(conveyor, &chunks, &count); });
     size_t samples = 0;
     for (size_t i = 0; i < count; ++i) {
       samples += chunks[i].count;
@@ -89,24 +84,23 @@ class NativeConveyor {
   }
 
   py::tuple counts(uint32_t leg) const {
+    const auto claim = conveyor_.claim();
     cr_leg_counts counts;
     raise_on_error(cr_conveyor_counts(conveyor_.get(), leg, &counts), "leg");
     return counts_tuple(counts);
   }
 
   py::dict occupancy() const {
+    const auto claim = conveyor_.claim();
     cr_occupancy occupancy;
     raise_on_error(cr_conveyor_occupancy(conveyor_.get(), &occupancy));
     return occupancy_dict(occupancy);
   }
 
  private:
-  struct Destroy {
-    void operator()(cr_conveyor *conveyor) const { cr_conveyor_destroy(conveyor); }
-  };
   // Declared first, so that the legs outlive the conveyor.
   std::vector<py::object> legs_;
-  std::unique_ptr<cr_conveyor, Destroy> conveyor_;
+  Held<cr_conveyor, cr_conveyor_destroy> conveyor_;
 };
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <memory>
 #include <optional>
 
+#include "held.h"
 #include "native_leg.h"
 
 namespace {
@@ -41,63 +41,55 @@ class NativeRenderer {
  public:
   NativeRenderer(const py::tuple &timeline, const py::list &legs, const py::list &events) {
     CallRows rows(timeline, legs, events);
-    cr_renderer *made = nullptr;
     raise_on_error(cr_renderer_create(&rows.timeline, rows.legs.data(), rows.legs.size(), rows.events.data(),
-                                      rows.events.size(), &made),
+                                      rows.events.size(), renderer_.out()),
                    "a renderer");
     held_ = std::move(rows.held);
-    renderer_.reset(made);
+    channels_ = static_cast<size_t>(rows.timeline.channels);
   }
 
-  size_t read(py::array_t<int16_t, py::array::c_style> out, size_t channels) {
+  // Fills `out`, interleaved, and returns how many frames there were.
+  size_t read(py::array_t<int16_t, py::array::c_style> out) {
+    const auto claim = renderer_.claim();
     int16_t *pcm = out.mutable_data();
-    const size_t room = static_cast<size_t>(out.size()) / channels;
+    const size_t room = static_cast<size_t>(out.size()) / channels_;
     size_t frames = 0;
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_renderer_read(renderer_.get(), pcm, room, &frames);
-    }
-    raise_on_error(status);
+    renderer_.run([&](cr_renderer *renderer) { return cr_renderer_read(renderer, pcm, room, &frames); });
     return frames;
   }
 
   void seek(int64_t frame) {
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_renderer_seek(renderer_.get(), frame);
-    }
-    raise_on_error(status, "frame " + std::to_string(frame));
+    const auto claim = renderer_.claim();
+    renderer_.run([&](cr_renderer *renderer) { return cr_renderer_seek(renderer, frame); },
+                  "the frame lies outside the call");
   }
 
   int64_t position() const { return cr_renderer_position(renderer_.get()); }
 
   py::tuple counts(uint32_t leg) const {
+    const auto claim = renderer_.claim();
     cr_leg_counts counts;
     raise_on_error(cr_renderer_counts(renderer_.get(), leg, &counts), "leg");
     return counts_tuple(counts);
   }
 
  private:
-  struct Destroy {
-    void operator()(cr_renderer *renderer) const { cr_renderer_destroy(renderer); }
-  };
   // Declared first, so that the legs outlive the renderer.
   std::vector<py::object> held_;
-  std::unique_ptr<cr_renderer, Destroy> renderer_;
+  size_t channels_ = 1;
+  Held<cr_renderer, cr_renderer_destroy> renderer_;
 };
 
 class NativeRendererGroup {
  public:
   explicit NativeRendererGroup(uint32_t gather_ms) {
-    cr_renderer_group *made = nullptr;
-    raise_on_error(cr_renderer_group_create(gather_ms, &made), "gather_ms");
-    group_.reset(made);
+    raise_on_error(cr_renderer_group_create(gather_ms, group_.out()), "gather_ms");
   }
 
   uint32_t add(const py::tuple &timeline, const py::list &legs, const py::list &events) {
     CallRows rows(timeline, legs, events);
+    const auto claim = group_.claim();
+    held_.reserve(held_.size() + 1);  // a new number is the next one
     uint32_t call = 0;
     raise_on_error(cr_renderer_group_add(group_.get(), &rows.timeline, rows.legs.data(), rows.legs.size(),
                                          rows.events.data(), rows.events.size(), &call),
@@ -108,41 +100,39 @@ class NativeRendererGroup {
   }
 
   py::tuple read(py::array_t<int16_t, py::array::c_style> out) {
+    std::vector<py::object> ended;  // let go of after the claim: it may run code of others
+    const auto claim = group_.claim();
     int16_t *pcm = out.mutable_data();
     const auto capacity = static_cast<size_t>(out.size());
     uint32_t call = 0;
     size_t frames = 0;
     int last = 0;
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_renderer_group_read(group_.get(), pcm, capacity, &call, &frames, &last);
-    }
-    raise_on_error(status);
+    group_.run([&](cr_renderer_group *group) {
+      return cr_renderer_group_read(group, pcm, capacity, &call, &frames, &last);
+    });
     if (last != 0) {
-      held_[call].clear();
+      ended.swap(held_[call]);
     }
     return py::make_tuple(call, frames, last != 0);
   }
 
   py::tuple counts(uint32_t call, uint32_t leg) const {
+    const auto claim = group_.claim();
     cr_leg_counts counts;
     raise_on_error(cr_renderer_group_counts(group_.get(), call, leg, &counts), "call or leg");
     return counts_tuple(counts);
   }
 
   py::dict occupancy() const {
+    const auto claim = group_.claim();
     cr_occupancy occupancy;
     raise_on_error(cr_renderer_group_occupancy(group_.get(), &occupancy));
     return occupancy_dict(occupancy);
   }
 
  private:
-  struct Destroy {
-    void operator()(cr_renderer_group *group) const { cr_renderer_group_destroy(group); }
-  };
   std::vector<std::vector<py::object>> held_;  // by call, until it has ended
-  std::unique_ptr<cr_renderer_group, Destroy> group_;
+  Held<cr_renderer_group, cr_renderer_group_destroy> group_;
 };
 
 void bind_wav(py::module_ &m) {
@@ -179,7 +169,7 @@ void bind_mix(py::module_ &m) {
   bind_wav(m);
   py::class_<NativeRenderer>(m, "Renderer")
       .def(py::init<const py::tuple &, const py::list &, const py::list &>())
-      .def("read", &NativeRenderer::read, py::arg().noconvert(), py::arg())
+      .def("read", &NativeRenderer::read, py::arg().noconvert())
       .def("seek", &NativeRenderer::seek)
       .def("position", &NativeRenderer::position)
       .def("counts", &NativeRenderer::counts);

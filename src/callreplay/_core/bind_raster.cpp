@@ -1,4 +1,4 @@
-#include "bind.h"
+#include "held.h"
 
 namespace {
 
@@ -8,37 +8,33 @@ class Peaks {
  public:
   Peaks(uint32_t channels, uint64_t frames_per_bucket, uint64_t total_frames, uint32_t buckets)
       : channels_(channels) {
-    raise_on_error(buckets != 0 ? cr_peaks_create_fit(channels, total_frames, buckets, &handle_)
-                                : cr_peaks_create(channels, frames_per_bucket, &handle_));
+    raise_on_error(buckets != 0 ? cr_peaks_create_fit(channels, total_frames, buckets, peaks_.out())
+                                : cr_peaks_create(channels, frames_per_bucket, peaks_.out()));
   }
-  ~Peaks() { cr_peaks_destroy(handle_); }
-  Peaks(const Peaks &) = delete;
-  Peaks &operator=(const Peaks &) = delete;
 
   void write(const Pcm &pcm) {
+    const auto claim = peaks_.claim();
     const auto size = static_cast<size_t>(pcm.size());
     if (size % channels_ != 0) {
       raise_on_error(CR_ARGUMENT,
                      "the samples are not whole frames of " + std::to_string(channels_) + " channels");
     }
     const int16_t *data = pcm.data();
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_peaks_write(handle_, data, size / channels_);
-    }
-    raise_on_error(status);
+    peaks_.run([&](cr_peaks *peaks) { return cr_peaks_write(peaks, data, size / channels_); });
   }
 
   // (buckets, channels) structured like cr_peak.
   py::array_t<cr_peak> data() const {
-    const auto count = static_cast<py::ssize_t>(cr_peaks_count(handle_));
-    return py::array_t<cr_peak>({count, static_cast<py::ssize_t>(channels_)}, cr_peaks_data(handle_));
+    const auto claim = peaks_.claim();
+    const cr_peak *data = cr_peaks_data(peaks_.get());
+    raise_on_error(data != nullptr || cr_peaks_count(peaks_.get()) == 0 ? CR_OK : CR_STATE);
+    const auto count = static_cast<py::ssize_t>(cr_peaks_count(peaks_.get()));
+    return py::array_t<cr_peak>({count, static_cast<py::ssize_t>(channels_)}, data);
   }
 
  private:
   uint32_t channels_;
-  cr_peaks *handle_ = nullptr;
+  Held<cr_peaks, cr_peaks_destroy> peaks_;
 };
 
 void draw_band(py::array_t<uint8_t, py::array::c_style> image,

@@ -1,40 +1,16 @@
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <atomic>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "bind.h"
+#include "held.h"
 
 namespace {
 
 using Pcm = py::array_t<int16_t, py::array::c_style>;
 
-// A handle that is in one native call at a time: the GIL is released there, so another thread may come in.
-class Claim {
- public:
-  explicit Claim(std::atomic<bool> &busy) : busy_(&busy) {
-    if (busy.exchange(true)) {
-      busy_ = nullptr;
-      raise_on_error(CR_STATE, "another thread is encoding with this object, or it was given twice");
-    }
-  }
-  ~Claim() {
-    if (busy_ != nullptr) {
-      busy_->store(false);
-    }
-  }
-  Claim(Claim &&other) noexcept : busy_(std::exchange(other.busy_, nullptr)) {}
-  Claim(const Claim &) = delete;
-  Claim &operator=(const Claim &) = delete;
-  Claim &operator=(Claim &&) = delete;
-
- private:
-  std::atomic<bool> *busy_;
-};
+constexpr const char *kTaken = "another thread is using this stream, or it was given twice";
 
 class SpeexStream {
  public:
@@ -50,72 +26,54 @@ class SpeexStream {
       texts.push_back(comment.c_str());
     }
     raise_on_error(
-        cr_speex_stream_create(&options, serial, texts.data(), texts.size(), &handle),
+        cr_speex_stream_create(&options, serial, texts.data(), texts.size(), held.out()),
         "rate_hz is 8000 or 16000, quality 0 to 10, comments NAME=value with 60000 octets at most");
   }
-  ~SpeexStream() { cr_speex_stream_destroy(handle); }
-  SpeexStream(const SpeexStream &) = delete;
-  SpeexStream &operator=(const SpeexStream &) = delete;
 
   void push(const Pcm &pcm) {
-    const Claim claim(busy);
+    const auto claim = held.claim();
     const int16_t *data = pcm.data();
     const auto count = static_cast<size_t>(pcm.size());
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_speex_stream_push(handle, data, count);
-    }
-    raise_on_error(status);
+    held.run([&](cr_speex_stream *stream) { return cr_speex_stream_push(stream, data, count); });
   }
 
   void end() {
-    const Claim claim(busy);
-    raise_on_error(cr_speex_stream_end(handle));
+    const auto claim = held.claim();
+    raise_on_error(cr_speex_stream_end(held.get()));
   }
 
   py::bytes take() {
-    const Claim claim(busy);
+    const auto claim = held.claim();
     size_t size = 0;
-    const uint8_t *octets = cr_speex_stream_octets(handle, &size);
+    const uint8_t *octets = cr_speex_stream_octets(held.get(), &size);
     py::bytes taken(reinterpret_cast<const char *>(octets), size);
-    cr_speex_stream_drop(handle, size);
+    cr_speex_stream_drop(held.get(), size);
     return taken;
   }
 
-  cr_speex_stream *handle = nullptr;
-  std::atomic<bool> busy{false};
+  Held<cr_speex_stream, cr_speex_stream_destroy> held;
 };
 
 class SpeexBatch {
  public:
-  SpeexBatch() { raise_on_error(cr_speex_batch_create(&handle_)); }
-  ~SpeexBatch() { cr_speex_batch_destroy(handle_); }
-  SpeexBatch(const SpeexBatch &) = delete;
-  SpeexBatch &operator=(const SpeexBatch &) = delete;
+  SpeexBatch() { raise_on_error(cr_speex_batch_create(batch_.out())); }
 
   void encode(const std::vector<std::shared_ptr<SpeexStream>> &streams) {
-    const Claim claim(busy_);
-    std::vector<Claim> claims;
+    const auto mine = batch_.claim();
+    std::vector<callreplay::Claim> claims;
     std::vector<cr_speex_stream *> handles;
     for (const auto &stream : streams) {
       if (stream == nullptr) {
         raise_on_error(CR_ARGUMENT, "a stream is None");
       }
-      claims.emplace_back(stream->busy);
-      handles.push_back(stream->handle);
+      claims.push_back(claim(stream->held.busy(), kTaken));
+      handles.push_back(stream->held.get());
     }
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_speex_encode(handle_, handles.data(), handles.size());
-    }
-    raise_on_error(status);
+    batch_.run([&](cr_speex_batch *batch) { return cr_speex_encode(batch, handles.data(), handles.size()); });
   }
 
  private:
-  cr_speex_batch *handle_ = nullptr;
-  std::atomic<bool> busy_{false};
+  Held<cr_speex_batch, cr_speex_batch_destroy> batch_;
 };
 
 }  // namespace

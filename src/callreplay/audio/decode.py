@@ -102,7 +102,7 @@ class Conveyor:
     def step(self) -> list[Chunk]:
         """Decode the next round: its chunks, each leg's in order; empty when everything is decoded."""
         pcm, table = self._native.step()
-        for file in self._files.values():
+        for file in list(self._files.values()):
             file.check()
         return [
             Chunk(leg, span, first, pcm[start : start + count], ChunkKind(kind))

@@ -230,7 +230,7 @@ class Renderer:
         """Render the next ``frames`` frames, fewer only at the end: int16 ``(n,)``, or ``(n, 2)``."""
         if frames < 0:
             raise ArgumentError(f"frames: {frames} is negative")
-        frames = min(frames, self.frames - self.position)
+        frames = max(min(frames, self.frames - self.position), 0)
         out = np.empty(frames if self.channels == 1 else (frames, self.channels), np.int16)
         return out[: self.read_into(out)]
 
@@ -241,7 +241,7 @@ class Renderer:
             raise ArgumentError("out: need a writable, contiguous array of int16")
         if shape != (() if self.channels == 1 else (self.channels,)):
             raise ArgumentError(f"out: shape {out.shape} does not fit {self.channels} channels")
-        frames = self._native.read(out.reshape(-1), self.channels)
+        frames = self._native.read(out.reshape(-1))
         for file in self._files:
             file.check()
         return frames
