@@ -232,8 +232,9 @@ int main(int argc, char **argv) {
   if (name == "g729" && method == "bcg729") return decode_g729();
   if (name == "g729" && method == "encode") return encode_g729();
 #endif
+  if (method == "best") return decode_ours(CR_CODEC_G729, 8000, 160, CR_G729_BRIDGED);
   if (method == "callreplay") {
-    if (name == "g729") return decode_ours(CR_CODEC_G729, 8000, 160, 0);
+    if (name == "g729") return decode_ours(CR_CODEC_G729, 8000, 160, CR_G729_EXACT);
     if (name == "g722") return decode_ours(CR_CODEC_G722, 16000, 320, 0);
     return decode_ours(CR_CODEC_ULAW, 8000, 160, 0);
   }

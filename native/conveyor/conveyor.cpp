@@ -127,13 +127,9 @@ void Conveyor::step() {
     g722_.pending.clear();
   }
   if (!g729_.pending.empty()) {
-    seat(g729_, 0);
+    seat(g729_, CR_G729_EXACT);
+    seat(g729_, CR_G729_BRIDGED);
     g729_.pending.clear();
-  }
-  for (const uint32_t slot : wanted_) {
-    if (slots_[slot]->cursor.awaits_state()) {
-      cross_losses(*slots_[slot]);
-    }
   }
   for (Group<G722Kernel> &group : g722_.groups) {
     decode(group);
@@ -146,19 +142,6 @@ void Conveyor::step() {
     slots_[slot]->wanted = false;
   }
   wanted_.clear();
-}
-
-void Conveyor::cross_losses(Slot &slot) {
-  alignas(64) unsigned char one[kG722OneBytes];
-  g722_.scalar->reset(one, 0);
-  if (slot.lane.group < 0) {  // no octet has come yet
-    slot.cursor.cross_losses(*g722_.scalar, one);
-    return;
-  }
-  const Group<G722Kernel> &group = g722_.groups[static_cast<size_t>(slot.lane.group)];
-  group.kernel->save(group.state.get(), slot.lane.lane, one);
-  slot.cursor.cross_losses(*g722_.scalar, one);
-  group.kernel->restore(group.state.get(), slot.lane.lane, one);
 }
 
 void Conveyor::count(int lanes, int used, uint64_t weight) {

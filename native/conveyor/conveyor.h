@@ -80,7 +80,6 @@ class Conveyor {
   size_t group_with_room(Family<Kernel> &family, const Kernel *kernel, int mode);
   void decode(Group<G722Kernel> &group);
   void decode(Group<G729Kernel> &group);
-  void cross_losses(Slot &slot);
   void count(int lanes, int used, uint64_t weight);
   bool present(int32_t occupant) const {
     return occupant >= 0 && slots_[static_cast<size_t>(occupant)]->wanted;

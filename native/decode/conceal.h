@@ -26,15 +26,11 @@ struct Surroundings {
   size_t after_count;
 };
 
-// Fill a loss of `count` samples, at most kBridgedMs, at sample_rate_hz (8000 to 48000). Each side is
-// extrapolated into the loss (linear prediction driven by the residual of the last pitch period), backwards
-// from after it, and the two are cross-faded; with one side only, it fades to silence within kFadeMs. The
-// samples on both sides are not touched and there is no seam to them. `seed` is of the noise. Returns false
-// when there is nothing to go on: `pcm` is silent then.
+// Fill a loss of `count` samples, at most kBridgedMs (and a cross-fade), at sample_rate_hz (8000 to 48000).
+// Each side is extrapolated into the loss (linear prediction driven by the residual of the last pitch
+// period), backwards from after it, and the two are cross-faded; with one side only, it fades to silence
+// within kFadeMs. The samples on both sides are not touched and there is no seam to them. `seed` is of the
+// noise. Returns false when there is nothing to go on: `pcm` is silent then.
 bool bridge_loss(int sample_rate_hz, const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count);
-
-// Go on from what was before a loss without fading, at most kBridgedMs and a filter's length.
-bool continue_sound(int sample_rate_hz, const int16_t *before, size_t before_count, uint32_t seed,
-                    int16_t *pcm, size_t count);
 
 }  // namespace callreplay

@@ -28,14 +28,7 @@ struct G722Kernel {
   // Lane i decodes `octets` octets at payload[i] to 2 * octets samples at pcm[i]. A lane whose payload is
   // null keeps its state and writes nothing.
   void (*decode)(void *state, int mode, const uint8_t *const *payload, int16_t *const *pcm, int octets);
-  // One lane out into the state of a scalar kernel, and back.
-  void (*save)(const void *state, int lane, void *one);
-  void (*restore)(void *state, int lane, const void *one);
-  // Bring a state in step with a sound that was not received: what should be heard next, 2 * octets + 22
-  // samples of it. Null but in the scalar kernel.
-  void (*follow)(void *one, int mode, const int16_t *pcm, int octets);
 };
-constexpr size_t kG722OneBytes = 256;  // room for the state of the scalar kernel, aligned to 64
 
 // One 10 ms frame of one G.729 stream.
 struct G729Frame {

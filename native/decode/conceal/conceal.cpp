@@ -242,7 +242,7 @@ size_t supported_rate(int sample_rate_hz) {
 
 bool bridge_loss(int sample_rate_hz, const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count) {
   const size_t rate = supported_rate(sample_rate_hz);
-  const size_t length = std::min(count, rate * kBridgedMs / 1000);
+  const size_t length = std::min(count, kMaxBridge);
   std::memset(pcm, 0, count * sizeof(int16_t));
   Side side(rate);
   float left[kMaxBridge], right[kMaxBridge];
@@ -265,19 +265,6 @@ bool bridge_loss(int sample_rate_hz, const Surroundings &around, uint32_t seed, 
     if (has_right) pcm[length - 1 - i] = to_sample(fade(i, end) * right[i]);
   }
   return length > 0 && (has_left || has_right);
-}
-
-bool continue_sound(int sample_rate_hz, const int16_t *before, size_t before_count, uint32_t seed,
-                    int16_t *pcm, size_t count) {
-  const size_t rate = supported_rate(sample_rate_hz);
-  const size_t length = std::min(count, kMaxBridge);
-  std::memset(pcm, 0, count * sizeof(int16_t));
-  Side side(rate);
-  float sound[kMaxBridge];
-  if (!side.before(before, before_count)) return false;
-  side.go_on(seed, sound, length);
-  for (size_t i = 0; i < length; ++i) pcm[i] = to_sample(sound[i]);
-  return true;
 }
 
 }  // namespace callreplay

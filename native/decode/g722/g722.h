@@ -344,24 +344,4 @@ void reset(void *opaque, int lane) {
     std::memset(value + i, 0, sizeof(int16_t));
 }
 
-// Every member is made of int16 lanes, so a lane is every N-th value.
-template <int N>
-constexpr size_t kStateValues = sizeof(State<1>) / sizeof(int16_t) < sizeof(State<N>) / sizeof(int16_t) / N
-                                    ? sizeof(State<1>) / sizeof(int16_t)
-                                    : sizeof(State<N>) / sizeof(int16_t) / N;
-
-template <int N>
-void save(const void *opaque, int lane, void *one) {
-  const int16_t *from = static_cast<const int16_t *>(opaque) + lane;
-  int16_t *to = static_cast<int16_t *>(one);
-  for (size_t i = 0; i < kStateValues<N>; ++i) to[i] = from[i * N];
-}
-
-template <int N>
-void restore_lane(void *opaque, int lane, const void *one) {
-  int16_t *to = static_cast<int16_t *>(opaque) + lane;
-  const int16_t *from = static_cast<const int16_t *>(one);
-  for (size_t i = 0; i < kStateValues<N>; ++i) to[i * N] = from[i];
-}
-
 }  // namespace callreplay::CR_ISA::g722

@@ -1,6 +1,7 @@
 #include "decode/leg/cursor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "decode/leg/leg.h"
@@ -21,6 +22,9 @@ constexpr int kBridgeMs = 10;
 // s.
 constexpr int kWarmWaveformMs = 250;
 constexpr int kWarmStateMs = 2000;
+
+// A decoder with a state comes out of a loss out of step, which a cross-fade hides.
+constexpr int kBlendMs = 4;
 
 double overload(int32_t codec) {
   switch (codec) {
@@ -62,13 +66,16 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
   frame_index_ = 0;
   counts_ = {};
   done_ = false;
-  pcm_.resize(size_t{budget_} * 2);
+  // Beyond the budget goes what is behind a loss, a packet more than it takes.
+  codec_room_ =
+      looks_ahead() ? 2 * budget_ + static_cast<uint32_t>(in_ms(kBridgedMs + 2 * kContextMs)) : budget_;
+  pcm_.resize(size_t{codec_room_} + budget_);
   if (span_->codec == CR_CODEC_G722) {
-    octets_.reserve(budget_ / 2 + 1);
+    octets_.reserve(codec_room_ / 2 + 1);
   } else if (framed()) {
-    frames_.reserve(budget_ / kFrameSamples * 3 + 2);
+    frames_.reserve(codec_room_ / kFrameSamples * 3 + 2);
   }
-  past_.resize(framed() || span_->codec == CR_CODEC_EXTERNAL ? 0 : static_cast<size_t>(in_ms(kContextMs)));
+  past_.resize((framed() && !looks_ahead()) || external() ? 0 : static_cast<size_t>(in_ms(kContextMs)));
   run_ = 0;
   lost_until_ = -1;
   generator_.start(span_->seed, span_->sample_rate_hz, overload(span_->codec));
@@ -156,22 +163,29 @@ bool SpanCursor::plan() {
   octets_.clear();
   frames_.clear();
   used_ = decoded_used_ = 0;
+  awaited_ = 0;
   bool room = true;
   while (room && !done_) {
-    if (position_ >= to_) {
+    if (position_ >= to_ && awaited_ == 0) {
       done_ = true;
     } else if (span_->codec == CR_CODEC_EXTERNAL) {
       room = take_external();
     } else if (row_ < span_->stop && row_sample(row_) <= position_) {
       if ((leg_->flags[row_] & CR_PACKET_NOISE) != 0) {
+        awaited_ = 0;
         take_noise_row();
       } else {
         room = framed() ? take_frame_row() : take_waveform_row();
       }
     } else {
       const int64_t gap_end = row_ < span_->stop ? row_sample(row_) : end_;
-      if (position_ < gap_end) {
-        room = fill_gap(std::min(gap_end, to_));
+      if (!framed() || !erased_) {
+        awaited_ = 0;  // what follows the last loss without a break ends here
+      }
+      if (position_ >= to_ && awaited_ == 0) {
+        done_ = true;
+      } else if (position_ < gap_end) {
+        room = fill_gap(looks_ahead() ? gap_end : std::min(gap_end, to_));
       } else {
         done_ = true;
       }
@@ -182,9 +196,9 @@ bool SpanCursor::plan() {
 
 int16_t *SpanCursor::append(uint32_t count, uint8_t kind) {
   const bool codec = kind == CR_CHUNK_DECODED || framed();
-  const uint32_t pcm = codec ? decoded_used_ : budget_ + used_ - decoded_used_;
+  const uint32_t pcm = codec ? decoded_used_ : codec_room_ + used_ - decoded_used_;
   Segment *last = segments_.empty() ? nullptr : &segments_.back();
-  if (last != nullptr && last->kind == kind && kind != CR_CHUNK_CONCEALED && !fresh_ &&
+  if (last != nullptr && last->kind == kind && (kind != CR_CHUNK_CONCEALED || framed()) && !fresh_ &&
       last->first + last->count == position_ && last->pcm + last->count == pcm) {
     last->count += count;
   } else {
@@ -193,6 +207,7 @@ int16_t *SpanCursor::append(uint32_t count, uint8_t kind) {
   fresh_ = false;
   used_ += count;
   decoded_used_ += codec ? count : 0;
+  awaited_ = std::max<int64_t>(awaited_ - count, 0);
   position_ += count;
   return pcm_.data() + pcm;
 }
@@ -326,61 +341,46 @@ bool SpanCursor::fill_loss(int64_t end) {
 
 bool SpanCursor::put_loss(int64_t first, int64_t end, bool from_before, bool from_after) {
   const int64_t count = end - first;
-  if (!fits(count) || (span_->codec == CR_CODEC_G722 && !octets_.empty())) {
+  if (!fits(count)) {
     return false;
   }
   append(static_cast<uint32_t>(count), CR_CHUNK_CONCEALED);
   segments_.back().from_before = from_before;
   segments_.back().from_after = from_after;
+  if (looks_ahead() && from_after) {
+    awaited_ = in_ms(kContextMs + kBlendMs);
+  }
   if (external()) {
     segments_.back().row = static_cast<int64_t>(gap_);
   }
   return true;
 }
 
-// The packets behind a loss, as far as they follow each other: take(octets, first unit, units) in samples.
-template <class Take>
-void SpanCursor::walk(const Segment &loss, size_t room, const Take &take) const {
+// The audio behind a loss, as far as its packets follow each other.
+size_t SpanCursor::peek(const Segment &loss, int16_t *pcm, size_t room) const {
   int64_t at = loss.first + loss.count;
-  for (int64_t row = loss.row; room > 0 && row < span_->stop; ++row) {
+  size_t got = 0;
+  for (int64_t row = loss.row; got < room && row < span_->stop; ++row) {
     const int64_t start = row_sample(row);
     if (start > at || (leg_->flags[row] & CR_PACKET_NOISE) != 0) {
-      return;
+      break;
     }
-    const int64_t total = payload_samples(*span_, leg_->size[row]);
-    const int64_t step = span_->codec == CR_CODEC_G722 ? 2 : 1;
-    const int64_t skip = (at - start + step - 1) / step * step;
-    if (skip >= total) {
-      continue;
+    const int64_t skip = at - start;
+    const int64_t count =
+        std::min(payload_samples(*span_, leg_->size[row]) - skip, static_cast<int64_t>(room - got));
+    if (count > 0) {
+      const int64_t first = skip * (span_->codec == CR_CODEC_L16 ? 2 * span_->mode : 1);
+      decode_direct(payload(row) + first, pcm + got, static_cast<uint32_t>(count));
+      got += static_cast<size_t>(count);
+      at += count;
     }
-    const auto count = static_cast<size_t>(std::min<int64_t>(total - skip, static_cast<int64_t>(room)));
-    take(payload(row), skip, count);
-    at += static_cast<int64_t>(count);
-    room -= count;
   }
-}
-
-size_t SpanCursor::peek(const Segment &loss, int16_t *pcm, size_t room) const {
-  size_t got = 0;
-  walk(loss, room, [&](const uint8_t *octets, int64_t skip, size_t count) {
-    const int64_t first = skip * (span_->codec == CR_CODEC_L16 ? 2 * span_->mode : 1);
-    decode_direct(octets + first, pcm + got, static_cast<uint32_t>(count));
-    got += count;
-  });
-  return got;
-}
-
-size_t SpanCursor::peek_octets(const Segment &loss, uint8_t *octets, size_t room) const {
-  size_t got = 0;
-  walk(loss, 2 * room, [&](const uint8_t *from, int64_t skip, size_t count) {
-    std::memcpy(octets + got, from + skip / 2, count / 2);
-    got += count / 2;
-  });
   return got;
 }
 
 bool SpanCursor::fill_frames(const Piece &piece) {
   const bool lost = is_loss(piece.reason);
+  awaited_ = lost ? awaited_ : 0;
   // A pause right behind a loss in a span that has sent SIDs: its SID is among what was lost (B.4.1.2 says
   // how the decoder guesses the level).
   const bool noise = last_noise_ || (!lost && erased_ && told_noise_);
@@ -394,6 +394,12 @@ bool SpanCursor::fill_frames(const Piece &piece) {
   if (!add_frame(frame, 0, static_cast<uint32_t>(std::min<int64_t>(count, kFrameSamples)),
                  noise ? CR_CHUNK_NOISE : CR_CHUNK_CONCEALED)) {
     return false;
+  }
+  if (looks_ahead() && lost && !noise) {
+    Segment &loss = segments_.back();
+    loss.from_before |= !erased_;
+    loss.from_after = true;
+    awaited_ = loss.from_before && loss.count <= in_ms(kBridgedMs) ? in_ms(kContextMs + kBlendMs) : 0;
   }
   last_noise_ = noise;
   erased_ = lost;
@@ -544,20 +550,13 @@ bool SpanCursor::take_external() {
   return true;
 }
 
-bool SpanCursor::awaits_state() const {
-  if (span_->codec != CR_CODEC_G722) {
-    return false;
-  }
-  return std::any_of(segments_.begin(), segments_.end(),
-                     [](const Segment &s) { return s.from_before || s.from_after; });
-}
-
 // What was received around a loss; `after` has room for kMaxContext.
 Surroundings SpanCursor::around(const Segment &loss, int16_t *after) const {
   const auto context = in_ms(kContextMs);
   if (!external()) {
+    const bool peeks = loss.from_after && !looks_ahead();
     return {past_.data() + past_.size() - run_, loss.from_before ? run_ : 0, after,
-            loss.from_after ? peek(loss, after, static_cast<size_t>(context)) : 0};
+            peeks ? peek(loss, after, static_cast<size_t>(context)) : 0};
   }
   auto gap = static_cast<size_t>(loss.row);
   const int64_t end = loss.first + loss.count;
@@ -572,50 +571,42 @@ Surroundings SpanCursor::around(const Segment &loss, int16_t *after) const {
           static_cast<size_t>(behind)};
 }
 
-// Twice: what is heard behind a loss depends on the state that led across it, and the best guess at what was
-// lost on what is heard behind it.
-void SpanCursor::cross_losses(const G722Kernel &scalar, void *one) {
-  constexpr size_t kMaxLoss = 16 * kBridgedMs, kLead = 22, kAfter = 16 * kContextMs;
-  alignas(64) unsigned char state[kG722OneBytes], ahead[kG722OneBytes];
-  int16_t sound[kMaxLoss + kLead] = {}, after[kAfter];
-  uint8_t octets[kAfter / 2];
-  for (Segment &segment : segments_) {
-    if (!segment.from_before && !segment.from_after) {
-      continue;
+// Fill the loss that is segment `index` from both sides. A decoder with a state comes out of a loss out of
+// step: its first samples behind it are cross-faded with the bridge.
+void SpanCursor::bridge(size_t index) {
+  Segment &segment = segments_[index];
+  int16_t after[kMaxContext];
+  Surroundings sides = around(segment, after);
+  size_t blend = 0;
+  int16_t *behind = nullptr;
+  if (looks_ahead() && segment.from_after && index + 1 < segments_.size()) {
+    const Segment &next = segments_[index + 1];
+    if (next.kind == CR_CHUNK_DECODED && !next.fresh) {
+      behind = samples() + next.pcm;
+      blend = static_cast<size_t>(in_ms(kBlendMs));
+      // Too little to cross-fade and to look at.
+      blend = next.count < 3 * blend ? 0 : blend;
+      sides.after = behind + blend;
+      sides.after_count = next.count - blend;
     }
-    if (segment.fresh) {
-      run_ = 0;
-    }
-    const size_t before_count = segment.from_before ? run_ : 0;
-    const int16_t *before = past_.data() + past_.size() - before_count;
-    const size_t future = segment.from_after ? peek_octets(segment, octets, kAfter / 2) : 0;
-    const size_t count = std::min<size_t>(segment.count, kMaxLoss);
-    const bool both = segment.from_before && segment.from_after;
-    const bool continued = both && continue_sound(span_->sample_rate_hz, before, before_count,
-                                                  loss_seed(segment.first), sound, count + kLead);
-    std::memcpy(state, one, sizeof state);
-    for (int pass = 0; pass < (both ? 2 : 1); ++pass) {
-      std::memcpy(ahead, one, sizeof ahead);
-      if (continued || pass == 1) {
-        scalar.follow(ahead, span_->mode, sound, static_cast<int>(count / 2));
-      }
-      std::memcpy(state, ahead, sizeof state);
-      if (future > 0) {
-        const uint8_t *from = octets;
-        int16_t *to = after;
-        scalar.decode(ahead, span_->mode, &from, &to, static_cast<int>(future));
-      }
-      const Surroundings around{before, before_count, after, 2 * future};
-      bridge_loss(span_->sample_rate_hz, around, loss_seed(segment.first), sound, count);
-      std::copy_n(after, std::min(kLead, 2 * future), sound + count);
-    }
-    if (both) {
-      std::memcpy(one, state, sizeof state);
-    }
-    std::copy_n(sound, count, samples() + segment.pcm);
-    counts_.concealed_samples += count;
-    run_ = 0;
   }
+  int16_t filled[16 * (kBridgedMs + kBlendMs)];
+  const bool apart = blend > 0;
+  int16_t *pcm = apart ? filled : samples() + segment.pcm;
+  const bool sounds =
+      bridge_loss(span_->sample_rate_hz, sides, loss_seed(segment.first), pcm, segment.count + blend);
+  if (apart && sounds) {
+    std::copy_n(filled, segment.count, samples() + segment.pcm);
+    for (size_t i = 0; i < blend; ++i) {
+      const float weight = (static_cast<float>(i) + 0.5f) / static_cast<float>(blend);
+      const float made = filled[segment.count + i];
+      behind[i] = static_cast<int16_t>(std::lrintf(made + weight * (static_cast<float>(behind[i]) - made)));
+    }
+  } else if (apart) {
+    std::fill_n(samples() + segment.pcm, segment.count, int16_t{0});
+  }
+  segment.count = sounds || framed() ? segment.count : 0;
+  counts_.concealed_samples += framed() ? 0 : segment.count;
 }
 
 // The last kContextMs of what was received without a break.
@@ -636,11 +627,11 @@ void SpanCursor::remember(const int16_t *pcm, size_t count) {
 }
 
 void SpanCursor::finish() {
-  if (framed()) {
+  if (past_.empty() && !external()) {
     return;
   }
-  int16_t after[kMaxContext];
-  for (Segment &segment : segments_) {
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    const Segment &segment = segments_[i];
     if (segment.fresh) {
       run_ = 0;
     }
@@ -648,14 +639,19 @@ void SpanCursor::finish() {
       remember(samples() + segment.pcm, segment.count);
       continue;
     }
-    if (segment.kind == CR_CHUNK_CONCEALED && span_->codec != CR_CODEC_G722) {
-      const bool sounds = bridge_loss(span_->sample_rate_hz, around(segment, after), loss_seed(segment.first),
-                                      samples() + segment.pcm, segment.count);
-      segment.count = sounds ? segment.count : 0;
-      counts_.concealed_samples += segment.count;
+    if (segment.kind == CR_CHUNK_CONCEALED && (!framed() || bridgeable(i))) {
+      bridge(i);
     }
     run_ = 0;
   }
+}
+
+// G.729: a loss that is in the round whole, speech on both sides, and no longer than what is bridged. Others
+// stay as the recommendation has them.
+bool SpanCursor::bridgeable(size_t index) const {
+  const Segment &loss = segments_[index];
+  return loss.from_before && loss.count <= in_ms(kBridgedMs) && index + 1 < segments_.size() &&
+         segments_[index + 1].kind == CR_CHUNK_DECODED && !segments_[index + 1].fresh;
 }
 
 }  // namespace callreplay

@@ -6,9 +6,9 @@
 // loss or frame is ever split by it, and no packet unless it alone exceeds the budget, so the samples do not
 // depend on it.
 //
-// A recording knows what came after a loss: concealment looks at the packets behind it, wherever the round
-// ends. G.722 has to decode them for that, from a state that depends on what fills the loss; so a loss begins
-// a round, and cross_losses() does both before the kernels go on.
+// A recording knows what came after a loss: concealment looks at what is behind it. Waveform codecs without a
+// state are decoded from there at once; a round of the others goes on, beyond its budget, until so much
+// behind a loss is planned.
 #pragma once
 
 #include <cstddef>
@@ -65,11 +65,6 @@ class SpanCursor {
   const std::vector<FramePlan> &frames() const { return frames_; }
   int16_t *samples() { return pcm_.data(); }
 
-  // G.722: the round begins with losses that its state must be led across. `one` is a state of the scalar
-  // kernel.
-  bool awaits_state() const;
-  void cross_losses(const G722Kernel &scalar, void *one);
-
   // Conceal and count. The segments stand until the next plan().
   void finish();
   const std::vector<Segment> &segments() const { return segments_; }
@@ -95,6 +90,8 @@ class SpanCursor {
     return tick_to_sample(*span_, leg_->gap_start[gap] + leg_->gap_ticks[gap]);
   }
   Surroundings around(const Segment &loss, int16_t *after) const;
+  void bridge(size_t index);
+  bool bridgeable(size_t index) const;
   Piece gap_piece(int64_t end);
   bool fill_gap(int64_t end);
   bool fill_noise(int64_t end);
@@ -109,11 +106,12 @@ class SpanCursor {
   bool take_external();
   bool add_frame(const G729Frame &frame, uint32_t skip, uint32_t keep, uint8_t kind);
   size_t peek(const Segment &loss, int16_t *pcm, size_t room) const;
-  size_t peek_octets(const Segment &loss, uint8_t *octets, size_t room) const;
-  template <class Take>
-  void walk(const Segment &loss, size_t room, const Take &take) const;
   void remember(const int16_t *pcm, size_t count);
-  bool fits(int64_t count) const { return used_ + count <= budget_ || used_ == 0; }
+  bool fits(int64_t count) const { return used_ + count <= budget_ || used_ == 0 || awaited_ > 0; }
+  // A codec whose losses are bridged when their surroundings are decoded.
+  bool looks_ahead() const {
+    return span_->codec == CR_CODEC_G722 || (framed() && span_->mode == CR_G729_BRIDGED);
+  }
   int16_t *append(uint32_t count, uint8_t kind);
   void skip_to(int64_t sample);
   void decode_direct(const uint8_t *octets, int16_t *pcm, uint32_t count) const;
@@ -133,9 +131,11 @@ class SpanCursor {
   size_t gap_ = 0;           // first row of the gap table that may still matter
   int64_t frame_index_ = 0;  // frames of the row that are done
   uint32_t budget_ = 0;
-  uint32_t used_ = 0;  // samples planned in this round
+  uint32_t used_ = 0;        // samples planned in this round
+  uint32_t codec_room_ = 0;  // of pcm_, at its front
   uint32_t decoded_used_ =
       0;  // of them, those of the codec; they lie at the front of pcm_, the others behind budget_
+  int64_t awaited_ = 0;  // samples that must still come into this round for the sake of a loss in it
   bool done_ = true;
   bool begun_ = false;         // a part of the row is decoded
   bool noise_ = false;         // RFC 3389 noise runs
