@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 namespace callreplay {
 
@@ -82,6 +83,9 @@ void Conveyor::put(Family<Kernel> &family, size_t index, uint32_t slot) {
   group.occupant[static_cast<size_t>(lane)] = static_cast<int32_t>(slot);
   ++group.occupied;
   group.kernel->reset(group.state.get(), lane);
+  if constexpr (std::is_same_v<Kernel, G729Kernel>) {
+    group.kernel->seed(group.state.get(), lane, slots_[slot]->cursor.erasure_seed());
+  }
   slots_[slot]->lane = {static_cast<int32_t>(index), lane};
 }
 

@@ -129,11 +129,21 @@ void SpanCursor::start_at(int64_t from) {
         }
       }
       row_ = std::max(low - 1, span_->first);
+      // Speech sets the generator of comfort noise anew.
+      while (framed() && row_ > span_->first && leg_->size[row_] < kFrameOctets) {
+        --row_;
+      }
     }
-    position_ = gained_ = row_sample(row_);
-    recall();
+    if (framed()) {
+      skip_frames();
+    } else {
+      position_ = gained_ = row_sample(row_);
+      recall();
+    }
   }
-  gap_ = first_gap();
+  if (!framed()) {
+    gap_ = first_gap();
+  }
 }
 
 size_t SpanCursor::first_gap() const {
@@ -143,19 +153,39 @@ size_t SpanCursor::first_gap() const {
              : static_cast<size_t>(std::lower_bound(spans, spans + leg_->gap_count, span_index_) - spans);
 }
 
-// What a loss and the pause behind it need to know of the packets before the first one that is decoded.
+// What a pause behind a loss needs to know of the packets before the first one that is decoded.
 void SpanCursor::recall() {
   for (int64_t row = row_; row-- > span_->first;) {
-    if (framed() && leg_->size[row] % kFrameOctets == kSidOctets) {
-      told_noise_ = true;
-      return;
-    }
-    if (!framed() && (leg_->flags[row] & CR_PACKET_NOISE) != 0 && leg_->size[row] > 0) {
+    if ((leg_->flags[row] & CR_PACKET_NOISE) != 0 && leg_->size[row] > 0) {
       generator_.update(payload(row), leg_->size[row]);
       generator_.stop();
       return;
     }
   }
+}
+
+// G.729: plan all frames before row_ without decoding them, some ten nanoseconds each, for the generator of
+// concealment runs on from erasure to erasure.
+void SpanCursor::skip_frames() {
+  const int64_t to = to_, start = row_sample(row_);
+  row_ = span_->first;
+  position_ = gained_ = row_sample(row_);
+  gap_ = first_gap();
+  erasure_seed_ = kErasureSeed;
+  to_ = start;
+  while (!done_) {
+    plan();
+    for (const FramePlan &plan : frames_) {
+      for (int i = 0; i < kErasureCalls && plan.erased_speech; ++i) {
+        erasure_seed_ = next_erasure_seed(erasure_seed_);
+      }
+    }
+  }
+  to_ = to;
+  done_ = false;
+  counts_ = {};
+  segments_.clear();
+  frames_.clear();
 }
 
 bool SpanCursor::plan() {
@@ -519,7 +549,7 @@ bool SpanCursor::add_frame(const G729Frame &frame, uint32_t skip, uint32_t keep,
   }
   const int16_t *pcm = append(keep, kind);
   frames_.push_back({frame, static_cast<uint32_t>(pcm - pcm_.data()), static_cast<uint8_t>(skip),
-                     static_cast<uint8_t>(keep)});
+                     static_cast<uint8_t>(keep), frame.erased && kind == CR_CHUNK_CONCEALED});
   (kind == CR_CHUNK_DECODED     ? counts_.decoded_samples
    : kind == CR_CHUNK_CONCEALED ? counts_.concealed_samples
                                 : counts_.noise_samples) += keep;

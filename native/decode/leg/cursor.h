@@ -41,9 +41,10 @@ struct Segment {
 
 struct FramePlan {
   G729Frame frame;
-  uint32_t pcm;  // where its kept samples go
-  uint8_t skip;  // samples dropped from its front
-  uint8_t keep;  // samples kept after them
+  uint32_t pcm;        // where its kept samples go
+  uint8_t skip;        // samples dropped from its front
+  uint8_t keep;        // samples kept after them
+  bool erased_speech;  // concealment draws random numbers for it
 };
 
 class SpanCursor {
@@ -65,6 +66,9 @@ class SpanCursor {
   const std::vector<FramePlan> &frames() const { return frames_; }
   int16_t *samples() { return pcm_.data(); }
 
+  // G.729: of the generator of concealment when the first frame of this cursor is decoded.
+  uint16_t erasure_seed() const { return erasure_seed_; }
+
   // Conceal and count. The segments stand until the next plan().
   void finish();
   const std::vector<Segment> &segments() const { return segments_; }
@@ -80,6 +84,7 @@ class SpanCursor {
 
   void start_at(int64_t from);
   void recall();
+  void skip_frames();
   size_t first_gap() const;
   int64_t row_sample(int64_t row) const;
   const uint8_t *payload(int64_t row) const;
@@ -137,14 +142,15 @@ class SpanCursor {
       0;  // of them, those of the codec; they lie at the front of pcm_, the others behind budget_
   int64_t awaited_ = 0;  // samples that must still come into this round for the sake of a loss in it
   bool done_ = true;
-  bool begun_ = false;         // a part of the row is decoded
-  bool noise_ = false;         // RFC 3389 noise runs
-  bool last_noise_ = false;    // G.729: the last frame was SID or untransmitted
-  bool started_ = false;       // something was received
-  bool fresh_ = true;          // the next segment follows silence
-  int64_t lost_until_ = -1;    // where the last loss ended
-  int64_t lost_from_ = 0;      // and where it began,
-  bool lost_before_ = false;   // right behind what was received
+  bool begun_ = false;        // a part of the row is decoded
+  bool noise_ = false;        // RFC 3389 noise runs
+  bool last_noise_ = false;   // G.729: the last frame was SID or untransmitted
+  bool started_ = false;      // something was received
+  bool fresh_ = true;         // the next segment follows silence
+  int64_t lost_until_ = -1;   // where the last loss ended
+  int64_t lost_from_ = 0;     // and where it began,
+  bool lost_before_ = false;  // right behind what was received
+  uint16_t erasure_seed_ = kErasureSeed;
   bool told_noise_ = false;    // G.729: a SID came
   bool erased_ = false;        // G.729: the last frame was lost
   size_t run_ = 0;             // samples received without a break, as far as they matter

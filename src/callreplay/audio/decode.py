@@ -15,7 +15,7 @@ from typing import overload
 import numpy as np
 
 from callreplay import _core
-from callreplay.audio.legs import External, LegCounts, Pcm, checked, leg_rate_hz, native_leg
+from callreplay.audio.legs import Concealment, External, LegCounts, Pcm, checked, leg_rate_hz, native_leg
 from callreplay.audio.mix import Renderer, RenderGroup, timeline_bounds, timeline_frames
 from callreplay.errors import ArgumentError
 from callreplay.model import Intact, LegColumns, mappings
@@ -51,16 +51,30 @@ def leg_samples(leg: LegColumns) -> int:
     return timeline_frames(*timeline_bounds([leg], correct_drift=False), leg_rate_hz(leg))
 
 
-def decode_leg(leg: LegColumns, out: Pcm | None = None, *, external: External | None = None) -> Pcm:
+def decode_leg(
+    leg: LegColumns,
+    out: Pcm | None = None,
+    *,
+    external: External | None = None,
+    concealment: Concealment = "exact",
+) -> Pcm:
     """Decode one leg to continuous int16 PCM ``(n,)``, gaps concealed, filled with noise or silent.
 
     The rate is :func:`leg_rate_hz`. Sample 0 is the anchor of the earliest span; spans stand where their
     anchors put them, their clocks taken as right (no drift correction), so samples of the leg's own rate
     are exactly the decoder's. ``out`` (int16, contiguous, at least :func:`leg_samples` long) is filled and
-    its used part returned.
+    its used part returned. ``concealment`` as of :class:`~callreplay.audio.mix.Renderer`.
     """
     with_pcm = None if external is None else [external]
-    renderer = Renderer([leg], leg_rate_hz(leg), "mono", correct_drift=False, dtmf="keep", external=with_pcm)
+    renderer = Renderer(
+        [leg],
+        leg_rate_hz(leg),
+        "mono",
+        correct_drift=False,
+        dtmf="keep",
+        external=with_pcm,
+        concealment=concealment,
+    )
     if out is None:
         out = np.empty(renderer.frames, np.int16)
     checked(out, np.int16, "out")
@@ -84,7 +98,9 @@ class Conveyor:
         width: int = 1024,
         block_ms: int = 200,
         external: Mapping[int, External] | None = None,
+        concealment: Concealment = "exact",
     ) -> None:
+        self._concealment: Concealment = concealment
         self._native = _core.Conveyor(width, block_ms)
         self._files: dict[int, Intact] = {}
         self._legs = 0
@@ -93,7 +109,7 @@ class Conveyor:
 
     def add(self, leg: LegColumns, external: External | None = None) -> int:
         """Queue a leg; its number is what ``Chunk.leg`` says."""
-        self._native.add(native_leg(leg, external))
+        self._native.add(native_leg(leg, external, self._concealment))
         self._files |= {id(file): file for file in mappings(*leg.arrays)}
         self._legs += 1
         return self._legs - 1
@@ -124,11 +140,21 @@ class Conveyor:
 
 @overload
 def decode_many(
-    legs: Sequence[LegColumns], out: None = None, *, width: int = ..., block_ms: int = ...
+    legs: Sequence[LegColumns],
+    out: None = None,
+    *,
+    width: int = ...,
+    block_ms: int = ...,
+    concealment: Concealment = ...,
 ) -> Iterator[Chunk]: ...
 @overload
 def decode_many(
-    legs: Sequence[LegColumns], out: Sequence[Pcm], *, width: int = ..., block_ms: int = ...
+    legs: Sequence[LegColumns],
+    out: Sequence[Pcm],
+    *,
+    width: int = ...,
+    block_ms: int = ...,
+    concealment: Concealment = ...,
 ) -> list[Pcm]: ...
 def decode_many(
     legs: Sequence[LegColumns],
@@ -136,6 +162,7 @@ def decode_many(
     *,
     width: int = 1024,
     block_ms: int = 200,
+    concealment: Concealment = "exact",
 ) -> Iterator[Chunk] | list[Pcm]:
     """Decode many legs at once, of any mix of codecs, lengths and rates.
 
@@ -153,7 +180,7 @@ def decode_many(
     [159520, 159520]
     """
     if out is None:
-        return iter(Conveyor(legs, width=width, block_ms=block_ms))
+        return iter(Conveyor(legs, width=width, block_ms=block_ms, concealment=concealment))
     if len(out) != len(legs):
         raise ArgumentError(f"out: {len(out)} arrays for {len(legs)} legs")
     group = RenderGroup(block_ms=block_ms)
@@ -168,7 +195,14 @@ def decode_many(
 
     def refill() -> None:
         for index, leg in waiting:
-            call = group.add([leg], leg_rate_hz(leg), "mono", correct_drift=False, dtmf="keep")
+            call = group.add(
+                [leg],
+                leg_rate_hz(leg),
+                "mono",
+                correct_drift=False,
+                dtmf="keep",
+                concealment=concealment,
+            )
             call_leg[call] = index
             if len(call_leg) >= width:
                 return
