@@ -1,4 +1,4 @@
-"""Concealment scored on real speech: PESQ and STOI at 1, 3, 5 and 10 % loss, random and bursty.
+"""Concealment scored on real speech: PESQ, STOI and PLCMOS at 1, 3, 5, 10 and 20 % loss, random and bursty.
 
 Usage::
 
@@ -7,7 +7,8 @@ Usage::
 Speech: the recordings of ``../shared/vectors`` (or ``CALLREPLAY_VECTORS``) and espeak-ng voices. It is coded
 in 20 ms packets, packets are lost by a seeded pattern, the same for every method, and what each method makes
 of it is compared with the decoded speech without loss. A method is any callable from packets to samples
-(:class:`Contender`), so a codec with a concealment of its own is scored by the same code.
+(:class:`Contender`), so a codec with a concealment of its own is scored by the same code. PLCMOS is scored where
+the package ``speechmos`` is installed.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ Samples = NDArray[np.int16]
 Decoder = Callable[[Sequence[Packet]], Samples]
 Encoder = Callable[[Samples], list[bytes]]
 
-RATES = (0.01, 0.03, 0.05, 0.10)
+RATES = (0.01, 0.03, 0.05, 0.10, 0.20)
 SEEDS = (1, 2, 3)
 MEAN_BURST = 2.5  # packets of 20 ms
+_MODELS: dict[str, Any] = {}
 SEGMENT_SECONDS = 8
 VOICES = (("en-us", 170), ("en-gb+f3", 160), ("de+m4", 150), ("es+f2", 165))
 SENTENCES = (
@@ -110,11 +112,14 @@ def native_contender(codec: str, method: str) -> Contender:
     def decode(packets: Sequence[Packet]) -> Samples:
         return np.frombuffer(_pipe(codec, method, _frames(packets)), "<i2").astype(np.int16)
 
-    return Contender(method, decode, ours=method == "callreplay")
+    return Contender(method, decode, ours=method in OURS)
 
 
 METHODS = ("callreplay", "spandsp", "silence", "repeat")
-OWN_METHODS = ("callreplay", "bcg729", "libavcodec")  # G.729 conceals by itself
+OURS = ("callreplay", "best")
+# G.729 conceals by itself; `callreplay` is then concealment=exact, `best` concealment=best
+OWN_METHODS = ("callreplay", "best", "bcg729", "libavcodec")
+METRICS = {"pesq": 2, "stoi": 3, "plcmos": 2}  # and the digits that are shown
 # Ours and bcg729's do what the recommendation says; what differs is which bits saturate. libavcodec's is not exact.
 SAME_ALGORITHM = {"bcg729": {"pesq": 0.01, "stoi": 0.001}}
 REFERENCES = ("repeat",)  # shown, but no bar: it is no library's, and it never falls silent
@@ -212,6 +217,21 @@ def score(reference: Samples, degraded: Samples, rate_hz: int) -> tuple[float, f
     return mos, float(stoi(reference.astype(float), degraded.astype(float), rate_hz))
 
 
+def plcmos(degraded: Samples, rate_hz: int) -> float | None:
+    """PLCMOS v2, a rating without reference at 16 kHz; None without ``speechmos``."""
+    try:
+        module = importlib.import_module("speechmos.plcmos")
+    except ImportError:
+        return None
+    from scipy.signal import resample_poly
+
+    model = _MODELS.setdefault("plcmos", None) or module.PLCMOS(embed_rounds=3)
+    _MODELS["plcmos"] = model
+    np.random.seed(1)  # the model's raters are drawn from it
+    wide = resample_poly(degraded.astype(float), 16000, rate_hz) / 32768
+    return float(model(np.clip(wide, -1, 1))["plcmos"])
+
+
 def _score_segment(job: tuple[str, int, Samples, bool]) -> list[dict[str, Any]]:
     """Every method and condition of one segment."""
     name, index, samples, quick = job
@@ -227,7 +247,8 @@ def _score_segment(job: tuple[str, int, Samples, bool]) -> list[dict[str, Any]]:
                     continue
                 arrived = [None if gone else p for p, gone in zip(packets, lost, strict=True)]
                 for contender in codec.contenders:
-                    mos, intelligibility = score(clean, contender.decoder(arrived), codec.rate_hz)
+                    heard = contender.decoder(arrived)
+                    mos, intelligibility = score(clean, heard, codec.rate_hz)
                     rows.append(
                         {
                             "codec": name,
@@ -236,43 +257,42 @@ def _score_segment(job: tuple[str, int, Samples, bool]) -> list[dict[str, Any]]:
                             "method": contender.name,
                             "pesq": mos,
                             "stoi": intelligibility,
+                            "plcmos": plcmos(heard, codec.rate_hz),
                         }
                     )
     return rows
 
 
 def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, str, float, str], list[tuple[float, float]]] = {}
+    keys = ("codec", "pattern", "rate", "method")
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        key = (row["codec"], row["pattern"], row["rate"], row["method"])
-        groups.setdefault(key, []).append((row["pesq"], row["stoi"]))
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
     return [
-        {
-            "codec": codec,
-            "pattern": pattern,
-            "rate": rate,
-            "method": method,
-            "scores": len(values),
-            "pesq": round(float(np.mean([v[0] for v in values])), 3),
-            "stoi": round(float(np.mean([v[1] for v in values])), 4),
+        dict(zip(keys, group, strict=True))
+        | {"scores": len(values)}
+        | {
+            name: round(float(np.mean([value[name] for value in values])), digits + 1)
+            for name, digits in METRICS.items()
+            if values[0][name] is not None
         }
-        for (codec, pattern, rate, method), values in groups.items()
+        for group, values in groups.items()
     ]
 
 
 def _judge(means: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Per condition: is ours at least equal to the best of the libraries, in both scores?"""
     verdicts = []
-    for ours in (m for m in means if m["method"] == "callreplay"):
+    judged = {m["codec"]: m["method"] for m in means if m["method"] in OURS}  # the last of them
+    for ours in (m for m in means if m["method"] == judged.get(m["codec"])):
         condition = {k: ours[k] for k in ("codec", "pattern", "rate")}
         others = [
-            m
-            for m in means
-            if m is not ours and m["method"] not in REFERENCES and condition.items() <= m.items()
+            m for m in means if m["method"] not in (*OURS, *REFERENCES) and condition.items() <= m.items()
         ]
         bars = {
             k: max(m[k] - SAME_ALGORITHM.get(m["method"], {}).get(k, 0.0) for m in others)
-            for k in ("pesq", "stoi")
+            for k in METRICS
+            if k in ours
         }
         verdicts.append({**condition, "met": all(ours[k] >= bars[k] for k in bars)})
     return verdicts
@@ -292,13 +312,14 @@ def markdown(result: dict[str, Any]) -> dict[str, str]:
         ]
         for pattern, rate in dict.fromkeys((m["pattern"], m["rate"]) for m in rows):
             cells = {m["method"]: m for m in rows if (m["pattern"], m["rate"]) == (pattern, rate)}
-            best = {k: max(c[k] for c in cells.values()) for k in ("pesq", "stoi")}
+            best = {k: max(c[k] for c in cells.values()) for k in METRICS if k in rows[0]}
             texts = []
             for method in methods:
                 c = cells[method]
                 parts = [
                     f"**{c[k]:.{digits}f}**" if c[k] == best[k] else f"{c[k]:.{digits}f}"
-                    for k, digits in (("pesq", 2), ("stoi", 3))
+                    for k, digits in METRICS.items()
+                    if k in c
                 ]
                 texts.append(" / ".join(parts))
             lines.append(f"| {rate:.0%} {pattern} | " + " | ".join(texts) + " |")
@@ -323,7 +344,10 @@ def _print(result: dict[str, Any]) -> None:
             cells = {m["method"]: m for m in result["means"] if condition.items() <= m.items()}
             table.add_row(
                 f"{verdict['rate']:.0%} {verdict['pattern']}",
-                *(f"{cells[m]['pesq']:.3f} / {cells[m]['stoi']:.4f}" for m in methods),
+                *(
+                    " / ".join(f"{cells[m][k]:.{d + 1}f}" for k, d in METRICS.items() if k in cells[m])
+                    for m in methods
+                ),
                 "[green]met[/green]" if verdict["met"] else "[red]missed[/red]",
             )
         Console().print(table)

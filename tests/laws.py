@@ -50,6 +50,22 @@ def streamed_equals_one_shot(
         assert np.array_equal(joined, whole), f"blocks of {block}"
 
 
+def windows_are_slices(
+    whole: NDArray[np.int16],
+    window: Callable[[int, int], NDArray[np.int16]],
+    count: int = 40,
+    seed: int = 1,
+) -> None:
+    """What is rendered from frame a to frame b is the slice of the whole, sample for sample."""
+    dice = np.random.default_rng(seed)
+    for start in dice.integers(0, len(whole), count):
+        stop = min(len(whole), int(start) + int(dice.integers(1, 8000)))
+        part = window(int(start), stop)
+        assert len(part) == stop - start
+        differ = np.flatnonzero(part != whole[start:stop])
+        assert not len(differ), f"{len(differ)} of {len(part)} samples from {start} on differ"
+
+
 def any_buffer_type(make: Callable[[object], bytes], octets: bytes) -> None:
     """bytes, bytearray, memoryview and arrays of octets are the same input."""
     want = make(octets)

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "decode/conceal.h"
+#include "callreplay/decode.h"
 #include "decode/kernels.h"
 
 extern "C" {
@@ -64,13 +64,63 @@ int encode(const Codec &codec) {
   return 0;
 }
 
+// Ours is the engine itself: packets in, chunks out.
+int decode_ours(cr_codec codec, int rate_hz, size_t samples, int mode) {
+  const std::vector<unsigned char> frames = read_all();
+  std::vector<int64_t> offset, timestamp, sequence;
+  std::vector<uint16_t> size;
+  int64_t packets = 0;
+  const auto ticks = static_cast<int64_t>(codec == CR_CODEC_G722 ? samples / 2 : samples);
+  for (size_t at = 0; at + 2 <= frames.size(); ++packets) {
+    const size_t count = frames[at] | static_cast<size_t>(frames[at + 1]) << 8;
+    if (count > 0 && at + 2 + count <= frames.size()) {
+      offset.push_back(static_cast<int64_t>(at + 2));
+      size.push_back(static_cast<uint16_t>(count));
+      timestamp.push_back(packets * ticks);
+      sequence.push_back(packets);
+    }
+    at += 2 + count;
+  }
+  const std::vector<uint8_t> flags(offset.size());
+  cr_span span{};
+  span.codec = codec;
+  span.clock_rate_hz = 8000;
+  span.sample_rate_hz = rate_hz;
+  span.mode = mode;
+  span.stop = static_cast<int64_t>(offset.size());
+  span.end_tick = packets * ticks;
+  cr_leg leg{};
+  leg.data = frames.data();
+  leg.data_size = frames.size();
+  leg.rows = offset.size();
+  leg.offset = offset.data();
+  leg.size = size.data();
+  leg.timestamp = timestamp.data();
+  leg.sequence = sequence.data();
+  leg.flags = flags.data();
+  leg.span_count = 1;
+  leg.spans = &span;
+  std::vector<int16_t> pcm(static_cast<size_t>(packets) * samples);
+  cr_conveyor *conveyor = nullptr;
+  if (cr_conveyor_create(1, 200, &conveyor) != CR_OK || cr_conveyor_add(conveyor, &leg) != CR_OK) return 1;
+  const cr_chunk *chunks;
+  for (size_t count = 1; count > 0;) {
+    if (cr_conveyor_step(conveyor, &chunks, &count) != CR_OK) return 1;
+    for (size_t i = 0; i < count; ++i) {
+      std::memcpy(&pcm[static_cast<size_t>(chunks[i].first_sample)], chunks[i].pcm, chunks[i].count * 2);
+    }
+  }
+  cr_conveyor_destroy(conveyor);
+  std::fwrite(pcm.data(), 2, pcm.size(), stdout);
+  return 0;
+}
+
 int decode(const Codec &codec, const std::string &method) {
   const std::vector<unsigned char> frames = read_all();
   const auto *g711 = callreplay::g711_kernel(CR_ISA_SCALAR);
   const auto *g722 = callreplay::g722_kernel(CR_ISA_SCALAR);
   alignas(64) unsigned char state[4096];
   g722->reset(state, 0);
-  callreplay::Concealer concealer(codec.rate_hz);
   plc_state_t *plc = plc_init(nullptr);
   std::vector<int16_t> pcm(codec.samples), last(codec.samples);
   for (size_t at = 0; at + 2 <= frames.size();) {
@@ -84,11 +134,8 @@ int decode(const Codec &codec, const std::string &method) {
       } else {
         g722->decode(state, 0, &payload, &to, static_cast<int>(count));
       }
-      if (method == "callreplay") concealer.good(to, pcm.size());
       if (method == "spandsp") plc_rx(plc, to, static_cast<int>(pcm.size()));
       last = pcm;
-    } else if (method == "callreplay") {
-      concealer.lost(pcm.data(), pcm.size());
     } else if (method == "spandsp") {
       plc_fillin(plc, pcm.data(), static_cast<int>(pcm.size()));
     } else if (method == "repeat") {
@@ -122,12 +169,8 @@ int encode_g729() {
   return 0;
 }
 
-int decode_g729(bool ours) {
+int decode_g729() {
   const std::vector<unsigned char> frames = read_all();
-  const auto *kernel = callreplay::g729_kernel(CR_ISA_SCALAR);
-  std::vector<unsigned char> store(kernel->state_bytes + 64);
-  void *state = store.data() + (64 - reinterpret_cast<uintptr_t>(store.data()) % 64);
-  kernel->reset(state, 0);
   bcg729DecoderChannelContextStruct *peer = initBcg729DecoderChannel();
   for (size_t at = 0; at + 2 <= frames.size();) {
     const size_t count = frames[at] | static_cast<size_t>(frames[at + 1]) << 8;
@@ -137,14 +180,8 @@ int decode_g729(bool ours) {
       const bool lost = count != kOctets * kFrames;
       int16_t pcm[kFrame];
       const uint8_t *octets = lost ? nullptr : payload + i * kOctets;
-      if (ours) {
-        const callreplay::G729Frame frame{octets, callreplay::G729Frame::kSpeech, lost};
-        int16_t *to = pcm;
-        kernel->decode(state, &frame, &to);
-      } else {
-        const uint8_t nothing[kOctets] = {};
-        bcg729Decoder(peer, lost ? nothing : octets, lost ? 0 : kOctets, lost, 0, 0, pcm);
-      }
+      const uint8_t nothing[kOctets] = {};
+      bcg729Decoder(peer, lost ? nothing : octets, lost ? 0 : kOctets, lost, 0, 0, pcm);
       std::fwrite(pcm, 2, kFrame, stdout);
     }
   }
@@ -192,8 +229,15 @@ int main(int argc, char **argv) {
 #ifdef HAVE_LIBAVCODEC
   if (name == "g729" && method == "libavcodec") return decode_g729_libavcodec();
 #endif
-  if (name == "g729") return method == "encode" ? encode_g729() : decode_g729(method == "callreplay");
+  if (name == "g729" && method == "bcg729") return decode_g729();
+  if (name == "g729" && method == "encode") return encode_g729();
 #endif
+  if (method == "best") return decode_ours(CR_CODEC_G729, 8000, 160, CR_G729_BRIDGED);
+  if (method == "callreplay") {
+    if (name == "g729") return decode_ours(CR_CODEC_G729, 8000, 160, CR_G729_EXACT);
+    if (name == "g722") return decode_ours(CR_CODEC_G722, 16000, 320, 0);
+    return decode_ours(CR_CODEC_ULAW, 8000, 160, 0);
+  }
   const Codec codec = name == "g722" ? Codec{160, 320, 16000} : Codec{160, 160, 8000};
   return method == "encode" ? encode(codec) : decode(codec, method);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 namespace callreplay {
 
@@ -82,6 +83,9 @@ void Conveyor::put(Family<Kernel> &family, size_t index, uint32_t slot) {
   group.occupant[static_cast<size_t>(lane)] = static_cast<int32_t>(slot);
   ++group.occupied;
   group.kernel->reset(group.state.get(), lane);
+  if constexpr (std::is_same_v<Kernel, G729Kernel>) {
+    group.kernel->seed(group.state.get(), lane, slots_[slot]->cursor.erasure_seed());
+  }
   slots_[slot]->lane = {static_cast<int32_t>(index), lane};
 }
 
@@ -127,7 +131,8 @@ void Conveyor::step() {
     g722_.pending.clear();
   }
   if (!g729_.pending.empty()) {
-    seat(g729_, 0);
+    seat(g729_, CR_G729_EXACT);
+    seat(g729_, CR_G729_BRIDGED);
     g729_.pending.clear();
   }
   for (Group<G722Kernel> &group : g722_.groups) {

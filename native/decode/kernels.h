@@ -50,7 +50,15 @@ struct G729Kernel {
   void (*reset)(void *state, int lane);
   // Lane i turns frames[i] into 80 samples at pcm[i]; a kIdle lane keeps its state and writes nothing.
   void (*decode)(void *state, const G729Frame *frames, int16_t *const *pcm);
+  // The generator of concealment (4.4.4), which a reset sets to kErasureSeed and each erased frame of speech
+  // calls kErasureCalls times.
+  void (*seed)(void *state, int lane, uint16_t seed);
 };
+constexpr uint16_t kErasureSeed = 21845;
+constexpr int kErasureCalls = 4;
+constexpr uint16_t next_erasure_seed(uint16_t seed) {
+  return static_cast<uint16_t>(seed * 31821u + 13849u);
+}
 
 // The kernel of one instruction set, null when it was not compiled in or this CPU cannot run it;
 // CR_ISA_SCALAR (one lane) is always there. Tests walk all; the engine asks for cr_isa_active() and for

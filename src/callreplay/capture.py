@@ -29,7 +29,8 @@ from callreplay import order, packets, signalling
 from callreplay.audio.decode import decode_leg
 from callreplay.audio.external import decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import External, is_native, leg_rate_hz
-from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
+from callreplay.audio.mastered import MasteredRenderer
+from callreplay.audio.mix import Channels, Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
@@ -262,13 +263,26 @@ class Call:
         start: float = 0.0,
         end: float | None = None,
         dtmf: str = "mute",
+        concealment: str = "exact",
+        *,
+        limiter: bool = False,
+        loudness: float | None = None,
+        loudness_by: str = "mix",
     ) -> Pcm:
         """Both legs on one timeline: int16 ``(n, 2)`` for ``stereo`` (caller left), ``(n,)`` for other channels.
 
         Raises EncryptedError for SRTP without keys.
         """
         options = Options(
-            channels=channels, rate=rate or self.sample_rate_hz, start=start, end=end, dtmf=dtmf
+            channels=channels,
+            rate=rate or self.sample_rate_hz,
+            start=start,
+            end=end,
+            dtmf=dtmf,
+            concealment=concealment,
+            limiter=limiter,
+            loudness=loudness,
+            loudness_by=loudness_by,
         )
         renderer = self.renderer(options)
         return renderer.read(renderer.frames)
@@ -322,21 +336,38 @@ class Call:
         )
         return shape, chosen
 
-    def renderer(self, options: Options) -> Renderer:
+    def renderer(self, options: Options) -> Renderer | MasteredRenderer:
         """A renderer of both legs for options whose blanks are filled in."""
         self.refuse_encrypted()
-        start, end = self.bounds
+        channels: Channels = options.channels  # type: ignore[assignment]  # Options has checked it
+        if not options.mastered:
+            return self._renderer(options, channels, options.start, options.end)
+        return MasteredRenderer(
+            lambda apart: self._renderer(options, apart),
+            channels,
+            options.start,
+            options.end,
+            limiter=options.limiter,
+            loudness=options.loudness,
+            loudness_by=options.loudness_by,  # type: ignore[arg-type]
+        )
+
+    def _renderer(
+        self, options: Options, channels: Channels, start: float = 0.0, end: float | None = None
+    ) -> Renderer:
+        first, last = self.bounds
         return Renderer(
             [leg.columns for leg in self.legs],
             options.rate,
-            options.channels,  # type: ignore[arg-type]  # Options has checked it
-            options.start,
-            options.end,
+            channels,
+            start,
+            end,
             options.dtmf,  # type: ignore[arg-type]
             events=[leg.events for leg in self.legs],
-            origin_ns=start,
-            stop_ns=end,
+            origin_ns=first,
+            stop_ns=last,
             external=[leg.external() for leg in self.legs],
+            concealment=options.concealment,  # type: ignore[arg-type]
         )
 
     def release(self) -> None:
@@ -387,7 +418,9 @@ class Call:
         ]
 
 
-def _with_progress(renderer: Renderer, progress: Callable[[float], None] | None) -> Iterator[Pcm]:
+def _with_progress(
+    renderer: Renderer | MasteredRenderer, progress: Callable[[float], None] | None
+) -> Iterator[Pcm]:
     done = 0
     for block in renderer:
         yield block

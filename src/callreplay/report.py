@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from callreplay.audio.levels import LevelMeter, Levels
 from callreplay.audio.mix import Renderer
 from callreplay.clock import utc
@@ -22,7 +24,13 @@ def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
     """The report of one call. ``audio`` decodes the legs to measure level, clipping and silence."""
     said = call.description
     legs = [leg_report(leg, call.start_ns, audio=audio) for leg in call.legs]
-    return {
+    clipped = _clipped(call, legs) if audio else 0
+    warnings = call.all_warnings()  # with what decoding the legs has brought to light
+    if clipped:
+        warnings.append(
+            f"the legs' sum clips at {clipped} samples: keep them apart (stereo), or use the limiter or loudness"
+        )
+    report: dict[str, Any] = {
         "number": call.number,
         "start": utc(call.start_ns),
         "duration_s": round(call.duration_s, 6),
@@ -42,12 +50,31 @@ def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
         "diversions": [diversion._asdict() for diversion in said.diversions],
         "one_way": any(leg.empty for leg in call.legs),
         "encrypted": call.encrypted,
-        "warnings": call.all_warnings(),  # with what decoding the legs has brought to light
+        "warnings": warnings,
         "undecoded": call.undecoded,
         "set_aside": [one.report() for one in call.aside],
         "why": [verdict.report() for verdict in call.verdicts],
         "legs": legs,
     }
+    if audio:
+        report["mix"] = {"clipped_samples": clipped}
+    return report
+
+
+def _clipped(call: Call, legs: list[dict[str, Any]]) -> int:
+    """How many samples of the mono mix leave int16. Only legs that are loud enough for it are mixed for that."""
+    peaks = [leg.get("levels", {}).get("peak_dbfs") for leg in legs]
+    if None in peaks or sum(10 ** (peak / 20) for peak in peaks) < 0.9:  # resampling may overshoot
+        return 0
+    renderer = Renderer(
+        [leg.columns for leg in call.legs],
+        call.sample_rate_hz,
+        "stereo",
+        events=[leg.events for leg in call.legs],
+        external=[leg.external() for leg in call.legs],
+    )
+    sums = (block.sum(axis=1, dtype=np.int32) for block in renderer)
+    return sum(int(np.count_nonzero((mix > 32767) | (mix < -32768))) for mix in sums)
 
 
 def leg_report(leg: Leg, start_ns: int, *, audio: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tests import laws
 
 from callreplay import _core
 from callreplay.audio.decode import ChunkKind, Conveyor, decode_leg, decode_many, leg_samples
-from callreplay.audio.legs import native_leg
+from callreplay.audio.legs import Concealment, native_leg
 from callreplay.audio.mix import Renderer, RenderGroup
 from callreplay.codecs import STATIC, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, BoundsError
@@ -114,6 +114,72 @@ def test_laws_of_decoding(codec: Codec) -> None:
     laws.streamed_equals_one_shot(whole, stream)
 
 
+CONCEALMENTS: list[tuple[Codec, Concealment]] = [
+    *((codec, "exact") for codec in CODECS),
+    (STATIC[18], "best"),
+]
+
+
+@pytest.mark.parametrize("loss", [0.03, 0.2])
+@pytest.mark.parametrize(("codec", "concealment"), CONCEALMENTS, ids=str)
+def test_a_window_is_a_slice_with_losses_too(codec: Codec, concealment: Concealment, loss: float) -> None:
+    leg = made_leg(codec, 1500, 9, loss=loss)
+    whole = decode_leg(leg, concealment=concealment)
+    renderer = Renderer(
+        [leg], codec.sample_rate_hz, dtmf="keep", correct_drift=False, concealment=concealment
+    )
+
+    def window(start: int, stop: int) -> Pcm:
+        renderer.seek(start)
+        return renderer.read(stop - start)
+
+    laws.windows_are_slices(whole, window)
+    ended = Renderer(
+        [leg], codec.sample_rate_hz, "mono", 1.0, 2.5,
+        dtmf="keep", correct_drift=False, concealment=concealment,
+    )  # fmt: skip
+    assert np.array_equal(
+        ended.read(ended.frames), whole[codec.sample_rate_hz : codec.sample_rate_hz * 5 // 2]
+    )
+
+
+def test_the_grouping_never_changes_a_sample_of_bridged_frames() -> None:
+    legs = [made_leg(STATIC[18], 20 + 7 * i, i, loss=0.15) for i in range(40)]
+    alone = [decode_leg(leg, concealment="best") for leg in legs]
+    assert any(not np.array_equal(pcm, decode_leg(leg)) for pcm, leg in zip(alone, legs, strict=True))
+    for width, block_ms in ((40, 20), (7, 300)):
+        out = [np.zeros(leg_samples(leg), np.int16) for leg in legs]
+        filled = decode_many(legs, out, width=width, block_ms=block_ms, concealment="best")
+        assert all(map(np.array_equal, filled, alone))
+
+
+def test_without_a_loss_best_is_exact() -> None:
+    leg = made_leg(STATIC[18], 300, 2, loss=0)
+    assert np.array_equal(decode_leg(leg, concealment="best"), decode_leg(leg))
+
+
+def test_losses_of_other_decoders_are_bridged_too() -> None:
+    """In PCM from elsewhere: bridged or faded, and nothing that was received is touched."""
+    codec = parse_rtpmap("opus/48000/2")
+    voice = np.round(8000 * np.sin(np.arange(48000 * 4) * 0.03)).astype(np.int16)
+    span = Span(codec, 0, 0, 7, 0, 96, 0, 48000 * 4)
+    nothing = np.zeros(0, np.int64)
+    empty = np.zeros(0, np.uint8)
+    gaps = np.array([(0, 9600, 960, 1, GapReason.LOST), (0, 48000, 9600, 10, GapReason.LOST)], GAP_DTYPE)
+    leg = LegColumns(
+        empty, empty, nothing, np.zeros(0, np.uint16), nothing, nothing, nothing, empty, empty, [span], gaps
+    )
+    holed = voice.copy()
+    holed[9600:10560] = holed[48000:57600] = 0
+    heard = decode_leg(leg, external={0: holed})
+    here = holed != 0
+    assert np.array_equal(heard[here], holed[here])
+    bridged = heard[9600:10560].astype(float) - voice[9600:10560]
+    assert 10 * np.log10((voice[9600:10560].astype(float) ** 2).mean() / (bridged**2).mean()) > 10
+    assert heard[48000 : 48000 + 2400].any()
+    assert not heard[48000 + 2880 : 57600 - 2880].any()
+
+
 def test_decoding_releases_the_gil() -> None:
     leg = made_leg(STATIC[18], 4000, 4)
     laws.gil_is_released(lambda: decode_leg(leg))
@@ -160,7 +226,7 @@ def test_forced_instruction_sets_give_the_same_samples() -> None:
 
 
 @pytest.mark.parametrize("codec", [STATIC[0], STATIC[9]], ids=str)
-def test_a_loss_is_concealed_for_60_ms_then_silent(codec: Codec) -> None:
+def test_a_long_loss_fades_out_in_60_ms_and_in_again_before_its_end(codec: Codec) -> None:
     leg = made_leg(codec, 40, 5, loss=0)
     leg.gaps = leg.gaps[:0]
     ticks = np.arange(20) * 160
@@ -178,7 +244,8 @@ def test_a_loss_is_concealed_for_60_ms_then_silent(codec: Codec) -> None:
     pcm = decode_leg(leg)
     lost = pcm[200 * per_ms : 400 * per_ms]
     assert lost[: 20 * per_ms].any()
-    assert not lost[62 * per_ms :].any()
+    assert not lost[62 * per_ms : 140 * per_ms].any()
+    assert lost[-20 * per_ms :].any()
     kinds = {chunk.kind for chunk in decode_many([leg])}
     assert kinds == {ChunkKind.DECODED, ChunkKind.CONCEALED}
 

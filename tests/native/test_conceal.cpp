@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cmath>
-#include <memory>
 
 #include "checkasm.h"
 #include "decode/conceal.h"
 
-using callreplay::Concealer;
+using callreplay::bridge_loss;
+using callreplay::Surroundings;
 using checkasm::Random;
 
 namespace {
@@ -44,137 +44,120 @@ double snr_db(const int16_t *signal, const int16_t *other, size_t count) {
   return 10 * std::log10(energy / error);
 }
 
+// What is heard for a loss of `count` samples at `from`.
+std::vector<int16_t> filled(const std::vector<int16_t> &pcm, int rate, size_t from, size_t count,
+                            bool before = true, bool after = true) {
+  std::vector<int16_t> loss(count, 1234);
+  const size_t end = from + count;
+  const Surroundings around{pcm.data(), before ? from : 0, pcm.data() + end, after ? pcm.size() - end : 0};
+  bridge_loss(rate, around, 7, loss.data(), count);
+  return loss;
+}
+
 }  // namespace
 
 TEST_CASE("a voice goes on through a loss, without a step at either end") {
   for (const int rate : kRates) {
-    CAPTURE(rate);
-    const size_t packet = samples(rate, 20), lost_from = 10 * packet;
-    const std::vector<int16_t> original = voice(rate, 15 * packet);
-    std::vector<int16_t> heard = original;
-    auto concealer = std::make_unique<Concealer>(rate);
-    for (size_t at = 0; at < heard.size(); at += packet) {
-      if (at == lost_from) {
-        CHECK(concealer->lost(&heard[at], packet) == packet);
-      } else {
-        concealer->good(&heard[at], packet);
-      }
+    for (const double ms : {20.0, 60.0, 120.0}) {
+      CAPTURE(rate);
+      CAPTURE(ms);
+      const size_t from = samples(rate, 200), lost = samples(rate, ms);
+      const std::vector<int16_t> original = voice(rate, 2 * from + lost);
+      const std::vector<int16_t> loss = filled(original, rate, from, lost);
+      std::vector<int16_t> heard = original;
+      std::copy(loss.begin(), loss.end(), heard.begin() + static_cast<ptrdiff_t>(from));
+      CHECK(snr_db(&original[from], loss.data(), samples(rate, 10)) > 15);
+      CHECK(snr_db(&original[from + lost - samples(rate, 10)], &loss[lost - samples(rate, 10)],
+                   samples(rate, 10)) > 15);
+      const int usual = largest_step(original.data(), original.size());
+      CHECK(largest_step(&heard[from - 1], lost + 2) <= usual * 5 / 4);
     }
-    // Before the loss and from 6 ms after it on, good audio is not touched.
-    CHECK(std::equal(original.begin(), original.begin() + static_cast<ptrdiff_t>(lost_from), heard.begin()));
-    const size_t clean_from = lost_from + packet + samples(rate, 6) + 1;
-    CHECK(std::equal(original.begin() + static_cast<ptrdiff_t>(clean_from), original.end(),
-                     heard.begin() + static_cast<ptrdiff_t>(clean_from)));
-    // In 10 ms the level has fallen by 0.8 dB.
-    CHECK(snr_db(&original[lost_from], &heard[lost_from], packet / 2) > 15);
-    const int usual = largest_step(original.data(), original.size());
-    CHECK(largest_step(&heard[lost_from - 1], packet + samples(rate, 8)) <= usual * 5 / 4);
   }
 }
 
-TEST_CASE("silence from 60 ms on, and the count says how much was not") {
+TEST_CASE("a voice that changes its pitch is taken up from both sides") {
+  const int rate = 8000;
+  std::vector<int16_t> low = voice(rate, 1600), high = voice(rate * 4 / 5, 1600);  // 120 and 150 Hz
+  std::vector<int16_t> pcm = low;
+  std::copy(high.begin(), high.end(), pcm.begin() + 800);
+  const std::vector<int16_t> loss = filled(pcm, rate, 720, 160);
+  CHECK(snr_db(&low[720], loss.data(), 24) > 12);
+  CHECK(snr_db(&high[56], &loss[136], 24) > 12);
+}
+
+TEST_CASE("with one side only it fades to silence within 60 ms") {
   for (const int rate : kRates) {
     CAPTURE(rate);
-    std::vector<int16_t> pcm = voice(rate, samples(rate, 100));
-    auto concealer = std::make_unique<Concealer>(rate);
-    concealer->good(pcm.data(), pcm.size());
-    const size_t silent = static_cast<size_t>(rate) * 60 / 1000, packet = samples(rate, 20);
-    std::vector<int16_t> filled(7 * packet, 1234);
-    size_t audible = 0;
-    for (size_t at = 0; at < filled.size(); at += packet) audible += concealer->lost(&filled[at], packet);
-    CHECK(audible == silent);
-    CHECK(std::all_of(filled.begin() + static_cast<ptrdiff_t>(silent), filled.end(),
-                      [](int16_t x) { return x == 0; }));
-    // It has faded, not stopped.
-    CHECK(std::abs(filled[silent - 1]) < 1000);
-    CHECK(largest_step(&filled[silent - samples(rate, 5)], samples(rate, 10)) <
-          largest_step(pcm.data(), pcm.size()) / 2);
+    const std::vector<int16_t> pcm = voice(rate, samples(rate, 320));
+    const size_t from = samples(rate, 100), count = samples(rate, 120),
+                 silent = static_cast<size_t>(rate) * 60 / 1000;
+    std::vector<int16_t> loss = filled(pcm, rate, from, count, true, false);
+    CHECK(std::count(loss.begin() + static_cast<ptrdiff_t>(silent), loss.end(), 0) ==
+          static_cast<ptrdiff_t>(count - silent));
+    CHECK(std::abs(loss[silent - 1]) < 1000);
+    CHECK(snr_db(&pcm[from], loss.data(), samples(rate, 5)) > 15);
+    loss = filled(pcm, rate, from, count, false, true);
+    CHECK(std::count(loss.begin(), loss.begin() + static_cast<ptrdiff_t>(count - silent), 0) ==
+          static_cast<ptrdiff_t>(count - silent));
+    CHECK(std::abs(loss[count - silent]) < 1000);
+    CHECK(snr_db(&pcm[from + count - samples(rate, 5)], &loss[count - samples(rate, 5)], samples(rate, 5)) >
+          15);
   }
 }
 
 TEST_CASE("without anything to go on there is silence") {
-  auto concealer = std::make_unique<Concealer>(8000);
   std::vector<int16_t> pcm(160, 99);
-  CHECK(concealer->lost(pcm.data(), pcm.size()) == 0);
+  CHECK(!bridge_loss(8000, {nullptr, 0, nullptr, 0}, 1, pcm.data(), pcm.size()));
   CHECK(std::count(pcm.begin(), pcm.end(), 0) == 160);
-  std::vector<int16_t> quiet(800, 0);
-  concealer->good(quiet.data(), quiet.size());
-  CHECK(concealer->lost(pcm.data(), pcm.size()) == 0);
+  const std::vector<int16_t> quiet(800, 0);
+  pcm.assign(160, 99);
+  CHECK(!bridge_loss(8000, {quiet.data(), 400, quiet.data() + 400, 400}, 1, pcm.data(), pcm.size()));
   CHECK(std::count(pcm.begin(), pcm.end(), 0) == 160);
 }
 
-TEST_CASE("any split of the calls gives the same samples, and a reset gives a new object") {
-  Random random(checkasm::seed());
+TEST_CASE("only the 45 ms on either side matter, and the seed") {
   for (const int rate : {8000, 16000, 48000}) {
-    auto whole = std::make_unique<Concealer>(rate), pieces = std::make_unique<Concealer>(rate);
-    std::vector<int16_t> noise(997);
-    checkasm::fill(noise.data(), noise.size(), checkasm::Pattern::kRandom, random);
-    pieces->good(noise.data(), noise.size());
-    pieces->lost(noise.data(), 100);
-    pieces->reset();
-    const std::vector<int16_t> speech = voice(rate, samples(rate, 2000));
-    std::vector<int16_t> a = speech, b = speech;
-    bool good = true;
-    for (size_t at = 0; at < a.size(); good = !good) {
-      const size_t count = std::min(a.size() - at, 1 + random.below(samples(rate, good ? 80 : 50)));
-      if (good) {
-        whole->good(&a[at], count);
-      } else {
-        whole->lost(&a[at], count);
-      }
-      for (size_t done = 0; done < count;) {
-        const size_t part = std::min(count - done, random.below(70));
-        if (good) {
-          pieces->good(&b[at + done], part);
-        } else {
-          pieces->lost(&b[at + done], part);
-        }
-        done += part;
-      }
-      at += count;
-    }
-    CHECK(a == b);
-    CHECK(a != speech);
+    Random random(checkasm::seed());
+    std::vector<int16_t> pcm(samples(rate, 300));
+    checkasm::fill(pcm.data(), pcm.size(), checkasm::Pattern::kRandom, random);
+    const size_t from = samples(rate, 140), count = samples(rate, 20), reach = samples(rate, 45);
+    const std::vector<int16_t> loss = filled(pcm, rate, from, count);
+    CHECK(filled({pcm.begin() + static_cast<ptrdiff_t>(from - reach),
+                  pcm.begin() + static_cast<ptrdiff_t>(from + count + reach)},
+                 rate, reach, count) == loss);
   }
 }
 
-TEST_CASE("any audio, any lengths, any rate: nothing outside the buffer, silence where promised") {
+TEST_CASE("any audio, any lengths, any rate: nothing outside the buffer") {
   Random random(checkasm::seed() + 1);
   for (const int rate : {0, 8000, 16000, 44100, 48000, 192000}) {
     const auto actual = static_cast<size_t>(std::clamp(rate, 8000, 48000));
     for (const auto pattern : checkasm::kPatterns) {
-      auto concealer = std::make_unique<Concealer>(rate);
-      size_t since_good = 0;
-      for (int turn = 0; turn < 60; ++turn) {
-        const size_t count = random.below(4) == 0 ? random.below(5) : random.below(2500);
+      for (int turn = 0; turn < 30; ++turn) {
+        const size_t before = random.below(3000), after = random.below(3000);
+        const size_t count = random.below(static_cast<uint32_t>(actual * 120 / 1000 + 1));
+        checkasm::Guarded<int16_t> left(before, random.below(8)), right(after, random.below(8));
         checkasm::Guarded<int16_t> pcm(count, random.below(8));
-        checkasm::fill(pcm.data(), count, pattern, random);
-        if (random.below(2) == 0) {
-          concealer->good(pcm.data(), count);
-          if (count != 0) since_good = 0;
-        } else {
-          const size_t audible = concealer->lost(pcm.data(), count);
-          REQUIRE(audible <= count);
-          REQUIRE(since_good + audible <= actual * 60 / 1000);
-          for (size_t i = audible; i < count; ++i) REQUIRE(pcm[i] == 0);
-          since_good += audible;
-        }
+        checkasm::fill(left.data(), before, pattern, random);
+        checkasm::fill(right.data(), after, pattern, random);
+        bridge_loss(rate, {left.data(), before, right.data(), after}, 5, pcm.data(), count);
         REQUIRE(pcm.intact());
+        REQUIRE(left.intact());
+        REQUIRE(right.intact());
       }
     }
   }
 }
 
-CHECKASM_BENCH("conceal: 20 ms lost after 20 ms good") {
+CHECKASM_BENCH("conceal: 20 ms lost") {
   for (const int rate : {8000, 16000, 48000}) {
     const size_t packet = samples(rate, 20);
-    std::vector<int16_t> speech = voice(rate, packet), pcm(packet);
-    auto concealer = std::make_unique<Concealer>(rate);
-    for (int i = 0; i < 5; ++i) concealer->good(speech.data(), packet);
+    const std::vector<int16_t> speech = voice(rate, 7 * packet);
+    std::vector<int16_t> pcm(packet);
     const std::string name = std::to_string(rate);
-    checkasm::report(name.c_str(), static_cast<double>(2 * packet), [&] {
-      concealer->good(speech.data(), packet);
-      concealer->lost(pcm.data(), packet);
+    checkasm::report(name.c_str(), static_cast<double>(packet), [&] {
+      bridge_loss(rate, {speech.data(), 3 * packet, speech.data() + 4 * packet, 3 * packet}, 1, pcm.data(),
+                  packet);
     });
   }
 }

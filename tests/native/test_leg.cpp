@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "decode/kernels.h"
+#include "g729_literal.h"
 #include "legs.h"
 
 using namespace callreplay;
@@ -81,9 +82,9 @@ TEST_CASE("a whole span is decoded sample for sample") {
   CHECK(got == expected);
 }
 
-TEST_CASE("a loss is concealed for 60 ms at most, a sender's silence not at all") {
+TEST_CASE("a long loss fades out and in within 60 ms, a sender's silence is silent") {
   for (const auto &[reason, concealed] :
-       {std::pair{CR_GAP_LOST, 480}, {CR_GAP_CAPTURE, 480}, {CR_GAP_HOLD, 0}, {CR_GAP_SILENCE, 0}}) {
+       {std::pair{CR_GAP_LOST, 960}, {CR_GAP_CAPTURE, 960}, {CR_GAP_HOLD, 0}, {CR_GAP_SILENCE, 0}}) {
     MadeLeg leg;
     for (int i = 0; i < 10; ++i) {
       leg.packet(i * 160, tone(i * 160, 160));
@@ -97,6 +98,52 @@ TEST_CASE("a loss is concealed for 60 ms at most, a sender's silence not at all"
     CHECK(counts.concealed_samples == static_cast<uint64_t>(concealed));
     CHECK(counts.decoded_samples == 11 * 160);
     CHECK(pieces.back().first == 3200);
+  }
+}
+
+TEST_CASE("received samples are not touched by a loss beside them, whatever its length") {
+  for (const int64_t lost : {1, 40, 160, 480, 960, 961, 5000}) {
+    MadeLeg leg;
+    for (int i = 0; i < 10; ++i) {
+      leg.packet(i * 160, tone(i * 160, 160));
+    }
+    leg.gap(0, 1600, lost, CR_GAP_LOST);
+    for (int i = 0; i < 5; ++i) {
+      leg.packet(1600 + lost + i * 160, tone(1600 + lost + i * 160, 160), 0, 50 + i);
+    }
+    leg.span(CR_CODEC_ULAW, 8000, 8000, 2400 + lost);
+    const auto pieces = decode(leg.view());
+    for (const Piece &piece : pieces) {
+      if (piece.kind == CR_CHUNK_DECODED) {
+        const auto octets = tone(piece.first, piece.pcm.size());
+        std::vector<int16_t> pcm(octets.size());
+        g711_kernel(CR_ISA_SCALAR)->decode_ulaw(octets.data(), pcm.data(), pcm.size());
+        CHECK(piece.pcm == pcm);
+      }
+    }
+    CHECK(samples_of(pieces, CR_CHUNK_DECODED) == 2400);
+    CHECK(samples_of(pieces, CR_CHUNK_CONCEALED) == std::min<int64_t>(lost, 960));
+  }
+}
+
+TEST_CASE("a pause behind a loss is noise where noise was told before") {
+  for (const bool told : {true, false}) {
+    MadeLeg leg;
+    int64_t tick = 0;
+    if (told) {
+      leg.packet(0, tone(0, 160));
+      leg.packet(160, {40, 100, 200}, CR_PACKET_NOISE);
+      leg.gap(0, 160, 1440, CR_GAP_SILENCE);
+      tick = 1600;
+    }
+    leg.packet(tick, tone(tick, 160));
+    leg.gap(0, tick + 160, 160, CR_GAP_LOST);  // the comfort noise packet
+    leg.gap(0, tick + 320, 1600, CR_GAP_SILENCE);
+    leg.packet(tick + 1920, tone(tick, 160), 0, 20);
+    leg.span(CR_CODEC_ULAW, 8000, 8000, tick + 2080);
+    const auto pieces = decode(leg.view());
+    CHECK(samples_of(pieces, CR_CHUNK_NOISE) == (told ? 1440 + 1600 : 0));
+    CHECK(samples_of(pieces, CR_CHUNK_CONCEALED) == 160);
   }
 }
 
@@ -207,6 +254,61 @@ TEST_CASE("G.729 losses go through the codec's own concealment, a second of them
   const auto pieces = decode(leg.view(), &counts);
   CHECK(counts.concealed_samples == 8000);
   CHECK(pieces.back().first == 16160);
+}
+
+// Speech (s), SID (i), lost speech (x) and untransmitted (.) frames, in every order of six, one a packet:
+// what the leg decodes is what the literal decoder gives for the frames that a gateway with a perfect view
+// would feed it.
+TEST_CASE("every order of G.729 frame kinds, against the literal decoder") {
+  constexpr char kKinds[] = "six.";
+  for (int order = 0; order < 4096; ++order) {
+    std::string kinds = "si.s";  // the span has told its noise
+    for (int i = 0, rest = order; i < 6; ++i, rest /= 4) {
+      kinds += kKinds[rest % 4];
+    }
+    kinds += 's';
+    test::Random random{static_cast<uint64_t>(order)};
+    MadeLeg leg;
+    g729_literal::Decoder literal;
+    std::vector<int16_t> expected, got;
+    int64_t number = 0;
+    bool silent = false, noise = false, erased = false;
+    for (size_t i = 0; i < kinds.size(); ++i) {
+      const auto tick = static_cast<int64_t>(i) * 80;
+      const std::vector<uint8_t> octets = test::noise_payload(random, kinds[i] == 'i' ? 2 : 10);
+      G729Frame frame{octets.data(), G729Frame::kSpeech, false};
+      if (kinds[i] == 's' || kinds[i] == 'i') {
+        leg.packet(tick, octets, 0, number++);
+        frame.type = kinds[i] == 's' ? G729Frame::kSpeech : G729Frame::kSid;
+        noise = kinds[i] == 'i';
+        erased = silent = false;
+      } else if (kinds[i] == 'x') {
+        leg.gap(0, tick, 80, CR_GAP_LOST);
+        ++number;
+        frame = {nullptr, G729Frame::kSpeech, true};
+        silent = false;
+        erased = true;
+      } else {
+        leg.gap(0, tick, 80, CR_GAP_SILENCE);
+        frame = {nullptr, G729Frame::kUntransmitted, false};
+        silent = !noise && !erased;  // no SID, and none was lost: nothing was said of noise
+        noise = noise || erased;
+        erased = erased && silent;
+      }
+      int16_t pcm[80] = {};
+      if (!silent) {
+        literal.decode(frame, pcm);
+      }
+      expected.insert(expected.end(), pcm, pcm + 80);
+    }
+    leg.span(CR_CODEC_G729, 8000, 8000, static_cast<int64_t>(kinds.size()) * 80);
+    got.assign(expected.size(), 0);
+    for (const Piece &piece : decode(leg.view())) {
+      std::copy(piece.pcm.begin(), piece.pcm.end(), got.begin() + static_cast<ptrdiff_t>(piece.first));
+    }
+    CAPTURE(kinds);
+    CHECK(got == expected);
+  }
 }
 
 TEST_CASE("L16 is big-endian; channels are averaged") {

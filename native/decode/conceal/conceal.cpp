@@ -10,12 +10,16 @@ namespace callreplay {
 
 namespace {
 
-constexpr size_t kSilentMs = 60;
-constexpr size_t kShortestMs = 5, kLongestMs = 18;  // what is repeated: at least one period of any voice
+constexpr size_t kShortestMs = 4, kLongestMs = 18;  // what is repeated: at least one period of any voice
 constexpr size_t kTemplateMs = 7;                   // what a period must match
 constexpr size_t kWindowMs = 30;                    // of the linear prediction
-constexpr float kNoiseBelow = 0.10f, kVoicedFrom = 0.55f;  // normalised correlation
+constexpr size_t kFewestMs = 10;                    // with less than this of a side it is not known
+constexpr size_t kDecayMs = 240;                    // a bridge sags: its sound would end after this
+constexpr float kVoicedFrom = 0.4f;                 // normalised correlation
 constexpr float kPi = 3.14159265f;
+constexpr size_t kMaxRateHz = 48000;
+constexpr size_t kMaxPeriod = kMaxRateHz * kLongestMs / 1000;
+constexpr int kMaxOrder = 32;
 
 float clip(float x) {
   return std::clamp(x, -32768.0f, 32767.0f);
@@ -39,48 +43,62 @@ constexpr size_t blocks_of(size_t count) {
   return (count + kBlock - 1) / kBlock;
 }
 
-}  // namespace
+// The sound of one side, going on into the loss.
+class Side {
+ public:
+  explicit Side(size_t rate_hz)
+      : rate_(rate_hz), order_(std::min(static_cast<int>(rate_hz / 1000) + 4, kMaxOrder)) {}
 
-Concealer::Concealer(int sample_rate_hz)
-    : rate_(static_cast<size_t>(std::clamp(sample_rate_hz, 8000, static_cast<int>(kMaxRateHz)))),
-      order_(std::min(static_cast<int>(rate_ / 1000) + 4, kMaxOrder)) {}
+  // The side before a loss, or (reversed) the one after it. False when it says nothing.
+  bool before(const int16_t *pcm, size_t count);
+  bool after(const int16_t *pcm, size_t count);
 
-void Concealer::reset() {
-  lost_ = recovered_ = filled_ = period_ = position_ = 0;
-  recovering_ = false;
-  random_ = 1;
+  // Samples, from the loss's edge on.
+  void go_on(uint32_t seed, float *to, size_t count);
+
+ private:
+  bool analyse();
+  size_t find_period(float &voicing) const;
+  float correlation(size_t lag, size_t span) const;
+  bool predict();
+
+  size_t rate_;
+  int order_;
+  size_t filled_ = 0;                  // valid samples of past_
+  size_t period_ = 0;                  // samples of excitation_ in use
+  float periodic_ = 0, noise_ = 0;     // gains of the repeated residual and of noise in its place
+  float past_[kMaxContext];            // nearest to the loss last, in the first filled_ places
+  float excitation_[kMaxPeriod];       // residual of the last period, oldest first
+  float coefficients_[kMaxOrder + 1];  // A(z), a[0] = 1
+};
+
+bool Side::before(const int16_t *pcm, size_t count) {
+  filled_ = std::min(count, rate_ * kContextMs / 1000);
+  for (size_t i = 0; i < filled_; ++i) past_[i] = static_cast<float>(pcm[count - filled_ + i]);
+  return analyse();
 }
 
-void Concealer::remember(const int16_t *pcm, size_t count) {
-  const size_t limit = rate_ * 45 / 1000;
-  if (count > limit) {
-    pcm += count - limit;
-    count = limit;
-  }
-  if (count == 0) return;
-  int16_t *end = history_ + kHistory;
-  const size_t kept = std::min(filled_, limit - count);
-  std::memmove(end - count - kept, end - kept, kept * sizeof(int16_t));
-  std::memcpy(end - count, pcm, count * sizeof(int16_t));
-  filled_ = kept + count;
+bool Side::after(const int16_t *pcm, size_t count) {
+  filled_ = std::min(count, rate_ * kContextMs / 1000);
+  for (size_t i = 0; i < filled_; ++i) past_[i] = static_cast<float>(pcm[filled_ - 1 - i]);
+  return analyse();
 }
 
 // Normalised, of the last `span` samples with those `lag` before them.
-float Concealer::correlation(size_t lag, size_t span) const {
-  const int16_t *now = history_ + kHistory - span, *then = now - lag;
+float Side::correlation(size_t lag, size_t span) const {
+  const float *now = past_ + filled_ - span, *then = now - lag;
   float cross = 0, now_energy = 1, then_energy = 1;
   for (size_t i = 0; i < span; ++i) {
-    const auto a = static_cast<float>(now[i]), b = static_cast<float>(then[i]);
-    cross += a * b;
-    now_energy += a * a;
-    then_energy += b * b;
+    cross += now[i] * then[i];
+    now_energy += now[i] * now[i];
+    then_energy += then[i] * then[i];
   }
   return cross / std::sqrt(now_energy * then_energy);
 }
 
-// A voice above 200 Hz is repeated in multiples of its period, which sounds less like a buzz than one period
+// A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than one period
 // does.
-size_t Concealer::find_period(float &voicing) const {
+size_t Side::find_period(float &voicing) const {
   const size_t longest = std::min(rate_ * kLongestMs / 1000, filled_ / 2);
   const size_t shortest = rate_ * kShortestMs / 1000;
   const size_t span = std::min(rate_ * kTemplateMs / 1000, filled_ - longest);
@@ -93,10 +111,10 @@ size_t Concealer::find_period(float &voicing) const {
   // back.
   constexpr size_t kTemplate = blocks_of(16 * kTemplateMs + 1) * kBlock;
   constexpr size_t kLags = 16 * (kLongestMs - kShortestMs) + 2;
-  const int16_t *now = history_ + kHistory - span, *oldest = now - shortest - (lags - 1) * step;
+  const float *now = past_ + filled_ - span, *oldest = now - shortest - (lags - 1) * step;
   float current[kTemplate] = {}, past[kTemplate + kLags] = {};
-  for (size_t i = 0; i < count; ++i) current[i] = static_cast<float>(now[i * step]);
-  for (size_t i = 0; i < count + lags - 1; ++i) past[i] = static_cast<float>(oldest[i * step]);
+  for (size_t i = 0; i < count; ++i) current[i] = now[i * step];
+  for (size_t i = 0; i < count + lags - 1; ++i) past[i] = oldest[i * step];
   double now_energy = 1, then_energy = 1;  // of whole numbers: exact
   for (size_t i = 0; i < count; ++i) {
     now_energy += static_cast<double>(current[i]) * current[i];
@@ -129,17 +147,17 @@ size_t Concealer::find_period(float &voicing) const {
   return best;
 }
 
-// Autocorrelation method under a window that weights the newest samples most, then Levinson-Durbin. False for
-// digital silence.
-bool Concealer::predict() {
+// Autocorrelation method under a window that weights the samples next to the loss most, then Levinson-Durbin.
+// False for digital silence.
+bool Side::predict() {
   const size_t length = std::min(rate_ * kWindowMs / 1000, filled_);
-  const int16_t *from = history_ + kHistory - length;
-  float windowed[kHistory + kMaxOrder + kBlock];
+  const float *from = past_ + filled_ - length;
+  float windowed[kMaxRateHz * kWindowMs / 1000 + kMaxOrder + kBlock];
   std::fill_n(windowed + length, kMaxOrder + kBlock, 0.0f);  // as far as a lag and a block reach
   for (size_t i = 0; i < length; ++i) {
     const float x = (static_cast<float>(i) + 0.5f) / static_cast<float>(length);
     const float w = x < 0.9f ? std::sin(0.5f * kPi * x / 0.9f) : std::cos(0.5f * kPi * (x - 0.9f) / 0.1f);
-    windowed[i] = w * static_cast<float>(from[i]);
+    windowed[i] = w * from[i];
   }
   float r[kMaxOrder + 1];
   for (int lag = 0; lag <= order_; ++lag) {
@@ -167,83 +185,86 @@ bool Concealer::predict() {
   return true;
 }
 
-// What the loss will be filled with, from the history at its start.
-void Concealer::analyse() {
-  period_ = position_ = 0;
-  if (filled_ < rate_ / 100 || !predict()) return;
+bool Side::analyse() {
+  if (filled_ < rate_ * kFewestMs / 1000 || !predict()) return false;
   float voicing;
   period_ = find_period(voicing);
-  const int16_t *end = history_ + kHistory, *begin = end - filled_;
   float energy = 0;
   for (size_t i = 0; i < period_; ++i) {
-    const int16_t *at = end - period_ + i;
+    const size_t at = filled_ - period_ + i;
     float residual = 0;
-    for (int j = 0; j <= order_ && at - j >= begin; ++j)
-      residual += coefficients_[j] * static_cast<float>(at[-j]);
+    for (size_t j = 0; j <= static_cast<size_t>(order_) && j <= at; ++j)
+      residual += coefficients_[j] * past_[at - j];
     excitation_[i] = residual;
     energy += residual * residual;
   }
-  for (int j = 0; j < order_; ++j) memory_[j] = static_cast<float>(end[-1 - j]);
-  periodic_ = std::clamp((voicing - kNoiseBelow) / (kVoicedFrom - kNoiseBelow), 0.0f, 1.0f);
+  periodic_ = std::clamp(voicing / kVoicedFrom, 0.0f, 1.0f);
   // Uniform noise in [-1, 1) has a variance of 1/3.
   noise_ = std::sqrt(3 * (1 - periodic_ * periodic_) * energy / static_cast<float>(period_));
+  return true;
 }
 
-// The next sample of the concealment, faded; 0 from kSilentMs on.
-float Concealer::next_sample() {
-  const size_t silent = rate_ * kSilentMs / 1000;
-  if (period_ == 0 || lost_ >= silent) return 0;
-  random_ = random_ * 1664525u + 1013904223u;
-  float y = periodic_ * excitation_[position_] +
-            noise_ * static_cast<float>(static_cast<int32_t>(random_)) * 0x1p-31f;
-  position_ = position_ + 1 == period_ ? 0 : position_ + 1;
-  for (int j = order_ - 1; j > 0; --j) {
-    y -= coefficients_[j + 1] * memory_[j];
-    memory_[j] = memory_[j - 1];
-  }
-  y = clip(y - coefficients_[1] * memory_[0]);
-  memory_[0] = y;
-  // The energy falls linearly: slower at first than the amplitude would, which keeps the words of long
-  // bursts.
-  const float gain = std::sqrt(static_cast<float>(silent - lost_) / static_cast<float>(silent));
-  ++lost_;
-  return gain * y;
-}
-
-size_t Concealer::lost(int16_t *pcm, size_t count) {
-  if (count == 0) return 0;
-  if (recovering_ || lost_ == 0) {
-    recovering_ = false;
-    lost_ = 0;
-    analyse();
-  }
-  const size_t silent = rate_ * kSilentMs / 1000;
-  const size_t audible = period_ == 0 || lost_ >= silent ? 0 : std::min(count, silent - lost_);
-  for (size_t i = 0; i < audible; ++i) pcm[i] = to_sample(next_sample());
-  std::memset(pcm + audible, 0, (count - audible) * sizeof(int16_t));
-  if (audible == 0) lost_ = silent;
-  remember(pcm, count);
-  return audible;
-}
-
-void Concealer::good(int16_t *pcm, size_t count) {
-  if (count == 0) return;
-  if (lost_ != 0) {
-    if (!recovering_) recovered_ = 0;
-    recovering_ = true;
-    // A wideband decoder (G.722) comes back out of step, which a longer cross-fade hides.
-    const size_t fade = rate_ * (rate_ < 16000 ? 3 : 6) / 1000;
-    for (size_t i = 0; i < count && recovered_ < fade; ++i, ++recovered_) {
-      const float old = next_sample();
-      const float weight = (static_cast<float>(recovered_) + 0.5f) / static_cast<float>(fade);
-      pcm[i] = to_sample(old + weight * (static_cast<float>(pcm[i]) - old));
+void Side::go_on(uint32_t seed, float *to, size_t count) {
+  float memory[kMaxOrder];  // newest first
+  for (size_t j = 0; j < kMaxOrder; ++j) memory[j] = j < filled_ ? past_[filled_ - 1 - j] : 0.0f;
+  size_t position = 0;
+  for (size_t i = 0; i < count; ++i) {
+    seed = seed * 1664525u + 1013904223u;
+    float y = periodic_ * excitation_[position] +
+              noise_ * static_cast<float>(static_cast<int32_t>(seed)) * 0x1p-31f;
+    position = position + 1 == period_ ? 0 : position + 1;
+    for (int j = order_ - 1; j > 0; --j) {
+      y -= coefficients_[j + 1] * memory[j];
+      memory[j] = memory[j - 1];
     }
-    if (recovered_ == fade) {
-      recovering_ = false;
-      lost_ = 0;
-    }
+    y = clip(y - coefficients_[1] * memory[0]);
+    memory[0] = y;
+    to[i] = y;
   }
-  remember(pcm, count);
+}
+
+// The energy falls linearly to nothing after `end` samples: slower at first than the amplitude would, which
+// keeps the words of long bursts.
+float fade(size_t at, size_t end) {
+  return at >= end ? 0.0f : std::sqrt(static_cast<float>(end - at) / static_cast<float>(end));
+}
+
+constexpr size_t kMaxBridge = kMaxRateHz * kBridgedMs / 1000 + 64;
+
+// Two sides draw different noise.
+constexpr uint32_t kOtherSide = 0x9e3779b9u;
+
+size_t supported_rate(int sample_rate_hz) {
+  return static_cast<size_t>(std::clamp(sample_rate_hz, 8000, static_cast<int>(kMaxRateHz)));
+}
+
+}  // namespace
+
+bool bridge_loss(int sample_rate_hz, const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count) {
+  const size_t rate = supported_rate(sample_rate_hz);
+  const size_t length = std::min(count, kMaxBridge);
+  std::memset(pcm, 0, count * sizeof(int16_t));
+  Side side(rate);
+  float left[kMaxBridge], right[kMaxBridge];
+  const bool has_left = side.before(around.before, around.before_count);
+  if (has_left) side.go_on(seed, left, length);
+  const bool has_right = side.after(around.after, around.after_count);
+  if (has_right) side.go_on(seed ^ kOtherSide, right, length);
+  if (has_left && has_right) {
+    const size_t decay = rate * kDecayMs / 1000;
+    for (size_t i = 0; i < length; ++i) {
+      const float w = (static_cast<float>(i) + 0.5f) / static_cast<float>(length);
+      const size_t back = length - 1 - i;
+      pcm[i] = to_sample((1 - w) * fade(i, decay) * left[i] + w * fade(back, decay) * right[back]);
+    }
+    return length > 0;
+  }
+  const size_t end = rate * kFadeMs / 1000;
+  for (size_t i = 0; i < std::min(length, end); ++i) {
+    if (has_left) pcm[i] = to_sample(fade(i, end) * left[i]);
+    if (has_right) pcm[length - 1 - i] = to_sample(fade(i, end) * right[i]);
+  }
+  return length > 0 && (has_left || has_right);
 }
 
 }  // namespace callreplay

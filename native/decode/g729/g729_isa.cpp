@@ -11,7 +11,12 @@ struct G729Lanes {
   static void decode(void *state, const G729Frame *frames, int16_t *const *pcm) {
     g729::decode_group<V>(*static_cast<State *>(state), frames, pcm);
   }
-  static constexpr G729Kernel kernel(cr_isa isa) { return {isa, V::kLanes, sizeof(State), reset, decode}; }
+  static void seed(void *state, int lane, uint16_t value) {
+    static_cast<State *>(state)->word[g729::kSeedFer][lane] = static_cast<int16_t>(value);
+  }
+  static constexpr G729Kernel kernel(cr_isa isa) {
+    return {isa, V::kLanes, sizeof(State), reset, decode, seed};
+  }
 };
 
 #if defined(CR_ISA_baseline) && !defined(__SSE2__)

@@ -72,7 +72,7 @@ void reset_lane(State<N> &state, int lane) {
   }
   state.word[kSharp][lane] = 3277;
   state.word[kOldT0][lane] = 60;
-  state.word[kSeedFer][lane] = 21845;
+  state.word[kSeedFer][lane] = static_cast<int16_t>(kErasureSeed);
   state.word[kPastType][lane] = 1;
   state.word[kSeed][lane] = 11111;
   state.word[kSidSh][lane] = 1;

@@ -1,6 +1,7 @@
 #include "decode/leg/cursor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "decode/leg/leg.h"
@@ -23,6 +24,9 @@ constexpr uint32_t kMostChannels = 8;  // check_span
 constexpr int kWarmWaveformMs = 250;
 constexpr int kWarmStateMs = 2000;
 
+// A decoder with a state comes out of a loss out of step, which a cross-fade hides.
+constexpr int kBlendMs = 4;
+
 double overload(int32_t codec) {
   switch (codec) {
     case CR_CODEC_ULAW:
@@ -38,6 +42,11 @@ bool is_loss(uint8_t reason) {
   return reason == CR_GAP_LOST || reason == CR_GAP_CAPTURE;
 }
 
+// The noise of a loss depends on where it stands and on nothing else.
+uint32_t loss_seed(int64_t first) {
+  return static_cast<uint32_t>(static_cast<uint64_t>(first) * 0x9e3779b97f4a7c15u >> 32);
+}
+
 }  // namespace
 
 void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G711Kernel &g711, int64_t from,
@@ -46,30 +55,30 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
   span_ = &leg.spans[span];
   span_index_ = static_cast<int32_t>(span);
   g711_ = &g711;
-  budget_ = std::max<uint32_t>(budget, kFrameSamples);
+  budget_ = std::max(budget, static_cast<uint32_t>(in_ms(kBridgedMs)));
   to_ = to;
   end_ = tick_to_sample(*span_, span_->end_tick);
   if (span_->codec == CR_CODEC_EXTERNAL) {
     end_ = std::max(end_, span_->pcm_count);
   }
   used_ = decoded_used_ = 0;
-  begun_ = noise_ = last_noise_ = started_ = after_loss_ = false;
+  begun_ = noise_ = last_noise_ = started_ = told_noise_ = erased_ = lost_before_ = false;
   fresh_ = true;
   frame_index_ = 0;
   counts_ = {};
   done_ = false;
-  pcm_.resize(size_t{budget_} * 2);
+  // Beyond the budget goes what is behind a loss, a packet more than it takes.
+  codec_room_ =
+      looks_ahead() ? 2 * budget_ + static_cast<uint32_t>(in_ms(kBridgedMs + 2 * kContextMs)) : budget_;
+  pcm_.resize(size_t{codec_room_} + budget_);
   if (span_->codec == CR_CODEC_G722) {
-    octets_.reserve(budget_ / 2 + 1);
+    octets_.reserve(codec_room_ / 2 + 1);
   } else if (framed()) {
-    frames_.reserve(budget_ / kFrameSamples * 3 + 2);
+    frames_.reserve(codec_room_ / kFrameSamples * 3 + 2);
   }
-  if (!framed() && span_->codec != CR_CODEC_EXTERNAL) {
-    concealer_.emplace(span_->sample_rate_hz);
-    concealer_->reset();
-  } else {
-    concealer_.reset();  // a slot is used again, and these conceal by themselves
-  }
+  past_.resize((framed() && !looks_ahead()) || external() ? 0 : static_cast<size_t>(in_ms(kContextMs)));
+  run_ = 0;
+  lost_until_ = -1;
   generator_.start(span_->seed, span_->sample_rate_hz, overload(span_->codec));
   start_at(from);
 }
@@ -89,6 +98,20 @@ void SpanCursor::start_at(int64_t from) {
   position_ = gained_ = 0;
   if (span_->codec == CR_CODEC_EXTERNAL) {
     position_ = std::clamp<int64_t>(from, 0, end_);
+    // A loss is made up from its beginning.
+    for (size_t gap = first_gap(); gap_here(gap) && gap_start(gap) < position_; ++gap) {
+      if (is_loss(leg_->gap_reason[gap]) && gap_end(gap) >= position_) {
+        int64_t begin = gap_start(gap);
+        for (;
+             gap > 0 && gap_here(gap - 1) && is_loss(leg_->gap_reason[gap - 1]) && gap_end(gap - 1) >= begin;
+             --gap) {
+          begin = gap_start(gap - 1);
+        }
+        position_ = std::max<int64_t>(begin, 0);
+        break;
+      }
+    }
+    gained_ = position_;
   } else if (span_->first < span_->stop) {
     const bool waveform = span_->codec != CR_CODEC_G722 && !framed();
     const int64_t margin = in_ms(waveform ? kWarmWaveformMs : kWarmStateMs);
@@ -107,13 +130,63 @@ void SpanCursor::start_at(int64_t from) {
         }
       }
       row_ = std::max(low - 1, span_->first);
+      // Speech sets the generator of comfort noise anew.
+      while (framed() && row_ > span_->first && leg_->size[row_] < kFrameOctets) {
+        --row_;
+      }
     }
-    position_ = gained_ = row_sample(row_);
+    if (framed()) {
+      skip_frames();
+    } else {
+      position_ = gained_ = row_sample(row_);
+      recall();
+    }
   }
+  if (!framed()) {
+    gap_ = first_gap();
+  }
+}
+
+size_t SpanCursor::first_gap() const {
   const int32_t *spans = leg_->gap_span;
-  gap_ = leg_->gap_count == 0
+  return leg_->gap_count == 0
              ? 0
              : static_cast<size_t>(std::lower_bound(spans, spans + leg_->gap_count, span_index_) - spans);
+}
+
+// What a pause behind a loss needs to know of the packets before the first one that is decoded.
+void SpanCursor::recall() {
+  for (int64_t row = row_; row-- > span_->first;) {
+    if ((leg_->flags[row] & CR_PACKET_NOISE) != 0 && leg_->size[row] > 0) {
+      generator_.update(payload(row), leg_->size[row]);
+      generator_.stop();
+      return;
+    }
+  }
+}
+
+// G.729: plan all frames before row_ without decoding them, some ten nanoseconds each, for the generator of
+// concealment runs on from erasure to erasure.
+void SpanCursor::skip_frames() {
+  const int64_t to = to_, start = row_sample(row_);
+  row_ = span_->first;
+  position_ = gained_ = row_sample(row_);
+  gap_ = first_gap();
+  erasure_seed_ = kErasureSeed;
+  to_ = start;
+  while (!done_) {
+    plan();
+    for (const FramePlan &plan : frames_) {
+      for (int i = 0; i < kErasureCalls && plan.erased_speech; ++i) {
+        erasure_seed_ = next_erasure_seed(erasure_seed_);
+      }
+    }
+  }
+  to_ = to;
+  done_ = false;
+  counts_ = {};
+  segments_.clear();
+  frames_.clear();
 }
 
 bool SpanCursor::plan() {
@@ -121,22 +194,29 @@ bool SpanCursor::plan() {
   octets_.clear();
   frames_.clear();
   used_ = decoded_used_ = 0;
+  awaited_ = 0;
   bool room = true;
   while (room && !done_) {
-    if (position_ >= to_) {
+    if (position_ >= to_ && awaited_ == 0) {
       done_ = true;
     } else if (span_->codec == CR_CODEC_EXTERNAL) {
       room = take_external();
     } else if (row_ < span_->stop && row_sample(row_) <= position_) {
       if ((leg_->flags[row_] & CR_PACKET_NOISE) != 0) {
+        awaited_ = 0;
         take_noise_row();
       } else {
         room = framed() ? take_frame_row() : take_waveform_row();
       }
     } else {
       const int64_t gap_end = row_ < span_->stop ? row_sample(row_) : end_;
-      if (position_ < gap_end) {
-        room = fill_gap(std::min(gap_end, to_));
+      if (!framed() || !erased_) {
+        awaited_ = 0;  // what follows the last loss without a break ends here
+      }
+      if (position_ >= to_ && awaited_ == 0) {
+        done_ = true;
+      } else if (position_ < gap_end) {
+        room = fill_gap(looks_ahead() ? gap_end : std::min(gap_end, to_));
       } else {
         done_ = true;
       }
@@ -147,17 +227,18 @@ bool SpanCursor::plan() {
 
 int16_t *SpanCursor::append(uint32_t count, uint8_t kind) {
   const bool codec = kind == CR_CHUNK_DECODED || framed();
-  const uint32_t pcm = codec ? decoded_used_ : budget_ + used_ - decoded_used_;
+  const uint32_t pcm = codec ? decoded_used_ : codec_room_ + used_ - decoded_used_;
   Segment *last = segments_.empty() ? nullptr : &segments_.back();
-  if (last != nullptr && last->kind == kind && !fresh_ && last->first + last->count == position_ &&
-      last->pcm + last->count == pcm) {
+  if (last != nullptr && last->kind == kind && (kind != CR_CHUNK_CONCEALED || framed()) && !fresh_ &&
+      last->first + last->count == position_ && last->pcm + last->count == pcm) {
     last->count += count;
   } else {
-    segments_.push_back({position_, pcm, count, count, kind, fresh_});
+    segments_.push_back({position_, pcm, count, kind, fresh_, false, false, row_});
   }
   fresh_ = false;
   used_ += count;
   decoded_used_ += codec ? count : 0;
+  awaited_ = std::max<int64_t>(awaited_ - count, 0);
   position_ += count;
   return pcm_.data() + pcm;
 }
@@ -168,6 +249,9 @@ void SpanCursor::skip_to(int64_t sample) {
 }
 
 uint8_t SpanCursor::unexplained() const {
+  if (external()) {
+    return CR_GAP_SILENCE;
+  }
   if (leg_->sequence == nullptr) {
     return CR_GAP_LOST;
   }
@@ -181,18 +265,13 @@ uint8_t SpanCursor::unexplained() const {
 }
 
 SpanCursor::Piece SpanCursor::gap_piece(int64_t end) {
-  const auto here = [this] { return gap_ < leg_->gap_count && leg_->gap_span[gap_] == span_index_; };
-  const auto row_start = [this] { return tick_to_sample(*span_, leg_->gap_start[gap_]); };
-  const auto row_end = [this] {
-    return tick_to_sample(*span_, leg_->gap_start[gap_] + leg_->gap_ticks[gap_]);
-  };
-  while (here() && row_end() <= position_) {
+  while (gap_here(gap_) && gap_end(gap_) <= position_) {
     ++gap_;
   }
-  if (here() && row_start() <= position_) {
-    return {std::min(end, row_end()), leg_->gap_reason[gap_]};
+  if (gap_here(gap_) && gap_start(gap_) <= position_) {
+    return {std::min(end, gap_end(gap_)), leg_->gap_reason[gap_]};
   }
-  return {here() ? std::min(end, row_start()) : end, unexplained()};
+  return {gap_here(gap_) ? std::min(end, gap_start(gap_)) : end, unexplained()};
 }
 
 bool SpanCursor::fill_gap(int64_t end) {
@@ -207,10 +286,10 @@ bool SpanCursor::fill_gap(int64_t end) {
   if (framed()) {
     return fill_frames(piece);
   }
-  if (!is_loss(piece.reason) && row_ < span_->stop && end - gained_ < in_ms(kBridgeMs)) {
-    piece.reason = CR_GAP_LOST;
+  if (!is_loss(piece.reason) && row_ < span_->stop && row_sample(row_) - gained_ < in_ms(kBridgeMs)) {
+    piece = {end, CR_GAP_LOST};
   }
-  return fill_waveform(piece);
+  return is_loss(piece.reason) ? fill_loss(end) : fill_pause(piece.end);
 }
 
 bool SpanCursor::fill_noise(int64_t end) {
@@ -230,36 +309,132 @@ bool SpanCursor::fill_noise(int64_t end) {
   return true;
 }
 
-bool SpanCursor::fill_waveform(const Piece &piece) {
-  const int64_t limit = std::min(piece.end, gained_ + in_ms(kConcealMs));
-  if (!is_loss(piece.reason) || position_ >= limit) {
-    const bool was_fresh = fresh_;
-    skip_to(piece.end);
-    // A loss that outlasts the concealer is still a loss to it: it fades the next speech in.
-    fresh_ = was_fresh || !is_loss(piece.reason);
-    return true;
+// What was not sent. Behind a loss in a span that has told its noise before, the packet that said so again is
+// among the lost ones: the noise goes on.
+bool SpanCursor::fill_pause(int64_t end) {
+  if (position_ == lost_until_ && generator_.known()) {
+    noise_ = true;
+    return fill_noise(end);
   }
-  const int64_t count = limit - position_;
+  skip_to(end);
+  return true;
+}
+
+// Where the loss at position_ ends, `end` at the latest: rows of the gap table may follow each other.
+int64_t SpanCursor::loss_end(int64_t end) const {
+  int64_t at = position_;
+  for (size_t gap = gap_; at < end; ++gap) {
+    const bool here = gap_here(gap);
+    const int64_t from = here ? gap_start(gap) : end;
+    if (from > at && !is_loss(unexplained())) {
+      break;
+    }
+    if (!here || from >= end) {
+      return end;
+    }
+    if (!is_loss(leg_->gap_reason[gap])) {
+      return std::max(at, from);
+    }
+    at = std::max(at, std::min(end, gap_end(gap)));
+  }
+  return at;
+}
+
+// The whole of a loss counts, whatever part of it is wanted: it is bridged, or fades out and in again.
+bool SpanCursor::fill_loss(int64_t end) {
+  const int64_t packet = external() ? span_->pcm_count : row_ < span_->stop ? row_sample(row_) : end_;
+  if (position_ >= lost_until_) {
+    const bool hairline = !external() && packet - gained_ < in_ms(kBridgeMs);
+    lost_from_ = position_;
+    lost_before_ = position_ == gained_;
+    lost_until_ = hairline ? packet : std::max(loss_end(packet), position_ + 1);
+  }
+  const bool speaks = row_ < span_->stop && (leg_->flags[row_] & CR_PACKET_NOISE) == 0;
+  const bool after = external() ? lost_until_ < packet : speaks && lost_until_ == packet;
+  const int64_t out = lost_from_ + (lost_before_ ? in_ms(kFadeMs) : 0);
+  const int64_t in = lost_until_ - (after ? in_ms(kFadeMs) : 0);
+  if (lost_until_ - lost_from_ <= in_ms(kBridgedMs) && lost_before_ && after) {
+    return put_loss(lost_from_, lost_until_, true, true);
+  }
+  if (lost_before_ && position_ < out) {
+    return put_loss(lost_from_, std::min(out, lost_until_), true, false);
+  }
+  if (after && position_ <= in) {
+    skip_to(in);
+    return put_loss(in, lost_until_, false, true);
+  }
+  if (after && position_ < lost_until_) {
+    return put_loss(position_, lost_until_, false, true);
+  }
+  skip_to(std::max(position_, std::min(lost_until_, end)));
+  return true;
+}
+
+bool SpanCursor::put_loss(int64_t first, int64_t end, bool from_before, bool from_after) {
+  const int64_t count = end - first;
   if (!fits(count)) {
     return false;
   }
-  append(static_cast<uint32_t>(std::min<int64_t>(count, budget_)), CR_CHUNK_CONCEALED);
+  append(static_cast<uint32_t>(count), CR_CHUNK_CONCEALED);
+  segments_.back().from_before = from_before;
+  segments_.back().from_after = from_after;
+  if (looks_ahead() && from_after) {
+    awaited_ = in_ms(kContextMs + kBlendMs);
+  }
+  if (external()) {
+    segments_.back().row = static_cast<int64_t>(gap_);
+  }
   return true;
+}
+
+// The audio behind a loss, as far as its packets follow each other.
+size_t SpanCursor::peek(const Segment &loss, int16_t *pcm, size_t room) const {
+  int64_t at = loss.first + loss.count;
+  size_t got = 0;
+  for (int64_t row = loss.row; got < room && row < span_->stop; ++row) {
+    const int64_t start = row_sample(row);
+    if (start > at || (leg_->flags[row] & CR_PACKET_NOISE) != 0) {
+      break;
+    }
+    const int64_t skip = at - start;
+    const int64_t count =
+        std::min(payload_samples(*span_, leg_->size[row]) - skip, static_cast<int64_t>(room - got));
+    if (count > 0) {
+      const int64_t first = skip * sample_octets(*span_);
+      decode_direct(payload(row) + first, pcm + got, static_cast<uint32_t>(count));
+      got += static_cast<size_t>(count);
+      at += count;
+    }
+  }
+  return got;
 }
 
 bool SpanCursor::fill_frames(const Piece &piece) {
   const bool lost = is_loss(piece.reason);
-  const int64_t limit = std::min(piece.end, gained_ + in_ms(last_noise_ ? kComfortNoiseMs
-                                                            : lost      ? kEraseMs
-                                                                        : 0));
+  awaited_ = lost ? awaited_ : 0;
+  // A pause right behind a loss in a span that has sent SIDs: its SID is among what was lost (B.4.1.2 says
+  // how the decoder guesses the level).
+  const bool noise = last_noise_ || (!lost && erased_ && told_noise_);
+  const int64_t limit = std::min(piece.end, gained_ + in_ms(noise ? kComfortNoiseMs : lost ? kEraseMs : 0));
   const int64_t count = limit - position_;
   if (2 * count < kFrameSamples) {
     skip_to(piece.end);
     return true;
   }
   G729Frame frame{nullptr, lost ? G729Frame::kSpeech : G729Frame::kUntransmitted, lost};
-  return add_frame(frame, 0, static_cast<uint32_t>(std::min<int64_t>(count, kFrameSamples)),
-                   last_noise_ ? CR_CHUNK_NOISE : CR_CHUNK_CONCEALED);
+  if (!add_frame(frame, 0, static_cast<uint32_t>(std::min<int64_t>(count, kFrameSamples)),
+                 noise ? CR_CHUNK_NOISE : CR_CHUNK_CONCEALED)) {
+    return false;
+  }
+  if (looks_ahead() && lost && !noise) {
+    Segment &loss = segments_.back();
+    loss.from_before |= !erased_;
+    loss.from_after = true;
+    awaited_ = loss.from_before && loss.count <= in_ms(kBridgedMs) ? in_ms(kContextMs + kBlendMs) : 0;
+  }
+  last_noise_ = noise;
+  erased_ = lost;
+  return true;
 }
 
 void SpanCursor::take_noise_row() {
@@ -385,6 +560,8 @@ bool SpanCursor::take_frame_row() {
       generator_.stop();
     }
     last_noise_ = is_sid;
+    told_noise_ |= is_sid;
+    erased_ = false;
     started_ = true;
     gained_ = position_;
   }
@@ -400,7 +577,7 @@ bool SpanCursor::add_frame(const G729Frame &frame, uint32_t skip, uint32_t keep,
   }
   const int16_t *pcm = append(keep, kind);
   frames_.push_back({frame, static_cast<uint32_t>(pcm - pcm_.data()), static_cast<uint8_t>(skip),
-                     static_cast<uint8_t>(keep)});
+                     static_cast<uint8_t>(keep), frame.erased && kind == CR_CHUNK_CONCEALED});
   (kind == CR_CHUNK_DECODED     ? counts_.decoded_samples
    : kind == CR_CHUNK_CONCEALED ? counts_.concealed_samples
                                 : counts_.noise_samples) += keep;
@@ -408,50 +585,131 @@ bool SpanCursor::add_frame(const G729Frame &frame, uint32_t skip, uint32_t keep,
 }
 
 bool SpanCursor::take_external() {
-  const int64_t room = static_cast<int64_t>(budget_) - used_;
-  const int64_t count = std::min({room, span_->pcm_count - position_, to_ - position_});
-  if (room == 0) {
-    return false;
-  }
-  if (count <= 0) {
+  const int64_t end = std::min(span_->pcm_count, to_);
+  if (position_ >= end) {
     done_ = true;
     return true;
+  }
+  const Piece piece = gap_piece(span_->pcm_count);
+  const bool in_gap = gap_here(gap_) && gap_start(gap_) <= position_;
+  if (in_gap && is_loss(piece.reason)) {
+    return fill_loss(span_->pcm_count);
+  }
+  const int64_t room = static_cast<int64_t>(budget_) - used_;
+  const int64_t count = std::min({room, piece.end - position_, end - position_});
+  if (room <= 0) {
+    return false;
   }
   const int64_t first = position_;
   std::memcpy(append(static_cast<uint32_t>(count), CR_CHUNK_DECODED), span_->pcm + first,
               static_cast<size_t>(count) * sizeof(int16_t));
   counts_.decoded_samples += static_cast<uint64_t>(count);
+  gained_ = position_;
   return true;
 }
 
-void SpanCursor::finish() {
-  if (!concealer_) {
+// What was received around a loss; `after` has room for kMaxContext.
+Surroundings SpanCursor::around(const Segment &loss, int16_t *after) const {
+  const auto context = in_ms(kContextMs);
+  if (!external()) {
+    const bool peeks = loss.from_after && !looks_ahead();
+    return {past_.data() + past_.size() - run_, loss.from_before ? run_ : 0, after,
+            peeks ? peek(loss, after, static_cast<size_t>(context)) : 0};
+  }
+  auto gap = static_cast<size_t>(loss.row);
+  const int64_t end = loss.first + loss.count;
+  const int64_t since = gap > 0 && gap_here(gap - 1) ? std::max<int64_t>(gap_end(gap - 1), 0) : 0;
+  const int64_t before = loss.from_before ? std::clamp<int64_t>(loss.first - since, 0, context) : 0;
+  while (gap_here(gap) && gap_end(gap) <= end) {
+    ++gap;
+  }
+  const int64_t until = std::min(gap_here(gap) ? gap_start(gap) : span_->pcm_count, span_->pcm_count);
+  const int64_t behind = loss.from_after ? std::clamp<int64_t>(until - end, 0, context) : 0;
+  return {span_->pcm + loss.first - before, static_cast<size_t>(before), span_->pcm + end,
+          static_cast<size_t>(behind)};
+}
+
+// Fill the loss that is segment `index` from both sides. A decoder with a state comes out of a loss out of
+// step: its first samples behind it are cross-faded with the bridge.
+void SpanCursor::bridge(size_t index) {
+  Segment &segment = segments_[index];
+  int16_t after[kMaxContext];
+  Surroundings sides = around(segment, after);
+  size_t blend = 0;
+  int16_t *behind = nullptr;
+  if (looks_ahead() && segment.from_after && index + 1 < segments_.size()) {
+    const Segment &next = segments_[index + 1];
+    if (next.kind == CR_CHUNK_DECODED && !next.fresh) {
+      behind = samples() + next.pcm;
+      blend = static_cast<size_t>(in_ms(kBlendMs));
+      // Too little to cross-fade and to look at.
+      blend = next.count < 3 * blend ? 0 : blend;
+      sides.after = behind + blend;
+      sides.after_count = next.count - blend;
+    }
+  }
+  int16_t filled[16 * (kBridgedMs + kBlendMs)];
+  const bool apart = blend > 0;
+  int16_t *pcm = apart ? filled : samples() + segment.pcm;
+  const bool sounds =
+      bridge_loss(span_->sample_rate_hz, sides, loss_seed(segment.first), pcm, segment.count + blend);
+  if (apart && sounds) {
+    std::copy_n(filled, segment.count, samples() + segment.pcm);
+    for (size_t i = 0; i < blend; ++i) {
+      const float weight = (static_cast<float>(i) + 0.5f) / static_cast<float>(blend);
+      const float made = filled[segment.count + i];
+      behind[i] = static_cast<int16_t>(std::lrintf(made + weight * (static_cast<float>(behind[i]) - made)));
+    }
+  } else if (apart) {
+    std::fill_n(samples() + segment.pcm, segment.count, int16_t{0});
+  }
+  segment.count = sounds || framed() ? segment.count : 0;
+  counts_.concealed_samples += framed() ? 0 : segment.count;
+}
+
+// The last kContextMs of what was received without a break.
+void SpanCursor::remember(const int16_t *pcm, size_t count) {
+  const size_t room = past_.size();
+  if (room == 0) {
     return;
   }
-  for (Segment &segment : segments_) {
-    int16_t *pcm = pcm_.data() + segment.pcm;
+  if (count >= room) {
+    std::copy_n(pcm + count - room, room, past_.data());
+    run_ = room;
+    return;
+  }
+  const size_t kept = std::min(run_, room - count);
+  std::memmove(past_.data() + room - count - kept, past_.data() + room - kept, kept * sizeof(int16_t));
+  std::copy_n(pcm, count, past_.data() + room - count);
+  run_ = kept + count;
+}
+
+void SpanCursor::finish() {
+  if (past_.empty() && !external()) {
+    return;
+  }
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    const Segment &segment = segments_[i];
     if (segment.fresh) {
-      concealer_->reset();
-      after_loss_ = false;
+      run_ = 0;
     }
-    if (segment.kind == CR_CHUNK_CONCEALED) {
-      const size_t sounding = concealer_->lost(pcm, segment.count);
-      counts_.concealed_samples += sounding;
-      segment.count = static_cast<uint32_t>(std::min<size_t>(sounding, segment.count));
-      after_loss_ = true;
+    if (segment.kind == CR_CHUNK_DECODED) {
+      remember(samples() + segment.pcm, segment.count);
       continue;
     }
-    // The packet that ends a loss goes in alone: what the concealer blends must not depend on the round's
-    // length.
-    const size_t head = after_loss_ ? segment.head : 0;
-    if (head > 0) {
-      concealer_->good(pcm, head);
+    if (segment.kind == CR_CHUNK_CONCEALED && (!framed() || bridgeable(i))) {
+      bridge(i);
     }
-    if (head < segment.count) {
-      concealer_->good(pcm + head, segment.count - head);
-    }
-    after_loss_ = false;
+    run_ = 0;
   }
+}
+
+// G.729: a loss that is in the round whole, speech on both sides, and no longer than what is bridged. Others
+// stay as the recommendation has them.
+bool SpanCursor::bridgeable(size_t index) const {
+  const Segment &loss = segments_[index];
+  return loss.from_before && loss.count <= in_ms(kBridgedMs) && index + 1 < segments_.size() &&
+         segments_[index + 1].kind == CR_CHUNK_DECODED && !segments_[index + 1].fresh;
 }
 
 }  // namespace callreplay

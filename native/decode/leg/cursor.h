@@ -2,25 +2,29 @@
 //
 // A round has three acts. plan() walks the packets up to a budget of samples and lays out segments; the
 // conveyor runs the kernels (G.711 and L16 are decoded in plan() itself, for they have no state); finish()
-// conceals and adds noise, in order. Nothing is allocated after open(). Where a round ends depends on the
-// budget, but no packet, loss or frame is ever split by it unless it alone exceeds the budget, so the samples
-// do not depend on it.
+// conceals, in order. Nothing is allocated after open(). Where a round ends depends on the budget, but no
+// loss or frame is ever split by it, and no packet unless it alone exceeds the budget, so the samples do not
+// depend on it.
+//
+// A recording knows what came after a loss: concealment looks at what is behind it. Waveform codecs without a
+// state are decoded from there at once; a round of the others goes on, beyond its budget, until so much
+// behind a loss is planned.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "callreplay/decode.h"
 #include "decode/conceal.h"
 #include "decode/kernels.h"
+#include "decode/leg/leg.h"
 #include "decode/noise/comfort_noise.h"
 
 namespace callreplay {
 
-// After these the decoder gives silence, so that a hold of an hour is not an hour of made-up sound.
-constexpr int kConcealMs = 60;              // the waveform concealer's reach (conceal.h)
+// After these the decoder gives silence, so that a hold of an hour is not an hour of made-up sound. For how
+// long the sound of a waveform codec is made up says conceal.h.
 constexpr int kEraseMs = 1000;              // G.729's own: its gains have decayed by then
 constexpr int kComfortNoiseMs = 60 * 1000;  // since the last packet or update
 
@@ -28,16 +32,19 @@ struct Segment {
   int64_t first;  // sample of the span
   uint32_t pcm;   // offset into samples()
   uint32_t count;
-  uint32_t head;  // samples of its first packet
-  uint8_t kind;   // cr_chunk_kind
-  bool fresh;     // silence came before it: nothing to continue from
+  uint8_t kind;  // cr_chunk_kind
+  bool fresh;    // silence came before it: nothing to continue from
+  // Of a loss that bridge_loss() fills: from which sides, and the row that ends it.
+  bool from_before, from_after;
+  int64_t row;  // EXTERNAL: a row of the gap table instead, not behind the loss
 };
 
 struct FramePlan {
   G729Frame frame;
-  uint32_t pcm;  // where its kept samples go
-  uint8_t skip;  // samples dropped from its front
-  uint8_t keep;  // samples kept after them
+  uint32_t pcm;        // where its kept samples go
+  uint8_t skip;        // samples dropped from its front
+  uint8_t keep;        // samples kept after them
+  bool erased_speech;  // concealment draws random numbers for it
 };
 
 class SpanCursor {
@@ -59,6 +66,9 @@ class SpanCursor {
   const std::vector<FramePlan> &frames() const { return frames_; }
   int16_t *samples() { return pcm_.data(); }
 
+  // G.729: of the generator of concealment when the first frame of this cursor is decoded.
+  uint16_t erasure_seed() const { return erasure_seed_; }
+
   // Conceal and count. The segments stand until the next plan().
   void finish();
   const std::vector<Segment> &segments() const { return segments_; }
@@ -73,25 +83,46 @@ class SpanCursor {
   };
 
   void start_at(int64_t from);
+  void recall();
+  void skip_frames();
+  size_t first_gap() const;
   int64_t row_sample(int64_t row) const;
   const uint8_t *payload(int64_t row) const;
   uint8_t unexplained() const;
+  bool gap_here(size_t gap) const { return gap < leg_->gap_count && leg_->gap_span[gap] == span_index_; }
+  int64_t gap_start(size_t gap) const { return tick_to_sample(*span_, leg_->gap_start[gap]); }
+  int64_t gap_end(size_t gap) const {
+    return tick_to_sample(*span_, leg_->gap_start[gap] + leg_->gap_ticks[gap]);
+  }
+  Surroundings around(const Segment &loss, int16_t *after) const;
+  void bridge(size_t index);
+  bool bridgeable(size_t index) const;
   Piece gap_piece(int64_t end);
   bool fill_gap(int64_t end);
   bool fill_noise(int64_t end);
-  bool fill_waveform(const Piece &piece);
+  bool fill_pause(int64_t end);
+  bool fill_loss(int64_t end);
+  int64_t loss_end(int64_t end) const;
+  bool put_loss(int64_t first, int64_t end, bool from_before, bool from_after);
   bool fill_frames(const Piece &piece);
   void take_noise_row();
   bool take_waveform_row();
   bool take_frame_row();
   bool take_external();
   bool add_frame(const G729Frame &frame, uint32_t skip, uint32_t keep, uint8_t kind);
-  bool fits(int64_t count) const { return used_ + count <= budget_ || used_ == 0; }
+  size_t peek(const Segment &loss, int16_t *pcm, size_t room) const;
+  void remember(const int16_t *pcm, size_t count);
+  bool fits(int64_t count) const { return used_ + count <= budget_ || used_ == 0 || awaited_ > 0; }
+  // A codec whose losses are bridged when their surroundings are decoded.
+  bool looks_ahead() const {
+    return span_->codec == CR_CODEC_G722 || (framed() && span_->mode == CR_G729_BRIDGED);
+  }
   int16_t *append(uint32_t count, uint8_t kind);
   void skip_to(int64_t sample);
   void decode_direct(const uint8_t *octets, int16_t *pcm, uint32_t count) const;
   void decode_channels(const uint8_t *octets, int16_t *pcm, uint32_t count) const;
   int64_t in_ms(int ms) const { return int64_t{ms} * span_->sample_rate_hz / 1000; }
+  bool external() const { return span_->codec == CR_CODEC_EXTERNAL; }
   bool framed() const { return span_->codec == CR_CODEC_G729; }
 
   const cr_leg *leg_ = nullptr;
@@ -106,17 +137,25 @@ class SpanCursor {
   size_t gap_ = 0;           // first row of the gap table that may still matter
   int64_t frame_index_ = 0;  // frames of the row that are done
   uint32_t budget_ = 0;
-  uint32_t used_ = 0;  // samples planned in this round
+  uint32_t used_ = 0;        // samples planned in this round
+  uint32_t codec_room_ = 0;  // of pcm_, at its front
   uint32_t decoded_used_ =
       0;  // of them, those of the codec; they lie at the front of pcm_, the others behind budget_
+  int64_t awaited_ = 0;  // samples that must still come into this round for the sake of a loss in it
   bool done_ = true;
-  bool begun_ = false;       // a part of the row is decoded
-  bool noise_ = false;       // RFC 3389 noise runs
-  bool last_noise_ = false;  // G.729: the last frame was SID or untransmitted
-  bool started_ = false;     // something was received
-  bool fresh_ = true;        // the next segment follows silence
-  bool after_loss_ = false;  // the concealer's last stretch was a loss
-  std::optional<Concealer> concealer_;
+  bool begun_ = false;        // a part of the row is decoded
+  bool noise_ = false;        // RFC 3389 noise runs
+  bool last_noise_ = false;   // G.729: the last frame was SID or untransmitted
+  bool started_ = false;      // something was received
+  bool fresh_ = true;         // the next segment follows silence
+  int64_t lost_until_ = -1;   // where the last loss ended
+  int64_t lost_from_ = 0;     // and where it began,
+  bool lost_before_ = false;  // right behind what was received
+  uint16_t erasure_seed_ = kErasureSeed;
+  bool told_noise_ = false;    // G.729: a SID came
+  bool erased_ = false;        // G.729: the last frame was lost
+  size_t run_ = 0;             // samples received without a break, as far as they matter
+  std::vector<int16_t> past_;  // the last of them, oldest first
   ComfortNoise generator_;
   std::vector<int16_t> pcm_;
   std::vector<uint8_t> octets_;

@@ -13,7 +13,8 @@ bool rates_fit(const cr_span &span) {
       return span.sample_rate_hz == 16000 && (span.clock_rate_hz == 8000 || span.clock_rate_hz == 16000) &&
              span.mode >= 0 && span.mode <= 2;
     case CR_CODEC_G729:
-      return span.sample_rate_hz == 8000 && span.clock_rate_hz == 8000;
+      return span.sample_rate_hz == 8000 && span.clock_rate_hz == 8000 && span.mode >= CR_G729_EXACT &&
+             span.mode <= CR_G729_BRIDGED;
     case CR_CODEC_L16:
       return span.clock_rate_hz == span.sample_rate_hz && span.mode >= 1 && span.mode <= 8;
     case CR_CODEC_EXTERNAL:

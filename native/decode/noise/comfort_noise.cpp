@@ -39,6 +39,7 @@ void ComfortNoise::update(const uint8_t *payload, size_t size) {
   if (size == 0) {
     return;
   }
+  known_ = true;
   // Clause 3.1: the level is in -dBov, most significant bit 0.
   const double rms = overload_ * std::pow(10.0, -(payload[0] & 127) / 20.0);
   double residual = 1.0;

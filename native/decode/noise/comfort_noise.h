@@ -16,6 +16,9 @@ class ComfortNoise {
   // next. An empty payload changes nothing.
   void update(const uint8_t *payload, size_t size);
 
+  // Whether an update came yet.
+  bool known() const { return known_; }
+
   // Speech came: the next noise fades in anew.
   void stop();
 
@@ -27,6 +30,7 @@ class ComfortNoise {
   static constexpr int kOrder = 12;  // "12 or lower" is what encoders send (RFC 3389 clause 4)
 
   uint64_t seed_ = 0;
+  bool known_ = false;
   double overload_ = 32124.0;
   double glide_ = 0.0;        // per-sample share of the way to the target
   double target_gain_ = 0.0;  // of the excitation

@@ -16,7 +16,16 @@ import numpy as np
 
 from callreplay import _core
 from callreplay.audio.external import decode_spans
-from callreplay.audio.legs import External, LegCounts, Pcm, checked, is_native, leg_rate_hz, native_leg
+from callreplay.audio.legs import (
+    Concealment,
+    External,
+    LegCounts,
+    Pcm,
+    checked,
+    is_native,
+    leg_rate_hz,
+    native_leg,
+)
 from callreplay.audio.mix import Renderer, RenderGroup, timeline_bounds, timeline_frames
 from callreplay.errors import ArgumentError
 from callreplay.model import Intact, LegColumns, mappings
@@ -52,16 +61,30 @@ def leg_samples(leg: LegColumns) -> int:
     return timeline_frames(*timeline_bounds([leg], correct_drift=False), leg_rate_hz(leg))
 
 
-def decode_leg(leg: LegColumns, out: Pcm | None = None, *, external: External | None = None) -> Pcm:
+def decode_leg(
+    leg: LegColumns,
+    out: Pcm | None = None,
+    *,
+    external: External | None = None,
+    concealment: Concealment = "exact",
+) -> Pcm:
     """Decode one leg to continuous int16 PCM ``(n,)``, gaps concealed, filled with noise or silent.
 
     The rate is :func:`leg_rate_hz`. Sample 0 is the anchor of the earliest span; spans stand where their
     anchors put them, their clocks taken as right (no drift correction), so samples of the leg's own rate
     are exactly the decoder's. ``out`` (int16, contiguous, at least :func:`leg_samples` long) is filled and
-    its used part returned.
+    its used part returned. ``concealment`` as of :class:`~callreplay.audio.mix.Renderer`.
     """
     with_pcm = None if external is None else [external]
-    renderer = Renderer([leg], leg_rate_hz(leg), "mono", correct_drift=False, dtmf="keep", external=with_pcm)
+    renderer = Renderer(
+        [leg],
+        leg_rate_hz(leg),
+        "mono",
+        correct_drift=False,
+        dtmf="keep",
+        external=with_pcm,
+        concealment=concealment,
+    )
     if out is None:
         out = np.empty(renderer.frames, np.int16)
     checked(out, np.int16, "out")
@@ -85,7 +108,9 @@ class Conveyor:
         width: int = 1024,
         block_ms: int = 200,
         external: Mapping[int, External] | None = None,
+        concealment: Concealment = "exact",
     ) -> None:
+        self._concealment: Concealment = concealment
         self._native = _core.Conveyor(width, block_ms)
         self._files: dict[int, Intact] = {}
         self._legs = 0
@@ -94,7 +119,7 @@ class Conveyor:
 
     def add(self, leg: LegColumns, external: External | None = None) -> int:
         """Queue a leg; its number is what ``Chunk.leg`` says."""
-        self._native.add(native_leg(leg, external))
+        self._native.add(native_leg(leg, external, self._concealment))
         self._files |= {id(file): file for file in mappings(*leg.arrays)}
         self._legs += 1
         return self._legs - 1
@@ -142,11 +167,21 @@ def _external(leg: LegColumns | Playable) -> External | None:
 
 @overload
 def decode_many(
-    legs: Sequence[LegColumns | Playable], out: None = None, *, width: int = ..., block_ms: int = ...
+    legs: Sequence[LegColumns | Playable],
+    out: None = None,
+    *,
+    width: int = ...,
+    block_ms: int = ...,
+    concealment: Concealment = ...,
 ) -> Iterator[Chunk]: ...
 @overload
 def decode_many(
-    legs: Sequence[LegColumns | Playable], out: Sequence[Pcm], *, width: int = ..., block_ms: int = ...
+    legs: Sequence[LegColumns | Playable],
+    out: Sequence[Pcm],
+    *,
+    width: int = ...,
+    block_ms: int = ...,
+    concealment: Concealment = ...,
 ) -> list[Pcm]: ...
 def decode_many(
     legs: Sequence[LegColumns | Playable],
@@ -154,6 +189,7 @@ def decode_many(
     *,
     width: int = 1024,
     block_ms: int = 200,
+    concealment: Concealment = "exact",
 ) -> Iterator[Chunk] | list[Pcm]:
     """Decode many legs (``call.caller``, or its columns) at once, of any mix of codecs, lengths and rates.
 
@@ -176,7 +212,9 @@ def decode_many(
     external = [_external(leg) for leg in legs]
     if out is None:
         given = {index: pcm for index, pcm in enumerate(external) if pcm is not None}
-        return iter(Conveyor(columns, width=width, block_ms=block_ms, external=given))
+        return iter(
+            Conveyor(columns, width=width, block_ms=block_ms, external=given, concealment=concealment)
+        )
     if len(out) != len(legs):
         raise ArgumentError(f"out: {len(out)} arrays for {len(legs)} legs")
     group = RenderGroup(block_ms=block_ms)
@@ -198,6 +236,7 @@ def decode_many(
                 correct_drift=False,
                 dtmf="keep",
                 external=[external[index]],
+                concealment=concealment,
             )
             call_leg[call] = index
             if len(call_leg) >= width:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,9 +18,21 @@ from callreplay.codecs import Codec
 from callreplay.errors import ArgumentError
 from callreplay.model import LegColumns, Span
 
-__all__ = ["External", "LegCounts", "Pcm", "checked", "is_native", "leg_rate_hz", "native_leg"]
+__all__ = [
+    "Concealment",
+    "External",
+    "LegCounts",
+    "Pcm",
+    "checked",
+    "is_native",
+    "leg_rate_hz",
+    "native_leg",
+]
 
 Pcm = NDArray[np.int16]
+Concealment = Literal["exact", "best"]
+"""Where a standard fixes what stands for a lost frame (G.729): ``exact`` is the standard's, ``best`` is bridged from
+both sides as the losses of every other codec are."""
 External = Mapping[int, Pcm]
 """PCM of spans that the native engine does not decode: span index -> int16 samples from the span's tick 0
 on, at its sample rate, silence filled in. A ``numpy.memmap`` keeps a long one out of memory."""
@@ -63,7 +75,15 @@ def _g722_mode(codec: Codec) -> int:
     return {"56000": 1, "48000": 2}.get(given.get("bitrate", ""), 0)
 
 
-def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
+def _mode(codec: Codec, concealment: Concealment) -> int:
+    if codec.name == "G722":
+        return _g722_mode(codec)
+    if codec.name == "G729":
+        return 1 if concealment == "best" else 0
+    return codec.channels if codec.name in _OF_CHANNELS else 0
+
+
+def _span_row(span: Span, index: int, external: External, concealment: Concealment) -> _core.SpanRow:
     codec = span.codec
     kind = _NATIVE.get(codec.name, _EXTERNAL)
     if kind == _EXTERNAL and index in external:
@@ -72,9 +92,6 @@ def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
         raise ArgumentError(f"external[{index}]: {codec} is decoded natively")
     else:
         pcm = None
-    mode = codec.channels if codec.name in _OF_CHANNELS else 0
-    if codec.name == "G722":
-        mode = _g722_mode(codec)
     # The seed depends on nothing but the span, so the same call gives the same noise.
     seed = zlib.crc32(f"{span.ssrc}:{index}:{span.payload_type}".encode())
     drift_ppb = round(span.drift_ppm * 1000)
@@ -82,7 +99,7 @@ def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
         kind,
         codec.clock_rate_hz,
         codec.sample_rate_hz,
-        mode,
+        _mode(codec, concealment),
         span.first,
         span.stop,
         span.end_tick,
@@ -103,12 +120,16 @@ def checked(array: object, dtype: DTypeLike, name: str) -> Any:
     return array
 
 
-def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
+def native_leg(
+    leg: LegColumns, external: External | None = None, concealment: Concealment = "exact"
+) -> _core.Leg:
     """Make the native view of ``leg``, checked against its bytes; holds on to every array it looks at.
 
     Raises ArgumentError for columns of a wrong type or length and for spans, gaps or timestamps out of
     range, and BoundsError if a packet lies outside ``leg.data`` or ``leg.spill``.
     """
+    if concealment not in ("exact", "best"):
+        raise ArgumentError(f"concealment: {concealment!r} is not exact or best")
     columns = [checked(getattr(leg, name), dtype, name) for name, dtype in _COLUMNS]
     if len({len(column) for column in columns}) != 1:
         lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
@@ -126,7 +147,7 @@ def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
         timestamp,
         sequence,
         flags,
-        [_span_row(row, index, external or {}) for index, row in enumerate(leg.spans)],
+        [_span_row(row, index, external or {}, concealment) for index, row in enumerate(leg.spans)],
         span,
         start,
         ticks,

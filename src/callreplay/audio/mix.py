@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
-from callreplay.audio.legs import External, LegCounts, native_leg
+from callreplay.audio.legs import Concealment, External, LegCounts, native_leg
 from callreplay.errors import ArgumentError
 from callreplay.model import Event, LegColumns, Span, mappings
 
@@ -118,6 +118,7 @@ class _Plan:
         stop_ns: int | None,
         correct_drift: bool,
         external: Sequence[External | None] | None,
+        concealment: Concealment,
     ) -> None:
         if channels not in ("mono", *_CHANNEL_OF_LEG):
             raise ArgumentError(f"channels: {channels!r} is not mono, stereo, caller or called")
@@ -138,7 +139,9 @@ class _Plan:
         placed = _CHANNEL_OF_LEG.get(channels, (0,) * len(legs))
         self.legs = [
             (
-                native_leg(leg, external[index] if external else None) if leg is not None else None,
+                native_leg(leg, external[index] if external else None, concealment)
+                if leg is not None
+                else None,
                 channel,
             )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
@@ -161,7 +164,8 @@ class Renderer:
     ``dtmf`` with ``events`` (one sequence per leg): a leg's audio is muted during its events, and ``tone``
     puts the tone pair there; ``keep`` leaves the audio alone. ``origin_ns`` and ``stop_ns`` bound the
     timeline (default: from the first anchor to the end of the last span), so a call may start before its
-    first packet. ``external``: PCM per leg and span for codecs decoded elsewhere.
+    first packet. ``external``: PCM per leg and span for codecs decoded elsewhere. ``concealment``: lost G.729 frames
+    sound as the standard says (``exact``) or are bridged from both sides (``best``), as every other codec's are.
 
     Every native call releases the GIL; one renderer is used by one thread at a time. Reading raises OutputError where
     the capture's file shrank.
@@ -181,6 +185,7 @@ class Renderer:
         stop_ns: int | None = None,
         correct_drift: bool = True,
         external: Sequence[External | None] | None = None,
+        concealment: Concealment = "exact",
         block_frames: int | None = None,
         block_ms: int = 500,
     ) -> None:
@@ -198,6 +203,7 @@ class Renderer:
             stop_ns=stop_ns,
             correct_drift=correct_drift,
             external=external,
+            concealment=concealment,
         )
         self._native = _core.Renderer(plan.timeline(block_ms), plan.legs, plan.events)
         self._files = plan.files
@@ -286,6 +292,7 @@ class RenderGroup:
         stop_ns: int | None = None,
         correct_drift: bool = True,
         external: Sequence[External | None] | None = None,
+        concealment: Concealment = "exact",
     ) -> int:
         """Add a call (arguments as of :class:`Renderer`) and return its number, free again once it has ended."""
         plan = _Plan(
@@ -300,6 +307,7 @@ class RenderGroup:
             stop_ns=stop_ns,
             correct_drift=correct_drift,
             external=external,
+            concealment=concealment,
         )
         call = self._native.add(plan.timeline(self._block_ms), plan.legs, plan.events)
         self._widths[call] = plan.width

@@ -27,7 +27,7 @@ from callreplay.batch.manifest import LEGS, Row
 from callreplay.capture import Call, open_capture
 from callreplay.errors import StateError
 from callreplay.model import Intact, mappings
-from callreplay.outputs.formats import Data, Format, PooledSink, Sink, format_of
+from callreplay.outputs.formats import Data, Format, PooledSink, Shape, Sink, format_of
 from callreplay.outputs.options import Options
 
 __all__ = [
@@ -211,6 +211,7 @@ class _Work:
         self.ended: list[_Open] = []  # whose last samples wait in the pool
         self.closer: Closer[tuple[_Progress, Row]] | None = Closer() if destination.waits else None
         self.group = RenderGroup(gather_ms=_BLOCK_MS)
+        self.apart: dict[int, Iterator[NDArray[np.int16]]] = {}  # calls that are rendered by themselves
         self.used = 0
         self.clock = time.thread_time()
         self.aside_s = 0.0  # CPU seconds of the closer's threads
@@ -240,7 +241,7 @@ class _Work:
                     return
             last = False
             while self.open and not last:
-                found = self.group.read()
+                found = self._next()
                 if found is None:
                     raise StateError("the conveyor ran dry with calls under way")
                 number, block, last = found
@@ -336,18 +337,7 @@ class _Work:
             try:
                 shape, options = call.prepare(self.form, self.order.options)
                 file = stack.enter_context(self.destination.create(name))
-                start_ns = call.start_ns + round(options.start * 1e9)
-                stop_ns = start_ns + round(shape.frames * 1e9 / shape.rate_hz)
-                number = self.group.add(
-                    [leg.columns for leg in call.legs],
-                    shape.rate_hz,
-                    options.channels,  # type: ignore[arg-type]
-                    options.dtmf,  # type: ignore[arg-type]
-                    events=[leg.events for leg in call.legs],
-                    external=[leg.external() for leg in call.legs],
-                    origin_ns=start_ns,
-                    stop_ns=stop_ns,
-                )
+                number = self._render(call, shape, options)
                 sink = self.form.open(shape, options)
                 files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
                 opened = _Open(
@@ -358,6 +348,41 @@ class _Work:
                 return
         self.open[number] = opened
         self.used += cost
+
+    def _render(self, call: Call, shape: Shape, options: Options) -> int:
+        """Have a call rendered with the others, or by itself where its mix is mastered; its number."""
+        if options.mastered:
+            number = min(self.apart, default=0) - 1
+            self.apart[number] = iter(call.renderer(options))
+            return number
+        start_ns = call.start_ns + round(options.start * 1e9)
+        stop_ns = start_ns + round(shape.frames * 1e9 / shape.rate_hz)
+        return self.group.add(
+            [leg.columns for leg in call.legs],
+            shape.rate_hz,
+            options.channels,  # type: ignore[arg-type]
+            options.dtmf,  # type: ignore[arg-type]
+            events=[leg.events for leg in call.legs],
+            external=[leg.external() for leg in call.legs],
+            concealment=options.concealment,  # type: ignore[arg-type]
+            origin_ns=start_ns,
+            stop_ns=stop_ns,
+        )
+
+    def _next(self) -> tuple[int, NDArray[np.int16], bool] | None:
+        """The next block of any call."""
+        for number, blocks in self.apart.items():
+            try:
+                block = next(blocks, None)
+            except _FAULTS as error:
+                del self.apart[number]
+                self._fail(self.open.pop(number), error)
+                return number, np.zeros(0, np.int16), True
+            if block is not None:
+                return number, block, False
+            del self.apart[number]
+            return number, np.zeros(0, np.int16), True
+        return self.group.read()
 
     def _feed(self, number: int, block: NDArray[np.int16], last: bool) -> None:
         opened = self.open.get(number)

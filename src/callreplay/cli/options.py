@@ -92,6 +92,21 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
         None,
     ),
     "dtmf": (Annotated[str, _option(_SOUND, "RFC 4733 digits: tone or mute.")], "mute"),
+    "concealment": (
+        Annotated[
+            str, _option(_SOUND, "Lost G.729: exact (as the standard says) or best (bridged as the others).")
+        ],
+        "exact",
+    ),
+    "limiter": (
+        Annotated[bool, _option(_SOUND, "Keep true peaks below -1 dBTP instead of clipping.", "--limiter")],
+        False,
+    ),
+    "loudness": (
+        Annotated[float | None, _option(_SOUND, "Bring the mix to this loudness, LUFS (BS.1770): -23.")],
+        None,
+    ),
+    "loudness_by": (Annotated[str, _option(_SOUND, "mix, or leg: each leg by itself.")], "mix"),
     "sample_format": (Annotated[str, _option(_SOUND, "wav: int16, ulaw or alaw.")], "int16"),
     "quality": (Annotated[int, _option(_SOUND, "spx: 0 to 10.")], 8),
     "vbr": (Annotated[bool, _option(_SOUND, "spx: variable bit rate.", "--vbr")], False),

@@ -27,11 +27,11 @@ def _whole(name: str, value: Any) -> int:
         raise ArgumentError(f"{name} must be a whole number, not {value!r}") from None
 
 
-def _seconds(name: str, value: Any) -> float:
+def _number(name: str, value: Any, unit: str = "seconds") -> float:
     try:
         return float(+value)  # float() alone would read texts too
     except (TypeError, OverflowError):
-        raise ArgumentError(f"{name} must be a number of seconds, not {value!r}") from None
+        raise ArgumentError(f"{name} must be a number of {unit}, not {value!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ class Options:
     ``channels``: mono (both legs added), stereo (caller left, called right), caller or called alone; empty means the
     format's own default (stereo for pictures and peaks, mono for sound). ``rate``: output sample rate in Hz, 0 for
     the legs' own (8000 or 16000). ``start``, ``end``: seconds from the start of the call; ``end`` None is its end.
-    ``dtmf``: ``tone`` sounds RFC 4733 digits, ``mute`` leaves their time silent.
+    ``dtmf``: ``tone`` sounds RFC 4733 digits, ``mute`` leaves their time silent. ``concealment``: for lost G.729
+    frames ``exact`` is the standard's, ``best`` bridges them from both sides as the losses of other codecs are.
+    ``limiter`` keeps true peaks below -1 dBTP; ``loudness`` is what the mix, or with ``loudness_by`` ``leg`` each leg,
+    is brought to, in LUFS (-70 to 0): such as -23.
     """
 
     channels: str = ""
@@ -49,6 +52,10 @@ class Options:
     start: float = 0.0
     end: float | None = None
     dtmf: str = "mute"
+    concealment: str = "exact"
+    limiter: bool = False
+    loudness: float | None = None
+    loudness_by: str = "mix"
     sample_format: str = "int16"  # wav: int16, ulaw or alaw
     quality: int = 8  # spx: 0 to 10
     vbr: bool = False  # spx
@@ -77,9 +84,9 @@ class Options:
         """
         for name in _WHOLE:
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
-        object.__setattr__(self, "start", _seconds("start", self.start))
+        object.__setattr__(self, "start", _number("start", self.start))
         if self.end is not None:
-            object.__setattr__(self, "end", _seconds("end", self.end))
+            object.__setattr__(self, "end", _number("end", self.end))
         if self.channels and self.channels not in CHANNELS:
             raise ArgumentError(f"channels must be one of {', '.join(CHANNELS)}, not {self.channels!r}")
         if self.rate and not 8000 <= self.rate <= 48000:
@@ -90,6 +97,14 @@ class Options:
             )
         if self.dtmf not in ("tone", "mute"):
             raise ArgumentError(f"dtmf must be tone or mute, not {self.dtmf!r}")
+        if self.concealment not in ("exact", "best"):
+            raise ArgumentError(f"concealment must be exact or best, not {self.concealment!r}")
+        if self.loudness is not None:
+            object.__setattr__(self, "loudness", _number("loudness", self.loudness, "LUFS"))
+            if not -70 <= self.loudness <= 0:
+                raise ArgumentError(f"loudness must be -70 to 0 LUFS, not {self.loudness}")
+        if self.loudness_by not in ("mix", "leg"):
+            raise ArgumentError(f"loudness_by must be mix or leg, not {self.loudness_by!r}")
         if self.sample_format not in ("int16", "ulaw", "alaw"):
             raise ArgumentError(f"sample_format must be int16, ulaw or alaw, not {self.sample_format!r}")
         if not 0 <= self.quality <= 10:
@@ -111,6 +126,11 @@ class Options:
         if unknown := set(values) - known:
             raise ArgumentError(f"unknown option {', '.join(sorted(unknown))}")
         return cls(**values)
+
+    @property
+    def mastered(self) -> bool:
+        """Whether the mix is more than the legs' sum."""
+        return self.limiter or self.loudness is not None
 
     def picture(self) -> PictureOptions:
         """The part that a picture needs."""

@@ -84,6 +84,16 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
         "Output sample rate, Hz; 0: the call's own.",
     ),
     "dtmf": ({"type": "string", "enum": ["mute", "tone"]}, "Whether RFC 4733 digits sound."),
+    "concealment": (
+        {"type": "string", "enum": ["exact", "best"]},
+        "Lost G.729: as the standard says, or bridged from both sides as other codecs' losses are.",
+    ),
+    "limiter": (_FLAG, "True peaks stay below -1 dBTP instead of clipping."),
+    "loudness": (
+        {"type": "number", "minimum": -70, "maximum": 0},
+        "LUFS (ITU-R BS.1770) that the sound is brought to; as it is where not given.",
+    ),
+    "loudnessBy": ({"type": "string", "enum": ["mix", "leg"]}, "What is brought to it."),
     "sampleFormat": ({"type": "string", "enum": ["int16", "ulaw", "alaw"]}, "wav."),
     "quality": ({"type": "integer", "minimum": 0, "maximum": 10}, "spx."),
     "vbr": (_FLAG, "spx: variable bit rate."),

@@ -53,6 +53,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _level(text: str) -> float:
+    value = float(text)
+    if not -70 <= value <= 0:
+        raise ValueError("not -70 to 0 LUFS")
+    return value
+
+
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError("not true or false")
@@ -76,6 +83,10 @@ OPTIONS: Final[dict[str, tuple[str, Any]]] = {
     "channels": ("channels", str),
     "rate": ("rate", _whole),
     "dtmf": ("dtmf", str),
+    "concealment": ("concealment", str),
+    "limiter": ("limiter", _flag),
+    "loudness": ("loudness", _level),
+    "loudnessBy": ("loudness_by", str),
     "sampleFormat": ("sample_format", str),
     "quality": ("quality", _whole),
     "vbr": ("vbr", _flag),
