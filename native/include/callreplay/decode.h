@@ -49,7 +49,8 @@ typedef struct cr_span {
   int32_t codec;          /* cr_codec */
   int32_t clock_rate_hz;  /* RTP ticks per second: sample_rate_hz; G.722 8000 or 16000; EXTERNAL anything */
   int32_t sample_rate_hz; /* samples per second, 8000 to 48000; G.722 16000, G.729 8000 */
-  int32_t mode; /* G.722: 0, 1, 2 for 64, 56, 48 kbit/s; G.711, L16: channels, 1 to 8; G.729: CR_G729_...; else 0 */
+  int32_t mode; /* G.722: 0, 1, 2 for 64, 56, 48 kbit/s; G.711, L16: channels, 1 to 8; G.729: CR_G729_...;
+                   else 0 */
   int64_t first, stop;
   int64_t end_tick; /* media ends here, 0 to 2^36 */
   int64_t anchor_ns;
