@@ -6,14 +6,14 @@ from alembic import op
 
 from callreplay.store.migrations.beside import run_sql
 
-revision = "0004"
-down_revision = "0003"
+revision = "0009"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Run 0004_hop_numbers.sql."""
+    """Run 0009_hop_numbers.sql."""
     run_sql(__file__)
 
 
