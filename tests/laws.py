@@ -153,7 +153,7 @@ def nothing_goes_unsaid(scan: Packets, calls: Sequence[CallMedia], unplaced: Seq
 
 
 def _leg_is_accounted_for(scan: Packets, leg: LegMedia) -> None:
-    speech = {(span.stream, span.payload_type) for span in leg.columns.spans}
+    speech = {(span.stream, span.payload_type) for span in leg.columns.spans if span.codec.kind != "event"}
     wanted = 0
     for stream in leg.streams:
         types = [payload_type for index, payload_type in speech if index == stream.index]

@@ -107,7 +107,13 @@ def test_info_as_json_and_as_a_table() -> None:
     assert [leg["codecs"] for leg in call["legs"]] == [["PCMU/8000"], ["PCMU/8000"]]
     assert call["legs"][0]["events"][0]["digit"] == "5"
     assert call["legs"][0]["levels"]["silence"] > 0.5
+    assert report["calls"][0]["why"]
+    assert report["calls"][0]["set_aside"] == []
+    why = run("info", SAMPLES / "reservation.pcap", "--why").stdout.decode()
+    assert "whose stream is this?" in why
+    assert "both its ends are announced" in why
     text = run("info", SAMPLES / "reservation.pcap").stdout.decode()
+    assert "whose stream is this?" not in text
     assert "0721555010" in text
     assert "2001" in text
 

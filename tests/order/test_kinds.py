@@ -468,3 +468,67 @@ def test_a_second_hop_is_linked_and_a_shared_server_s_calls_are_not(
         assert not call.one_way
         assert {stream.ssrc >> 8 for leg in call.legs for stream in leg.streams} == {number}
         assert call.copies == (2 if relayed else 0)
+
+
+@varied
+@given(st.integers(2, 4), st.integers(0, 1500), networks)
+def test_a_trunk_s_calls_over_one_pair_of_sockets_stay_apart(
+    count: int, apart_ms: int, network: Network
+) -> None:
+    """Two servers with one audio socket each, no signalling: the calls' SSRCs are all that differs."""
+    packets: list[Packet] = []
+    for number in range(count):
+        start = EPOCH_NS + number * (apart_ms + 300) * MS
+        for way, flow in enumerate(both_ways(("10.5.0.1", 30000), ("10.6.0.1", 30000))):
+            packets += spoken(flow, start, voice(2 * number + way, 10 + number), 2 * number + way, network)
+    calls = calls_of(packets)
+    assert not any(call.aside or call.one_way for call in calls)
+    pairs = {tuple(sorted({stream.ssrc for leg in call.legs for stream in leg.streams})) for call in calls}
+    assert pairs == {(2 * number, 2 * number + 1) for number in range(count)}
+
+
+@varied
+@given(st.booleans(), st.integers(0, 3000))
+def test_audio_and_video_are_no_two_calls_and_no_two_directions(mirrored: bool, late_ms: int) -> None:
+    """Beside each other on one pair of sockets both ways, or one way to neighbouring ports."""
+    packets: list[Packet] = []
+    ways = both_ways(("10.0.0.1", 5004), ("10.0.0.2", 5004))
+    for way, flow in enumerate(ways if mirrored else ways[:1]):
+        packets += spoken(flow, EPOCH_NS, voice(way, 6), way)
+        beyond = flow if mirrored else Flow("10.0.0.1", 5006, "10.0.0.2", 5006)
+        video = spoken(beyond, EPOCH_NS + late_ms * MS, voice(10 + way, 6 - late_ms / 1000), 10 + way)
+        packets += [dataclasses.replace(packet, payload_type=96) for packet in video]
+    calls = calls_of(packets)
+    assert len(calls) == (1 if mirrored else 2)
+    if not mirrored:
+        assert all(call.one_way for call in calls)
+
+
+@varied
+@given(offsets, st.booleans())
+def test_two_described_calls_with_the_same_media_name_each_other_and_both_play(
+    apart_ms: int, in_time: bool
+) -> None:
+    """A hop whose dialogs nothing relates: other hosts signal than hand on the media."""
+    near, relay, beyond, far = (
+        ("10.1.0.1", 10000),
+        ("10.5.0.1", 30000),
+        ("10.5.0.1", 31000),
+        ("10.2.0.1", 20000),
+    )
+    delay = 2 * MS if in_time else 700 * MS + apart_ms * MS
+    packets: list[Packet] = []
+    for way, (flow, onward) in enumerate(zip(both_ways(near, relay), both_ways(beyond, far), strict=True)):
+        heard = spoken(flow, EPOCH_NS + 2 * S, voice(way, 5), way + 1)
+        packets += heard
+        shift = delay if way == 0 else -delay
+        packets += [dataclasses.replace(p, flow=onward, arrival_ns=p.arrival_ns + shift) for p in heard]
+    times = EPOCH_NS - 2 * S - apart_ms * MS, EPOCH_NS - S, EPOCH_NS + 60 * S
+    messages = dialog("one", ("100", "200"), ("10.1.0.1", "10.7.0.1"), (near, relay), times)
+    messages += dialog("other", ("555", "666"), ("10.8.0.1", "10.2.0.1"), (beyond, far), times)
+    calls = calls_of(packets, messages)
+    assert names(calls) == ["one", "other"]
+    assert not any(call.one_way or call.aside for call in calls)
+    for call in calls:
+        assert call.description is not None
+        assert bool(call.description.related) is in_time

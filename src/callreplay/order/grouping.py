@@ -294,7 +294,7 @@ def _side_by_side(cluster: list[StreamFacts]) -> list[list[StreamFacts]]:
         for forth in (True, False)
     ]
     lanes = [_lanes(direction) for direction in directions]
-    if min(len(each) for each in lanes) < 2:
+    if min(len(each) for each in lanes) < 2 or not all(_alike(each) for each in lanes):
         return [cluster]
     back = list(lanes[1])
     calls: list[list[StreamFacts]] = []
@@ -305,6 +305,12 @@ def _side_by_side(cluster: list[StreamFacts]) -> list[list[StreamFacts]]:
             back.remove(near)
         calls.append([*lane, *(near or [])])
     return [sorted(call, key=lambda fact: fact.first_ns) for call in (*calls, *back)]
+
+
+def _alike(lanes: Sequence[Sequence[StreamFacts]]) -> bool:
+    """Whether the lanes of one direction carry the same payload types: audio and video on one port are one call."""
+    types = [set[int]().union(*(fact.payload_types() for fact in lane)) for lane in lanes]
+    return all(types[0] & each for each in types[1:])
 
 
 def _apart_ns(one: Sequence[StreamFacts], other: Sequence[StreamFacts]) -> int:
@@ -472,6 +478,8 @@ def _as_recorded(one: Group, other: Group) -> tuple[int, Verdict]:
     generated = _only(one)[0].stream.ssrc == _only(other)[0].stream.ssrc
     apart.says(3, "they come from one SSRC, as of a load generator", when=generated)
     apart.says(3, "they do not overlap for most of their time", when=not _overlap(one, other))
+    types = [set[int]().union(*(fact.payload_types() for fact in _only(group))) for group in (one, other)]
+    apart.says(4, "they carry other payload types, as audio and video do", when=not types[0] & types[1])
     about = f"{_text(mine)} and {_text(theirs)} to {mine.destination}"
     return together.weight - apart.weight, weigh(
         "what are these streams to one host?", about, apart, together

@@ -127,11 +127,15 @@ class Table:
     def match(self, fact: StreamFacts) -> Match | None:
         """The call and leg of a stream; None where nobody announced it, or several did alike."""
         here, there = endpoint(fact.stream.flow, source=True), endpoint(fact.stream.flow, source=False)
-        found = [
-            option
-            for index in self._candidates(fact, here, there)
-            if (option := self._judge(index, fact, here, there)) is not None
-        ]
+        found: list[tuple[int, int, Side, bool, Rival]] = []
+        seen: set[int] = set()
+        for socket in sorted((here, there), key=lambda socket: len(self._named.get(socket, ()))):
+            for index in self._candidates(fact, socket, seen):
+                option = self._judge(index, fact, here, there)
+                if option is not None:
+                    found.append(option)
+            if any(option[0] >= 4 for option in found):
+                break  # who announced both ends is on the shorter list of the two
         if not found:
             return self._by_port_pair(fact, here, there)
         best = max(found, key=lambda option: (option[0], not option[3], self._lives[option[1]].start_ns))
@@ -198,17 +202,16 @@ class Table:
             return False
         return not life.last_ns or fact.first_ns - life.last_ns <= _SILENT_NS
 
-    def _candidates(self, fact: StreamFacts, here: Socket, there: Socket) -> Iterator[int]:
-        seen: set[int] = set()
-        for socket in (here, there):
-            named = self._named.get(socket)
-            if not named:
-                continue
-            stop = bisect_right(named, (fact.first_ns + _BEFORE_NS, len(self._calls)))
-            for _, index in reversed(named[max(0, stop - _FEW) : stop]):
-                if index not in seen and self.holds(index, fact):
-                    seen.add(index)
-                    yield index
+    def _candidates(self, fact: StreamFacts, socket: Socket, seen: set[int]) -> Iterator[int]:
+        """The latest calls that announced a socket and live when a stream begins, those not seen before."""
+        named = self._named.get(socket)
+        if not named:
+            return
+        stop = bisect_right(named, (fact.first_ns + _BEFORE_NS, len(self._calls)))
+        for _, index in reversed(named[max(0, stop - _FEW) : stop]):
+            if index not in seen and self.holds(index, fact):
+                seen.add(index)
+                yield index
 
     def _judge(
         self, index: int, fact: StreamFacts, here: Socket, there: Socket

@@ -190,6 +190,8 @@ def _weigh(
     public = any(not _private(address) for _, address, _ in sockets)
     waiting = bool(sockets) and _waits(near, far)
     together.says(3 if public else 2, "both offer the same socket while both wait", when=waiting)
+    pair = waiting and len({side for side, _, _ in said.offered & asked.offered}) == 2
+    together.says(3, "both were answered with the same socket too", when=pair and not said.ends & asked.ends)
     apart.says(1, "the second INVITE came from a host that did not get the first", when=not chained)
     apart.says(
         2, "both INVITEs ran between the same hosts", when=bool(said.ends & asked.ends) and not chained
