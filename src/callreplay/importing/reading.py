@@ -216,6 +216,7 @@ def _figures(leg: LegMedia, start_ns: int) -> dict[str, Any]:
         span = max(leg.columns.spans, key=lambda span: span.stop - span.first)
         figures |= {
             "codec": str(codec),
+            "codecs": list(dict.fromkeys(str(span.codec) for span in leg.columns.spans)),
             "clock_rate": codec.clock_rate_hz,
             "payload_type": span.payload_type,
             "ssrc": span.ssrc,

@@ -352,12 +352,12 @@ def _life(call: CallDescription) -> _Life:
             life.sockets.setdefault(socket, set()).add(row.side)
             life.since_ns[socket] = min(since, life.since_ns.get(socket, since))
         life.ports.setdefault(row.port, set()).add(row.side)
-    # A host name that nothing explains may stand for any host, wherever the signalling came from.
-    life.blind = life.blind or any(_is_name(row.address) for row in call.media if row.port)
     sides: tuple[Side, Side] = ("caller", "called")
     for side in sides:
         # What a side announced was not captured: the address that its messages came from, or went to, is known still.
         address = call.caller_address if side == "caller" else call.called_address
         if address and not any(row.side == side for row in call.media):
             life.hosts.setdefault(_canonical(address), set()).add(side)
+    # A host name that nothing explains may stand for any host, wherever the signalling came from.
+    life.blind = life.blind or any(_is_name(row.address) for row in call.media if row.port)
     return life
