@@ -43,7 +43,7 @@ def test_events_alone_have_their_time() -> None:
     with callreplay.open(_case("24-events-only.pcap")) as capture:
         (call,) = capture.calls
         report = call.report()
-    assert report["start"] == "2023-11-14T22:13:23.000000Z"
+    assert "2023-11-14T22:13:22.95" < report["start"] <= "2023-11-14T22:13:23.001"
     assert 5.5 < report["duration_s"] < 6.5
     assert "".join(event["digit"] for event in report["legs"][0]["events"]) == "471"
 

@@ -217,7 +217,7 @@ def test_events_alone_have_their_time_and_are_heard(gap: int) -> None:
             frames.append((at, c.udp(A, 4000, B, 5000, packet)))
     with callreplay.open(c.pcap(frames), codecs={101: "telephone-event/8000"}) as capture:
         (call,) = capture.calls
-        assert call.start_ns == T + gap * SECOND
+        assert abs(call.start_ns - (T + gap * SECOND)) <= 20_000_000  # what a packet tells of lies before it
         assert abs(call.duration_s - 6.15) < 0.1
         assert "".join(event.digit for event in call.caller.events) == "471"
         pcm = call.mix("mono", dtmf="tone")

@@ -287,6 +287,9 @@ class CallDescription:
     begun_before: bool = False  # its first messages lie before the capture
     sides_inferred: bool = False  # who called whom is likely, not told
     verdicts: list[Verdict] = field(default_factory=list)  # what was weighed on the way
+    digits: list[SignalledDigit] = field(default_factory=list)
+    diversions: list[Diversion] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def swap_sides(self) -> None:
         """Make the caller the called and the other way round."""
@@ -295,10 +298,6 @@ class CallDescription:
         self.caller_address, self.called_address = self.called_address, self.caller_address
         for row in self.media:
             row.side = "called" if row.side == "caller" else "caller"
-
-    digits: list[SignalledDigit] = field(default_factory=list)
-    diversions: list[Diversion] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 class Intact(Protocol):

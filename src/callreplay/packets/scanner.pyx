@@ -761,7 +761,7 @@ cdef class Scanner:
 
 def span(const uint8_t[::1] data, int container, *, int64_t position=0, bint big=False, bint nano=False,
          int header=16, int link=1):
-    """(first ns, last ns) of the records of a pcap, pcapng or snoop file, (0, 0) without any; the GIL is free meanwhile."""
+    """(first ns, last ns) of the records of a pcap, pcapng or snoop file, (0, 0) without any; without the GIL."""
     cdef Reader reader
     cdef Record record
     cdef int64_t first = 0, last = 0

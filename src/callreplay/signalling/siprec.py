@@ -145,6 +145,7 @@ class Recording:
             call.caller_number, call.caller_name = pair.caller[0].number, pair.caller[0].name
         if pair.called:
             call.called_number, call.called_name = pair.called[0].number, pair.called[0].name
+        call.called_numbers = [one.number for one in pair.called if one.number]
         call.transferred_to = next((one.number for one in (*pair.caller[1:], *pair.called[1:])), "")
         for side, line in pair.lines:
             other: Side = "called" if side == "caller" else "caller"
@@ -164,7 +165,7 @@ def _unnamed(dialog: CallDescription) -> CallDescription:
     """The dialog's call without client and server, who are no parties of it."""
     return replace(
         dialog, caller_number="", caller_name="", called_number="", called_name="", caller_address="",
-        called_address="", media=[], other_media=list(dialog.other_media), digits=[],
+        called_address="", media=[], other_media=list(dialog.other_media), digits=[], called_numbers=[],
         diversions=list(dialog.diversions), related=list(dialog.related), warnings=list(dialog.warnings),
     )  # fmt: skip
 
@@ -270,12 +271,4 @@ def link(calls: Sequence[CallDescription], recorded: Sequence[CallDescription]) 
             call.related.append(other.call_id)
             other.related = [*other.related, call.call_id]
             if other.caller_number != call.caller_number:
-                _turn(call)
-
-
-def _turn(call: CallDescription) -> None:
-    """Exchange the sides: the dialog knows who called, the metadata only who was named first."""
-    call.caller_number, call.called_number = call.called_number, call.caller_number
-    call.caller_name, call.called_name = call.called_name, call.caller_name
-    for row in call.media:
-        row.side = "called" if row.side == "caller" else "caller"
+                call.swap_sides()  # the dialog knows who called, the metadata only who was named first
