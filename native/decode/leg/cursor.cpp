@@ -294,8 +294,7 @@ bool SpanCursor::take_waveform_row() {
   }
   position_ = at + skip;
   const auto count = static_cast<uint32_t>(std::min<int64_t>(total - skip, budget_ / step * step));
-  const int64_t octet =
-      leg_->size[row_] == 0 ? 0 : skip * sample_octets(*span_) / step;
+  const int64_t octet = leg_->size[row_] == 0 ? 0 : skip * sample_octets(*span_) / step;
   decode_direct(payload(row_) + octet, append(count, CR_CHUNK_DECODED), count);
   if (span_->codec == CR_CODEC_G722) {
     octets_.insert(octets_.end(), payload(row_) + octet, payload(row_) + octet + count / 2);
