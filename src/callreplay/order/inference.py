@@ -73,7 +73,7 @@ def infer(sample: Sample) -> Guess:
     if len(steps) < FEWEST_PACKETS - 1:
         return Guess(None, "too few packets follow one another")
     rivals: tuple[str, ...] = ()
-    for rule in (_opus, _framed, _amr, _waveform):
+    for rule in (_opus, _amr, _framed, _waveform):
         guess = rule(sample, steps, sizes)
         if guess.codec is not None:
             return guess

@@ -17,6 +17,9 @@ ROUGH: Final = 0.9
 """Rougher than this is no speech: white noise has 2, unvoiced sounds among voiced ones well below 1."""
 
 
+_FAINT: Final = 1e-3  # of the louder channel's power
+
+
 def _ulaw() -> NDArray[np.float64]:
     inverted = ~np.arange(256) & 0xFF
     magnitude = ((((inverted & 0x0F) << 3) + 0x84) << ((inverted >> 4) & 7)) - 0x84
@@ -44,14 +47,17 @@ def expand(name: str, payload: bytes, channels: int = 1) -> NDArray[np.float64]:
 
 
 def roughness(audio: NDArray[np.float64]) -> float:
-    """Power of the first difference over power, of samples ``(n, channels)`` or ``(n,)``; 2 for white noise."""
+    """Power of the first difference over power, of samples ``(n,)``; 2 for white noise, and for silence."""
     power = float(np.mean(audio**2)) if audio.size else 0.0
-    return float(np.mean(np.diff(audio, axis=0) ** 2)) / power if power > 0 and len(audio) > 1 else 2.0
+    return float(np.mean(np.diff(audio) ** 2)) / power if power > 0 and len(audio) > 1 else 2.0
 
 
 def reading_roughness(name: str, payloads: list[bytes], channels: int = 1) -> float:
-    """Roughness of payloads read as a codec; of several channels each by itself."""
-    return roughness(expand(name, b"".join(payloads), channels))
+    """Roughness of payloads read as a codec; of several channels that of the roughest that is not silent."""
+    audio = expand(name, b"".join(payloads), channels)
+    power = np.mean(audio**2, axis=0) if len(audio) else np.zeros(channels)
+    heard = np.flatnonzero(power > _FAINT * power.max()) if power.any() else ()
+    return max((roughness(audio[:, channel]) for channel in heard), default=2.0)
 
 
 def two_channels(name: str, payloads: list[bytes]) -> bool:

@@ -196,7 +196,7 @@ def order_stream(
     result.late = sum(line.late for line in result.lines)
     result.mended_rate = recounted
     result.belied = [text for text in (mended, sent_ahead) if text]
-    result.warnings = [*said, *_warnings(counts), *([] if sent_ahead else _beyond_arrival(result))]
+    result.warnings = [*said, *_warnings(counts), *_beyond_arrival(result)]
     return result
 
 

@@ -117,7 +117,7 @@ def mend_time(columns: Columns, tables: PayloadTables, sound: Sound) -> tuple[st
     payload_type = int(counts.argmax())
     which = int(tables.codecs[payload_type])
     step = int(tables.typical[which])
-    if counts[payload_type] < _FEWEST or tables.doubtful[which]:
+    if counts[payload_type] < _FEWEST:
         return "", False
     few = np.flatnonzero(columns.payload_type[:4096] == payload_type)
     sizes = columns.size[few]
@@ -125,7 +125,7 @@ def mend_time(columns: Columns, tables: PayloadTables, sound: Sound) -> tuple[st
         return "", False
     usual = int(np.bincount(sizes).argmax())
     duration = int(tables.durations[which, usual])
-    if duration <= 0 or abs(step / duration - 1) <= _OFF:
+    if duration <= 0 or abs(step / duration - 1) <= _OFF or (tables.doubtful[which] and step > duration):
         return "", False
     rows = np.flatnonzero(
         (columns.payload_type == payload_type) & ((columns.flags & PacketFlag.REDUNDANT) == 0)
