@@ -101,8 +101,8 @@ def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any
     """The engine's options that the parameters give. Raises ParameterError."""
     found: dict[str, Any] = {}
     for name, text in parameters:
-        if name not in OPTIONS:
-            continue
+        if name not in OPTIONS or not text:
+            continue  # an empty value asks nothing
         option, read = OPTIONS[name]
         if option in found:
             raise ParameterError(name, "given more than once")
@@ -120,17 +120,14 @@ def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any
 
 
 def _format(parameters: list[tuple[str, str]]) -> str:
-    values = [value for name, value in parameters if name == "format"]
-    if len(values) > 1:
-        raise ParameterError("format", "given more than once")
-    form = values[0] if values else "wav"
+    form = _single(parameters, "format") or "wav"
     if form != "json" and form not in engine.MEDIA_TYPES:
         raise ParameterError("format", f"must be one of {', '.join(('json', *engine.MEDIA_TYPES))}")
     return form
 
 
 def _single(parameters: list[tuple[str, str]], name: str) -> str | None:
-    values = [value for key, value in parameters if key == name]
+    values = [value for key, value in parameters if key == name and value]
     if len(values) > 1:
         raise ParameterError(name, "given more than once")
     return values[0] if values else None
