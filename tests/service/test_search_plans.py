@@ -102,7 +102,7 @@ def test_answers_are_right_and_plans_use_indexes(
             taken = set()
             for values in asked:
                 query = search.CallQuery.parse(values, ZoneInfo("UTC"))
-                conditions = search._conditions(1, query)
+                conditions = search._conditions(search.Reach(1), query)
                 plain = sql.SQL("SELECT uuid FROM calls WHERE {} ORDER BY started_at, uuid LIMIT 50").format(
                     conditions.all
                 )

@@ -148,7 +148,7 @@ async def readyz(request: Request) -> Response:
     """The database answers too."""
     service = service_of(request)
     try:
-        version = await to_thread.run_sync(_ready, service, limiter=service.waiting)
+        version = await service.searching.run("readyz", _ready, service)
     except Exception:
         _log.exception("not ready")
         return JSONResponse({"ready": False}, 503)

@@ -8,20 +8,18 @@ the new one is told to come again.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import resource
-from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from callreplay.service import settings
-from callreplay.service.auth import network
+from callreplay.service.addresses import among, network, plain
 from callreplay.service.settings import Settings
 
-__all__ = ["Door", "Keeper", "among", "raise_descriptor_limit"]
+__all__ = ["Door", "Keeper", "raise_descriptor_limit"]
 
 _log = logging.getLogger("callreplay.connections")
 _MOST_DESCRIPTORS: Final = 65_536
@@ -39,21 +37,11 @@ def raise_descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def among(address: str | None, networks: Iterable[str]) -> bool:
-    """Whether an IP address is one of ``networks``: addresses or CIDR networks."""
-    try:
-        found: Any = ipaddress.ip_address(address or "")
-    except ValueError:
-        return False
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found in ipaddress.ip_network(each, strict=False) for each in networks)
-
-
 class Keeper:
     """Who is connected to one process, and who of them waits."""
 
     def __init__(self, chosen: Settings, descriptors: int) -> None:
-        # A connection that is answered may hold a recording and a cached file too; the database and the log want theirs.
+        # A connection that is answered may hold a recording and a cached file too; the database wants its own.
         self.limit = max(8, min(chosen.connections // chosen.workers, descriptors // 2))
         self.limit_of_address = max(1, -(-chosen.address_connections // chosen.workers))
         self.header_seconds = chosen.header_seconds
@@ -66,7 +54,7 @@ class Keeper:
         """Count a new connection, at another's cost where there are too many; False where none can give way."""
         host = door.client[0] if door.client else None
         # All who come through a proxy of ours have its address.
-        address = "" if among(host, self._proxies) else network(_plain(host))
+        address = "" if among(host, self._proxies) else network(plain(host))
         if address and len(self._of_address.get(address, ())) >= self.limit_of_address:
             if not self._make_room(self._of_address[address]):
                 return False
@@ -104,13 +92,6 @@ class Keeper:
             these.pop(door, None)
             if not these:
                 del self._of_address[address]
-
-
-def _plain(host: str | None) -> str | None:
-    try:
-        return str(ipaddress.ip_address(host or ""))
-    except ValueError:
-        return None
 
 
 @cache

@@ -9,19 +9,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from callreplay.service.connections import among
+from callreplay.service.addresses import TRUSTED, among
 from callreplay.service.settings import Settings
 
-__all__ = ["Proxies", "is_trusted"]
+__all__ = ["Proxies"]
 
 _log = logging.getLogger("callreplay.proxies")
-_TRUSTED: Final = "callreplay.trusted_proxy"
 _MOST_TOLD: Final = 16
-
-
-def is_trusted(scope: Scope) -> bool:
-    """Whether a request came straight from a proxy of ours."""
-    return bool(scope.get(_TRUSTED))
 
 
 class Proxies:
@@ -38,8 +32,8 @@ class Proxies:
             await self.app(scope, receive, send)
             return
         peer = scope["client"][0] if scope.get("client") else ""
-        scope[_TRUSTED] = among(peer, self.named)
-        if scope[_TRUSTED]:
+        scope[TRUSTED] = among(peer, self.named)
+        if scope[TRUSTED]:
             await self.behind(scope, receive, send)  # type: ignore[arg-type]
             return
         headers = Headers(scope=scope)

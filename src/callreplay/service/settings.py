@@ -51,9 +51,13 @@ class Settings:
     samples: str = _setting(
         "auto", "Folder of captures to import at first start; 'auto' for the bundled ones, empty for none."
     )
-    tls_cert: str = _setting("", "PEM file of the certificate (with those between it and its root): serve https.")
+    tls_cert: str = _setting(
+        "", "PEM file of the certificate (with those between it and its root): serve https."
+    )
     tls_key: str = _setting("", "PEM file of the certificate's key.")
-    connections: int = _setting(1000, "Connections at once, in all; less where the system allows fewer files.")
+    connections: int = _setting(
+        1000, "Connections at once, in all; less where the system allows fewer files."
+    )
     address_connections: int = _setting(200, "Connections at once of one address.")
     header_seconds: int = _setting(10, "A request's headers must have come after this long; so must a form.")
     get_login: bool = _setting(True, "Accept user and password in URLs (GET).")

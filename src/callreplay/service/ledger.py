@@ -1,0 +1,55 @@
+"""A running total that several processes share, in a file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Ledger", "octets_on_disk"]
+
+_FORM: Final = struct.Struct("<q")
+
+
+def octets_on_disk(status: os.stat_result) -> int:
+    """What a file takes of the disk: its blocks, which for many small files is far more than their lengths."""
+    return status.st_blocks * 512
+
+
+class Ledger:
+    """A number of octets in the file ``path``, changed by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._guard = threading.Lock()  # a lock on a file is a process's, and its threads share it
+
+    def __del__(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _change(self, change: Callable[[int], int]) -> int:
+        with self._guard:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                kept = os.pread(self._file, _FORM.size, 0)
+                total = change(_FORM.unpack(kept)[0] if len(kept) == _FORM.size else 0)
+                os.pwrite(self._file, _FORM.pack(total), 0)
+                return total
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def add(self, octets: int) -> int:
+        """Add to the total, or take from it; the total then."""
+        return self._change(lambda total: max(0, total + octets))
+
+    def set(self, octets: int) -> None:
+        """Begin anew from what was counted."""
+        self._change(lambda _: octets)
+
+    def total(self) -> int:
+        """The total now."""
+        return self._change(lambda total: total)
