@@ -36,6 +36,7 @@ class Running:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     base: str = ""
+    metrics: str = ""
     password: str = ""
     seconds: float = 0.0
     cookies: dict[str, str] = field(default_factory=dict)
@@ -57,10 +58,10 @@ class Running:
                                             env=os.environ | self.environment)  # fmt: skip
         while True:
             text = (self.folder / "out").read_text(encoding="utf-8")
-            if found := re.search(r"^serving (http://\S+)/CallRecorder/$", text, re.MULTILINE):
+            if found := re.search(r"^serving (https?://\S+)/CallRecorder/$", text, re.MULTILINE):
                 self.base = found[1]
                 try:
-                    if httpx.get(self.base + "/readyz", timeout=5).status_code == 200:
+                    if httpx.get(self.base + "/readyz", timeout=5, verify=False).status_code == 200:
                         break
                 except httpx.TransportError:
                     pass
@@ -68,6 +69,8 @@ class Running:
             assert time.monotonic() - started < 60, self.log[-3000:]
             time.sleep(0.05)
         self.seconds = time.monotonic() - started
+        if found := re.search(r"^metrics (\S+)$", text, re.MULTILINE):
+            self.metrics = found[1]
         if found := re.search(r"^password: (\S+)$", text, re.MULTILINE):
             self.password = found[1]
         return self
@@ -136,7 +139,7 @@ def ended(running: Running) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Running]:
-    with ended(fresh()) as running:
+    with ended(fresh(("--metrics-listen", "127.0.0.1:0"))) as running:
         yield running.start()
 
 

@@ -266,9 +266,12 @@ def test_temporary_urls_expire(service: Running, call: dict[str, Any], tmp_path:
     )
     app = create_app(settings)
     app.state.service.open()
+    now = time.time()
+    app.state.service.clock = lambda: now
     given = {"user": "admin", "password": service.password}
 
     async def run() -> None:
+        nonlocal now
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             for path in ("/CallRecorder/", "/CallRecorder/Transcoder"):
@@ -281,9 +284,12 @@ def test_temporary_urls_expire(service: Running, call: dict[str, Any], tmp_path:
             assert played
             client.cookies.clear()
             assert (await client.get(place)).status_code == 200
-            await asyncio.sleep(2.1)
+            now += 2.1
             assert (await client.get(place)).status_code == 410
             assert (await client.get(played[0])).status_code == 200, "a player outlasts other URLs"
+            now -= 12
+            for each in (place, played[0]):
+                assert (await client.get(each)).status_code == 404, "of a time that has not come yet"
 
     try:
         asyncio.run(run())

@@ -649,7 +649,7 @@ def test_player_password_opens_storage_only(service: Running) -> None:
 def test_health_metrics_and_api_document(service: Running) -> None:
     assert httpx.get(service.base + "/healthz").text == "ok\n"
     assert httpx.get(service.base + "/readyz").json()["ready"] is True
-    assert "callreplay_" in httpx.get(service.base + "/metrics").text
+    assert "callreplay_" in httpx.get(service.metrics).text
     document = httpx.get(service.base + "/CallRecorder/openapi.json").json()
     assert TRANSCODER in str(document["paths"])
 

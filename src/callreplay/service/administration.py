@@ -377,7 +377,7 @@ def routes(prefix: str) -> list[Route]:
         Route(prefix + "/Users/add", add_user, methods=["POST"]),
         Route(prefix + "/Users/{id}", change_user, methods=["POST"]),
         Route(prefix + "/Account", account_page, methods=["GET"]),
-        Route(prefix + "/Account", change_own_password, methods=["POST"]),
+        Route(prefix + "/Account/password", change_own_password, methods=["POST"]),
         Route(prefix + "/Tokens/add", add_token, methods=["POST"]),
         Route(prefix + "/Tokens/{id}/revoke", revoke_token, methods=["POST"]),
         Route(prefix + "/Audit", audit_page, methods=["GET"]),

@@ -24,23 +24,20 @@ class Ledger:
     """A number of octets in the file ``path``, changed by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._guard = threading.Lock()  # a lock on a file is a process's, and its threads share it
-
-    def __del__(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        self._path = path
+        self._guard = threading.Lock()  # one open file a time is enough for a process
 
     def _change(self, change: Callable[[int], int]) -> int:
         with self._guard:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                kept = os.pread(self._file, _FORM.size, 0)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                kept = os.pread(descriptor, _FORM.size, 0)
                 total = change(_FORM.unpack(kept)[0] if len(kept) == _FORM.size else 0)
-                os.pwrite(self._file, _FORM.pack(total), 0)
+                os.pwrite(descriptor, _FORM.pack(total), 0)
                 return total
             finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+                os.close(descriptor)
 
     def add(self, octets: int) -> int:
         """Add to the total, or take from it; the total then."""

@@ -246,7 +246,10 @@ def add_token(
     lifetime: timedelta | None,
     rights: Collection[str] | None = None,
 ) -> str:
-    """Make an API token of a user, with some of the user's rights (None: all); returned this once. Raises RefusedError."""
+    """Make an API token of a user, with some of the user's rights (None: all); returned this once.
+
+    Raises RefusedError.
+    """
     row = _locked(connection, tenant, user)
     if not name:
         raise RefusedError("name", "a token has a name")
