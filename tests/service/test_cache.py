@@ -127,11 +127,12 @@ def test_who_follows_a_process_that_dies_is_told(small: Cache) -> None:
         entry = small.open(key(1), lambda: iter([b"made twice"]))
         read = entry.blocks()
         assert next(read) == b"a" * 1000
+        made_here = maker.result()
         go.set()
         with pytest.raises(OSError, match="has gone"):
             next(read)
         entry.close()
-        maker.result().close()
+        made_here.close()
 
 
 def test_different_entries_at_once_keep_the_bound(small: Cache) -> None:

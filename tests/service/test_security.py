@@ -59,7 +59,8 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("POST", BASE + "/Users/{id}"): ADMIN | {"stranger": 404},
     ("POST", BASE + "/Tokens/add"): ADMIN,
     ("GET", BASE + "/Account"): ANYBODY | {"nobody": 401},
-    ("POST", BASE + "/Account/password"): dict.fromkeys(ANYBODY, 403) | {"nobody": 401},  # with a wrong password
+    ("POST", BASE + "/Account/password"): dict.fromkeys(ANYBODY, 403)
+    | {"nobody": 401},  # with a wrong password
     ("POST", BASE + "/Tokens/{id}/revoke"): ADMIN | {"stranger": 404},
     ("GET", BASE + "/Audit"): OF_SITE | {"auditor": 200, "stranger": 200},
     ("GET", BASE + "/openapi.json"): ANYBODY,

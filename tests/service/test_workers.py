@@ -29,7 +29,9 @@ LOOK = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || true"
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Running]:
-    with ended(fresh(("--workers", "2", "--cache-bytes", str(1 << 20), "--metrics-listen", "127.0.0.1:0"))) as running:
+    with ended(
+        fresh(("--workers", "2", "--cache-bytes", str(1 << 20), "--metrics-listen", "127.0.0.1:0"))
+    ) as running:
         running.environment["CALLREPLAY_DB_PASSWORD"] = "Tell-No1-of-the-database"
         yield running.start()
         assert running.stop() == 0, "both workers end, and the database"

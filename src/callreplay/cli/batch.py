@@ -19,6 +19,7 @@ import typer
 from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_memory
 from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
@@ -41,7 +42,7 @@ class _Teller:
         if self._as_json:
             print(json.dumps({"event": "row", **asdict(row)}), flush=True)
         elif row.error:
-            print(f"callreplay: {row.input}: {row.error}", file=sys.stderr)
+            print(printable(f"callreplay: {row.input}: {row.error}"), file=sys.stderr)
 
 
 class _Bar(_Teller):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,6 +13,7 @@ import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import with_output_options
+from callreplay.cli.printable import json_text, printable
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
 
@@ -79,7 +79,8 @@ def _table(found: list[dict[str, Any]]) -> None:
             number, name = call[f"{side}Number"] or call[f"{side}IP"] or "", call[f"{side}Name"]
             parties.append(f"{number} {name}".strip())
         status = call["status"] or ("inferred" if call["inferred"] else "")
-        table.add_row(call["beginTime"], f"{call['duration']:.1f}", *parties, status, call["callId"])
+        cells = (call["beginTime"], f"{call['duration']:.1f}", *parties, status, call["callId"])
+        table.add_row(*map(printable, cells))
     Console(highlight=False, soft_wrap=True, markup=False).print(table)
 
 
@@ -107,7 +108,7 @@ def _add_find(group: typer.Typer) -> None:
                 rows = search.find(connection, tenant_id, wanted, limit=limit, newest_first=newest)
                 found = [records.as_json(call, zone) for call in records.complete(connection, rows)]
         if as_json:
-            typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+            typer.echo(json_text(found, indent=1))
             return
         _table(found)
         if len(found) == limit:

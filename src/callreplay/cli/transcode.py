@@ -12,6 +12,7 @@ import typer
 
 from callreplay.capture import Call, Capture, open_capture
 from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.printable import printable
 from callreplay.cli.progress import progress_bar
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
@@ -42,7 +43,7 @@ def run(
     with open_capture(*captures, codecs=parse_codecs(codecs)) as capture:
         call = choose_call(capture, number)
         for warning in (*capture.warnings, *call.warnings):
-            print(f"callreplay: warning: {warning}", file=sys.stderr)
+            print(printable(f"callreplay: warning: {warning}"), file=sys.stderr)
         if output == "-":
             _to_standard_output(call.stream(chosen.name, options=options))
             return

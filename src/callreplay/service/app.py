@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import multiprocessing
+import os
 import re
 import secrets
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,6 +44,7 @@ _PHRASES: Final = {
     404: mark("There is no such page."),
     405: mark("This address does not take such a request."),
 }
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OF_METRICS_DOOR: Final = ("/metrics", "/healthz", "/readyz")
 _STATIC: Final = Path(__file__).parent / "static"
@@ -110,7 +116,7 @@ class _Surroundings:
             except UnicodeDecodeError:
                 return Problem(400, "The address is not valid UTF-8.")
         if _at_metrics_door(self.service, scope) and scope["path"] not in _OF_METRICS_DOOR:
-            return Problem(404, _PHRASES[404])
+            return Problem(404, "There is no such page.")
         return None
 
     def _note(self, scope: Scope, status: int, first_byte: float, seconds: float) -> None:
@@ -268,8 +274,19 @@ def create_app(chosen: Settings) -> Starlette:
     return app
 
 
+def _end_with_parent() -> None:
+    """Let this worker be told to stop when the process that started it ends, however it does."""
+    parent = multiprocessing.parent_process()
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent.pid:  # it ended before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def from_environment() -> Starlette:
     """The application of a worker process, whose settings are in the environment."""
+    _end_with_parent()
     chosen = settings.load()
     logs.configure(chosen.log_level)
     return create_app(chosen)

@@ -51,7 +51,7 @@ class User:
 
     @property
     def reach(self) -> Reach:
-        """Whose calls the user may find. Raises ParameterError where the scope cannot be read: then none."""
+        """Whose calls the user may find. Raises ArgumentError where the scope cannot be read: then none."""
         return Reach.parse(self.tenant_id, self.scope, zone_or_utc(self.time_zone))
 
 

@@ -17,7 +17,7 @@ from psycopg.rows import DictRow
 from callreplay.errors import ArgumentError
 from callreplay.store import accounts, audit
 from callreplay.store.database import Connection
-from callreplay.store.search import ParameterError, Reach
+from callreplay.store.search import Reach
 
 __all__ = [
     "RIGHTS",
@@ -126,7 +126,7 @@ def _check_scope(connection: Connection, tenant: int, scope: str) -> str:
     assert row is not None
     try:
         Reach.parse(tenant, scope, ZoneInfo(row["time_zone"]))
-    except ParameterError as error:
+    except ArgumentError as error:
         raise RefusedError("scope", str(error)) from None
     return "\n".join(line.strip() for line in scope.splitlines() if line.strip())
 

@@ -296,12 +296,12 @@ class Reach:
         """Of a tenant and the lines of ``text``, each ``callerNumber=…&tag=…``, the search's own parameters.
 
         Raises:
-            ParameterError: a line is malformed, asks nothing, or has a parameter that is none.
+            ArgumentError: a line is malformed, asks nothing, or has a parameter that is none.
 
         """
         lines = [line.strip().lstrip("?") for line in text.splitlines() if line.strip()]
         if len(lines) > MAXIMUM_ALTERNATIVES:
-            raise ParameterError("scope", f"more than {MAXIMUM_ALTERNATIVES} lines")
+            raise ArgumentError(f"scope: more than {MAXIMUM_ALTERNATIVES} lines")
         return cls(tenant_id, tuple(_alternative(line, zone) for line in lines))
 
 
@@ -309,10 +309,10 @@ def _alternative(line: str, zone: ZoneInfo) -> CallQuery:
     pairs = parse_qsl(line, keep_blank_values=True)
     unknown = [name for name, _ in pairs if name not in PARAMETERS]
     if unknown or not pairs:
-        raise ParameterError("scope", f"there is no parameter {(unknown or [line])[0]!r}")
+        raise ArgumentError(f"scope: there is no parameter {(unknown or [line])[0]!r}")
     query = CallQuery.parse(pairs, zone)
     if query.is_empty:
-        raise ParameterError("scope", f"{line!r} asks nothing")
+        raise ArgumentError(f"scope: {line!r} asks nothing")
     return query
 
 
