@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_memory
@@ -179,6 +179,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Stored calls, as the Transcoder: 'callerNumber=…&beginTime=…'.")
         ] = None,
         tenant: TenantOption = "default",
+        user: UserOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
         options: Options,
@@ -196,7 +197,7 @@ def register(app: typer.Typer) -> None:
             from callreplay.batch.stored import find_stored_jobs
 
             with database(url, data) as opened:
-                jobs += find_stored_jobs(opened, tenant, query)
+                jobs += find_stored_jobs(opened, tenant, query, user)
         settings = BatchSettings(
             output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest
         )

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import with_output_options
 from callreplay.cli.printable import json_text, printable
 from callreplay.errors import ArgumentError
@@ -37,6 +37,7 @@ _PARAMETERS: Final = {
     "calledMAC": "Exact.",
     "calledNumber": "Contains.",
     "calledName": "Contains.",
+    "tag": "Exact.",
 }
 """The Transcoder's parameters; options bear the same names."""
 
@@ -92,20 +93,22 @@ def _add_find(group: typer.Typer) -> None:
         limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
         newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
         tenant: TenantOption = "default",
+        user: UserOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
         *,
         query: dict[str, str],
     ) -> None:
         """Show the calls that meet every parameter given, the earliest first."""
-        from callreplay.store import accounts, records, search
+        from callreplay.store import accounts, people, records, search
 
         with database(url, data) as opened:
             tenant_id, zone_name = accounts.open_tenant(opened, tenant)
+            reach = people.reach_of(opened, tenant_id, user, "search")
             zone = ZoneInfo(zone_name)
             wanted = search.CallQuery.parse(query, zone)
             with opened.connection() as connection:
-                rows = search.find(connection, tenant_id, wanted, limit=limit, newest_first=newest)
+                rows = search.find(connection, reach, wanted, limit=limit, newest_first=newest)
                 found = [records.as_json(call, zone) for call in records.complete(connection, rows)]
         if as_json:
             typer.echo(json_text(found, indent=1))
@@ -123,6 +126,7 @@ def _add_transcode(group: typer.Typer) -> None:
         output: Annotated[str, typer.Option("--output", "-o", help="File to write; - for standard output.")],
         form: Annotated[str, typer.Option("--format", help="Instead of by the file's suffix.")] = "",
         tenant: TenantOption = "default",
+        user: UserOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
         *,
@@ -131,13 +135,14 @@ def _add_transcode(group: typer.Typer) -> None:
     ) -> None:
         """Turn the first call that meets every parameter given into audio, a picture or peaks."""
         from callreplay.cli.transcode import run
-        from callreplay.store import accounts, records, search
+        from callreplay.store import accounts, people, records, search
 
         with database(url, data) as opened:
             tenant_id, zone_name = accounts.open_tenant(opened, tenant)
+            reach = people.reach_of(opened, tenant_id, user)
             wanted = search.CallQuery.parse(query, ZoneInfo(zone_name))
             with opened.connection() as connection:
-                row = search.first(connection, tenant_id, wanted)
+                row = search.first(connection, reach, wanted)
                 if row is None:
                     raise ArgumentError("no call meets the parameters")
                 (call,) = records.complete(connection, [row])

@@ -25,10 +25,8 @@ HIDDEN: Final = "***"
 _HIDDEN_NAMES: Final = SECRET_NAMES | {"ticket", "csrf"}
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 _SECRETS: Final = "|".join(sorted((re.escape(name) for name in SECRET_NAMES), key=len, reverse=True))
-# Before a name stands no letter, or what parts pairs and was encoded, once or more often (%26 %2526).
-_QUERY_SECRET: Final = re.compile(
-    rf"(?i)(?:(?<!\w)|(?<=26)|(?<=3B)|(?<=3F)|(?<=20))({_SECRETS}|ticket|csrf)(\s*(?:=|%(?:25)*3D)\s*)[^&\s\"'<>]*"
-)
+# Whatever stands before a name: it may be '&', ';', or '%26' encoded once or more often.
+_QUERY_SECRET: Final = re.compile(rf"(?i)({_SECRETS}|ticket|csrf)(\s*(?:=|%(?:25)*3D)\s*)[^&\s\"'<>]*")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.%-]{1,64}")
 _URL_SECRET: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@")
 _HEADER_SECRET: Final = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=_.~-]{6,}")

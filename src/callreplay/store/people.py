@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 
 from callreplay.errors import ArgumentError
 from callreplay.store import accounts, audit
-from callreplay.store.database import Connection
+from callreplay.store.database import Connection, Database
 from callreplay.store.search import Reach
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "delete_user",
     "find",
     "lock_user",
+    "reach_of",
     "revoke_token",
     "roles",
     "set_password",
@@ -114,6 +115,17 @@ def find(connection: Connection, tenant: int, login: str) -> int:
     if row is None:
         raise RefusedError("login", f"there is no user {login!r}")
     return int(row["id"])
+
+
+def reach_of(database: Database, tenant: int, login: str, right: str = "play") -> Reach:
+    """What a user of the tenant may find; with '' all of the tenant. Raises RefusedError without the right."""
+    if not login:
+        return Reach(tenant)
+    with database.connection() as connection:
+        user = accounts.active_user(connection, find(connection, tenant, login))
+    if user is None or right not in user.rights:
+        raise RefusedError("login", f"the user {login!r} may not {right}")
+    return user.reach
 
 
 def _check_role(connection: Connection, role: str) -> None:
