@@ -138,8 +138,12 @@ def test_a_scope_holds_at_every_door(listened: Running, doors: Any, everything: 
                         own = ask(doors, method, place.replace(hidden["callId"], mine["callId"]), headers=headers,
                                   data=form)  # fmt: skip
                         assert own.status_code in (200, 302, 303), (place, own.text[:200])
-                        refused = answer.status_code == 404 or answer.text == "[]"
-                        assert refused, (place, answer.status_code)
+                        empty = "" if method == "HEAD" else "[]"
+                        refused = answer.status_code == 404 or (answer.status_code, answer.text) == (200, empty)
+                            (200, "[]"),
+                            (200, "" if method == "HEAD" else "[]"),
+                        )
+                        assert refused, (place, answer.status_code, answer.text[:200])
                         shut += 1
         assert shut >= 12
         assert [call["callId"] for call in calls(doors, "bound")] == [
@@ -570,12 +574,12 @@ def test_names_never_reach_a_terminal_raw(listened: Running) -> None:
         listened.rows("INSERT INTO tenants (name) VALUES (%s)", hostile)
         for words in (
             ("users", "list"), ("users", "list", "--json"), ("calls", "find"), ("calls", "find", "--json"),
-            ("tenants", "list"), ("tenants", "list", "--json"), ("volumes", "list"), ("users", "delete", hostile),
+            ("tenants", "list"), ("tenants", "list", "--json"), ("users", "delete", hostile),
         ):  # fmt: skip
             told = command(listened, *words)
             shown = told.stdout + told.stderr
             assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown), words
-            if words[0] != "volumes":
+            if "list" in words or "find" in words:
                 assert "[red]" in shown, (words, "as it stands: no markup")
         listened.rows(
             "UPDATE calls SET caller_name = 'x', status = 'answered' WHERE caller_name = %s", hostile
