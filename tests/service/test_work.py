@@ -22,7 +22,7 @@ from callreplay.service import cache as caching
 from callreplay.service import transcoder
 from callreplay.service.cache import Abandoned, Cache
 from callreplay.service.fair import Fair
-from callreplay.service.ledger import Ledger
+from callreplay.service.ledger import Ledger, octets_on_disk
 from callreplay.service.metrics import Metrics
 
 from .test_cache import MIB, at_rest, entries, key
@@ -151,7 +151,7 @@ def test_the_bound_holds_while_entries_are_written(tmp_path: Path) -> None:
             with cache._ledger._guard:
                 for path in entries(cache.folder):
                     with contextlib.suppress(FileNotFoundError):
-                        found += path.stat().st_blocks * 512
+                        found += octets_on_disk(path.stat())
             most = max(most, found)
             time.sleep(0.001)
 
@@ -168,7 +168,8 @@ def test_the_bound_holds_while_entries_are_written(tmp_path: Path) -> None:
         stop.set()
         watching.result()
     at_rest()
-    assert MIB < most <= 4 * MIB, "of every file together, parts too"
+    # Of every file together, parts too; the oldest part may pass the bound, which the others then wait for.
+    assert MIB < most <= 4 * MIB + 2 * MIB
 
 
 def test_many_small_files_count_as_what_they_take(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_a_miss_does_not_look_at_every_entry(tmp_path: Path, monkeypatch: pytest
         cache.open(key(number), lambda: iter([b"x" * 5000])).close()
     at_rest()
     assert looks == []
-    assert cache._ledger.total() == sum(path.stat().st_blocks * 512 for path in entries(cache.folder))
+    assert cache._ledger.total() == sum(octets_on_disk(path.stat()) for path in entries(cache.folder))
     assert Ledger(cache.folder / "total").total() == cache._ledger.total(), "every process reads the same"
 
 

@@ -213,7 +213,8 @@ class _Pool:
 class Cache:
     """Files under ``folder``, together at most ``limit`` octets; ``slots`` are made at once in this process.
 
-    One file that is larger than the bound, or one of each process, may pass it while it is written and read.
+    What is being written counts. Of each process the oldest part goes on where others take the room, so that one file
+    of each process may pass the bound, and one that is larger than the bound is written and read to its end.
     """
 
     def __init__(self, folder: Path, limit: int, slots: int, metrics: Metrics) -> None:

@@ -16,8 +16,12 @@ _FORM: Final = struct.Struct("<q")
 
 
 def octets_on_disk(status: os.stat_result) -> int:
-    """What a file takes of the disk: its blocks, which for many small files is far more than their lengths."""
-    return status.st_blocks * 512
+    """What a file takes of the disk: whole blocks, which for many small files is far more than their lengths.
+
+    Not ``st_blocks``: file systems allocate ahead of what is written, and take it back later.
+    """
+    block = max(status.st_blksize, 512)
+    return -(-status.st_size // block) * block
 
 
 class Ledger:
