@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "calls": "calls",
     "tenants": "tenants",
     "users": "users",
+    "audit": "audit",
 }
 """Command name to the module of this package that registers it."""
 

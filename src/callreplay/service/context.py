@@ -23,7 +23,7 @@ from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
 from callreplay.store import accounts, audit
 from callreplay.store.accounts import User
-from callreplay.store.database import Connection, Database, migrate
+from callreplay.store.database import SERVICE, Connection, Database, migrate
 
 __all__ = [
     "BASE",
@@ -96,7 +96,7 @@ class Service:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings, self.clock = settings, clock
         self.metrics = Metrics()
-        self.database = Database(settings.database_url, size=settings.db_pool)
+        self.database = Database(settings.database_url, size=settings.db_pool, limits=SERVICE)
         self.auth = Authenticator(self.database, settings, self.metrics)
         self._opening = threading.Lock()
         self._cache: Cache | None = None

@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from callreplay.service import i18n
+from callreplay.service import engine, i18n
 from callreplay.service.addresses import client_address, network
 from callreplay.service.auth import COOKIE, Refused, Visitor
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
@@ -225,6 +225,7 @@ def _list(
             shown["bad"], status = error, 400
     if details is not None:
         shown |= {"strips": _strips(details), "media": _media(request, visitor, details)}
+        shown["silent"] = engine.undecoded(details)
     return page(request, "calls.html", visitor, shown, status)
 
 
@@ -307,7 +308,10 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
         return {"denied": "denied"}
     if not call.files:
         return {}
-    if not all(path.is_file() for path in call.paths()):
+    try:
+        for file in call.recordings():
+            file.status()
+    except OSError:
         return {"missing": "missing"}
 
     # The browser asks for parts of the audio while it plays: a long call, paused now and then, outlasts a usual URL.
@@ -334,7 +338,12 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
 def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) -> Response:
     check_right(visitor, "play")
     call = _load(request, service, visitor, uuid, "player")
-    shown = {"call": call, "media": _media(request, visitor, call), "nomenu": True}
+    shown = {
+        "call": call,
+        "media": _media(request, visitor, call),
+        "silent": engine.undecoded(call),
+        "nomenu": True,
+    }
     return page(request, "player.html", visitor, shown)
 
 

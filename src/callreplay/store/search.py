@@ -260,6 +260,11 @@ _KEYED: Final = (
 )  # fmt: skip
 
 
+def _column(name: str) -> sql.Composable:
+    """A column as the indexes have it: a called number is any hop's."""
+    return sql.SQL("(called_number || hop_numbers)") if name == "called_number" else sql.Identifier(name)
+
+
 def _like(text: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
@@ -363,11 +368,11 @@ def _atoms(query: CallQuery, prefix: str, values: dict[str, Any]) -> _Atoms:
             column = "{} ILIKE {}"
             if _TRIGRAM.search(value) is None:
                 column, has_short, keyed[name] = "({} || '') ILIKE {}", True, value
-            made.texts.append(sql.SQL(column).format(sql.Identifier(name), given(name, _like(value))))
+            made.texts.append(sql.SQL(column).format(_column(name), given(name, _like(value))))
     if query.tag:
         made.texts.append(sql.SQL("tags @> ARRAY[{}]::text[]").format(given("tag", query.tag)))
     if has_short or len(keyed) > 1:
-        columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in _KEYED)
+        columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
         asked = sql.SQL(", ").join(
             sql.SQL("{}::" + kind).format(given(f"key_{name}", keyed.get(name))) for name, kind in _KEYED
         )
@@ -412,9 +417,9 @@ def _all(conditions: list[sql.Composable]) -> sql.Composed:
     return sql.SQL(" AND ").join(conditions)
 
 
-def is_within(connection: Connection, reach: Reach, call: uuid.UUID) -> DictRow | None:
+def is_within(connection: Connection, reach: Reach | int, call: uuid.UUID) -> DictRow | None:
     """The row of the call, where it is one that ``reach`` has."""
-    made = _conditions(reach, CallQuery(call_id=call))
+    made = _conditions(reach if isinstance(reach, Reach) else Reach(reach), CallQuery(call_id=call))
     return connection.execute(
         sql.SQL("SELECT * FROM calls WHERE {}").format(made.all), made.values, prepare=False
     ).fetchone()
