@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import psycopg
@@ -23,7 +25,7 @@ from psycopg.rows import dict_row
 
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
-from callreplay.store.cluster import DEFAULT_PASSWORD
+from callreplay.store.cluster import OWNER
 
 
 @dataclass
@@ -82,9 +84,11 @@ class Running:
 
     @property
     def database_url(self) -> str:
-        lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
-        password = self.environment.get("CALLREPLAY_DB_PASSWORD", DEFAULT_PASSWORD)
-        return f"postgresql://callreplay:{password}@127.0.0.1:{lines[3]}/callreplay"
+        """The owner's: what the service itself connects to."""
+        data = self.folder / "data"
+        port = (data / "cluster" / "postmaster.pid").read_text().splitlines()[3]
+        password = json.loads((data / "database.json").read_text())["owner_password"]
+        return f"postgresql://{OWNER}:{quote(password, safe='')}@127.0.0.1:{port}/callreplay"
 
     def rows(self, statement: Any, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:

@@ -205,6 +205,7 @@ class Authenticator:
         if not self._verify(user, guess.password) or user is None:
             self.metrics.logins.labels("refused").inc()
             with self.database.connection() as connection:
+                accounts.note_wrong(connection, turn)
                 audit.write(
                     connection,
                     "login.refused",

@@ -449,6 +449,12 @@ def _wait(row: DictRow, free: int) -> float:
     return 0.0 if over < 0 else min(2.0 ** min(over, 16), _LONGEST_WAIT) - float(row["age"])
 
 
+def note_wrong(connection: Connection, turn: Turn) -> None:
+    """The guess was wrong: the wait begins now, and not when its trial began."""
+    for key in sorted(turn.before):
+        connection.execute("UPDATE login_failures SET failed_at = clock_timestamp() WHERE key = %s", (key,))
+
+
 def give_back(connection: Connection, turn: Turn) -> None:
     """The guess was right: it is not counted any more."""
     for key in sorted(turn.before):
