@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import psycopg
@@ -23,7 +25,7 @@ from psycopg.rows import dict_row
 
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
-from callreplay.store.cluster import DEFAULT_PASSWORD
+from callreplay.store.cluster import OWNER
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Running:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     base: str = ""
+    metrics: str = ""
     password: str = ""
     seconds: float = 0.0
     cookies: dict[str, str] = field(default_factory=dict)
@@ -57,10 +60,10 @@ class Running:
                                             env=os.environ | self.environment)  # fmt: skip
         while True:
             text = (self.folder / "out").read_text(encoding="utf-8")
-            if found := re.search(r"^serving (http://\S+)/CallRecorder/$", text, re.MULTILINE):
+            if found := re.search(r"^serving (https?://\S+)/CallRecorder/$", text, re.MULTILINE):
                 self.base = found[1]
                 try:
-                    if httpx.get(self.base + "/readyz", timeout=5).status_code == 200:
+                    if httpx.get(self.base + "/readyz", timeout=5, verify=False).status_code == 200:
                         break
                 except httpx.TransportError:
                     pass
@@ -68,6 +71,8 @@ class Running:
             assert time.monotonic() - started < 60, self.log[-3000:]
             time.sleep(0.05)
         self.seconds = time.monotonic() - started
+        if found := re.search(r"^metrics (\S+)$", text, re.MULTILINE):
+            self.metrics = found[1]
         if found := re.search(r"^password: (\S+)$", text, re.MULTILINE):
             self.password = found[1]
         return self
@@ -79,9 +84,11 @@ class Running:
 
     @property
     def database_url(self) -> str:
-        lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
-        password = self.environment.get("CALLREPLAY_DB_PASSWORD", DEFAULT_PASSWORD)
-        return f"postgresql://callreplay:{password}@127.0.0.1:{lines[3]}/callreplay"
+        """The owner's: what the service itself connects to."""
+        data = self.folder / "data"
+        port = (data / "cluster" / "postmaster.pid").read_text().splitlines()[3]
+        password = json.loads((data / "database.json").read_text())["owner_password"]
+        return f"postgresql://{OWNER}:{quote(password, safe='')}@127.0.0.1:{port}/callreplay"
 
     def rows(self, statement: Any, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
@@ -136,7 +143,7 @@ def ended(running: Running) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Running]:
-    with ended(fresh()) as running:
+    with ended(fresh(("--metrics-listen", "127.0.0.1:0"))) as running:
         yield running.start()
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from argon2 import PasswordHasher
@@ -694,3 +695,53 @@ def test_every_page_can_be_used_by_everybody_and_fits(
             page.goto(HOME + place)
             look_at(name)
     assert json.dumps(wrong, indent=1) == "{}"
+
+
+@pytest.mark.parametrize("what", ["callDetails", "player"])
+def test_another_sites_frame_shows_a_call_over_plain_http(
+    browser: Browser, service: Running, call: dict[str, Any], tmp_path: Path, what: str
+) -> None:
+    """No cookie of ours goes there: a ticket that is used once leads to the page, and from it to the next."""
+    query = f"{HOME}?{what}={call['callId']}&user=admin&password={service.password}&nomenu"
+    with portal() as friend:
+        settings = Settings(
+            database_url=service.database_url, data_dir=str(tmp_path), frame_ancestors=(friend,)
+        )
+        with serving(create_app(settings)) as base:
+            page = browser.new_context(viewport=DESKTOP).new_page()
+            frame = framed(page, friend, base + query)
+            frame.locator(".player").wait_for()
+            assert page.context.cookies(base) == [], "the browser kept none"
+            assert "password" not in frame.url
+            assert "ticket=" in frame.url
+            loaded(frame)
+            plays(frame)
+            used = frame.url
+            if what == "callDetails":
+                frame.locator("nav.tabs a").nth(1).click()
+                frame.locator("h3").first.wait_for()
+                assert frame.url != used
+                frame.locator("nav.tabs a").first.click()
+                frame.locator("textarea[name=description]").fill("said in a frame")
+                frame.locator("textarea[name=description] + button, form.stack button").first.click()
+                frame.locator(".note").wait_for()
+                [row] = service.rows("SELECT description FROM calls WHERE uuid = %s", call["callId"])
+                assert row["description"] == "said in a frame"
+                service.rows("UPDATE calls SET description = '' WHERE uuid = %s", call["callId"])
+            for link in frame.locator(".downloads a").all():
+                address = str(link.get_attribute("href"))
+                assert httpx.get(base + address).status_code == 200, "without a cookie too"
+            assert 'name="password"' in httpx.get(used).text, "a ticket is used once"
+            page.context.close()
+
+
+@pytest.mark.parametrize("what", ["callDetails", "player"])
+def test_keys_work_on_a_page_that_has_just_been_opened(
+    page: Page, service: Running, call: dict[str, Any], what: str
+) -> None:
+    page.goto(f"{HOME}?{what}={call['callId']}&user=admin&password={service.password}&nomenu")
+    loaded(page)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('audio').currentTime > 0")
+    page.keyboard.press("k")
+    page.wait_for_function("!document.querySelector('audio').paused")

@@ -77,6 +77,7 @@ def test_answers_are_right_and_plans_use_indexes(
                     "WHERE identity = %s",
                     (f"X{name}y", name, str(100 + number)),
                 )
+            connection.execute("UPDATE calls SET tags = '{sales}' WHERE identity IN ('11', '7001', '15002')")
             connection.execute("ANALYZE calls")
         with Explaining.connect(server.url, row_factory=dict_row) as connection:
             kinds = queries(connection, 3) | adversarial(connection, 2)
@@ -90,7 +91,10 @@ def test_answers_are_right_and_plans_use_indexes(
                 "SELECT * FROM calls WHERE tenant_id = 1 AND called_name <> '' LIMIT 1"
             ).fetchone()
             assert row is not None
+            asked += [{"tag": "sales"}]
             for parameter, (column, _) in search._READERS.items():
+                if column == "tag":
+                    continue
                 name = "uuid" if column == "call_id" else column
                 asked += [{parameter: str(row[name])}] + [{parameter: str(row[name])[:2]}] * (
                     column in search._CONTAINS
@@ -100,9 +104,20 @@ def test_answers_are_right_and_plans_use_indexes(
             asked += [{"beginTime": time}, {"endTime": time}, {"beginTime": time, "endTime": time}]
             assert {name for values in asked if len(values) == 1 for name in values} == set(search.PARAMETERS)
             taken = set()
-            for values in asked:
+            # Users who may find a part of the calls only, asking for anything and for something.
+            bounds = [
+                "callerNumber={}".format(row["caller_number"]),
+                "callerNumber={}\ncalledNumber={}".format(row["caller_number"], row["caller_number"]),
+                "tag=sales\ncallerName=q&calledName=z\ncallerIP={}&calledIP={}".format(
+                    row["caller_ip"], row["called_ip"]
+                ),
+                "beginTime={}&calledNumber={}".format(time, row["called_number"][:2]),
+            ]
+            bound = [(bounds[n % len(bounds)], values) for n, values in enumerate([{}] * 4 + asked[::3])]
+            for scope, values in [("", values) for values in asked] + bound:
                 query = search.CallQuery.parse(values, ZoneInfo("UTC"))
-                conditions = search._conditions(1, query)
+                reach = search.Reach.parse(1, scope, ZoneInfo("UTC"))
+                conditions = search._conditions(reach, query)
                 plain = sql.SQL("SELECT uuid FROM calls WHERE {} ORDER BY started_at, uuid LIMIT 50").format(
                     conditions.all
                 )
@@ -114,23 +129,27 @@ def test_answers_are_right_and_plans_use_indexes(
                     with monkeypatch.context() as patched:
                         for name, value in ({"_WALK_ROWS_EACH": 0} | limits if limits else {}).items():
                             patched.setattr(search, name, value)
-                        found = search.find(connection, 1, query, limit=50)
+                        found = search.find(connection, reach, query, limit=50)
                     connection.rollback()
                     for plan in connection.plans:
-                        assert "Seq Scan" not in plan, f"{values} {way}\n{plan}"
+                        assert "Seq Scan" not in plan, f"{scope} {values} {way}\n{plan}"
                         if "CTE hits" in plan:
                             taken.add("collect")
                             hits = plan.split("CTE hits")[1].split("CTE page")[0]
                             # Not the whole tenant by way of an index: something narrows each of them.
                             narrowed = re.findall(r"Index Cond: \((.*)\)", hits)
-                            assert narrowed, f"{values} {way}\n{plan}"
+                            assert narrowed, f"{scope} {values} {way}\n{plan}"
                             for condition in narrowed:
                                 assert not re.fullmatch(r"tenant_id = \S+", condition), (
-                                    f"{values} {way}\n{plan}"
+                                    f"{scope} {values} {way}\n{plan}"
                                 )
                     if sum("Subquery Scan on walk" in plan for plan in connection.plans) > 1:
                         taken.add("walk on")
-                    assert [row["uuid"] for row in found] == [row["uuid"] for row in expected], (values, way)
+                    assert [row["uuid"] for row in found] == [row["uuid"] for row in expected], (
+                        scope,
+                        values,
+                        way,
+                    )
             assert taken == {"collect", "walk on"}
 
 

@@ -33,12 +33,14 @@ OF_SITE = {"nobody": 401, "user": 403, "auditor": 403, "admin": 200, "stranger":
 EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("GET", "/healthz"): ANYBODY,
     ("GET", "/readyz"): ANYBODY,
-    ("GET", "/metrics"): ANYBODY,
+    ("GET", "/metrics"): dict.fromkeys(ANYBODY, 404),  # at the address of the pages
     ("GET", "/"): dict.fromkeys(ANYBODY, 308),
     ("GET", BASE): dict.fromkeys(ANYBODY, 308),
     ("GET", BASE + "/"): ANYBODY,  # to nobody the form
     ("GET", BASE + "/?callDetails={call}"): ANYBODY | {"stranger": 404},
     ("GET", BASE + "/?player={call}"): ANYBODY | {"stranger": 404},
+    ("POST", BASE): dict.fromkeys(ANYBODY, 401),  # a login, with wrong credentials
+    ("POST", BASE + "/"): dict.fromkeys(ANYBODY, 401),
     ("GET", BASE + "/Login"): dict.fromkeys(ANYBODY, 303),
     ("POST", BASE + "/Login"): dict.fromkeys(ANYBODY, 401),  # with wrong credentials
     ("POST", BASE + "/Logout"): dict.fromkeys(ANYBODY, 303) | {"nobody": 401},
@@ -56,12 +58,16 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("POST", BASE + "/Users/add"): ADMIN,
     ("POST", BASE + "/Users/{id}"): ADMIN | {"stranger": 404},
     ("POST", BASE + "/Tokens/add"): ADMIN,
+    ("GET", BASE + "/Account"): ANYBODY | {"nobody": 401},
+    ("POST", BASE + "/Account/password"): dict.fromkeys(ANYBODY, 403)
+    | {"nobody": 401},  # with a wrong password
     ("POST", BASE + "/Tokens/{id}/revoke"): ADMIN | {"stranger": 404},
     ("GET", BASE + "/Audit"): OF_SITE | {"auditor": 200, "stranger": 200},
     ("GET", BASE + "/openapi.json"): ANYBODY,
     ("GET", BASE + "/static/style.css"): ANYBODY,
 }
-POSTS = [path for method, path in EXPECTED if method == "POST" and path != BASE + "/Login"]
+LOGINS = (BASE, BASE + "/", BASE + "/Login")
+POSTS = [path for method, path in EXPECTED if method == "POST" and path not in LOGINS]
 
 
 @dataclass
@@ -88,7 +94,8 @@ class House:
     def fields(self, path: str) -> dict[str, str]:
         """A form that the route takes."""
         return {
-            "/Login": {"user": "admin", "password": "wrong"},
+            **{key: {"user": "admin", "password": "wrong"} for key in ("", "/", "/Login")},
+            "/Account/password": {"password": "wrong", "new_password": "12345678"},
             "/Call/{uuid}/description": {"description": "as it was"},
             "/Volumes/player": {"player_password": self.values["player_password"]},
             "/Users/add": {"login": f"made{self.count()}", "password": "12345678"},
@@ -127,7 +134,7 @@ def house(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             ("admin", default, "admin"),
             ("stranger", other, "admin"),
         ):
-            made = accounts.add_user(connection, tenant, f"house-{who}", "!", role=role)
+            made = accounts.add_user(connection, tenant, f"house-{who}", "no hash", role=role)
             sessions[who] = accounts.open_session(connection, made, "", timedelta(hours=1))
             found = accounts.find_session(connection, sessions[who], timedelta(hours=1))
             assert found is not None
@@ -222,7 +229,7 @@ def test_every_form_may_come_in_parts(house: House) -> None:
     for path in POSTS:
         fields = {**house.fields(path), "csrf": house.csrf["admin"]}
         in_parts = {name: (None, value) for name, value in fields.items()}
-        if not path.endswith("/Logout"):
+        if not path.endswith(("/Logout", "/Account/password")):
             assert house.ask("POST", house.place(path), "admin", files=in_parts).status_code == 303, path
 
 

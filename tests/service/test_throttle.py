@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from callreplay.service.auth import network
+from callreplay.service.addresses import network
 from callreplay.store import accounts
 
 if TYPE_CHECKING:

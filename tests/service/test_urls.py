@@ -262,7 +262,6 @@ def test_every_parameter_finds_the_call(service: Running, call: dict[str, Any]) 
         ("format", "exe"),
         ("limit", "0"),
         ("after", "x"),
-        ("after", ""),
         ("start", "-1"),
         ("width", "99999999"),
         ("rate", "7999"),
@@ -622,7 +621,7 @@ def raw(service: Running, path: str) -> tuple[int, bytes]:
 def test_storage_never_leaves_its_volume(service: Running, baited: Path, kind: str) -> None:
     assert raw(service, "/CallRecorder/Storage/1/inside") == (200, b"kept here")
     status, body = raw(service, "/CallRecorder/Storage/1/" + HOSTILE[kind])
-    assert status == 404
+    assert status == (400 if kind == "overlong utf-8" else 404)
     for secret in (b"root:", b"password", b"kept here", os.fsencode(baited)):
         assert secret not in body
 
@@ -649,7 +648,7 @@ def test_player_password_opens_storage_only(service: Running) -> None:
 def test_health_metrics_and_api_document(service: Running) -> None:
     assert httpx.get(service.base + "/healthz").text == "ok\n"
     assert httpx.get(service.base + "/readyz").json()["ready"] is True
-    assert "callreplay_" in httpx.get(service.base + "/metrics").text
+    assert "callreplay_" in httpx.get(service.metrics).text
     document = httpx.get(service.base + "/CallRecorder/openapi.json").json()
     assert TRANSCODER in str(document["paths"])
 

@@ -29,7 +29,9 @@ LOOK = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || true"
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Running]:
-    with ended(fresh(("--workers", "2", "--cache-bytes", str(1 << 20)))) as running:
+    with ended(
+        fresh(("--workers", "2", "--cache-bytes", str(1 << 20), "--metrics-listen", "127.0.0.1:0"))
+    ) as running:
         running.environment["CALLREPLAY_DB_PASSWORD"] = "Tell-No1-of-the-database"
         yield running.start()
         assert running.stop() == 0, "both workers end, and the database"
@@ -64,7 +66,7 @@ def test_two_workers_do_equal_work_once_and_keep_the_bound_together(pair: Runnin
 
 def test_every_worker_tells_the_figures_of_all(pair: Running) -> None:
     def told() -> float:
-        text = httpx.get(pair.base + "/metrics").text
+        text = httpx.get(pair.metrics).text
         counts = re.findall(
             r'^callreplay_requests_total{[^}]*route="healthz"[^}]*} (\S+)$', text, re.MULTILINE
         )
@@ -166,7 +168,7 @@ def test_no_secret_is_seen_in_logs_processes_audit_or_cache(pair: Running) -> No
     shown["audit log"] = json.dumps(
         [row["row"] for row in pair.rows("SELECT a::text AS row FROM audit_log a")]
     ).encode()
-    shown["metrics"] = httpx.get(pair.base + "/metrics").content
+    shown["metrics"] = httpx.get(pair.metrics).content
     prefix = AS_NOBODY[:4] if os.geteuid() == 0 else ()
     looked = subprocess.run([*prefix, "sh", "-c", LOOK], capture_output=True, check=True)
     shown["processes"] = looked.stdout

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from callreplay.batch.jobs import Job
 from callreplay.errors import ArgumentError
-from callreplay.store import accounts, records, search
+from callreplay.store import accounts, people, records, search
 from callreplay.store.database import Database
 
 __all__ = ["find_stored_jobs"]
@@ -17,11 +17,12 @@ __all__ = ["find_stored_jobs"]
 _PAGE: Final = 1000
 
 
-def find_stored_jobs(database: Database, tenant: str, query: str) -> list[Job]:
+def find_stored_jobs(database: Database, tenant: str, query: str, user: str = "") -> list[Job]:
     """The calls of a tenant that meet ``callerNumber=…&beginTime=…``, the Transcoder's parameters; earliest first.
 
-    An output is named by the day and the uuid of its call, ``2026.03.01/UUID``. Calls without media give no job.
-    ArgumentError names a parameter that is malformed or unknown: a mistyped one would ask for everything.
+    With ``user`` only such calls as that user of the tenant may find and play. An output is named by the day and the
+    uuid of its call, ``2026.03.01/UUID``. Calls without media give no job. ArgumentError names a parameter that is
+    malformed or unknown: a mistyped one would ask for everything.
     """
     tenant_id, zone_name = accounts.open_tenant(database, tenant)
     zone = ZoneInfo(zone_name)
@@ -30,14 +31,15 @@ def find_stored_jobs(database: Database, tenant: str, query: str) -> list[Job]:
     if unknown or (query and not pairs):
         raise ArgumentError(f"query: there is no parameter {(unknown or [query])[0]!r}")
     wanted = search.CallQuery.parse(pairs, zone)
-    return [job for call in _calls(database, tenant_id, wanted) if (job := _job(call, zone)).captures]
+    reach = people.reach_of(database, tenant_id, user)
+    return [job for call in _calls(database, reach, wanted) if (job := _job(call, zone)).captures]
 
 
-def _calls(database: Database, tenant_id: int, wanted: search.CallQuery) -> Iterator[records.StoredCall]:
+def _calls(database: Database, reach: search.Reach, wanted: search.CallQuery) -> Iterator[records.StoredCall]:
     after = None
     while True:
         with database.connection() as connection:
-            rows = search.find(connection, tenant_id, wanted, limit=_PAGE, after=after)
+            rows = search.find(connection, reach, wanted, limit=_PAGE, after=after)
             yield from records.complete(connection, rows)
         if len(rows) < _PAGE:
             return

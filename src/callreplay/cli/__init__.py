@@ -35,12 +35,13 @@ def _run() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from callreplay.cli.app import build
     from callreplay.cli.extras import missing
+    from callreplay.cli.printable import printable
     from callreplay.errors import CallReplayError, OutputError
 
     try:
         build()()
     except CallReplayError as error:
-        print(f"callreplay: {error}", file=sys.stderr)
+        print(printable(f"callreplay: {error}", lines=True), file=sys.stderr)
         sys.exit(1 if isinstance(error, OutputError | MemoryError) else 2)
     except ModuleNotFoundError as error:
         if not missing(error):
@@ -52,5 +53,5 @@ def _run() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        print(f"callreplay: {error}", file=sys.stderr)
+        print(printable(f"callreplay: {error}", lines=True), file=sys.stderr)
         sys.exit(2 if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) else 1)

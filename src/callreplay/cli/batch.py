@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 
 from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_memory
 from callreplay.cli.transcode import UNDECODED, StrictOption
 from callreplay.errors import ArgumentError
@@ -42,7 +43,7 @@ class _Teller:
         if self._as_json:
             print(json.dumps({"event": "row", **asdict(row)}), flush=True)
         elif row.error:
-            print(f"callreplay: {row.input}: {row.error}", file=sys.stderr)
+            print(printable(f"callreplay: {row.input}: {row.error}"), file=sys.stderr)
 
 
 class _Bar(_Teller):
@@ -179,6 +180,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Stored calls, as the Transcoder: 'callerNumber=…&beginTime=…'.")
         ] = None,
         tenant: TenantOption = "default",
+        user: UserOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
         strict: StrictOption = False,
@@ -197,7 +199,7 @@ def register(app: typer.Typer) -> None:
             from callreplay.batch.stored import find_stored_jobs
 
             with database(url, data) as opened:
-                jobs += find_stored_jobs(opened, tenant, query)
+                jobs += find_stored_jobs(opened, tenant, query, user)
         settings = BatchSettings(
             output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import with_output_options
+from callreplay.cli.printable import json_text, printable
 from callreplay.cli.transcode import StrictOption
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
@@ -38,6 +38,7 @@ _PARAMETERS: Final = {
     "calledMAC": "Exact.",
     "calledNumber": "Contains.",
     "calledName": "Contains.",
+    "tag": "Exact.",
 }
 """The Transcoder's parameters; options bear the same names."""
 
@@ -80,7 +81,8 @@ def _table(found: list[dict[str, Any]]) -> None:
             number, name = call[f"{side}Number"] or call[f"{side}IP"] or "", call[f"{side}Name"]
             parties.append(f"{number} {name}".strip())
         status = call["status"] or ("inferred" if call["inferred"] else "")
-        table.add_row(call["beginTime"], f"{call['duration']:.1f}", *parties, status, call["callId"])
+        cells = (call["beginTime"], f"{call['duration']:.1f}", *parties, status, call["callId"])
+        table.add_row(*map(printable, cells))
     Console(highlight=False, soft_wrap=True, markup=False).print(table)
 
 
@@ -92,23 +94,25 @@ def _add_find(group: typer.Typer) -> None:
         limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
         newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
         tenant: TenantOption = "default",
+        user: UserOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
         *,
         query: dict[str, str],
     ) -> None:
         """Show the calls that meet every parameter given, the earliest first."""
-        from callreplay.store import accounts, records, search
+        from callreplay.store import accounts, people, records, search
 
         with database(url, data) as opened:
             tenant_id, zone_name = accounts.open_tenant(opened, tenant)
+            reach = people.reach_of(opened, tenant_id, user, "search")
             zone = ZoneInfo(zone_name)
             wanted = search.CallQuery.parse(query, zone)
             with opened.connection() as connection:
-                rows = search.find(connection, tenant_id, wanted, limit=limit, newest_first=newest)
+                rows = search.find(connection, reach, wanted, limit=limit, newest_first=newest)
                 found = [records.as_json(call, zone) for call in records.complete(connection, rows)]
         if as_json:
-            typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+            typer.echo(json_text(found, indent=1))
             return
         _table(found)
         if len(found) == limit:
@@ -123,6 +127,7 @@ def _add_transcode(group: typer.Typer) -> None:
         output: Annotated[str, typer.Option("--output", "-o", help="File to write; - for standard output.")],
         form: Annotated[str, typer.Option("--format", help="Instead of by the file's suffix.")] = "",
         tenant: TenantOption = "default",
+        user: UserOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
         strict: StrictOption = False,
@@ -132,13 +137,14 @@ def _add_transcode(group: typer.Typer) -> None:
     ) -> None:
         """Turn the first call that meets every parameter given into audio, a picture or peaks."""
         from callreplay.cli.transcode import run
-        from callreplay.store import accounts, records, search
+        from callreplay.store import accounts, people, records, search
 
         with database(url, data) as opened:
             tenant_id, zone_name = accounts.open_tenant(opened, tenant)
+            reach = people.reach_of(opened, tenant_id, user)
             wanted = search.CallQuery.parse(query, ZoneInfo(zone_name))
             with opened.connection() as connection:
-                row = search.first(connection, tenant_id, wanted)
+                row = search.first(connection, reach, wanted)
                 if row is None:
                     raise ArgumentError("no call meets the parameters")
                 (call,) = records.complete(connection, [row])

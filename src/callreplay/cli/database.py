@@ -14,7 +14,7 @@ from callreplay.store.places import DATA_VARIABLE, DATABASE_VARIABLE
 if TYPE_CHECKING:
     from callreplay.store.database import Database
 
-__all__ = ["DataOption", "DatabaseOption", "TenantOption", "database"]
+__all__ = ["DataOption", "DatabaseOption", "TenantOption", "UserOption", "database"]
 
 DatabaseOption = Annotated[
     str,
@@ -35,6 +35,9 @@ DataOption = Annotated[
     ),
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="Whose calls.")]
+UserOption = Annotated[
+    str, typer.Option("--user", help="Only calls that this user of the tenant may find and play.")
+]
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.printable import json_text, printable
 from callreplay.cli.sizes import show_size
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
 
@@ -77,9 +77,9 @@ def _bar(total: int) -> Iterator[tuple[Progress, TaskID] | None]:
 
 def _show(outcome: Outcome, as_json: bool) -> None:
     for call in outcome.calls if as_json else ():
-        typer.echo(json.dumps(call, ensure_ascii=False))
+        typer.echo(json_text(call))
     for warning in outcome.warnings:
-        print(f"callreplay: warning: {outcome.capture}: {warning}", file=sys.stderr)
+        print(printable(f"callreplay: warning: {outcome.capture}: {warning}"), file=sys.stderr)
 
 
 def register(app: typer.Typer) -> None:
@@ -128,7 +128,7 @@ def register(app: typer.Typer) -> None:
                     summary.take(outcome, was_named)
                     _show(outcome, as_json)
                     if outcome.error and (was_named or not outcome.bad):
-                        print(f"callreplay: {outcome.capture}: {outcome.error}", file=sys.stderr)
+                        print(printable(f"callreplay: {outcome.capture}: {outcome.error}"), file=sys.stderr)
                     if bar is not None:
                         bar[0].advance(bar[1], outcome.files)
         print(summary.line(dry_run), file=sys.stderr)

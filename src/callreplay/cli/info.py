@@ -11,6 +11,7 @@ import typer
 
 from callreplay.capture import open_capture
 from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.printable import printable
 from callreplay.clock import length
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ _ROWS: Final[tuple[tuple[str, Callable[[dict[str, Any]], str]], ...]] = (
 )
 
 
+def _shown(text: str) -> str:
+    """A text of a capture, which no terminal obeys and Rich takes for no markup."""
+    from rich.markup import escape
+
+    return escape(printable(text, lines=True))
+
+
 def _show_call(console: Console, call: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -76,21 +84,22 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
         call["called"]["number"] or call["called"]["name"],
     )
     who = f"{said[0] or 'caller'} → {said[1] or 'called'}"
+    who = _shown(who)
     console.print(
         f"\n[bold]Call {call['number']}[/]  {who}  {call['start']}  {length(call['duration_s'], hours=True)}"
     )
     if call["call_id"]:
-        console.print(f"  {call['protocol'].upper()} {call['call_id']}  {call['status']}")
+        console.print(f"  {call['protocol'].upper()} {_shown(call['call_id'])}  {_shown(call['status'])}")
     if call["encrypted"]:
-        console.print(f"  [red]encrypted:[/] {call['encrypted']}")
+        console.print(f"  [red]encrypted:[/] {_shown(call['encrypted'])}")
     table = Table("", "caller", "called", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name, cell in _ROWS:
         cells = [cell(leg) for leg in call["legs"]]
         if any(cells):
-            table.add_row(f"  [dim]{name}[/]", *cells)
+            table.add_row(f"  [dim]{name}[/]", *map(_shown, cells))
     console.print(table)
     for warning in call["warnings"]:
-        console.print(f"  [yellow]{warning}[/]")
+        console.print(f"  [yellow]{_shown(warning)}[/]")
 
 
 def _show_why(console: Console, call: dict[str, Any]) -> None:
@@ -140,12 +149,12 @@ def register(app: typer.Typer) -> None:
             console = Console(highlight=False, soft_wrap=True)
             count = len(report["calls"])
             calls = f"{count} call" if count == 1 else f"{count} calls"
-            console.print(f"{report['name']}: {', '.join(report['containers'])}, {calls}")
+            console.print(f"{_shown(report['name'])}: {', '.join(report['containers'])}, {calls}")
             for call in report["calls"]:
                 _show_call(console, call)
                 if why:
                     _show_why(console, call)
             for warning in report["warnings"]:
-                console.print(f"[yellow]{warning}[/]")
+                console.print(f"[yellow]{_shown(warning)}[/]")
             if not report["calls"]:
                 console.print(f"no call was found ({capture.why_empty()})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.constants
 import contextlib
 import inspect
 import logging
@@ -9,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["prepare", "register", "samples_folder"]
 
 _log = logging.getLogger("callreplay.serve")
+_BACKLOG: Final = 512  # what asyncio takes at once, and tells of one by one where descriptors run out
 _SAMPLES: Final = "samples.imported"
 _CAPTURES: Final = (".pcap", ".pcapng")
 
@@ -133,8 +136,27 @@ def _listen(chosen: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise OutputError(f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror}") from error
+    listening.listen(_BACKLOG)
     listening.set_inheritable(True)
     return listening
+
+
+def _doors(chosen: Settings) -> list[socket.socket]:
+    """The sockets to serve on: that of the pages, and that of metrics where it has one of its own."""
+    found = [_listen(chosen)]
+    if chosen.metrics_listen:
+        host, port = settings.listen_address("metrics_listen", chosen.metrics_listen)
+        try:
+            found.append(_listen(settings.replace(chosen, host=host, port=port, metrics_listen="")))
+        except BaseException:
+            found[0].close()
+            raise
+    return found
+
+
+def _name(taken: socket.socket) -> str:
+    host, port = taken.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _stop(number: int, _: FrameType | None) -> None:
@@ -145,10 +167,15 @@ def _stopped(number: int, _: FrameType | None) -> None:
     """The server saw this signal and has stopped; what remains is to stop the rest."""
 
 
-def _serve(chosen: Settings, listening: socket.socket) -> int:
+def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from callreplay.service.connections import Door, raise_descriptor_limit
+
+    raise_descriptor_limit()
+    # Half-open TLS connections are not counted yet: they end as soon as those that send no headers.
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = float(chosen.header_seconds)
     os.environ.update(chosen.as_environment())
     config = uvicorn.Config(
         "callreplay.service.app:from_environment",
@@ -159,8 +186,12 @@ def _serve(chosen: Settings, listening: socket.socket) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(chosen.trusted_proxies),
-        forwarded_allow_ips=list(chosen.trusted_proxies),
+        http=Door,
+        ws="none",
+        backlog=_BACKLOG,
+        proxy_headers=False,  # the application's own, which remembers through whom a request came
+        ssl_certfile=chosen.tls_cert or None,
+        ssl_keyfile=chosen.tls_key or None,
         timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)
@@ -170,12 +201,22 @@ def _serve(chosen: Settings, listening: socket.socket) -> int:
         # Files through which each worker's figures reach whichever of them is asked for /metrics.
         with tempfile.TemporaryDirectory(prefix="callreplay-metrics-") as figures:
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", figures)
-            Multiprocess(config, sockets=[listening]).run()
+            Multiprocess(config, sockets=doors).run()
     else:
-        server.run(sockets=[listening])
+        server.run(sockets=doors)
         if not server.started:
             return 1
     return 0
+
+
+def _check_tls(chosen: Settings) -> None:
+    """Read certificate and key before anything starts. Raises ArgumentError."""
+    if not chosen.tls_cert:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chosen.tls_cert, chosen.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ArgumentError(f"tls_cert and tls_key: {error}") from None
 
 
 def _run(chosen: Settings) -> int:
@@ -183,16 +224,24 @@ def _run(chosen: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        with contextlib.closing(_listen(chosen)) as listening, _database(chosen) as url:
+        _check_tls(chosen)
+        with contextlib.ExitStack() as owned:
+            doors = [owned.enter_context(contextlib.closing(door)) for door in _doors(chosen)]
+            url = owned.enter_context(_database(chosen))
             ready(url, chosen.data_path)
-            port = listening.getsockname()[1]
-            running = settings.replace(chosen, database_url=url, port=port)
+            port = doors[0].getsockname()[1]
+            running = settings.replace(
+                chosen, database_url=url, port=port, metrics_listen=_name(doors[1]) if doors[1:] else ""
+            )
             with Database(url, size=2) as database:
                 prepare(database, running)
             shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-            typer.echo(f"serving http://{shown}:{port}/CallRecorder/")
+            scheme = "https" if chosen.tls_cert else "http"
+            typer.echo(f"serving {scheme}://{shown}:{port}/CallRecorder/")
+            if running.metrics_listen:
+                typer.echo(f"metrics {scheme}://{running.metrics_listen}/metrics")
             sys.stdout.flush()
-            return _serve(running, listening)
+            return _serve(running, doors)
     except _Stopped:
         return 0
     except EmbeddedError as error:

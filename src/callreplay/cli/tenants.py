@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.printable import printable
 
 __all__ = ["register"]
 
@@ -41,8 +42,9 @@ def register(app: typer.Typer) -> None:
         for row in found:
             days = f" {row['days']} days" if row["days"] else ""
             state = "locked out" if row["disabled"] else "in use"
-            table.add_row(row["name"], row["timeZone"], row["retention"] + days, str(row["users"]), state)
-        Console(highlight=False, soft_wrap=True).print(table)
+            cells = (row["name"], row["timeZone"], row["retention"] + days, row["users"], state)
+            table.add_row(*map(printable, cells))
+        Console(highlight=False, soft_wrap=True, markup=False).print(table)
 
     @group.command(name="add")
     def add(
@@ -66,7 +68,7 @@ def register(app: typer.Typer) -> None:
             accounts.add_user(connection, made, login, PasswordHasher().hash(password), role="admin")
             for action, target in (("tenant.add", name), ("user.add", login)):
                 audit.write(connection, action, tenant_id=made, actor="system", target=target)
-        typer.echo(f"user: {login}\npassword: {password}")
+        typer.echo(f"user: {printable(login)}\npassword: {password}")
 
     @group.command(name="change")
     def change(

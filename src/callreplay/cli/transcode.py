@@ -12,6 +12,7 @@ import typer
 
 from callreplay.capture import Call, Capture, open_capture
 from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs, with_output_options
+from callreplay.cli.printable import printable
 from callreplay.cli.progress import progress_bar
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
@@ -79,7 +80,7 @@ def run(
 
 def _warn(lines: Iterable[str]) -> None:
     for line in lines:
-        print(f"callreplay: warning: {line}", file=sys.stderr)
+        print(printable(f"callreplay: warning: {line}"), file=sys.stderr)
 
 
 def _warn_of_suffix(chosen: Format, output: str) -> None:

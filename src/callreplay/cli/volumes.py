@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_size, show_size
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, needed
 
@@ -54,15 +55,15 @@ def _add_listing(group: typer.Typer) -> None:
         for volume in found:
             table.add_row(
                 str(volume.id),
-                volume.name,
-                str(volume.path),
+                printable(volume.name),
+                printable(volume.path),
                 show_size(volume.quota_bytes) if volume.quota_bytes else "unlimited",
                 show_size(volume.reserved_bytes),
                 show_size(volume.used_bytes),
                 show_size(volume.free_bytes) if volume.free_bytes >= 0 else "?",
                 ", ".join(filter(None, ("retired" if volume.retired else "", volume.warning))) or "in use",
             )
-        Console(highlight=False, soft_wrap=True).print(table)
+        Console(highlight=False, soft_wrap=True, markup=False).print(table)
 
 
 def register(app: typer.Typer) -> None:
@@ -89,7 +90,7 @@ def register(app: typer.Typer) -> None:
 
         with database(url, data, build=True) as opened, opened.connection() as connection:
             volume = volumes.add(connection, path, name=name, quota_bytes=quota, reserved_bytes=reserved)
-        typer.echo(f"volume {volume.id}: {volume.path}")
+        typer.echo(f"volume {volume.id}: {printable(volume.path)}")
 
     _add_join(group)
     _add_move(group)

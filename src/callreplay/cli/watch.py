@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.printable import json_text, printable
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
 
 if TYPE_CHECKING:
@@ -71,18 +71,18 @@ def register(app: typer.Typer) -> None:
                 volume = wanted(connection, volume_id, volume_name, volume_path)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume)
             watching = Watch(folder, job, after, done, failed, settle, linger)
-            print(f"callreplay: watching {watching.folder}", file=sys.stderr)
+            print(printable(f"callreplay: watching {watching.folder}"), file=sys.stderr)
 
             def report(outcome: Outcome) -> None:
                 for call in outcome.calls if as_json else ():
-                    typer.echo(json.dumps(call, ensure_ascii=False))
+                    typer.echo(json_text(call))
                 sys.stdout.flush()
                 for warning in outcome.warnings:
-                    print(f"callreplay: warning: {outcome.capture}: {warning}", file=sys.stderr)
+                    print(printable(f"callreplay: warning: {outcome.capture}: {warning}"), file=sys.stderr)
                 text = (
                     outcome.error
                     or f"{outcome.added} calls added, {len(outcome.calls) - outcome.added} known"
                 )
-                print(f"callreplay: {outcome.capture}: {text}", file=sys.stderr, flush=True)
+                print(printable(f"callreplay: {outcome.capture}: {text}"), file=sys.stderr, flush=True)
 
             watching.run(stop, report, once)

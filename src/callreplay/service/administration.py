@@ -12,12 +12,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from callreplay.errors import ArgumentError
-from callreplay.service.auth import MAXIMUM_PASSWORD, Visitor
+from callreplay.service import logs
+from callreplay.service.addresses import client_address, network
+from callreplay.service.auth import COOKIE, MAXIMUM_PASSWORD, NO_PASSWORD, Refused, Visitor
 from callreplay.service.context import PLAYER_PASSWORD, Problem, base, service_of, zone_of
 from callreplay.service.pages import as_written
 from callreplay.service.rendering import page, posted_by, query_of, set_cookie, visitor_of
-from callreplay.store import accounts, audit, search, volumes
+from callreplay.store import accounts, audit, people, search, volumes
 from callreplay.store.database import Connection
 from callreplay.store.search import ParameterError
 
@@ -93,17 +94,28 @@ async def set_player_password(request: Request) -> Response:
 # -- users and tokens -----------------------------------------------------------------------------------------------
 
 
+def _actor(request: Request, visitor: Visitor) -> people.Actor:
+    return people.Actor(visitor.user.login, client_address(request), logs.request_id.get())
+
+
 async def _users_page(
     request: Request, visitor: Visitor, token: str = "", bad: str = "", status: int = 200
 ) -> Response:
-    def work(connection: Connection) -> tuple[Any, Any]:
+    def work(connection: Connection) -> tuple[Any, Any, Any]:
         tenant = visitor.user.tenant_id
-        return accounts.users(connection, tenant), accounts.tokens(connection, tenant)
+        return (
+            accounts.users(connection, tenant),
+            accounts.tokens(connection, tenant),
+            people.roles(connection),
+        )
 
-    users, tokens = await _in_database(request, work)
+    users, tokens, roles = await _in_database(request, work)
     values = {
         "users": users,
         "tokens": tokens,
+        "roles": roles,
+        "rights": people.TOKEN_RIGHTS,
+        "shortest": service_of(request).settings.password_length,
         "token": token,
         "bad": bad,
         "nomenu": False,
@@ -126,38 +138,46 @@ def _back(request: Request) -> RedirectResponse:
     return RedirectResponse(f"{base(request)}/Users", 303)
 
 
-def _is_password(text: str) -> bool:
-    return _SHORTEST_PASSWORD <= len(text) <= MAXIMUM_PASSWORD
-
-
 def _name(fields: dict[str, str], longest: int) -> str:
     return fields.get("name", "").replace("\0", "").strip()[:longest]
+
+
+async def _refused(request: Request, visitor: Visitor, refusal: people.RefusedError) -> Response:
+    if refusal.field == "unknown":
+        raise Problem(404, "There is nothing of that number.")
+    return await _users_page(
+        request, visitor, bad=refusal.field, status=409 if refusal.field in ("taken", "last") else 400
+    )
+
+
+async def _hashed(request: Request, password: str) -> str:
+    """What is kept of a password. Raises Refusal."""
+    service = service_of(request)
+    people.check_password(password, service.settings.password_length)
+    return await service.logins.run(network(client_address(request)), service.auth.hash, password)
 
 
 async def add_user(request: Request) -> Response:
     """Make a user."""
     visitor, fields = await _changing(request)
-    login, password, role = (
-        fields.get("login", "").strip(),
-        fields.get("password", ""),
-        fields.get("role", "user"),
-    )
-    if not re.fullmatch(r"[^\s\x00-\x1f]{1,100}", login) or role not in accounts.ROLES:
-        return await _users_page(request, visitor, bad="login", status=400)
-    if not _is_password(password):
-        return await _users_page(request, visitor, bad="password", status=400)
-    service = service_of(request)
-    hashed = await to_thread.run_sync(service.auth.hash, password)
-    name = _name(fields, 200)
 
     def work(connection: Connection) -> None:
-        accounts.add_user(connection, visitor.user.tenant_id, login, hashed, role=role, name=name)
-        service.audit(connection, request, visitor.user, "user.add", login, role=role)
+        people.add_user(
+            connection,
+            _actor(request, visitor),
+            visitor.user.tenant_id,
+            fields.get("login", "").strip(),
+            hashed,
+            role=fields.get("role", "user"),
+            name=_name(fields, 200),
+            scope=fields.get("scope", ""),
+        )
 
     try:
+        hashed = await _hashed(request, fields.get("password", ""))
         await _in_database(request, work)
-    except ArgumentError:
-        return await _users_page(request, visitor, bad="taken", status=409)
+    except people.RefusedError as refusal:
+        return await _refused(request, visitor, refusal)
     return _back(request)
 
 
@@ -169,60 +189,65 @@ def _number(request: Request) -> int:
 
 
 async def change_user(request: Request) -> Response:
-    """Give a user another name and role or another password, or lock the user out or in."""
+    """Give a user another name, role, scope or password, lock the user out or in, or delete."""
     visitor, fields = await _changing(request)
-    service, user, action = service_of(request), _number(request), fields.get("action", "")
-    is_oneself, role, hashed = user == visitor.user.id, fields.get("role", ""), ""
-    if action == "password":
-        if not _is_password(fields.get("password", "")):
-            return await _users_page(request, visitor, bad="password", status=400)
-        hashed = await to_thread.run_sync(service.auth.hash, fields["password"])
-    elif action == "change":
-        if role not in accounts.ROLES:
-            return await _users_page(request, visitor, bad="role", status=400)
-        if is_oneself and role != visitor.user.role:
-            raise Problem(400, "You cannot change your own role.", parameter="role")
-    elif action not in ("disable", "enable"):
-        raise Problem(400, "There is no such action.", parameter="action")
-    elif action == "disable" and is_oneself:
+    user, action, tenant = _number(request), fields.get("action", ""), visitor.user.tenant_id
+    is_oneself, role, hashed = user == visitor.user.id, fields.get("role"), ""
+    if is_oneself and action == "change" and role not in (None, visitor.user.role):
+        raise Problem(400, "You cannot change your own role.", parameter="role")
+    if is_oneself and action in ("disable", "delete"):
         raise Problem(400, "You cannot lock yourself out.", parameter="action")
-
-    def work(connection: Connection) -> bool:
-        tenant = visitor.user.tenant_id
-        login = accounts.login_of(connection, tenant, user)
-        if login is None:
-            return False
-        detail = {}
+    actor = _actor(request, visitor)
+    steps: dict[str, Callable[[Connection], None]] = {
+        "password": lambda connection: people.set_password(connection, actor, tenant, user, hashed),
+        "change": lambda connection: people.change_user(
+            connection,
+            actor,
+            tenant,
+            user,
+            name=_name(fields, 200),
+            role=role,
+            scope=None if is_oneself else fields.get("scope"),
+        ),
+        "disable": lambda connection: people.lock_user(connection, actor, tenant, user, True),
+        "enable": lambda connection: people.lock_user(connection, actor, tenant, user, False),
+        "delete": lambda connection: people.delete_user(connection, actor, tenant, user),
+    }
+    if action not in steps:
+        raise Problem(400, "There is no such action.", parameter="action")
+    try:
         if action == "password":
-            accounts.set_password(connection, tenant, user, hashed)
-        elif action == "change":
-            accounts.change_user(connection, tenant, user, name=_name(fields, 200), role=role)
-            detail = {"role": role}
-        else:
-            accounts.set_disabled(connection, tenant, user, action == "disable")
-        service.audit(connection, request, visitor.user, f"user.{action}", login, **detail)
-        return True
-
-    if not await _in_database(request, work):
-        raise Problem(404, "There is nothing of that number.")
+            hashed = await _hashed(request, fields.get("password", ""))
+        await _in_database(request, steps[action])
+    except people.RefusedError as refusal:
+        return await _refused(request, visitor, refusal)
     return _back(request)
 
 
 async def add_token(request: Request) -> Response:
-    """Make an API token of one's own. The page of users shows it once: a cookie takes it there."""
+    """Make an API token, one's own or another user's. The page of users shows it once: a cookie takes it there."""
     visitor, fields = await _changing(request)
-    service = service_of(request)
-    days = fields.get("days", "")
+    days, tenant = fields.get("days", ""), visitor.user.tenant_id
     lifetime = timedelta(days=int(days)) if re.fullmatch(r"[1-9]\d{0,3}", days, re.ASCII) else None
-    name = _name(fields, 100)
-    if not name:
-        return await _users_page(request, visitor, bad="name", status=400)
+    rights = [right for right in people.TOKEN_RIGHTS if fields.get(f"right_{right}")]
 
     def work(connection: Connection) -> str:
-        service.audit(connection, request, visitor.user, "token.add", name)
-        return accounts.add_token(connection, visitor.user.id, name, lifetime)
+        owner = fields.get("user", "").strip()
+        user = people.find(connection, tenant, owner) if owner else visitor.user.id
+        return people.add_token(
+            connection,
+            _actor(request, visitor),
+            tenant,
+            user,
+            _name(fields, 100),
+            lifetime,
+            rights or None,
+        )
 
-    token = await _in_database(request, work)
+    try:
+        token = await _in_database(request, work)
+    except people.RefusedError as refusal:
+        return await _refused(request, visitor, refusal)
     response = _back(request)
     set_cookie(request, response, _TOKEN_COOKIE, token, _TOKEN_SECONDS, f"{base(request)}/Users")
     return response
@@ -231,17 +256,66 @@ async def add_token(request: Request) -> Response:
 async def revoke_token(request: Request) -> Response:
     """End an API token."""
     visitor, _ = await _changing(request)
-    service, token = service_of(request), _number(request)
-
-    def work(connection: Connection) -> bool:
-        done = accounts.revoke_token(connection, visitor.user.tenant_id, token)
-        if done:
-            service.audit(connection, request, visitor.user, "token.revoke", str(token))
-        return done
-
-    if not await _in_database(request, work):
-        raise Problem(404, "There is nothing of that number.")
+    token = _number(request)
+    try:
+        await _in_database(
+            request,
+            lambda connection: people.revoke_token(
+                connection, _actor(request, visitor), visitor.user.tenant_id, token
+            ),
+        )
+    except people.RefusedError as refusal:
+        return await _refused(request, visitor, refusal)
     return _back(request)
+
+
+# -- one's own account ----------------------------------------------------------------------------------------------
+
+
+def _account_page(request: Request, visitor: Visitor, bad: str = "", status: int = 200) -> Response:
+    values = {
+        "bad": bad,
+        "saved": "saved" in request.query_params,
+        "shortest": service_of(request).settings.password_length,
+        "has_password": visitor.user.password_hash != NO_PASSWORD,
+        "nomenu": False,
+    }
+    return page(request, "account.html", visitor, values, status, place=f"{base(request)}/Account", state=())
+
+
+async def account_page(request: Request) -> Response:
+    """Where users change their own password."""
+    return _account_page(request, await visitor_of(request))
+
+
+async def change_own_password(request: Request) -> Response:
+    """Change one's own password, with the one that there is; every other session ends."""
+    visitor, fields = await posted_by(request)
+    service, user = service_of(request), visitor.user
+    if user.password_hash == NO_PASSWORD:
+        return _account_page(request, visitor, "none", 400)
+    who, address = network(client_address(request)), client_address(request)
+    try:
+        await service.logins.run(
+            who, service.auth.check, user.tenant, user.login, fields.get("password", ""), address
+        )
+    except Refused as refused:
+        bad = "wait" if refused.wait_seconds else "wrong"
+        return _account_page(request, visitor, bad, 429 if refused.wait_seconds else 403)
+    try:
+        hashed = await _hashed(request, fields.get("new_password", ""))
+    except people.RefusedError:
+        return _account_page(request, visitor, "password", 400)
+    await _in_database(
+        request,
+        lambda connection: people.set_password(
+            connection, _actor(request, visitor), user.tenant_id, user.id, hashed
+        ),
+    )
+    secret = await to_thread.run_sync(service.auth.open_session, user, visitor.language, address)
+    response = RedirectResponse(f"{base(request)}/Account?saved", 303)
+    set_cookie(request, response, COOKIE, secret, service.settings.session_seconds)
+    return response
 
 
 # -- audit ----------------------------------------------------------------------------------------------------------
@@ -302,6 +376,8 @@ def routes(prefix: str) -> list[Route]:
         Route(prefix + "/Users", users_page, methods=["GET"]),
         Route(prefix + "/Users/add", add_user, methods=["POST"]),
         Route(prefix + "/Users/{id}", change_user, methods=["POST"]),
+        Route(prefix + "/Account", account_page, methods=["GET"]),
+        Route(prefix + "/Account/password", change_own_password, methods=["POST"]),
         Route(prefix + "/Tokens/add", add_token, methods=["POST"]),
         Route(prefix + "/Tokens/{id}/revoke", revoke_token, methods=["POST"]),
         Route(prefix + "/Audit", audit_page, methods=["GET"]),

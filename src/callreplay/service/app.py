@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import multiprocessing
+import os
 import re
 import secrets
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from anyio import to_thread
 from psycopg import OperationalError
@@ -26,7 +32,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from callreplay.service import administration, logs, openapi, pages, rendering, settings, storage, transcoder
 from callreplay.service.context import BASE, Problem, Service, base, service_of
 from callreplay.service.i18n import mark
-from callreplay.service.settings import Settings
+from callreplay.service.proxies import Proxies
+from callreplay.service.settings import Settings, listen_address
 from callreplay.store.database import schema_version
 
 __all__ = ["create_app", "from_environment"]
@@ -37,6 +44,9 @@ _PHRASES: Final = {
     404: mark("There is no such page."),
     405: mark("This address does not take such a request."),
 }
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OF_METRICS_DOOR: Final = ("/metrics", "/healthz", "/readyz")
 _STATIC: Final = Path(__file__).parent / "static"
 
 
@@ -56,7 +66,8 @@ class _Surroundings:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         identity = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         mark = logs.request_id.set(identity)
         scope["callreplay"] = self.service
@@ -76,6 +87,10 @@ class _Surroundings:
             await send(message)
 
         try:
+            if problem := self._refusal(scope, headers):
+                answer = await _answer(Request(scope, receive), problem)
+                await answer(scope, receive, sending)
+                return
             if not self.service.is_open and not scope["path"].endswith("/healthz"):
                 await to_thread.run_sync(self.service.open)
             await self.app(scope, receive, sending)
@@ -90,10 +105,26 @@ class _Surroundings:
             self._note(scope, status, first_byte, time.perf_counter() - started)
             logs.request_id.reset(mark)
 
+    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        """What is wrong with a request before anybody looks what it asks for."""
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # RFC 9112 6.3: two lengths are how a request is smuggled past a proxy.
+            return Problem(400, "The request has two lengths.", headers={"connection": "close"})
+        for octets in (scope.get("raw_path") or b"", scope.get("query_string", b"")):
+            try:
+                unquote_to_bytes(octets).decode("utf-8")
+            except UnicodeDecodeError:
+                return Problem(400, "The address is not valid UTF-8.")
+        if _at_metrics_door(self.service, scope) and scope["path"] not in _OF_METRICS_DOOR:
+            return Problem(404, "There is no such page.")
+        return None
+
     def _note(self, scope: Scope, status: int, first_byte: float, seconds: float) -> None:
         endpoint = scope.get("endpoint")
         route = getattr(endpoint, "__name__", "none")
-        self.service.metrics.requests.labels(scope["method"], route, str(status)).inc()
+        # Of what strangers write nothing becomes a label, or they would fill our memory.
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.service.metrics.requests.labels(method, route, str(status)).inc()
         self.service.metrics.request_seconds.labels(route).observe(first_byte)
         _log.info(
             "%s %s",
@@ -123,17 +154,27 @@ async def readyz(request: Request) -> Response:
     """The database answers too."""
     service = service_of(request)
     try:
-        version = await to_thread.run_sync(_ready, service, limiter=service.waiting)
+        version = await service.searching.run("readyz", _ready, service)
     except Exception:
         _log.exception("not ready")
         return JSONResponse({"ready": False}, 503)
     return JSONResponse({"ready": True, "schema": version})
 
 
+def _at_metrics_door(service: Service, scope: Scope) -> bool:
+    """Whether a request came to the address that is there for metrics only."""
+    if not service.settings.metrics_listen or not scope.get("server"):
+        return False
+    host, port = listen_address("metrics_listen", service.settings.metrics_listen)
+    here = scope["server"]
+    # Two sockets of one port differ by their addresses.
+    return bool(here[1] == port and (port != service.settings.port or here[0] == host))
+
+
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     service = service_of(request)
-    if not service.settings.metrics:
+    if not service.settings.metrics and not _at_metrics_door(service, request.scope):
         raise HTTPException(404)
     service.metrics.watch_pool(service.database.statistics)
     text = await to_thread.run_sync(service.metrics.text)  # of several workers: it reads their files
@@ -141,7 +182,8 @@ async def metrics(request: Request) -> Response:
 
 
 async def _to_base(request: Request) -> Response:
-    return RedirectResponse(base(request) + "/", 308)
+    query = request.url.query
+    return RedirectResponse(f"{base(request)}/{'?' if query else ''}{query}", 308)
 
 
 async def _problem(request: Request, problem: Exception) -> Response:
@@ -202,6 +244,9 @@ def create_app(chosen: Settings) -> Starlette:
         Route("/", _to_base, methods=get),
         Route(BASE, _to_base, methods=get),
         Route(BASE + "/", pages.home, methods=get),
+        # The specification: "use the base URL with POST method".
+        Route(BASE, pages.login, methods=["POST"]),
+        Route(BASE + "/", pages.login, methods=["POST"]),
         Route(BASE + "/Login", pages.login, methods=["GET", "POST"]),
         Route(BASE + "/Logout", pages.logout, methods=["POST"]),
         Route(BASE + "/Call/{uuid}/description", pages.describe, methods=["POST"]),
@@ -225,11 +270,23 @@ def create_app(chosen: Settings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.service = service
     app.add_middleware(_Surroundings, service=service)
+    app.add_middleware(Proxies, chosen=chosen)
     return app
+
+
+def _end_with_parent() -> None:
+    """Let this worker be told to stop when the process that started it ends, however it does."""
+    parent = multiprocessing.parent_process()
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent.pid:  # it ended before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def from_environment() -> Starlette:
     """The application of a worker process, whose settings are in the environment."""
+    _end_with_parent()
     chosen = settings.load()
     logs.configure(chosen.log_level)
     return create_app(chosen)

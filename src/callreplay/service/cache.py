@@ -3,8 +3,9 @@
 An entry is a file named by its key. It is written as ``KEY.part`` under an exclusive lock on ``KEY.lock`` and renamed
 when whole, so what bears an entry's name is never half of one. Who finds the lock taken follows the part as it grows.
 A file that is whole is no longer writable: its mode tells who follows it, though it be renamed and evicted between two
-looks. Where the lock falls before that, its holder was killed, and the next one starts anew. The total is bounded: the
-least recently used entries go first. A reader keeps its open file, whatever is evicted meanwhile.
+looks. Where the lock falls before that, its holder was killed, and the next one starts anew. The total is bounded, and
+what is being written counts: the least recently used entries go first. A reader keeps its open file, whatever is
+evicted meanwhile. What nobody waits for any more is not made to its end.
 """
 
 from __future__ import annotations
@@ -18,45 +19,105 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from callreplay.service.ledger import Ledger, octets_on_disk
 from callreplay.service.metrics import Metrics
 
-__all__ = ["Cache", "Entry"]
+__all__ = ["Abandoned", "Cache", "Entry"]
 
 _BLOCK: Final = 1 << 16
 _POLL_SECONDS: Final = 0.01
+_LOOK_SECONDS: Final = 0.5  # after which who waits looks whether anybody still waits for him
+_LINGER_SECONDS: Final = 10.0  # that work goes on for nobody: a redirect is followed, a player comes back
+_MOST_RESERVED: Final = 256  # steps that all processes together have counted and not written yet
 _NICER: Final = 5
 _ROOM: Final = 0.9  # evict down to this share of the bound
 
 
+class Abandoned(Exception):  # noqa: N818  # an end that was asked for
+    """Nobody waits for the work any more."""
+
+
 @dataclass
 class _Job:
-    """Work of this process on one key."""
+    """Work of this process on one key, and how many wait for it."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     size: int = 0
     done: bool = False
     error: BaseException | None = None
+    waiting: int = 0
+    left_at: float = field(default_factory=time.monotonic)
+
+    def join(self) -> None:
+        with self.changed:
+            self.waiting += 1
+
+    def leave(self) -> None:
+        with self.changed:
+            self.waiting -= 1
+            self.left_at = time.monotonic()
+
+    def is_wanted(self) -> bool:
+        with self.changed:
+            return self.waiting > 0 or time.monotonic() - self.left_at < _LINGER_SECONDS
 
 
 class Entry:
-    """An entry that is open for reading: whole (``size`` known) or still growing (``size`` None)."""
+    """An entry that is open for reading: whole (``size`` known) or still growing (``size`` None).
 
-    def __init__(self, cache: Cache, key: str, descriptor: int, job: _Job | None, whole: bool) -> None:
-        self._cache, self.key, self._job = cache, key, job
-        self.descriptor = descriptor
-        self.size: int | None = os.fstat(descriptor).st_size if whole else None
+    Whoever has it closes it, or takes its file. ``gone`` is set when the one who asked has left.
+    """
+
+    def __init__(
+        self, cache: Cache, key: str, file: io.FileIO, job: _Job | None, whole: bool, gone: threading.Event
+    ) -> None:
+        self._cache, self.key, self._job, self.gone = cache, key, job, gone
+        self._file: io.FileIO | None = file
+        self.size: int | None = os.fstat(file.fileno()).st_size if whole else None
+        if job is not None:
+            job.join()
+
+    def __enter__(self) -> Entry:
+        """Give it to a block, which closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        """Close what nobody did."""
+        self.close()
+
+    @property
+    def descriptor(self) -> int:
+        """The file's."""
+        assert self._file is not None
+        return self._file.fileno()
+
+    def take(self) -> io.FileIO:
+        """Its file, which is the caller's to close from now on."""
+        taken, self._file = self._file, None
+        assert taken is not None
+        self.close()
+        return taken
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self.descriptor)
+        """Let go of the file; a second time does nothing."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+        job, self._job = self._job, None
+        if job is not None:
+            job.leave()
 
     def wait(self) -> int:
-        """Wait until the entry is whole; its size. Raises what the work raised."""
+        """Wait until the entry is whole; its size. Raises what the work raised, and Abandoned."""
         position = 0
         while self.size is None:
             grown = self._grown(position)
@@ -64,7 +125,7 @@ class Entry:
         return self.size
 
     def blocks(self) -> Iterator[bytes]:
-        """The bytes from the start, as they come to be. Raises what the work raised."""
+        """The bytes from the start, as they come to be. Raises what the work raised, and Abandoned."""
         position = 0
         while True:
             while data := os.pread(self.descriptor, _BLOCK, position):
@@ -83,7 +144,8 @@ class Entry:
             return self._grown_elsewhere(position)
         with job.changed:
             while not job.done and job.size <= position:
-                job.changed.wait()
+                job.changed.wait(_LOOK_SECONDS)
+                _check(self.gone)
             if job.error is not None:
                 raise job.error
             if job.done:
@@ -92,7 +154,9 @@ class Entry:
 
     def _grown_elsewhere(self, position: int) -> int:
         while True:
+            _check(self.gone)
             locked = self._cache.is_locked(self.key)
+            self._cache.want(self.key)
             status = os.fstat(self.descriptor)
             if not status.st_mode & stat.S_IWUSR:
                 self.size = status.st_size
@@ -104,27 +168,88 @@ class Entry:
             time.sleep(_POLL_SECONDS)
 
 
+def _check(gone: threading.Event) -> None:
+    if gone.is_set():
+        raise Abandoned
+
+
+class _Pool:
+    """At most ``slots`` threads, which take the owners' work in turn: of each the oldest."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots, self._threads = slots, 0
+        self._guard = threading.Lock()
+        self._queues: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
+
+    def submit(self, owner: str, work: Callable[[], None]) -> None:
+        with self._guard:
+            self._queues.setdefault(owner, deque()).append(work)
+            if self._threads >= self._slots:
+                return
+            self._threads += 1
+        threading.Thread(target=self._run, name="transcode-pool", daemon=True).start()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._guard:
+            if not self._queues:
+                self._threads -= 1
+                return None
+            owner, queue = self._queues.popitem(last=False)
+            work = queue.popleft()
+            if queue:
+                self._queues[owner] = queue  # behind the others
+            return work
+
+    def _run(self) -> None:
+        if sys.platform == "linux":
+            # There a priority is a thread's, and goes over to those that native code starts from it: the event loop and
+            # the database come first. SCHED_BATCH, which keeps the share, did not help the loop's p99; more than a
+            # little less would let others keep a thread from running that holds the GIL.
+            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
+        while (work := self._next()) is not None:
+            work()
+
+
 class Cache:
-    """Files under ``folder``, together at most ``limit`` octets; ``slots`` are made at once in this process."""
+    """Files under ``folder``, together at most ``limit`` octets; ``slots`` are made at once in this process.
+
+    What is being written counts. Of each process the oldest part goes on where others take the room, so that one file
+    of each process may pass the bound, and one that is larger than the bound is written and read to its end.
+    """
 
     def __init__(self, folder: Path, limit: int, slots: int, metrics: Metrics) -> None:
         self.folder, self.limit, self.metrics = folder, limit, metrics
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._slots = threading.BoundedSemaphore(slots)
+        self._pool = _Pool(slots)
         self._jobs: dict[str, _Job] = {}
         self._guard = threading.Lock()
+        self._writing: dict[str, None] = {}  # keys, the oldest first
+        self._written = threading.Condition()
+        self._step = max(4096, min(1 << 20, limit // 16))
+        self._ledger = Ledger(folder / "total")
+        self._evicting = threading.Lock()
         self._sweep()
 
     def _path(self, key: str, suffix: str = "") -> Path:
         return self.folder / key[:2] / (key + suffix)
 
-    def open(self, key: str, make: Callable[[], Iterator[bytes]]) -> Entry:
-        """The entry of ``key``; where there is none, ``make`` gives its bytes, in a thread of its own.
+    def open(
+        self,
+        key: str,
+        make: Callable[[], Iterator[bytes]],
+        *,
+        owner: str = "",
+        gone: threading.Event | None = None,
+    ) -> Entry:
+        """The entry of ``key``; where there is none, ``make`` gives its bytes, in a thread of the pool.
 
-        Returns when the first bytes are there. Raises what ``make`` raises before them.
+        Returns when the first bytes are there. ``owner`` is whose work it is: owners take turns. When ``gone`` is set
+        nobody waits any more. Raises what ``make`` raises before the first bytes, and Abandoned.
         """
+        gone = gone or threading.Event()
         while True:
-            found = self._open_whole(key)
+            _check(gone)
+            found = self._open_whole(key, gone)
             if found is not None:
                 self.metrics.cache.labels("hit").inc()
                 return found
@@ -138,56 +263,74 @@ class Cache:
                             os.close(lock)
                             continue
                         job = self._jobs[key] = _Job()
+                if job is not None:
+                    job.join()
             if job is None:
-                entry = self._follow(key)
+                entry = self._follow(key, gone)
                 if entry is not None:
                     self.metrics.cache.labels("joined").inc()
                     return entry
                 time.sleep(_POLL_SECONDS)
                 continue
-            self.metrics.cache.labels("joined" if lock is None else "miss").inc()
-            if lock is not None:
-                name = f"transcode-{key[:8]}"
-                threading.Thread(
-                    target=self._work, args=(key, job, lock, make), name=name, daemon=True
-                ).start()
-            entry = self._first_bytes(key, job)
+            try:
+                self.metrics.cache.labels("joined" if lock is None else "miss").inc()
+                if lock is not None:
+                    self._begin(key, job, lock, make, owner)
+                entry = self._first_bytes(key, job, gone)
+            finally:
+                job.leave()
             if entry is not None:
                 return entry
 
-    def _open_whole(self, key: str) -> Entry | None:
-        path = self._path(key)
+    def _begin(self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]], owner: str) -> None:
+        self._pool.submit(owner, lambda: self._work(key, job, lock, make))
+
+    def _open_whole(self, key: str, gone: threading.Event) -> Entry | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = _open(self._path(key))
         except FileNotFoundError:
             return None
-        os.utime(descriptor)
-        return Entry(self, key, descriptor, None, whole=True)
+        os.utime(file.fileno())
+        return Entry(self, key, file, None, True, gone)
 
-    def _first_bytes(self, key: str, job: _Job) -> Entry | None:
+    def _first_bytes(self, key: str, job: _Job, gone: threading.Event) -> Entry | None:
         with job.changed:
             while not job.done and job.size == 0:
-                job.changed.wait()
+                job.changed.wait(_LOOK_SECONDS)
+                _check(gone)
+            if isinstance(job.error, Abandoned):
+                return None  # a moment too late: it is begun again
             if job.error is not None:
                 raise job.error
             if job.done:
                 return None  # whole: the next look opens it
             try:
-                descriptor = os.open(self._path(key, ".part"), os.O_RDONLY | os.O_CLOEXEC)
+                file = _open(self._path(key, ".part"))
             except FileNotFoundError:
                 return None
-            return Entry(self, key, descriptor, job, whole=False)
+            return Entry(self, key, file, job, False, gone)
 
-    def _follow(self, key: str) -> Entry | None:
+    def _follow(self, key: str, gone: threading.Event) -> Entry | None:
         """The part that another process is writing, once it has bytes."""
+        self.want(key)
         try:
-            descriptor = os.open(self._path(key, ".part"), os.O_RDONLY | os.O_CLOEXEC)
+            file = _open(self._path(key, ".part"))
         except FileNotFoundError:
             return None
-        if os.fstat(descriptor).st_size == 0 or not self.is_locked(key):
-            os.close(descriptor)
+        if os.fstat(file.fileno()).st_size == 0 or not self.is_locked(key):
+            file.close()
             return None
-        return Entry(self, key, descriptor, None, whole=False)
+        return Entry(self, key, file, None, False, gone)
+
+    def want(self, key: str) -> None:
+        """Tell the process that is at work on the key that somebody here waits: the time of its lock is how."""
+        with contextlib.suppress(FileNotFoundError):
+            path = self._path(key, ".lock")
+            if time.time() - path.stat().st_mtime > 1:
+                os.utime(path)
+
+    def _is_wanted(self, job: _Job, lock: int) -> bool:
+        return job.is_wanted() or time.time() - os.fstat(lock).st_mtime < _LINGER_SECONDS
 
     def _lock(self, key: str) -> int | None:
         path = self._path(key, ".lock")
@@ -222,39 +365,79 @@ class Cache:
     def _work(self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]]) -> None:
         part, final = self._path(key, ".part"), self._path(key)
         error: BaseException | None = None
-        if sys.platform == "linux":
-            # There a priority is a thread's, and goes over to those that native code starts from it: the event loop and
-            # the database come first. SCHED_BATCH, which keeps the share, did not help the loop's p99; more than a
-            # little less would let others keep a thread from running that holds the GIL.
-            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
-        with self._slots:
-            self.metrics.running.inc()
-            try:
+        self.metrics.running.inc()
+        with self._written:
+            self._writing[key] = None
+        counted = 0
+        try:
+            part.unlink(missing_ok=True)
+            with part.open("wb", buffering=0) as file:
+                for data in self._wanted(make, job, lock):
+                    counted = self._reserve(key, job, lock, counted, job.size + len(data))
+                    self._write(file, data)
+                    with job.changed:
+                        job.size += len(data)
+                        job.changed.notify_all()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), stat.S_IRUSR)
+                taken = octets_on_disk(os.fstat(file.fileno()))
+                self._ledger.add(taken - counted)
+                counted = taken
+            part.replace(final)
+        except BaseException as raised:
+            error = raised
+            with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
-                with part.open("wb", buffering=0) as file:
-                    for data in make():
-                        self._write(file, data)
-                        with job.changed:
-                            job.size += len(data)
-                            job.changed.notify_all()
-                    os.fsync(file.fileno())
-                    os.fchmod(file.fileno(), stat.S_IRUSR)
-                part.replace(final)
-            except BaseException as raised:
-                error = raised
-                with contextlib.suppress(OSError):
-                    part.unlink(missing_ok=True)
-            finally:
-                self.metrics.running.dec()
-                with self._guard:
-                    self._jobs.pop(key, None)
-                self._path(key, ".lock").unlink(missing_ok=True)
-                os.close(lock)
-                with job.changed:
-                    job.error, job.done = error, True
-                    job.changed.notify_all()
+            self._ledger.add(-counted)
+        finally:
+            self.metrics.running.dec()
+            with self._guard:
+                self._jobs.pop(key, None)
+            with self._written:
+                self._writing.pop(key, None)
+                self._written.notify_all()
+            self._path(key, ".lock").unlink(missing_ok=True)
+            os.close(lock)
+            with job.changed:
+                job.error, job.done = error, True
+                job.changed.notify_all()
         if error is None:
-            self.shrink()
+            self.shrink(key)
+
+    def _wanted(self, make: Callable[[], Iterator[bytes]], job: _Job, lock: int) -> Iterator[bytes]:
+        """The bytes that ``make`` gives, as long as anybody waits for them."""
+        if not self._is_wanted(job, lock):
+            raise Abandoned
+        blocks = make()
+        try:
+            for data in blocks:
+                if not self._is_wanted(job, lock):
+                    raise Abandoned
+                yield data
+        finally:
+            if isinstance(blocks, Generator):
+                blocks.close()
+
+    def _reserve(self, key: str, job: _Job, lock: int, counted: int, wanted: int) -> int:
+        """Count octets before they are written, and make room for them; how many are counted then."""
+        if wanted <= counted:
+            return counted
+        more = -(-(wanted - counted) // self._step) * self._step
+        total = self._ledger.add(more)
+        try:
+            while total > self.limit:
+                total = self._make_room(key)
+                with self._written:
+                    # Where the others are being written too, the oldest goes on, and the others wait for it.
+                    if total <= self.limit or next(iter(self._writing)) == key:
+                        break
+                    self._written.wait(_LOOK_SECONDS)
+                if not self._is_wanted(job, lock):
+                    raise Abandoned
+        except BaseException:
+            self._ledger.add(-more)
+            raise
+        return counted + more
 
     def _write(self, file: io.FileIO, data: bytes) -> None:
         """Write all of it; older entries go where the disk is full."""
@@ -268,7 +451,7 @@ class Cache:
                     raise
 
     def _evict_oldest(self) -> bool:
-        return any(self._evict(path, size) for _, size, path in sorted(self._files()))
+        return any(self._evict(path, size) for _, size, path in sorted(self._files()[0]))
 
     def _evict(self, path: Path, size: int) -> bool:
         """Remove an entry; False where another process has."""
@@ -276,36 +459,54 @@ class Cache:
             path.unlink()
         except FileNotFoundError:
             return False
+        self._ledger.add(-size)
         self.metrics.evicted.inc(size)
         return True
 
-    def _files(self) -> list[tuple[float, int, Path]]:
-        found = []
+    def _files(self) -> tuple[list[tuple[float, int, Path]], int]:
+        """Time of last use, octets on the disk and path of each entry; and the octets of parts."""
+        found, parts = [], 0
         for shelf in os.scandir(self.folder):
             if not shelf.is_dir(follow_symlinks=False):
                 continue
             for entry in os.scandir(shelf.path):
-                if entry.name.endswith((".part", ".lock")):
+                if entry.name.endswith(".lock"):
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    found.append((status.st_mtime, status.st_size, Path(entry.path)))
-        return found
+                    if entry.name.endswith(".part"):
+                        parts += octets_on_disk(status)
+                    else:
+                        found.append((status.st_mtime, octets_on_disk(status), Path(entry.path)))
+        return found, parts
 
-    def shrink(self) -> None:
-        """Evict the least recently used entries where the bound is passed."""
-        files = self._files()
-        total = sum(size for _, size, _ in files)
-        if total > self.limit:
+    def _make_room(self, keep: str) -> int:
+        """Evict the least recently used entries but ``keep``; the total then. One look serves for many evictions."""
+        with self._evicting:
+            total = self._ledger.total()
+            if total <= self.limit:
+                return total
+            files, parts = self._files()
+            there = sum(size for _, size, _ in files) + parts
+            if total > there + self.limit // 4 + _MOST_RESERVED * self._step:
+                self._ledger.set(there)  # somebody removed files by hand
+                total = there
             for _, size, path in sorted(files):
                 if total <= self.limit * _ROOM:
                     break
-                self._evict(path, size)
-                total -= size
-        self.metrics.cache_bytes.set(total)
+                if path.name != keep and self._evict(path, size):
+                    total -= size
+            return self._ledger.total()
+
+    def shrink(self, keep: str = "") -> None:
+        """Evict the least recently used entries where the bound is passed; ``keep`` has just been made."""
+        total = self._ledger.total()
+        if total > self.limit:
+            total = self._make_room(keep)
+        self.metrics.cache_bytes.set(max(0, total))
 
     def _sweep(self) -> None:
-        """Remove what killed processes left half done, or had not begun: a lock without a part."""
+        """Remove what killed processes left half done, or had not begun; count what there is."""
         left = [path for suffix in ("part", "lock") for path in self.folder.glob(f"*/*.{suffix}")]
         for key in {path.stem for path in left}:
             lock = self._lock(key)
@@ -314,4 +515,10 @@ class Cache:
             self._path(key, ".part").unlink(missing_ok=True)
             self._path(key, ".lock").unlink(missing_ok=True)
             os.close(lock)
+        files, parts = self._files()
+        self._ledger.set(sum(size for _, size, _ in files) + parts)
         self.shrink()
+
+
+def _open(path: Path) -> io.FileIO:
+    return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))

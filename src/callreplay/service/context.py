@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from anyio import CapacityLimiter
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature, URLSafeSerializer
 from starlette.requests import Request
 
 from callreplay.service import logs
-from callreplay.service.auth import Authenticator, client_address
+from callreplay.service.addresses import client_address
+from callreplay.service.auth import Authenticator
 from callreplay.service.cache import Cache
+from callreplay.service.fair import Fair
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
-from callreplay.store import audit
+from callreplay.store import accounts, audit
 from callreplay.store.accounts import User
 from callreplay.store.database import SERVICE, Connection, Database, migrate
 
@@ -37,7 +40,13 @@ __all__ = [
 BASE: Final = "/CallRecorder"
 PLAYER_PASSWORD: Final = "storage.player_password"
 _SIGNING_KEY: Final = "urls.signing_key"
-_WAITING_THREADS: Final = 512
+_WAITING_THREADS: Final = 128
+_WAITING_THREADS_EACH: Final = 8  # of one user
+_SEARCH_THREADS: Final = 32
+_SEARCH_THREADS_EACH: Final = 8
+_LOGIN_THREADS: Final = 32
+_LOGIN_THREADS_EACH: Final = 4  # of one address
+_CLOCK_SECONDS: Final = 5  # by which clocks of one machine may differ from one moment to the next
 
 
 class Problem(Exception):  # noqa: N818  # an answer
@@ -68,30 +77,33 @@ class Problem(Exception):  # noqa: N818  # an answer
 class Grant:
     """What a temporary URL allows: one call in one form, ``extra_seconds`` longer than such URLs usually last.
 
-    ``actor`` is the login for whom it plays the call, ``reason`` why: its first use is a playback, audited as one.
+    It is ``user_id``'s, and ends when that user is locked out, or may no longer find the call. ``action`` is what its
+    first use is called in the audit log ('' where the page that it belongs to has its row), ``reason`` why.
     """
 
     call: str
-    tenant_id: int
+    user_id: int
     form: str
     options: dict[str, Any]
     extra_seconds: int = 0
-    actor: str = ""
+    action: str = ""
     reason: str = ""
 
 
 class Service:
     """Database, cache and the rest. It opens when it is first used, so that it may be mounted anywhere."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.settings, self.clock = settings, clock
         self.metrics = Metrics()
         self.database = Database(settings.database_url, size=settings.db_pool, limits=SERVICE)
         self.auth = Authenticator(self.database, settings, self.metrics)
         self._opening = threading.Lock()
         self._cache: Cache | None = None
-        self._signer: URLSafeTimedSerializer | None = None
-        self._limiter: CapacityLimiter | None = None
+        self._signer: URLSafeSerializer | None = None
+        self.waiting = Fair(_WAITING_THREADS, _WAITING_THREADS_EACH)
+        self.searching = Fair(_SEARCH_THREADS, _SEARCH_THREADS_EACH)
+        self.logins = Fair(_LOGIN_THREADS, _LOGIN_THREADS_EACH)
 
     def open(self) -> None:
         """Migrate, connect, and read or make the secrets; a second time does nothing."""
@@ -108,10 +120,11 @@ class Service:
             )
             self.database.first_setting(PLAYER_PASSWORD, secrets.token_urlsafe(12))
             key = self.database.first_setting(_SIGNING_KEY, secrets.token_urlsafe(48))
-            self._signer = URLSafeTimedSerializer(
+            self.auth.csrf_key = hashlib.sha256(f"csrf\0{key}".encode()).digest()
+            self._signer = URLSafeSerializer(
                 key,
                 salt="callreplay.temp",
-                signer_kwargs={"key_derivation": "hmac", "digest_method": _sha256},
+                signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
             )
 
     def close(self) -> None:
@@ -132,28 +145,25 @@ class Service:
         assert self._cache is not None
         return self._cache
 
-    @property
-    def waiting(self) -> CapacityLimiter:
-        """Threads for waits, apart from those that do short work, so that the one never keeps the other."""
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(_WAITING_THREADS)
-        return self._limiter
-
     def sign(self, grant: Grant) -> str:
         """The token of a temporary URL."""
         assert self._signer is not None
-        token = self._signer.dumps(list(astuple(grant)))
+        token = self._signer.dumps([int(self.clock()), *astuple(grant)])
         return token if isinstance(token, str) else token.decode("ascii")
 
     def unsign(self, token: str) -> Grant:
         """What a token allows. Raises Problem: 410 when it expired, 404 when it is none of ours."""
         assert self._signer is not None
         try:
-            fields, signed = self._signer.loads(token, return_timestamp=True)
+            signed, *fields = self._signer.loads(token)
             grant = Grant(*fields)
-        except (BadSignature, TypeError):
+            age = self.clock() - signed
+        except (BadSignature, TypeError, ValueError):
             raise Problem(404, "There is no such address.") from None
-        if (datetime.now(UTC) - signed).total_seconds() > self.settings.url_seconds + grant.extra_seconds:
+        if age < -_CLOCK_SECONDS:
+            # Of a clock that was wrong: such an address would last for as long as it was, and longer.
+            raise Problem(404, "There is no such address.")
+        if age > self.settings.url_seconds + grant.extra_seconds:
             raise Problem(410, "This temporary address has expired.")
         return grant
 
@@ -180,12 +190,6 @@ class Service:
         )
 
 
-def _sha256(data: bytes = b"") -> Any:
-    import hashlib
-
-    return hashlib.sha256(data)
-
-
 def reason_of(request: Request) -> str:
     """Why someone asks, as the URL says."""
     return request.query_params.get("reason", "").replace("\0", "")[:500]
@@ -204,7 +208,4 @@ def base(request: Request) -> str:
 
 def zone_of(user: User) -> ZoneInfo:
     """The time zone of a user's tenant."""
-    try:
-        return ZoneInfo(user.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo("UTC")
+    return accounts.zone_or_utc(user.time_zone)

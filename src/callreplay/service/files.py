@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from io import FileIO
 from typing import Final
 from urllib.parse import quote
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from callreplay.service.cache import Entry
+from callreplay.service.cache import Abandoned, Entry
 
-__all__ = ["FileResponse", "GrowingResponse", "disposition", "parse_range"]
+__all__ = ["FileResponse", "GrowingResponse", "disposition", "parse_range", "watched"]
 
 _BLOCK: Final = 1 << 18
 _RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
@@ -58,7 +62,7 @@ class FileResponse(Response):
 
     def __init__(
         self,
-        descriptor: int,
+        file: FileIO | int,
         method: str,
         request_headers: Mapping[str, str],
         *,
@@ -66,8 +70,10 @@ class FileResponse(Response):
         etag: str,
         headers: dict[str, str],
     ) -> None:
-        self.descriptor = descriptor
-        size = os.fstat(descriptor).st_size
+        # An object, so that it is closed even where nobody sends this response.
+        self.file = FileIO(file, closefd=True) if isinstance(file, int) else file
+        self.descriptor = self.file.fileno()
+        size = os.fstat(self.descriptor).st_size
         status, start, stop = 200, 0, size - 1
         headers = {"accept-ranges": "bytes", "etag": etag, "content-type": media_type, **headers}
         if _matches(request_headers.get("if-none-match", ""), etag):
@@ -114,20 +120,41 @@ class FileResponse(Response):
             if self.length <= 0 or scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
         finally:
-            os.close(self.descriptor)
+            self.file.close()
 
 
 def _matches(header: str, etag: str) -> bool:
     return bool(header) and any(part.strip().removeprefix("W/") in (etag, "*") for part in header.split(","))
 
 
+@asynccontextmanager
+async def watched(receive: Receive, gone: threading.Event) -> AsyncIterator[None]:
+    """Set ``gone`` when the client leaves while the block runs; a request without a body only."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
 class GrowingResponse(Response):
     """The bytes of an entry that is still being made, from the start, as they come."""
 
     def __init__(
-        self, entry: Entry, *, media_type: str, headers: dict[str, str], limiter: CapacityLimiter
+        self,
+        entry: Entry,
+        *,
+        media_type: str,
+        headers: dict[str, str],
+        run: Callable[..., Awaitable[bytes | None]],
     ) -> None:
-        self.entry, self.limiter = entry, limiter
+        self.entry, self.run = entry, run
         self.status_code = 200
         self.background = None
         self.init_headers({"content-type": media_type, **headers})
@@ -144,13 +171,18 @@ class GrowingResponse(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             if scope["method"] != "HEAD":
-                async for data in _in_thread(self.entry.blocks(), self.limiter):
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                async with watched(receive, self.entry.gone):
+                    async for data in _in_thread(self.entry.blocks(), self.run):
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
+        except Abandoned:
+            return
         finally:
             self.entry.close()
 
 
-async def _in_thread(blocks: Iterator[bytes], limiter: CapacityLimiter) -> AsyncIterator[bytes]:
-    while (data := await to_thread.run_sync(next, blocks, None, limiter=limiter)) is not None:
+async def _in_thread(
+    blocks: Iterator[bytes], run: Callable[..., Awaitable[bytes | None]]
+) -> AsyncIterator[bytes]:
+    while (data := await run(next, blocks, None)) is not None:
         yield data

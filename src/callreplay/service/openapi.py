@@ -45,6 +45,7 @@ SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
         _TIME,
         "Latest start, inclusive, in the tenant's time zone; the second of a time shown twice.",
     ),
+    "tag": (_SOME, "A tag that the call has, exact."),
     **{
         f"{side}{name}": (schema, f"The {side} party's {text}.")
         for side in ("caller", "called")
@@ -129,7 +130,14 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
 
 def _parameters(table: dict[str, tuple[dict[str, Any], str]]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "allowEmptyValue": True,  # it asks nothing
+            "schema": {"anyOf": [schema, {"const": ""}]},
+            "description": text,
+        }
         for name, (schema, text) in table.items()
     ]
 

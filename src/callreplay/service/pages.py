@@ -12,18 +12,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from callreplay.service import engine, i18n
-from callreplay.service.auth import COOKIE, Refused, Visitor, client_address
+from callreplay.service.addresses import client_address, network
+from callreplay.service.auth import COOKIE, Refused, Visitor
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
 from callreplay.service.rendering import (
     LANGUAGE_COOKIE,
     YEAR_SECONDS,
+    check_right,
+    is_secure,
     page,
     posted,
     posted_by,
     problem_page,
     query_of,
-    session,
+    session_or_ticket,
     set_cookie,
+    ticket_of,
 )
 from callreplay.service.transcoder import temporary_url
 from callreplay.store import records, search
@@ -39,6 +43,7 @@ COUNTED_ROWS: Final = 500
 _TABS: Final = ("general", "media", "events", "advanced")
 _PLACE: Final = (*search.PARAMETERS, "after", "before")  # what makes a page of the list
 _TARGET: Final = (*_PLACE, "callDetails", "player", "tab", "nomenu")  # what makes a page of calls
+_DOWNLOADS: Final = ("wav", "spx", "png")
 _DESCRIPTION: Final = 4000
 
 
@@ -80,24 +85,33 @@ async def _enter(request: Request, values: dict[str, str], location: str) -> Res
     service = service_of(request)
     language = i18n.known(values.get("lang", ""))
     try:
-        secret = await to_thread.run_sync(
+        secret = await service.logins.run(
+            network(client_address(request)),
             service.auth.log_in,
             values.get("tenant") or "default",
             values.get("user", ""),
             values.get("password", ""),
             language,
             client_address(request),
-            limiter=service.waiting,
         )
     except Refused as refused:
         if refused.wait_seconds:
             return _form(request, values, "wait", 429, refused.wait_seconds)
         return _form(request, values, "wrong", 401)
+    if service.settings.frame_ancestors and not is_secure(request) and _is_framed(values):
+        # A frame on another site gets no cookie of ours back over plain http: its page is fetched with a ticket.
+        ticket = await to_thread.run_sync(service.auth.open_ticket, secret)
+        location += f"&{query_of([('ticket', ticket)])}"
     response = RedirectResponse(location, 303, headers={"cache-control": "no-store"})
     set_cookie(request, response, COOKIE, secret, service.settings.session_seconds)
     if language:
         set_cookie(request, response, LANGUAGE_COOKIE, language, YEAR_SECONDS)
     return response
+
+
+def _is_framed(values: dict[str, str]) -> bool:
+    """Whether a page is asked for that is fit for a frame."""
+    return bool(values.get("player") or values.get("callDetails"))
 
 
 def _address(request: Request, items: list[tuple[str, str]]) -> str:
@@ -106,10 +120,13 @@ def _address(request: Request, items: list[tuple[str, str]]) -> str:
 
 
 async def login(request: Request) -> Response:
-    """``POST /CallRecorder/Login``: the keys of the login URL as form fields."""
+    """``POST /CallRecorder/Login``, and the base URL: the keys of the login URL as form fields, or in the query."""
     if request.method != "POST":
         return RedirectResponse(base(request) + "/", 303)
-    values = await posted(request)
+    fields = await posted(request)
+    values = {**request.query_params, **fields}
+    if "password" in request.query_params and not service_of(request).settings.get_login:
+        return _form(request, values, "get", 403)
     return await _enter(request, values, _address(request, _kept(values, (*_TARGET, "lang"))))
 
 
@@ -140,7 +157,7 @@ async def home(request: Request) -> Response:
         if "nomenu" in values:
             rest.append(("nomenu", ""))
         return await _enter(request, values, _address(request, rest))
-    visitor = await to_thread.run_sync(session, request)
+    visitor = await to_thread.run_sync(session_or_ticket, request, values.get("ticket", ""))
     if visitor is None or (
         values.get("user")
         and (values["user"], values.get("tenant") or "default") != (visitor.user.login, visitor.user.tenant)
@@ -152,9 +169,10 @@ async def home(request: Request) -> Response:
     except ParameterError:
         # A page for programs too, as for every other value of the list that is not right.
         return await problem_page(request, Problem(400, "This value is not right: %(name)s", parameter=name))
+    whose = str(visitor.user.id)
     if call is not None and name == "player":
-        return await to_thread.run_sync(_player, request, service, visitor, call)
-    return await to_thread.run_sync(_list, request, service, visitor, values, call)
+        return await service.searching.run(whose, _player, request, service, visitor, call)
+    return await service.searching.run(whose, _list, request, service, visitor, values, call)
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
@@ -173,13 +191,16 @@ class _Found:
 def _list(
     request: Request, service: Service, visitor: Visitor, values: dict[str, str], call: UUID | None
 ) -> Response:
-    details = None if call is None else _load(service, visitor, call)
+    check_right(visitor, "search")
+    details = None if call is None else _load(request, service, visitor, call, "details")
     fields = {
         name: as_written(name, values[name].strip())
         for name in search.PARAMETERS
         if values.get(name, "").strip()
     }
     asked = [*fields.items(), *([("nomenu", "")] if "nomenu" in values else [])]
+    if ticket := ticket_of(request):
+        asked.append(("ticket", ticket))
     state = [*asked, *_kept(values, ("after", "before"))]
     shown: dict[str, Any] = {
         "fields": fields,
@@ -216,7 +237,7 @@ def _find(service: Service, visitor: Visitor, values: dict[str, str], fields: di
     )
 
     def some(connection: Connection, limit: int, **place: Any) -> list[DictRow]:
-        return search.find(connection, visitor.user.tenant_id, query, limit=limit, **place)
+        return search.find(connection, visitor.reach, query, limit=limit, **place)
 
     with service.database.connection() as connection:
         counted = some(connection, COUNTED_ROWS + 1, newest_first=True)
@@ -252,10 +273,12 @@ def as_written(name: str, text: str) -> str:
 # -- one call -------------------------------------------------------------------------------------------------------
 
 
-def _load(service: Service, visitor: Visitor, call: UUID) -> StoredCall:
-    """The call of the visitor's tenant. Raises Problem (404)."""
+def _load(request: Request, service: Service, visitor: Visitor, call: UUID, shown: str) -> StoredCall:
+    """The call, which the visitor sees now: an audit row says so. Raises Problem (404)."""
     with service.database.connection() as connection:
-        found = records.load(connection, visitor.user.tenant_id, call)
+        found = records.load(connection, visitor.reach, call)
+        if found is not None:
+            service.audit(connection, request, visitor.user, "call.view", str(call), page=shown)
     if found is None:
         raise Problem(404, "There is no such call.")
     return found
@@ -281,6 +304,8 @@ def _strips(call: StoredCall) -> dict[int, list[dict[str, Any]]]:
 
 def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, str]:
     """Temporary URLs that the player needs; none where there is nothing to play."""
+    if not visitor.may("play"):
+        return {"denied": "denied"}
     if not call.files:
         return {}
     try:
@@ -293,20 +318,26 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     longest = service_of(request).settings.session_seconds
     lasting = min(4 * call.row["duration_ms"] // 1000, longest)
 
-    def url(form: str, *played: str, **options: Any) -> str:
-        grant = Grant(str(call.uuid), visitor.user.tenant_id, form, options, lasting, *played)
+    def url(form: str, action: str = "", **options: Any) -> str:
+        grant = Grant(str(call.uuid), visitor.user.id, form, options, lasting, action, reason_of(request))
         return temporary_url(request, grant, call)
 
     # About two thousand buckets, whatever the length, at 8000 or 16000 samples a second.
     per_pixel = max(64, min(1 << 20, call.row["duration_ms"] * 8 // 2000))
+    links = {}
+    if ticket_of(request):
+        # Without a cookie the Transcoder would not know who asks.
+        links = {form: url(form, "fetch") for form in _DOWNLOADS}
     return {
-        "audio": url("wav", visitor.user.login, reason_of(request), channels="stereo"),
+        **links,
+        "audio": url("wav", "play", channels="stereo"),
         "peaks": url("peaks", channels="stereo", samples_per_pixel=per_pixel, bits=8),
     }
 
 
 def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) -> Response:
-    call = _load(service, visitor, uuid)
+    check_right(visitor, "play")
+    call = _load(request, service, visitor, uuid, "player")
     shown = {
         "call": call,
         "media": _media(request, visitor, call),
@@ -319,6 +350,7 @@ def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) ->
 async def describe(request: Request) -> Response:
     """Set a call's description."""
     visitor, fields = await posted_by(request)
+    check_right(visitor, "edit")
     service = service_of(request)
     try:
         call = search.parse_uuid("callId", request.path_params["uuid"])
@@ -328,7 +360,7 @@ async def describe(request: Request) -> Response:
 
     def change() -> bool:
         with service.database.connection() as connection:
-            done = records.describe(connection, visitor.user.tenant_id, call, description)
+            done = records.describe(connection, visitor.reach, call, description)
             if done:
                 service.audit(connection, request, visitor.user, "call.describe", str(call))
             return done
@@ -336,4 +368,7 @@ async def describe(request: Request) -> Response:
     if not await to_thread.run_sync(change):
         raise Problem(404, "There is no such call.")
     place = [*_kept(fields, _PLACE), ("callDetails", str(call)), ("saved", "")]
-    return RedirectResponse(_address(request, place + _kept(fields, ("nomenu",))), 303)
+    place += _kept(fields, ("nomenu",))
+    if ticket := ticket_of(request):
+        place.append(("ticket", ticket))
+    return RedirectResponse(_address(request, place), 303)

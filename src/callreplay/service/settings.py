@@ -7,7 +7,9 @@ file (TOML, the same names, named by ``--config`` or ``CALLREPLAY_CONFIG``), whi
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -18,9 +20,11 @@ from callreplay.cores import cores
 from callreplay.errors import ArgumentError
 from callreplay.store.places import home_data_dir
 
-__all__ = ["PREFIX", "Settings", "load", "table"]
+__all__ = ["PREFIX", "SHORTEST_PASSWORD", "Settings", "listen_address", "load", "table"]
 
 PREFIX: Final = "CALLREPLAY_"
+SHORTEST_PASSWORD: Final = 8
+"""Characters of any password, whatever is set; ``password_length`` may ask more of users."""
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -50,7 +54,17 @@ class Settings:
     samples: str = _setting(
         "auto", "Folder of captures to import at first start; 'auto' for the bundled ones, empty for none."
     )
+    tls_cert: str = _setting(
+        "", "PEM file of the certificate (with those between it and its root): serve https."
+    )
+    tls_key: str = _setting("", "PEM file of the certificate's key.")
+    connections: int = _setting(
+        1000, "Connections at once, in all; less where the system allows fewer files."
+    )
+    address_connections: int = _setting(200, "Connections at once of one address.")
+    header_seconds: int = _setting(10, "A request's headers must have come after this long; so must a form.")
     get_login: bool = _setting(True, "Accept user and password in URLs (GET).")
+    password_length: int = _setting(8, "The fewest characters of a user's password.")
     session_seconds: int = _setting(43200, "A session ends after this long,")
     session_idle_seconds: int = _setting(7200, "or after this long without a request.")
     frame_ancestors: tuple[str, ...] = _setting(
@@ -60,13 +74,18 @@ class Settings:
         False, "Mark cookies Secure even where the service itself sees plain http (a proxy has TLS)."
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "Addresses of proxies whose X-Forwarded-For and -Proto are believed."
+        (), "Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."
     )
+    auth_header: str = _setting(
+        "", "Header in which trusted_proxies name the user that they logged in, e.g. X-Forwarded-User."
+    )
+    auth_role: str = _setting("user", "Role of a user that such a header names for the first time.")
     url_seconds: int = _setting(600, "Temporary URLs expire after this long.")
     cache_bytes: int = _setting(2 * 2**30, "Bound of the cache of transcoded calls.")
     transcodes: int = _setting(0, "Calls that one worker transcodes at once; 0: as many as processors.")
     json_limit: int = _setting(0, "Calls that format=json answers with when limit is left out; 0: all.")
-    metrics: bool = _setting(True, "Serve /metrics.")
+    metrics: bool = _setting(False, "Serve /metrics to everybody, at the address of the pages.")
+    metrics_listen: str = _setting("", "HOST:PORT of its own for /metrics, e.g. 127.0.0.1:9464.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:
@@ -82,17 +101,41 @@ class Settings:
             ("cache_bytes", 2**20, 2**50),
             ("transcodes", 0, 1024),
             ("json_limit", 0, 1000),
+            ("connections", 8, 1_000_000),
+            ("address_connections", 1, 1_000_000),
+            ("header_seconds", 1, 600),
+            ("password_length", 8, 128),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ArgumentError(f"{name} must be {low} to {high}, not {value}")
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise ArgumentError(f"log_level must be debug, info, warning or error, not {self.log_level!r}")
+        self._check_doors()
         for origin in self.frame_ancestors:
             if not origin.startswith(("https://", "http://")) or any(c in origin for c in " ;,'\"\r\n"):
                 raise ArgumentError(
                     f"frame_ancestors: {origin!r} is not an origin like https://crm.example.com"
                 )
+
+    def _check_doors(self) -> None:
+        for address in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(address, strict=False)
+            except ValueError:
+                raise ArgumentError(
+                    f"trusted_proxies: {address!r} is neither an address nor a network"
+                ) from None
+        if self.auth_header and not self.trusted_proxies:
+            raise ArgumentError("auth_header: name the proxies that set it in trusted_proxies")
+        if self.auth_header and re.fullmatch(r"[A-Za-z0-9-]{1,100}", self.auth_header) is None:
+            raise ArgumentError(f"auth_header: {self.auth_header!r} is no header's name")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ArgumentError("tls_cert and tls_key go together")
+        if self.db_password and len(self.db_password) < SHORTEST_PASSWORD:
+            raise ArgumentError(f"db_password must have {SHORTEST_PASSWORD} characters or more")
+        if self.metrics_listen:
+            listen_address("metrics_listen", self.metrics_listen)
 
     @property
     def data_path(self) -> Path:
@@ -114,6 +157,14 @@ class Settings:
             text = ",".join(value) if isinstance(value, tuple) else str(value)
             made[PREFIX + entry.name.upper()] = text
         return made
+
+
+def listen_address(name: str, text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT`` or ``[HOST]:PORT``. Raises ArgumentError, which names the setting."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([^\s:/\[\]]+)):(\d{1,5})", text, re.ASCII)
+    if match is None or int(match[3]) > 65535:
+        raise ArgumentError(f"{name} must be HOST:PORT, not {text!r}")
+    return match[1] or match[2], int(match[3])
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import os
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +14,11 @@ from starlette.responses import Response
 
 from callreplay.errors import ArgumentError
 from callreplay.service import logs
-from callreplay.service.auth import basic_credentials, client_address, network
+from callreplay.service.addresses import client_address
+from callreplay.service.auth import Refused, basic_credentials
 from callreplay.service.context import PLAYER_PASSWORD, Problem, service_of
 from callreplay.service.files import FileResponse, disposition
-from callreplay.store import accounts, audit, volumes
+from callreplay.store import audit, volumes
 from callreplay.store.volumes import VolumeError
 
 __all__ = ["storage"]
@@ -41,28 +42,22 @@ def _authorise(request: Request) -> None:
     found = basic_credentials(request.headers.get("authorization", ""))
     if found is None:
         raise Problem(401, "Log in as the player.", headers=_CHALLENGE)
-    keys = {f"storage\0{network(client_address(request))}".encode(): _FREE}
-    with service.database.connection() as connection:
-        wait = accounts.wait_seconds(connection, keys)
-    if wait > 0:
-        raise Problem(
-            429, "Too many failed logins. Try again later.", headers={"retry-after": str(int(wait) + 1)}
+    password, address = str(service.database.setting(PLAYER_PASSWORD)), client_address(request)
+    try:
+        # Name and password as one, so that a wrong name is no quicker to be told of.
+        right = service.auth.is_right(
+            f"{_USER}\0{password}", f"{found[0]}\0{found[1]}", "storage", _FREE, address
         )
-    password = str(service.database.setting(PLAYER_PASSWORD))
-    right = hmac.compare_digest(found[1].encode("utf-8", "surrogatepass"), password.encode())
-    if found[0] != _USER or not right:
+    except Refused as refused:
+        headers = {"retry-after": str(refused.wait_seconds)}
+        raise Problem(429, "Too many failed logins. Try again later.", headers=headers) from None
+    if not right:
         with service.database.connection() as connection:
-            accounts.note_failure(connection, keys)
-            audit.write(
-                connection,
-                "storage.refused",
-                address=client_address(request),
-                request_id=logs.request_id.get(),
-            )
+            audit.write(connection, "storage.refused", address=address, request_id=logs.request_id.get())
         raise Problem(401, "Log in as the player.", headers=_CHALLENGE)
 
 
-def _open(request: Request) -> int:
+def _open(request: Request) -> FileIO:
     _authorise(request)
     service = service_of(request)
     text, path = request.path_params["volume"], request.path_params["path"]
@@ -75,7 +70,7 @@ def _open(request: Request) -> int:
             raise Problem(404, "There is no such volume.") from None
         try:
             with volume.open() as opened:
-                descriptor = opened.open(path)
+                file = FileIO(opened.open(path))
         except VolumeError as error:
             _log.warning("%s", error)
             text = "There is no such file on this volume."
@@ -95,19 +90,19 @@ def _open(request: Request) -> int:
                 detail={"range": request.headers["range"][:100]} if "range" in request.headers else {},
             )
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
-    return descriptor
+    return file
 
 
 async def storage(request: Request) -> Response:
     """Answer with the file."""
-    descriptor = await to_thread.run_sync(_open, request)
-    status = os.fstat(descriptor)
+    file = await to_thread.run_sync(_open, request)
+    status = os.fstat(file.fileno())
     name = request.path_params["path"].rsplit("/", 1)[-1]
     etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'
     media_type = _TYPES.get(Path(name).suffix, "application/octet-stream")
     headers = {"content-disposition": disposition(name), "cache-control": "private, no-cache"}
     return FileResponse(
-        descriptor, request.method, request.headers, media_type=media_type, etag=etag, headers=headers
+        file, request.method, request.headers, media_type=media_type, etag=etag, headers=headers
     )

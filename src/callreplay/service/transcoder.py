@@ -7,10 +7,13 @@ import hashlib
 import json
 import logging
 import re
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -21,11 +24,13 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from callreplay._version import __version__
 from callreplay.errors import ArgumentError, CallReplayError, EncryptedError, FormatError, UnsupportedError
 from callreplay.service import engine, logs
-from callreplay.service.auth import Refused, Visitor, client_address
-from callreplay.service.cache import Entry
-from callreplay.service.context import Grant, Problem, Service, base, service_of, zone_of
-from callreplay.service.files import FileResponse, GrowingResponse, disposition
-from callreplay.store import audit, records, search
+from callreplay.service.addresses import client_address, network
+from callreplay.service.auth import Refused, Visitor
+from callreplay.service.cache import Abandoned, Entry
+from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
+from callreplay.service.files import FileResponse, GrowingResponse, disposition, watched
+from callreplay.store import accounts, audit, records, search
+from callreplay.store.accounts import User
 from callreplay.store.handle import VolumeError
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
@@ -115,8 +120,8 @@ def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any
     """The engine's options that the parameters give. Raises ParameterError."""
     found: dict[str, Any] = {}
     for name, text in parameters:
-        if name not in OPTIONS:
-            continue
+        if name not in OPTIONS or not text:
+            continue  # an empty value asks nothing
         option, read = OPTIONS[name]
         if option in found:
             raise ParameterError(name, "given more than once")
@@ -134,24 +139,21 @@ def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any
 
 
 def _format(parameters: list[tuple[str, str]]) -> str:
-    values = [value for name, value in parameters if name == "format"]
-    if len(values) > 1:
-        raise ParameterError("format", "given more than once")
-    form = values[0] if values else "wav"
+    form = _single(parameters, "format") or "wav"
     if form != "json" and form not in engine.MEDIA_TYPES:
         raise ParameterError("format", f"must be one of {', '.join(('json', *engine.MEDIA_TYPES))}")
     return form
 
 
 def _single(parameters: list[tuple[str, str]], name: str) -> str | None:
-    values = [value for key, value in parameters if key == name]
+    values = [value for key, value in parameters if key == name and value]
     if len(values) > 1:
         raise ParameterError(name, "given more than once")
     return values[0] if values else None
 
 
-def authorise(request: Request) -> Visitor:
-    """Who calls an API: parameters, Bearer, Basic or a session. Raises Problem (401, 403, 429)."""
+async def authorise(request: Request) -> Visitor:
+    """Who calls an API: parameters, Bearer, Basic, a proxy's header or a session. Raises Problem (401, 403, 429)."""
     service = service_of(request)
     parameters = request.query_params
     credentials = None
@@ -163,8 +165,13 @@ def authorise(request: Request) -> Visitor:
             parameters.get("user", ""),
             parameters["password"],
         )
+    hashes = credentials is not None or request.headers.get("authorization", "")[:5].lower() == "basic"
     try:
-        visitor = service.auth.visitor(request, credentials)
+        if hashes:
+            who = network(client_address(request))
+            visitor = await service.logins.run(who, service.auth.visitor, request, credentials)
+        else:
+            visitor = await to_thread.run_sync(service.auth.visitor, request)
     except Refused as refused:
         if refused.wait_seconds:
             headers = {"retry-after": str(refused.wait_seconds)}
@@ -174,6 +181,19 @@ def authorise(request: Request) -> Visitor:
         headers = {"www-authenticate": 'Basic realm="CallReplay", charset="UTF-8", Bearer'}
         raise Problem(401, "Log in first.", headers=headers)
     return visitor
+
+
+_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat")
+"""What who may only play gets: audio as the specification has it, and pictures."""
+
+
+def _check_right(visitor: Visitor, form: str) -> None:
+    """Raise Problem (403) where the visitor may not have a call in that form."""
+    allowing = {"json": ("search",), "rtp": ("rtp",)}.get(
+        form, ("play", "download") if form in _PLAYABLE else ("download",)
+    )
+    if not any(visitor.may(right) for right in allowing):
+        raise Problem(403, "You may not do that.", parameter="format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +208,13 @@ class _Found:
     every: bool
 
 
-def _search(request: Request) -> _Found:
-    """Authorise, read the parameters and find the calls: one for a rendering, a page of them for json."""
+def _search(request: Request, visitor: Visitor) -> _Found:
+    """Read the parameters and find the calls: one for a rendering, a page of them for json. Leaves an audit row."""
     service = service_of(request)
-    visitor = authorise(request)
     parameters = request.query_params.multi_items()
     try:
         form = _format(parameters)
+        _check_right(visitor, form)
         query = CallQuery.parse(parameters, zone_of(visitor.user))
         options = option_values(form, parameters) if form != "json" else {}
         limit, after = _page(service, parameters)
@@ -202,11 +222,14 @@ def _search(request: Request) -> _Found:
         raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
     with service.database.connection() as connection:
         if form == "json":
-            rows = search.find(connection, visitor.user.tenant_id, query, limit=limit or _PAGE, after=after)
+            rows = search.find(connection, visitor.reach, query, limit=limit or _PAGE, after=after)
         else:
-            rows = search.find(connection, visitor.user.tenant_id, query, limit=1)
+            rows = search.find(connection, visitor.reach, query, limit=1)
         calls = records.complete(connection, rows)
-        if form != "json" and calls:
+        if form == "json":
+            asked = {name: value for name, value in parameters if name in _ASKED and value}
+            service.audit(connection, request, visitor.user, "search", "", asked=asked, calls=len(calls))
+        elif calls:
             service.audit(
                 connection, request, visitor.user, "transcode", str(calls[0].uuid), format=form, **options
             )
@@ -224,6 +247,7 @@ def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uui
     return limit, after
 
 
+_ASKED: Final = (*search.PARAMETERS, "limit", "after")
 _PAGE: Final = 500
 """Calls found and told at a time where all are asked for: a list of any length takes the memory of a page."""
 
@@ -236,7 +260,9 @@ async def _all(service: Service, found: _Found) -> AsyncIterator[bytes]:
         yield before + await to_thread.run_sync(_objects, calls, zone)
         before = b","
         calls = (
-            await to_thread.run_sync(_page_after, service, found, calls[-1]) if len(calls) == _PAGE else []
+            await service.searching.run(str(found.visitor.user.id), _page_after, service, found, calls[-1])
+            if len(calls) == _PAGE
+            else []
         )
     yield b"]"
 
@@ -248,7 +274,7 @@ def _objects(calls: list[StoredCall], zone: ZoneInfo) -> bytes:
 
 def _page_after(service: Service, found: _Found, last: StoredCall) -> list[StoredCall]:
     with service.database.connection() as connection:
-        rows = search.find(connection, found.visitor.user.tenant_id, found.query, limit=_PAGE, after=last.row)
+        rows = search.find(connection, found.visitor.reach, found.query, limit=_PAGE, after=last.row)
         return records.complete(connection, rows)
 
 
@@ -263,15 +289,18 @@ async def _json(service: Service, found: _Found) -> Response:
 async def transcoder(request: Request) -> Response:
     """``GET /CallRecorder/Transcoder``."""
     service = service_of(request)
-    found = await to_thread.run_sync(_search, request)
+    visitor = await authorise(request)
+    found = await service.searching.run(str(visitor.user.id), _search, request, visitor)
     if found.form == "json":
         return await _json(service, found)
     if not found.calls:
         raise Problem(404, "No call matches.")
     call, form, options = found.calls[0], found.form, found.options
-    grant = Grant(str(call.uuid), found.visitor.user.tenant_id, form, options)
-    entry = await open_entry(service, call, form, options)
-    entry.close()
+    user = found.visitor.user.id
+    grant = Grant(str(call.uuid), user, form, options, 0, "fetch", reason_of(request))
+    gone = threading.Event()
+    async with watched(request.receive, gone):
+        (await open_entry(service, call, form, options, user, gone)).close()
     headers = {"cache-control": "no-store", **warning_header(call, form)}
     return RedirectResponse(temporary_url(request, grant, call), 302, headers=headers)
 
@@ -297,12 +326,26 @@ def download_name(call: StoredCall, form: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+@-]+", "-", stem)[:120] + engine.SUFFIXES[form]
 
 
-async def open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
-    """The rendering of a call, cached or begun. Raises Problem."""
+async def open_entry(
+    service: Service,
+    call: StoredCall,
+    form: str,
+    options: dict[str, Any],
+    user: int = 0,
+    gone: threading.Event | None = None,
+) -> Entry:
+    """The rendering of a call for a user, cached or begun. Who gets it closes it. Raises Problem.
+
+    ``gone`` is set when the one who asked has left.
+    """
     if not call.files:
         raise Problem(404, "The call has no recording.")
     try:
-        return await to_thread.run_sync(_open_entry, service, call, form, options, limiter=service.waiting)
+        return await service.waiting.run(
+            str(user), _open_entry, service, call, form, options, user, gone or threading.Event()
+        )
+    except Abandoned:
+        raise Problem(503, "Nobody waits for this any more.") from None
     except FileNotFoundError:
         raise Problem(404, "The call's recording is missing from its volume.", code="missing") from None
     except VolumeError as error:
@@ -341,7 +384,14 @@ def _without_paths(error: Exception) -> str:
     return re.sub(r"(?:/[^/\s:,]+)+/", "", str(error))
 
 
-def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
+def _open_entry(
+    service: Service,
+    call: StoredCall,
+    form: str,
+    options: dict[str, Any],
+    user: int,
+    gone: threading.Event,
+) -> Entry:
     files = call.recordings()
     digest = hashlib.sha256(
         repr((__version__, engine.decoders(), str(call.uuid), form, sorted(options.items()))).encode()
@@ -367,28 +417,33 @@ def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str
         metrics.transcode_seconds.labels(form).inc(time.perf_counter() - begun)
         metrics.audio_seconds.labels(form).inc(rendering.seconds)
 
-    return service.cache.open(digest.hexdigest(), make)
+    return service.cache.open(digest.hexdigest(), make, owner=str(user), gone=gone)
 
 
-def _granted(service: Service, grant: Grant) -> StoredCall:
+def _granted(service: Service, grant: Grant) -> tuple[StoredCall, User]:
+    """The call that a grant is for, and the user whose it is. Raises Problem (404, 410)."""
     with service.database.connection() as connection:
-        call = records.load(connection, grant.tenant_id, uuid.UUID(grant.call))
+        user = accounts.active_user(connection, grant.user_id)
+        if user is None:
+            raise Problem(410, "This temporary address has expired.")
+        call = records.load(connection, user.reach, uuid.UUID(grant.call))
     if call is None:
         raise Problem(404, "The call has been deleted.")
-    return call
+    _check_right(Visitor(user), grant.form)
+    return call, user
 
 
-def _note_playback(request: Request, grant: Grant) -> None:
-    """One audit row for each player that was opened and started, however many ranges its browser asks for."""
+def _note_use(request: Request, grant: Grant, user: User) -> None:
+    """One audit row for each address that was used, however many ranges a browser asks for."""
     service = service_of(request)
     playback = hashlib.sha256(request.path_params["token"].encode()).hexdigest()[:16]
     with service.database.connection() as connection:
         audit.write_once(
             connection,
-            "play",
+            grant.action,
             once=playback,
-            tenant_id=grant.tenant_id,
-            actor=grant.actor,
+            tenant_id=user.tenant_id,
+            actor=user.login,
             target=grant.call,
             address=client_address(request),
             request_id=logs.request_id.get(),
@@ -400,29 +455,42 @@ async def temporary(request: Request) -> Response:
     """``GET /CallRecorder/Temp/TOKEN/NAME``."""
     service = service_of(request)
     grant = service.unsign(request.path_params["token"])
-    call = await to_thread.run_sync(_granted, service, grant)
-    entry = await open_entry(service, call, grant.form, grant.options)
-    if grant.actor and request.method == "GET":
-        await to_thread.run_sync(_note_playback, request, grant)
+    call, user = await to_thread.run_sync(_granted, service, grant)
+    is_saved = "download" in request.query_params
+    if is_saved and "download" not in user.rights:
+        raise Problem(403, "You may not do that.", parameter="download")
     headers = {
-        "content-disposition": disposition(
-            download_name(call, grant.form), attachment="download" in request.query_params
-        ),
+        "content-disposition": disposition(download_name(call, grant.form), attachment=is_saved),
         "cache-control": f"private, max-age={service.settings.url_seconds}",
         **warning_header(call, grant.form),
     }
-    media_type = engine.MEDIA_TYPES[grant.form]
+    gone = threading.Event()
+    async with watched(request.receive, gone), AsyncExitStack() as owned:
+        entry = await open_entry(service, call, grant.form, grant.options, user.id, gone)
+        owned.enter_context(entry)
+        if grant.action and request.method == "GET":
+            await to_thread.run_sync(_note_use, request, grant, user)
+        response = await _answer(request, entry, grant.form, headers, user.id)
+        owned.pop_all()  # the response closes what it answers with
+        return response
+
+
+async def _answer(request: Request, entry: Entry, form: str, headers: dict[str, str], user: int) -> Response:
+    service, media_type = service_of(request), engine.MEDIA_TYPES[form]
     part = request.headers.get("range", "bytes=0-") if request.method == "GET" else "bytes=0-"
     if entry.size is None and part.replace(" ", "").lower() != "bytes=0-":
         # A part of what is not there yet: its place is known once the whole is.
         try:
-            await to_thread.run_sync(entry.wait, limiter=service.waiting)
+            await service.waiting.run(str(user), entry.wait)
+        except Abandoned:
+            raise Problem(503, "Nobody waits for this any more.") from None
         except (CallReplayError, OSError) as error:
-            entry.close()
             raise _broken(error) from error
     if entry.size is None:
-        return GrowingResponse(entry, media_type=media_type, headers=headers, limiter=service.waiting)
+        return GrowingResponse(
+            entry, media_type=media_type, headers=headers, run=partial(service.waiting.run, str(user))
+        )
     etag = '"' + hashlib.sha256(f"{entry.key}-{entry.size}".encode()).hexdigest()[:32] + '"'
     return FileResponse(
-        entry.descriptor, request.method, request.headers, media_type=media_type, etag=etag, headers=headers
+        entry.take(), request.method, request.headers, media_type=media_type, etag=etag, headers=headers
     )

@@ -10,7 +10,7 @@ from typing import Final
 
 from callreplay.service.i18n import mark
 
-__all__ = ["ACTIONS", "EVENTS", "GAPS", "LEGS", "ROLES", "STATUSES", "WARNINGS"]
+__all__ = ["ACTIONS", "EVENTS", "GAPS", "LEGS", "RIGHTS", "ROLES", "STATUSES", "WARNINGS"]
 
 STATUSES: Final = {
     "answered": mark("answered"),
@@ -37,8 +37,25 @@ GAPS: Final = {
 }
 """``callreplay.model.GapReason`` by its name in lower case."""
 
-ROLES: Final = {"admin": mark("administrator"), "auditor": mark("auditor"), "user": mark("user")}
-"""``users.role``."""
+ROLES: Final = {
+    "admin": mark("administrator"),
+    "auditor": mark("auditor"),
+    "user": mark("user"),
+    "listener": mark("listener"),
+}
+"""``roles.name``, of those that come with the program."""
+
+RIGHTS: Final = {
+    "search": mark("find calls"),
+    "play": mark("play"),
+    "download": mark("download"),
+    "rtp": mark("recordings as captured"),
+    "edit": mark("edit"),
+    "delete": mark("delete"),
+    "audit": mark("read the audit log"),
+    "administer": mark("administer"),
+}
+"""``roles.rights``."""
 
 WARNINGS: Final = {
     "full": mark("full"),
@@ -53,6 +70,9 @@ ACTIONS: Final = {
     "logout": mark("Logged out"),
     "play": mark("Played"),
     "transcode": mark("Transcoded"),
+    "fetch": mark("Fetched by link"),
+    "search": mark("Searched"),
+    "call.view": mark("Call looked at"),
     "storage.read": mark("File read"),
     "storage.refused": mark("File refused"),
     "storage.player_password": mark("Player Access Password set"),
@@ -70,6 +90,8 @@ ACTIONS: Final = {
     "user.password": mark("User's password set"),
     "user.disable": mark("User locked out"),
     "user.enable": mark("User let in"),
+    "user.delete": mark("User deleted"),
+    "role.define": mark("Role defined"),
     "token.add": mark("API token made"),
     "token.revoke": mark("API token revoked"),
     "volume.add": mark("Volume added"),

@@ -8,26 +8,27 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg.rows import DictRow
 
 from callreplay.errors import ArgumentError
 from callreplay.store.database import Connection, Database
+from callreplay.store.search import Reach
 
 __all__ = ["ROLES", "Session", "User"]
 
-Role = Literal["admin", "auditor", "user"]
-ROLES: Final[tuple[Role, ...]] = ("admin", "auditor", "user")
+ROLES: Final = ("admin", "auditor", "user", "listener")
+"""The roles that come with the program; ``callreplay.store.people`` defines more."""
 SITE: Final = "default"
 """The tenant of those who run the site: what all tenants share is theirs."""
 TOKEN_PREFIX: Final = "crt_"
 _USER: Final = (
-    "u.id, u.tenant_id, u.login, u.name, u.role, u.language, u.password_hash, t.name AS tenant, t.time_zone "
-    "FROM users u JOIN tenants t ON t.id = u.tenant_id"
+    "u.id, u.tenant_id, u.login, u.name, u.role, u.language, u.password_hash, u.scope, r.rights, "
+    "t.name AS tenant, t.time_zone FROM users u JOIN tenants t ON t.id = u.tenant_id JOIN roles r ON r.name = u.role"
 )
 _ACTIVE: Final = "u.disabled_at IS NULL AND t.disabled_at IS NULL"
 
@@ -45,6 +46,21 @@ class User:
     password_hash: str
     tenant: str
     time_zone: str
+    scope: str
+    rights: frozenset[str]
+
+    @property
+    def reach(self) -> Reach:
+        """Whose calls the user may find. Raises ArgumentError where the scope cannot be read: then none."""
+        return Reach.parse(self.tenant_id, self.scope, zone_or_utc(self.time_zone))
+
+
+def zone_or_utc(name: str) -> ZoneInfo:
+    """The zone of that name; UTC where the machine has none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +73,7 @@ class Session:
 
 
 def _user(row: DictRow) -> User:
-    return User(**{name: row[name] for name in User.__slots__})
+    return User(**{name: row[name] for name in User.__slots__} | {"rights": frozenset(row["rights"])})
 
 
 def digest(secret: str) -> bytes:
@@ -70,6 +86,12 @@ def find_user(connection: Connection, tenant: str, login: str) -> User | None:
     row = connection.execute(
         f"SELECT {_USER} WHERE t.name = %s AND u.login = %s AND {_ACTIVE}", (tenant, login)
     ).fetchone()
+    return _user(row) if row else None
+
+
+def active_user(connection: Connection, user: int) -> User | None:
+    """The user of that id, unless the user or the tenant is locked out."""
+    row = connection.execute(f"SELECT {_USER} WHERE u.id = %s AND {_ACTIVE}", (user,)).fetchone()
     return _user(row) if row else None
 
 
@@ -147,12 +169,13 @@ def add_user(
     role: str = "user",
     name: str = "",
     email: str = "",
+    scope: str = "",
 ) -> int:
     """Make a user. Raises ArgumentError where the login is taken in that tenant."""
     row = connection.execute(
-        "INSERT INTO users (tenant_id, login, password_hash, role, name, email) VALUES (%s, %s, %s, %s, %s, %s) "
-        "ON CONFLICT (tenant_id, login) DO NOTHING RETURNING id",
-        (tenant, login, password_hash, role, name, email),
+        "INSERT INTO users (tenant_id, login, password_hash, role, name, email, scope) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, login) DO NOTHING RETURNING id",
+        (tenant, login, password_hash, role, name, email, scope),
     ).fetchone()
     if row is None:
         raise ArgumentError(f"login: {login!r} exists already")
@@ -162,25 +185,10 @@ def add_user(
 def users(connection: Connection, tenant: int) -> list[DictRow]:
     """The users of a tenant, by login."""
     return connection.execute(
-        "SELECT id, login, name, email, role, created_at, last_login_at, disabled_at FROM users "
+        "SELECT id, login, name, email, role, scope, created_at, last_login_at, disabled_at FROM users "
         "WHERE tenant_id = %s ORDER BY login",
         (tenant,),
     ).fetchall()
-
-
-def login_of(connection: Connection, tenant: int, user: int) -> str | None:
-    """The login of a tenant's user; None where the tenant has no such user."""
-    row = connection.execute(
-        "SELECT login FROM users WHERE id = %s AND tenant_id = %s", (user, tenant)
-    ).fetchone()
-    return str(row["login"]) if row else None
-
-
-def change_user(connection: Connection, tenant: int, user: int, *, name: str, role: str) -> None:
-    """Give a tenant's user another name and role."""
-    connection.execute(
-        "UPDATE users SET name = %s, role = %s WHERE id = %s AND tenant_id = %s", (name, role, user, tenant)
-    )
 
 
 def set_password(connection: Connection, tenant: int, user: int, password_hash: str) -> bool:
@@ -236,16 +244,20 @@ def open_session(connection: Connection, user: int, language: str, lifetime: tim
 
 def find_session(connection: Connection, secret: str, idle: timedelta) -> Session | None:
     """The session of that secret, where it is neither over nor idle for too long."""
+    return _session(connection, digest(secret), idle)
+
+
+def _session(connection: Connection, key: bytes, idle: timedelta) -> Session | None:
     row = connection.execute(
         f"SELECT s.csrf_token, s.language AS session_language, s.seen_at < now() - interval '1 minute' AS stale, "
         f"{_USER} JOIN sessions s ON s.user_id = u.id "
         f"WHERE s.token_hash = %s AND s.expires_at > now() AND s.seen_at > now() - %s AND {_ACTIVE}",
-        (digest(secret), idle),
+        (key, idle),
     ).fetchone()
     if row is None:
         return None
     if row["stale"]:
-        connection.execute("UPDATE sessions SET seen_at = now() WHERE token_hash = %s", (digest(secret),))
+        connection.execute("UPDATE sessions SET seen_at = now() WHERE token_hash = %s", (key,))
     return Session(_user(row), row["csrf_token"], row["session_language"])
 
 
@@ -259,23 +271,68 @@ def close_session(connection: Connection, secret: str) -> None:
     connection.execute("DELETE FROM sessions WHERE token_hash = %s", (digest(secret),))
 
 
+def open_ticket(connection: Connection, secret: str, seconds: int) -> str:
+    """Make a ticket that stands for a session once, within so many seconds."""
+    ticket = secrets.token_urlsafe(32)
+    connection.execute("DELETE FROM session_tickets WHERE expires_at < now()")
+    connection.execute(
+        "INSERT INTO session_tickets (ticket_hash, session_hash, expires_at) "
+        "SELECT %s, token_hash, now() + make_interval(secs => %s) FROM sessions WHERE token_hash = %s",
+        (digest(ticket), seconds, digest(secret)),
+    )
+    return ticket
+
+
+def use_ticket(
+    connection: Connection, ticket: str, idle: timedelta, seconds: int
+) -> tuple[Session, str] | None:
+    """The session that a ticket stands for, and the next ticket; None where it was used or is none. Now it is used."""
+    row = connection.execute(
+        "DELETE FROM session_tickets WHERE ticket_hash = %s AND expires_at > now() RETURNING session_hash",
+        (digest(ticket),),
+    ).fetchone()
+    if row is None:
+        return None
+    key = bytes(row["session_hash"])
+    found = _session(connection, key, idle)
+    if found is None:
+        return None
+    following = secrets.token_urlsafe(32)
+    connection.execute(
+        "INSERT INTO session_tickets (ticket_hash, session_hash, expires_at) "
+        "VALUES (%s, %s, now() + make_interval(secs => %s))",
+        (digest(following), key, seconds),
+    )
+    return found, following
+
+
 # -- API tokens -----------------------------------------------------------------------------------------------------
 
 
-def add_token(connection: Connection, user: int, name: str, lifetime: timedelta | None = None) -> str:
-    """Make an API token; it is returned this once."""
+def add_token(
+    connection: Connection,
+    user: int,
+    name: str,
+    lifetime: timedelta | None = None,
+    *,
+    rights: list[str] | None = None,
+    made_by: str = "",
+) -> str:
+    """Make an API token with some of its owner's rights (None: all); it is returned this once."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     connection.execute(
-        "INSERT INTO api_tokens (user_id, name, token_hash, hint, expires_at) VALUES (%s, %s, %s, %s, now() + %s)",
-        (user, name, digest(token), token[: len(TOKEN_PREFIX) + 4], lifetime),
+        "INSERT INTO api_tokens (user_id, name, token_hash, hint, expires_at, rights, made_by) "
+        "VALUES (%s, %s, %s, %s, now() + %s, %s, %s)",
+        (user, name, digest(token), token[: len(TOKEN_PREFIX) + 4], lifetime, rights, made_by),
     )
     return token
 
 
 def find_token(connection: Connection, token: str) -> User | None:
-    """Whose token that is, where it is valid."""
+    """Whose token that is, where it is valid: the user with such rights as the token has."""
     row = connection.execute(
-        f"SELECT a.id AS token_id, a.last_used_at IS NULL OR a.last_used_at < now() - interval '1 minute' AS stale, "
+        "SELECT a.id AS token_id, a.rights AS token_rights, "
+        f"a.last_used_at IS NULL OR a.last_used_at < now() - interval '1 minute' AS stale, "
         f"{_USER} JOIN api_tokens a ON a.user_id = u.id WHERE a.token_hash = %s AND a.revoked_at IS NULL "
         f"AND (a.expires_at IS NULL OR a.expires_at > now()) AND {_ACTIVE}",
         (digest(token),),
@@ -284,13 +341,16 @@ def find_token(connection: Connection, token: str) -> User | None:
         return None
     if row["stale"]:
         connection.execute("UPDATE api_tokens SET last_used_at = now() WHERE id = %s", (row["token_id"],))
-    return _user(row)
+    user = _user(row)
+    if row["token_rights"] is None:
+        return user
+    return replace(user, rights=user.rights & frozenset(row["token_rights"]))
 
 
 def tokens(connection: Connection, tenant: int) -> list[DictRow]:
     """The tokens of a tenant that are not revoked, newest first."""
     return connection.execute(
-        "SELECT a.id, a.name, a.hint, a.created_at, a.last_used_at, a.expires_at, u.login FROM api_tokens a "
+        "SELECT a.id, a.name, a.hint, a.created_at, a.last_used_at, a.expires_at, a.rights, u.login FROM api_tokens a "
         "JOIN users u ON u.id = a.user_id WHERE u.tenant_id = %s AND a.revoked_at IS NULL ORDER BY a.id DESC",
         (tenant,),
     ).fetchall()
@@ -324,21 +384,89 @@ def wait_seconds(connection: Connection, keys: dict[bytes, int]) -> float:
         "FROM login_failures WHERE key = ANY(%s) AND failed_at > now() - %s",
         (list(keys), _FORGET),
     ).fetchall()
-    waits = [0.0]
-    for row in rows:
-        over = row["failures"] - keys[bytes(row["key"])]
-        if over >= 0:
-            waits.append(min(2.0 ** min(over, 16), _LONGEST_WAIT) - row["age"])
-    return max(waits)
+    return max([0.0, *(_wait(row, keys[bytes(row["key"])]) for row in rows)])
 
 
 def have_failed(connection: Connection, keys: Iterable[bytes]) -> bool:
     """Whether a failed login is remembered under any of the keys."""
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM login_failures WHERE key = ANY(%s) AND failed_at > now() - %s) AS failed",
+        "SELECT EXISTS (SELECT FROM login_failures "
+        "WHERE key = ANY(%s) AND failures > 0 AND failed_at > now() - %s) AS failed",
         (list(keys), _FORGET),
     ).fetchone()
     return bool(row and row["failed"])
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A guess that was counted as failed before it was looked at; ``before`` is what was remembered of each key."""
+
+    before: dict[bytes, tuple[int, datetime]] = field(default_factory=dict)
+
+
+def take_turn(
+    connection: Connection, strict: dict[bytes, int], login: dict[bytes, int], *, is_known: bool
+) -> Turn | float:
+    """Count a guess as failed, before it is tried; or how many seconds it must wait, and then it is not counted.
+
+    Guesses at one key come here one by one, whichever process they are in: of a hundred at once no more are tried than
+    of a hundred one after the other. ``strict`` and ``login`` give for each key how many failures are free of charge.
+    """
+    keys = sorted({**strict, **login})
+    for key in keys:
+        connection.execute(
+            "INSERT INTO login_failures AS f (key, failures, failed_at) VALUES (%s, 0, now()) "
+            "ON CONFLICT (key) DO UPDATE SET failures = f.failures",  # and nobody else's until we are done
+            (key,),
+        )
+    # clock_timestamp(): now() is when the transaction began, and it may have waited for the lock.
+    rows = connection.execute(
+        "SELECT key, CASE WHEN failed_at < now() - %s THEN 0 ELSE failures END AS failures, failed_at, "
+        "extract(epoch FROM clock_timestamp() - failed_at)::float AS age "
+        "FROM login_failures WHERE key = ANY(%s) ORDER BY key FOR UPDATE",
+        (_FORGET, keys),
+    ).fetchall()
+    found = {bytes(row["key"]): row for row in rows}
+    wait = max((_wait(found[key], free) for key, free in strict.items()), default=0.0)
+    if wait <= 0 and not is_known and any(found[key]["failures"] for key in strict):
+        # Guesses from everywhere slow each of their addresses down, and nobody else: strangers who fail on purpose
+        # would keep the user out.
+        wait = max((_wait(found[key], free) for key, free in login.items()), default=0.0)
+    if wait > 0:
+        connection.execute("DELETE FROM login_failures WHERE key = ANY(%s) AND failures <= 0", (keys,))
+        return wait
+    connection.execute(
+        "UPDATE login_failures SET failed_at = clock_timestamp(), "
+        "failures = CASE WHEN failed_at < now() - %s THEN 1 ELSE failures + 1 END WHERE key = ANY(%s)",
+        (_FORGET, keys),
+    )
+    _forget_old(connection)
+    return Turn({key: (row["failures"], row["failed_at"]) for key, row in found.items()})
+
+
+def _wait(row: DictRow, free: int) -> float:
+    over = row["failures"] - free
+    return 0.0 if over < 0 else min(2.0 ** min(over, 16), _LONGEST_WAIT) - float(row["age"])
+
+
+def note_wrong(connection: Connection, turn: Turn) -> None:
+    """The guess was wrong: the wait begins now, and not when its trial began."""
+    for key in sorted(turn.before):
+        connection.execute("UPDATE login_failures SET failed_at = clock_timestamp() WHERE key = %s", (key,))
+
+
+def give_back(connection: Connection, turn: Turn) -> None:
+    """The guess was right: it is not counted any more."""
+    for key in sorted(turn.before):
+        failures, failed_at = turn.before[key]
+        connection.execute(
+            "UPDATE login_failures SET failures = failures - 1, "
+            "failed_at = CASE WHEN failures = %s THEN %s ELSE failed_at END WHERE key = %s",
+            (failures + 1, failed_at, key),
+        )
+    connection.execute(
+        "DELETE FROM login_failures WHERE key = ANY(%s) AND failures <= 0", (list(turn.before),)
+    )
 
 
 def note_failure(connection: Connection, keys: Iterable[bytes]) -> None:
@@ -350,6 +478,10 @@ def note_failure(connection: Connection, keys: Iterable[bytes]) -> None:
             "failures = CASE WHEN f.failed_at < now() - %s THEN 1 ELSE f.failures + 1 END",
             (key, _FORGET),
         )
+    _forget_old(connection)
+
+
+def _forget_old(connection: Connection) -> None:
     # Last, and past rows that others hold: nobody waits for anybody in a ring.
     connection.execute(
         "DELETE FROM login_failures WHERE key IN (SELECT key FROM login_failures WHERE failed_at < greatest("

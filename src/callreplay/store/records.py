@@ -13,7 +13,7 @@ from psycopg.rows import DictRow
 from callreplay.store.database import Connection
 from callreplay.store.handle import StoredFile
 from callreplay.store.rows import CallRow, EventRow, FileRow
-from callreplay.store.search import format_time
+from callreplay.store.search import Reach, format_time, is_within
 
 __all__ = [
     "StoredCall",
@@ -69,11 +69,9 @@ def complete(connection: Connection, rows: Sequence[DictRow], *, events: bool = 
     return list(calls.values())
 
 
-def load(connection: Connection, tenant_id: int, call: uuid.UUID) -> StoredCall | None:
-    """One call of a tenant with everything; None where the tenant has no such call."""
-    row = connection.execute(
-        "SELECT * FROM calls WHERE uuid = %s AND tenant_id = %s", (call, tenant_id)
-    ).fetchone()
+def load(connection: Connection, reach: Reach | int, call: uuid.UUID) -> StoredCall | None:
+    """One call with everything; None where there is none within reach."""
+    row = is_within(connection, reach, call)
     return complete(connection, [row], events=True)[0] if row else None
 
 
@@ -95,11 +93,13 @@ def add(connection: Connection, row: CallRow | FileRow | EventRow) -> None:
     connection.execute(*row.statement())
 
 
-def describe(connection: Connection, tenant_id: int, call: uuid.UUID, description: str) -> bool:
-    """Set a call's description; False where the tenant has no such call."""
+def describe(connection: Connection, reach: Reach, call: uuid.UUID, description: str) -> bool:
+    """Set a call's description; False where there is none within reach."""
+    if is_within(connection, reach, call) is None:
+        return False
     row = connection.execute(
         "UPDATE calls SET description = %s WHERE uuid = %s AND tenant_id = %s RETURNING uuid",
-        (description, call, tenant_id),
+        (description, call, reach.tenant_id),
     ).fetchone()
     return row is not None
 

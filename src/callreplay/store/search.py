@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from psycopg import sql
@@ -35,9 +36,11 @@ __all__ = [
     "PARAMETERS",
     "CallQuery",
     "ParameterError",
+    "Reach",
     "find",
     "first",
     "format_time",
+    "is_within",
     "parse_time",
     "parse_uuid",
 ]
@@ -47,6 +50,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 TIME_FORMAT: Final = "%Y.%m.%d-%H.%M.%S"
 MAXIMUM_TEXT: Final = 256  # characters of a text parameter; the refusal of a longer one names it
 MAXIMUM_LIMIT: Final = 1000  # rows of a page
+MAXIMUM_ALTERNATIVES: Final = 50  # lines of a scope
 _WALK_ROWS: Final = 5000  # rows that the first statement may look at,
 _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
 _DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
@@ -141,10 +145,10 @@ def _text(parameter: str, text: str) -> str:
     return text
 
 
-def _exact_text(parameter: str, text: str) -> str:
-    if not text:
-        raise ParameterError(parameter, "empty")
-    return _text(parameter, text)
+def _number(parameter: str, text: str) -> str:
+    """A number or a part of one. In a query a '+' that was not written %2B is a space: no number begins with one."""
+    found = _text(parameter, text)
+    return "+" + found.lstrip(" ") if found.startswith(" ") else found
 
 
 def _address(parameter: str, text: str) -> _Address:
@@ -154,7 +158,8 @@ def _address(parameter: str, text: str) -> _Address:
         raise ParameterError(parameter, "not an IP address") from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         raise ParameterError(parameter, "an address with a scope cannot be searched for")
-    return address
+    # RFC 4291 2.5.5.2: an IPv4 address as IPv6 sockets show it. It is that address.
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _port(parameter: str, text: str) -> int:
@@ -188,6 +193,7 @@ class CallQuery:
     called_mac: str | None = None
     called_number: str = ""
     called_name: str = ""
+    tag: str = ""
 
     @classmethod
     def parse(cls, values: Mapping[str, str] | Iterable[tuple[str, str]], zone: ZoneInfo) -> CallQuery:
@@ -202,8 +208,8 @@ class CallQuery:
         pairs = values.items() if isinstance(values, Mapping) else values
         given: dict[str, str] = {}
         for name, value in pairs:
-            if name not in PARAMETERS:
-                continue
+            if name not in PARAMETERS or not value:
+                continue  # an empty value asks nothing, as a form's field that nobody filled in
             if name in given:
                 raise ParameterError(name, "given more than once")
             given[name] = value
@@ -214,7 +220,7 @@ class CallQuery:
             elif name == "endTime":
                 found["end"] = parse_time(name, value, zone, last=True) + timedelta(seconds=1)
             elif name in ("wireCallId", "pbxCallId"):
-                found["wire_call_ids"] = (*found.get("wire_call_ids", ()), _exact_text(name, value))
+                found["wire_call_ids"] = (*found.get("wire_call_ids", ()), _text(name, value))
             else:
                 target, read = _READERS[name]
                 found[target] = read(name, value)
@@ -231,13 +237,14 @@ _READERS: Final[dict[str, tuple[str, Any]]] = {
     "callerIP": ("caller_ip", _address),
     "callerPort": ("caller_port", _port),
     "callerMAC": ("caller_mac", _mac),
-    "callerNumber": ("caller_number", _text),
+    "callerNumber": ("caller_number", _number),
     "callerName": ("caller_name", _text),
     "calledIP": ("called_ip", _address),
     "calledPort": ("called_port", _port),
     "calledMAC": ("called_mac", _mac),
-    "calledNumber": ("called_number", _text),
+    "calledNumber": ("called_number", _number),
     "calledName": ("called_name", _text),
+    "tag": ("tag", _text),
 }
 
 PARAMETERS: Final = (*_READERS, "wireCallId", "pbxCallId", "beginTime", "endTime")
@@ -276,35 +283,82 @@ class _Conditions:
 
     @property
     def all(self) -> sql.Composed:
-        return sql.SQL(" AND ").join([*self.walk, *self.rest])
+        return _all([*self.walk, *self.rest])
 
 
-def _conditions(tenant_id: int, query: CallQuery) -> _Conditions:
-    made = _Conditions([sql.SQL("tenant_id = %(tenant)s")], [], {"tenant": tenant_id})
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whose calls somebody may find at all: one tenant's, and of those only such as meet one of ``within``, if any.
+
+    Everything that finds or loads calls takes one, or the number of a tenant for all of its calls.
+    """
+
+    tenant_id: int
+    within: tuple[CallQuery, ...] = ()
+
+    @classmethod
+    def parse(cls, tenant_id: int, text: str, zone: ZoneInfo) -> Reach:
+        """Of a tenant and the lines of ``text``, each ``callerNumber=…&tag=…``, the search's own parameters.
+
+        Raises:
+            ArgumentError: a line is malformed, asks nothing, or has a parameter that is none.
+
+        """
+        lines = [line.strip().lstrip("?") for line in text.splitlines() if line.strip()]
+        if len(lines) > MAXIMUM_ALTERNATIVES:
+            raise ArgumentError(f"scope: more than {MAXIMUM_ALTERNATIVES} lines")
+        return cls(tenant_id, tuple(_alternative(line, zone) for line in lines))
+
+
+def _alternative(line: str, zone: ZoneInfo) -> CallQuery:
+    pairs = parse_qsl(line, keep_blank_values=True)
+    unknown = [name for name, _ in pairs if name not in PARAMETERS]
+    if unknown or not pairs:
+        raise ArgumentError(f"scope: there is no parameter {(unknown or [line])[0]!r}")
+    query = CallQuery.parse(pairs, zone)
+    if query.is_empty:
+        raise ArgumentError(f"scope: {line!r} asks nothing")
+    return query
+
+
+@dataclass(slots=True)
+class _Atoms:
+    """The conditions of one query: on times, on whole values (the first is the likeliest to be rare), on texts."""
+
+    times: list[sql.Composable] = field(default_factory=list)
+    exact: list[sql.Composable] = field(default_factory=list)
+    texts: list[sql.Composable] = field(default_factory=list)
+    keys: list[sql.Composable] = field(default_factory=list)
+
+    @property
+    def conditions(self) -> list[sql.Composable]:
+        return [*self.times, *self.exact, *self.texts]
+
+
+def _atoms(query: CallQuery, prefix: str, values: dict[str, Any]) -> _Atoms:
+    """Conditions with parameters whose names begin with ``prefix``; the parameters go to ``values``."""
+
+    def given(name: str, value: Any) -> sql.Placeholder:
+        values[prefix + name] = value
+        return sql.Placeholder(prefix + name)
+
+    made = _Atoms()
     if query.begin is not None:
-        made.walk.append(sql.SQL("started_at >= %(begin)s"))
-        made.values["begin"] = query.begin
+        made.times.append(sql.SQL("started_at >= {}").format(given("begin", query.begin)))
     if query.end is not None:
-        made.walk.append(sql.SQL("started_at < %(end)s"))
-        made.values["end"] = query.end
-    exact: list[sql.Composable] = []
+        made.times.append(sql.SQL("started_at < {}").format(given("end", query.end)))
     if query.call_id is not None:
-        exact.append(sql.SQL("uuid = %(call_id)s"))
-        made.values["call_id"] = query.call_id
+        made.exact.append(sql.SQL("uuid = {}").format(given("call_id", query.call_id)))
     for number, wire in enumerate(query.wire_call_ids):
-        exact.append(sql.SQL("wire_call_id = {}").format(sql.Placeholder(f"wire{number}")))
-        made.values[f"wire{number}"] = wire
+        made.exact.append(sql.SQL("wire_call_id = {}").format(given(f"wire{number}", wire)))
     keyed: dict[str, Any] = {}
     for name in _EXACT:
         value = getattr(query, name)
         if value is not None:
             cast = sql.SQL("::" + _CASTS[name] if name in _CASTS else "")
-            exact.append(sql.SQL("{} = {}{}").format(sql.Identifier(name), sql.Placeholder(name), cast))
-            made.values[name] = str(value) if name in _CASTS else value
             if name in _CASTS:
-                keyed[name] = made.values[name]
-    made.walk += exact[:1]
-    made.rest += exact[1:]
+                value = keyed[name] = str(value)
+            made.exact.append(sql.SQL("{} = {}{}").format(sql.Identifier(name), given(name, value), cast))
     has_short = False
     for name in _CONTAINS:
         value = getattr(query, name)
@@ -314,14 +368,14 @@ def _conditions(tenant_id: int, query: CallQuery) -> _Conditions:
             column = "{} ILIKE {}"
             if _TRIGRAM.search(value) is None:
                 column, has_short, keyed[name] = "({} || '') ILIKE {}", True, value
-            made.rest.append(sql.SQL(column).format(_column(name), sql.Placeholder(name)))
-            made.values[name] = _like(value)
+            made.texts.append(sql.SQL(column).format(_column(name), given(name, _like(value))))
+    if query.tag:
+        made.texts.append(sql.SQL("tags @> ARRAY[{}]::text[]").format(given("tag", query.tag)))
     if has_short or len(keyed) > 1:
         columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
         asked = sql.SQL(", ").join(
-            sql.SQL("{}::" + kind).format(sql.Placeholder(f"key_{name}")) for name, kind in _KEYED
+            sql.SQL("{}::" + kind).format(given(f"key_{name}", keyed.get(name))) for name, kind in _KEYED
         )
-        made.values |= {f"key_{name}": keyed.get(name) for name, _ in _KEYED}
         made.keys.append(
             sql.SQL("call_keys(tenant_id, {}, true) @> call_keys(%(tenant)s, {}, false)").format(
                 columns, asked
@@ -330,27 +384,68 @@ def _conditions(tenant_id: int, query: CallQuery) -> _Conditions:
     return made
 
 
+def _conditions(reach: Reach, query: CallQuery) -> _Conditions:
+    made = _Conditions([sql.SQL("tenant_id = %(tenant)s")], [], {"tenant": reach.tenant_id})
+    of_query = _atoms(query, "", made.values)
+    made.walk += [*of_query.times, *of_query.exact[:1]]
+    made.rest += [*of_query.exact[1:], *of_query.texts]
+    made.keys += of_query.keys
+    within = [_atoms(each, f"in{number}_", made.values) for number, each in enumerate(reach.within)]
+    if len(within) == 1:
+        [only] = within
+        made.walk += [*only.times, *(only.exact[:1] if not of_query.exact else [])]
+        made.rest += [*(only.exact if of_query.exact else only.exact[1:]), *only.texts]
+        made.keys += only.keys
+    elif within:
+        either = sql.SQL("({})").format(
+            sql.SQL(" OR ").join(sql.SQL("({})").format(_all(each.conditions)) for each in within)
+        )
+        made.rest.append(either)
+        # Each with the tenant and its keys: an index for each, and a bitmap of them all.
+        tenant = sql.SQL("tenant_id = %(tenant)s")
+        made.keys.append(
+            sql.SQL("({})").format(
+                sql.SQL(" OR ").join(
+                    sql.SQL("({})").format(_all([tenant, *each.conditions, *each.keys])) for each in within
+                )
+            )
+        )
+    return made
+
+
+def _all(conditions: list[sql.Composable]) -> sql.Composed:
+    return sql.SQL(" AND ").join(conditions)
+
+
+def is_within(connection: Connection, reach: Reach | int, call: uuid.UUID) -> DictRow | None:
+    """The row of the call, where it is one that ``reach`` has."""
+    made = _conditions(reach if isinstance(reach, Reach) else Reach(reach), CallQuery(call_id=call))
+    return connection.execute(
+        sql.SQL("SELECT * FROM calls WHERE {}").format(made.all), made.values, prepare=False
+    ).fetchone()
+
+
 def find(
     connection: Connection,
-    tenant_id: int,
+    reach: Reach | int,
     query: CallQuery,
     *,
     limit: int = 100,
     after: uuid.UUID | DictRow | None = None,
     newest_first: bool = False,
 ) -> list[DictRow]:
-    """At most ``limit`` rows of ``calls`` of one tenant that match, in order, after the call ``after`` if given.
+    """At most ``limit`` rows of ``calls`` within reach that match, in order, after the call ``after`` if given.
 
-    ``newest_first`` turns the order round. A call ``after`` that is not the tenant's gives an empty page; a row that
-    was found before may have been deleted since.
+    ``newest_first`` turns the order round. A call ``after`` that is out of reach gives an empty page; a row that was
+    found before may have been deleted since.
     """
     limit = max(1, min(limit, MAXIMUM_LIMIT))
-    made = _conditions(tenant_id, query)
+    if isinstance(reach, int):
+        reach = Reach(reach)
+    made = _conditions(reach, query)
     if after is not None:
         if isinstance(after, uuid.UUID):
-            row = connection.execute(
-                "SELECT uuid, started_at FROM calls WHERE uuid = %s AND tenant_id = %s", (after, tenant_id)
-            ).fetchone()
+            row = is_within(connection, reach, after)
             if row is None:
                 return []
             after = row
@@ -417,7 +512,7 @@ def _collect_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
     ).format(sql.SQL(" AND ").join([*walk, *made.rest, *made.keys]), order, order)
 
 
-def first(connection: Connection, tenant_id: int, query: CallQuery) -> DictRow | None:
-    """The first call of the tenant that matches: the earliest start, then the smallest uuid. None when none does."""
-    rows = find(connection, tenant_id, query, limit=1)
+def first(connection: Connection, reach: Reach | int, query: CallQuery) -> DictRow | None:
+    """The first call within reach that matches: the earliest start, then the smallest uuid. None when none does."""
+    rows = find(connection, reach, query, limit=1)
     return rows[0] if rows else None

@@ -19,7 +19,8 @@ class Player {
       const edge = this.wave.getBoundingClientRect();
       this.seek((event.clientX - edge.left) / edge.width * this.duration());
     });
-    box.addEventListener("keydown", (event) => this.key(event));
+    // Wherever the focus is: a page that has just been opened has it nowhere.
+    document.addEventListener("keydown", (event) => this.key(event));
     box.addEventListener("click", (event) => this.press(event.target.closest("button[data-do]")));
     box.querySelector("[data-do=speed]").addEventListener("change", (event) => { this.audio.playbackRate = Number(event.target.value); });
     for (const leg of legs) box.querySelector(`[data-do=${leg}]`).addEventListener("change", () => this.mix());
@@ -76,8 +77,11 @@ class Player {
     else this.seek(this.audio.currentTime + (what === "back" ? -10 : 10));
   }
   key(event) {
-    if (event.target.matches("select, input") || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.key === " " && event.target.matches("button, a")) return;
+    const within = event.target instanceof Element ? event.target : document.body;
+    if (within.closest("select, input, textarea, [contenteditable]") || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === " " && within.closest("button, a, summary")) return;
+    // Inside what scrolls, keys scroll.
+    if (!this.box.contains(within) && within.closest("[tabindex]:not(main)")) return;
     const step = { ArrowLeft: -5, ArrowRight: 5, ArrowDown: -5, ArrowUp: 5, PageDown: -30, PageUp: 30 }[event.key];
     if (event.key === " " || event.key === "k") this.toggle();
     else if (event.key === "Home") this.seek(0);

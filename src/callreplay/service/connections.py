@@ -1,0 +1,151 @@
+"""Connections, so that strangers cannot spend our sockets: deadlines for headers, limits in all and for an address.
+
+Where a limit is reached the connection that has waited longest without a whole request makes room for the new one: who
+opens thousands and says nothing loses his own, and whoever asks is answered. Where every connection is being answered,
+the new one is told to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from functools import cache
+from typing import Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from callreplay.service import settings
+from callreplay.service.addresses import among, network, plain
+from callreplay.service.settings import Settings
+
+__all__ = ["Door", "Keeper", "raise_descriptor_limit"]
+
+_log = logging.getLogger("callreplay.connections")
+_MOST_DESCRIPTORS: Final = 65_536
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the limit of open descriptors as far as this process may; returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+class Keeper:
+    """Who is connected to one process, and who of them waits."""
+
+    def __init__(self, chosen: Settings, descriptors: int) -> None:
+        # A connection that is answered may hold a recording and a cached file too; the database wants its own.
+        self.limit = max(8, min(chosen.connections // chosen.workers, descriptors // 2))
+        self.limit_of_address = max(1, -(-chosen.address_connections // chosen.workers))
+        self.header_seconds = chosen.header_seconds
+        self._proxies = chosen.trusted_proxies
+        self._all: dict[Door, str] = {}
+        self._waiting: dict[Door, None] = {}
+        self._of_address: dict[str, dict[Door, None]] = {}
+
+    def admit(self, door: Door) -> bool:
+        """Count a new connection, at another's cost where there are too many; False where none can give way."""
+        host = door.client[0] if door.client else None
+        # All who come through a proxy of ours have its address.
+        address = "" if among(host, self._proxies) else network(plain(host))
+        if address and len(self._of_address.get(address, ())) >= self.limit_of_address:
+            if not self._make_room(self._of_address[address]):
+                return False
+        elif len(self._all) >= self.limit and not self._make_room(self._waiting):
+            return False
+        self._all[door] = address
+        self._waiting[door] = None
+        if address:
+            self._of_address.setdefault(address, {})[door] = None
+        return True
+
+    def _make_room(self, among_these: dict[Door, None]) -> bool:
+        oldest = next((door for door in among_these if door in self._waiting), None)
+        if oldest is None:
+            return False
+        self.leave(oldest)
+        oldest.transport.abort()
+        return True
+
+    def busy(self, door: Door) -> None:
+        """A whole request has come."""
+        self._waiting.pop(door, None)
+
+    def waits(self, door: Door) -> None:
+        """The request has been answered."""
+        if door in self._all:
+            self._waiting[door] = None
+
+    def leave(self, door: Door) -> None:
+        """The connection has ended; a second time does nothing."""
+        address = self._all.pop(door, None)
+        self._waiting.pop(door, None)
+        if address:
+            these = self._of_address[address]
+            these.pop(door, None)
+            if not these:
+                del self._of_address[address]
+
+
+@cache
+def keeper() -> Keeper:
+    """The one of this process, whose settings are in the environment."""
+    return Keeper(settings.load(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+class Door(H11Protocol):
+    """One connection: uvicorn's, counted by the keeper and held to its deadlines."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _admitted = False
+
+    def connection_made(self, transport: Any) -> None:
+        """Count it; tell it to come again, and close it, where there is no room."""
+        super().connection_made(transport)
+        self._admitted = keeper().admit(self)
+        if not self._admitted:
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._expect(keeper().header_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Take octets, of those who were let in."""
+        if self._admitted and not self.transport.is_closing():
+            super().data_received(data)
+
+    def handle_events(self) -> None:
+        """Take what has come; with a whole request the deadline is met."""
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._met()
+            keeper().busy(self)
+
+    def on_response_complete(self) -> None:
+        """The next request may take the time of a connection kept alive, and that of headers."""
+        if not self.transport.is_closing():
+            keeper().waits(self)
+            self._expect(self.timeout_keep_alive + keeper().header_seconds)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._met()
+        keeper().leave(self)
+        super().connection_lost(exc)
+
+    def _expect(self, seconds: float) -> None:
+        self._met()
+        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+
+    def _met(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

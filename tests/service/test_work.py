@@ -1,0 +1,303 @@
+"""Work has owners: what nobody waits for stops, one user's does not hold up another's, and descriptors are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import psycopg
+import pytest
+
+from callreplay.service import cache as caching
+from callreplay.service import transcoder
+from callreplay.service.cache import Abandoned, Cache
+from callreplay.service.fair import Fair
+from callreplay.service.ledger import Ledger, octets_on_disk
+from callreplay.service.metrics import Metrics
+
+from .test_cache import MIB, at_rest, entries, key
+
+if TYPE_CHECKING:
+    from .conftest import Running
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", MIB, 1, Metrics())
+
+
+def endless(made: list[int], go: threading.Event | None = None) -> Iterator[bytes]:
+    while len(made) < 10_000:
+        made.append(1)
+        yield b"x" * 100
+        time.sleep(0.01)
+        if go is not None:
+            go.set()
+
+
+@pytest.fixture
+def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching, "_LINGER_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("no_lingering")
+def test_what_nobody_waits_for_stops(one: Cache) -> None:
+    made: list[int] = []
+    entry = one.open(key(1), lambda: endless(made))
+    read = entry.blocks()
+    time.sleep(1)
+    assert len(made) > 20, "somebody waits"
+    next(read)
+    entry.close()
+    at_rest()
+    assert len(made) < 5000
+    assert entries(one.folder) == [], "neither parts nor locks"
+    again = one.open(key(1), lambda: iter([b"whole"]))
+    assert b"".join(again.blocks()) == b"whole"
+    again.close()
+
+
+@pytest.mark.usefixtures("no_lingering")
+def test_who_leaves_waits_no_more_and_what_is_queued_for_nobody_is_never_begun(one: Cache) -> None:
+    made: list[int] = []
+    first = one.open(key(1), lambda: endless(made), owner="a")
+    gone, begun = threading.Event(), []
+
+    def never() -> Iterator[bytes]:
+        begun.append(1)
+        yield b"x"
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.open, key(2), never, owner="a", gone=gone)
+        time.sleep(0.2)
+        gone.set()
+        assert isinstance(waiting.exception(5), Abandoned)
+    time.sleep(0.5)
+    first.close()
+    at_rest()
+    assert begun == []
+    assert entries(one.folder) == []
+
+
+@pytest.mark.usefixtures("no_lingering")
+def test_another_process_that_follows_is_one_who_waits(one: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = Cache(one.folder, MIB, 1, Metrics())
+    made: list[int] = []
+    begun = threading.Event()
+    maker = elsewhere.open(key(1), lambda: endless(made, begun))
+    assert begun.wait(5)
+    follower = one.open(key(1), lambda: iter([b"made twice"]))
+    read = follower.blocks()
+    next(read)
+    maker.close()
+    monkeypatch.setattr(caching, "_LINGER_SECONDS", 2.5)  # longer than a follower's sign of life takes
+    before = len(made)
+    ended = time.monotonic() + 4
+    while time.monotonic() < ended:
+        next(read)
+    assert len(made) > before
+    follower.close()
+    monkeypatch.setattr(caching, "_LINGER_SECONDS", 0.3)
+    at_rest()
+    assert len(made) < 5000
+
+
+def test_owners_take_turns(one: Cache) -> None:
+    order: list[str] = []
+    go = threading.Event()
+
+    def work(name: str) -> Iterator[bytes]:
+        assert go.wait(10)
+        order.append(name)
+        yield name.encode()
+
+    with ThreadPoolExecutor(40) as pool:
+        busy = [pool.submit(one.open, key(n), partial(work, f"a{n}"), owner="a") for n in range(30)]
+        time.sleep(0.3)
+        other = pool.submit(one.open, key(99), lambda: work("b"), owner="b")
+        time.sleep(0.3)
+        assert threading.active_count() < 40 + 20, "what waits in the queue takes no thread of its own"
+        go.set()
+        other.result(10).close()
+        for each in busy:
+            each.result(10).close()
+    assert order.index("b") <= 2, "not behind all that another asked for before"
+
+
+def test_the_bound_holds_while_entries_are_written(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", 4 * MIB, 4, Metrics())
+    most = 0
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not stop.is_set():
+            found = 0
+            # What is written while we look has been counted before: nothing more can be meanwhile.
+            with cache._ledger._guard:
+                for path in entries(cache.folder):
+                    with contextlib.suppress(FileNotFoundError):
+                        found += octets_on_disk(path.stat())
+            most = max(most, found)
+            time.sleep(0.001)
+
+    def make(number: int) -> bytes:
+        entry = cache.open(key(number), lambda: iter([os.urandom(MIB // 4)] * 8), owner=str(number))
+        try:
+            return b"".join(entry.blocks())
+        finally:
+            entry.close()
+
+    with ThreadPoolExecutor(9) as pool:
+        watching = pool.submit(watch)
+        assert {len(each) for each in pool.map(make, range(24))} == {2 * MIB}
+        stop.set()
+        watching.result()
+    at_rest()
+    # Of every file together, parts too; the oldest part may pass the bound, which the others then wait for.
+    assert MIB < most <= 4 * MIB + 2 * MIB
+
+
+def test_many_small_files_count_as_what_they_take(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", MIB, 2, Metrics())
+    for number in range(600):
+        entry = cache.open(key(number), lambda: iter([b"small"]))
+        entry.close()
+    at_rest()
+    left = entries(cache.folder)
+    assert sum(path.stat().st_blocks * 512 for path in left) <= MIB
+    assert 0 < len(left) <= MIB // 4096
+
+
+def test_a_miss_does_not_look_at_every_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path / "cache", 1 << 30, 2, Metrics())
+    looks: list[int] = []
+    inner = Cache._files
+
+    def looking(cache: Cache) -> Any:
+        looks.append(1)
+        return inner(cache)
+
+    monkeypatch.setattr(Cache, "_files", looking)
+    for number in range(50):
+        cache.open(key(number), lambda: iter([b"x" * 5000])).close()
+    at_rest()
+    assert looks == []
+    assert cache._ledger.total() == sum(octets_on_disk(path.stat()) for path in entries(cache.folder))
+    assert Ledger(cache.folder / "total").total() == cache._ledger.total(), "every process reads the same"
+
+
+def test_an_entry_beyond_the_bound_is_made_once_for_all_of_its_ranges(one: Cache) -> None:
+    made = []
+
+    def large() -> Iterator[bytes]:
+        made.append(1)
+        yield from [b"x" * (MIB // 2)] * 6
+
+    for _ in range(5):
+        entry = one.open(key(1), large)
+        assert entry.wait() == 3 * MIB
+        entry.close()
+        at_rest()
+    assert made == [1]
+
+
+# -- through the service --------------------------------------------------------------------------------------------
+
+
+def test_threads_are_shared_fairly() -> None:
+    running: dict[str, int] = {"a": 0, "b": 0}
+    most = dict(running)
+    guard = threading.Lock()
+
+    def work(name: str) -> None:
+        with guard:
+            running[name] += 1
+            most[name] = max(most[name], running[name])
+        time.sleep(0.02)
+        with guard:
+            running[name] -= 1
+
+    async def run() -> float:
+        fair = Fair(8, 3)
+        async with anyio.create_task_group() as group:
+            for _ in range(200):
+                group.start_soon(fair.run, "a", work, "a")
+            await anyio.sleep(0.05)
+            began = time.perf_counter()
+            await fair.run("b", work, "b")
+            took = time.perf_counter() - began
+        assert fair._of == {}, "nothing is kept of who has gone"
+        return took
+
+    assert asyncio.run(run()) < 1, "200 of another's take more than a second"
+    assert most == {"a": 3, "b": 1}
+
+
+@pytest.mark.database
+def test_no_playback_leaves_a_descriptor_open(
+    app: Any, service: Running, call: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise psycopg.OperationalError("the database is away")
+
+    async def run() -> int:
+        transport = httpx.ASGITransport(app)
+        auth = ("admin", service.password)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", auth=auth) as client:
+            place = "/CallRecorder/Transcoder"
+            answer = await client.get(place, params={"callId": call["callId"], "format": "wav"})
+            place = answer.headers["location"]
+            assert (await client.get(place)).status_code == 200
+            before = descriptors()
+            with monkeypatch.context() as patched:
+                patched.setattr(transcoder, "_note_use", fails)
+                for _ in range(50):
+                    assert (await client.get(place)).status_code == 503
+            return descriptors() - before
+
+    assert asyncio.run(run()) <= 2
+
+
+@pytest.mark.database
+@pytest.mark.slow
+def test_one_users_hundreds_of_requests_hold_up_nobody(service: Running, call: dict[str, Any]) -> None:
+    def ask(number: int) -> int:
+        with service.basic() as client:
+            parameters = {"callId": call["callId"], "format": "spx", "start": f"{number / 1000:.3f}"}
+            return client.get("/CallRecorder/Transcoder", params=parameters, timeout=120).status_code
+
+    service.rows("INSERT INTO users (tenant_id, login, password_hash) SELECT tenant_id, 'other', password_hash "
+                 "FROM users WHERE login = 'admin'")  # fmt: skip
+    took = []
+    try:
+        with ThreadPoolExecutor(150) as pool:
+            asked = [pool.submit(ask, number) for number in range(600)]
+            while sum(each.done() for each in asked) < 20:
+                time.sleep(0.01)
+            while not all(each.done() for each in asked):
+                began = time.perf_counter()
+                with service.client(auth=("other", service.password)) as client:
+                    parameters = {"callId": call["callId"], "format": "wav", "rate": "16000"}
+                    answer = client.get("/CallRecorder/Transcoder", params=parameters, follow_redirects=True)
+                    assert answer.status_code == 200
+                took.append(time.perf_counter() - began)
+            assert {each.result() for each in asked} == {302}
+    finally:
+        service.rows("DELETE FROM users WHERE login = 'other'")
+    took.sort()
+    assert took[len(took) // 2] < 2, took
