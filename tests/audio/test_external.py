@@ -85,7 +85,9 @@ def test_transcode_says_it_and_strict_is_status_3(tmp_path: Path, monkeypatch: p
         assert said.getvalue().count("EVS/16000 (payload type 0) cannot be decoded") == 2
         # The same lines that `info` shows.
         (call,) = capture.open_capture(path).calls
-        assert [f"callreplay: warning: {line}" for line in call.report()["warnings"]] == said.getvalue().splitlines()
+        assert [
+            f"callreplay: warning: {line}" for line in call.report()["warnings"]
+        ] == said.getvalue().splitlines()
 
 
 def test_first_minutes_of_transcode(pcap: Path, tmp_path: Path) -> None:
@@ -111,8 +113,8 @@ def test_a_batch_does_not_call_it_whole(pcap: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(pyav, "available", lambda: False)
     out = tmp_path / "out"
     settings = BatchSettings(str(out), "wav", workers=1)
-    from callreplay.batch.worker import Order, run_share
     from callreplay.batch.destinations import open_destination
+    from callreplay.batch.worker import Order, run_share
     from callreplay.outputs.options import Options
 
     jobs = find_jobs([str(pcap)], {0: "G726-32/8000"})

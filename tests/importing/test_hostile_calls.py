@@ -27,7 +27,9 @@ from callreplay.store.rows import CallRow, EventRow, FileRow, clean_json
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=300)
 ADDRESS = st.one_of(
     TEXT,
-    st.sampled_from(["fe80::1%eth0", "fe80::1%", "::ffff:10.0.0.1", "10.0.0.1", "10.0.0.256", "[::1]", "10.0.0.1/8", ""]),
+    st.sampled_from(
+        ["fe80::1%eth0", "fe80::1%", "::ffff:10.0.0.1", "10.0.0.1", "10.0.0.256", "[::1]", "10.0.0.1/8", ""]
+    ),
 )
 NUMBER = st.integers(-(2**70), 2**70)
 DESCRIPTION = st.builds(
@@ -52,7 +54,9 @@ FIGURES = st.fixed_dictionaries(
         "mos": ANY, "start_ns": NUMBER, "gaps": st.lists(st.lists(ANY, max_size=3), max_size=3),
     },
 )  # fmt: skip
-QUALITY = st.dictionaries(TEXT, st.recursive(ANY, lambda inner: st.lists(inner, max_size=2), max_leaves=4), max_size=3)
+QUALITY = st.dictionaries(
+    TEXT, st.recursive(ANY, lambda inner: st.lists(inner, max_size=2), max_leaves=4), max_size=3
+)
 FLOW = st.sampled_from([THERE, Flow("fe80::1%eth0", 1, "not\0an address", 70_000, "zz", "")])
 
 
@@ -64,7 +68,16 @@ def shelf(database: Database, tmp_path: Path) -> Path:
 
 
 @given(DESCRIPTION, NUMBER, NUMBER, FIGURES, QUALITY, FLOW, TEXT, TEXT)
-@example(CallDescription("\ud800\0", caller_address="fe80::1%eth0"), 0, -1, {"codec": "x\0y"}, {"a\0": "\0"}, THERE, "\udcff", "\0")
+@example(
+    CallDescription("\ud800\0", caller_address="fe80::1%eth0"),
+    0,
+    -1,
+    {"codec": "x\0y"},
+    {"a\0": "\0"},
+    THERE,
+    "\udcff",
+    "\0",
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_description_is_filed(
     database: Database,
@@ -89,7 +102,9 @@ def test_any_description_is_filed(
         stored = records.load(connection, 1, filed.uuid)
     assert stored is not None
     json.dumps(records.as_json(stored, UTC), ensure_ascii=False).encode()
-    json.dumps(importer._line(call, rows.name, str(filed.uuid), filed.added, filed), ensure_ascii=False).encode()
+    json.dumps(
+        importer._line(call, rows.name, str(filed.uuid), filed.added, filed), ensure_ascii=False
+    ).encode()
     (heard,) = callreplay.open(*stored.recordings()).calls
     assert sum(leg.statistics.packets for leg in heard.legs) == 8
 
@@ -98,7 +113,17 @@ def test_any_description_is_filed(
 @settings(max_examples=200, deadline=None)
 def test_every_value_of_a_row_goes_through_its_kind(row: type, data: st.DataObject) -> None:
     """A column without a kind is a key of ours: no other may be added without saying what it takes."""
-    keys = {"uuid", "tenant_id", "identity", "call_uuid", "position", "volume_id", "path", "size_bytes", "sha256"}
+    keys = {
+        "uuid",
+        "tenant_id",
+        "identity",
+        "call_uuid",
+        "position",
+        "volume_id",
+        "path",
+        "size_bytes",
+        "sha256",
+    }
     names = {each.name for each in fields(row)}
     assert names - set(row.KINDS) <= keys | ({"leg"} if row is FileRow else set())  # type: ignore[attr-defined]
     name = data.draw(st.sampled_from(sorted(row.KINDS)))  # type: ignore[attr-defined]

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.importing.test_filing import tree
 
 import callreplay
 from bench import importing
 from callreplay.cli import main
-from tests.importing.test_filing import tree
-
 from callreplay.importing import importer, reading, workers
 from callreplay.importing.importer import Job, Outcome
 from callreplay.importing.watching import Watch

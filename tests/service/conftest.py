@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from psycopg.rows import dict_row
 
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
-from callreplay.store.cluster import DEFAULT_PASSWORD
+from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, OWNER
 
 
 @dataclass
@@ -79,9 +80,20 @@ class Running:
 
     @property
     def database_url(self) -> str:
-        lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
+        """The owner's, whom the service is."""
+        password = json.loads((self.folder / "data" / "database.json").read_text())["owner_password"]
+        return f"postgresql://{OWNER}:{password}@{self.database_place}"
+
+    @property
+    def reader_url(self) -> str:
+        """The published login's."""
         password = self.environment.get("CALLREPLAY_DB_PASSWORD", DEFAULT_PASSWORD)
-        return f"postgresql://callreplay:{password}@127.0.0.1:{lines[3]}/callreplay"
+        return f"postgresql://{NAME}:{password}@{self.database_place}"
+
+    @property
+    def database_place(self) -> str:
+        lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
+        return f"127.0.0.1:{lines[3]}/{NAME}"
 
     def rows(self, statement: Any, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:

@@ -201,7 +201,7 @@ def test_the_audit_log_is_a_chain(database: Database) -> None:
             if "replica" in statement:
                 statement = (
                     "ALTER TABLE audit_log DISABLE TRIGGER audit_log_chain;" + statement.partition(";")[2]
-                )  # noqa: PLW2901
+                )
             connection.execute(statement.encode())
             assert said in audit.verify(connection).error
             connection.rollback()
