@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,10 +18,25 @@ from callreplay.codecs import Codec
 from callreplay.errors import ArgumentError
 from callreplay.model import LegColumns, Span
 
-__all__ = ["External", "LegCounts", "Pcm", "checked", "is_native", "leg_rate_hz", "native_leg"]
+__all__ = ["External", "Filling", "LegCounts", "Pcm", "checked", "is_native", "leg_rate_hz", "native_leg"]
 
 Pcm = NDArray[np.int16]
-External = Mapping[int, Pcm]
+
+
+class Filling(Protocol):
+    """PCM of a span that is decoded as far as it is needed (`callreplay.audio.external.SpanPcm`)."""
+
+    def whole(self) -> Pcm:
+        """All of it."""
+
+    def room(self) -> Pcm:
+        """Where it comes to be: silent as far as it was not filled yet."""
+
+    def fill(self, stop: int) -> None:
+        """Decode up to the sample ``stop``."""
+
+
+External = Mapping[int, "Pcm | Filling"]
 """PCM of spans that the native engine does not decode: span index -> int16 samples from the span's tick 0
 on, at its sample rate, silence filled in. A ``numpy.memmap`` keeps a long one out of memory."""
 
@@ -59,11 +74,14 @@ def _g722_mode(codec: Codec) -> int:
     return {"56000": 1, "48000": 2}.get(given.get("bitrate", ""), 0)
 
 
-def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
+def _span_row(span: Span, index: int, external: External, lazy: bool) -> _core.SpanRow:
     codec = span.codec
     kind = _NATIVE.get(codec.name, _EXTERNAL)
     if kind == _EXTERNAL and index in external:
-        pcm = checked(external[index], np.int16, f"external[{index}]")
+        given = external[index]
+        if not isinstance(given, np.ndarray) and hasattr(given, "room"):
+            given = given.room() if lazy else given.whole()
+        pcm = checked(given, np.int16, f"external[{index}]")
     elif index in external:
         raise ArgumentError(f"external[{index}]: {codec} is decoded natively")
     else:
@@ -97,8 +115,10 @@ def checked(array: object, dtype: DTypeLike, name: str) -> Any:
     return array
 
 
-def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
+def native_leg(leg: LegColumns, external: External | None = None, *, lazy: bool = False) -> _core.Leg:
     """Make the native view of ``leg``, checked against its bytes; holds on to every array it looks at.
+
+    With ``lazy`` it is the caller who fills what is `Filling` before it is read.
 
     Raises ArgumentError for columns of a wrong type or length and for spans, gaps or timestamps out of
     range, and BoundsError if a packet lies outside ``leg.data`` or ``leg.spill``.
@@ -120,7 +140,7 @@ def native_leg(leg: LegColumns, external: External | None = None) -> _core.Leg:
         timestamp,
         sequence,
         flags,
-        [_span_row(row, index, external or {}) for index, row in enumerate(leg.spans)],
+        [_span_row(row, index, external or {}, lazy) for index, row in enumerate(leg.spans)],
         span,
         start,
         ticks,
