@@ -364,7 +364,7 @@ def _renderer(leg: callreplay.Leg, external: Any, rate_hz: int, start_s: float =
 @pytest.mark.parametrize("rate_hz", [8000, 48000])
 @pytest.mark.parametrize("start_s", [0.0, 7.25])
 def test_a_long_span_is_decoded_as_far_as_it_is_heard(rate_hz: int, start_s: float) -> None:
-    """The samples are those of a span that is decoded whole, whatever the blocks; the first come after seconds of it."""
+    """The samples are those of a span decoded whole, whatever the blocks; the first come after seconds of it."""
     packets = _encode("libopus", np.tile(_voice(48000), 20), 48000, {"b": "32000"})
     call = _leg_of("opus/48000/2", 111, packets, 960, 48000)
     leg = call.caller
