@@ -16,7 +16,8 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -32,6 +33,7 @@ from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, win
 from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
+from callreplay.evidence import Verdict
 from callreplay.model import (
     INDEX_SUFFIX,
     CallDescription,
@@ -39,7 +41,6 @@ from callreplay.model import (
     Flow,
     GapReason,
     LegColumns,
-    Message,
     Side,
     recording_files,
 )
@@ -50,10 +51,10 @@ from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
 from callreplay.report import call_report
+from callreplay.sources import Origin, Source, gather, open_files
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
-Source = str | os.PathLike[str] | packets.Opener | bytes | bytearray | memoryview | NDArray[np.uint8]
 Pcm = NDArray[np.int16]
 
 FileId = tuple[int, int]
@@ -192,7 +193,13 @@ class Call:
         self.caller: Final = Leg(media.caller)
         self.called: Final = Leg(media.called)
         self.sides_inferred: Final = media.sides_inferred
-        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings]
+        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings, *self.description.warnings]
+        if self.description.begun_before:
+            self.warnings.append("begun before the capture: who called whom is inferred")
+        self.aside: Final[list[order.Aside]] = media.aside
+        """What no leg plays (copies, second senders), and why."""
+        self.verdicts: Final[list[Verdict]] = media.verdicts
+        """What was weighed to tell whose packets these are, and which dialogs are this call."""
         self.encrypted: Final = encrypted
         self.uuid = ""
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
@@ -205,19 +212,24 @@ class Call:
         return self.caller, self.called
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """Absolute times (ns) of the first sample and after the last; (0, 0) without any."""
+        return timeline_bounds([leg.columns for leg in self.legs])
+
+    @property
     def start_ns(self) -> int:
         """Absolute time of the first sample of either leg; where there is no media, what signalling says."""
-        return timeline_bounds([leg.columns for leg in self.legs])[0] or self.description.start_ns
+        return self.bounds[0] or self.description.start_ns
 
     @property
     def end_ns(self) -> int:
         """Absolute time after the last sample of either leg."""
-        return timeline_bounds([leg.columns for leg in self.legs])[1] or self.description.end_ns
+        return self.bounds[1] or self.description.end_ns
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first sample of either leg to the last one."""
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        """Seconds from the first sample of either leg to the last one; of digits alone, from the first to the last."""
+        start, end = self.bounds
         return (end - start) / _NS
 
     @property
@@ -307,7 +319,7 @@ class Call:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
         self.refuse_encrypted()
         chosen = fit_options(form, options, self.sample_rate_hz)
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        start, end = self.bounds
         first, stop = window_frames(start, end, chosen.rate, chosen.start, chosen.end)
         shape = Shape(
             stop - first,
@@ -321,6 +333,7 @@ class Call:
     def renderer(self, options: Options) -> Renderer:
         """A renderer of both legs for options whose blanks are filled in."""
         self.refuse_encrypted()
+        start, end = self.bounds
         return Renderer(
             [leg.columns for leg in self.legs],
             options.rate,
@@ -329,6 +342,8 @@ class Call:
             options.end,
             options.dtmf,  # type: ignore[arg-type]
             events=[leg.events for leg in self.legs],
+            origin_ns=start,
+            stop_ns=end,
             external=[leg.external() for leg in self.legs],
         )
 
@@ -390,7 +405,7 @@ def _with_progress(renderer: Renderer, progress: Callable[[float], None] | None)
 
 
 class Capture:
-    """One capture, or one per leg: its calls, and what reading it brought to light.
+    """One capture, in one file or several: its calls, and what reading it brought to light.
 
     >>> with open_capture("samples/support.pcap") as capture:
     ...     report = capture.report(audio=False)
@@ -398,8 +413,17 @@ class Capture:
     (['pcap'], False, 1)
     """
 
-    def __init__(self, name: str, scans: list[packets.Scan], calls: list[Call], warnings: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        scans: list[packets.Scan],
+        calls: list[Call],
+        warnings: list[str],
+        aside: Sequence[order.Aside] = (),
+    ) -> None:
         self.name: Final = name
+        self.aside: Final = list(aside)
+        """What belongs to no call at all: what signalling announced as video and the like."""
         self.scans: Final = scans
         self.calls: Final = calls
         self.warnings: Final = warnings
@@ -439,6 +463,8 @@ class Capture:
             "truncated": any(scan.truncated for scan in self.scans),
             "counters": self.counters(),
             "warnings": list(self.warnings),
+            "set_aside": [one.report() for one in self.aside],
+            "unread_signalling": [asdict(one) for scan in self.scans for one in scan.unread],
             "calls": [call.report(audio=audio) for call in self.calls],
         }
 
@@ -460,17 +486,23 @@ def undecodable_codecs(names: Iterable[str]) -> list[str]:
 
 
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
+    """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
     hints = {}
     for payload_type, codec in (codecs or {}).items():
         if not 0 <= payload_type <= 127:
             raise ArgumentError(f"payload type {payload_type} is not 0 to 127")
+        if isinstance(codec, Codec):
+            hints[payload_type] = codec
+            continue
+        encoding, _, fmtp = codec.partition(";")
         try:
-            hints[payload_type] = codec if isinstance(codec, Codec) else parse_rtpmap(codec)
+            hint = parse_rtpmap(encoding, fmtp.strip())
         except ValueError as error:
             raise ArgumentError(f"codec {payload_type}={codec}: {error}") from error
-        if hints[payload_type].name not in BY_NAME:
-            known = ", ".join(sorted(name for name, each in BY_NAME.items() if each.kind == "audio"))
-            raise ArgumentError(f"codec {payload_type}={codec}: unknown; {known} are known")
+        if hint.name not in BY_NAME or (hint.kind == "other" and BY_NAME[hint.name].kind != "other"):
+            known = ", ".join(sorted(name for name, each in BY_NAME.items() if each.kind != "other"))
+            raise ArgumentError(f"codec {payload_type}={codec}: {encoding} is none that is known: {known}")
+        hints[payload_type] = hint
     return hints
 
 
@@ -480,17 +512,11 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _name_of(source: Source) -> str:
-    if isinstance(source, str | os.PathLike):
-        return str(source)
-    return source.name if isinstance(source, packets.Opener) else "<buffer>"
-
-
-def _side_index(source: Source) -> bytes | OSError | None:
+def _side_index(source: Origin | None) -> bytes | OSError | None:
     """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
-        if isinstance(source, str | os.PathLike):
-            path = recording.index_path(Path(source))
+        if isinstance(source, Path):
+            path = recording.index_path(source)
             return path.read_bytes() if path.is_file() else None
         if isinstance(source, packets.Opener):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
@@ -511,10 +537,10 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
-def _file_ids(source: Source) -> Iterator[FileId | None]:
+def _file_ids(source: Origin | None) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
-    if isinstance(source, str | os.PathLike):
-        yield from (_file_id(source), _file_id(recording.index_path(Path(source))))
+    if isinstance(source, Path):
+        yield from (_file_id(source), _file_id(recording.index_path(source)))
     elif isinstance(source, packets.Opener):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
@@ -550,11 +576,19 @@ def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescript
     return found
 
 
-def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = None) -> Capture:
-    """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
+def open_capture(
+    *sources: Source,
+    codecs: Mapping[int, str | Codec] | None = None,
+    keylog: str | os.PathLike[str] | None = None,
+) -> Capture:
+    """Read a capture, in one file or several, and put its calls in order.
 
-    ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
-    compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
+    ``sources``: paths, buffers that hold a whole file, or streams, which are read to their end; pcap, pcapng, snoop,
+    rtpdump, MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here
+    and media there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names
+    payload types that no signalling names: ``{97: "opus/48000"}``, with format parameters where they matter:
+    ``{97: "AMR/8000;octet-align=1"}``. ``keylog`` is a file with secrets of TLS connections (SSLKEYLOGFILE), so that
+    SIP inside them is read.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     [call.party("called") for call in capture.calls]
@@ -564,32 +598,29 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         ...
     callreplay.errors.CaptureError: <buffer>: not a capture: starts with 61 20 74 65 78 74 2c 20, which is neither ...
 
-    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a
-    capture is no error: it is in the reports.
+    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints and for files that
+    are captures of their own, UnsupportedError where an extra is missing. Damage inside a capture is no error: it is in
+    the reports.
     """
-    if not 1 <= len(sources) <= 2:
-        raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")
+    if not sources:
+        raise ArgumentError("a capture is needed")
     hints = _hints(codecs)
-    names = [_name_of(source) for source in sources]
-    heard: list[Message] = []
-
-    def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
-        return signalling.sockets_of([*heard, *messages])
-
-    scans = []
-    beside = [_side_index(source) for source in sources]
-    files: set[FileId | None] = set()
-    for source, name, found in zip(sources, names, beside, strict=True):
-        data = packets.open_buffer(source)
-        files |= set(_file_ids(source))
-        scans.append(packets.scan(data, name=name, announced=announced, recorded=found is not None))
-        heard += scans[-1].messages
+    keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
     read_warnings: list[str] = []
+    files, described = open_files(sources, read_warnings)
+    beside = [_side_index(file.origin) for file in files]
+    known = {each for file in files for each in _file_ids(file.origin)}
+    gathered = gather(files, [found is not None for found in beside], keys, described)
+    scans, names = gathered.scans, gathered.names
+    if len(beside) != len(scans):
+        beside = [None] * len(scans)
     indexes = [_restore(*leg, read_warnings) for leg in zip(beside, names, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    descriptions = signalling.calls_of(heard)
+    hints = {kind: codec for scan in scans for kind, codec in scan.codecs.items()} | hints
+    descriptions = signalling.calls_of([message for scan in scans for message in scan.messages])
+    descriptions += described
     descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
@@ -597,11 +628,15 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
-    media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
+    aside: list[order.Aside] = []
+    media = order.assemble(
+        scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside
+    )
+    warnings += [str(one) for one in aside]
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)))
+        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)))
         for number, call in enumerate(media, 1)
     ]
-    return Capture(", ".join(names), scans, calls, warnings)
+    return Capture(", ".join(names), scans, calls, warnings, aside)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from callreplay.capture import Call, Capture, open_capture
-from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs, with_output_options
 from callreplay.cli.progress import progress_bar
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
@@ -49,6 +49,7 @@ def run(
     codecs: list[str],
     options: Options,
     *,
+    keylog: Path | None = None,
     strict: bool = False,
 ) -> None:
     """Transcode one call to ``output`` (``-`` is standard output).
@@ -58,7 +59,7 @@ def run(
     chosen = format_of(form, None if output == "-" else output)
     if output != "-" and form:
         _warn_of_suffix(chosen, output)
-    with open_capture(*captures, codecs=parse_codecs(codecs)) as capture:
+    with open_capture(*capture_sources(captures), codecs=parse_codecs(codecs), keylog=keylog) as capture:
         call = choose_call(capture, number)
         if options.start and options.start >= call.duration_s:
             raise ArgumentError(
@@ -107,7 +108,11 @@ def register(app: typer.Typer) -> None:
     @with_output_options
     def transcode(
         captures: Annotated[
-            list[Path], typer.Argument(metavar="CAPTURE [CAPTURE]", help="One capture, or one per leg.")
+            list[Path],
+            typer.Argument(
+                metavar="CAPTURE...",
+                help="A capture, or the files of one call in any order; - is standard input.",
+            ),
         ],
         output: Annotated[str, typer.Option("--output", "-o", help="File to write; - for standard output.")],
         form: Annotated[str, typer.Option("--format", help="Instead of by the file's suffix.")] = "",
@@ -118,11 +123,10 @@ def register(app: typer.Typer) -> None:
             list[str],
             typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
         ] = [],  # noqa: B006
+        keylog: KeyLogOption = None,
         strict: StrictOption = False,
         *,
         options: Options,
     ) -> None:
         """Turn a call into audio (wav, spx, mp3, opus, flac, m4a), a picture (png) or peaks (json, dat)."""
-        if len(captures) > 2:
-            raise ArgumentError("one capture, or two with one leg each")
-        run(captures, output, form, call, codec, replace(options), strict=strict)
+        run(captures, output, form, call, codec, replace(options), keylog=keylog, strict=strict)

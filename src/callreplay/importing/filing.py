@@ -458,6 +458,7 @@ def _insert_call(
         call.quality,
         said.related,
         capture.name,
+        "".join(f" {number}" for number in said.called_numbers if number != said.called_number),
     )
     records.add(connection, row)
     for leg in call.legs:

@@ -157,6 +157,7 @@ class CallRow(_Row):
         "related": _texts,
         "source": clean_text,
         "quality": clean_json,
+        "hop_numbers": lambda value: clean_text(value, _LONGEST_PATH),
     }
 
     uuid: UUID
@@ -182,6 +183,7 @@ class CallRow(_Row):
     quality: dict[str, Any] = field(default_factory=dict)
     related: Sequence[str] = ()
     source: str = ""
+    hop_numbers: str = ""
 
     def __post_init__(self) -> None:
         """Every value as its column takes it; a call does not end before it starts."""
