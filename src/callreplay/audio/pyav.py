@@ -11,7 +11,6 @@ RFC 7587 (Opus).
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -58,7 +57,11 @@ def available() -> bool:
 
 def version() -> str:
     """Which PyAV it is; '' where it cannot be imported."""
-    return f"av {importlib.metadata.version('av')}" if available() else ""
+    if not available():
+        return ""
+    from importlib.metadata import version as version_of  # which takes some megabytes
+
+    return f"av {version_of('av')}"
 
 
 def is_external(codec: Codec) -> bool:
