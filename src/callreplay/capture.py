@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
 from callreplay.audio.decode import decode_leg
-from callreplay.audio.external import decode_spans, decoders, silent_spans, undecodable
+from callreplay.audio.external import SpanPcm, decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mastered import MasteredRenderer
 from callreplay.audio.mix import Channels, Renderer, default_rate_hz, timeline_bounds, window_frames
@@ -85,12 +85,22 @@ class Leg:
         self.columns: Final[LegColumns] = media.columns
         self.statistics: Final[order.LegStatistics] = media.statistics
         self.events: Final[list[Event]] = media.events
-        self.undecoded: list[str] = silent_spans(media.columns, media.side)
-        """What of the leg cannot be decoded here, or (once it is asked for) was not: it is silent."""
-        self.warnings: list[str] = [*media.warnings, *self.undecoded]
+        self._said: Final[list[str]] = list(media.warnings)
+        self._silent: Final[list[str]] = silent_spans(media.columns, media.side)
         self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
-        self._external: External | None = None
+        self._external: dict[int, SpanPcm] | None = None
         self._lock = threading.Lock()
+
+    @property
+    def undecoded(self) -> list[str]:
+        """What of the leg cannot be decoded here, or (as far as it was asked for) was not: it is silent."""
+        refused = (pcm.refused() for pcm in (self._external or {}).values())
+        return [*self._silent, *filter(None, refused)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was odd about the leg, as far as is known yet."""
+        return [*self._said, *self.undecoded]
 
     @property
     def empty(self) -> bool:
@@ -125,14 +135,12 @@ class Leg:
         return decode_leg(self.columns, out, external=self.external())
 
     def external(self) -> External | None:
-        """PCM of the spans that PyAV decodes, made once; None where there are none."""
+        """PCM of the spans that PyAV decodes, each packet once and when it is needed; None where there are none."""
         if all(is_native(span.codec) for span in self.columns.spans):
             return None
         with self._lock:
             if self._external is None:
-                self._external, refused = decode_spans(self.columns)
-                self.warnings += refused
-                self.undecoded += refused
+                self._external = decode_spans(self.columns)
             return self._external
 
     def marks(self, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, str]]:

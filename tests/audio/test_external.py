@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -30,9 +29,8 @@ def pcap(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def without_av(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyav, "available", lambda: False)
-    yield
 
 
 def other(pcap: Path) -> callreplay.Capture:
@@ -92,7 +90,7 @@ def test_transcode_says_it_and_strict_is_status_3(tmp_path: Path, monkeypatch: p
 
 def test_first_minutes_of_transcode(pcap: Path, tmp_path: Path) -> None:
     done = command("transcode", str(pcap), "-o", str(tmp_path / "a.wav"), "--codec", "0=FOO/8000")
-    assert (done.returncode, "FOO/8000: unknown" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "FOO/8000 is none that is known" in done.stderr) == (2, True), done.stderr
     done = command("transcode", str(pcap), "-o", str(tmp_path / "a.wav"), "--start", "99")
     assert (done.returncode, "beyond the end" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "a.wav").exists()
@@ -102,7 +100,7 @@ def test_first_minutes_of_transcode(pcap: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = command("batch", str(tmp_path / "empty"), "-o", str(tmp_path / "out"))
     assert "no capture was found in" in done.stderr
-    with pytest.raises(ArgumentError, match="unknown"):
+    with pytest.raises(ArgumentError, match="none that is known"):
         callreplay.open(pcap, codecs={0: "FOO/8000"})
 
 
@@ -121,8 +119,7 @@ def test_a_batch_does_not_call_it_whole(pcap: Path, tmp_path: Path, monkeypatch:
     out.mkdir()
     (row,) = run_share(jobs, Order("wav", Options()), open_destination(str(out)))
     assert (row.error, row.mos, row.decoders) == ("", None, "")
-    assert len(row.warnings) == 2
-    assert "needs PyAV" in row.warnings[0]
+    assert sum("needs PyAV" in line for line in row.warnings) == 2
     from callreplay.batch.manifest import ManifestWriter, write_parquet
     from callreplay.batch.resume import survey
 
@@ -155,9 +152,9 @@ def test_many_legs_decode_as_one_does(pcap: Path) -> None:
     if not pyav.available():
         pytest.skip("PyAV is not installed")
     (call,) = callreplay.open(pcap, codecs={0: "G726-32/8000"}).calls
-    wanted = [leg.pcm() for leg in call.legs]
+    wanted = [each.pcm() for each in call.legs]
     assert all(pcm.any() for pcm in wanted)
-    for given in (list(call.legs), [leg.columns for leg in call.legs]):
+    for given in (list(call.legs), [each.columns for each in call.legs]):
         out = [np.empty(len(pcm), np.int16) for pcm in wanted]
         for made, pcm in zip(decode_many(given, out), wanted, strict=True):
             np.testing.assert_array_equal(made, pcm)

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from tests.captures import pcap, rtp, sdp, sip, udp
 
 import callreplay
+from callreplay.audio import external
+from callreplay.audio.external import decode_spans
+from callreplay.audio.mix import Renderer
 from callreplay.audio.pyav import RECIPES, decode_payloads, is_external
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import UnsupportedError
@@ -352,3 +355,52 @@ def test_without_pyav_the_report_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
     call = _leg_of("opus/48000/2", 111, [b"\xf8\xff\xfe"] * 20, 960, 48000)
     assert not call.mix().any()
     assert any("callreplay[av]" in warning for warning in call.report()["warnings"])
+
+
+def _renderer(leg: callreplay.Leg, external: Any, rate_hz: int, start_s: float = 0.0) -> Renderer:
+    return Renderer([leg.columns], rate_hz, "mono", start_s, dtmf="keep", external=[external], block_ms=500)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 48000])
+@pytest.mark.parametrize("start_s", [0.0, 7.25])
+def test_a_long_span_is_decoded_as_far_as_it_is_heard(rate_hz: int, start_s: float) -> None:
+    """The samples are those of a span decoded whole, whatever the blocks; the first come after seconds of it."""
+    packets = _encode("libopus", np.tile(_voice(48000), 20), 48000, {"b": "32000"})
+    call = _leg_of("opus/48000/2", 111, packets, 960, 48000)
+    leg = call.caller
+    whole = {index: pcm.whole() for index, pcm in decode_spans(leg.columns).items()}
+    wanted = _renderer(leg, whole, rate_hz, start_s).read(10**9)
+    assert wanted.any()
+    for block in (160, 8001, 65536):
+        (index,) = lazy = decode_spans(leg.columns)
+        reading = _renderer(leg, lazy, rate_hz, start_s)
+        blocks = [reading.read(block)]
+        if block == 160:
+            assert lazy[index]._done < 50 * (start_s + 6) < len(packets), "not more than seconds ahead"
+        while len(more := reading.read(block)):
+            blocks.append(more)
+        np.testing.assert_array_equal(np.concatenate(blocks), wanted)
+    assert leg.undecoded == []
+
+
+def test_a_span_that_takes_no_memory_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    packets = _encode("libopus", np.tile(_voice(48000), 4), 48000, {"b": "32000"})
+    leg = _leg_of("opus/48000/2", 111, packets, 960, 48000).caller
+    wanted = leg.pcm()
+    monkeypatch.setattr(external, "_IN_MEMORY", 0)
+    monkeypatch.setattr(external, "_PIECE", 1 << 16)
+    (pcm,) = decode_spans(leg.columns).values()
+    assert pcm._map is not None
+    np.testing.assert_array_equal(pcm.whole(), wanted[: len(pcm.whole())])
+    assert pcm._kept > 0
+
+
+def test_refused_packets_are_told() -> None:
+    good = _encode("libopus", _voice(48000), 48000, {"b": "32000"})
+    packets = [b"\xff" * 3 if number % 10 == 9 else packet for number, packet in enumerate(good)]
+    leg = _leg_of("opus/48000/2", 111, packets, 960, 48000).caller
+    assert leg.undecoded == []
+    leg.pcm()
+    (line,) = leg.undecoded
+    assert "packets could not be decoded and are silent" in line
+    assert line in leg.warnings

@@ -193,8 +193,8 @@ def test_a_disk_that_fills_up_hands_over_to_the_next(
     real = recording.write_index
 
     def full(target: object, index: recording.LegIndex) -> int:
-        part = os.readlink(f"/proc/self/fd/{target.fileno()}")  # type: ignore[attr-defined]
-        if part.startswith(str(tmp_path / "a")):
+        part = Path(f"/proc/self/fd/{target.fileno()}").readlink()  # type: ignore[attr-defined]
+        if part.is_relative_to(tmp_path / "a"):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(target, index)  # type: ignore[arg-type]
 

@@ -35,7 +35,7 @@ NUMBER = st.integers(-(2**70), 2**70)
 DESCRIPTION = st.builds(
     CallDescription,
     TEXT,
-    TEXT,  # type: ignore[arg-type]
+    TEXT,
     *[TEXT] * 4,
     ADDRESS,
     ADDRESS,

@@ -442,3 +442,32 @@ def test_memory_does_not_grow_with_the_capture(url: str, tmp_path: Path) -> None
     assert resident[1] < 300 << 20
     # The rows of the legs and what an arena keeps in memory, but neither the capture nor its columns.
     assert resident[1] - resident[0] < (octets[1] - octets[0]) / 5
+
+
+def test_folders_that_cannot_be_read_are_told(url: str, shelf: Path, tmp_path: Path) -> None:
+    """What lies beside them is imported; the status says that something was not."""
+    inbox = tmp_path / "inbox"
+    (inbox / "closed").mkdir(parents=True)
+    shutil.copy(SAMPLES / NAMES[0], inbox / "call.pcap")
+    (inbox / "circle").symlink_to("circle")
+    words = [
+        sys.executable,
+        "-c",
+        "from callreplay.cli import main; main()",
+        "import",
+        "--database",
+        url,
+        str(inbox),
+    ]
+    if os.geteuid() != 0:
+        (inbox / "closed").chmod(0)
+    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    assert done.returncode == 1
+    assert "1 calls added" in done.stderr
+    assert f"callreplay: {inbox}/circle: it cannot be read" in done.stderr
+    if os.geteuid() != 0:
+        assert "closed: the folder cannot be searched" in done.stderr
+    (tmp_path / "empty").mkdir()
+    words[-1] = str(tmp_path / "empty")
+    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    assert "no file was found in" in done.stderr

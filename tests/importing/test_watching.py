@@ -15,6 +15,9 @@ from tests.captures import pcap, rtp, udp
 from tests.importing.test_filing import check
 from tests.scenario.ladder import MS, A, B, Ladder, sdp
 
+from callreplay.importing import rotation
+from callreplay.importing.importer import Job
+from callreplay.importing.watching import Watch
 from callreplay.store import volumes
 from callreplay.store.database import Database
 
@@ -103,3 +106,51 @@ def test_thousands_of_files_and_a_watch_that_is_stopped(database: Database, url:
         names = connection.execute("SELECT wire_call_id FROM calls").fetchall()
     assert sorted(row["wire_call_id"] for row in names) == sorted(f"call-{n}@a" for n in range(FILES))
     check(database, shelf, silent=FILES - FILES // TALKS)
+
+
+def test_thousands_of_files_put_off_cost_next_to_nothing(
+    database: Database, url: str, tmp_path: Path
+) -> None:
+    """4,000 captures that cannot be filed, as there is no volume, are looked at for less than 5 % of a core."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number in range(4000):
+        (inbox / f"call-{number:04}.pcap").write_bytes(b"x")
+    watching = Watch(inbox, Job(url, 1), settle_seconds=0.5)
+    for path in inbox.iterdir():
+        watching._later[path] = time.monotonic() + 3600
+    stop = threading.Event()
+    thread = threading.Thread(target=watching.run, args=(stop,))
+    used = time.process_time()
+    thread.start()
+    try:
+        time.sleep(3)  # the start, with the first look
+        used, began = time.process_time(), time.monotonic()
+        time.sleep(6)
+        share = (time.process_time() - used) / (time.monotonic() - began)
+    finally:
+        stop.set()
+        thread.join()
+    assert share < 0.05
+
+
+def test_a_rotation_of_thousands_of_files_is_put_in_order_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work grows with the files, not with their square: ten times as many take about ten times as long."""
+    monkeypatch.setattr(
+        rotation,
+        "members",
+        lambda paths: [rotation.Member(path, n * 10**9, (n + 1) * 10**9) for n, path in enumerate(paths)],
+    )
+
+    def seconds(count: int) -> float:
+        paths = [tmp_path / f"cap.pcap{number}" for number in range(count)]
+        began = time.process_time()
+        (unit,) = rotation.rotations(paths)
+        assert isinstance(unit, tuple)
+        assert len(unit) == count
+        return time.process_time() - began
+
+    seconds(500)
+    assert seconds(8000) < 40 * max(seconds(800), 1e-3)

@@ -241,3 +241,18 @@ def test_a_call_of_next_to_nothing_is_a_whole_file(form: Format, frames: int, tm
             check=False,
         )
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "0", "")
+
+
+@pytest.mark.parametrize("channels", ["mono", "stereo"])
+def test_flac_has_its_length(channels: str, tmp_path: Path) -> None:
+    """In its header, so that players show it and can seek, though it is written without seeking."""
+    av = pytest.importorskip("av")
+    with callreplay.open("samples/reservation.pcap") as capture:
+        call = capture.calls[0]
+        call.save(tmp_path / "x.flac", channels=channels)
+        wanted = call.mix(channels)
+    with av.open(str(tmp_path / "x.flac")) as file:
+        stream = file.streams.audio[0]
+        assert (stream.duration, stream.time_base) == (len(wanted), Fraction(1, 8000))
+        heard = np.concatenate([frame.to_ndarray().reshape(-1) for frame in file.decode(stream)])
+    np.testing.assert_array_equal(heard, wanted.reshape(-1))

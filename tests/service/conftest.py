@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import psycopg
@@ -25,7 +24,7 @@ from psycopg.rows import dict_row
 
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
-from callreplay.store.cluster import OWNER
+from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, OWNER
 
 
 @dataclass
@@ -84,11 +83,20 @@ class Running:
 
     @property
     def database_url(self) -> str:
-        """The owner's: what the service itself connects to."""
-        data = self.folder / "data"
-        port = (data / "cluster" / "postmaster.pid").read_text().splitlines()[3]
-        password = json.loads((data / "database.json").read_text())["owner_password"]
-        return f"postgresql://{OWNER}:{quote(password, safe='')}@127.0.0.1:{port}/callreplay"
+        """The owner's, whom the service is."""
+        password = json.loads((self.folder / "data" / "database.json").read_text())["owner_password"]
+        return f"postgresql://{OWNER}:{password}@{self.database_place}"
+
+    @property
+    def reader_url(self) -> str:
+        """The published login's."""
+        password = self.environment.get("CALLREPLAY_DB_PASSWORD", DEFAULT_PASSWORD)
+        return f"postgresql://{NAME}:{password}@{self.database_place}"
+
+    @property
+    def database_place(self) -> str:
+        lines = (self.folder / "data" / "cluster" / "postmaster.pid").read_text().splitlines()
+        return f"127.0.0.1:{lines[3]}/{NAME}"
 
     def rows(self, statement: Any, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:

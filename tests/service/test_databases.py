@@ -25,17 +25,17 @@ from callreplay.store.embedded import free_port
 from .conftest import Running, ended, fresh
 
 pytestmark = [pytest.mark.database, pytest.mark.slow]
-VIEWS = ("call_list", "call_media", "volume_usage")
+VIEWS = ("call_list", "call_media", "volume_usage", "calls", "call_files", "storage_volumes")
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 
 def test_psql_connects(service: Running) -> None:
     asked = "SELECT caller_name FROM call_list WHERE caller_name LIKE 'Ana%'"
     done = subprocess.run(
-        ["psql", "-XAt", "-w", service.database_url, "-c", asked], capture_output=True, text=True, check=True
+        ["psql", "-XAt", "-w", service.reader_url, "-c", asked], capture_output=True, text=True, check=True
     )
     assert done.stdout == "Ana Pop\n"
-    wrong = service.database_url.replace(DEFAULT_PASSWORD, "wrong")
+    wrong = service.reader_url.replace(DEFAULT_PASSWORD, "wrong")
     done = subprocess.run(
         ["psql", "-XAt", "-w", wrong, "-c", asked], capture_output=True, text=True, check=False
     )
@@ -45,7 +45,7 @@ def test_psql_connects(service: Running) -> None:
 
 def test_a_client_of_another_make_connects_with_the_plain_password(service: Running) -> None:
     """pg8000 speaks the protocol and scram-sha-256 by itself, as the JDBC driver does, without libpq."""
-    place = conninfo_to_dict(service.database_url)
+    place = conninfo_to_dict(service.reader_url)
     given = {
         "user": "callreplay",
         "host": place["host"],
@@ -144,20 +144,27 @@ def test_the_read_only_role_of_another_postgresql_is_made_by_its_administrator(
     """The owner of the database may not create roles there; docs/database.md tells the administrator what to do."""
     _, root, url = foreign
     text = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
-    [statements] = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    roles, reader_of_one = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
     as_root = root.replace("/postgres", "/calls")
     with psycopg.connect(as_root, autocommit=True) as connection:
         assert (
             connection.execute("SELECT FROM pg_roles WHERE rolname = 'callreplay_readonly'").fetchone()
             is None
         )
-        connection.execute(statements)
+        connection.execute(roles)
+        connection.execute("INSERT INTO tenants (name) VALUES ('acme')")
+        connection.execute(reader_of_one)
         connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reads' IN ROLE callreplay_readonly")
+        connection.execute("INSERT INTO reader_roles (role) VALUES ('reader')")
+    of_acme = re.sub(r"//[^@]+@", "//acme_reports:choose-one@", url)
+    with psycopg.connect(of_acme, autocommit=True) as connection:
+        assert connection.execute("SELECT FROM call_list").fetchall() == []
+        assert connection.execute("SELECT FROM calls").fetchall() == []
     reader = re.sub(r"//[^@]+@", "//reader:reads@", url)
     with psycopg.connect(reader, row_factory=dict_row, autocommit=True) as connection:
         for view in VIEWS:
             rows = connection.execute(f"SELECT * FROM {view}".encode()).fetchall()
-            assert len(rows) == {"call_list": 3, "volume_usage": 1}.get(view, len(rows)) > 0
+            assert len(rows) == {"call_list": 3, "calls": 3, "volume_usage": 1}.get(view, len(rows)) > 0
         for refused in ("SELECT * FROM users", "SELECT * FROM settings", "DELETE FROM volume_usage"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(refused.encode())

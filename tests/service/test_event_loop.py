@@ -21,9 +21,10 @@ from argon2 import PasswordHasher
 from bench._captures import leg, write_pcap
 
 from callreplay.cli import serve
-from callreplay.service import cache, engine, storage, transcoder
+from callreplay.service import cache, engine, transcoder
 from callreplay.service.context import Service
 from callreplay.service.settings import Settings
+from callreplay.store.handle import Handle, mark
 from callreplay.store.records import StoredCall
 
 if TYPE_CHECKING:
@@ -92,20 +93,23 @@ def test_no_request_waits_on_the_loop(
     watch(PasswordHasher, "verify")
     watch(engine, "render")
     watch(cache.Cache, "open")
-    watch(storage, "open_confined")
+    watch(Handle, "open")
     watch(Service, "open")
     codes = asyncio.run(ask_for_everything(app, service, call, row["value"]))
     monkeypatch.undo()
     service.rows("DELETE FROM login_failures")
     service.rows("DELETE FROM api_tokens WHERE name = 'watched'")
-    assert codes == [401, 303, *[200] * 9, 303, 409, 303, 303]
+    assert codes == [401, 303, *[200] * 10, 303, 409, 303, 303]
     assert called == {"wait", "getconn", "hash", "verify", "render", "open", "open_confined"}
     assert on_loop == []
 
 
 def test_the_loop_turns_while_calls_are_transcoded(app: Any, tmp_path: Path) -> None:
     write_pcap(tmp_path / "long.pcap", leg(600, 0), leg(600, 1, seed=2))
-    files = [{"leg": "caller", "position": 0, "path": "long.pcap", "volume_path": str(tmp_path)}]
+    volume = uuid.uuid4()
+    mark(tmp_path, volume)
+    place = {"volume_path": str(tmp_path), "volume_uuid": volume, "volume_id": 1}
+    files = [{"leg": "caller", "position": 0, "path": "long.pcap", **place}]
     turns: list[float] = []
 
     async def turn() -> None:

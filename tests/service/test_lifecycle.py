@@ -47,7 +47,8 @@ def afresh(running: Running, **options: Any) -> bytes:
     rows = running.rows("SELECT v.path || '/' || f.path AS path FROM call_files f JOIN storage_volumes v "
                         "ON v.id = f.volume_id ORDER BY f.position")  # fmt: skip
     (call,) = running.rows("SELECT uuid::text FROM calls")
-    return b"".join(engine.render([Path(row["path"]) for row in rows], "spx", options, call["uuid"]).data)
+    files: Any = [Path(row["path"]) for row in rows]
+    return b"".join(engine.render(files, "spx", options, call["uuid"]).data)
 
 
 @pytest.fixture(scope="module")

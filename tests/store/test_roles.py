@@ -57,7 +57,7 @@ def test_the_published_login_reads_what_is_named_and_nothing_else(
         for name in tables:
             for statement in ("DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "LOCK TABLE {}"):
                 with pytest.raises(psycopg.Error):
-                    connection.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
+                    connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 def test_what_a_stranger_did_with_the_published_login(server: EmbeddedPostgres, database: Database) -> None:
@@ -126,8 +126,8 @@ def test_a_role_of_an_administrator_sees_its_tenants(
         owner.execute("INSERT INTO reader_roles (role, tenant_id) VALUES ('bi', 2)")
         owner.commit()
         assert seen() == {"calls": 1, "call_files": 2, "call_list": 1, "call_media": 2}
-        with psycopg.connect(url) as connection:
-            assert connection.execute("SELECT wire_call_id FROM calls").fetchall() == [("acme's",)]
+        with psycopg.connect(url) as plain:
+            assert plain.execute("SELECT wire_call_id FROM calls").fetchall() == [("acme's",)]
         owner.execute("DROP ROLE bi")
 
 
@@ -189,7 +189,7 @@ def test_the_audit_log_is_a_chain(database: Database) -> None:
             "the chain has a gap",
         ),
         (
-            "SET session_replication_role = replica; INSERT INTO audit_log (action) VALUES ('x')",
+            "ALTER TABLE audit_log DISABLE TRIGGER audit_log_chain; INSERT INTO audit_log (action) VALUES ('x')",
             "is not in the chain",
         ),
         (
@@ -198,10 +198,6 @@ def test_the_audit_log_is_a_chain(database: Database) -> None:
         ),
     ):
         with database.connection() as connection:
-            if "replica" in statement:
-                statement = (
-                    "ALTER TABLE audit_log DISABLE TRIGGER audit_log_chain;" + statement.partition(";")[2]
-                )
             connection.execute(statement.encode())
             assert said in audit.verify(connection).error
             connection.rollback()
@@ -267,7 +263,8 @@ def test_an_installation_of_an_older_version_is_handed_over(folder: Path) -> Non
                 old.execute("INSERT INTO storage_volumes (name, path) VALUES (%s, %s)", (name, str(path)))
             old.execute("INSERT INTO audit_log (action) VALUES ('old'), ('older')")
             uuid = old.execute(
-                "INSERT INTO calls (tenant_id, identity, started_at, ended_at) VALUES (1, 'x', now(), now()) RETURNING uuid"
+                "INSERT INTO calls (tenant_id, identity, started_at, ended_at) "
+                "VALUES (1, 'x', now(), now()) RETURNING uuid"
             ).fetchone()
             old.execute(
                 "INSERT INTO call_files (call_uuid, leg, volume_id, path) VALUES (%s, 'caller', 1, 'a/b.rtp'), "

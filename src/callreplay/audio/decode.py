@@ -162,7 +162,7 @@ class Playable(Protocol):
 def _external(leg: LegColumns | Playable) -> External | None:
     if not isinstance(leg, LegColumns):
         return leg.external()
-    return None if all(is_native(span.codec) for span in leg.spans) else decode_spans(leg)[0]
+    return None if all(is_native(span.codec) for span in leg.spans) else decode_spans(leg)
 
 
 @overload

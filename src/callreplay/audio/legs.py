@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,6 +21,7 @@ from callreplay.model import LegColumns, Span
 __all__ = [
     "Concealment",
     "External",
+    "Filling",
     "LegCounts",
     "Pcm",
     "checked",
@@ -33,7 +34,22 @@ Pcm = NDArray[np.int16]
 Concealment = Literal["exact", "best"]
 """Where a standard fixes what stands for a lost frame (G.729): ``exact`` is the standard's, ``best`` is bridged from
 both sides as the losses of every other codec are."""
-External = Mapping[int, Pcm]
+
+
+class Filling(Protocol):
+    """PCM of a span that is decoded as far as it is needed (`callreplay.audio.external.SpanPcm`)."""
+
+    def whole(self) -> Pcm:
+        """All of it."""
+
+    def room(self) -> Pcm:
+        """Where it comes to be: silent as far as it was not filled yet."""
+
+    def fill(self, stop: int) -> None:
+        """Decode up to the sample ``stop``."""
+
+
+External = Mapping[int, "Pcm | Filling"]
 """PCM of spans that the native engine does not decode: span index -> int16 samples from the span's tick 0
 on, at its sample rate, silence filled in. A ``numpy.memmap`` keeps a long one out of memory."""
 
@@ -83,11 +99,16 @@ def _mode(codec: Codec, concealment: Concealment) -> int:
     return codec.channels if codec.name in _OF_CHANNELS else 0
 
 
-def _span_row(span: Span, index: int, external: External, concealment: Concealment) -> _core.SpanRow:
+def _span_row(
+    span: Span, index: int, external: External, concealment: Concealment, lazy: bool
+) -> _core.SpanRow:
     codec = span.codec
     kind = _NATIVE.get(codec.name, _EXTERNAL)
     if kind == _EXTERNAL and index in external:
-        pcm = checked(external[index], np.int16, f"external[{index}]")
+        given = external[index]
+        if not isinstance(given, np.ndarray) and hasattr(given, "room"):
+            given = given.room() if lazy else given.whole()
+        pcm = checked(given, np.int16, f"external[{index}]")
     elif index in external:
         raise ArgumentError(f"external[{index}]: {codec} is decoded natively")
     else:
@@ -121,9 +142,15 @@ def checked(array: object, dtype: DTypeLike, name: str) -> Any:
 
 
 def native_leg(
-    leg: LegColumns, external: External | None = None, concealment: Concealment = "exact"
+    leg: LegColumns,
+    external: External | None = None,
+    concealment: Concealment = "exact",
+    *,
+    lazy: bool = False,
 ) -> _core.Leg:
     """Make the native view of ``leg``, checked against its bytes; holds on to every array it looks at.
+
+    With ``lazy`` it is the caller who fills what is `Filling` before it is read.
 
     Raises ArgumentError for columns of a wrong type or length and for spans, gaps or timestamps out of
     range, and BoundsError if a packet lies outside ``leg.data`` or ``leg.spill``.
@@ -147,7 +174,7 @@ def native_leg(
         timestamp,
         sequence,
         flags,
-        [_span_row(row, index, external or {}, concealment) for index, row in enumerate(leg.spans)],
+        [_span_row(row, index, external or {}, concealment, lazy) for index, row in enumerate(leg.spans)],
         span,
         start,
         ticks,

@@ -101,6 +101,10 @@ def _native_events(events: Sequence[Sequence[Event]], dtmf: Dtmf) -> list[_core.
     ]
 
 
+_AHEAD_NS: Final = 3 * _NS
+"""How far the engine may read ahead of what it hands out: its rounds, and the resampler's window."""
+
+
 class _Plan:
     """What a renderer needs, worked out from the arguments that Renderer and RenderGroup.add share."""
 
@@ -119,6 +123,7 @@ class _Plan:
         correct_drift: bool,
         external: Sequence[External | None] | None,
         concealment: Concealment,
+        lazy: bool = False,
     ) -> None:
         if channels not in ("mono", *_CHANNEL_OF_LEG):
             raise ArgumentError(f"channels: {channels!r} is not mono, stereo, caller or called")
@@ -139,7 +144,7 @@ class _Plan:
         placed = _CHANNEL_OF_LEG.get(channels, (0,) * len(legs))
         self.legs = [
             (
-                native_leg(leg, external[index] if external else None, concealment)
+                native_leg(leg, external[index] if external else None, concealment, lazy=lazy)
                 if leg is not None
                 else None,
                 channel,
@@ -147,6 +152,12 @@ class _Plan:
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
         ]
         self.files = mappings(*(array for leg in legs if leg is not None for array in leg.arrays))
+        self.filling = [
+            (leg.spans[index], pcm)
+            for leg, given in zip(legs, external or (), strict=False)
+            for index, pcm in (given or {}).items()
+            if leg is not None and not isinstance(pcm, np.ndarray)
+        ]
 
     def timeline(self, block_ms: int) -> _core.TimelineRow:
         return (self.rate_hz, self.width, self.origin_ns, self.stop, block_ms, self.ignore_drift)
@@ -204,7 +215,9 @@ class Renderer:
             correct_drift=correct_drift,
             external=external,
             concealment=concealment,
+            lazy=True,
         )
+        self._filling = plan.filling
         self._native = _core.Renderer(plan.timeline(block_ms), plan.legs, plan.events)
         self._files = plan.files
         self._start = plan.start
@@ -247,10 +260,20 @@ class Renderer:
             raise ArgumentError("out: need a writable, contiguous array of int16")
         if shape != (() if self.channels == 1 else (self.channels,)):
             raise ArgumentError(f"out: shape {out.shape} does not fit {self.channels} channels")
+        if self._filling:
+            self._fill(self._native.position() + len(out))
         frames = self._native.read(out.reshape(-1))
         for file in self._files:
             file.check()
         return frames
+
+    def _fill(self, frame: int) -> None:
+        """Decode what others decode (`Filling`) as far as frames up to ``frame`` of the output may ask for."""
+        until_ns = self.origin_ns + frame * _NS // self.rate_hz + _AHEAD_NS
+        for span, pcm in self._filling:
+            passed_ns = until_ns - span.anchor_ns
+            # A clock that runs faster than ours has told of more by then; none does by a hundredth.
+            pcm.fill(passed_ns * span.codec.sample_rate_hz // _NS * 101 // 100)
 
     def __iter__(self) -> Iterator[NDArray[np.int16]]:
         while len(block := self.read(self._block)):

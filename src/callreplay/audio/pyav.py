@@ -11,7 +11,6 @@ RFC 7587 (Opus).
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -24,16 +23,27 @@ from numpy.typing import NDArray
 from callreplay.codecs import Codec
 from callreplay.errors import UnsupportedError
 
-__all__ = ["RECIPES", "available", "decode_payloads", "is_external", "missing_message", "version"]
+__all__ = [
+    "RECIPES",
+    "available",
+    "decode_payloads",
+    "is_external",
+    "missing_message",
+    "stream_payloads",
+    "version",
+]
 
 Pcm = NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one codec is decoded: payloads in media order to one PCM array each (possibly empty)."""
+    """How one codec is decoded: payloads in media order to one PCM array each (possibly empty).
 
-    decode: Callable[[Codec, list[bytes]], Iterator[Pcm]]
+    Payloads are taken as they are needed, but by containers (G.726, iLBC), which are decoded whole.
+    """
+
+    decode: Callable[[Codec, Iterable[bytes]], Iterator[Pcm]]
 
 
 def available() -> bool:
@@ -47,7 +57,11 @@ def available() -> bool:
 
 def version() -> str:
     """Which PyAV it is; '' where it cannot be imported."""
-    return f"av {importlib.metadata.version('av')}" if available() else ""
+    if not available():
+        return ""
+    from importlib.metadata import version as version_of  # which takes some megabytes
+
+    return f"av {version_of('av')}"
 
 
 def is_external(codec: Codec) -> bool:
@@ -95,7 +109,7 @@ def _feed(context: Any, data: bytes) -> Pcm:
 
 
 def _by_frames(name: str, split: Callable[[bytes], Iterable[bytes]]) -> Recipe:
-    def decode(codec: Codec, payloads: list[bytes]) -> Iterator[Pcm]:
+    def decode(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
         context = _context(name, codec)
         for payload in payloads:
             parts = [_feed(context, frame) for frame in split(payload)]
@@ -116,9 +130,10 @@ def _by_container(
     be cut back into packets.
     """
 
-    def decode(codec: Codec, payloads: list[bytes]) -> Iterator[Pcm]:
+    def decode(codec: Codec, given: Iterable[bytes]) -> Iterator[Pcm]:
         import av
 
+        payloads = list(given)
         split = [frames(codec, payload) for payload in payloads]
         body = b"".join(octets for packet in split for octets, _ in packet)
         wanted = [sum(samples for _, samples in packet) for packet in split]
@@ -172,7 +187,8 @@ def _ilbc_size(codec: Codec, payloads: list[bytes]) -> int:
     return 50 if first % 50 == 0 else 38
 
 
-def _ilbc(codec: Codec, payloads: list[bytes]) -> Iterator[Pcm]:
+def _ilbc(codec: Codec, given: Iterable[bytes]) -> Iterator[Pcm]:
+    payloads = list(given)
     size = _ilbc_size(codec, payloads)
     recipe = _by_container(
         "ilbc",
@@ -229,7 +245,7 @@ def _amr_frames(codec: Codec, payload: bytes) -> list[tuple[bytes, int]]:
     return frames
 
 
-def _amr(codec: Codec, payloads: list[bytes]) -> Iterator[Pcm]:
+def _amr(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
     """Frame by frame: one that the decoder refuses is silence of its length, and what follows keeps its place.
 
     libavcodec's own decoders refuse SID frames and the narrowband one "no data"; opencore's make comfort noise of both,
@@ -264,7 +280,7 @@ def _g726(container: str) -> Recipe:
 _SPEEX_SIZES: Final = {8000: (0, 160), 16000: (1, 320), 32000: (2, 640)}
 
 
-def _speex(codec: Codec, payloads: list[bytes]) -> Iterator[Pcm]:
+def _speex(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
     mode, frame = _SPEEX_SIZES.get(codec.clock_rate_hz, (0, 160))
     extradata = struct.pack(
         "<8s20s13i", b"Speex   ", b"1.2", 1, 80, codec.clock_rate_hz, mode, 4, 1, -1, frame, 0, 1, 0, 0, 0
@@ -287,14 +303,19 @@ RECIPES: Final[dict[str, Recipe]] = {
 }
 
 
-def decode_payloads(codec: Codec, payloads: list[bytes]) -> list[Pcm]:
+def decode_payloads(codec: Codec, payloads: Iterable[bytes]) -> list[Pcm]:
     """Decode payloads of one span in media order: one int16 mono array at ``codec.sample_rate_hz`` each.
 
     Raises UnsupportedError when PyAV is missing or the codec has no recipe. Damaged payloads give short arrays.
     """
+    return list(stream_payloads(codec, payloads))
+
+
+def stream_payloads(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
+    """As `decode_payloads`, one after the other as they are asked for."""
     recipe = RECIPES.get(codec.name)
     if recipe is None:
         raise UnsupportedError(f"{codec} is not supported")
     if not available():
         raise UnsupportedError(missing_message(codec))
-    return list(recipe.decode(codec, payloads))
+    return recipe.decode(codec, payloads)

@@ -58,10 +58,11 @@ def survey(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination
     """
     keys = {job_key(job, order): job for job in jobs if not job.error}
     last = _last(jobs, keys, order.suffix(), manifest)
+    size = place.sizes(last)
     others = {
         output: whole
         for output, whole in last.items()
-        if whole.key not in keys and place.size(output) == whole.size
+        if whole.key not in keys and size(output) == whole.size
     }
     errors: dict[str, str] = {}
     if others:
@@ -72,7 +73,7 @@ def survey(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination
     for output, whole in last.items():
         if whole.key in keys:
             calls[whole.key] = whole.calls
-            if output in others or place.size(output) == whole.size:
+            if output in others or size(output) == whole.size:
                 good.setdefault(whole.key, set()).add(whole.call)
     left = [job for job in jobs if job.error]
     for key, job in keys.items():

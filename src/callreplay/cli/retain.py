@@ -58,6 +58,7 @@ def register(app: typer.Typer) -> None:
         if dry_run and (tag or backed_up):
             raise ArgumentError("--dry-run: --tag and --backed-up change the database")
         count = octets = 0
+        stay: dict[str, int] = {}
         with database(url, data) as opened:
             tried = retention.Policy(tenant, policy, days) if policy and dry_run else None
             if not dry_run:
@@ -71,20 +72,28 @@ def register(app: typer.Typer) -> None:
                         noted = retention.note_backup(connection, tenant, backed_up.replace(tzinfo=UTC))
                         print(f"{noted} calls noted as backed up", file=sys.stderr)
             for removal in retention.retain(opened, dry_run=dry_run, tried=tried):
-                count += 1
-                octets += removal.size_bytes
+                if removal.error:
+                    stay[removal.error] = stay.get(removal.error, 0) + 1
+                else:
+                    count += 1
+                    octets += removal.size_bytes
                 line = {
                     "callId": str(removal.uuid),
                     "tenant": removal.tenant,
                     "start": removal.started_at.isoformat(),
                     "reason": removal.reason,
                     "bytes": removal.size_bytes,
+                    **({"error": removal.error} if removal.error else {}),
                 }
                 if as_json:
                     typer.echo(json.dumps(line))
-                elif dry_run:
+                elif dry_run and not removal.error:
                     typer.echo(
                         f"{line['start']}  {line['callId']}  {removal.reason}  {show_size(removal.size_bytes)}"
                     )
         verb = "would go" if dry_run else "removed"
+        for error, calls in stay.items():
+            print(f"callreplay: {calls} calls stay: {error}", file=sys.stderr)
         print(f"{count} calls ({show_size(octets)}) {verb}", file=sys.stderr)
+        if stay:
+            raise typer.Exit(1)

@@ -98,17 +98,18 @@ def rotations(paths: Iterable[Path]) -> list[Path | tuple[Member, ...]]:
         found = key(path)
         if found is not None:
             groups.setdefault(found[:2], []).append(path)
-    together: dict[Path, tuple[Member, ...]] = {}
+    place = {path: number for number, path in enumerate(every)}
+    together: dict[Path, tuple[int, tuple[Member, ...]]] = {}
     for group in groups.values():
         for run in runs(members(group)) if len(group) > 1 else ():
             if len(run) > 1:
-                together.update({member.path: run for member in run})
+                first = min(place[member.path] for member in run)
+                together.update({member.path: (first, run) for member in run})
     units: list[Path | tuple[Member, ...]] = []
-    for path in every:
-        if path not in together:
-            units.append(path)
-        elif path == min((member.path for member in together[path]), key=every.index):
-            units.append(together[path])
+    for number, path in enumerate(every):
+        first, found_run = together.get(path, (number, ()))
+        if first == number:
+            units.append(found_run or path)
     return units
 
 

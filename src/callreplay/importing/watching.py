@@ -19,6 +19,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,7 @@ _REASON_SUFFIX: Final = ".reason.txt"
 _TEMPORARY: Final = (".part", ".tmp", ".partial", ".filepart", ".crdownload", _REASON_SUFFIX, INDEX_SUFFIX)
 _RETRY_SECONDS: Final = 60.0
 _LONGEST_LINGER: Final = 600.0
+_IDLE_PACE: Final = 40  # seconds of rest for one of looking: 2.5 % of a core
 _STATE: Final = ".callreplay-watch.json"
 
 
@@ -63,6 +65,25 @@ class _Run:
     carry: Carry = field(default_factory=Carry)
     staying: list[str] = field(default_factory=list)
     last_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Idle:
+    """Sweeps that find nothing to do take a small share of a core, however many files there are to look at."""
+
+    busy: bool = False
+    until: float = 0.0
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Whether it is time for a sweep; the block is the sweep."""
+        if time.monotonic() < self.until:
+            yield False
+            return
+        self.busy, began = False, time.thread_time()
+        yield True
+        cost = time.thread_time() - began
+        self.until = 0.0 if self.busy else time.monotonic() + cost * _IDLE_PACE
 
 
 @dataclass(slots=True)
@@ -91,6 +112,7 @@ class Watch:
     _seen: dict[Path, _Seen] = field(default_factory=dict)
     _kept: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _later: dict[Path, float] = field(default_factory=dict)
+    _names: dict[Path, str] = field(default_factory=dict)
     _unsettled: float = 0.0
 
     def __post_init__(self) -> None:
@@ -133,6 +155,12 @@ class Watch:
                 return
             # Changes only wake us; the sweep looks at the folder itself, so an event that was lost costs a moment.
             pause_ms = int(max(50, min(self.settle_seconds * 500, 1000)))
+            idle = _Idle()
+
+            def told(outcome: Outcome) -> None:
+                idle.busy = True
+                report(outcome)
+
             for _ in watch(
                 self.folder,
                 stop_event=stop,
@@ -140,7 +168,9 @@ class Watch:
                 yield_on_timeout=True,
                 raise_interrupt=False,
             ):
-                self._sweep(database, report, stop)
+                with idle.turn() as due:
+                    if due:
+                        self._sweep(database, told, stop)
 
     def _files(self) -> Iterator[Path]:
         assert self.done is not None
@@ -161,6 +191,8 @@ class Watch:
         return any(path not in self._later and not self._is_kept(path) for path in self._files())
 
     def _is_kept(self, path: Path) -> bool:
+        if path not in self._kept:
+            return False
         try:
             state = path.stat()
         except OSError:
@@ -191,17 +223,21 @@ class Watch:
             if self._is_kept(path) or time.monotonic() < self._later.get(path, 0.0) or not self._rests(path):
                 continue
             self._import(database, path, report)
-        for known in (self._seen, self._later):
-            for path in [path for path in known if path not in present]:
-                del known[path]
+        here = set(present)
+        for known in (self._seen, self._later, self._names):
+            for path in known.keys() - here:
+                known.pop(path, None)
 
     def _turning(self, present: list[Path]) -> dict[Path, list[Path]]:
         """The files that may be of a rotation, each with all of its kind: by their names, or for having company."""
         groups: dict[str, list[Path]] = {}
         for path in present:
-            found = rotation.key(path)
-            if found is not None and not self._is_kept(path):
-                groups.setdefault(self._name(found[0], found[1]), []).append(path)
+            if path not in self._names:
+                found = rotation.key(path)
+                self._names[path] = "" if found is None else self._name(found[0], found[1])
+            name = self._names[path]
+            if name and not self._is_kept(path):
+                groups.setdefault(name, []).append(path)
         return {
             path: group
             for name, group in groups.items()

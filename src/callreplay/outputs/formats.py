@@ -281,6 +281,34 @@ def _av(container: str, codec: str, **flags: str) -> Callable[[Shape, Options], 
     return lambda shape, options: _AvFile(shape, options, container, codec, flags)
 
 
+class _Flac:
+    """FLAC. What PyAV cannot write without seeking, the number of samples, is known beforehand."""
+
+    def __init__(self, shape: Shape, options: Options) -> None:
+        self._file = _AvFile(shape, options, "flac", "flac", {})
+        self._samples = shape.frames
+        self._silence = shape.rate_hz // 50  # what a file without samples has (_AvFile.finish)
+        self._begun = False
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        return self._with_length(self._file.write(block))
+
+    def finish(self) -> bytes:
+        return self._with_length(self._file.finish())
+
+    def _with_length(self, data: bytes) -> bytes:
+        """RFC 9639 section 8.2: the last 36 of the 64 bits that begin 10 octets into STREAMINFO, which is at 8."""
+        if self._begun or not data:
+            return data
+        self._begun = True
+        if len(data) < 26 or not data.startswith(b"fLaC"):
+            return data
+        word = (
+            int.from_bytes(data[18:26], "big") >> 36 << 36 | (self._samples or self._silence) & (1 << 36) - 1
+        )
+        return data[:18] + word.to_bytes(8, "big") + data[26:]
+
+
 _RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 FORMATS: Final[dict[str, Format]] = {
@@ -300,7 +328,7 @@ FORMATS: Final[dict[str, Format]] = {
             _av("ogg", "libopus", fflags="+bitexact"),
             rates=(8000, 12000, 16000, 24000, 48000),
         ),
-        Format("flac", (".flac",), "audio/flac", _av("flac", "flac")),
+        Format("flac", (".flac",), "audio/flac", _Flac),
         Format(
             "m4a",
             (".m4a",),

@@ -92,7 +92,9 @@ def _real(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) and abs(number) < 1e30 else None
+    if not math.isfinite(number) or abs(number) > 1e30:
+        return None
+    return number if abs(number) > 1e-30 else 0.0  # the column is a float of 32 bits, and takes no less
 
 
 def _texts(value: Any) -> list[str]:
