@@ -11,7 +11,15 @@ struct G729Lanes {
   static void decode(void *state, const G729Frame *frames, int16_t *const *pcm) {
     g729::decode_group<V>(*static_cast<State *>(state), frames, pcm);
   }
-  static constexpr G729Kernel kernel(cr_isa isa) { return {isa, V::kLanes, sizeof(State), reset, decode}; }
+  static void save(const void *state, int lane, void *stream) {
+    g729::save_lane(*static_cast<const State *>(state), lane, *static_cast<g729::Stream *>(stream));
+  }
+  static void load(void *state, int lane, const void *stream) {
+    g729::load_lane(*static_cast<State *>(state), lane, *static_cast<const g729::Stream *>(stream));
+  }
+  static constexpr G729Kernel kernel(cr_isa isa) {
+    return {isa, V::kLanes, sizeof(State), reset, decode, sizeof(g729::Stream), save, load};
+  }
 };
 
 #if defined(CR_ISA_baseline) && !defined(__SSE2__)
