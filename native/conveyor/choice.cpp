@@ -12,6 +12,8 @@ AlignedState::AlignedState(size_t bytes) : memory_(::operator new (bytes, std::a
 
 namespace {
 
+constexpr int kRounds = 25;
+
 // Octets that are no pattern to any decoder.
 std::vector<uint8_t> any_octets(size_t count) {
   std::vector<uint8_t> octets(count);
@@ -58,7 +60,7 @@ Choice<Kernel> measure(std::vector<const Kernel *> kernels, Call &&call) {
     trial.kernel.load(trial.state.get(), trial.kernel.lanes - 1, trial.stream.data());
   });
   const std::vector<double> ns =
-      kernels.size() > 1 ? measured_ns(runs) : std::vector<double>(runs.size(), 1.0);
+      kernels.size() > 1 ? measured_ns(runs, kRounds) : std::vector<double>(runs.size(), 1.0);
   std::vector<LanePlan::Width> widths;
   for (size_t i = 0; i < kernels.size(); ++i) {
     widths.push_back({static_cast<size_t>(kernels[i]->lanes), ns[2 * i], ns[2 * i + 1]});

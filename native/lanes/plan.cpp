@@ -39,10 +39,9 @@ size_t LanePlan::first(size_t n) const {
   return n < table_.size() ? table_[n].first : bulk_;
 }
 
-std::vector<double> measured_ns(const std::vector<std::function<void()>> &runs) {
+std::vector<double> measured_ns(const std::vector<std::function<void()>> &runs, int rounds) {
   using Clock = std::chrono::steady_clock;
   constexpr double kWarmUpNs = 30'000.0;
-  constexpr int kRounds = 25;
   const auto since = [](Clock::time_point start) {
     return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
   };
@@ -53,7 +52,7 @@ std::vector<double> measured_ns(const std::vector<std::function<void()>> &runs) 
       run();
     } while (since(start) < kWarmUpNs);
   }
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     for (size_t i = 0; i < runs.size(); ++i) {
       const Clock::time_point start = Clock::now();
       runs[i]();

@@ -62,6 +62,6 @@ std::vector<const Kernel *> kernels_at_hand(const Kernel *(*of)(cr_isa)) {
 
 // What each of `runs` takes on this machine in ns: the least of many calls, in turns, so that what disturbs
 // one disturbs all; and after the processor has had time to raise the clock of its wide units.
-std::vector<double> measured_ns(const std::vector<std::function<void()>> &runs);
+std::vector<double> measured_ns(const std::vector<std::function<void()>> &runs, int rounds);
 
 }  // namespace callreplay
