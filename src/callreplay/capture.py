@@ -12,9 +12,12 @@ may be shared by threads: each rendering has its own native state, and the nativ
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,14 +26,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
-from callreplay.audio import pyav
 from callreplay.audio.decode import decode_leg
+from callreplay.audio.external import decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.clock import length, utc
-from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError
-from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
+from callreplay.evidence import Verdict
+from callreplay.model import (
+    INDEX_SUFFIX,
+    CallDescription,
+    Event,
+    Flow,
+    GapReason,
+    LegColumns,
+    Side,
+    recording_files,
+)
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.formats import Data, Format, Shape, fit_options, format_of, render
 from callreplay.outputs.options import Options
@@ -38,10 +51,10 @@ from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
 from callreplay.report import call_report
+from callreplay.sources import Origin, Source, gather, open_files
 
-__all__ = ["Call", "Capture", "Leg", "open_capture"]
+__all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 Pcm = NDArray[np.int16]
 
 FileId = tuple[int, int]
@@ -71,7 +84,9 @@ class Leg:
         self.columns: Final[LegColumns] = media.columns
         self.statistics: Final[order.LegStatistics] = media.statistics
         self.events: Final[list[Event]] = media.events
-        self.warnings: Final[list[str]] = list(media.warnings)
+        self.undecoded: list[str] = silent_spans(media.columns, media.side)
+        """What of the leg cannot be decoded here, or (once it is asked for) was not: it is silent."""
+        self.warnings: list[str] = [*media.warnings, *self.undecoded]
         self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
         self._external: External | None = None
         self._lock = threading.Lock()
@@ -114,7 +129,9 @@ class Leg:
             return None
         with self._lock:
             if self._external is None:
-                self._external = _decode_external(self)
+                self._external, refused = decode_spans(self.columns)
+                self.warnings += refused
+                self.undecoded += refused
             return self._external
 
     def marks(self, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, str]]:
@@ -134,41 +151,6 @@ class Leg:
             reached = max(reached, order.ns_of(span, span.end_tick))
         if end_ns > reached:
             yield reached, end_ns, "silence"
-
-
-def _payload(columns: LegColumns, row: int) -> bytes:
-    store = columns.spill if columns.flags[row] & PacketFlag.SPILL else columns.data
-    offset = int(columns.offset[row])
-    return store[offset : offset + int(columns.size[row])].tobytes()
-
-
-def _decode_external(leg: Leg) -> dict[int, Pcm]:
-    """PCM of every span that the native engine does not decode, placed by timestamps; silence where that fails."""
-    columns, done = leg.columns, {}
-    for index, span in enumerate(columns.spans):
-        if is_native(span.codec):
-            continue
-        if not pyav.is_external(span.codec) or not pyav.available():
-            reason = (
-                pyav.missing_message(span.codec)
-                if pyav.is_external(span.codec)
-                else f"{span.codec} (payload type {span.payload_type}) cannot be decoded; name it with codec hints"
-            )
-            leg.warnings.append(f"{reason}; its part of the {leg.side}'s leg is silent")
-            continue
-        audio = [row for row in range(span.first, span.stop) if not columns.flags[row] & PacketFlag.NOISE]
-        rate, clock = span.codec.sample_rate_hz, span.codec.clock_rate_hz
-        decoded = pyav.decode_payloads(span.codec, [_payload(columns, row) for row in audio])
-        ends = [
-            int(columns.timestamp[row]) * rate // clock + len(part)
-            for row, part in zip(audio, decoded, strict=True)
-        ]
-        pcm = np.zeros(max([span.end_tick * rate // clock, *ends]), np.int16)
-        for row, part in zip(audio, decoded, strict=True):
-            start = int(columns.timestamp[row]) * rate // clock
-            pcm[start : start + len(part)] = part
-        done[index] = pcm
-    return done
 
 
 class Call:
@@ -203,7 +185,13 @@ class Call:
         self.caller: Final = Leg(media.caller)
         self.called: Final = Leg(media.called)
         self.sides_inferred: Final = media.sides_inferred
-        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings]
+        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings, *self.description.warnings]
+        if self.description.begun_before:
+            self.warnings.append("begun before the capture: who called whom is inferred")
+        self.aside: Final[list[order.Aside]] = media.aside
+        """What no leg plays (copies, second senders), and why."""
+        self.verdicts: Final[list[Verdict]] = media.verdicts
+        """What was weighed to tell whose packets these are, and which dialogs are this call."""
         self.encrypted: Final = encrypted
         self.uuid = ""
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
@@ -216,25 +204,39 @@ class Call:
         return self.caller, self.called
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """Absolute times (ns) of the first sample and after the last; (0, 0) without any."""
+        return timeline_bounds([leg.columns for leg in self.legs])
+
+    @property
     def start_ns(self) -> int:
         """Absolute time of the first sample of either leg; where there is no media, what signalling says."""
-        return timeline_bounds([leg.columns for leg in self.legs])[0] or self.description.start_ns
+        return self.bounds[0] or self.description.start_ns
 
     @property
     def end_ns(self) -> int:
         """Absolute time after the last sample of either leg."""
-        return timeline_bounds([leg.columns for leg in self.legs])[1] or self.description.end_ns
+        return self.bounds[1] or self.description.end_ns
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first sample of either leg to the last one."""
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        """Seconds from the first sample of either leg to the last one; of digits alone, from the first to the last."""
+        start, end = self.bounds
         return (end - start) / _NS
 
     @property
     def sample_rate_hz(self) -> int:
         """The output rate if none is asked for: 16000 where a leg has more than 8000, else 8000."""
         return default_rate_hz([leg.columns for leg in self.legs])
+
+    @property
+    def undecoded(self) -> list[str]:
+        """What of the call cannot be decoded here, or was not: it is silent in whatever is made of the call."""
+        return [line for leg in self.legs for line in leg.undecoded]
+
+    def all_warnings(self) -> list[str]:
+        """What was odd about the call and its legs, as far as is known yet."""
+        return [*self.warnings, *(line for leg in self.legs for line in leg.warnings)]
 
     def title(self) -> str:
         """One line: who, whom, when, how long."""
@@ -309,7 +311,7 @@ class Call:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
         self.refuse_encrypted()
         chosen = fit_options(form, options, self.sample_rate_hz)
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        start, end = self.bounds
         first, stop = window_frames(start, end, chosen.rate, chosen.start, chosen.end)
         shape = Shape(
             stop - first,
@@ -323,6 +325,7 @@ class Call:
     def renderer(self, options: Options) -> Renderer:
         """A renderer of both legs for options whose blanks are filled in."""
         self.refuse_encrypted()
+        start, end = self.bounds
         return Renderer(
             [leg.columns for leg in self.legs],
             options.rate,
@@ -331,6 +334,8 @@ class Call:
             options.end,
             options.dtmf,  # type: ignore[arg-type]
             events=[leg.events for leg in self.legs],
+            origin_ns=start,
+            stop_ns=end,
             external=[leg.external() for leg in self.legs],
         )
 
@@ -392,7 +397,7 @@ def _with_progress(renderer: Renderer, progress: Callable[[float], None] | None)
 
 
 class Capture:
-    """One capture, or one per leg: its calls, and what reading it brought to light.
+    """One capture, in one file or several: its calls, and what reading it brought to light.
 
     >>> with open_capture("samples/support.pcap") as capture:
     ...     report = capture.report(audio=False)
@@ -400,8 +405,17 @@ class Capture:
     (['pcap'], False, 1)
     """
 
-    def __init__(self, name: str, scans: list[packets.Scan], calls: list[Call], warnings: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        scans: list[packets.Scan],
+        calls: list[Call],
+        warnings: list[str],
+        aside: Sequence[order.Aside] = (),
+    ) -> None:
         self.name: Final = name
+        self.aside: Final = list(aside)
+        """What belongs to no call at all: what signalling announced as video and the like."""
         self.scans: Final = scans
         self.calls: Final = calls
         self.warnings: Final = warnings
@@ -441,19 +455,46 @@ class Capture:
             "truncated": any(scan.truncated for scan in self.scans),
             "counters": self.counters(),
             "warnings": list(self.warnings),
+            "set_aside": [one.report() for one in self.aside],
+            "unread_signalling": [asdict(one) for scan in self.scans for one in scan.unread],
             "calls": [call.report(audio=audio) for call in self.calls],
         }
 
 
+def undecodable_codecs(names: Iterable[str]) -> list[str]:
+    """What cannot be decoded here of codecs by their names (``OPUS/48000``), a line each; empty where all can.
+
+    >>> undecodable_codecs(["PCMU/8000", "EVS/16000"])
+    ['EVS/16000 cannot be decoded']
+    """
+    found = []
+    for name in dict.fromkeys(filter(None, names)):
+        try:
+            why = undecodable(parse_rtpmap(name))
+        except ValueError:
+            why = f"{name} cannot be decoded"
+        found += [why] if why else []
+    return found
+
+
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
+    """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
     hints = {}
     for payload_type, codec in (codecs or {}).items():
         if not 0 <= payload_type <= 127:
             raise ArgumentError(f"payload type {payload_type} is not 0 to 127")
+        if isinstance(codec, Codec):
+            hints[payload_type] = codec
+            continue
+        encoding, _, fmtp = codec.partition(";")
         try:
-            hints[payload_type] = codec if isinstance(codec, Codec) else parse_rtpmap(codec)
+            hint = parse_rtpmap(encoding, fmtp.strip())
         except ValueError as error:
             raise ArgumentError(f"codec {payload_type}={codec}: {error}") from error
+        if hint.name not in BY_NAME or (hint.kind == "other" and BY_NAME[hint.name].kind != "other"):
+            known = ", ".join(sorted(name for name, each in BY_NAME.items() if each.kind != "other"))
+            raise ArgumentError(f"codec {payload_type}={codec}: {encoding} is none that is known: {known}")
+        hints[payload_type] = hint
     return hints
 
 
@@ -463,15 +504,20 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _side_index(source: Source) -> Path | None:
-    """The side index of a stored leg; None for any other source."""
-    if not isinstance(source, str | os.PathLike):
-        return None
-    path = recording.index_path(Path(source))
+def _side_index(source: Origin | None) -> bytes | OSError | None:
+    """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
-        return path if path.is_file() else None
-    except OSError:  # with the suffix the name may be too long
+        if isinstance(source, Path):
+            path = recording.index_path(source)
+            return path.read_bytes() if path.is_file() else None
+        if isinstance(source, packets.Opener):
+            with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
+                return file.read()
+    except (FileNotFoundError, ValueError):
         return None
+    except OSError as error:  # with the suffix the name may be too long
+        return None if error.errno == errno.ENAMETOOLONG else error
+    return None
 
 
 def _file_id(path: str | os.PathLike[str]) -> FileId | None:
@@ -483,16 +529,32 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
-def _restore(path: Path | None, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
-    """Give a stored leg back what the side index at ``path`` keeps; None where there is none."""
-    if path is None:
+def _file_ids(source: Origin | None) -> Iterator[FileId | None]:
+    """The files that a source is of, the side index of a stored leg among them."""
+    if isinstance(source, Path):
+        yield from (_file_id(source), _file_id(recording.index_path(source)))
+    elif isinstance(source, packets.Opener):
+        for suffix in recording_files(""):
+            with contextlib.suppress(OSError):
+                with os.fdopen(source.open(suffix), "rb") as file:
+                    status = os.fstat(file.fileno())
+                yield status.st_dev, status.st_ino
+
+
+def _restore(
+    found: bytes | OSError | None, name: str, scan: packets.Scan, warnings: list[str]
+) -> recording.LegIndex | None:
+    """Give a stored leg back what its side index keeps; None where there is none."""
+    if found is None:
         return None
     try:
-        index = recording.read_index(path)
+        if isinstance(found, OSError):
+            raise found
+        index = recording.parse_index(found)
         scan.streams = recording.restore(index, scan.rtp, scan.streams)
     except (FormatError, OSError) as error:
         # The packets are all there: what is lost is fractions of milliseconds and the signalling.
-        warnings.append(f"read without its side index: {error}")
+        warnings.append(f"read without its side index: {name}{INDEX_SUFFIX}: {error}")
         return None
     return index
 
@@ -506,11 +568,19 @@ def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescript
     return found
 
 
-def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = None) -> Capture:
-    """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
+def open_capture(
+    *sources: Source,
+    codecs: Mapping[int, str | Codec] | None = None,
+    keylog: str | os.PathLike[str] | None = None,
+) -> Capture:
+    """Read a capture, in one file or several, and put its calls in order.
 
-    ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
-    compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
+    ``sources``: paths, buffers that hold a whole file, or streams, which are read to their end; pcap, pcapng, snoop,
+    rtpdump, MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here
+    and media there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names
+    payload types that no signalling names: ``{97: "opus/48000"}``, with format parameters where they matter:
+    ``{97: "AMR/8000;octet-align=1"}``. ``keylog`` is a file with secrets of TLS connections (SSLKEYLOGFILE), so that
+    SIP inside them is read.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     [call.party("called") for call in capture.calls]
@@ -520,32 +590,29 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         ...
     callreplay.errors.CaptureError: <buffer>: not a capture: starts with 61 20 74 65 78 74 2c 20, which is neither ...
 
-    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a
-    capture is no error: it is in the reports.
+    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints and for files that
+    are captures of their own, UnsupportedError where an extra is missing. Damage inside a capture is no error: it is in
+    the reports.
     """
-    if not 1 <= len(sources) <= 2:
-        raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")
+    if not sources:
+        raise ArgumentError("a capture is needed")
     hints = _hints(codecs)
-    names = [str(source) if isinstance(source, str | os.PathLike) else "<buffer>" for source in sources]
-    heard: list[Message] = []
-
-    def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
-        return signalling.sockets_of([*heard, *messages])
-
-    scans = []
-    beside = [_side_index(source) for source in sources]
-    files: set[FileId | None] = set()
-    for source, name, path in zip(sources, names, beside, strict=True):
-        data = packets.open_buffer(source)
-        files |= {_file_id(each) for each in (source, path) if isinstance(each, str | os.PathLike)}
-        scans.append(packets.scan(data, name=name, announced=announced, recorded=path is not None))
-        heard += scans[-1].messages
+    keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
     read_warnings: list[str] = []
-    indexes = [_restore(path, scan, read_warnings) for path, scan in zip(beside, scans, strict=True)]
+    files, described = open_files(sources, read_warnings)
+    beside = [_side_index(file.origin) for file in files]
+    known = {each for file in files for each in _file_ids(file.origin)}
+    gathered = gather(files, [found is not None for found in beside], keys, described)
+    scans, names = gathered.scans, gathered.names
+    if len(beside) != len(scans):
+        beside = [None] * len(scans)
+    indexes = [_restore(*leg, read_warnings) for leg in zip(beside, names, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    descriptions = signalling.calls_of(heard)
+    hints = {kind: codec for scan in scans for kind, codec in scan.codecs.items()} | hints
+    descriptions = signalling.calls_of([message for scan in scans for message in scan.messages])
+    descriptions += described
     descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
@@ -553,11 +620,15 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
-    media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
+    aside: list[order.Aside] = []
+    media = order.assemble(
+        scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside
+    )
+    warnings += [str(one) for one in aside]
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)))
+        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)))
         for number, call in enumerate(media, 1)
     ]
-    return Capture(", ".join(names), scans, calls, warnings)
+    return Capture(", ".join(names), scans, calls, warnings, aside)

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "retain": "retain",
     "calls": "calls",
     "tenants": "tenants",
+    "audit": "audit",
 }
 """Command name to the module of this package that registers it."""
 

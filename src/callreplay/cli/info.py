@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from callreplay.capture import open_capture
-from callreplay.cli.options import parse_codecs
+from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
 from callreplay.clock import length
-from callreplay.errors import ArgumentError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,25 +93,44 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
         console.print(f"  [yellow]{warning}[/]")
 
 
+def _show_why(console: Console, call: dict[str, Any]) -> None:
+    """What was weighed, with the reasons for each answer, and what was set aside."""
+    for verdict in call["why"]:
+        console.print(f"  [bold]{verdict['question']}[/] {verdict['about']}")
+        console.print(f"    [green]{verdict['answer']}[/]: {'; '.join(verdict['reasons']) or 'nothing else'}")
+        for rival in verdict["rivals"]:
+            console.print(f"    [dim]not {rival['answer']}: {'; '.join(rival['reasons']) or 'no reason'}[/]")
+    for row in call["set_aside"]:
+        what = f"{row['packets']:,} packets, {row['seconds']:.1f} s, {row['ssrc']} {row['flow']}"
+        console.print(f"  [bold]set aside[/] ({row['kind']}) {what}: {row['reason']}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command(name="info")
     def info(
         captures: Annotated[
-            list[Path], typer.Argument(metavar="CAPTURE [CAPTURE]", help="One capture, or one per leg.")
+            list[Path],
+            typer.Argument(
+                metavar="CAPTURE...",
+                help="A capture, or the files of one call in any order; - is standard input.",
+            ),
         ],
         as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
+        why: Annotated[
+            bool,
+            typer.Option("--why", help="Say how packets became calls: what was weighed, and the reasons."),
+        ] = False,
         audio: Annotated[bool, typer.Option(help="Decode the audio to measure clipping and silence.")] = True,
         codec: Annotated[
             list[str],
             typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
         ] = [],  # noqa: B006
+        keylog: KeyLogOption = None,
     ) -> None:
         """Show the calls, legs, codecs, loss, jitter and quality in a capture."""
-        if len(captures) > 2:
-            raise ArgumentError("one capture, or two with one leg each")
-        with open_capture(*captures, codecs=parse_codecs(codec)) as capture:
+        with open_capture(*capture_sources(captures), codecs=parse_codecs(codec), keylog=keylog) as capture:
             report = capture.report(audio=audio)
             if as_json:
                 typer.echo(json.dumps(report, indent=1))
@@ -125,6 +143,8 @@ def register(app: typer.Typer) -> None:
             console.print(f"{report['name']}: {', '.join(report['containers'])}, {calls}")
             for call in report["calls"]:
                 _show_call(console, call)
+                if why:
+                    _show_why(console, call)
             for warning in report["warnings"]:
                 console.print(f"[yellow]{warning}[/]")
             if not report["calls"]:

@@ -6,19 +6,39 @@ Commands take them as one keyword bundle: ``@with_output_options`` appends the p
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import CHANNELS, Options
 
-__all__ = ["parse_codecs", "parse_time", "with_output_options"]
+if TYPE_CHECKING:
+    from callreplay.packets import Opener
+
+__all__ = ["KeyLogOption", "capture_sources", "parse_codecs", "parse_time", "with_output_options"]
 
 _SOUND: Final = "Sound"
 _PICTURE: Final = "Picture"
 _PEAKS: Final = "Peaks"
+
+
+KeyLogOption = Annotated[
+    Path | None,
+    typer.Option("--keylog", help="Secrets of TLS connections (SSLKEYLOGFILE), to read the SIP in them."),
+]
+
+
+def capture_sources(captures: Sequence[Path | Opener]) -> list[Path | Opener | BinaryIO]:
+    """The captures to open; ``-`` is standard input, to its end."""
+    if sum(str(path) == "-" for path in captures) > 1:
+        raise ArgumentError("standard input can be read once")
+    if Path("-") in captures and sys.stdin.isatty():
+        raise ArgumentError("- reads a capture from standard input, which is a terminal here")
+    return [sys.stdin.buffer if str(path) == "-" else path for path in captures]
 
 
 def parse_time(text: str) -> float:
@@ -41,7 +61,9 @@ def parse_codecs(hints: list[str]) -> dict[int, str]:
     for hint in hints:
         payload_type, equals, encoding = hint.partition("=")
         if not equals or not payload_type.isdigit() or int(payload_type) > 127 or not encoding:
-            raise ArgumentError(f"codec must look like PT=NAME/RATE (97=opus/48000), not {hint!r}")
+            raise ArgumentError(
+                f"codec must look like PT=NAME/RATE (97=opus/48000, '97=AMR/8000;octet-align=1'), not {hint!r}"
+            )
         codecs[int(payload_type)] = encoding
     return codecs
 

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.codecs import delay_ns
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
+from callreplay.order.aside import Aside
 from callreplay.order.columns import Columns
 from callreplay.order.placing import gap_table
 from callreplay.order.streams import Line, OrderedStream, Packets, payloads
@@ -55,15 +57,22 @@ def ticks_of(span: Span, nanoseconds: int) -> int:
     return round(nanoseconds * 1e-9 * span.codec.clock_rate_hz * (1 + span.drift_ppm * 1e-6))
 
 
-def arrange(packets: Packets, streams: Sequence[OrderedStream], arena: Arena) -> tuple[LegColumns, int]:
-    """One leg out of the streams of one direction; returns it and how many rows of parallel senders were set aside.
+def arrange(
+    packets: Packets, streams: Sequence[OrderedStream], arena: Arena
+) -> tuple[LegColumns, list[Aside]]:
+    """One leg out of the streams of one direction; returns it and what was set aside of parallel senders.
 
     Streams take turns (re-INVITE, transfer, A-B-A): each run of a stream and a codec is a span. Where two send at the
     same time the one with better coverage is kept, unless it is digital silence; equal ones: the one that began first.
     The streams' columns are used up: their timestamps become ticks of spans.
     """
     full = [ordered for ordered in streams if len(ordered.columns)]
-    kept, aside = _settle_parallel(packets, full)
+    kept = _settle_parallel(packets, full)
+    aside = [
+        _parallel(ordered, mask)
+        for ordered, mask in zip(full, kept, strict=True)
+        if mask is not None and not mask.all()
+    ]
     pieces = [
         piece
         for ordered, rows in zip(full, kept, strict=True)
@@ -116,7 +125,9 @@ def _span(piece: _Piece, rows: Columns, first: int, index: int) -> tuple[Span, N
         source.stream.ssrc,
         source.stream.index,
         payload_type,
-        line.clock.anchor_ns + round(elapsed),
+        line.clock.anchor_ns
+        + round(elapsed)
+        - delay_ns(codec, int(tables.typical[source.runs[piece.run][2]])),
         max(int(rows.timestamp[last_audio]) + duration, int(rows.timestamp[-1])),
         line.clock.drift_ppm,
         tables.resolution.sources.get(payload_type) in ("inferred", "unknown"),
@@ -143,27 +154,24 @@ def _between(leg: LegColumns, missing: NDArray[np.int32]) -> NDArray[np.void]:
     for index, (span, following) in enumerate(pairwise(leg.spans)):
         pause = following.anchor_ns - ns_of(span, span.end_tick)
         ticks = ticks_of(span, pause)
-        if pause < 1_000_000 or ticks <= 0:
-            continue
+        least = abs(delay_ns(span.codec) - delay_ns(following.codec)) + 1_000_000
+        if pause < least or ticks <= 0:
+            continue  # a hole by the codecs' own delays is none
         lost = int(missing[following.first]) if span.stream == following.stream else 0
         reason = GapReason.LOST if lost else GapReason.HOLD if pause >= HOLD_NS else GapReason.SILENCE
         rows.append((index, span.end_tick, ticks, lost, reason))
     return np.array(rows, GAP_DTYPE)
 
 
-def _settle_parallel(
-    packets: Packets, streams: Sequence[OrderedStream]
-) -> tuple[list[NDArray[np.bool_] | None], int]:
+def _settle_parallel(packets: Packets, streams: Sequence[OrderedStream]) -> list[NDArray[np.bool_] | None]:
     """Which rows of each stream stay (None: all) where streams of one leg overlap in time."""
     kept: list[NDArray[np.bool_] | None] = [None] * len(streams)
     if len(streams) < 2:
-        return kept, 0
+        return kept
     active = [_activity(ordered) for ordered in streams]
-    aside = 0
     for index, ordered in enumerate(streams):
         if not _audible(ordered) and any(_audible(other) and _beside(ordered, other) for other in streams):
             kept[index] = np.zeros(len(ordered.columns), np.bool_)
-            aside += len(ordered.columns)
     for one in range(len(streams)):
         for other in range(one + 1, len(streams)):
             if any(mask is not None and not mask.any() for mask in (kept[one], kept[other])):
@@ -183,9 +191,19 @@ def _settle_parallel(
                     mask = np.ones(len(streams[index].columns), np.bool_)
                     kept[index] = mask
                 first, last = np.searchsorted(times, (start, stop))
-                aside += int(np.count_nonzero(mask[first:last]))
                 mask[first:last] = False
-    return kept, aside
+    return kept
+
+
+def _parallel(ordered: OrderedStream, mask: NDArray[np.bool_]) -> Aside:
+    packets = int(np.count_nonzero(~mask))
+    gone = ordered.columns.arrival_ns[~mask]
+    seconds = min(packets * _packet_ns(ordered), int(gone.max() - gone.min()) + _packet_ns(ordered)) * 1e-9
+    if _audible(ordered):
+        reason = "another stream of the same leg plays at that time: it has more packets, is no silence, or began first"
+    else:
+        reason = "nobody can decode it, and another stream of the same leg plays at that time"
+    return Aside("parallel", ordered.stream, packets, seconds, reason)
 
 
 def _audible(ordered: OrderedStream) -> bool:

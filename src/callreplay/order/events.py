@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callreplay.model import Event
+from callreplay.codecs import Codec
+from callreplay.model import CallDescription, Event, Side, Span
 from callreplay.order.media import NO_TICK
 from callreplay.order.streams import OrderedStream
 
-__all__ = ["collect_events"]
+__all__ = ["collect_events", "event_span", "signalled_events"]
 
 _DIGITS: Final = "0123456789*#ABCD"
+_SAME_NS: Final = 2_000_000_000  # a digit sent in RTP and in signalling comes twice within this time
 _NEAR_MS: Final = 200.0  # end packets with new timestamps stay this near the event
 
 
@@ -40,7 +44,7 @@ def _start_ns(ordered: OrderedStream, index: int, duration: int) -> int:
     by_arrival = int(events.arrival_ns[index]) - round(duration * 1e9 / events.clock_rate_hz)
     tick = int(events.tick[index])
     if tick == NO_TICK or not ordered.lines:
-        return by_arrival
+        return max(by_arrival, ordered.first_arrival_ns)  # nothing is heard before it was there
     row = min(max(int(events.row[index]) - 1, 0), len(ordered.columns) - 1)
     line = next(line for line in ordered.lines if line.first <= row < line.stop)
     elapsed = tick * 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)
@@ -89,3 +93,34 @@ def collect_events(ordered: OrderedStream) -> list[Event]:
         for p in presses
     ]
     return sorted(found, key=lambda event: event.start_ns)
+
+
+def signalled_events(description: CallDescription | None, side: Side, heard: Sequence[Event]) -> list[Event]:
+    """The digits of a party that signalling carried, without those that ``heard`` has from its RTP as well."""
+    times: dict[str, list[int]] = {}
+    for event in sorted(heard, key=lambda event: event.start_ns):
+        times.setdefault(event.digit, []).append(event.start_ns)
+    found: list[Event] = []
+    for digit in description.digits if description is not None else ():
+        if digit.side != side:
+            continue
+        same = times.get(digit.digit, [])
+        twin = bisect_left(same, digit.start_ns - _SAME_NS)
+        if twin < len(same) and same[twin] < digit.start_ns + _SAME_NS:
+            same.pop(twin)
+        else:
+            found.append(Event(digit.digit, digit.start_ns, digit.duration_ms))
+    return found
+
+
+def event_span(ordered: OrderedStream, events: Sequence[Event]) -> Span:
+    """A span without rows for a stream of nothing but events: they have their time where no audio gives one."""
+    start = min(event.start_ns for event in events)
+    end = max(event.start_ns + round(event.duration_ms * 1e6) for event in events)
+    clock = min(max(ordered.events.clock_rate_hz, 8000), 48000)
+    codec = Codec("TELEPHONE-EVENT", clock, clock, kind="event")
+    ticks = round((end - start) * 1e-9 * clock)
+    kinds = [pt for pt, named in ordered.tables.resolution.codecs.items() if named.kind == "event"]
+    return Span(
+        codec, 0, 0, ordered.stream.ssrc, ordered.stream.index, kinds[0] if kinds else 101, start, ticks
+    )
