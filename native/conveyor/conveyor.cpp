@@ -6,14 +6,10 @@
 
 namespace callreplay {
 
-AlignedState::AlignedState(size_t bytes) : memory_(::operator new (bytes, std::align_val_t{64})) {
-  std::memset(memory_.get(), 0, bytes);
-}
-
-Conveyor::Conveyor()
+Conveyor::Conveyor(const Choice<G722Kernel> &g722, const Choice<G729Kernel> &g729)
     : g711_(g711_kernel(cr_isa_active())),
-      g722_{g722_kernel(cr_isa_active()), g722_kernel(CR_ISA_SCALAR), {}, {}},
-      g729_{g729_kernel(cr_isa_active()), g729_kernel(CR_ISA_SCALAR), {}, {}} {
+      g722_{&g722, {}, {}, std::vector<uint64_t>((g722.kernels[0]->stream_bytes + 7) / 8)},
+      g729_{&g729, {}, {}, std::vector<uint64_t>((g729.kernels[0]->stream_bytes + 7) / 8)} {
   if (g711_ == nullptr) {
     g711_ = g711_kernel(CR_ISA_SCALAR);
   }
@@ -57,56 +53,148 @@ void Conveyor::want(uint32_t slot) {
   }
 }
 
+// Groups hold the streams of one mode; what is empty may take another.
 template <class Kernel>
-size_t Conveyor::group_with_room(Family<Kernel> &family, const Kernel *kernel, int mode) {
-  for (size_t i = 0; i < family.groups.size(); ++i) {
-    Group<Kernel> &group = family.groups[i];
-    const bool fits = group.kernel == kernel && (group.mode == mode || group.occupied == 0);
-    if (fits && group.occupied < kernel->lanes) {
-      group.mode = mode;
-      return i;
+Conveyor::Standing Conveyor::look(const Family<Kernel> &family, int mode) {
+  Standing now;
+  used_.assign(family.groups.size(), 0);
+  for (const uint32_t waiting : family.waiting) {
+    const Slot &slot = *slots_[waiting];
+    if (slot.cursor.span().mode != mode) {
+      continue;
+    }
+    ++now.streams;
+    now.rounds = std::max(now.rounds, rounds_of(slot, family.choice->kernels[0]));
+    if (slot.lane.group < 0) {
+      ++now.unseated;
+    } else {
+      ++used_[static_cast<size_t>(slot.lane.group)];
     }
   }
-  const auto lanes = static_cast<size_t>(kernel->lanes);
-  family.groups.push_back({kernel, mode, AlignedState(kernel->state_bytes), std::vector<int32_t>(lanes, -1)});
-  for (int lane = 0; lane < kernel->lanes; ++lane) {
-    kernel->reset(family.groups.back().state.get(), lane);
+  for (size_t i = 0; i < used_.size(); ++i) {
+    const auto used = static_cast<size_t>(used_[i]);
+    now.cost += used == 0 ? 0.0 : family.choice->plan.widths()[family.groups[i].width].cost(used);
   }
-  return family.groups.size() - 1;
+  return now;
 }
 
+// Marks in kept_ the groups of the cheapest calls for `streams`, the fullest of each width, and leaves in
+// needed_ how many are to be opened. Returns how many streams must leave their group.
+template <class Kernel>
+size_t Conveyor::choose_groups(const Family<Kernel> &family, int mode, size_t streams) {
+  const LanePlan &plan = family.choice->plan;
+  needed_.assign(plan.widths().size(), 0);
+  for (size_t left = streams; left > 0;) {
+    const size_t width = plan.first(left);
+    ++needed_[width];
+    left -= std::min(left, plan.widths()[width].lanes);
+  }
+  kept_.assign(family.groups.size(), 0);
+  for (size_t width = 0; width < needed_.size(); ++width) {
+    while (needed_[width] > 0) {
+      size_t fullest = family.groups.size();
+      for (size_t i = 0; i < family.groups.size(); ++i) {
+        const Group<Kernel> &group = family.groups[i];
+        const bool fits = kept_[i] == 0 && used_[i] > 0 && group.width == width && group.mode == mode;
+        if (fits && (fullest == family.groups.size() || used_[i] > used_[fullest])) {
+          fullest = i;
+        }
+      }
+      if (fullest == family.groups.size()) {
+        break;
+      }
+      kept_[fullest] = 1;
+      --needed_[width];
+    }
+  }
+  size_t leaving = 0;
+  for (size_t i = 0; i < family.groups.size(); ++i) {
+    leaving += kept_[i] == 0 ? static_cast<size_t>(used_[i]) : 0;
+  }
+  return leaving;
+}
+
+template <class Kernel>
+size_t Conveyor::open_group(Family<Kernel> &family, size_t width, int mode) {
+  size_t index = 0;
+  while (index < family.groups.size() &&
+         (family.groups[index].occupied > 0 || family.groups[index].width != width)) {
+    ++index;
+  }
+  if (index == family.groups.size()) {
+    const Kernel *kernel = family.choice->kernels[width];
+    family.groups.push_back({kernel, width, mode, AlignedState(kernel->state_bytes),
+                             std::vector<int32_t>(static_cast<size_t>(kernel->lanes), -1)});
+    kept_.push_back(0);
+    for (int lane = 0; lane < kernel->lanes; ++lane) {
+      kernel->reset(family.groups.back().state.get(), lane);
+    }
+  }
+  family.groups[index].mode = mode;
+  kept_[index] = 1;
+  return index;
+}
+
+// A lane for a stream: a fresh one, or where it goes on with the state of its lane so far.
 template <class Kernel>
 void Conveyor::put(Family<Kernel> &family, size_t index, uint32_t slot) {
   Group<Kernel> &group = family.groups[index];
   const auto lane =
       static_cast<int>(std::find(group.occupant.begin(), group.occupant.end(), -1) - group.occupant.begin());
+  Slot &moving = *slots_[slot];
+  if (moving.lane.group >= 0) {
+    const Group<Kernel> &old = family.groups[static_cast<size_t>(moving.lane.group)];
+    old.kernel->save(old.state.get(), moving.lane.lane, family.stream.data());
+    group.kernel->load(group.state.get(), lane, family.stream.data());
+    leave(family, moving);
+  } else {
+    group.kernel->reset(group.state.get(), lane);
+    if constexpr (std::is_same_v<Kernel, G729Kernel>) {
+      group.kernel->seed(group.state.get(), lane, moving.cursor.erasure_seed());
+    }
+  }
   group.occupant[static_cast<size_t>(lane)] = static_cast<int32_t>(slot);
   ++group.occupied;
-  group.kernel->reset(group.state.get(), lane);
-  if constexpr (std::is_same_v<Kernel, G729Kernel>) {
-    group.kernel->seed(group.state.get(), lane, slots_[slot]->cursor.erasure_seed());
-  }
-  slots_[slot]->lane = {static_cast<int32_t>(index), lane};
+  moving.lane = {static_cast<int32_t>(index), lane};
 }
 
-// Lanes for the pending spans of one mode. A span keeps its lane to its end, for a state cannot move between
-// kernels; so a lone newcomer gets the scalar kernel, unless a vector group is running with room anyway.
+// Seat the streams of one mode that have work where the round is cheapest. Those that sit already move only
+// where that saves more than it costs.
 template <class Kernel>
-void Conveyor::seat(Family<Kernel> &family, int mode) {
-  const auto waits = [this, mode](uint32_t slot) { return slots_[slot]->cursor.span().mode == mode; };
-  auto left = static_cast<size_t>(std::count_if(family.pending.begin(), family.pending.end(), waits));
-  for (const uint32_t slot : family.pending) {
-    if (!waits(slot)) {
+void Conveyor::arrange(Family<Kernel> &family, int mode) {
+  const Standing now = look(family, mode);
+  const LanePlan &plan = family.choice->plan;
+  const double saved = (now.cost - plan.cost(now.streams)) * now.rounds;
+  if (now.streams == 0 || (now.unseated == 0 && saved <= 0.0)) {
+    return;
+  }
+  const size_t leaving = choose_groups(family, mode, now.streams);
+  if (now.unseated == 0 && saved <= static_cast<double>(leaving) * family.choice->move_ns) {
+    return;
+  }
+  for (size_t width = 0; width < needed_.size(); ++width) {
+    for (; needed_[width] > 0; --needed_[width]) {
+      open_group(family, width, mode);
+    }
+  }
+  size_t left = now.unseated + leaving;
+  size_t group = 0;
+  for (const uint32_t waiting : family.waiting) {
+    const Slot &slot = *slots_[waiting];
+    if (slot.cursor.span().mode != mode ||
+        (slot.lane.group >= 0 && kept_[static_cast<size_t>(slot.lane.group)] != 0)) {
       continue;
     }
-    const bool vector = family.vector != nullptr && family.vector->lanes > 1;
-    bool join = false;
-    for (const Group<Kernel> &group : family.groups) {
-      join = join || (vector && group.kernel == family.vector && group.mode == mode && group.occupied > 0 &&
-                      group.occupied < group.kernel->lanes);
+    const auto has_room = [&](size_t i) {
+      return kept_[i] != 0 && family.groups[i].occupied < family.groups[i].kernel->lanes;
+    };
+    while (group < family.groups.size() && !has_room(group)) {
+      ++group;
     }
-    const Kernel *kernel = vector && (join || left >= 2) ? family.vector : family.scalar;
-    put(family, group_with_room(family, kernel, mode), slot);
+    if (group == family.groups.size()) {  // lanes are held by streams that have no work now
+      group = open_group(family, plan.first(left), mode);
+    }
+    put(family, group, waiting);
     --left;
   }
 }
@@ -115,26 +203,21 @@ void Conveyor::step() {
   for (const uint32_t slot : wanted_) {
     Slot &taking = *slots_[slot];
     taking.cursor.plan();
-    if (taking.lane.group >= 0) {
-      continue;
-    }
     if (!taking.cursor.octets().empty()) {
-      g722_.pending.push_back(slot);
+      g722_.waiting.push_back(slot);
     } else if (!taking.cursor.frames().empty()) {
-      g729_.pending.push_back(slot);
+      g729_.waiting.push_back(slot);
     }
   }
-  if (!g722_.pending.empty()) {
-    for (int mode = 0; mode <= 2; ++mode) {
-      seat(g722_, mode);
-    }
-    g722_.pending.clear();
+  for (int mode = 0; mode <= 2 && !g722_.waiting.empty(); ++mode) {
+    arrange(g722_, mode);
   }
-  if (!g729_.pending.empty()) {
-    seat(g729_, CR_G729_EXACT);
-    seat(g729_, CR_G729_BRIDGED);
-    g729_.pending.clear();
+  if (!g729_.waiting.empty()) {
+    arrange(g729_, CR_G729_EXACT);
+    arrange(g729_, CR_G729_BRIDGED);
   }
+  g722_.waiting.clear();
+  g729_.waiting.clear();
   for (Group<G722Kernel> &group : g722_.groups) {
     decode(group);
   }

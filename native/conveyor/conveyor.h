@@ -7,27 +7,17 @@
 #include <new>
 #include <vector>
 
+#include "conveyor/choice.h"
 #include "decode/kernels.h"
 #include "decode/leg/cursor.h"
 
 namespace callreplay {
 
-// Zeroed memory aligned to 64 octets.
-class AlignedState {
- public:
-  explicit AlignedState(size_t bytes);
-  void *get() const { return memory_.get(); }
-
- private:
-  struct Free {
-    void operator()(void *memory) const { ::operator delete (memory, std::align_val_t{64}); }
-  };
-  std::unique_ptr<void, Free> memory_;
-};
-
 class Conveyor {
  public:
-  Conveyor();
+  Conveyor() : Conveyor(g722_choice(), g729_choice()) {}
+  // With these kernels, for tests and benches; both must outlive it.
+  Conveyor(const Choice<G722Kernel> &g722, const Choice<G729Kernel> &g729);
 
   // Take a span in; `leg` (checked) must outlive it. Returns its slot.
   uint32_t open(const cr_leg &leg, size_t span, uint32_t budget, int64_t from, int64_t to);
@@ -57,6 +47,7 @@ class Conveyor {
   template <class Kernel>
   struct Group {
     const Kernel *kernel;
+    size_t width;  // its number among the kernels of the choice
     int mode;
     AlignedState state;
     std::vector<int32_t> occupant;  // slot of each lane, -1 when free
@@ -64,20 +55,37 @@ class Conveyor {
   };
   template <class Kernel>
   struct Family {
-    const Kernel *vector;
-    const Kernel *scalar;
+    const Choice<Kernel> *choice;
     std::vector<Group<Kernel>> groups;
-    std::vector<uint32_t> pending;  // slots that wait for a lane, by arrival
+    std::vector<uint32_t> waiting;  // slots with work in this round
+    std::vector<uint64_t> stream;   // a state on its way from lane to lane
+  };
+  // The groups of one family and mode as a round finds them.
+  struct Standing {
+    size_t streams = 0;   // with work in this round
+    size_t unseated = 0;  // of them, without a lane so far
+    double rounds = 0;    // calls of a kernel that the longest of them needs
+    double cost = 0;      // of all calls as the streams sit
   };
 
   template <class Kernel>
-  void seat(Family<Kernel> &family, int mode);
+  Standing look(const Family<Kernel> &family, int mode);
+  template <class Kernel>
+  void arrange(Family<Kernel> &family, int mode);
+  template <class Kernel>
+  size_t choose_groups(const Family<Kernel> &family, int mode, size_t streams);
+  template <class Kernel>
+  size_t open_group(Family<Kernel> &family, size_t width, int mode);
   template <class Kernel>
   void put(Family<Kernel> &family, size_t group, uint32_t slot);
   template <class Kernel>
   void leave(Family<Kernel> &family, Slot &slot);
-  template <class Kernel>
-  size_t group_with_room(Family<Kernel> &family, const Kernel *kernel, int mode);
+  static double rounds_of(const Slot &slot, const G722Kernel *) {
+    return static_cast<double>(slot.cursor.octets().size()) / kG722Octets;
+  }
+  static double rounds_of(const Slot &slot, const G729Kernel *) {
+    return static_cast<double>(slot.cursor.frames().size());
+  }
   void decode(Group<G722Kernel> &group);
   void decode(Group<G729Kernel> &group);
   void count(int lanes, int used, uint64_t weight);
@@ -85,14 +93,15 @@ class Conveyor {
     return occupant >= 0 && slots_[static_cast<size_t>(occupant)]->wanted;
   }
 
-  static constexpr int kMaxLanes = 128;
-
   const G711Kernel *g711_;
   Family<G722Kernel> g722_;
   Family<G729Kernel> g729_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<uint32_t> free_;
   std::vector<uint32_t> wanted_;
+  std::vector<int> used_;       // by group: lanes with work in this round
+  std::vector<char> kept_;      // by group: it stays, or is new
+  std::vector<size_t> needed_;  // by width: groups that are still to be opened
   cr_occupancy occupancy_{};
 };
 

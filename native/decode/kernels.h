@@ -28,6 +28,11 @@ struct G722Kernel {
   // Lane i decodes `octets` octets at payload[i] to 2 * octets samples at pcm[i]. A lane whose payload is
   // null keeps its state and writes nothing.
   void (*decode)(void *state, int mode, const uint8_t *const *payload, int16_t *const *pcm, int octets);
+  // One lane's state to and from `stream_bytes` octets, which are the same for every instruction set: a
+  // stream may go on in another kernel's lane.
+  size_t stream_bytes;
+  void (*save)(const void *state, int lane, void *stream);
+  void (*load)(void *state, int lane, const void *stream);
 };
 
 // One 10 ms frame of one G.729 stream.
@@ -53,6 +58,9 @@ struct G729Kernel {
   // The generator of concealment (4.4.4), which a reset sets to kErasureSeed and each erased frame of speech
   // calls kErasureCalls times.
   void (*seed)(void *state, int lane, uint16_t seed);
+  size_t stream_bytes;  // as those of G722Kernel
+  void (*save)(const void *state, int lane, void *stream);
+  void (*load)(void *state, int lane, const void *stream);
 };
 constexpr uint16_t kErasureSeed = 21845;
 constexpr int kErasureCalls = 4;
@@ -61,8 +69,8 @@ constexpr uint16_t next_erasure_seed(uint16_t seed) {
 }
 
 // The kernel of one instruction set, null when it was not compiled in or this CPU cannot run it;
-// CR_ISA_SCALAR (one lane) is always there. Tests walk all; the engine asks for cr_isa_active() and for
-// CR_ISA_SCALAR.
+// CR_ISA_SCALAR (one lane) is always there. Tests walk all; the conveyor has all up to cr_isa_active() at
+// hand and takes what is cheapest for what waits.
 const G711Kernel *g711_kernel(cr_isa isa);
 const G722Kernel *g722_kernel(cr_isa isa);
 const G729Kernel *g729_kernel(cr_isa isa);

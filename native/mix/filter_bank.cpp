@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "kept.h"
+
 namespace callreplay {
 namespace {
 
@@ -76,7 +78,7 @@ size_t rate_number(int32_t rate_hz) {
 }
 
 // Never freed: 18 MB if every pair of rates occurs.
-std::atomic<const FilterBank *> kept[kRates][kRates];
+std::atomic<const FilterBank *> banks[kRates][kRates];
 
 }  // namespace
 
@@ -85,16 +87,8 @@ std::shared_ptr<const FilterBank> filter_bank(int32_t from_hz, int32_t to_hz) {
   if (from == kRates || to == kRates) {
     return make_bank(from_hz, to_hz);
   }
-  std::atomic<const FilterBank *> &place = kept[from][to];
-  const FilterBank *bank = place.load(std::memory_order_acquire);
-  if (bank == nullptr) {
-    // Two threads may both make it; the first to be done keeps its own.
-    std::unique_ptr<const FilterBank> made = make_bank(from_hz, to_hz);
-    if (place.compare_exchange_strong(bank, made.get(), std::memory_order_acq_rel)) {
-      bank = made.release();
-    }
-  }
-  return {std::shared_ptr<const void>(), bank};  // kept for ever: nothing to count
+  // Kept for ever: nothing to count.
+  return {std::shared_ptr<const void>(), &kept(banks[from][to], [&] { return make_bank(from_hz, to_hz); })};
 }
 
 }  // namespace callreplay

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 
+#include "kept.h"
 #include "mix/filter_bank.h"
 
 namespace callreplay {
@@ -18,11 +19,10 @@ struct GlideTaps {
 };
 
 // The filters of a glide: its n-th output lies step((n + 1/2) / length) further than a copy would, where
-// step(t) = t^2 (3 - 2t) goes from 0 to 1 without a corner. Made once, without a lock, as filter_bank() does.
+// step(t) = t^2 (3 - 2t) goes from 0 to 1 without a corner. Made once.
 const GlideTaps &glide_taps(size_t length) {
-  static std::atomic<const GlideTaps *> kept;
-  const GlideTaps *taps = kept.load(std::memory_order_acquire);
-  if (taps == nullptr) {
+  static std::atomic<const GlideTaps *> place;
+  return kept(place, [length] {
     auto made = std::make_unique<GlideTaps>();
     made->rising.resize(length * GlideTaps::kTaps);
     made->falling.resize(length * GlideTaps::kTaps);
@@ -32,11 +32,8 @@ const GlideTaps &glide_taps(size_t length) {
       make_filter(1, 1, step, made->rising.data() + n * GlideTaps::kTaps);
       make_filter(1, 1, 1.0 - step, made->falling.data() + n * GlideTaps::kTaps);
     }
-    if (kept.compare_exchange_strong(taps, made.get(), std::memory_order_acq_rel)) {
-      taps = made.release();
-    }
-  }
-  return *taps;
+    return std::unique_ptr<const GlideTaps>(std::move(made));
+  });
 }
 
 }  // namespace

@@ -1,8 +1,13 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
+#include <string>
 
 #include "callreplay/isa.h"
+#include "checkasm.h"
+#include "conveyor/choice.h"
+#include "conveyor/conveyor.h"
 #include "legs.h"
 
 using namespace callreplay;
@@ -60,7 +65,6 @@ TEST_CASE("the grouping never changes a sample") {
   std::vector<Sound> one_by_one;
   for (const MadeLeg &leg : legs) {
     one_by_one.push_back(decode({leg}, 1, 500, &alone)[0]);
-    CHECK(alone.rounds == 0);  // one stream takes the scalar kernel
   }
   for (const uint32_t width : {2u, 7u, 64u}) {
     const auto together = decode(legs, width, 120, &all);
@@ -128,4 +132,146 @@ TEST_CASE("empty legs and wrong arguments") {
   CHECK(cr_conveyor_counts(conveyor, 1, &counts) == CR_ARGUMENT);
   cr_conveyor_destroy(conveyor);
   cr_conveyor_destroy(nullptr);
+}
+
+namespace {
+
+// Whole legs of one codec without losses, `streams` of them with `seconds` each.
+std::vector<MadeLeg> plain_legs(cr_codec codec, size_t streams, int seconds) {
+  std::vector<MadeLeg> legs;
+  test::Random random{streams};
+  for (size_t i = 0; i < streams; ++i) {
+    MadeLeg leg;
+    const size_t octets = codec == CR_CODEC_G729 ? 20 : 160;
+    for (int packet = 0; packet < 50 * seconds; ++packet) {
+      leg.packet(160 * packet, test::noise_payload(random, octets));
+    }
+    leg.span(codec, 8000, codec == CR_CODEC_G722 ? 16000 : 8000, 8000 * seconds);
+    legs.push_back(std::move(leg));
+  }
+  return legs;
+}
+
+// All samples of the legs, decoded together in rounds of `block_ms`; the legs start `apart` rounds after one
+// another.
+std::vector<std::vector<int16_t>> decode_with(Conveyor &conveyor, const std::vector<MadeLeg> &legs,
+                                              uint32_t block_ms, size_t apart) {
+  std::vector<std::vector<int16_t>> pcm(legs.size());
+  std::vector<cr_leg> views;
+  for (const MadeLeg &leg : legs) {
+    views.push_back(leg.view());
+  }
+  std::vector<std::pair<size_t, uint32_t>> running;  // leg, slot
+  size_t next = 0;
+  for (size_t round = 0; next < legs.size() || !running.empty(); ++round) {
+    while (next < legs.size() && next * apart <= round) {
+      const cr_span &span = legs[next].spans[0];
+      const auto budget = static_cast<uint32_t>(span.sample_rate_hz / 1000) * block_ms;
+      running.emplace_back(next, conveyor.open(views[next], 0, budget, 0, int64_t{1} << 60));
+      ++next;
+    }
+    for (const auto &[leg, slot] : running) {
+      conveyor.want(slot);
+    }
+    conveyor.step();
+    std::erase_if(running, [&](const auto &current) {
+      SpanCursor &cursor = conveyor.cursor(current.second);
+      for (const Segment &segment : cursor.segments()) {
+        const int16_t *from = cursor.samples() + segment.pcm;
+        pcm[current.first].insert(pcm[current.first].end(), from, from + segment.count);
+      }
+      const bool done = cursor.done();
+      if (done) {
+        conveyor.close(current.second);
+      }
+      return done;
+    });
+  }
+  return pcm;
+}
+
+template <class Kernel>
+Choice<Kernel> only(const Kernel *kernel) {
+  return {{kernel}, LanePlan({{static_cast<size_t>(kernel->lanes), 1.0, 1.0}}), 0.0};
+}
+
+// A choice whose costs are made up: streams move from kernel to kernel whenever one ends or begins.
+template <class Kernel>
+Choice<Kernel> restless(std::vector<const Kernel *> kernels) {
+  std::vector<LanePlan::Width> widths;
+  for (const Kernel *kernel : kernels) {
+    const double cost = 0.9 + 0.1 * kernel->lanes;
+    widths.push_back({static_cast<size_t>(kernel->lanes), cost, cost});
+  }
+  return {std::move(kernels), LanePlan(std::move(widths)), 0.0};
+}
+
+}  // namespace
+
+TEST_CASE("a plan takes the cheapest calls") {
+  const LanePlan plan({{1, 3.0, 3.0}, {4, 6.0, 6.5}, {8, 8.0, 8.0}, {16, 10.0, 10.5}});
+  for (size_t n = 0; n < 200; ++n) {
+    CAPTURE(n);
+    double cost = 0.0;
+    for (size_t left = n; left > 0;) {
+      const LanePlan::Width &width = plan.widths()[plan.first(left)];
+      cost += width.cost(left);
+      left -= std::min(left, width.lanes);
+    }
+    CHECK(cost == doctest::Approx(plan.cost(n)));
+    const size_t full = n / 16, rest = n % 16;
+    const double costs[] = {0.0, 3.0, 6.0, 6.5, 6.0, 8.0, 8.0, 8.0, 8.0};
+    const double best = rest <= 8 ? costs[rest] : 10.5;
+    CHECK(plan.cost(n) == doctest::Approx(10.0 * static_cast<double>(full) + best));
+  }
+}
+
+TEST_CASE("streams that move between kernels sound as those that stay") {
+  const auto g722_law = only(g722_kernel(CR_ISA_SCALAR));
+  const auto g729_law = only(g729_kernel(CR_ISA_SCALAR));
+  const auto g722_moving = restless(kernels_at_hand(g722_kernel));
+  const auto g729_moving = restless(kernels_at_hand(g729_kernel));
+  std::vector<MadeLeg> legs;
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    const cr_codec codec = seed % 2 == 0 ? CR_CODEC_G722 : CR_CODEC_G729;
+    legs.push_back(test::eventful_leg(codec, seed, 20 + static_cast<int>(seed * 37 % 90)));
+    legs.back().spans[0].mode = codec == CR_CODEC_G722 ? static_cast<int32_t>(seed % 3) : 0;
+  }
+  Conveyor law(g722_law, g729_law);
+  const auto expected = decode_with(law, legs, 120, 0);
+  CHECK(law.occupancy().rounds == 0);
+  for (const size_t apart : {0u, 1u, 3u}) {
+    CAPTURE(apart);
+    Conveyor moving(g722_moving, g729_moving);
+    CHECK((decode_with(moving, legs, 120, apart) == expected));
+    Conveyor usual;
+    CHECK((decode_with(usual, legs, 120, apart) == expected));
+  }
+}
+
+// Each number of streams in a conveyor of one width alone, and in one that chooses; with CALLREPLAY_SIMD that
+// chooses among what such a processor has. Items are samples.
+CHECKASM_BENCH("conveyor: 1 to 64 streams of G.722 and G.729") {
+  for (const cr_codec codec : {CR_CODEC_G722, CR_CODEC_G729}) {
+    for (const size_t streams : {1u, 2u, 3u, 4u, 5u, 8u, 12u, 16u, 24u, 32u, 64u}) {
+      const std::vector<MadeLeg> legs = plain_legs(codec, streams, 4);
+      const double samples = static_cast<double>(streams) * (codec == CR_CODEC_G722 ? 64000.0 : 32000.0);
+      const auto run = [&](const char *name, const Choice<G722Kernel> &g722, const Choice<G729Kernel> &g729) {
+        const std::string row =
+            std::string(codec == CR_CODEC_G722 ? "G.722 " : "G.729 ") + std::to_string(streams) + " " + name;
+        checkasm::report(row.c_str(), samples, [&] {
+          Conveyor conveyor(g722, g729);
+          decode_with(conveyor, legs, 200, 0);
+        });
+      };
+      for (int isa = CR_ISA_SCALAR; isa <= cr_isa_active(); ++isa) {
+        const auto *g722 = g722_kernel(static_cast<cr_isa>(isa));
+        const auto *g729 = g729_kernel(static_cast<cr_isa>(isa));
+        if (g722 != nullptr && g729 != nullptr) {
+          run(cr_isa_name(static_cast<cr_isa>(isa)), only(g722), only(g729));
+        }
+      }
+      run("chosen", g722_choice(), g729_choice());
+    }
+  }
 }

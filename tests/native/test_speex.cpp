@@ -37,6 +37,9 @@ struct Calls {
   // `together`: all in one run, in lanes; otherwise one run each.
   std::vector<std::vector<uint8_t>> code(cr_isa isa, const RateOptions &options, bool together) const {
     Engine engine(isa);
+    return code(engine, options, together);
+  }
+  std::vector<std::vector<uint8_t>> code(Engine &engine, const RateOptions &options, bool together) const {
     std::vector<callreplay::speex::AlignedArray<float>> states;
     std::vector<RateControl> controls(pcm.size());
     std::vector<Packets> packets(pcm.size());
@@ -98,6 +101,31 @@ TEST_CASE("lanes that choose their sub-modes by themselves write the scalar inst
   }
 }
 
+TEST_CASE("streams that move between kernels write the scalar instance's octets") {
+  Random random(checkasm::seed());
+  const Calls calls(23, 9, random);
+  using callreplay::LanePlan;
+  using callreplay::speex::speex_kernel;
+  // Made-up costs: every number of lanes is the cheapest for as many streams.
+  callreplay::speex::Kernels kernels{callreplay::speex::speex_single_kernel(cr_isa_active())};
+  std::vector<LanePlan::Width> widths{{1, 1.0, 1.0}};
+  for (const auto *kernel : callreplay::kernels_at_hand(speex_kernel)) {
+    if (kernel->lanes > 1) {
+      kernels.push_back(kernel);
+      const double cost = 0.9 + 0.1 * kernel->lanes;
+      widths.push_back({static_cast<size_t>(kernel->lanes), cost, cost});
+    }
+  }
+  for (const RateOptions options :
+       {RateOptions{true, 8, false, false, false}, RateOptions{false, 4, true, true, true}}) {
+    Engine moving(kernels, LanePlan(widths));
+    Engine usual;
+    const auto law = calls.code(CR_ISA_SCALAR, options, false);
+    CHECK(calls.code(moving, options, true) == law);
+    CHECK(calls.code(usual, options, true) == law);
+  }
+}
+
 TEST_CASE("a frame has the bits of its sub-mode") {
   Random random(checkasm::seed());
   const Calls calls(1, 3, random);
@@ -131,4 +159,25 @@ TEST_CASE("the C face refuses what it cannot code") {
   const int16_t sample = 0;
   CHECK(cr_speex_stream_push(stream, &sample, 1) == CR_STATE);
   cr_speex_stream_destroy(stream);
+}
+
+// As the bench of test_conveyor: streams in the lanes of one set alone, and as the plan has it. Items are
+// frames.
+CHECKASM_BENCH("speex: 1 to 32 streams, narrowband, quality 8") {
+  Random random(checkasm::seed());
+  const RateOptions options{false, 8, false, false, false};
+  for (const size_t streams : {1u, 2u, 3u, 4u, 8u, 16u, 24u, 32u}) {
+    const Calls calls(streams, 50, random);
+    const auto run = [&](const char *name, Engine engine) {
+      const std::string row = std::to_string(streams) + " " + name;
+      checkasm::report(row.c_str(), static_cast<double>(streams) * 100.0,
+                       [&] { calls.code(engine, options, true); });
+    };
+    for (int isa = CR_ISA_BASELINE; isa <= cr_isa_active(); ++isa) {
+      if (callreplay::speex::speex_kernel(static_cast<cr_isa>(isa)) != nullptr) {
+        run(cr_isa_name(static_cast<cr_isa>(isa)), Engine(static_cast<cr_isa>(isa)));
+      }
+    }
+    run("chosen", Engine());
+  }
 }

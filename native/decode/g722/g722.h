@@ -47,6 +47,29 @@ struct alignas(64) State {
   Lanes<int16_t, N> difference[kDelay], sum[kDelay];  // XD and XS, oldest first
 };
 
+// A state is rows of one int16 a lane.
+template <int N>
+inline constexpr size_t kStateRows = (2 * sizeof(Band<N>) + 2 * kDelay * sizeof(Lanes<int16_t, N>)) /
+                                     sizeof(Lanes<int16_t, N>);
+
+template <int N>
+void save(const void *state, int lane, void *stream) {
+  const auto *rows = static_cast<const int16_t *>(state);
+  auto *to = static_cast<int16_t *>(stream);
+  for (size_t r = 0; r < kStateRows<N>; ++r) {
+    to[r] = rows[r * N + static_cast<size_t>(lane)];
+  }
+}
+
+template <int N>
+void load(void *state, int lane, const void *stream) {
+  auto *rows = static_cast<int16_t *>(state);
+  const auto *from = static_cast<const int16_t *>(stream);
+  for (size_t r = 0; r < kStateRows<N>; ++r) {
+    rows[r * N + static_cast<size_t>(lane)] = from[r];
+  }
+}
+
 // Give the lanes of `mask` their earlier state back.
 template <int N>
 inline void restore(State<N> &state, const State<N> &before, const Lanes<int16_t, N> &mask) {

@@ -10,7 +10,15 @@ namespace callreplay::CR_ISA {
 namespace {
 template <int N>
 constexpr G722Kernel kernel(cr_isa isa) {
-  return {isa, N, sizeof(g722::State<N>), g722::reset<N>, g722::decode<N>};
+  static_assert(sizeof(Lanes<int16_t, N>) == sizeof(int16_t) * N);
+  return {isa,
+          N,
+          sizeof(g722::State<N>),
+          g722::reset<N>,
+          g722::decode<N>,
+          g722::kStateRows<N> * sizeof(int16_t),
+          g722::save<N>,
+          g722::load<N>};
 }
 }  // namespace
 

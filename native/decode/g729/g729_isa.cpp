@@ -14,8 +14,14 @@ struct G729Lanes {
   static void seed(void *state, int lane, uint16_t value) {
     static_cast<State *>(state)->word[g729::kSeedFer][lane] = static_cast<int16_t>(value);
   }
+  static void save(const void *state, int lane, void *stream) {
+    g729::save_lane(*static_cast<const State *>(state), lane, *static_cast<g729::Stream *>(stream));
+  }
+  static void load(void *state, int lane, const void *stream) {
+    g729::load_lane(*static_cast<State *>(state), lane, *static_cast<const g729::Stream *>(stream));
+  }
   static constexpr G729Kernel kernel(cr_isa isa) {
-    return {isa, V::kLanes, sizeof(State), reset, decode, seed};
+    return {isa, V::kLanes, sizeof(State), reset, decode, seed, sizeof(g729::Stream), save, load};
   }
 };
 

@@ -84,6 +84,30 @@ void reset_lane(State<N> &state, int lane) {
   state.hy2[lane] = 0;
 }
 
+// One lane as a stream of its own, the same for every N.
+struct Stream {
+  int16_t word[kRows];
+  int32_t hy1, hy2;
+};
+
+template <int N>
+void save_lane(const State<N> &state, int lane, Stream &stream) {
+  for (int r = 0; r < kRows; ++r) {
+    stream.word[r] = state.word[r][lane];
+  }
+  stream.hy1 = state.hy1[lane];
+  stream.hy2 = state.hy2[lane];
+}
+
+template <int N>
+void load_lane(State<N> &state, int lane, const Stream &stream) {
+  for (int r = 0; r < kRows; ++r) {
+    state.word[r][lane] = stream.word[r];
+  }
+  state.hy1[lane] = stream.hy1;
+  state.hy2[lane] = stream.hy2;
+}
+
 template <int N>
 void copy_lane(const State<N> &from, State<N> &to, int lane) {
   for (int r = 0; r < kRows; ++r) {

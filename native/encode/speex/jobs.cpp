@@ -1,6 +1,11 @@
 #include "encode/speex/jobs.h"
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
+#include <utility>
+
+#include "kept.h"
 
 namespace callreplay::speex {
 
@@ -9,41 +14,128 @@ namespace {
 // What lanes without a job are fed.
 alignas(64) const int16_t kQuiet[kWidebandFrame] = {};
 
-// Below so many jobs one stream at a time is faster than a round of lanes that are mostly idle.
-constexpr size_t kFewestJobs = 2;
-
 constexpr size_t kLongestPacket = 128;
+
+constexpr int kRounds = 5;
+
+Kernels kernels_at_hand() {
+  Kernels kernels{speex_single_kernel(cr_isa_active())};
+  for (const SpeexKernel *kernel : callreplay::kernels_at_hand(speex_kernel)) {
+    if (kernel->lanes > 1) {
+      kernels.push_back(kernel);
+    }
+  }
+  return kernels;
+}
+
+Kernels kernels_of(cr_isa isa) {
+  Kernels kernels{speex_single_kernel(isa)};
+  if (speex_kernel(isa)->lanes > 1) {
+    kernels.push_back(speex_kernel(isa));
+  }
+  return kernels;
+}
+
+LanePlan two_or_more_in_lanes(const Kernels &kernels) {
+  std::vector<LanePlan::Width> widths;
+  for (const SpeexKernel *kernel : kernels) {
+    const double cost = kernel->lanes == 1 ? 1.0 : 1.5;
+    widths.push_back({static_cast<size_t>(kernel->lanes), cost, cost});
+  }
+  return LanePlan(std::move(widths));
+}
+
+// Narrowband at quality 8, of noise: what the kernels cost beside one another hardly depends on it. Idle
+// lanes code silence, so they cost what others do.
+LanePlan measure(const Kernels &kernels) {
+  if (kernels.size() == 1) {
+    return two_or_more_in_lanes(kernels);
+  }
+  struct Trial {
+    AlignedArray<float> group;
+    AlignedArray<char> scratch;
+    AlignedArray<int32_t> values;
+    FrameFields fields;
+    std::vector<const int16_t *> pcm;
+  };
+  int16_t noise[kNarrowbandFrame];
+  uint32_t state = 1;
+  for (int16_t &sample : noise) {
+    state = state * 1664525u + 1013904223u;
+    sample = static_cast<int16_t>(static_cast<int32_t>(state) >> 19);
+  }
+  const RateOptions options{false, 8, false, false, false};
+  const FrameMode mode = constant_mode(options);
+  std::vector<std::unique_ptr<Trial>> trials;
+  std::vector<std::function<void()>> runs;
+  for (const SpeexKernel *kernel : kernels) {
+    const auto lanes = static_cast<size_t>(kernel->lanes);
+    trials.push_back(std::make_unique<Trial>());
+    Trial &trial = *trials.back();
+    trial.group = make_aligned<float>(kernel->state_floats * lanes);
+    trial.scratch = make_aligned<char>(kernel->scratch_bytes);
+    trial.values = make_aligned<int32_t>(static_cast<size_t>(kMaxFields) * lanes);
+    trial.fields.value = trial.values.get();
+    trial.pcm.assign(lanes, noise);
+    for (int lane = 0; lane < kernel->lanes; ++lane) {
+      kernel->reset(trial.group.get(), lane);
+    }
+    runs.emplace_back([kernel, &trial, &mode] {
+      kernel->analyse(trial.group.get(), trial.scratch.get(), trial.pcm.data(), false,
+                      needs_open_loop(mode.low));
+      kernel->code(trial.group.get(), trial.scratch.get(), mode.low, mode.high, false, false, nullptr,
+                   &trial.fields);
+    });
+  }
+  const std::vector<double> ns = measured_ns(runs, kRounds);
+  std::vector<LanePlan::Width> widths;
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    widths.push_back({static_cast<size_t>(kernels[i]->lanes), ns[i], ns[i]});
+  }
+  return LanePlan(std::move(widths));
+}
+
+// A stream's state to and from a lane of a group.
+void load(const SpeexKernel &kernel, float *group, size_t lane, const float *state) {
+  const auto lanes = static_cast<size_t>(kernel.lanes);
+  for (size_t i = 0; i < kernel.state_floats; ++i) {
+    group[i * lanes + lane] = state[i];
+  }
+}
+
+void save(const SpeexKernel &kernel, const float *group, size_t lane, float *state) {
+  const auto lanes = static_cast<size_t>(kernel.lanes);
+  for (size_t i = 0; i < kernel.state_floats; ++i) {
+    state[i] = group[i * lanes + lane];
+  }
+}
 
 }  // namespace
 
-Engine::Engine(cr_isa isa)
-    : wide_(speex_kernel(isa)),
-      single_(speex_single_kernel(isa)),
-      group_(make_aligned<float>(wide_->state_floats * static_cast<size_t>(wide_->lanes))),
-      scratch_(make_aligned<char>(std::max(wide_->scratch_bytes, single_->scratch_bytes))),
-      values_(make_aligned<int32_t>(static_cast<size_t>(kMaxFields) * static_cast<size_t>(wide_->lanes))),
-      active_(static_cast<size_t>(wide_->lanes)),
-      modes_(static_cast<size_t>(wide_->lanes)),
-      pointers_(static_cast<size_t>(wide_->lanes)),
-      lanes_(static_cast<size_t>(wide_->lanes)) {
+const LanePlan &measured_plan() {
+  static std::atomic<const LanePlan *> place;
+  return kept(place, [] { return std::make_unique<const LanePlan>(measure(kernels_at_hand())); });
+}
+
+Engine::Engine() : Engine(kernels_at_hand(), std::nullopt) {}
+
+Engine::Engine(cr_isa isa) : Engine(kernels_of(isa), two_or_more_in_lanes(kernels_of(isa))) {}
+
+Engine::Engine(Kernels kernels, std::optional<LanePlan> plan)
+    : kernels_(std::move(kernels)), plan_(std::move(plan)) {
+  size_t lanes = 0, scratch = 0;
+  for (const SpeexKernel *kernel : kernels_) {
+    lanes = std::max(lanes, static_cast<size_t>(kernel->lanes));
+    scratch = std::max(scratch, kernel->scratch_bytes);
+  }
+  group_ = make_aligned<float>(state_floats() * lanes);
+  scratch_ = make_aligned<char>(scratch);
+  values_ = make_aligned<int32_t>(static_cast<size_t>(kMaxFields) * lanes);
+  active_.resize(lanes);
+  modes_.resize(lanes);
+  pointers_.resize(lanes);
+  lanes_.resize(lanes);
   fields_.value = values_.get();
-  for (int lane = 0; lane < wide_->lanes; ++lane) {
-    wide_->reset(group_.get(), lane);
-  }
-}
-
-void Engine::load(size_t lane, const float *state) {
-  const size_t lanes = static_cast<size_t>(wide_->lanes);
-  for (size_t i = 0; i < wide_->state_floats; ++i) {
-    group_[i * lanes + lane] = state[i];
-  }
-}
-
-void Engine::save(size_t lane, float *state) const {
-  const size_t lanes = static_cast<size_t>(wide_->lanes);
-  for (size_t i = 0; i < wide_->state_floats; ++i) {
-    state[i] = group_[i * lanes + lane];
-  }
 }
 
 // Packs the lane's fields, most significant bit first; the rest of the last octet is a 0 and then 1s.
@@ -128,66 +220,89 @@ void Engine::code_round(const SpeexKernel &kernel, const RateOptions &options, f
   }
 }
 
-void Engine::run_single(const RateOptions &options, Job &job, size_t from) {
+// The rest of one job, alone.
+void Engine::run_single(const RateOptions &options, const Lane &from) {
   const size_t samples = options.wideband ? kWidebandFrame : kNarrowbandFrame;
-  for (size_t frame = from; frame < job.frames; ++frame) {
-    lanes_[0] = {&job, frame, job.pcm + frame * samples};
-    code_round(*single_, options, job.state, lanes_);
+  lanes_[0] = from;
+  for (; lanes_[0].frame < from.job->frames; ++lanes_[0].frame, lanes_[0].pcm += samples) {
+    code_round(*kernels_[0], options, from.job->state, lanes_);
+  }
+}
+
+// Fill the lanes that are free.
+void Engine::seat(const SpeexKernel &kernel) {
+  for (size_t lane = 0; lane < static_cast<size_t>(kernel.lanes); ++lane) {
+    if (lanes_[lane].job == nullptr && !queue_.empty()) {
+      lanes_[lane] = queue_.back();
+      queue_.pop_back();
+      load(kernel, group_.get(), lane, lanes_[lane].job->state);
+    }
+  }
+}
+
+// Back to the queue with what goes on elsewhere.
+void Engine::unseat(const SpeexKernel &kernel) {
+  for (size_t lane = 0; lane < static_cast<size_t>(kernel.lanes); ++lane) {
+    if (lanes_[lane].job != nullptr) {
+      save(kernel, group_.get(), lane, lanes_[lane].job->state);
+      queue_.push_back(lanes_[lane]);
+      lanes_[lane] = Lane{};
+    }
   }
 }
 
 void Engine::run_lanes(const RateOptions &options, std::vector<Job> &jobs) {
+  const LanePlan &plan = plan_ ? *plan_ : measured_plan();
   const size_t samples = options.wideband ? kWidebandFrame : kNarrowbandFrame;
-  const size_t count = static_cast<size_t>(wide_->lanes);
   // Longest first keeps the lanes full to the end.
-  std::stable_sort(jobs.begin(), jobs.end(), [](const Job &a, const Job &b) { return a.frames > b.frames; });
-  size_t next = 0;
-  size_t busy = 0;
+  std::stable_sort(jobs.begin(), jobs.end(), [](const Job &a, const Job &b) { return a.frames < b.frames; });
+  queue_.clear();
+  for (Job &job : jobs) {
+    queue_.push_back({&job, 0, job.pcm});
+  }
   std::fill(lanes_.begin(), lanes_.end(), Lane{});
-  while (true) {
-    for (size_t lane = 0; lane < count && next < jobs.size(); ++lane) {
-      if (lanes_[lane].job == nullptr) {
-        lanes_[lane] = {&jobs[next], 0, jobs[next].pcm};
-        load(lane, jobs[next].state);
-        ++next;
-        ++busy;
-      }
+  for (size_t left = jobs.size(); left > 0;) {
+    const SpeexKernel &kernel = *kernels_[plan.first(left)];
+    if (kernel.lanes == 1) {
+      const Lane alone = queue_.back();
+      queue_.pop_back();
+      run_single(options, alone);
+      lanes_[0] = Lane{};
+      --left;
+      continue;
     }
-    if (busy < kFewestJobs) {
-      break;
+    // Free lanes of a group that was another's hold no numbers that could be slow.
+    for (int lane = 0; lane < kernel.lanes; ++lane) {
+      kernel.reset(group_.get(), lane);
     }
-    code_round(*wide_, options, group_.get(), lanes_);
-    for (size_t lane = 0; lane < count; ++lane) {
-      Lane &at = lanes_[lane];
-      if (at.job != nullptr) {
-        at.pcm += samples;
-        if (++at.frame == at.job->frames) {
-          save(lane, at.job->state);
-          at = Lane{};
-          --busy;
+    while (left > 0 && kernels_[plan.first(left)] == &kernel) {
+      seat(kernel);
+      code_round(kernel, options, group_.get(), lanes_);
+      for (size_t lane = 0; lane < static_cast<size_t>(kernel.lanes); ++lane) {
+        Lane &at = lanes_[lane];
+        if (at.job != nullptr) {
+          at.pcm += samples;
+          if (++at.frame == at.job->frames) {
+            save(kernel, group_.get(), lane, at.job->state);
+            at = Lane{};
+            --left;
+          }
         }
       }
     }
-  }
-  for (size_t lane = 0; lane < count; ++lane) {
-    if (lanes_[lane].job != nullptr) {
-      const Lane rest = lanes_[lane];
-      save(lane, rest.job->state);
-      run_single(options, *rest.job, rest.frame);
-      break;
-    }
+    unseat(kernel);
   }
 }
 
 void Engine::run(const RateOptions &options, std::vector<Job> &jobs) {
   std::erase_if(jobs, [](const Job &job) { return job.frames == 0; });
-  if (jobs.size() >= kFewestJobs && wide_->lanes > 1) {
-    run_lanes(options, jobs);
+  if (jobs.size() <= 1 || kernels_.size() == 1) {
+    for (Job &job : jobs) {
+      run_single(options, {&job, 0, job.pcm});
+    }
     return;
   }
-  for (Job &job : jobs) {
-    run_single(options, job, 0);
-  }
+  run_lanes(options, jobs);
 }
 
 }  // namespace callreplay::speex

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "encode/speex/kernel.h"
 #include "encode/speex/vbr.h"
+#include "lanes/plan.h"
 
 namespace callreplay::speex {
 
@@ -44,16 +46,29 @@ struct Job {
   Packets *out;
 };
 
-// The lanes of one instruction set, with the memory they work in.
+// The kernels at hand: the first codes a stream alone, the others one a lane.
+using Kernels = std::vector<const SpeexKernel *>;
+
+// The plan of this process for the kernels of every instruction set up to cr_isa_active(), measured at the
+// first call.
+const LanePlan &measured_plan();
+
+// Kernels with the memory they work in. The jobs of a run go through those that cost least for as many as are
+// left, and move to others when some have ended.
 class Engine {
  public:
+  // All kernels, by the measured plan.
+  Engine();
+  // Those of one instruction set, two jobs or more in lanes. For tests.
   explicit Engine(cr_isa isa);
+  // `plan` has the kernels' lanes as its widths.
+  Engine(Kernels kernels, std::optional<LanePlan> plan);
 
   // Codes all jobs, which share the options. May reorder the list.
   void run(const RateOptions &options, std::vector<Job> &jobs);
 
-  size_t state_floats() const { return wide_->state_floats; }
-  void reset(float *state) const { single_->reset(state, 0); }
+  size_t state_floats() const { return kernels_[0]->state_floats; }
+  void reset(float *state) const { kernels_[0]->reset(state, 0); }
 
  private:
   struct Lane {
@@ -62,16 +77,16 @@ class Engine {
     const int16_t *pcm = nullptr;
   };
 
-  void run_single(const RateOptions &options, Job &job, size_t from);
+  void run_single(const RateOptions &options, const Lane &from);
   void run_lanes(const RateOptions &options, std::vector<Job> &jobs);
+  void seat(const SpeexKernel &kernel);
+  void unseat(const SpeexKernel &kernel);
   void code_round(const SpeexKernel &kernel, const RateOptions &options, float *state,
                   const std::vector<Lane> &lanes);
   void pack(int lanes, int lane, const Job &job, size_t frame);
-  void load(size_t lane, const float *state);
-  void save(size_t lane, float *state) const;
 
-  const SpeexKernel *wide_;
-  const SpeexKernel *single_;
+  Kernels kernels_;
+  std::optional<LanePlan> plan_;  // none: the measured one
   AlignedArray<float> group_;
   AlignedArray<char> scratch_;
   AlignedArray<int32_t> values_;
@@ -80,6 +95,7 @@ class Engine {
   std::vector<FrameMode> modes_;
   std::vector<const int16_t *> pointers_;
   std::vector<Lane> lanes_;
+  std::vector<Lane> queue_;  // jobs without a lane, the next to be seated last
 };
 
 }  // namespace callreplay::speex

@@ -44,7 +44,7 @@ struct cr_speex_stream : callreplay::Handle {
 struct cr_speex_batch : callreplay::Handle {
   void encode();
 
-  Engine engine{cr_isa_active()};
+  Engine engine;
   std::vector<Job> jobs;
   std::vector<Stream *> waiting;
 };

@@ -1,0 +1,45 @@
+// The kernels of one codec that are at hand, what they cost here, and so which of them to take.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "decode/kernels.h"
+#include "lanes/plan.h"
+
+namespace callreplay {
+
+// Zeroed memory aligned to 64 octets.
+class AlignedState {
+ public:
+  explicit AlignedState(size_t bytes);
+  void *get() const { return memory_.get(); }
+
+ private:
+  struct Free {
+    void operator()(void *memory) const { ::operator delete (memory, std::align_val_t{64}); }
+  };
+  std::unique_ptr<void, Free> memory_;
+};
+
+template <class Kernel>
+struct Choice {
+  std::vector<const Kernel *> kernels;  // as the widths of the plan
+  LanePlan plan;                        // costs in ns of a call: a frame of G.729, kG722Octets of G.722
+  double move_ns;                       // from a lane to another
+};
+
+inline constexpr int kG722Octets = 160;
+inline constexpr int kMaxLanes = 128;
+
+// What these kernels cost on this machine. Takes about a quarter of a millisecond a kernel.
+Choice<G722Kernel> measured(std::vector<const G722Kernel *> kernels);
+Choice<G729Kernel> measured(std::vector<const G729Kernel *> kernels);
+
+// Those of the process, of every instruction set up to cr_isa_active(); measured at the first call.
+const Choice<G722Kernel> &g722_choice();
+const Choice<G729Kernel> &g729_choice();
+
+}  // namespace callreplay
