@@ -86,6 +86,11 @@ def test_every_option_is_a_keyword_of_the_api(tmp_path: Path) -> None:
             "peaks",
             {"peaks_version": 1, "samples_per_pixel": 64},
         ),
+        (
+            {"concealment": "best", "limiter": "true", "loudness": "-23", "loudnessBy": "leg"},
+            "wav",
+            {"concealment": "best", "limiter": True, "loudness": -23.0, "loudness_by": "leg"},
+        ),
         ({"sampleFormat": "alaw", "dtmf": "tone"}, "wav", {"sample_format": "alaw", "dtmf": "tone"}),
     ],
 )
@@ -113,6 +118,10 @@ def test_urls_mean_what_the_options_mean(
         {"caller_color": "#12345g"},
         {"theme": "neon"},
         {"dtmf": "loud"},
+        {"concealment": "none"},
+        {"loudness": 1.0},
+        {"loudness": float("nan")},
+        {"loudness_by": "ear"},
         {"sample_format": "float"},
         {"channels": "quadro"},
     ],
@@ -131,11 +140,12 @@ WHOLE = {
     "peaks_version": 1,
 }  # fmt: skip
 SECONDS = {"start": 1.0, "end": 2.0}
+LEVELS = {"loudness": -23.0}
 
 
 def test_every_number_among_the_options_is_in_these_tests() -> None:
     numbers = {field.name for field in fields(Options) if field.type in ("int", "float", "float | None")}
-    assert {*WHOLE, *SECONDS} == numbers
+    assert {*WHOLE, *SECONDS, *LEVELS} == numbers
 
 
 @pytest.mark.parametrize("name", WHOLE)

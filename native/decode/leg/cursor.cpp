@@ -298,7 +298,8 @@ bool SpanCursor::fill_noise(int64_t end) {
     skip_to(end);
     return true;
   }
-  const int64_t room = static_cast<int64_t>(budget_) - used_;
+  // A round that looked ahead may be beyond its budget.
+  const int64_t room = std::max<int64_t>(static_cast<int64_t>(budget_) - used_, 0);
   const auto count = static_cast<uint32_t>(std::min(limit - position_, room));
   if (count == 0) {
     return false;
