@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from callreplay.batch import BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
+from callreplay.batch import BatchSettings, Job, Row, Summary, destinations, find_jobs, read_rows, run_batch
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 FIRST, SECOND = SAMPLES / "support.pcap", SAMPLES / "reservation.pcap"
@@ -124,3 +124,25 @@ def test_the_row_of_a_refusal_is_told_and_counted(tmp_path: Path) -> None:
     summary = run_batch([job], settings, on_row=rows.append)
     assert (summary.inputs, summary.errors, summary.skipped) == (1, 1, 0)
     assert [row.error for row in rows] == ["it may not be read"]
+
+
+def test_an_object_store_is_listed_and_not_asked_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstore = pytest.importorskip("obstore")
+    place = destinations.ObjectStore("memory:///")
+    names = [f"2026/{number}.wav" for number in range(2500)]
+    for number, name in enumerate(names[:-1]):
+        obstore.put(place._store, name, b"x" * (number % 7))
+    asked: list[str] = []
+
+    def one(name: str) -> int:
+        asked.append(name)
+        return -1
+
+    monkeypatch.setattr(place, "size", one)
+    size = place.sizes(names)
+    assert [size(name) for name in names] == [number % 7 for number in range(2499)] + [-1]
+    assert asked == []
+    assert place.sizes(names[:3])(names[0]) == -1
+    assert asked == names[:1], "a few are asked for"
