@@ -76,6 +76,32 @@ struct cr_renderer_group {
   uint32_t gather_ms;
 };
 
+namespace {
+
+template <class Sample>
+cr_status read_as(cr_renderer *renderer, Sample *pcm, size_t max_frames, size_t *frames) {
+  if (renderer == nullptr || frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
+    return CR_ARGUMENT;
+  }
+  *frames = 0;
+  const auto channels = static_cast<size_t>(renderer->source.timeline.channels);
+  try {
+    while (*frames < max_frames && !renderer->call->ended()) {
+      const size_t got = renderer->call->read(pcm + *frames * channels, max_frames - *frames);
+      *frames += got;
+      if (got == 0) {
+        renderer->call->feed(*renderer->conveyor);
+        renderer->conveyor->step();
+      }
+    }
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  return CR_OK;
+}
+
+}  // namespace
+
 extern "C" {
 
 cr_status cr_renderer_create(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count,
@@ -97,24 +123,11 @@ void cr_renderer_destroy(cr_renderer *renderer) {
 }
 
 cr_status cr_renderer_read(cr_renderer *renderer, int16_t *pcm, size_t max_frames, size_t *frames) {
-  if (renderer == nullptr || frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
-    return CR_ARGUMENT;
-  }
-  *frames = 0;
-  const auto channels = static_cast<size_t>(renderer->source.timeline.channels);
-  try {
-    while (*frames < max_frames && !renderer->call->ended()) {
-      const size_t got = renderer->call->read(pcm + *frames * channels, max_frames - *frames);
-      *frames += got;
-      if (got == 0) {
-        renderer->call->feed(*renderer->conveyor);
-        renderer->conveyor->step();
-      }
-    }
-  } catch (const std::bad_alloc &) {
-    return CR_MEMORY;
-  }
-  return CR_OK;
+  return read_as(renderer, pcm, max_frames, frames);
+}
+
+cr_status cr_renderer_read_f32(cr_renderer *renderer, float *pcm, size_t max_frames, size_t *frames) {
+  return read_as(renderer, pcm, max_frames, frames);
 }
 
 cr_status cr_renderer_seek(cr_renderer *renderer, int64_t frame) {

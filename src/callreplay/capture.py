@@ -17,23 +17,24 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Protocol, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
 from callreplay.audio import pyav
-from callreplay.audio.decode import decode_leg
+from callreplay.audio.blocks import Blocks, Float32, Int16, read_all
 from callreplay.audio.legs import External, is_native, leg_rate_hz
-from callreplay.audio.mix import Renderer, default_rate_hz, timeline_bounds, window_frames
+from callreplay.audio.mix import Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
+from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc
 from callreplay.codecs import Codec, parse_rtpmap
-from callreplay.errors import ArgumentError, EncryptedError, FormatError
+from callreplay.errors import ArgumentError, EncryptedError, FormatError, StateError
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
-from callreplay.outputs.atomic import AtomicFile
-from callreplay.outputs.formats import Data, Format, Shape, fit_options, format_of, render
-from callreplay.outputs.options import Options
+from callreplay.outputs.files import Writable, save_to
+from callreplay.outputs.formats import Data, Format, FormatName, Shape, fit_options, format_of, render
+from callreplay.outputs.options import Channels, Options, OptionValues
 from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
@@ -41,15 +42,66 @@ from callreplay.report import call_report
 
 __all__ = ["Call", "Capture", "Leg", "open_capture"]
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
+
+class Readable(Protocol):
+    """A binary file object."""
+
+    def read(self, size: int, /) -> Any:
+        """At most ``size`` octets; none at the end."""
+        ...
+
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8] | Readable
 Pcm = NDArray[np.int16]
+FloatPcm = NDArray[np.float32]
 
 FileId = tuple[int, int]
 """Device and inode: the same under every name that a file has or is given while it is mapped."""
 
 _NS: Final = 1_000_000_000
+_LONGEST_COMMENT: Final = 1024
 _MARKS: Final = {GapReason.LOST: "loss", GapReason.CAPTURE: "loss"}
 """Gaps that are marked as loss; all others are silence."""
+
+
+class _Origin:
+    """What a capture was opened from: what pickles carry instead of packets. Opened again once, where that is asked."""
+
+    def __init__(self, sources: tuple[Any, ...], options: dict[str, Any]) -> None:
+        self._sources, self._options = sources, options
+        self._capture: Capture | None = None
+
+    def __getstate__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        sources = tuple(bytes(s) if isinstance(s, bytearray | memoryview) else s for s in self._sources)
+        return sources, self._options
+
+    def __setstate__(self, state: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        self._sources, self._options = state
+        self._capture = None
+
+    def capture(self) -> Capture:
+        """The capture, opened again."""
+        if self._capture is None:
+            self._capture = open_capture(*self._sources, **self._options)
+        return self._capture
+
+    def call(self, number: int) -> Call:
+        """One of its calls; StateError where the capture has changed and has no such call any more."""
+        calls = self.capture().calls
+        if number > len(calls):
+            raise StateError(f"{self.capture().name}: call {number} is not in it any more")
+        return calls[number - 1]
+
+    def leg(self, number: int, side: Side) -> Leg:
+        """A leg of one of its calls."""
+        call = self.call(number)
+        return call.caller if side == "caller" else call.called
+
+
+def _pickled(origin: _Origin | None, what: object) -> _Origin:
+    if origin is None:
+        raise TypeError(f"{what!r} was not opened from a source and cannot be pickled")
+    return origin
 
 
 class Leg:
@@ -64,9 +116,13 @@ class Leg:
     >>> pcm = leg.pcm()
     >>> pcm.dtype.name, pcm.shape
     ('int16', (159520,))
+    >>> leg.pcm(rate=16000, dtype="float32", start=1.0, end=2.0).shape
+    (16000,)
+    >>> leg
+    <Leg caller: PCMU/8000, 990 packets, 19.9 s>
     """
 
-    def __init__(self, media: order.LegMedia) -> None:
+    def __init__(self, media: order.LegMedia, of_call: tuple[LegColumns, ...] = ()) -> None:
         self.side: Final[Side] = media.side
         self.columns: Final[LegColumns] = media.columns
         self.statistics: Final[order.LegStatistics] = media.statistics
@@ -74,7 +130,24 @@ class Leg:
         self.warnings: Final[list[str]] = list(media.warnings)
         self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
         self._external: External | None = None
+        self._of_call = of_call or (media.columns,)
+        self._origin: _Origin | None = None
+        self._number = 0  # of its call
         self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        codecs = ", ".join(map(str, self.codecs))
+        if self.empty:
+            return f"<Leg {self.side}: empty>"
+        return f"<Leg {self.side}: {codecs}, {self.statistics.packets:,} packets, {self.duration_s:.1f} s>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Origin.leg, (_pickled(self._origin, self), self._number, self.side)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its first sample to the end of its last one."""
+        return (self.end_ns - self.start_ns) / _NS
 
     @property
     def empty(self) -> bool:
@@ -101,12 +174,131 @@ class Leg:
         """Sample rate of ``pcm()``: the highest among the spans."""
         return leg_rate_hz(self.columns)
 
-    def pcm(self, out: Pcm | None = None) -> Pcm:
-        """The leg alone, decoded: int16 ``(n,)`` from its first sample on; ``out`` is used if given.
+    @overload
+    def pcm(
+        self,
+        out: Pcm | None = ...,
+        *,
+        rate: int = ...,
+        dtype: Int16 = ...,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+    ) -> Pcm: ...
+    @overload
+    def pcm(
+        self,
+        out: FloatPcm | None = ...,
+        *,
+        rate: int = ...,
+        dtype: Float32,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+    ) -> FloatPcm: ...
+    def pcm(
+        self,
+        out: Any = None,
+        *,
+        rate: int = 0,
+        dtype: Int16 | Float32 = "int16",
+        start: float = 0.0,
+        end: float | None = None,
+        timeline: bool = False,
+        dtmf: Dtmf = "keep",
+    ) -> Any:
+        """The leg alone, decoded: ``(n,)``, from its first sample on, or from the call's.
 
-        Lost packets are concealed, but in what PyAV decodes (Opus and others), where they are silent.
+        ``rate``: 8000 to 48000 Hz; 0 is ``sample_rate_hz``. ``dtype``: ``int16``, or ``float32`` from -1 to 1 (int16
+        divided by 32768, made by the native mixer). ``start``, ``end``: a window in seconds. ``timeline``: sample 0 is
+        the start of the call and the length is the call's, so that both legs lie side by side, their clocks corrected
+        for drift; without it sample 0 is the leg's first, and its clock is taken as right. ``dtmf``: ``keep`` what was
+        sent in the audio, ``mute`` or ``tone`` RFC 4733 digits. ``out``: an array of at least that length, of which the
+        used part is returned.
+
+        Lost packets are concealed, but in what PyAV decodes (Opus and others), where they are silent. Raises
+        ArgumentError for what does not fit.
         """
-        return decode_leg(self.columns, out, external=self.external())
+        return read_all(self._renderer(rate, start, end, timeline, dtmf), dtype, out)
+
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        *,
+        rate: int = ...,
+        dtype: Int16 = ...,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+        out: Pcm | None = ...,
+    ) -> Blocks[np.int16]: ...
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        *,
+        rate: int = ...,
+        dtype: Float32,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+        out: FloatPcm | None = ...,
+    ) -> Blocks[np.float32]: ...
+    def blocks(
+        self,
+        seconds: float = 1.0,
+        *,
+        rate: int = 0,
+        dtype: Int16 | Float32 = "int16",
+        start: float = 0.0,
+        end: float | None = None,
+        timeline: bool = False,
+        dtmf: Dtmf = "keep",
+        out: Any = None,
+    ) -> Blocks[Any]:
+        """What ``pcm`` gives, in arrays of ``seconds`` each: see ``Blocks``."""
+        return Blocks(self._renderer(rate, start, end, timeline, dtmf), seconds, dtype, out)
+
+    def _renderer(self, rate: int, start: float, end: float | None, timeline: bool, dtmf: Dtmf) -> Renderer:
+        bounds = timeline_bounds(self._of_call) if timeline else (None, None)
+        return Renderer(
+            [self.columns],
+            rate or self.sample_rate_hz,
+            "mono",
+            start,
+            end,
+            dtmf,
+            events=[self.events],
+            origin_ns=bounds[0],
+            stop_ns=bounds[1],
+            correct_drift=timeline,
+            external=_only(self.external()),
+        )
+
+    def speech(self) -> list[Talk]:
+        """Stretches of talk, in order: seconds from the start of the call, and level. See ``audio.speech`` for the law.
+
+        >>> with open_capture("samples/reservation.pcap") as capture:
+        ...     [(round(talk.start_s, 1), round(talk.end_s, 1)) for talk in capture.calls[0].caller.speech()][:2]
+        [(4.5, 5.1), (5.4, 8.0)]
+        """
+        if self.empty:
+            return []
+        renderer = self._renderer(0, 0.0, None, False, "keep")
+        meter = SpeechMeter(renderer.rate_hz, self.offset_s)
+        for block in renderer:
+            meter.write(block)
+        return meter.result()
+
+    @property
+    def offset_s(self) -> float:
+        """Where its first sample lies, in seconds from the start of the call."""
+        return 0.0 if self.empty else (self.start_ns - timeline_bounds(self._of_call)[0]) / _NS
 
     def external(self) -> External | None:
         """PCM of the spans that PyAV decodes, made once; None where there are none."""
@@ -134,6 +326,10 @@ class Leg:
             reached = max(reached, order.ns_of(span, span.end_tick))
         if end_ns > reached:
             yield reached, end_ns, "silence"
+
+
+def _only(external: External | None) -> list[External | None] | None:
+    return None if external is None else [external]
 
 
 def _payload(columns: LegColumns, row: int) -> bytes:
@@ -184,7 +380,7 @@ class Call:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     call.save(f"{folder}/call.wav", channels="stereo")
     ...     Path(f"{folder}/call.wav").stat().st_size
-    638124
+    639018
     >>> report = call.report()
     >>> report["status"], [round(leg["statistics"]["mos"], 1) for leg in report["legs"]]
     ('answered', [4.4, 4.3])
@@ -197,11 +393,16 @@ class Call:
         capture: str,
         encrypted: str = "",
         files: frozenset[FileId] = frozenset(),
+        origin: _Origin | None = None,
     ) -> None:
         self.number: Final = number
         self.description: Final[CallDescription] = media.description or CallDescription("")
-        self.caller: Final = Leg(media.caller)
-        self.called: Final = Leg(media.called)
+        columns = (media.caller.columns, media.called.columns)
+        self.caller: Final = Leg(media.caller, columns)
+        self.called: Final = Leg(media.called, columns)
+        self._origin = origin
+        for leg in (self.caller, self.called):
+            leg._origin, leg._number = origin, number
         self.sides_inferred: Final = media.sides_inferred
         self.warnings: Final[list[str]] = [*media.guesses, *media.warnings]
         self.encrypted: Final = encrypted
@@ -209,6 +410,16 @@ class Call:
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
         self._capture = capture
         self._files = files
+
+    def __repr__(self) -> str:
+        codecs = ", ".join(dict.fromkeys(str(codec) for leg in self.legs for codec in leg.codecs))
+        return f"<Call {self.number}: {self.title()}, {self.encrypted or codecs or 'no media'}>"
+
+    def __iter__(self) -> Iterator[Leg]:
+        return iter(self.legs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Origin.call, (_pickled(self._origin, self), self.number), {"uuid": self.uuid}
 
     @property
     def legs(self) -> tuple[Leg, Leg]:
@@ -253,57 +464,149 @@ class Call:
             return f"{leg.flows[0].source}:{leg.flows[0].source_port}"
         return f"{other.flows[0].destination}:{other.flows[0].destination_port}" if other.flows else "unknown"
 
+    @overload
     def mix(
         self,
-        channels: str = "stereo",
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Int16 = ...,
+        out: Pcm | None = ...,
+    ) -> Pcm: ...
+    @overload
+    def mix(
+        self,
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Float32,
+        out: FloatPcm | None = ...,
+    ) -> FloatPcm: ...
+    def mix(
+        self,
+        channels: Channels = "stereo",
         rate: int = 0,
         start: float = 0.0,
         end: float | None = None,
-        dtmf: str = "mute",
-    ) -> Pcm:
-        """Both legs on one timeline: int16 ``(n, 2)`` for ``stereo`` (caller left), ``(n,)`` for other channels.
+        dtmf: Literal["tone", "mute"] = "mute",
+        *,
+        dtype: Int16 | Float32 = "int16",
+        out: Any = None,
+    ) -> Any:
+        """Both legs on one timeline: ``(n, 2)`` for ``stereo`` (caller left), ``(n,)`` for other channels.
 
-        Raises EncryptedError for SRTP without keys.
+        ``channels``: ``stereo``, ``mono`` (both added), ``caller``, ``called``. ``rate``: 8000 to 48000 Hz; 0 is
+        ``sample_rate_hz``. ``start``, ``end``: a window in seconds from the start of the call. ``dtmf``: ``mute`` RFC
+        4733 digits or sound them as ``tone``. ``dtype``: ``int16``, or ``float32`` from -1 to 1 (int16 divided by
+        32768, made by the native mixer). ``out``: a contiguous array of at least that many frames; its used part is
+        returned.
+
+        Raises ArgumentError for what does not fit, EncryptedError for SRTP without keys.
         """
-        options = Options(
-            channels=channels, rate=rate or self.sample_rate_hz, start=start, end=end, dtmf=dtmf
-        )
-        renderer = self.renderer(options)
-        return renderer.read(renderer.frames)
+        return read_all(self._mixer(channels, rate, start, end, dtmf), dtype, out)
+
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Int16 = ...,
+        out: Pcm | None = ...,
+    ) -> Blocks[np.int16]: ...
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Float32,
+        out: FloatPcm | None = ...,
+    ) -> Blocks[np.float32]: ...
+    def blocks(
+        self,
+        seconds: float = 1.0,
+        channels: Channels = "stereo",
+        rate: int = 0,
+        start: float = 0.0,
+        end: float | None = None,
+        dtmf: Literal["tone", "mute"] = "mute",
+        *,
+        dtype: Int16 | Float32 = "int16",
+        out: Any = None,
+    ) -> Blocks[Any]:
+        """What ``mix`` gives, in arrays of ``seconds`` each, in bounded memory: see ``Blocks``.
+
+        >>> import numpy
+        >>> with open_capture("samples/reservation.pcap") as capture:
+        ...     call = capture.calls[0]
+        >>> blocks = call.blocks(5.0, "mono")
+        >>> blocks
+        <Blocks: 4 of 40000 frames, 1 channels of int16 at 8000 Hz>
+        >>> numpy.array_equal(numpy.concatenate(list(blocks)), call.mix("mono"))
+        True
+        """
+        return Blocks(self._mixer(channels, rate, start, end, dtmf), seconds, dtype, out)
+
+    def _mixer(self, channels: str, rate: int, start: float, end: float | None, dtmf: str) -> Renderer:
+        rate = rate or self.sample_rate_hz
+        return self.renderer(Options(channels=channels, rate=rate, start=start, end=end, dtmf=dtmf))
+
+    def speech(self) -> Conversation:
+        """Talk time, silence, overlap, interruptions and longest monologues; who talks when: ``Leg.speech``."""
+        return conversation(self.caller.speech(), self.called.speech(), self.duration_s)
 
     def stream(
-        self, format: str = "wav", *, options: Options | None = None, **values: Any
+        self,
+        format: FormatName = "wav",
+        *,
+        options: Options | None = None,
+        **values: Unpack[OptionValues],
     ) -> Iterator[bytes]:
-        """The bytes of an output file, in order, as they come to be. Keywords: the fields of ``formats.Options``.
+        """The bytes of an output file, in order, as they come to be. Keywords: the fields of ``Options``.
 
         Raises ArgumentError for bad options and EncryptedError for SRTP without keys, both before the first byte.
         """
-        return (bytes(part) for part in self._stream(format_of(format), options or Options.of(values), None))
+        chosen = options or Options.of({**values})
+        return (bytes(part) for part in self._stream(format_of(format), chosen, None))
 
     def save(
         self,
-        path: str | os.PathLike[str],
-        format: str = "",
+        path: str | os.PathLike[str] | Writable,
+        format: FormatName | Literal[""] = "",
         *,
         options: Options | None = None,
         progress: Callable[[float], None] | None = None,
-        **values: Any,
+        **values: Unpack[OptionValues],
     ) -> None:
         """Write an output file, whole or not at all. The format is ``format`` or the suffix's.
+
+        ``path`` is a path, ``-`` for standard output, or a binary file object (``write``), which gets the octets as
+        they come to be and is left open. Keywords: the fields of ``Options``.
 
         ``progress`` is called with the share done, 0 to 1. Raises as ``stream``, and ArgumentError where ``path`` is a
         file that the call was read from, or a link to one; OutputError or OSError when writing fails, and then nothing
         is left under ``path``.
         """
-        if _file_id(path) in self._files:
+        if isinstance(path, str | os.PathLike) and _file_id(path) in self._files:
             raise ArgumentError(
                 f"{os.fspath(path)!r} is the capture that the call is read from; write elsewhere"
             )
-        form = format_of(format, Path(path))
-        data = self._stream(form, options or Options.of(values), progress)
-        with AtomicFile(path) as out:
-            for part in data:
-                out.write(part)
+        save_to(path, format, lambda form: self._stream(form, options or Options.of({**values}), progress))
 
     def prepare(self, form: Format, options: Options) -> tuple[Shape, Options]:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
@@ -311,11 +614,13 @@ class Call:
         chosen = fit_options(form, options, self.sample_rate_hz)
         start, end = timeline_bounds([leg.columns for leg in self.legs])
         first, stop = window_frames(start, end, chosen.rate, chosen.start, chosen.end)
+        start_ns = (start or self.start_ns) + first * _NS // chosen.rate
         shape = Shape(
             stop - first,
             2 if chosen.channels == "stereo" else 1,
             chosen.rate,
-            self.comments(chosen.title),
+            self.comments(chosen.title, start_ns) if chosen.metadata else {},
+            start_ns=start_ns,
             marks=lambda: self._marks(chosen, start, end),
         )
         return shape, chosen
@@ -345,14 +650,19 @@ class Call:
                 f"{self._capture}, call {self.number}: the media is SRTP and no key fits it ({self.encrypted})"
             )
 
-    def comments(self, title: str = "") -> dict[str, str]:
-        """What a file of this call says of itself: TITLE, DATE, CALLID where signalling gave one, UUID if stored."""
-        comments = {"TITLE": title or self.title(), "DATE": utc(self.start_ns)}
-        if self.description.call_id:
-            comments["CALLID"] = self.description.call_id
-        if self.uuid:
-            comments["UUID"] = self.uuid
-        return comments
+    def comments(self, title: str = "", start_ns: int | None = None) -> dict[str, str]:
+        """What a file of this call says of itself: TITLE, DATE (of its first sample), CALLER and CALLED as signalling
+        has them, CALLID where it gave one, UUID if stored.
+        """  # noqa: D205
+        comments = {
+            "TITLE": title or self.title(),
+            "DATE": utc(self.start_ns if start_ns is None else start_ns),
+            "CALLER": self.party("caller"),
+            "CALLED": self.party("called"),
+            "CALLID": self.description.call_id,
+            "UUID": self.uuid,
+        }
+        return {name: _printable(text) for name, text in comments.items() if text}
 
     def report(self, *, audio: bool = True) -> dict[str, Any]:
         """Everything known of the call as plain JSON data; ``audio`` decodes the legs to measure level and clipping."""
@@ -382,6 +692,11 @@ class Call:
         ]
 
 
+def _printable(text: str) -> str:
+    """What a wire said, fit for a field of a file: on one line, and not endless."""
+    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_COMMENT])
+
+
 def _with_progress(renderer: Renderer, progress: Callable[[float], None] | None) -> Iterator[Pcm]:
     done = 0
     for block in renderer:
@@ -405,6 +720,32 @@ class Capture:
         self.scans: Final = scans
         self.calls: Final = calls
         self.warnings: Final = warnings
+        self._origin: _Origin | None = None
+
+    def __repr__(self) -> str:
+        calls = f"{len(self.calls)} call" + ("" if len(self.calls) == 1 else "s")
+        audio = length(sum(call.duration_s for call in self.calls), hours=True)
+        return f"<Capture {self.name!r}: {calls}, {audio}>"
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def __bool__(self) -> bool:
+        return True  # one without calls is a capture all the same
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self.calls)
+
+    @overload
+    def __getitem__(self, index: int) -> Call: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Call]: ...
+    def __getitem__(self, index: int | slice) -> Call | list[Call]:
+        """Call by position, from 0."""
+        return self.calls[index]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Origin.capture, (_pickled(self._origin, self),)
 
     def __enter__(self) -> Self:
         return self
@@ -509,7 +850,8 @@ def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescript
 def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = None) -> Capture:
     """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
 
-    ``sources``: paths, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
+    ``sources``: paths, URLs (``https://…``; ``s3://``, ``gs://``, ``az://`` with obstore; any that fsspec knows),
+    binary file objects, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
     compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
@@ -526,16 +868,20 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     if not 1 <= len(sources) <= 2:
         raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")
     hints = _hints(codecs)
-    names = [str(source) if isinstance(source, str | os.PathLike) else "<buffer>" for source in sources]
+    names = [packets.name_of(source) for source in sources]
+    local: list[Any] = [packets.localised(source) for source in sources]
+    # What was read from a file object cannot be read from it again; what a URL names can.
+    again = [g if packets.is_url(g) else s for g, s in zip(sources, local, strict=True)]
+    origin = _Origin(tuple(again), {"codecs": codecs})
     heard: list[Message] = []
 
     def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
         return signalling.sockets_of([*heard, *messages])
 
     scans = []
-    beside = [_side_index(source) for source in sources]
+    beside = [_side_index(source) for source in local]
     files: set[FileId | None] = set()
-    for source, name, path in zip(sources, names, beside, strict=True):
+    for source, name, path in zip(local, names, beside, strict=True):
         data = packets.open_buffer(source)
         files |= {_file_id(each) for each in (source, path) if isinstance(each, str | os.PathLike)}
         scans.append(packets.scan(data, name=name, announced=announced, recorded=path is not None))
@@ -557,7 +903,11 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)))
+        Call(
+            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)), origin
+        )
         for number, call in enumerate(media, 1)
     ]
-    return Capture(", ".join(names), scans, calls, warnings)
+    capture = Capture(", ".join(names), scans, calls, warnings)
+    capture._origin = origin
+    return capture

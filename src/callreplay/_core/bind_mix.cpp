@@ -50,16 +50,11 @@ class NativeRenderer {
   }
 
   size_t read(py::array_t<int16_t, py::array::c_style> out, size_t channels) {
-    int16_t *pcm = out.mutable_data();
-    const size_t room = static_cast<size_t>(out.size()) / channels;
-    size_t frames = 0;
-    cr_status status;
-    {
-      py::gil_scoped_release release;
-      status = cr_renderer_read(renderer_.get(), pcm, room, &frames);
-    }
-    raise_on_error(status);
-    return frames;
+    return read_with(cr_renderer_read, out, channels);
+  }
+
+  size_t read_f32(py::array_t<float, py::array::c_style> out, size_t channels) {
+    return read_with(cr_renderer_read_f32, out, channels);
   }
 
   void seek(int64_t frame) {
@@ -80,6 +75,21 @@ class NativeRenderer {
   }
 
  private:
+  template <class Sample>
+  size_t read_with(cr_status (*read)(cr_renderer *, Sample *, size_t, size_t *),
+                   py::array_t<Sample, py::array::c_style> &out, size_t channels) {
+    Sample *pcm = out.mutable_data();
+    const size_t room = static_cast<size_t>(out.size()) / channels;
+    size_t frames = 0;
+    cr_status status;
+    {
+      py::gil_scoped_release release;
+      status = read(renderer_.get(), pcm, room, &frames);
+    }
+    raise_on_error(status);
+    return frames;
+  }
+
   struct Destroy {
     void operator()(cr_renderer *renderer) const { cr_renderer_destroy(renderer); }
   };
@@ -180,6 +190,7 @@ void bind_mix(py::module_ &m) {
   py::class_<NativeRenderer>(m, "Renderer")
       .def(py::init<const py::tuple &, const py::list &, const py::list &>())
       .def("read", &NativeRenderer::read, py::arg().noconvert(), py::arg())
+      .def("read_f32", &NativeRenderer::read_f32, py::arg().noconvert(), py::arg())
       .def("seek", &NativeRenderer::seek)
       .def("position", &NativeRenderer::position)
       .def("counts", &NativeRenderer::counts);

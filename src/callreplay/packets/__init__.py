@@ -7,6 +7,7 @@ from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
 from callreplay.packets.scan import Beside, Part, Scan, scan, span
+from callreplay.packets.sources import is_url, localised, name_of
 
 __all__ = [
     "Beside",
@@ -18,7 +19,10 @@ __all__ = [
     "decrypt_srtp",
     "doubts",
     "hash_payloads",
+    "is_url",
     "join",
+    "localised",
+    "name_of",
     "open_buffer",
     "scan",
     "span",
