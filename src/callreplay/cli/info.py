@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from callreplay.capture import open_capture
+from callreplay.cli.audiofile import is_audio, show_audio
 from callreplay.cli.options import parse_codecs
 from callreplay.clock import length
 from callreplay.errors import ArgumentError
@@ -109,7 +110,10 @@ def register(app: typer.Typer) -> None:
             typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
         ] = [],  # noqa: B006
     ) -> None:
-        """Show the calls, legs, codecs, loss, jitter and quality in a capture."""
+        """Show the calls, legs, codecs, loss, jitter and quality in a capture, or what an audio file says of itself."""
+        if is_audio(captures):
+            show_audio(captures, as_json)
+            return
         if len(captures) > 2:
             raise ArgumentError("one capture, or two with one leg each")
         with open_capture(*captures, codecs=parse_codecs(codec)) as capture:

@@ -80,6 +80,10 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
         True,
     ),
     "bitrate": (Annotated[int, _option(_SOUND, "mp3, opus, m4a: bits per second.")], 0),
+    "metadata": (
+        Annotated[bool, _option(_SOUND, "Write title, time and parties into the file, or leave it bare.")],
+        True,
+    ),
     "title": (Annotated[str, _option(_SOUND, "A title, written into formats that hold one.")], ""),
     "width": (Annotated[int, _option(_PICTURE, "Pixels.")], 1000),
     "height": (Annotated[int, _option(_PICTURE, "Pixels.")], 200),
