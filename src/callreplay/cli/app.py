@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, str]] = {
     "transcode": "transcode",
     "info": "info",
     "peaks": "peaks",
+    "speech": "speech",
     "batch": "batch",
     "serve": "serve",
     "import": "import_",

@@ -1,0 +1,59 @@
+"""Tables for people and for pipes: aligned, never cut, as JSON or CSV where that is asked."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from callreplay.errors import ArgumentError
+
+__all__ = ["choose_columns", "print_csv", "print_json", "print_table"]
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as what is in them, two spaces apart: nothing is cut or wrapped, whatever the terminal is wide.
+
+    Heads are bold on a terminal, unless NO_COLOR is set.
+    """
+    from rich.cells import cell_len
+
+    shown = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *shown, strict=True)]
+    for number, row in enumerate([list(heads), *shown]):
+        line = "  ".join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        )
+        print(_bold(line.rstrip()) if number == 0 else line.rstrip())
+
+
+def _bold(text: str) -> str:
+    import os
+
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[1m{text}\x1b[0m" if wanted else text
+
+
+def choose_columns(names: str, known: Sequence[str]) -> list[str]:
+    """``"start,caller"`` as a list, all of ``known`` where it is empty; ArgumentError for a name that is none."""
+    chosen = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    for name in chosen:
+        if name not in known:
+            raise ArgumentError(f"--columns: there is no column {name!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def print_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """RFC 4180, with a head; what is None is empty."""
+    out = csv.writer(sys.stdout, lineterminator="\r\n")
+    out.writerow(columns)
+    out.writerows(["" if row.get(name) is None else row.get(name) for name in columns] for row in rows)
+
+
+def print_json(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """A list of objects, with these columns."""
+    print(
+        json.dumps([{name: row.get(name) for name in columns} for row in rows], ensure_ascii=False, indent=1)
+    )
