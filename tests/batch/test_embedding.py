@@ -38,8 +38,8 @@ def _run(script: Path, *arguments: object) -> str:
 def test_a_plain_script(example: Path, tmp_path: Path) -> None:
     said = _run(example, tmp_path / "out", CAPTURE, tmp_path / "absent.pcap")
     assert "absent.pcap" in said
-    assert f"{CAPTURE} 00000001.wav: " in said
-    with wave.open(str(tmp_path / "out" / "00000001.wav")) as made:
+    assert f"{CAPTURE} support.wav: " in said
+    with wave.open(str(tmp_path / "out" / "support.wav")) as made:
         assert made.getnchannels() == 2
 
 

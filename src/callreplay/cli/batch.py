@@ -180,6 +180,9 @@ def register(app: typer.Typer) -> None:
         tenant: TenantOption = "default",
         url: DatabaseOption = "",
         data: DataOption = None,
+        speech: Annotated[
+            bool, typer.Option("--speech", help="Rows tell who talks how long (each leg is decoded once more).")
+        ] = False,
         options: Options,
     ) -> None:
         """Transcode many captures on every core; what is whole already is skipped."""
@@ -197,7 +200,7 @@ def register(app: typer.Typer) -> None:
             with database(url, data) as opened:
                 jobs += find_stored_jobs(opened, tenant, query)
         settings = BatchSettings(
-            output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest
+            output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest, speech
         )
         began = time.time()
         summary, stopped = None, ""
