@@ -15,9 +15,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self, Unpack, overload
+from typing import Any, Final, Literal, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversatio
 from callreplay.clock import length, utc
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError, StateError
-from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, Message, PacketFlag, Side
+from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
 from callreplay.outputs.files import Writable, save_to
 from callreplay.outputs.formats import Data, Format, FormatName, Shape, fit_options, format_of, render
 from callreplay.outputs.options import Channels, Options, OptionValues
@@ -39,19 +40,10 @@ from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
 from callreplay.report import call_report
+from callreplay.sources import Source, gather, open_files
 
 __all__ = ["Call", "Capture", "Leg", "open_capture"]
 
-
-class Readable(Protocol):
-    """A binary file object."""
-
-    def read(self, size: int, /) -> Any:
-        """At most ``size`` octets; none at the end."""
-        ...
-
-
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8] | Readable
 Pcm = NDArray[np.int16]
 FloatPcm = NDArray[np.float32]
 
@@ -122,7 +114,7 @@ class Leg:
     <Leg caller: PCMU/8000, 990 packets, 19.9 s>
     """
 
-    def __init__(self, media: order.LegMedia, of_call: tuple[LegColumns, ...] = ()) -> None:
+    def __init__(self, media: order.LegMedia) -> None:
         self.side: Final[Side] = media.side
         self.columns: Final[LegColumns] = media.columns
         self.statistics: Final[order.LegStatistics] = media.statistics
@@ -130,7 +122,7 @@ class Leg:
         self.warnings: Final[list[str]] = list(media.warnings)
         self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
         self._external: External | None = None
-        self._of_call = of_call or (media.columns,)
+        self._call_bounds = (0, 0)  # absolute times of its call's start and end
         self._origin: _Origin | None = None
         self._number = 0  # of its call
         self._lock = threading.Lock()
@@ -265,7 +257,7 @@ class Leg:
         return Blocks(self._renderer(rate, start, end, timeline, dtmf), seconds, dtype, out)
 
     def _renderer(self, rate: int, start: float, end: float | None, timeline: bool, dtmf: Dtmf) -> Renderer:
-        bounds = timeline_bounds(self._of_call) if timeline else (None, None)
+        bounds = self._call_bounds if timeline else (None, None)
         return Renderer(
             [self.columns],
             rate or self.sample_rate_hz,
@@ -298,7 +290,7 @@ class Leg:
     @property
     def offset_s(self) -> float:
         """Where its first sample lies, in seconds from the start of the call."""
-        return 0.0 if self.empty else (self.start_ns - timeline_bounds(self._of_call)[0]) / _NS
+        return 0.0 if self.empty else (self.start_ns - self._call_bounds[0]) / _NS
 
     def external(self) -> External | None:
         """PCM of the spans that PyAV decodes, made once; None where there are none."""
@@ -397,14 +389,13 @@ class Call:
     ) -> None:
         self.number: Final = number
         self.description: Final[CallDescription] = media.description or CallDescription("")
-        columns = (media.caller.columns, media.called.columns)
-        self.caller: Final = Leg(media.caller, columns)
-        self.called: Final = Leg(media.called, columns)
+        self.caller: Final = Leg(media.caller)
+        self.called: Final = Leg(media.called)
         self._origin = origin
         for leg in (self.caller, self.called):
-            leg._origin, leg._number = origin, number
+            leg._origin, leg._number, leg._call_bounds = origin, number, self.bounds
         self.sides_inferred: Final = media.sides_inferred
-        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings]
+        self.warnings: Final[list[str]] = [*media.guesses, *media.warnings, *self.description.warnings]
         self.encrypted: Final = encrypted
         self.uuid = ""
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
@@ -427,19 +418,33 @@ class Call:
         return self.caller, self.called
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """Absolute times (ns) of the first sample and after the last; (0, 0) without any.
+
+        Where a capture has telephone events alone, they are the call's time.
+        """
+        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        events = [event for leg in self.legs for event in leg.events]
+        if start or not events:
+            return start, end
+        last = max(event.start_ns + round(event.duration_ms * 1e6) for event in events)
+        arrivals = [leg.statistics.first_arrival_ns for leg in self.legs if leg.statistics.first_arrival_ns]
+        return min(arrivals, default=min(event.start_ns for event in events)), last
+
+    @property
     def start_ns(self) -> int:
         """Absolute time of the first sample of either leg; where there is no media, what signalling says."""
-        return timeline_bounds([leg.columns for leg in self.legs])[0] or self.description.start_ns
+        return self.bounds[0] or self.description.start_ns
 
     @property
     def end_ns(self) -> int:
         """Absolute time after the last sample of either leg."""
-        return timeline_bounds([leg.columns for leg in self.legs])[1] or self.description.end_ns
+        return self.bounds[1] or self.description.end_ns
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first sample of either leg to the last one."""
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        """Seconds from the first sample of either leg to the last one; of digits alone, from the first to the last."""
+        start, end = self.bounds
         return (end - start) / _NS
 
     @property
@@ -612,7 +617,7 @@ class Call:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
         self.refuse_encrypted()
         chosen = fit_options(form, options, self.sample_rate_hz)
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
+        start, end = self.bounds
         first, stop = window_frames(start, end, chosen.rate, chosen.start, chosen.end)
         start_ns = (start or self.start_ns) + first * _NS // chosen.rate
         shape = Shape(
@@ -628,6 +633,7 @@ class Call:
     def renderer(self, options: Options) -> Renderer:
         """A renderer of both legs for options whose blanks are filled in."""
         self.refuse_encrypted()
+        start, end = self.bounds
         return Renderer(
             [leg.columns for leg in self.legs],
             options.rate,
@@ -636,6 +642,8 @@ class Call:
             options.end,
             options.dtmf,  # type: ignore[arg-type]
             events=[leg.events for leg in self.legs],
+            origin_ns=start,
+            stop_ns=end,
             external=[leg.external() for leg in self.legs],
         )
 
@@ -707,7 +715,7 @@ def _with_progress(renderer: Renderer, progress: Callable[[float], None] | None)
 
 
 class Capture:
-    """One capture, or one per leg: its calls, and what reading it brought to light.
+    """One capture, in one file or several: its calls, and what reading it brought to light.
 
     >>> with open_capture("samples/support.pcap") as capture:
     ...     report = capture.report(audio=False)
@@ -782,6 +790,7 @@ class Capture:
             "truncated": any(scan.truncated for scan in self.scans),
             "counters": self.counters(),
             "warnings": list(self.warnings),
+            "unread_signalling": [asdict(one) for scan in self.scans for one in scan.unread],
             "calls": [call.report(audio=audio) for call in self.calls],
         }
 
@@ -804,11 +813,11 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _side_index(source: Source) -> Path | None:
+def _side_index(source: Path | None) -> Path | None:
     """The side index of a stored leg; None for any other source."""
-    if not isinstance(source, str | os.PathLike):
+    if source is None:
         return None
-    path = recording.index_path(Path(source))
+    path = recording.index_path(source)
     try:
         return path if path.is_file() else None
     except OSError:  # with the suffix the name may be too long
@@ -847,12 +856,19 @@ def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescript
     return found
 
 
-def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = None) -> Capture:
-    """Read a capture (or two, with the caller's and the called party's leg) and put its calls in order.
+def open_capture(
+    *sources: Source,
+    codecs: Mapping[int, str | Codec] | None = None,
+    keylog: str | os.PathLike[str] | None = None,
+) -> Capture:
+    """Read a capture, in one file or several, and put its calls in order.
 
     ``sources``: paths, URLs (``https://…``; ``s3://``, ``gs://``, ``az://`` with obstore; any that fsspec knows),
-    binary file objects, or buffers that hold a whole file; rtpdump, pcap, pcapng or rtpproxy's records, gzip or zstd
-    compressed too. ``codecs`` names payload types that no signalling names: ``{97: "opus/48000"}``.
+    buffers that hold a whole file, or binary file objects, which are read to their end; pcap, pcapng, snoop, rtpdump,
+    MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here and media
+    there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names payload
+    types that no signalling names: ``{97: "opus/48000"}``. ``keylog`` is a file with secrets of TLS connections
+    (SSLKEYLOGFILE), so that SIP inside them is read.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     [call.party("called") for call in capture.calls]
@@ -862,36 +878,33 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         ...
     callreplay.errors.CaptureError: <buffer>: not a capture: starts with 61 20 74 65 78 74 2c 20, which is neither ...
 
-    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints. Damage inside a
-    capture is no error: it is in the reports.
+    Raises CaptureError for a file that is no capture or cannot be read, ArgumentError for bad hints and for files that
+    are captures of their own, UnsupportedError where an extra is missing. Damage inside a capture is no error: it is in
+    the reports.
     """
-    if not 1 <= len(sources) <= 2:
-        raise ArgumentError(f"one capture, or two with one leg each, not {len(sources)}")
+    if not sources:
+        raise ArgumentError("a capture is needed")
     hints = _hints(codecs)
-    names = [packets.name_of(source) for source in sources]
     local: list[Any] = [packets.localised(source) for source in sources]
     # What was read from a file object cannot be read from it again; what a URL names can.
     again = [g if packets.is_url(g) else s for g, s in zip(sources, local, strict=True)]
-    origin = _Origin(tuple(again), {"codecs": codecs})
-    heard: list[Message] = []
-
-    def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
-        return signalling.sockets_of([*heard, *messages])
-
-    scans = []
-    beside = [_side_index(source) for source in local]
-    files: set[FileId | None] = set()
-    for source, name, path in zip(local, names, beside, strict=True):
-        data = packets.open_buffer(source)
-        files |= {_file_id(each) for each in (source, path) if isinstance(each, str | os.PathLike)}
-        scans.append(packets.scan(data, name=name, announced=announced, recorded=path is not None))
-        heard += scans[-1].messages
+    origin = _Origin(tuple(again), {"codecs": codecs, "keylog": keylog})
+    keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
     read_warnings: list[str] = []
+    files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
+    beside = [_side_index(file.path) for file in files]
+    known = {_file_id(path) for path in (*(file.path for file in files), *beside) if path is not None}
+    gathered = gather(files, [path is not None for path in beside], keys, described)
+    scans, names = gathered.scans, gathered.names
+    if len(beside) != len(scans):
+        beside = [None] * len(scans)
     indexes = [_restore(path, scan, read_warnings) for path, scan in zip(beside, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    descriptions = signalling.calls_of(heard)
+    hints = {kind: codec for scan in scans for kind, codec in scan.codecs.items()} | hints
+    descriptions = signalling.calls_of([message for scan in scans for message in scan.messages])
+    descriptions += described
     descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
@@ -904,7 +917,7 @@ def open_capture(*sources: Source, codecs: Mapping[int, str | Codec] | None = No
         call.warnings += packets.doubts(call, scans)
     calls = [
         Call(
-            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, files)), origin
+            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)), origin
         )
         for number, call in enumerate(media, 1)
     ]

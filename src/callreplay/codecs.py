@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BY_NAME", "STATIC", "Codec", "parse_rtpmap", "payload_ticks"]
+__all__ = ["BY_NAME", "STATIC", "STEREO", "Codec", "parse_rtpmap", "payload_octets", "payload_ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Codec:
     fmtp: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}/{self.clock_rate_hz}"
+        channels = f"/{self.channels}" if self.channels > 1 else ""
+        return f"{self.name}/{self.clock_rate_hz}{channels}"
 
 
 def _codec(name: str, clock: int, sample: int | None = None, kind: str = "audio", channels: int = 1) -> Codec:
@@ -97,9 +98,16 @@ def parse_rtpmap(encoding: str, fmtp: str = "") -> Codec:
     if known is None:
         return Codec(name.upper(), rate, rate, channels, "other", fmtp)
     sample = 16000 if known.name == "G722" else rate
-    return Codec(known.name, rate, sample, channels if known.name == "L16" else 1, known.kind, fmtp)
+    if known.name not in STEREO:
+        channels = 1
+    if channels > _MOST_CHANNELS:
+        return Codec(known.name, rate, sample, channels, "other", fmtp)
+    return Codec(known.name, rate, sample, channels, known.kind, fmtp)
 
 
+STEREO: Final = frozenset({"PCMU", "PCMA", "L16"})
+"""Codecs whose payloads may hold several channels, interleaved sample by sample; of others one is decoded."""
+_MOST_CHANNELS: Final = 8
 _TICK_PER_OCTET: Final = frozenset({"PCMU", "PCMA", "G722"})
 
 
@@ -112,7 +120,7 @@ def payload_ticks(codec: Codec, size: NDArray[np.integer]) -> NDArray[np.int64]:
     octets = np.asarray(size, dtype=np.int64)
     ticks = np.zeros_like(octets)
     if codec.name in _TICK_PER_OCTET:
-        ticks = octets.copy()
+        ticks = octets // codec.channels
     elif codec.name == "L16":
         ticks = octets // (2 * codec.channels)
     elif codec.name == "G729":
@@ -124,3 +132,21 @@ def payload_ticks(codec: Codec, size: NDArray[np.integer]) -> NDArray[np.int64]:
     elif codec.name.startswith(("G726-", "AAL2-G726-")):
         ticks = octets * 8 // (int(codec.name.rsplit("-", 1)[1]) // 8)
     return ticks
+
+
+def payload_octets(codec: Codec, ticks: int) -> int:
+    """Octets of payload that last ``ticks``, 0 where no length does or the codec's frames must be parsed."""
+    octets = 0
+    if codec.name in _TICK_PER_OCTET:
+        octets = ticks * codec.channels
+    elif codec.name == "L16":
+        octets = 2 * codec.channels * ticks
+    elif codec.name == "G729":
+        octets = ticks // 80 * 10
+    elif codec.name == "GSM":
+        octets = ticks // 160 * 33
+    elif codec.name == "ILBC":
+        octets = ticks // 240 * 50 if ticks % 240 == 0 else ticks // 160 * 38
+    elif codec.name.startswith(("G726-", "AAL2-G726-")):
+        octets = ticks * (int(codec.name.rsplit("-", 1)[1]) // 8) // 8
+    return octets if octets and int(payload_ticks(codec, np.array([octets]))[0]) == ticks else 0

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
+from callreplay.evidence import Verdict
 
 __all__ = [
     "GAP_DTYPE",
@@ -227,6 +228,12 @@ class MediaDescription:
     fork: bool = (
         False  # a recorder receives here: RTP sent to it repeats what the other side's leg says already
     )
+    candidates: tuple[
+        tuple[str, int], ...
+    ] = ()  # other sockets of the same stream (RFC 8839): media may run there
+    seen_from: str = (
+        ""  # the address its message came from: behind NAT media comes from there, not from ``address``
+    )
 
 
 class OtherMedia(NamedTuple):
@@ -235,6 +242,25 @@ class OtherMedia(NamedTuple):
     address: str
     port: int
     payload_types: tuple[int, ...] = ()
+
+
+class SignalledDigit(NamedTuple):
+    """A digit that a party keyed in and that signalling carried (SIP INFO); names as in `Event`."""
+
+    side: str
+    digit: str
+    start_ns: int
+    duration_ms: float
+
+
+class Diversion(NamedTuple):
+    """Whom a call was meant for before: one value of a Diversion or History-Info header. '' where it does not say."""
+
+    number: str
+    name: str = ""
+    reason: str = ""
+    header: str = ""
+    place: str = ""  # the index of History-Info: 1, 1.1, 1.2
 
 
 @dataclass(slots=True)
@@ -257,6 +283,22 @@ class CallDescription:
     related: list[str] = field(default_factory=list)  # Call-IDs of the same call on other hops
     transferred_to: str = ""  # number a REFER or a transfer key sent the other party to
     other_media: list[OtherMedia] = field(default_factory=list)  # video, fax, text
+    called_numbers: list[str] = field(default_factory=list)  # of every hop, in the order they were called
+    begun_before: bool = False  # its first messages lie before the capture
+    sides_inferred: bool = False  # who called whom is likely, not told
+    verdicts: list[Verdict] = field(default_factory=list)  # what was weighed on the way
+
+    def swap_sides(self) -> None:
+        """Make the caller the called and the other way round."""
+        self.caller_number, self.called_number = self.called_number, self.caller_number
+        self.caller_name, self.called_name = self.called_name, self.caller_name
+        self.caller_address, self.called_address = self.called_address, self.caller_address
+        for row in self.media:
+            row.side = "called" if row.side == "caller" else "caller"
+
+    digits: list[SignalledDigit] = field(default_factory=list)
+    diversions: list[Diversion] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Intact(Protocol):

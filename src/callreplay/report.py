@@ -34,6 +34,7 @@ def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
         "called": {"number": said.called_number, "name": said.called_name, "address": said.called_address},
         "sides_inferred": call.sides_inferred,
         "related": list(said.related),
+        "diversions": [diversion._asdict() for diversion in said.diversions],
         "one_way": any(leg.empty for leg in call.legs),
         "encrypted": call.encrypted,
         "warnings": [*call.warnings, *(warning for leg in call.legs for warning in leg.warnings)],

@@ -15,6 +15,7 @@ constexpr int kSidOctets = 2;
 // No sender skips less than this on purpose; a smaller hole is a sender's sloppy clock and is bridged, not
 // silenced.
 constexpr int kBridgeMs = 10;
+constexpr uint32_t kMostChannels = 8;  // check_span
 
 // Packets that must be decoded before a sample for it to come out right. Waveform codecs: what the concealer
 // remembers and fades, so exact; G.722 and G.729: their adaptive states have forgotten a wrong start after 2
@@ -277,7 +278,7 @@ bool SpanCursor::take_waveform_row() {
   const int64_t skip = (position_ - at + step - 1) / step * step;
   if (!begun_) {
     counts_.trimmed_packets += skip > 0;
-    counts_.malformed_packets += span_->codec == CR_CODEC_L16 && leg_->size[row_] % (2 * span_->mode) != 0;
+    counts_.malformed_packets += leg_->size[row_] % sample_octets(*span_) != 0;
   }
   if (skip >= total) {
     ++row_;
@@ -294,7 +295,7 @@ bool SpanCursor::take_waveform_row() {
   position_ = at + skip;
   const auto count = static_cast<uint32_t>(std::min<int64_t>(total - skip, budget_ / step * step));
   const int64_t octet =
-      leg_->size[row_] == 0 ? 0 : skip * (span_->codec == CR_CODEC_L16 ? 2 * span_->mode : 1) / step;
+      leg_->size[row_] == 0 ? 0 : skip * sample_octets(*span_) / step;
   decode_direct(payload(row_) + octet, append(count, CR_CHUNK_DECODED), count);
   if (span_->codec == CR_CODEC_G722) {
     octets_.insert(octets_.end(), payload(row_) + octet, payload(row_) + octet + count / 2);
@@ -307,7 +308,34 @@ bool SpanCursor::take_waveform_row() {
   return true;
 }
 
+// G.711 of several channels, interleaved octet by octet, averaged to one.
+void SpanCursor::decode_channels(const uint8_t *octets, int16_t *pcm, uint32_t count) const {
+  int16_t each[kMostChannels * 64];
+  const auto channels = static_cast<uint32_t>(span_->mode);
+  for (uint32_t done = 0; done < count;) {
+    const uint32_t some = std::min<uint32_t>(64, count - done);
+    if (span_->codec == CR_CODEC_ULAW) {
+      g711_->decode_ulaw(octets, each, some * channels);
+    } else {
+      g711_->decode_alaw(octets, each, some * channels);
+    }
+    for (uint32_t n = 0; n < some; ++n) {
+      int32_t sum = 0;
+      for (uint32_t channel = 0; channel < channels; ++channel) {
+        sum += each[n * channels + channel];
+      }
+      pcm[done + n] = static_cast<int16_t>(sum / span_->mode);
+    }
+    octets += size_t{some} * channels;
+    done += some;
+  }
+}
+
 void SpanCursor::decode_direct(const uint8_t *octets, int16_t *pcm, uint32_t count) const {
+  if (span_->mode > 1 && (span_->codec == CR_CODEC_ULAW || span_->codec == CR_CODEC_ALAW)) {
+    decode_channels(octets, pcm, count);
+    return;
+  }
   switch (span_->codec) {
     case CR_CODEC_ULAW:
       g711_->decode_ulaw(octets, pcm, count);

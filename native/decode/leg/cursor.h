@@ -90,6 +90,7 @@ class SpanCursor {
   int16_t *append(uint32_t count, uint8_t kind);
   void skip_to(int64_t sample);
   void decode_direct(const uint8_t *octets, int16_t *pcm, uint32_t count) const;
+  void decode_channels(const uint8_t *octets, int16_t *pcm, uint32_t count) const;
   int64_t in_ms(int ms) const { return int64_t{ms} * span_->sample_rate_hz / 1000; }
   bool framed() const { return span_->codec == CR_CODEC_G729; }
 

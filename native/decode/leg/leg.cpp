@@ -18,6 +18,9 @@ bool rates_fit(const cr_span &span) {
       return span.clock_rate_hz == span.sample_rate_hz && span.mode >= 1 && span.mode <= 8;
     case CR_CODEC_EXTERNAL:
       return true;
+    case CR_CODEC_ULAW:
+    case CR_CODEC_ALAW:
+      return span.clock_rate_hz == span.sample_rate_hz && span.mode >= 0 && span.mode <= 8;
     default:
       return span.clock_rate_hz == span.sample_rate_hz;
   }
@@ -83,15 +86,20 @@ bool columns_there(const cr_leg &leg) {
 
 }  // namespace
 
-int64_t payload_samples(const cr_span &span, int64_t octets) {
+int32_t sample_octets(const cr_span &span) {
   switch (span.codec) {
     case CR_CODEC_L16:
-      return octets / (2 * span.mode);
-    case CR_CODEC_G722:
-      return 2 * octets;
+      return 2 * span.mode;
+    case CR_CODEC_ULAW:
+    case CR_CODEC_ALAW:
+      return span.mode > 1 ? span.mode : 1;
     default:
-      return octets;
+      return 1;
   }
+}
+
+int64_t payload_samples(const cr_span &span, int64_t octets) {
+  return span.codec == CR_CODEC_G722 ? 2 * octets : octets / sample_octets(span);
 }
 
 }  // namespace callreplay

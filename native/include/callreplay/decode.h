@@ -17,7 +17,7 @@ extern "C" {
 
 /* What the payload of a span is. Values are part of the ABI. */
 typedef enum cr_codec {
-  CR_CODEC_ULAW = 0,    /* G.711 mu-law: an octet a sample */
+  CR_CODEC_ULAW = 0,    /* G.711 mu-law: an octet a sample; several channels are averaged to one */
   CR_CODEC_ALAW = 1,    /* G.711 A-law */
   CR_CODEC_L16 = 2,     /* RFC 3551 4.5.11: big-endian; several channels are averaged to one */
   CR_CODEC_G722 = 3,    /* an octet is two samples at 16 kHz */
@@ -45,7 +45,7 @@ typedef struct cr_span {
   int32_t codec;          /* cr_codec */
   int32_t clock_rate_hz;  /* RTP ticks per second: sample_rate_hz; G.722 8000 or 16000; EXTERNAL anything */
   int32_t sample_rate_hz; /* samples per second, 8000 to 48000; G.722 16000, G.729 8000 */
-  int32_t mode;           /* G.722: 0, 1, 2 for 64, 56, 48 kbit/s; L16: channels, 1 to 8; else 0 */
+  int32_t mode;           /* G.722: 0, 1, 2 for 64, 56, 48 kbit/s; G.711, L16: channels, 1 to 8; else 0 */
   int64_t first, stop;
   int64_t end_tick; /* media ends here, 0 to 2^36 */
   int64_t anchor_ns;

@@ -53,6 +53,10 @@ def is_native(codec: Codec) -> bool:
     return codec.name in _NATIVE
 
 
+_OF_CHANNELS: Final = frozenset({"L16", "PCMU", "PCMA"})
+"""Codecs of several channels, which the native engine averages to one."""
+
+
 def _g722_mode(codec: Codec) -> int:
     """0, 1, 2 for 64, 56, 48 kbit/s; RTP knows 64 only (RFC 3551 4.5.2), some SDP says otherwise in fmtp."""
     given = dict(field.partition("=")[::2] for field in codec.fmtp.replace(" ", "").lower().split(";"))
@@ -68,7 +72,9 @@ def _span_row(span: Span, index: int, external: External) -> _core.SpanRow:
         raise ArgumentError(f"external[{index}]: {codec} is decoded natively")
     else:
         pcm = None
-    mode = _g722_mode(codec) if codec.name == "G722" else codec.channels if codec.name == "L16" else 0
+    mode = codec.channels if codec.name in _OF_CHANNELS else 0
+    if codec.name == "G722":
+        mode = _g722_mode(codec)
     # The seed depends on nothing but the span, so the same call gives the same noise.
     seed = zlib.crc32(f"{span.ssrc}:{index}:{span.payload_type}".encode())
     drift_ppb = round(span.drift_ppm * 1000)

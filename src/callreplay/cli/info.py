@@ -11,9 +11,8 @@ import typer
 
 from callreplay.capture import open_capture
 from callreplay.cli.audiofile import is_audio, show_audio
-from callreplay.cli.options import parse_codecs
+from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
 from callreplay.clock import length
-from callreplay.errors import ArgumentError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +100,11 @@ def register(app: typer.Typer) -> None:
     @app.command(name="info")
     def info(
         captures: Annotated[
-            list[Path], typer.Argument(metavar="CAPTURE [CAPTURE]", help="One capture, or one per leg.")
+            list[Path],
+            typer.Argument(
+                metavar="CAPTURE...",
+                help="A capture, or the files of one call in any order; - is standard input.",
+            ),
         ],
         as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
         audio: Annotated[bool, typer.Option(help="Decode the audio to measure clipping and silence.")] = True,
@@ -109,14 +112,13 @@ def register(app: typer.Typer) -> None:
             list[str],
             typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
         ] = [],  # noqa: B006
+        keylog: KeyLogOption = None,
     ) -> None:
         """Show the calls, legs, codecs, loss, jitter and quality in a capture, or what an audio file says of itself."""
         if is_audio(captures):
             show_audio(captures, as_json)
             return
-        if len(captures) > 2:
-            raise ArgumentError("one capture, or two with one leg each")
-        with open_capture(*captures, codecs=parse_codecs(codec)) as capture:
+        with open_capture(*capture_sources(captures), codecs=parse_codecs(codec), keylog=keylog) as capture:
             report = capture.report(audio=audio)
             if as_json:
                 typer.echo(json.dumps(report, indent=1))

@@ -6,19 +6,36 @@ Commands take them as one keyword bundle: ``@with_output_options`` appends the p
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import CHANNELS, Options
 
-__all__ = ["parse_codecs", "parse_time", "with_output_options"]
+__all__ = ["KeyLogOption", "capture_sources", "parse_codecs", "parse_time", "with_output_options"]
 
 _SOUND: Final = "Sound"
 _PICTURE: Final = "Picture"
 _PEAKS: Final = "Peaks"
+
+
+KeyLogOption = Annotated[
+    Path | None,
+    typer.Option("--keylog", help="Secrets of TLS connections (SSLKEYLOGFILE), to read the SIP in them."),
+]
+
+
+def capture_sources(captures: list[Path]) -> list[Path | BinaryIO]:
+    """The captures to open; ``-`` is standard input, to its end."""
+    if sum(str(path) == "-" for path in captures) > 1:
+        raise ArgumentError("standard input can be read once")
+    if Path("-") in captures and sys.stdin.isatty():
+        raise ArgumentError("- reads a capture from standard input, which is a terminal here")
+    return [sys.stdin.buffer if str(path) == "-" else path for path in captures]
 
 
 def parse_time(text: str) -> float:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from callreplay.cli.options import with_output_options
+from callreplay.cli.options import KeyLogOption, with_output_options
 from callreplay.cli.transcode import run
 from callreplay.outputs.options import Options
 
@@ -21,7 +21,11 @@ def register(app: typer.Typer) -> None:
     @with_output_options
     def peaks(
         captures: Annotated[
-            list[Path], typer.Argument(metavar="CAPTURE [CAPTURE]", help="One capture, or one per leg.")
+            list[Path],
+            typer.Argument(
+                metavar="CAPTURE...",
+                help="A capture, or the files of one call in any order; - is standard input.",
+            ),
         ],
         output: Annotated[
             str, typer.Option("--output", "-o", help="x.json or x.dat; - for standard output.")
@@ -30,8 +34,17 @@ def register(app: typer.Typer) -> None:
             int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
         ] = None,
         codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
+        keylog: KeyLogOption = None,
         *,
         options: Options,
     ) -> None:
         """Write the peaks of a call as peaks.js and wavesurfer.js read them (audiowaveform JSON or .dat)."""
-        run(captures, output, "dat" if output.lower().endswith(".dat") else "peaks", call, codec, options)
+        run(
+            captures,
+            output,
+            "dat" if output.lower().endswith(".dat") else "peaks",
+            call,
+            codec,
+            options,
+            keylog,
+        )

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from callreplay.capture import Call, Capture, open_capture
-from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs, with_output_options
 from callreplay.cli.progress import progress_bar
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
@@ -35,11 +35,17 @@ def choose_call(capture: Capture, number: int | None) -> Call:
 
 
 def run(
-    captures: list[Path], output: str, form: str, number: int | None, codecs: list[str], options: Options
+    captures: list[Path],
+    output: str,
+    form: str,
+    number: int | None,
+    codecs: list[str],
+    options: Options,
+    keylog: Path | None = None,
 ) -> None:
     """Transcode one call to ``output`` (``-`` is standard output)."""
     chosen = format_of(form, None if output == "-" else output)
-    with open_capture(*captures, codecs=parse_codecs(codecs)) as capture:
+    with open_capture(*capture_sources(captures), codecs=parse_codecs(codecs), keylog=keylog) as capture:
         call = choose_call(capture, number)
         for warning in (*capture.warnings, *call.warnings):
             print(f"callreplay: warning: {warning}", file=sys.stderr)
@@ -68,7 +74,11 @@ def register(app: typer.Typer) -> None:
     @with_output_options
     def transcode(
         captures: Annotated[
-            list[Path], typer.Argument(metavar="CAPTURE [CAPTURE]", help="One capture, or one per leg.")
+            list[Path],
+            typer.Argument(
+                metavar="CAPTURE...",
+                help="A capture, or the files of one call in any order; - is standard input.",
+            ),
         ],
         output: Annotated[str, typer.Option("--output", "-o", help="File to write; - for standard output.")],
         form: Annotated[str, typer.Option("--format", help="Instead of by the file's suffix.")] = "",
@@ -79,10 +89,9 @@ def register(app: typer.Typer) -> None:
             list[str],
             typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
         ] = [],  # noqa: B006
+        keylog: KeyLogOption = None,
         *,
         options: Options,
     ) -> None:
         """Turn a call into audio (wav, spx, mp3, opus, flac, m4a), a picture (png) or peaks (json, dat)."""
-        if len(captures) > 2:
-            raise ArgumentError("one capture, or two with one leg each")
-        run(captures, output, form, call, codec, replace(options))
+        run(captures, output, form, call, codec, replace(options), keylog)

@@ -50,7 +50,9 @@ def read(*paths: Path) -> Reading:
         name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
         data, spans = packets.join(paths, warnings=said)
         parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
-        scan = packets.scan(data, name=str(paths[0]), parts=parts, announced=signalling.sockets_of, by_stream=True)
+        scan = packets.scan(
+            data, name=str(paths[0]), parts=parts, announced=signalling.sockets_of, by_stream=True
+        )
     rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
     found = gather(rows, scan.messages, scan.sender_reports, said + list(scan.warnings))
     found.last_ns = scan.last_ns

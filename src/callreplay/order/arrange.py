@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
+from callreplay.order.aside import Aside
 from callreplay.order.columns import Columns
 from callreplay.order.placing import gap_table
 from callreplay.order.streams import Line, OrderedStream, Packets, payloads
@@ -55,15 +56,22 @@ def ticks_of(span: Span, nanoseconds: int) -> int:
     return round(nanoseconds * 1e-9 * span.codec.clock_rate_hz * (1 + span.drift_ppm * 1e-6))
 
 
-def arrange(packets: Packets, streams: Sequence[OrderedStream], arena: Arena) -> tuple[LegColumns, int]:
-    """One leg out of the streams of one direction; returns it and how many rows of parallel senders were set aside.
+def arrange(
+    packets: Packets, streams: Sequence[OrderedStream], arena: Arena
+) -> tuple[LegColumns, list[Aside]]:
+    """One leg out of the streams of one direction; returns it and what was set aside of parallel senders.
 
     Streams take turns (re-INVITE, transfer, A-B-A): each run of a stream and a codec is a span. Where two send at the
     same time the one with better coverage is kept, unless it is digital silence; equal ones: the one that began first.
     The streams' columns are used up: their timestamps become ticks of spans.
     """
     full = [ordered for ordered in streams if len(ordered.columns)]
-    kept, aside = _settle_parallel(packets, full)
+    kept = _settle_parallel(packets, full)
+    aside = [
+        _parallel(ordered, mask)
+        for ordered, mask in zip(full, kept, strict=True)
+        if mask is not None and not mask.all()
+    ]
     pieces = [
         piece
         for ordered, rows in zip(full, kept, strict=True)
@@ -151,19 +159,15 @@ def _between(leg: LegColumns, missing: NDArray[np.int32]) -> NDArray[np.void]:
     return np.array(rows, GAP_DTYPE)
 
 
-def _settle_parallel(
-    packets: Packets, streams: Sequence[OrderedStream]
-) -> tuple[list[NDArray[np.bool_] | None], int]:
+def _settle_parallel(packets: Packets, streams: Sequence[OrderedStream]) -> list[NDArray[np.bool_] | None]:
     """Which rows of each stream stay (None: all) where streams of one leg overlap in time."""
     kept: list[NDArray[np.bool_] | None] = [None] * len(streams)
     if len(streams) < 2:
-        return kept, 0
+        return kept
     active = [_activity(ordered) for ordered in streams]
-    aside = 0
     for index, ordered in enumerate(streams):
         if not _audible(ordered) and any(_audible(other) and _beside(ordered, other) for other in streams):
             kept[index] = np.zeros(len(ordered.columns), np.bool_)
-            aside += len(ordered.columns)
     for one in range(len(streams)):
         for other in range(one + 1, len(streams)):
             if any(mask is not None and not mask.any() for mask in (kept[one], kept[other])):
@@ -183,9 +187,19 @@ def _settle_parallel(
                     mask = np.ones(len(streams[index].columns), np.bool_)
                     kept[index] = mask
                 first, last = np.searchsorted(times, (start, stop))
-                aside += int(np.count_nonzero(mask[first:last]))
                 mask[first:last] = False
-    return kept, aside
+    return kept
+
+
+def _parallel(ordered: OrderedStream, mask: NDArray[np.bool_]) -> Aside:
+    packets = int(np.count_nonzero(~mask))
+    gone = ordered.columns.arrival_ns[~mask]
+    seconds = min(packets * _packet_ns(ordered), int(gone.max() - gone.min()) + _packet_ns(ordered)) * 1e-9
+    if _audible(ordered):
+        reason = "another stream of the same leg plays at that time: it has more packets, is no silence, or began first"
+    else:
+        reason = "nobody can decode it, and another stream of the same leg plays at that time"
+    return Aside("parallel", ordered.stream, packets, seconds, reason)
 
 
 def _audible(ordered: OrderedStream) -> bool:

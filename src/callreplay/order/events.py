@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callreplay.model import Event
+from callreplay.model import CallDescription, Event, Side
 from callreplay.order.media import NO_TICK
 from callreplay.order.streams import OrderedStream
 
-__all__ = ["collect_events"]
+__all__ = ["collect_events", "signalled_events"]
 
 _DIGITS: Final = "0123456789*#ABCD"
+_SAME_NS: Final = 2_000_000_000  # a digit sent in RTP and in signalling comes twice within this time
 _NEAR_MS: Final = 200.0  # end packets with new timestamps stay this near the event
 
 
@@ -89,3 +92,21 @@ def collect_events(ordered: OrderedStream) -> list[Event]:
         for p in presses
     ]
     return sorted(found, key=lambda event: event.start_ns)
+
+
+def signalled_events(description: CallDescription | None, side: Side, heard: Sequence[Event]) -> list[Event]:
+    """The digits of a party that signalling carried, without those that ``heard`` has from its RTP as well."""
+    times: dict[str, list[int]] = {}
+    for event in sorted(heard, key=lambda event: event.start_ns):
+        times.setdefault(event.digit, []).append(event.start_ns)
+    found: list[Event] = []
+    for digit in description.digits if description is not None else ():
+        if digit.side != side:
+            continue
+        same = times.get(digit.digit, [])
+        twin = bisect_left(same, digit.start_ns - _SAME_NS)
+        if twin < len(same) and same[twin] < digit.start_ns + _SAME_NS:
+            same.pop(twin)
+        else:
+            found.append(Event(digit.digit, digit.start_ns, digit.duration_ms))
+    return found

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import ipaddress
+import heapq
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
-from callreplay.model import CallDescription, Flow, MediaDescription, Side
-from callreplay.order.taps import StreamFacts
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay.evidence import Rival, Verdict, weigh
+from callreplay.model import CallDescription, Flow, Side
+from callreplay.order.aside import Aside, set_aside
+from callreplay.order.matching import Table, endpoint, other_side
+from callreplay.order.taps import StreamFacts, part_of, rows_of_fact
 
 __all__ = ["Group", "other_side", "signalled_groups", "unsignalled_groups", "without_forks"]
 
 _EARLY_NS: Final = 2_000_000_000  # media may precede the signalling that describes it
 _TAIL_NS: Final = 5_000_000_000  # and outlast the BYE
 _NEW_CALL_NS: Final = 120_000_000_000  # both directions silent for so long, then a new SSRC: another call
+_SETUP_NS: Final = 60_000_000_000  # from an INVITE to its media, ringing included
+_BREAK_NS: Final = 200_000_000  # a pause that may part two calls
+_DROPOUT: Final = 3000  # numbers that a stream may skip and still go on (RFC 3550 A.1)
+_TOGETHER_NS: Final = 3_000_000_000  # a recorder hears both directions begin and end within it
 _FEW: Final = 16  # the latest users of an SSRC to look at: bounds the work on hostile captures
 _FOLLOWS_NS: Final = 30_000_000_000  # the same SSRC from a new address within this time goes on
 
@@ -31,6 +42,8 @@ class Group:
     forks: list[StreamFacts] = field(
         default_factory=list
     )  # sent to a recorder: copies, unless nothing else is there
+    verdicts: list[Verdict] = field(default_factory=list)
+    aside: list[Aside] = field(default_factory=list)
 
     @property
     def first_ns(self) -> int:
@@ -43,51 +56,87 @@ class Group:
         return sum(fact.packets for leg in self.legs.values() for fact in leg)
 
 
-def other_side(side: Side) -> Side:
-    """The opposite direction."""
-    return "called" if side == "caller" else "caller"
-
-
-def endpoint(flow: Flow, *, source: bool) -> tuple[str, int]:
-    """One end of a flow."""
-    return (flow.source, flow.source_port) if source else (flow.destination, flow.destination_port)
-
-
 def signalled_groups(
     facts: Sequence[StreamFacts], descriptions: Sequence[CallDescription]
-) -> tuple[list[Group], list[StreamFacts]]:
-    """A group for each described call, and the streams that no description claims.
+) -> tuple[list[Group], list[StreamFacts], list[Aside]]:
+    """A group for each described call, the streams that no description claims, and those that are no audio.
 
     A stream to the address and port where one side receives is the other side's leg (RFC 3264); from there, symmetric
-    RTP, that side's own. Behind NAT the described address is private or another: the port alone then counts, and only
-    when nothing matches better. The reverse of a stream that was placed belongs to the opposite leg. Streams described
-    as video or the like are in neither.
+    RTP, that side's own (see `callreplay.order.matching`). The reverse of a stream that was placed belongs to the
+    opposite leg. Streams described as video or the like are set aside.
     """
     groups = [Group(description) for description in descriptions]
+    for group in groups:
+        if group.description is not None:
+            group.sides_inferred = group.description.sides_inferred
+            group.verdicts += group.description.verdicts
+    table = Table(descriptions, facts)
+    other = _OtherMedia(descriptions)
     left: list[StreamFacts] = []
-    scores: dict[int, int] = {}
-    for fact in facts:
-        if _is_other_media(fact, descriptions):
+    aside: list[Aside] = []
+    exact: set[int] = set()
+    for fact in sorted(_parted(table, facts), key=lambda fact: fact.first_ns):
+        if other.claims(fact):
+            aside.append(set_aside(fact, "other media", "signalling announced it as video, fax or text"))
             continue
-        best = _best_match(fact, groups)
-        if best is None:
+        match = table.match(fact)
+        if match is None:
             left.append(fact)
             continue
-        group, side, score = best
-        group.legs[side].append(fact)
-        scores[id(fact)] = score
+        group = groups[match.call]
+        group.legs[match.side].append(fact)
+        group.verdicts.append(match.verdict)
+        if match.exact:
+            exact.add(id(fact))
+        else:
+            group.guesses.append(str(match.verdict))
         if _to_fork(fact, group):
             group.forks.append(fact)
-        if score < 4:
-            group.guesses.append(
-                f"stream {fact.stream.ssrc:#010x} from {_text(fact.stream.flow)} matches the signalled port only (NAT)"
-            )
     for group in groups:
-        _part_opposed(group, scores)
-    return groups, _by_symmetry(groups, left)
+        _part_opposed(group, exact)
+    return groups, _by_symmetry(table, groups, left), aside
 
 
-def _part_opposed(group: Group, scores: Mapping[int, int]) -> None:
+def _parted(table: Table, facts: Sequence[StreamFacts]) -> Iterator[StreamFacts]:
+    """The streams, those cut that go on under one SSRC from one call to the next on the same sockets."""
+    for fact in facts:
+        calls = table.lives_through(fact)
+        if not calls:
+            yield fact
+            continue
+        rows = rows_of_fact(fact)
+        cuts = sorted({_cut(table, fact, rows, index) for index in calls} - {0})
+        if not cuts:
+            yield fact
+            continue
+        for first, stop in pairwise((0, *cuts, len(rows))):
+            yield part_of(fact, rows[first:stop])
+
+
+def _cut(table: Table, fact: StreamFacts, rows: NDArray[np.integer], index: int) -> int:
+    """The first row of a stream that belongs to call ``index``; 0 where the stream goes on without a break.
+
+    Between the INVITE and the moment when media may start lies a pause, and either the earlier call is over by then or
+    the numbers start anew. Servers that use one socket for all their calls have streams that simply go on.
+    """
+    assert fact.rtp is not None
+    arrival = fact.rtp.arrival_ns[rows]
+    first, last = np.searchsorted(arrival, (table.start_ns(index), table.start_ns(index) + _SETUP_NS))
+    first = max(1, int(first))
+    last = min(len(rows), int(last) + 1)
+    if first >= last:
+        return 0
+    pauses = arrival[first:last] - arrival[first - 1 : last - 1]
+    cut = first + int(pauses.argmax())
+    if int(pauses.max()) < _BREAK_NS:
+        return 0
+    ends = endpoint(fact.stream.flow, source=True), endpoint(fact.stream.flow, source=False)
+    ahead = int(fact.rtp.sequence[rows[cut]]) - int(fact.rtp.sequence[rows[cut - 1]]) & 0xFFFF
+    anew = not 0 < ahead <= _DROPOUT
+    return cut if anew or table.ended_by(ends, index, int(arrival[cut])) else 0
+
+
+def _part_opposed(group: Group, exact: Set[int]) -> None:
     """Streams that run against each other between two hosts are no one leg, whatever addresses the signalling gives.
 
     Only where one leg got all: the direction that matches the signalling best keeps it, what runs against it goes over.
@@ -97,7 +146,7 @@ def _part_opposed(group: Group, scores: Mapping[int, int]) -> None:
         leg, opposite = group.legs[side], group.legs[other_side(side)]
         if opposite or len(leg) < 2:
             continue
-        best = max(leg, key=lambda fact: (scores[id(fact)], fact.packets)).stream.flow
+        best = max(leg, key=lambda fact: (id(fact) in exact, fact.packets)).stream.flow
         against = [
             fact
             for fact in leg
@@ -112,78 +161,52 @@ def _part_opposed(group: Group, scores: Mapping[int, int]) -> None:
             )
 
 
-def _best_match(fact: StreamFacts, groups: Sequence[Group]) -> tuple[Group, Side, int] | None:
-    scores: dict[tuple[int, Side], int] = defaultdict(int)
-    for index, group in enumerate(groups):
-        description = group.description
-        if description is None or not _in_time(fact, description):
-            continue
-        best: dict[tuple[Side, bool], int] = {}
-        for media in description.media:
-            if media.port == 0 or fact.last_ns < media.valid_from_ns - _EARLY_NS:
-                continue
-            for to_it in (True, False):
-                score = _match(media, *endpoint(fact.stream.flow, source=not to_it))
-                best[media.side, to_it] = max(score, best.get((media.side, to_it), 0))
-        for (side, to_it), score in best.items():
-            if score:
-                scores[index, other_side(side) if to_it else side] += score
-    if not scores:
-        return None
-    # Ports are used again by later calls: of equal matches the call begun last before the stream is meant.
-    (index, side), score = max(scores.items(), key=lambda item: (item[1], _start(groups[item[0][0]])))
-    rivals = [key for key, value in scores.items() if value == score and key != (index, side)]
-    if score < 2 and rivals:
-        return None
-    return groups[index], side, score
+class _OtherMedia:
+    """Where signalling expects what is no audio, by socket: without this it would pass for another call."""
 
+    def __init__(self, descriptions: Sequence[CallDescription]) -> None:
+        self._others: dict[tuple[str, int], list[tuple[CallDescription, tuple[int, ...]]]] = defaultdict(list)
+        self._audio: dict[tuple[str, int], list[tuple[CallDescription, Iterable[int]]]] = defaultdict(list)
+        for call in descriptions:
+            for other in call.other_media:
+                self._others[other.address, other.port].append((call, other.payload_types))
+        for call in descriptions:
+            for media in call.media:
+                if (media.address, media.port) in self._others:
+                    self._audio[media.address, media.port].append((call, media.payload_types))
 
-def _is_other_media(fact: StreamFacts, descriptions: Sequence[CallDescription]) -> bool:
-    """Whether a description says that the stream is video or the like: without this it would pass for another call.
+    def claims(self, fact: StreamFacts) -> bool:
+        """Whether a description says that the stream is video or the like.
 
-    On a port that audio has too (RFC 8843) the payload types tell: all of them the other media's, none the audio's.
-    """
-    ends = {endpoint(fact.stream.flow, source=source) for source in (True, False)}
-    others = [
-        other
-        for call in descriptions
-        for other in call.other_media
-        if (other.address, other.port) in ends and _in_time(fact, call)
-    ]
-    if not others:
-        return False
-    audio = [
-        media
-        for call in descriptions
-        for media in call.media
-        if (media.address, media.port) in ends and _in_time(fact, call)
-    ]
-    named = {number for other in others for number in other.payload_types}
-    return not audio or fact.payload_types() <= named.difference(*(media.payload_types for media in audio))
+        On a port that audio has too (RFC 8843) the payload types tell: all of them the other media's, none the audio's.
+        """
+        if not self._others:
+            return False
+        ends = {endpoint(fact.stream.flow, source=source) for source in (True, False)}
+        others = [types for end in ends for call, types in self._others.get(end, ()) if _in_time(fact, call)]
+        if not others:
+            return False
+        audio = [types for end in ends for call, types in self._audio.get(end, ()) if _in_time(fact, call)]
+        named = {number for types in others for number in types}
+        return not audio or fact.payload_types() <= named.difference(*audio)
 
 
 def _to_fork(fact: StreamFacts, group: Group) -> bool:
     there = endpoint(fact.stream.flow, source=False)
     media = group.description.media if group.description else []
-    return any(one.fork and _match(one, *there) == 4 for one in media)
+    return any(one.fork and (one.address, one.port) == there for one in media)
 
 
-def without_forks(group: Group) -> int:
-    """Drop what was sent to a recorder where the leg has the media itself too; returns how many streams went."""
-    dropped = 0
+def without_forks(group: Group) -> list[Aside]:
+    """Drop what was sent to a recorder where the leg has the media itself too; returns what went."""
+    dropped: list[Aside] = []
     for side, leg in group.legs.items():
         own = [fact for fact in leg if fact not in group.forks]
         if own and len(own) < len(leg):
-            dropped += len(leg) - len(own)
-            group.guesses.append(
-                f"{len(leg) - len(own)} streams to a recorder repeat the {side}'s media; dropped"
-            )
+            reason = f"it was sent to a recorder and repeats the {side}'s media"
+            dropped += [set_aside(fact, "copy", reason) for fact in leg if fact in group.forks]
             group.legs[side] = own
     return dropped
-
-
-def _start(group: Group) -> int:
-    return group.description.start_ns if group.description else 0
 
 
 def _in_time(fact: StreamFacts, description: CallDescription) -> bool:
@@ -192,56 +215,40 @@ def _in_time(fact: StreamFacts, description: CallDescription) -> bool:
     return not (description.end_ns and fact.first_ns > description.end_ns + _TAIL_NS)
 
 
-def _match(media: MediaDescription, address: str, port: int) -> int:
-    if port != media.port:
-        return 0
-    if _same_address(address, media.address):
-        return 4
-    return 2 if _private(media.address) else 1
-
-
-def _same_address(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    try:
-        return ipaddress.ip_address(one) == ipaddress.ip_address(other)
-    except ValueError:
-        return False
-
-
-def _private(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_private
-    except ValueError:
-        return False
-
-
-def _by_symmetry(groups: Sequence[Group], left: list[StreamFacts]) -> list[StreamFacts]:
+def _by_symmetry(table: Table, groups: Sequence[Group], left: list[StreamFacts]) -> list[StreamFacts]:
     """Give streams that run against a placed one, or beside it on its flow, to that call; returns what remains."""
+    placed: dict[tuple[tuple[str, int], tuple[str, int]], list[tuple[int, Side, StreamFacts]]] = defaultdict(
+        list
+    )
+    for index, group in enumerate(groups):
+        for side, leg in group.legs.items():
+            for fact in leg:
+                placed[_ends(fact.stream.flow)].append((index, side, fact))
     remaining: list[StreamFacts] = []
     for fact in left:
-        home = _home(groups, fact)
-        if home is None:
+        ends = _ends(fact.stream.flow)
+        options = [(index, side, other) for index, side, other in placed.get(ends, ())]
+        options += [(index, other_side(side), other) for index, side, other in placed.get(ends[::-1], ())]
+        near = [
+            (
+                max(0, fact.first_ns - other.last_ns, other.first_ns - fact.last_ns),
+                index,
+                side,
+            )
+            for index, side, other in options
+            if table.holds(index, fact) and fact.first_ns - other.last_ns <= _NEW_CALL_NS
+        ]
+        if not near:
             remaining.append(fact)
-        else:
-            group, side = home
-            group.legs[side].append(fact)
+            continue
+        _, index, side = min(near)
+        groups[index].legs[side].append(fact)
+        placed[ends].append((index, side, fact))
     return remaining
 
 
-def _home(groups: Sequence[Group], fact: StreamFacts) -> tuple[Group, Side] | None:
-    here, there = endpoint(fact.stream.flow, source=True), endpoint(fact.stream.flow, source=False)
-    for group in groups:
-        if group.description is not None and not _in_time(fact, group.description):
-            continue
-        for side, leg in group.legs.items():
-            for placed in leg:
-                ends = endpoint(placed.stream.flow, source=True), endpoint(placed.stream.flow, source=False)
-                if ends == (here, there):
-                    return group, side
-                if ends == (there, here):
-                    return group, other_side(side)
-    return None
+def _ends(flow: Flow) -> tuple[tuple[str, int], tuple[str, int]]:
+    return endpoint(flow, source=True), endpoint(flow, source=False)
 
 
 def unsignalled_groups(facts: Sequence[StreamFacts]) -> list[Group]:
@@ -262,7 +269,10 @@ def unsignalled_groups(facts: Sequence[StreamFacts]) -> list[Group]:
 
 
 def _clusters(members: Sequence[StreamFacts]) -> list[list[StreamFacts]]:
-    """The streams between two endpoints cut into calls: a long silence of both, then SSRCs not heard before."""
+    """The streams between two endpoints cut into calls: a long silence of both, then SSRCs not heard before.
+
+    Servers that use one socket for all their calls have several streams at a time in either direction: that many calls.
+    """
     clusters: list[list[StreamFacts]] = []
     last_ns = 0
     for fact in sorted(members, key=lambda member: member.first_ns):
@@ -271,7 +281,48 @@ def _clusters(members: Sequence[StreamFacts]) -> list[list[StreamFacts]]:
         else:
             clusters.append([fact])
         last_ns = max(last_ns, fact.last_ns)
-    return clusters
+    return [part for cluster in clusters for part in _side_by_side(cluster)]
+
+
+def _side_by_side(cluster: list[StreamFacts]) -> list[list[StreamFacts]]:
+    """The calls of streams between two endpoints that run at the same time, where both directions have several."""
+    here = endpoint(cluster[0].stream.flow, source=True)
+    directions = [
+        [fact for fact in cluster if (endpoint(fact.stream.flow, source=True) == here) is forth]
+        for forth in (True, False)
+    ]
+    lanes = [_lanes(direction) for direction in directions]
+    if min(len(each) for each in lanes) < 2:
+        return [cluster]
+    back = list(lanes[1])
+    calls: list[list[StreamFacts]] = []
+    for lane in lanes[0]:
+        # The other direction of a call begins and ends with it.
+        near = min(back, key=lambda other: _apart_ns(lane, other), default=None)
+        if near is not None:
+            back.remove(near)
+        calls.append([*lane, *(near or [])])
+    return [sorted(call, key=lambda fact: fact.first_ns) for call in (*calls, *back)]
+
+
+def _apart_ns(one: Sequence[StreamFacts], other: Sequence[StreamFacts]) -> int:
+    ends = [(lane[0].first_ns, max(fact.last_ns for fact in lane)) for lane in (one, other)]
+    return abs(ends[0][0] - ends[1][0]) + abs(ends[0][1] - ends[1][1])
+
+
+def _lanes(direction: Sequence[StreamFacts]) -> list[list[StreamFacts]]:
+    """Streams of one direction: those that follow each other in one lane, those at the same time each in its own."""
+    lanes: list[list[StreamFacts]] = []
+    free: list[tuple[int, int]] = []  # heap of (end, lane)
+    for fact in direction:
+        if free and free[0][0] <= fact.first_ns + _EARLY_NS:
+            _, lane = heapq.heappop(free)
+            lanes[lane].append(fact)
+        else:
+            lane = len(lanes)
+            lanes.append([fact])
+        heapq.heappush(free, (fact.last_ns, lane))
+    return lanes
 
 
 def _by_source(cluster: Sequence[StreamFacts]) -> Group:
@@ -314,28 +365,110 @@ def _follow_ssrc(groups: list[Group]) -> None:
 
 
 def _pair_one_way(groups: list[Group]) -> None:
-    """Pair directions whose ports are no mirror image, by the hosts they run between and their overlap in time."""
-    single = [group for group in groups if _one_way(group)]
-    by_hosts: dict[frozenset[str], list[int]] = defaultdict(list)
+    """Pair directions whose ports are no mirror image, by the hosts they run between and their overlap in time.
+
+    What a relay or a recording phone sends to a recorder has both directions go to one host.
+    """
+    single = sorted((group for group in groups if _one_way(group)), key=lambda group: group.first_ns)
+    by_hosts: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    by_receiver: dict[str, list[int]] = defaultdict(list)
     for index, group in enumerate(single):
         flow = _only(group)[0].stream.flow
-        by_hosts[frozenset((flow.source, flow.destination))].append(index)
+        by_hosts[tuple(sorted((flow.source, flow.destination)))].append(index)
+        if flow.source:
+            by_receiver[flow.destination].append(index)
     options: list[tuple[int, int, int]] = []
     for members in by_hosts.values():
-        for position, one in enumerate(members):
-            for other in members[position + 1 :]:
-                share = _overlap(single[one], single[other])
-                if share > 0 and _opposed(single[one], single[other]):
-                    options.append((-share, one, other))
+        for one, other in _near_in_time(single, members):
+            share = _overlap(single[one], single[other])
+            if share > 0 and _opposed(single[one], single[other]):
+                options.append((-share, one, other))
     taken: set[int] = set()
+    gone: set[int] = set()
+    why = "the directions have different ports; paired by their hosts and overlap in time"
     for _, one, other in sorted(options):
-        if one in taken or other in taken:
-            continue
-        taken |= {one, other}
-        first, second = single[one], single[other]
-        first.legs = {"caller": _only(first), "called": _only(second)}
-        first.guesses.append("the directions have different ports; paired by their hosts and overlap in time")
-        groups.remove(second)
+        if one not in taken and other not in taken:
+            taken |= {one, other}
+            gone.add(id(_paired(single[one], single[other], why)))
+    for one, other, verdict in _recorded(single, by_receiver, taken):
+        single[one].verdicts.append(verdict)
+        gone.add(id(_paired(single[one], single[other], str(verdict))))
+    groups[:] = [group for group in groups if id(group) not in gone]
+
+
+def _paired(first: Group, second: Group, why: str) -> Group:
+    """Two one-way calls made one; returns the one that is no more."""
+    first.legs = {"caller": _only(first), "called": _only(second)}
+    first.guesses.append(why)
+    return second
+
+
+def _near_in_time(single: Sequence[Group], members: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Pairs of groups, in order of time, that run at the same time; a bounded number for each."""
+    for position, one in enumerate(members):
+        stop = max(fact.last_ns for fact in _only(single[one]))
+        for other in members[position + 1 : position + 1 + _FEW]:
+            if single[other].first_ns > stop:
+                break
+            yield one, other
+
+
+def _recorded(
+    single: Sequence[Group], by_receiver: dict[str, list[int]], taken: set[int]
+) -> Iterator[tuple[int, int, Verdict]]:
+    """Pairs of streams to one host that are the two directions of a call, and no other stream could be either's."""
+    for members in by_receiver.values():
+        free = [index for index in members if index not in taken]
+        partners: dict[int, list[tuple[int, int, Verdict]]] = defaultdict(list)
+        for one, other in _near_in_time(single, free):
+            weight, verdict = _as_recorded(single[one], single[other])
+            if weight > 0:
+                partners[one].append((weight, other, verdict))
+                partners[other].append((weight, one, verdict))
+        best = {index: _sole(options) for index, options in partners.items()}
+        for one, found in best.items():
+            if found is None:
+                continue
+            other, verdict = found
+            back = best.get(other)
+            if one < other and back is not None and back[0] == one:
+                yield one, other, verdict
+
+
+def _sole(options: list[tuple[int, int, Verdict]]) -> tuple[int, Verdict] | None:
+    """The option with most weight, unless two have as much."""
+    weight = max(option[0] for option in options)
+    first = [(other, verdict) for each, other, verdict in options if each == weight]
+    return first[0] if len(first) == 1 else None
+
+
+def _as_recorded(one: Group, other: Group) -> tuple[int, Verdict]:
+    """How much more speaks for two directions of one call, sent to a recorder, than for two calls."""
+    mine, theirs = _only(one)[0].stream.flow, _only(other)[0].stream.flow
+    ends = [(group.first_ns, max(fact.last_ns for fact in _only(group))) for group in (one, other)]
+    begin, end = abs(ends[0][0] - ends[1][0]), abs(ends[0][1] - ends[1][1])
+    ports = sorted((mine.destination_port, theirs.destination_port))
+    sent = sorted((mine.source_port, theirs.source_port))
+    together = Rival("two directions of one call, sent to a recorder")
+    together.says(2, "they begin and end together", when=begin <= _TOGETHER_NS and end <= _TOGETHER_NS)
+    together.says(1, "they go to neighbouring ports", when=0 < ports[1] - ports[0] <= 2)
+    together.says(
+        1,
+        "one host sends both from neighbouring ports",
+        when=mine.source == theirs.source and sent[1] - sent[0] <= 2,
+    )
+    together.says(1, "two hosts send to one", when=mine.source != theirs.source)
+    apart = Rival("two calls").says(2, "both go to one host")
+    apart.says(
+        3,
+        "they come from one SSRC, as of a load generator",
+        when=_only(one)[0].stream.ssrc == _only(other)[0].stream.ssrc,
+    )
+    apart.says(3, "they do not overlap for most of their time", when=not _overlap(one, other))
+    about = f"{_text(mine)} and {_text(theirs)} to {mine.destination}"
+    return together.weight - apart.weight, weigh(
+        "what are these streams to one host?", about, apart, together
+    )
 
 
 def _only(group: Group) -> list[StreamFacts]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callreplay.codecs import Codec
+from callreplay.evidence import Verdict
 from callreplay.model import (
     CallDescription,
     Event,
@@ -18,19 +19,19 @@ from callreplay.model import (
 )
 from callreplay.order.alignment import SenderReport, align_by_reports
 from callreplay.order.arrange import arrange, ns_of
+from callreplay.order.aside import Aside
 from callreplay.order.callgaps import mark_call_gaps
-from callreplay.order.events import collect_events
+from callreplay.order.copies import without_copies
+from callreplay.order.events import collect_events, signalled_events
 from callreplay.order.grouping import (
     Group,
-    endpoint,
-    other_side,
     signalled_groups,
     unsignalled_groups,
-    without_forks,
 )
+from callreplay.order.matching import endpoint
 from callreplay.order.statistics import LegStatistics, measure
 from callreplay.order.streams import OrderedStream, Packets, order_stream
-from callreplay.order.taps import StreamFacts, find_copies, gather_facts
+from callreplay.order.taps import StreamFacts, gather_facts
 from callreplay.packets.arena import Arena, release
 
 __all__ = ["CallMedia", "LegMedia", "assemble"]
@@ -88,7 +89,13 @@ class CallMedia:
     sides_inferred: bool = False
     guesses: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    copies: int = 0  # streams set aside because they carry what another one carries
+    aside: list[Aside] = field(default_factory=list)  # what its legs do not play, and why
+    verdicts: list[Verdict] = field(default_factory=list)  # what was weighed on the way
+
+    @property
+    def copies(self) -> int:
+        """Streams set aside because they carry what another one carries."""
+        return sum(one.kind == "copy" for one in self.aside)
 
     @property
     def legs(self) -> tuple[LegMedia, LegMedia]:
@@ -117,13 +124,14 @@ def assemble(
     hints: Mapping[int, Codec] | None = None,
     reports: Sequence[SenderReport] = (),
     arena: Arena | None = None,
+    unplaced: list[Aside] | None = None,
 ) -> list[CallMedia]:
     """Every call of one capture, or the one call of two captures (first the caller's leg, then the called's).
 
     ``descriptions`` are what signalling says, ``hints`` payload types the user names, ``reports`` the RTCP sender
-    reports of the captures. Columns of 4 MiB and more live in temporary files (see ``Arena``). Damage is data: nothing
-    in a capture raises; ValueError for more than two captures, OutputError where a file shrank or the temporary
-    directory is full.
+    reports of the captures. What is no audio of any call is added to ``unplaced``. Columns of 4 MiB and more live in
+    temporary files (see ``Arena``). Damage is data: nothing in a capture raises; ValueError for more than two captures,
+    OutputError where a file shrank or the temporary directory is full.
     """
     several = [scans] if not isinstance(scans, Sequence) else list(scans)
     if len(several) > 2:
@@ -133,16 +141,20 @@ def assemble(
         groups = [
             _group_of_files([gather_facts(scan, index) for index, scan in enumerate(several)], descriptions)
         ]
-        calls = [builder.call(group, 0) for group in groups if group.packets]
+        calls = [builder.call(group) for group in groups if group.packets]
         _check(several, calls)
         return calls
     facts = gather_facts(several[0]) if several else []
-    groups, left = signalled_groups(facts, descriptions)
+    groups, left, aside = signalled_groups(facts, descriptions)
     groups += unsignalled_groups(left)
-    groups, copies = _without_copies(several[0], groups) if several else ([], {})
-    calls = [builder.call(group, copies.get(id(group), 0)) for group in groups if group.packets]
+    if several:
+        without_copies(several[0], groups)
+    calls = [builder.call(group) for group in groups if group.packets]
     _check(several, calls)
-    return sorted(calls, key=lambda call: call.start_ns)
+    calls.sort(key=lambda call: call.start_ns)
+    if unplaced is not None:
+        unplaced += aside
+    return calls
 
 
 def _check(scans: Sequence[Packets], calls: Sequence[CallMedia]) -> None:
@@ -161,50 +173,6 @@ def _group_of_files(files: Sequence[Sequence[StreamFacts]], descriptions: Sequen
     return group
 
 
-def _without_copies(scan: Packets, groups: list[Group]) -> tuple[list[Group], dict[int, int]]:
-    """Set aside streams that repeat others (two taps, both sides of a B2BUA) and join what remains of their calls.
-
-    Of two groups with common content the better one is kept: described, with both directions, with more packets. What
-    the other has besides goes to the matching direction of the kept one.
-    """
-    places = [(group, side, fact) for group in groups for side, leg in group.legs.items() for fact in leg]
-    found = find_copies(scan, [fact for _, _, fact in places])
-    counts: dict[int, int] = {}
-    joined: dict[int, tuple[Group, bool]] = {}
-    for pair in found:
-        one, other = places[pair.original], places[pair.copy]
-        if one[0] is not other[0] and _rank(other[0]) > _rank(one[0]):
-            one, other = other, one
-        home, side, _ = one
-        group, its_side, fact = other
-        if fact not in group.legs[its_side] or one[2] not in home.legs[side]:
-            continue
-        group.legs[its_side].remove(fact)
-        counts[id(home)] = counts.get(id(home), 0) + 1
-        hop = "both sides of a B2BUA" if pair.rewritten else "two taps"
-        home.guesses.append(
-            f"stream {fact.stream.ssrc:#010x} from {fact.stream.flow.source}:{fact.stream.flow.source_port} repeats "
-            f"the {side}'s media ({hop}); one hop kept"
-        )
-        if group is not home:
-            joined.setdefault(id(group), (home, its_side != side))
-    for group in groups:
-        if id(group) in joined and group.packets:
-            home, crossed = joined[id(group)]
-            for side, leg in group.legs.items():
-                target = home.legs[other_side(side) if crossed else side]
-                if not target:
-                    target += leg
-                    leg.clear()
-    for group in groups:
-        counts[id(group)] = counts.get(id(group), 0) + without_forks(group)
-    return groups, counts
-
-
-def _rank(group: Group) -> tuple[bool, bool, int]:
-    return group.description is not None, bool(group.legs["caller"] and group.legs["called"]), group.packets
-
-
 @dataclass(slots=True)
 class _Builder:
     scans: Sequence[Packets]
@@ -212,20 +180,22 @@ class _Builder:
     reports: Sequence[SenderReport]
     arena: Arena
 
-    def call(self, group: Group, copies: int) -> CallMedia:
+    def call(self, group: Group) -> CallMedia:
         """Order both legs of a group and set them on one timeline."""
         legs: dict[Side, LegMedia] = {}
         ordered: dict[Side, list[OrderedStream]] = {}
+        parallel: dict[Side, list[Aside]] = {}
         sides: tuple[Side, Side] = ("caller", "called")
         for side in sides:
-            legs[side], ordered[side] = self._leg(group, side)
+            legs[side], ordered[side], parallel[side] = self._leg(group, side)
         call = CallMedia(
             legs["caller"],
             legs["called"],
             group.description,
             group.sides_inferred,
             list(dict.fromkeys(group.guesses)),
-            copies=copies,
+            aside=[*group.aside, *(one for side in sides for one in parallel[side])],
+            verdicts=group.verdicts,
         )
         call.warnings += align_by_reports(
             {side: leg.columns for side, leg in legs.items()}, {s: ordered[s] for s in sides}, self.reports
@@ -235,12 +205,11 @@ class _Builder:
         mark_call_gaps(call.caller.columns, call.called.columns)
         for side in sides:
             leg = legs[side]
-            parallel = leg.statistics.parallel
             leg.statistics = measure(ordered[side], leg.columns.gaps, leg.codec)
-            leg.statistics.parallel = parallel
+            leg.statistics.parallel = sum(one.packets for one in parallel[side])
         return call
 
-    def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream]]:
+    def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream], list[Aside]]:
         facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
         scan = self.scans[facts[0].scan] if facts else self.scans[0]
         streams = [
@@ -253,16 +222,16 @@ class _Builder:
             (event for ordered in streams for event in collect_events(ordered)),
             key=lambda event: event.start_ns,
         )
+        events += signalled_events(group.description, side, events)
+        events.sort(key=lambda event: event.start_ns)
         columns, aside = arrange(scan, streams, self.arena)
         release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])
-        leg.statistics.parallel = aside
-        if aside:
-            leg.warnings.append(f"{aside} packets of a second sender at the same time set aside")
+        leg.warnings += [str(one) for one in aside]
         for ordered in streams:
             name = f"SSRC {ordered.stream.ssrc:#010x}: "
             leg.warnings += [name + text for text in (*ordered.tables.resolution.warnings, *ordered.warnings)]
-        return leg, streams
+        return leg, streams, aside
 
 
 def _payload_types(

@@ -11,6 +11,7 @@ Columns are checked for length before each loop, so Cython's bounds checks are o
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
 import numpy as np
@@ -31,6 +32,8 @@ cdef int64_t STRAY = <int64_t>1 << 62
 cdef double SUSPECT_NS = 60e6     # d moved by this much between neighbours: look closer
 cdef double STEP_NS = 200e6       # the envelope moved by this much: the timestamps leapt, or hid a pause
 cdef double STALE_NS = 1e9        # this late and followed by a leap: left over from before a hold
+cdef double AT_PACE_NS = 150e6    # after a pause packets come at their pace; jitter spreads the first by less
+cdef double CLOCK = 1e-3          # a queue drains faster than any clock is wrong
 cdef double SLEW = 3e-3           # the envelope may follow a clock wrong by up to 3000 ppm
 cdef double LOOK_NS = 1.5e9       # how far the look ahead goes, and
 cdef enum:
@@ -62,6 +65,9 @@ cdef struct Walk:
     # lower envelope of d
     double floor_ns
     int64_t floor_arrival
+    double quiet_ns  # in which nothing came, beyond what timestamps said, since the floor was touched
+    # per row: how far d will yet fall while timestamps run on; made when first asked for
+    double* coming
 
 
 cdef inline double departure(const Walk* walk, Py_ssize_t row, int64_t ticks) noexcept nogil:
@@ -79,6 +85,7 @@ cdef inline void lower(Walk* walk, Py_ssize_t row, double d) noexcept nogil:
     if d <= raised:
         walk.floor_ns = d
         walk.floor_arrival = walk.arrival[row]
+        walk.quiet_ns = 0
 
 
 cdef Py_ssize_t next_audio(const Walk* walk, Py_ssize_t row, const int32_t* clocks) noexcept nogil:
@@ -120,6 +127,56 @@ cdef double envelope_ahead(const Walk* walk, Py_ssize_t row, int64_t ticks, cons
         if walk.arrival[j] < earliest[0]:
             earliest[0] = walk.arrival[j]
     return least
+
+
+cdef void foresee(Walk* walk, const int32_t* clocks) noexcept nogil:
+    """Fill ``coming``: backwards over the rows, the least d from each on, relative to its own, until the next leap.
+
+    Leaps are of the epoch, the clock, or of the timestamps by more than a silence in speech (two seconds). A clock
+    that is wrong by CLOCK lowers nothing.
+    """
+    cdef Py_ssize_t i
+    cdef Py_ssize_t after = -1  # the audio row after this one
+    cdef double least = 0, change, onward
+    walk.coming = <double*>malloc(walk.rows * sizeof(double))
+    if walk.coming == NULL:
+        return
+    for i in range(walk.rows - 1, -1, -1):
+        walk.coming[i] = 0
+        if walk.kinds[walk.payload_type[i]] != AUDIO or walk.flags[i] & REDUNDANT or walk.sequence[i] >= STRAY:
+            continue
+        if after >= 0:
+            onward = <int32_t>(<uint32_t>walk.timestamp[after] - <uint32_t>walk.timestamp[i]) // walk.ratio
+            onward *= walk.ns_per_tick
+            change = <double>(walk.arrival[after] - walk.arrival[i]) * (1 + CLOCK) - onward
+            if (walk.sequence[after] >> 32 != walk.sequence[i] >> 32 or onward < 0
+                    or clocks[walk.payload_type[after]] != clocks[walk.payload_type[i]]
+                    or onward > (walk.sequence[after] - walk.sequence[i]) * 6e7 + 2 * STALE_NS):
+                least = 0
+            else:
+                least += change
+                if least > 0:
+                    least = 0
+            walk.coming[i] = least
+        after = i
+
+
+cdef bint hidden_pause(Walk* walk, Py_ssize_t row, double d, double step, int64_t quiet,
+                       const int32_t* clocks) noexcept nogil:
+    """Whether the envelope rose by a pause that the timestamps do not show, and not by a growing delay.
+
+    In a pause, or some short ones (``quiet`` is the last, in ns), nothing arrives for as long as the envelope
+    rises; then packets come at their pace, and the envelope stays. A delay brings what it held back in lumps,
+    and falls again.
+    """
+    cdef double rise = step - walk.floor_ns
+    if walk.quiet_ns + SUSPECT_NS < rise or (d - step > AT_PACE_NS and quiet < STALE_NS):
+        return False
+    if walk.coming == NULL:
+        foresee(walk, clocks)
+        if walk.coming == NULL:
+            return True
+    return d + walk.coming[row] > walk.floor_ns + 0.5 * rise
 
 
 cdef bint same_payload(const uint8_t[::1] data, const uint8_t[::1] spill, int64_t offset_a, uint16_t size_a,
@@ -262,6 +319,8 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
     walk.line_ticks = 0
     walk.floor_ns = 0
     walk.floor_arrival = arrival[0]
+    walk.coming = NULL
+    walk.quiet_ns = 0
     cdef int64_t duplicates = 0, conflicts = 0, stale = 0, lost = 0, recovered = 0, unused = 0, restarts = 0
     cdef int64_t shifted = 0, wild = 0, double_ticks = 0, wild_noise = 0
     cdef int64_t key, last_key = 0, hole, ticks, raw, expected, end = 0, number = 0, held_missing = 0
@@ -396,6 +455,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 d = departure(&walk, i, ticks)
                 if d - last_d > SUSPECT_NS or last_d - d > SUSPECT_NS or raw <= 0 or epoch_new:
                     slack = drifted(&walk, i)
+                    walk.quiet_ns += max(0.0, arrival[i] - latest - raw * walk.ns_per_tick)
                     ahead = next_audio(&walk, i, &clocks[0])
                     if (ahead >= 0 and not epoch_new and (raw < 0 or raw - expected > walk.clock >> 2)
                             and wild_alone(&walk, i, ahead, expected, duration)):
@@ -407,9 +467,11 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                     ceiling = walk.floor_ns + slack + STEP_NS
                     if d > ceiling:
                         step = envelope_ahead(&walk, i, ticks, &clocks[0], ceiling, &earliest)
-                        # A pause or a leap back that the timestamps hide. In a pause nothing arrives; packets
-                        # that overtake each other by as much are only out of order.
-                        if step > ceiling and (raw <= 0 or epoch_new or earliest - latest > SUSPECT_NS):
+                        # A pause or a leap back that the timestamps hide. Packets that overtake each other by
+                        # as much are only out of order.
+                        if step > ceiling and (raw <= 0 or epoch_new or (
+                                earliest - latest > SUSPECT_NS and hidden_pause(
+                                    &walk, i, d, step, earliest - latest, &clocks[0]))):
                             ticks += <int64_t>((step - walk.floor_ns) / walk.ns_per_tick)
                             anew = True
                     elif raw > expected:
@@ -423,7 +485,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                             anew = True
                     if anew:
                         shifted += 1
-                    elif d > walk.floor_ns + slack + STALE_NS and (
+                    elif d > walk.floor_ns + slack + STALE_NS and d - last_d > 0.5 * STALE_NS and (
                             raw <= 0 or (ahead >= 0 and leap(&walk, i, ahead, duration))):
                         stale += 1  # left in a queue since before a hold
                         continue
@@ -454,6 +516,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
             missing[k] = <int32_t>(held_missing if held_missing < 0x7FFFFFFF else 0x7FFFFFFF)
             held_missing = 0
             k += 1
+    free(walk.coming)
     return {"rows": k, "duplicates": duplicates, "conflicts": conflicts, "stale": stale, "lost": lost,
             "recovered": recovered, "redundant_unused": unused, "restarts": restarts, "shifted": shifted,
             "wild": wild, "double_ticks": double_ticks, "wild_noise": wild_noise,

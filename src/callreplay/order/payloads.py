@@ -78,6 +78,16 @@ class PayloadTables:
         doubtful = np.array([codec.name == "G722" for codec in listed], np.uint8)
         return cls(resolution, listed, kinds, clocks, codecs, durations, typical, doubtful)
 
+    def replace(self, which: int, codec: Codec) -> None:
+        """Take another codec of the same clock for row ``which`` and for the payload types that stand for it."""
+        before = self.listed[which]
+        for payload_type, named in self.resolution.codecs.items():
+            if named == before:
+                self.resolution.codecs[payload_type] = codec
+        self.listed[which] = codec
+        octets = np.arange(self.durations.shape[1])
+        self.durations[which] = np.clip(payload_ticks(codec, octets), 0, 1 << 24)
+
 
 def resolve(
     present: Mapping[int, int],

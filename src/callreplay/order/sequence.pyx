@@ -16,6 +16,13 @@ cdef enum:
     RING = 256
     SMALL_LEAP = 16
 
+# A leap is judged by the packets after it: at least so many, at most so many; nearer leaps back are disorder.
+cdef enum:
+    WITNESSES = 8
+    MOST_WITNESSES = 64
+    NEAREST_LEAP = 10
+    LATE_RUN = 6  # so many one after the other behind the newest are a second path's copies, not a restart
+
 cdef enum:
     REDUNDANT = 16  # PacketFlag.REDUNDANT
 
@@ -27,6 +34,7 @@ cdef enum:
 cdef int64_t EPOCH = <int64_t>1 << 32
 cdef int64_t MIDDLE = <int64_t>1 << 30
 cdef int64_t LOST_KEY = <int64_t>1 << 62
+cdef int64_t UNDER_WAY_NS = 200_000_000  # a packet this much later than its run was under way at the restart
 
 STRAY = 1 << 62
 
@@ -40,6 +48,12 @@ cdef struct State:
     int64_t bad_row     # -1: none
     int64_t ring_key[RING]
     uint32_t ring_timestamp[RING]
+    uint16_t last_late  # number of the last packet that came far behind the newest, and
+    int64_t late_run    # how many like it came one after the other
+    int64_t advances    # packets of this epoch that were the newest when they came
+    int64_t old_newest  # the key and
+    uint32_t old_timestamp  # timestamp of the newest packet before the last restart, and
+    int64_t old_arrival # and arrival of it
 
 
 cdef bint neighbourly(const State* state, int64_t key, uint32_t timestamp, int64_t sane) noexcept nogil:
@@ -90,6 +104,77 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
     return LOST_KEY
 
 
+cdef bint begins_anew(const State* state, const int64_t[::1] sequence, const int64_t[::1] timestamp,
+                      const int64_t[::1] arrival, const uint8_t[::1] flags, Py_ssize_t row, int64_t key,
+                      int64_t clock) noexcept nogil:
+    """Whether a leap, back or ahead, by as many numbers as the timestamps leap, is a sender that began anew.
+
+    A late packet comes between those that go on where the newest one stood, or in a lump after them; a lost
+    stretch takes its time. A sender that began anew goes on from the leap, packet after packet at the pace of
+    its timestamps, and hardly anything more comes from before it.
+    """
+    cdef int64_t leap = key - state.newest, ticks, elapsed, media
+    cdef Py_ssize_t j, last = row
+    cdef int seen = 0, others = 0, farthest = 0
+    cdef uint16_t number = <uint16_t>sequence[row], newest = <uint16_t>state.newest, onward, behind
+    if leap > 0:
+        ticks = <int32_t>(<uint32_t>timestamp[row] - state.timestamp)
+        elapsed = <int64_t>(<double>(arrival[row] - state.arrival) * 1e-9 * clock)
+        if leap < MAX_MISORDER or elapsed * 4 > ticks or ticks < 5 * clock:
+            return False
+    elif leap > -NEAREST_LEAP or state.late_run >= LATE_RUN or state.advances < WITNESSES:
+        return False
+    for j in range(row + 1, min(row + 1 + MOST_WITNESSES, sequence.shape[0])):
+        if flags[j] & REDUNDANT:
+            continue
+        onward = <uint16_t>(<uint16_t>sequence[j] - number)
+        behind = <uint16_t>(<uint16_t>sequence[j] - newest)
+        if 0 < onward < MAX_MISORDER and not (
+                leap < 0 and 0 < behind < MAX_MISORDER and seen + 3 < -leap):
+            seen += 1
+            farthest = max(farthest, onward)
+            last = j
+        elif onward:
+            others += 1
+        if others > 2 and 4 * others > seen + WITNESSES:
+            return False
+        if seen >= WITNESSES and 4 * others <= seen:
+            break
+    if seen < 3 or 4 * others > seen or farthest > (seen + WITNESSES if seen >= WITNESSES else seen + 1):
+        return False
+    media = <int32_t>(<uint32_t>timestamp[last] - <uint32_t>timestamp[row])
+    elapsed = <int64_t>(<double>(arrival[last] - arrival[row]) * 1e-9 * clock)
+    return media > 0 and 2 * elapsed >= media
+
+
+cdef inline void leave(State* state, int64_t key) noexcept nogil:
+    """Go on from ``key``, the first of a sender that began anew; what came before may have some under way."""
+    state.old_newest = state.newest
+    state.old_timestamp = state.timestamp
+    state.old_arrival = state.arrival
+    state.newest = key - 1
+    state.late_run = 0
+    state.advances = 0
+
+
+cdef int64_t of_before(const State* state, uint16_t number, uint32_t timestamp, int64_t arrival,
+                       int64_t per_packet, int64_t clock) noexcept nogil:
+    """The key of a packet that was under way when its sender began anew, else LOST_KEY."""
+    cdef int64_t delta, ticks, nearer = <int16_t>(number - <uint16_t>state.newest)
+    cdef int64_t late
+    if arrival - state.old_arrival > 2 * UNDER_WAY_NS:
+        return LOST_KEY
+    delta = <int16_t>(number - <uint16_t>state.old_newest)
+    if (nearer if nearer > 0 else -nearer) <= (delta if delta > 0 else -delta):
+        return LOST_KEY
+    ticks = <int32_t>(timestamp - state.old_timestamp)
+    late = arrival - state.old_arrival - <int64_t>(delta * per_packet * 1e9 / clock)
+    if -UNDER_WAY_NS < late < UNDER_WAY_NS and -MAX_MISORDER < delta < MAX_MISORDER and -clock < ticks - delta * per_packet < clock and (
+            state.ring_key[(state.old_newest + delta) & (RING - 1)] != state.old_newest + delta):
+        return state.old_newest + delta
+    return LOST_KEY
+
+
 def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None,
            const int64_t[::1] arrival not None, const uint8_t[::1] payload_type not None,
            const uint8_t[::1] flags not None, const uint8_t[::1] kinds not None, int64_t per_packet,
@@ -119,6 +204,12 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
     cdef uint8_t kind
     with nogil:
         state.bad_row = -1
+        state.last_late = 0
+        state.late_run = 0
+        state.advances = 0
+        state.old_newest = 0
+        state.old_timestamp = 0
+        state.old_arrival = -(<int64_t>1 << 61)
         for i in range(RING):
             state.ring_key[i] = -1
         for i in range(rows):
@@ -139,7 +230,14 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
             elif <uint16_t>(number - <uint16_t>state.newest) == 1:
                 key = state.newest + 1
             else:
-                key = place(&state, number, stamp, arrival[i], per_packet, clock, kind == EVENT)
+                key = of_before(&state, number, stamp, arrival[i], per_packet, clock)
+                if key == LOST_KEY:
+                    key = place(&state, number, stamp, arrival[i], per_packet, clock, kind == EVENT)
+                    if key != LOST_KEY and kind != EVENT and begins_anew(
+                            &state, sequence, timestamp, arrival, flags, i, key, clock):
+                        epochs += 1
+                        key = epochs * EPOCH + MIDDLE + number
+                        leave(&state, key)
                 if key == LOST_KEY:
                     if state.bad_row >= 0 and number == state.bad_next and (
                             -sane < <int32_t>(stamp - state.bad_timestamp) < sane):
@@ -149,7 +247,7 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
                         strays -= 1
                         if state.bad_row != i - 1:
                             ordered = False
-                        state.newest = key - 1
+                        leave(&state, key)
                         state.timestamp = stamp
                         state.arrival = arrival[i]
                     else:
@@ -165,6 +263,7 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
             state.ring_timestamp[key & (RING - 1)] = stamp
             if key > state.newest:
                 state.newest = key
+                state.advances += 1
                 state.bad_row = -1
                 if kind == AUDIO:  # comfort noise and events are no measure of media time
                     state.timestamp = stamp
@@ -172,6 +271,9 @@ def unwrap(int64_t[::1] sequence not None, const int64_t[::1] timestamp not None
             else:
                 ordered = False
                 late += 1
+                if state.newest - key >= NEAREST_LEAP and state.newest >> 32 == key >> 32:
+                    state.late_run = state.late_run + 1 if <uint16_t>(number - state.last_late) < 16 else 1
+                    state.last_late = number
                 if state.newest - key > deepest and state.newest - key < EPOCH >> 1:
                     deepest = state.newest - key
             if kind == AUDIO:

@@ -18,7 +18,7 @@ from callreplay.order.payloads import Kind, PayloadTables, resolve
 from callreplay.order.placing import codec_runs, count_late, settle
 from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
-from callreplay.order.trust import mend_rate, set_aside
+from callreplay.order.trust import mend_time, set_aside
 from callreplay.packets.arena import Arena, fetch, release
 
 __all__ = ["EventRows", "Line", "OrderedStream", "Packets", "order_stream", "payloads"]
@@ -149,8 +149,8 @@ def order_stream(
         columns.take(order)
         del order
     said = set_aside(columns, tables)
-    if mended := mend_rate(columns, tables):
-        said.append(mended)
+    mended, recounted = mend_time(columns, tables, lambda rows: payloads(packets, columns, rows))
+    said += [mended] if mended else []
     events = _take_events(packets, columns, tables)
     counts = walk_stream(
         columns.sequence,
@@ -181,7 +181,7 @@ def order_stream(
     result.deepest, result.step_ticks = deepest, step
     result.lines = _lines(columns, tables)
     result.late = sum(_late(columns, line) for line in result.lines)
-    result.mended_rate = bool(mended)
+    result.mended_rate = recounted
     result.warnings = [*said, *_warnings(counts), *_beyond_arrival(result)]
     return result
 

@@ -1,26 +1,40 @@
 """What a sorted stream's packets and timestamps may be believed, before media time is read off them.
 
-Two things are put right here that the walk, which looks at neighbours, cannot see: packets among the audio that take no
-time of their own (keepalives, FEC, fax events), and timestamps that count at another rate than the payloads and the
-capture's clock do.
+Things are put right here that the walk, which looks at neighbours, cannot see: packets among the audio that take no
+time of their own (keepalives, FEC, fax events), timestamps that count at another rate than the payloads and the
+capture's clock do, and payloads that are longer than their time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.codecs import STEREO, payload_octets
 from callreplay.model import PacketFlag
 from callreplay.order.columns import Columns
 from callreplay.order.payloads import Kind, PayloadTables
 from callreplay.order.sequence import STRAY, histogram
+from callreplay.order.speechlike import two_channels
 
-__all__ = ["mend_rate", "set_aside"]
+__all__ = ["mend_time", "set_aside"]
+
+Sound = Callable[[NDArray[np.intp]], list[bytes]]
+"""The payloads of some rows of a stream."""
 
 _OFF: Final = 3e-3  # a step further from the payload's time than any quartz takes it
 _FEWEST: Final = 25  # packets, one after the other in number, that tell how often they come
+_SAMPLE: Final = 200  # payloads that are listened to
+_EXTRA: Final = {
+    4: "an authentication tag, of 32 bits",
+    10: "an authentication tag, of 80 bits",
+    14: "a key index and an authentication tag",
+    16: "an authentication tag, of 128 bits",
+}
 _USUAL: Final = 0.8  # of the steps are the usual one
 _WORTH_TICKS: Final = 0.2  # of a second, that the wrong rate must come to: less is not told from jitter
 
@@ -89,26 +103,30 @@ def _since(later: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.i
     return (later - earlier).astype(np.uint32).view(np.int32).astype(np.int64)
 
 
-def mend_rate(columns: Columns, tables: PayloadTables) -> str:
-    """Count timestamps by the payloads' time where they run at another rate and arrival agrees with the payloads.
+def mend_time(columns: Columns, tables: PayloadTables, sound: Sound) -> tuple[str, bool]:
+    """Settle the time of a packet where timestamps and payload lengths do not agree; arrival decides between them.
 
-    Some senders step by what another codec would take (320 ticks for 160 octets of G.711): believed, the call would
-    last twice its time. Only what is beyond any clock's error, steady, and worth a fifth of a second is put right.
-    ``columns.timestamp`` changes in place. Returns what must be said of it, or ''.
+    Some senders step by what another codec would take (320 ticks for 160 octets of G.711): where arrival agrees with
+    the payloads, these count, and ``columns.timestamp`` changes in place. Where arrival agrees with the timestamps, a
+    payload's length is not its time: it holds several channels (``sound`` tells), or what does not belong to it (an
+    authentication tag, a second frame) and is cut, ``columns.size`` changes in place. Only what is steady, beyond any
+    clock's error, and worth a fifth of a second is put right. Returns what must be said of it, or '', and whether
+    timestamps changed.
     """
     counts = histogram(columns.payload_type) * (tables.kinds == Kind.AUDIO)
     payload_type = int(counts.argmax())
     which = int(tables.codecs[payload_type])
     step = int(tables.typical[which])
     if counts[payload_type] < _FEWEST or tables.doubtful[which]:
-        return ""
+        return "", False
     few = np.flatnonzero(columns.payload_type[:4096] == payload_type)
     sizes = columns.size[few]
     if not len(sizes):
-        return ""
-    duration = int(tables.durations[which, int(np.bincount(sizes).argmax())])
+        return "", False
+    usual = int(np.bincount(sizes).argmax())
+    duration = int(tables.durations[which, usual])
     if duration <= 0 or abs(step / duration - 1) <= _OFF:
-        return ""
+        return "", False
     rows = np.flatnonzero(
         (columns.payload_type == payload_type) & ((columns.flags & PacketFlag.REDUNDANT) == 0)
     )
@@ -118,11 +136,19 @@ def mend_rate(columns: Columns, tables: PayloadTables) -> str:
     steady = following & lasting & (steps == step)
     pairs = int(np.count_nonzero(steady))
     if pairs < _FEWEST or pairs < _USUAL * np.count_nonzero(following):
-        return ""
+        return "", False
     clock = int(tables.clocks[payload_type])
+    if abs(step - duration) * pairs < _WORTH_TICKS * clock:
+        return "", False
     came = float(np.diff(columns.arrival_ns[rows])[steady].mean()) * clock * 1e-9
-    if abs(came - duration) > abs(came - step) / 4 or abs(step - duration) * pairs < _WORTH_TICKS * clock:
-        return ""
+    if abs(came - duration) <= abs(came - step) / 4:
+        return _count_by_payloads(columns, tables, which, step, duration), True
+    if abs(came - step) <= abs(came - duration) / 4 and duration > step:
+        return _cut(columns, tables, sound, rows, which, step, usual), False
+    return "", False
+
+
+def _count_by_payloads(columns: Columns, tables: PayloadTables, which: int, step: int, duration: int) -> str:
     since = np.cumsum(_since(columns.timestamp[1:], columns.timestamp[:-1]))
     columns.timestamp[1:] = (
         columns.timestamp[0] + np.rint(since * (duration / step)).astype(np.int64)
@@ -132,3 +158,30 @@ def mend_rate(columns: Columns, tables: PayloadTables) -> str:
         f"timestamps step by {step} where the payloads last {duration} ticks and come as often; "
         "counted by the payloads"
     )
+
+
+def _cut(
+    columns: Columns,
+    tables: PayloadTables,
+    sound: Sound,
+    rows: NDArray[np.intp],
+    which: int,
+    step: int,
+    usual: int,
+) -> str:
+    """Take payloads of ``usual`` octets, longer than their ``step``, for several channels, or cut them."""
+    codec = tables.listed[which]
+    right = int(payload_octets(codec, step))
+    longer = f"payloads of {usual} octets of {codec} come every {step} ticks"
+    if right and usual % right == 0 and codec.name in STEREO and usual // right == 2:
+        sample = rows[columns.size[rows] == usual]
+        if two_channels(codec.name, sound(sample[:_SAMPLE])):
+            tables.replace(which, replace(codec, channels=2))
+            return f"{longer}, and every other sample is of another channel: decoded as stereo and mixed"
+    if not 0 < right < usual:
+        return ""
+    columns.size[rows] -= np.minimum(columns.size[rows], usual - right).astype(np.uint16)
+    what = _EXTRA.get(
+        usual - right, "more than one packet's audio" if usual >= 2 * right else "what is no audio"
+    )
+    return f"{longer}, {usual - right} too many: the end of each is {what}, and cut"

@@ -1,29 +1,38 @@
 """Captures into columns: containers, link layers and tunnels, RTP, RTCP, and the signalling beside them."""
 
-from callreplay.packets.buffer import CaptureWarning, join, open_buffer
+from callreplay.packets.buffer import CaptureWarning, Readable, archive, join, lay_together, open_buffer
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
+from callreplay.packets.keylog import KeyLog, read_keylog
 from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
-from callreplay.packets.scan import Beside, Part, Scan, scan, span
+from callreplay.packets.scan import CUT, Beside, Part, Scan, scan, span
 from callreplay.packets.sources import is_url, localised, name_of
+from callreplay.packets.unread import Unread
 
 __all__ = [
+    "CUT",
     "Beside",
     "CaptureWarning",
+    "KeyLog",
     "Part",
+    "Readable",
     "Rtcp",
     "Scan",
     "SenderReport",
+    "Unread",
+    "archive",
     "decrypt_srtp",
     "doubts",
     "hash_payloads",
     "is_url",
     "join",
+    "lay_together",
     "localised",
     "name_of",
     "open_buffer",
+    "read_keylog",
     "scan",
     "span",
     "unpack_red",

@@ -1,4 +1,4 @@
-"""Captures as arrays of octets: mapped where they are files, decompressed where they are gzip or Zstandard."""
+"""Captures as arrays of octets: mapped where they are files, in the clear where they are compressed."""
 
 from __future__ import annotations
 
@@ -9,45 +9,54 @@ import shutil
 import stat
 import tempfile
 import warnings as python_warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.errors import CaptureError, LimitError, UnsupportedError
+from callreplay.errors import CaptureError, LimitError
 from callreplay.model import check_intact
 from callreplay.packets.arena import JoinedMapping, Mapping, release
+from callreplay.packets.compression import PIECE, compression, members, pieces
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
-__all__ = ["CaptureWarning", "join", "open_buffer"]
+__all__ = ["CaptureWarning", "Readable", "archive", "join", "lay_together", "open_buffer"]
 
-GZIP: Final = b"\x1f\x8b"
-ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_PIECE: Final = 1 << 20
 _IN_MEMORY: Final = 16 << 20
-_ZSTD_PIECE: Final = 1 << 11
-"""Octets for a Zstandard decompressor at a time. It cannot be told to stop: a block of four octets gives up to 128 KiB
-(RFC 8878 sections 3.1.1.2.2 and 3.1.1.2.4), so 2 KiB give 64 MiB at most, and a mebibyte 32 GiB."""
 _LIMIT: Final = 1 << 40
+_MOST_LAYERS: Final = 3
+"""A ZIP archive may hold a capture compressed with gzip; what is packed more often is no capture."""
 
 
 class CaptureWarning(UserWarning):
     """Something about a capture that did not stop it from being read."""
 
 
+class Readable(Protocol):
+    """A stream of octets: standard input, a pipe, a socket's file."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 def open_buffer(
-    source: str | os.PathLike[str] | Octets, *, warnings: list[str] | None = None, limit: int = _LIMIT
+    source: str | os.PathLike[str] | Octets | Readable,
+    *,
+    warnings: list[str] | None = None,
+    limit: int = _LIMIT,
+    member: str = "",
+    pipes: bool = False,
 ) -> NDArray[np.uint8]:
     """The octets of a capture, ``(n,)`` uint8, read-only and without a copy: a mapped file or the buffer given.
 
-    gzip and Zstandard (by their magic; Zstandard needs the extra ``zstd``) are decompressed, above 16 MiB into an
-    unlinked temporary file that is mapped in turn. A compressed file that ends too soon is read up to the cut; the
-    message goes to ``warnings`` or, where that is None, is issued as CaptureWarning.
+    What is compressed (gzip, bzip2, xz, Zstandard with the extra ``zstd``, a ZIP archive of one file, or its
+    ``member``) is decompressed, above 16 MiB into an unlinked temporary file that is mapped in turn; and so are streams
+    kept, which are read to their end. A compressed file that ends too soon is read up to the cut; the message goes to
+    ``warnings`` or, where that is None, is issued as CaptureWarning. ``pipes``: a path may be a pipe, which is waited
+    for.
 
     Raises CaptureError for an empty file, one that is not a regular file or cannot be opened, and corrupt compression;
     LimitError where more would come out than ``limit`` octets or than half of what the temporary directory has free;
@@ -56,33 +65,81 @@ def open_buffer(
     A file may grow while it is in use. Where it shrinks, what used it raises OutputError (``Mapping.check``); a file
     that is replaced by renaming another one over it stays whole.
     """
-    if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        data = _map(Path(name))
-    else:
-        name = "capture"
-        view: memoryview = memoryview(cast(bytes, source))  # anything that exports a buffer
-        if not view.contiguous:
-            raise CaptureError("the buffer is not contiguous")
-        data = np.frombuffer(view.cast("B") if view.nbytes else b"", np.uint8)
-        data.flags.writeable = False
+    name, data = _source(source, limit, pipes)
     if not len(data):
         raise CaptureError(f"{name}: empty")
-    head = data[:4].tobytes()
-    if head[:2] != GZIP and head != ZSTD:
-        return data
     said: list[str] = []
-    packed = data
-    try:
-        data = _decompress(packed, name, head == ZSTD, said, limit)
-    finally:
-        check_intact(packed)
+    for _ in range(_MOST_LAYERS):
+        kind = compression(data[:10].tobytes())
+        if not kind:
+            break
+        packed = data
+        try:
+            data = _kept(pieces(packed, name, kind, said, member), name, limit)
+        finally:
+            check_intact(packed)
+        member = ""
+        if not len(data):
+            raise CaptureError(f"{name}: nothing inside the compression")
     if warnings is not None:
         warnings.extend(said)
     else:
         for message in said:
             python_warnings.warn(message, CaptureWarning, stacklevel=2)
     return data
+
+
+def archive(path: str | os.PathLike[str]) -> list[str]:
+    """The files in the ZIP archive at ``path``; [] for anything else. Raises as ``open_buffer`` does."""
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or file.peek(10)[:4] != b"PK\3\4":
+                return []
+    except (OSError, ValueError):  # whoever opens it says what is wrong
+        return []
+    return members(_map(Path(path)), os.fspath(path))
+
+
+def _source(
+    source: str | os.PathLike[str] | Octets | Readable, limit: int, pipes: bool
+) -> tuple[str, NDArray[np.uint8]]:
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(Path(name))
+    if hasattr(source, "read") and not isinstance(source, mmap.mmap):
+        name = "standard input" if getattr(source, "name", "") in ("<stdin>", 0) else "stream"
+        return name, _kept(_read(source, name), name, limit)
+    view: memoryview = memoryview(cast(bytes, source))  # anything that exports a buffer
+    if not view.contiguous:
+        raise CaptureError("the buffer is not contiguous")
+    data = np.frombuffer(view.cast("B") if view.nbytes else b"", np.uint8)
+    data.flags.writeable = False
+    return "capture", data
+
+
+def _is_pipe(name: str) -> bool:
+    try:
+        mode = Path(name).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _piped(name: str, limit: int) -> NDArray[np.uint8]:
+    """A named pipe, /dev/stdin or a process substitution of a shell."""
+    try:
+        with Path(name).open("rb", buffering=0) as file:
+            return _kept(_read(file, name), name, limit)
+    except OSError as error:
+        raise CaptureError(f"{name}: {error.strerror}") from error
+
+
+def _read(file: Readable, name: str) -> Iterator[bytes]:
+    try:
+        while piece := file.read(PIECE):
+            yield piece
+    except OSError as error:
+        raise CaptureError(f"{name}: {error.strerror}") from error
 
 
 def join(
@@ -97,11 +154,11 @@ def join(
         files: list[tuple[int, int]] = []
         for path in paths:
             file = stack.enter_context(_open(path))
-            if file.peek(4)[:4].startswith((GZIP, ZSTD)):
+            if compression(file.peek(10)[:10]):
                 data = open_buffer(path, warnings=warnings)
                 plain = stack.enter_context(tempfile.TemporaryFile(prefix="callreplay-"))
-                for start in range(0, len(data), _PIECE):
-                    plain.write(data[start : start + _PIECE].data)
+                for start in range(0, len(data), PIECE):
+                    plain.write(data[start : start + PIECE].data)
                     release(data)
                 plain.flush()
                 files.append((plain.fileno(), len(data)))
@@ -117,11 +174,34 @@ def join(
     return np.frombuffer(memoryview(joined), np.uint8), spans
 
 
+def lay_together(buffers: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
+    """The octets of several captures side by side, and where each begins and ends.
+
+    A copy: in memory, or, above 16 MiB, in an unlinked temporary file. Raises LimitError where they are more than half
+    of what the temporary directory has free.
+    """
+    ends = np.cumsum([len(data) for data in buffers]).tolist()
+
+    def parts() -> Iterator[bytes]:
+        for data in buffers:
+            for start in range(0, len(data), PIECE):
+                yield data[start : start + PIECE].tobytes()
+                release(data)
+
+    whole = _kept(parts(), "captures", _LIMIT)
+    check_intact(*buffers)
+    return whole, list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _at_once(name: str, flags: int) -> int:
+    """Without O_NONBLOCK a named pipe that nobody writes to would be waited for."""
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
 def _open(path: Path) -> BufferedReader:
     """A regular file that is not empty."""
     try:
-        # Without O_NONBLOCK a named pipe that nobody writes to would be waited for.
-        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        file = open(path, "rb", opener=_at_once)  # noqa: SIM115
         status = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -145,15 +225,13 @@ def _map(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(mapped.watch(str(path)), np.uint8)
 
 
-def _decompress(
-    data: NDArray[np.uint8], name: str, zstd: bool, said: list[str], limit: int
-) -> NDArray[np.uint8]:
-    make = _zstd_maker() if zstd else lambda: zlib.decompressobj(31)
+def _kept(parts: Iterable[bytes], name: str, limit: int) -> NDArray[np.uint8]:
+    """The octets of ``parts``: in memory, or, above 16 MiB, in an unlinked temporary file that is mapped."""
     kept = bytearray()
     file: BinaryIO | None = None
     total = 0
     try:
-        for piece in _pieces(data, name, zstd, make, said):
+        for piece in parts:
             total += len(piece)
             if total > limit:
                 raise LimitError(f"{name}: more than {limit} octets when decompressed")
@@ -166,8 +244,6 @@ def _decompress(
                 file.write(piece)
             else:
                 kept += piece
-        if not total:
-            raise CaptureError(f"{name}: nothing inside the compression")
         if file is None:
             return np.frombuffer(bytes(kept), np.uint8)
         file.flush()
@@ -177,44 +253,3 @@ def _decompress(
     finally:
         if file is not None:
             file.close()
-
-
-def _zstd_maker() -> Callable[[], Any]:
-    try:
-        import zstandard
-    except ImportError:
-        raise UnsupportedError("the capture is compressed with Zstandard: install callreplay[zstd]") from None
-    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj
-
-
-def _pieces(
-    data: NDArray[np.uint8], name: str, zstd: bool, make: Callable[[], Any], said: list[str]
-) -> Iterator[bytes]:
-    """What decompressors made by ``make`` give, member after member (RFC 1952 section 2.2, RFC 8878 section 3.1)."""
-    view = data.data
-    at, decoder, members, midway = 0, make(), 0, False
-    step = _ZSTD_PIECE if zstd else _PIECE
-    while at < len(view):
-        chunk = view[at : at + step]
-        at += len(chunk)
-        while chunk:
-            try:
-                # zlib stops at max_length and keeps the rest, so that a bomb comes in bounded pieces
-                piece = decoder.decompress(chunk) if zstd else decoder.decompress(chunk, _PIECE)
-            except Exception as error:  # zlib.error, ZstdError: two libraries, one meaning
-                if not members and at <= _PIECE:
-                    raise CaptureError(f"{name}: corrupt compression: {error}") from error
-                said.append(f"{name}: corrupt compression after {members} whole members; read up to there")
-                return
-            yield piece
-            midway = not decoder.eof
-            if midway:
-                chunk = memoryview(b"" if zstd else decoder.unconsumed_tail)
-                continue
-            members += 1
-            chunk = memoryview(decoder.unused_data)
-            decoder = make()
-            if chunk and not bytes(chunk).strip(b"\0"):
-                chunk = memoryview(b"")  # padding after the last member
-    if midway:
-        said.append(f"{name}: the compressed data ends too soon; read up to the cut")

@@ -1,25 +1,30 @@
-"""SIP and Skinny out of a scan's notes: datagrams as they are, TCP put in order and cut into messages."""
+"""SIP and Skinny out of a scan's notes: datagrams as they are, TCP put in order and cut into messages.
+
+On TCP, SIP may be inside WebSocket frames, HEP3 of a capture agent, or TLS whose secrets are known.
+"""
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import Flow, Message
+from callreplay.packets import hep, sctp, tls, websocket
+from callreplay.packets.keylog import KeyLog
+from callreplay.packets.segments import MAX_HELD, Direction
 
-__all__ = ["messages"]
+__all__ = ["MessageReader", "messages"]
 
 RTCP, SIP, TCP_SIP, TCP_SKINNY, SIP_STREAM = 1, 2, 3, 4, 5
+TCP_WEBSOCKET, TCP_TLS, TCP_HEP, SCTP, PACKED, FRAME = 6, 7, 8, 9, 10, 11
+_COUNTED: Final = {SCTP: "sip_sctp", PACKED: "sip_compressed", FRAME: "sip_websocket"}
 _SPILL: Final = 2
-_SYN: Final = 2
-_MAX_WAITING: Final = 1 << 20  # octets held back for one missing segment
-_MAX_MESSAGE: Final = 1 << 20
+_MAX_MESSAGE: Final = MAX_HELD
 _START: Final = re.compile(rb"(?:SIP/2\.0 \d{3} |[A-Z]{1,20} \S{1,2000} SIP/2\.0\r?\n)")
 _LENGTH: Final = re.compile(
     rb"^(?:content-length|l)[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
@@ -28,69 +33,145 @@ _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(slots=True)
-class _Direction:
-    """One direction of one TCP connection, put in order."""
+class _Connection:
+    """What both directions of a connection share."""
 
-    flow: int
-    kind: int
-    base: int | None = None  # sequence number of the next octet wanted, never wrapped
-    waiting: dict[int, tuple[bytes, int]] = field(default_factory=dict)
-    order: list[int] = field(
-        default_factory=list
-    )  # heap of the keys of waiting: a drain costs log n a segment
-    held: int = 0
-    ready: bytearray = field(default_factory=bytearray)
+    agreement: websocket.Agreement = field(default_factory=websocket.Agreement)
+    session: tls.Session | None = None
+    begun: int = 0
+    flows: list[int] = field(default_factory=list)
 
-    def add(self, sequence: int, data: bytes, flags: int, arrival_ns: int) -> bool:
-        """Take a segment; True when ``ready`` grew."""
-        if flags & _SYN:
-            sequence = (sequence + 1) & 0xFFFFFFFF
-            if self.base is None or sequence != self.base & 0xFFFFFFFF:  # a new connection on the same ports
-                self.base, self.held = sequence, 0
-                self.waiting.clear()
-                self.order.clear()
-                self.ready.clear()
-        if self.base is None:
-            self.base = sequence
-        ahead = (sequence - self.base + 0x80000000 & 0xFFFFFFFF) - 0x80000000
-        if ahead < 0:  # retransmitted, at least in part
-            data, ahead = data[-ahead:], 0
-        if not data:
-            return False
-        if ahead:
-            key = self.base + ahead
-            if key not in self.waiting:
-                heapq.heappush(self.order, key)
-            if key not in self.waiting or len(self.waiting[key][0]) < len(data):
-                self.held += len(data) - len(self.waiting.get(key, (b"", 0))[0])
-                self.waiting[key] = (data, arrival_ns)
-            if self.held <= _MAX_WAITING:
-                return False
-            self.skip()
-            return True
-        self._take(data)
-        self._drain()
-        return True
 
-    def _take(self, data: bytes) -> None:
-        assert self.base is not None
-        self.ready += data
-        self.base += len(data)
+class MessageReader:
+    """Takes a scan's notes in order of arrival. ``unread`` has, by flow, why its TLS could not be read."""
 
-    def _drain(self) -> None:
-        assert self.base is not None
-        while self.order and self.order[0] <= self.base:
-            key = heapq.heappop(self.order)
-            data, _ = self.waiting.pop(key)
-            self.held -= len(data)
-            self._take(data[self.base - key :])
+    def __init__(
+        self, flow: Callable[[int], Flow], counters: dict[str, int], keys: KeyLog | None = None
+    ) -> None:
+        self.unread: dict[int, str] = {}
+        self._flow = flow
+        self._counters = counters
+        self._keys = keys
+        self._directions: dict[int, Direction] = {}
+        self._connections: dict[frozenset[tuple[str, int]], _Connection] = {}
+        self._frames: dict[int, websocket.Frames] = {}
+        self._chunks: dict[int, sctp.Chunks] = {}
+        self._clear: dict[int, bytearray] = {}
 
-    def skip(self) -> None:
-        """Give up on what is missing before the first segment held back: the message it cut is lost."""
-        if self.waiting:
-            self.base = self.order[0]
-            self.ready.clear()
-            self._drain()
+    def read(
+        self, notes: NDArray[np.void], data: NDArray[np.uint8], spill: NDArray[np.uint8]
+    ) -> list[Message]:
+        """Every whole SIP message and Skinny frame, in order of arrival (of the last octet)."""
+        found: list[Message] = []
+        for note in notes[notes["kind"] != RTCP].tolist():
+            offset, arrival_ns, index, size, sequence, kind, flags, tcp_flags, _ = note
+            payload = (spill if flags & _SPILL else data)[offset : offset + size].tobytes()
+            if kind in (SIP, SIP_STREAM):
+                found.append(
+                    Message("sip", arrival_ns, self._flow(index), "udp" if kind == SIP else "tcp", payload)
+                )
+            elif kind in (SCTP, PACKED, FRAME):
+                found += self._one(index, arrival_ns, kind, payload)
+            else:
+                direction = self._directions.setdefault(index, Direction(index, kind))
+                direction.kind = kind
+                if direction.add(sequence, payload, tcp_flags, arrival_ns):
+                    found += self._framed(direction, arrival_ns)
+        found += self._rest(int(notes["arrival_ns"][-1]) if len(notes) else 0)
+        found.sort(key=lambda message: message.arrival_ns)
+        return found
+
+    def _rest(self, last_ns: int) -> Iterator[Message]:
+        """What waits behind octets that the capture never had."""
+        for direction in self._directions.values():
+            while direction.waiting:
+                self._count("tcp_gaps")
+                arrival_ns = direction.waiting[direction.order[0]][1]
+                direction.skip()
+                yield from self._framed(direction, arrival_ns or last_ns)
+
+    def _count(self, name: str) -> None:
+        self._counters[name] = self._counters.get(name, 0) + 1
+
+    def _one(self, index: int, arrival_ns: int, kind: int, payload: bytes) -> Iterator[Message]:
+        """Messages of a note that stands for itself."""
+        if kind == SCTP:
+            parts = self._chunks.setdefault(index, sctp.Chunks()).cut(payload, self._counters)
+        elif kind == FRAME:
+            parts = websocket.unframe(payload)
+        else:
+            parts = iter((hep.inflated(payload),))
+        for part in parts:
+            if _START.match(part.lstrip(b"\r\n")):
+                self._count(_COUNTED[kind])
+                yield Message("sip", arrival_ns, self._flow(index), "tcp", part)
+
+    def _framed(self, direction: Direction, arrival_ns: int) -> Iterator[Message]:
+        if direction.kind == TCP_TLS:
+            yield from self._decrypted(direction, arrival_ns)
+        else:
+            yield from self._cut(direction.kind, direction.flow, direction.ready, arrival_ns)
+
+    def _cut(self, kind: int, index: int, ready: bytearray, arrival_ns: int) -> Iterator[Message]:
+        if kind == TCP_HEP:
+            yield from self._agents(ready, arrival_ns)
+            return
+        if kind == TCP_WEBSOCKET:
+            frames = self._frames.get(index)
+            if frames is None:
+                frames = self._frames[index] = websocket.Frames(self._connection(index).agreement)
+            parts = frames.cut(ready, self._counters)
+        else:
+            parts = (_cut_skinny if kind == TCP_SKINNY else _cut_sip)(ready, self._counters)
+        protocol: Final = "skinny" if kind == TCP_SKINNY else "sip"
+        for payload in parts:
+            if kind == TCP_WEBSOCKET:
+                self._count("sip_websocket")
+            yield Message(protocol, arrival_ns, self._flow(index), "tcp", payload)
+
+    def _agents(self, ready: bytearray, arrival_ns: int) -> Iterator[Message]:
+        for frame in hep.cut(ready, self._counters):
+            read = hep.parse(frame, arrival_ns)
+            if read is None:
+                self._count("hep_malformed")
+                continue
+            flow, own_ns, payload = read
+            for part in (payload,) if _START.match(payload) else websocket.unframe(payload):
+                yield Message("sip", own_ns, flow, "tcp", part)
+
+    def _connection(self, index: int) -> _Connection:
+        flow = self._flow(index)
+        ends = frozenset(((flow.source, flow.source_port), (flow.destination, flow.destination_port)))
+        found = self._connections.setdefault(ends, _Connection())
+        if index not in found.flows:
+            found.flows.append(index)
+        return found
+
+    def _decrypted(self, direction: Direction, arrival_ns: int) -> Iterator[Message]:
+        if self._keys is None:
+            direction.ready.clear()
+            return
+        connection = self._connection(direction.flow)
+        if connection.session is None or direction.begun > connection.begun:
+            connection.session, connection.begun = tls.Session(self._keys), direction.begun
+            for index in connection.flows:
+                self._clear.pop(index, None)
+        # What one direction said may be what the other one waits for.
+        for index in (direction.flow, *(other for other in connection.flows if other != direction.flow)):
+            waiting = self._directions.get(index)
+            if waiting is None:
+                continue
+            clear = self._clear.setdefault(index, bytearray())
+            clear += connection.session.cut(index, waiting.ready, waiting.gaps)
+            if connection.session.reason:
+                self.unread[index] = connection.session.reason
+            yield from self._cut(self._inside(index, clear), index, clear, arrival_ns)
+
+    def _inside(self, index: int, clear: bytearray) -> int:
+        """What a connection in clear carries, by how it begins."""
+        if index in self._frames or clear.startswith((b"GET ", b"HTTP")):
+            return TCP_WEBSOCKET
+        return TCP_HEP if clear.startswith(b"HEP3") else TCP_SIP
 
 
 def messages(
@@ -100,37 +181,8 @@ def messages(
     flow: Callable[[int], Flow],
     counters: dict[str, int],
 ) -> list[Message]:
-    """Every whole SIP message and Skinny frame, in order of arrival (of the last octet). Counts what was lost."""
-    found: list[Message] = []
-    directions: dict[int, _Direction] = {}
-    for note in notes[notes["kind"] != RTCP].tolist():
-        offset, arrival_ns, index, size, sequence, kind, flags, tcp_flags, _ = note
-        payload = (spill if flags & _SPILL else data)[offset : offset + size].tobytes()
-        if kind in (SIP, SIP_STREAM):
-            found.append(Message("sip", arrival_ns, flow(index), "udp" if kind == SIP else "tcp", payload))
-            continue
-        direction = directions.setdefault(index, _Direction(index, kind))
-        direction.kind = kind
-        if direction.add(sequence, payload, tcp_flags, arrival_ns):
-            found += _framed(direction, arrival_ns, flow, counters)
-    last_ns = int(notes["arrival_ns"][-1]) if len(notes) else 0
-    for direction in directions.values():
-        while direction.waiting:
-            counters["tcp_gaps"] = counters.get("tcp_gaps", 0) + 1
-            arrival_ns = direction.waiting[direction.order[0]][1]
-            direction.skip()
-            found += _framed(direction, arrival_ns or last_ns, flow, counters)
-    found.sort(key=lambda message: message.arrival_ns)
-    return found
-
-
-def _framed(
-    direction: _Direction, arrival_ns: int, flow: Callable[[int], Flow], counters: dict[str, int]
-) -> Iterator[Message]:
-    protocol: Literal["sip", "skinny"] = "sip" if direction.kind == TCP_SIP else "skinny"
-    cut = _cut_sip if protocol == "sip" else _cut_skinny
-    for payload in cut(direction.ready, counters):
-        yield Message(protocol, arrival_ns, flow(direction.flow), "tcp", payload)
+    """Every whole SIP message and Skinny frame that needs no keys, in order of arrival. Counts what was lost."""
+    return MessageReader(flow, counters).read(notes, data, spill)
 
 
 def _cut_sip(ready: bytearray, counters: dict[str, int]) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["LINKS", "TABLES", "encapsulation", "unknown_name"]
+__all__ = ["LINKS", "TABLES", "UNREAD", "encapsulation", "unknown_name"]
 
 VIA: Final = (
     "", "vlan", "mpls", "pppoe", "ppp", "vntag", "fabricpath", "gre", "erspan", "vxlan", "geneve", "tzsp", "hep",
@@ -12,7 +12,7 @@ VIA: Final = (
 )  # fmt: skip
 LAYERS: Final = (
     "", "ethernet", "ethertype", "ip", "ipv4", "ipv6", "ip_protocol", "udp", "tcp", "gre", "mpls", "ppp", "pppoe",
-    "wifi", "llc", "hep", "link",
+    "wifi", "llc", "hep", "link", "sctp",
 )  # fmt: skip
 LINKS: Final = {
     0: "NULL", 1: "Ethernet", 9: "PPP", 12: "RAW", 14: "RAW", 50: "PPP_HDLC", 51: "PPP_ETHER", 101: "RAW",
@@ -27,6 +27,8 @@ PROTOCOLS: Final = {
     1: "ICMP", 2: "IGMP", 50: "ESP", 58: "ICMPv6", 88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 115: "L2TPv3",
     132: "SCTP", 136: "UDP-Lite",
 }  # fmt: skip
+UNREAD: Final = ("", "TLS", "H.323", "MGCP", "H.248", "IAX2", "SCTP")
+"""By UnreadKind of tables.pxd."""
 TABLES: Final = {"ethertype": ETHERTYPES, "ip_protocol": PROTOCOLS, "link_type": LINKS}
 _PLAIN: Final = {5: "too_deep", 7: "fragments_cut", 8: "spill_full"}
 

@@ -10,6 +10,8 @@ cdef enum Found:
     FOUND_UDP = 1
     FOUND_TCP = 2
     FOUND_MESSAGE = 3    # a whole message that a HEP agent took from a TCP connection
+    FOUND_SCTP = 4       # the chunks of an SCTP packet
+    FOUND_PACKED = 5     # what a HEP agent compressed
 
 # Why nothing was found.
 cdef enum Reason:
@@ -41,6 +43,7 @@ cdef enum Layer:
     L_LLC = 14
     L_HEP = 15
     L_LINK = 16
+    L_SCTP = 17
 
 # What stands in Packet.path, for Flow.encapsulation; names in names.py.
 cdef enum Via:
@@ -81,6 +84,7 @@ cdef struct Packet:
     uint16_t destination_port
     uint32_t tcp_sequence
     uint8_t tcp_flags
+    uint8_t packed         # the payload of HEP is compressed with zlib
     const uint8_t* macs    # destination and source of the innermost Ethernet header so far, or NULL
     uint8_t path[MAX_DEPTH]
 

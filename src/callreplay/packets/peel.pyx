@@ -52,6 +52,8 @@ cdef int peel(Packet* packet, int32_t link, Fragments* fragments, Spill* spill) 
             layer = _protocol(packet)
         elif layer == L_TCP:
             return _tcp(packet)
+        elif layer == L_SCTP:
+            return _sctp(packet)
         elif layer == L_GRE:
             layer = gre_layer(packet)
         elif layer == L_MPLS:
@@ -67,6 +69,8 @@ cdef int peel(Packet* packet, int32_t link, Fragments* fragments, Spill* spill) 
         else:
             layer = hep_layer(packet)
             if layer == L_DONE:
+                if packet.packed:
+                    return FOUND_PACKED
                 return FOUND_MESSAGE if packet.transport == 6 else FOUND_UDP
     return FOUND_NOTHING
 
@@ -350,6 +354,8 @@ cdef int _protocol(Packet* packet) noexcept nogil:
         return L_TCP
     if packet.value == 47:
         return L_GRE
+    if packet.value == 132:
+        return L_SCTP
     if packet.value == 4:
         _pass(packet, VIA_IPIP)
         return L_IPV4
@@ -401,6 +407,18 @@ cdef int _tcp(Packet* packet) noexcept nogil:
     packet.tcp_flags = p[13]
     packet.offset += header
     return FOUND_TCP
+
+
+cdef int _sctp(Packet* packet) noexcept nogil:
+    # RFC 9260 section 3: ports, verification tag, checksum; chunks follow.
+    cdef const uint8_t* p = packet.base + packet.offset
+    if packet.end - packet.offset < 12:
+        return _nothing(packet, IP_PROTOCOL, 132)
+    packet.transport = 132
+    packet.source_port = <uint16_t>be16(p)
+    packet.destination_port = <uint16_t>be16(p + 2)
+    packet.offset += 12
+    return FOUND_SCTP
 
 
 cdef int _mpls(Packet* packet) noexcept nogil:

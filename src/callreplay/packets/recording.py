@@ -21,7 +21,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -34,12 +34,14 @@ from callreplay.errors import FormatError
 from callreplay.model import (
     INDEX_SUFFIX,
     CallDescription,
+    Diversion,
     Flow,
     MediaDescription,
     OtherMedia,
     PacketFlag,
     RtpColumns,
     Side,
+    SignalledDigit,
     Stream,
     check_intact,
 )
@@ -359,7 +361,8 @@ def _report_from_json(row: list[Any]) -> tuple[int, ...]:
 
 
 def _call_to_json(call: CallDescription) -> dict[str, Any]:
-    return asdict(call)
+    # What was weighed is of the capture; the record keeps what came of it.
+    return asdict(replace(call, verdicts=[]))
 
 
 def _call_from_json(values: dict[str, Any]) -> CallDescription:
@@ -367,12 +370,15 @@ def _call_from_json(values: dict[str, Any]) -> CallDescription:
     for row in values.pop("media"):
         codecs = {int(number): Codec(**codec) for number, codec in row.pop("payload_types").items()}
         row["crypto"] = tuple(row.get("crypto", ()))
+        row["candidates"] = tuple((str(address), int(port)) for address, port in row.get("candidates", ()))
         media.append(MediaDescription(payload_types=codecs, **row))
     other = [
         OtherMedia(str(address), int(port), tuple(int(number) for types in more for number in types))
         for address, port, *more in values.pop("other_media", [])
     ]
-    return CallDescription(media=media, other_media=other, **values)
+    digits = [SignalledDigit(*row) for row in values.pop("digits", [])]
+    diversions = [Diversion(*map(str, row)) for row in values.pop("diversions", [])]
+    return CallDescription(media=media, other_media=other, digits=digits, diversions=diversions, **values)
 
 
 def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> list[Stream]:

@@ -1,4 +1,4 @@
-# Container files as a sequence of records: pcap, pcapng, rtpdump, rtpproxy ad-hoc.
+# Container files as a sequence of records: pcap, pcapng, rtpdump, rtpproxy ad-hoc, snoop, Janus MJR.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum Container:
@@ -6,6 +6,8 @@ cdef enum Container:
     PCAPNG = 2
     RTPDUMP = 3
     RTPPROXY = 4
+    SNOOP = 5
+    MJR = 6
 
 # Link types of our own, outside the 16 bits of those in files.
 cdef enum:
@@ -18,6 +20,7 @@ cdef enum:
     RECORD = 0   # a record was read
     RECORD_END = 1
     NO_MEMORY = 2
+    AGAIN = 3    # a file of another kind begins here
 
 cdef struct Record:
     int64_t offset      # of the frame in the file
@@ -42,7 +45,10 @@ cdef struct Reader:
     bint nano            # pcap: nanoseconds below the second
     int32_t header       # pcap: octets of a record header
     int32_t link         # pcap
-    int64_t start_ns     # rtpdump
+    int64_t start_ns     # rtpdump, MJR
+    int64_t clock_hz     # MJR whose frames have no times: the clock of its RTP timestamps; 0 where they have
+    uint32_t first_timestamp
+    bint begun           # first_timestamp is set
     Interface* interfaces
     int32_t count, capacity
     int32_t section      # first interface of the current pcapng section

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Container files as a sequence of records. Every read is preceded by a check against the end of the file.
 
-Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, rtptools (rtpdump); rtpproxy ad-hoc files have no
-specification, see ``recognise.py`` for what is known of them.
+Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, rtptools (rtpdump), RFC 1761 (snoop); rtpproxy ad-hoc files
+and Janus MJR have no specification, see ``recognise.py`` for what is known of them.
 """
 
 from libc.math cimport isfinite
@@ -17,17 +17,26 @@ cdef int64_t SECOND = 1000000000
 cdef int64_t MAX_FRAME = 16 << 20
 cdef int64_t MAX_SECONDS = 9000000000  # year 2255: the last whole seconds that fit in int64 nanoseconds
 cdef int32_t MAX_INTERFACES = 1 << 20
+# The magics of pcap: microseconds, nanoseconds, and with record headers of 24 octets (Kuznetzov).
+cdef uint32_t PCAP_MICRO = 0xA1B2C3D4
+cdef uint32_t PCAP_NANO = 0xA1B23C4D
+cdef uint32_t PCAP_MODIFIED = 0xA1B2CD34
 
 
 cdef int next_record(Reader* reader, Record* record) noexcept nogil:
     """Read the next record into ``record``: RECORD, RECORD_END or NO_MEMORY."""
-    if reader.container == PCAP:
-        return _pcap(reader, record)
-    if reader.container == PCAPNG:
-        return _pcapng(reader, record)
+    cdef int status
+    while reader.container <= PCAPNG:
+        status = _pcap(reader, record) if reader.container == PCAP else _pcapng(reader, record)
+        if status != AGAIN:
+            return status
     if reader.container == RTPDUMP:
         return _rtpdump(reader, record)
-    return _rtpproxy(reader, record)
+    if reader.container == RTPPROXY:
+        return _rtpproxy(reader, record)
+    if reader.container == SNOOP:
+        return _snoop(reader, record)
+    return _mjr(reader, record)
 
 
 cdef void free_reader(Reader* reader) noexcept nogil:
@@ -45,6 +54,29 @@ cdef int _end(Reader* reader, bint truncated, bint damaged) noexcept nogil:
     return RECORD_END
 
 
+cdef bint _pcap_begins(Reader* reader, const uint8_t* p, int64_t left) noexcept nogil:
+    """Whether a file header of pcap stands at ``p``: files laid end to end. The reader then goes on behind it."""
+    cdef uint32_t magic
+    cdef bint big
+    if left < 24:
+        return False
+    big = p[0] == 0xA1
+    magic = ordered32(p, big)
+    if (magic != PCAP_MICRO and magic != PCAP_NANO and magic != PCAP_MODIFIED) or ordered16(p + 4, big) != 2:
+        return False
+    reader.container = PCAP
+    reader.big, reader.nano = big, magic == PCAP_NANO
+    reader.header = 24 if magic == PCAP_MODIFIED else 16
+    reader.link = <int32_t>(ordered32(p + 20, big) & 0xFFFF)
+    reader.position += 24
+    return True
+
+
+cdef bint _pcapng_begins(const uint8_t* p, int64_t left) noexcept nogil:
+    return (left >= 16 and be32(p) == 0x0A0D0D0A
+            and (be32(p + 8) == 0x1A2B3C4D or le32(p + 8) == 0x1A2B3C4D))
+
+
 cdef int _pcap(Reader* reader, Record* record) noexcept nogil:
     cdef int64_t left = reader.size - reader.position
     cdef const uint8_t* p = reader.data + reader.position
@@ -55,7 +87,12 @@ cdef int _pcap(Reader* reader, Record* record) noexcept nogil:
     below = ordered32(p + 4, reader.big)
     record.captured = ordered32(p + 8, reader.big)
     record.original = ordered32(p + 12, reader.big)
+    if record.captured == 0 and _pcap_begins(reader, p, left):  # its time zone of nought stands where the length does
+        return AGAIN
     if record.captured > MAX_FRAME:
+        if _pcapng_begins(p, left):
+            reader.container = PCAPNG
+            return AGAIN
         return _end(reader, False, True)
     if below >= (SECOND if reader.nano else 1000000):
         reader.odd_times += 1
@@ -222,6 +259,8 @@ cdef int _pcapng(Reader* reader, Record* record) noexcept nogil:
             if _section(reader, p) != RECORD:
                 return _end(reader, False, True)
         length = ordered32(p + 4, reader.big)
+        if (kind >> 24 == 0xA1 or kind & 0xFF == 0xA1) and _pcap_begins(reader, p, left):
+            return AGAIN
         if length < 12:
             return _end(reader, False, True)
         length = (length + 3) & ~<int64_t>3
@@ -295,6 +334,69 @@ cdef int _rtpproxy(Reader* reader, Record* record) noexcept nogil:
     record.time_ns = <int64_t>(seconds * 1e6 + 0.5) * 1000
     if record.captured > left - 30:
         record.captured = left - 30
+        _end(reader, True, False)
+    else:
+        reader.position = record.offset + record.captured
+    return RECORD
+
+
+cdef int _snoop(Reader* reader, Record* record) noexcept nogil:
+    # RFC 1761 section 4.2: original length, included length, length of the record with its padding, drops, time.
+    cdef int64_t left = reader.size - reader.position
+    cdef const uint8_t* p = reader.data + reader.position
+    cdef int64_t length, below
+    if left < 24:
+        return _end(reader, left > 0, False)
+    record.original = be32(p)
+    record.captured = be32(p + 4)
+    length = be32(p + 8)
+    below = be32(p + 20)
+    if record.captured > MAX_FRAME or length < 24 + record.captured:
+        return _end(reader, False, True)
+    if below >= 1000000:
+        reader.odd_times += 1
+    record.time_ns = <int64_t>be32(p + 16) * SECOND + below * 1000
+    record.offset = reader.position + 24
+    record.link = reader.link
+    record.interface = 0
+    if record.captured > left - 24:
+        record.captured = left - 24
+        _end(reader, True, False)
+    elif length > left:  # the padding of the last record
+        reader.position = reader.size
+    else:
+        reader.position += length
+    if record.original < record.captured:
+        record.original = record.captured
+    return RECORD
+
+
+cdef int _mjr(Reader* reader, Record* record) noexcept nogil:
+    # "MEET", milliseconds since the file was made (before version 2 "ECHO" stands there), length, an RTP packet.
+    cdef int64_t left = reader.size - reader.position
+    cdef const uint8_t* p = reader.data + reader.position
+    cdef uint32_t timestamp
+    if left < 10:
+        return _end(reader, left > 0, False)
+    if be32(p) != 0x4D454554:
+        return _end(reader, False, True)
+    record.captured = record.original = be16(p + 8)
+    record.offset = reader.position + 10
+    record.link = LINK_RTP
+    record.interface = 0
+    if not reader.clock_hz:
+        record.time_ns = reader.start_ns + <int64_t>be32(p + 4) * 1000000
+    elif record.captured >= 12 and left >= 22:
+        timestamp = be32(p + 14)
+        if not reader.begun:
+            reader.begun = True
+            reader.first_timestamp = timestamp
+        record.time_ns = reader.start_ns + (
+            <int64_t><int32_t>(timestamp - reader.first_timestamp) * SECOND // reader.clock_hz)
+    else:
+        record.time_ns = reader.start_ns
+    if record.captured > left - 10:
+        record.captured = left - 10
         _end(reader, True, False)
     else:
         reader.position = record.offset + record.captured

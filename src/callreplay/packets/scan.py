@@ -11,24 +11,32 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.errors import CaptureError
-from callreplay.model import Flow, Message, RtpColumns, Stream, check_intact
+from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.errors import CaptureError, UnsupportedError
+from callreplay.model import Flow, Message, PacketFlag, RtpColumns, Stream, check_intact
 from callreplay.packets.arena import Arena, release
 from callreplay.packets.encryption import suspect
-from callreplay.packets.messages import messages
+from callreplay.packets.keylog import KeyLog, in_capture
+from callreplay.packets.messages import MessageReader
 from callreplay.packets.names import LINKS, encapsulation, unknown_name
-from callreplay.packets.recognise import PCAP, PCAPNG, Container, recognise
+from callreplay.packets.recognise import JOINABLE, Container, recognise
 from callreplay.packets.rows import group, mend_times, places
 from callreplay.packets.rtcp import Rtcp, SenderReport, parse
 from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 from callreplay.packets.scanner import span as scanner_span
+from callreplay.packets.timebase import Step, mend_steps
+from callreplay.packets.tls import available
+from callreplay.packets.unread import Unread, gather_unread, sentences
 
-__all__ = ["Beside", "Flows", "Part", "Scan", "scan", "span"]
+__all__ = ["CUT", "Beside", "Flows", "Part", "Scan", "scan", "span"]
 
 _SLICE: Final = 1 << 18
 _SLICE_OCTETS: Final = 32 << 20
 """Packets and octets of the capture between two releases of pages: of small packets the columns are the larger part."""
 _RTCP_NOTE: Final = 1
+CUT: Final = "the capture ends inside the record"
+"""How the warning of a capture that was cut begins."""
+_TLS: Final = 1
 _ABSURD_NS: Final = 31 * 86400 * 10**9
 
 
@@ -45,12 +53,12 @@ class Beside:
 
 
 def span(data: NDArray[np.uint8], name: str = "") -> tuple[int, int] | None:
-    """(first, last) packet time of a pcap or pcapng, without a look at its packets; None where it has none.
+    """(first, last) packet time of a pcap, pcapng or snoop file, without a look at its packets; None where it has none.
 
     Raises CaptureError where ``data`` is no capture.
     """
     found = recognise(data, name)
-    if found.number not in (PCAP, PCAPNG):
+    if found.number not in JOINABLE:
         return None
     first_ns, last_ns = scanner_span(data, found.number, **found.options)
     release(data)
@@ -76,7 +84,8 @@ class Scan:
     """What a capture holds. ``data`` is the capture itself (mapped, never copied), ``spill`` reassembled octets.
 
     ``counters`` counts by name what was met and passed over; ``warnings`` are sentences for the report; times are ns
-    since 1970. ``beside`` lists flows with STUN, DTLS, ZRTP or T.38.
+    since 1970. ``beside`` lists flows with STUN, DTLS, ZRTP or T.38, ``unread`` connections whose signalling was not
+    read; ``codecs`` are payload types that the container itself names.
     """
 
     data: NDArray[np.uint8]
@@ -94,6 +103,8 @@ class Scan:
     last_ns: int
     links: list[str] = field(default_factory=list)
     beside: list[Beside] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    codecs: dict[int, Codec] = field(default_factory=dict)
 
     @property
     def sender_reports(self) -> list[SenderReport]:
@@ -107,7 +118,7 @@ class Scan:
 
 def _text(octets: bytes) -> str:
     address = ipaddress.ip_address(octets)
-    return "" if len(octets) == 4 and not any(octets) else str(address)
+    return str(address) if any(octets) else ""
 
 
 def _mac(octets: bytes) -> str:
@@ -152,31 +163,31 @@ def scan(
     announced: Announced | None = None,
     recorded: bool = False,
     by_stream: bool = False,
+    keys: KeyLog | None = None,
 ) -> Scan:
     """Read the capture ``data``, ``(n,)`` uint8 (see ``open_buffer``), in one pass without the GIL.
 
-    ``parts`` are captures of one tap, each pcap or pcapng, that follow each other in ``data``: streams go on from one
-    to the next. A stream to or from an address that ``announced`` finds in the capture's messages is believed from its
-    first packet on, and so are all of a leg that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence,
-    or for eight whose numbers, timestamps and times advance together in whatever order the file has them.
+    ``parts`` are captures, each pcap, pcapng or snoop, that lie side by side in ``data``: streams go on from one to the
+    next. ``keys`` are secrets of TLS connections, beside those that a pcapng carries. A stream to or from an address
+    that ``announced`` finds in the capture's messages is believed from its first packet on, and so are all of a leg
+    that we ``recorded``; of any other RFC 3550 A.1 asks for two in sequence, or for eight whose numbers, timestamps and
+    times advance together in whatever order the file has them.
 
     Rows are in order of arrival, ``by_stream`` those of one stream after those of another: whoever walks the streams of
     a capture one by one then walks the columns once.
 
-    Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all, and
-    OutputError where its file shrinks on the way or the temporary directory is full.
+    Damage is data: counted, and told in ``warnings``. Raises CaptureError where ``data`` is no capture at all,
+    UnsupportedError where there are ``keys`` and the extra ``srtp`` is not installed, and OutputError where its file
+    shrinks on the way or the temporary directory is full.
     """
     several = list(parts) or [Part(0, len(data), name)]
-    try:
-        kinds = [recognise(data[part.start : part.stop], part.name) for part in several]
-    except CaptureError:
-        check_intact(data)
-        raise
+    kinds = _kinds(data, several)
     found = kinds[0]
+    keys = _keys(keys, data)
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
     arena = Arena(threshold=12 << 20, budget=48 << 20)
-    capacity = len(data) // found.smallest + 2
+    capacity = len(data) // min(kind.smallest for kind in kinds) + 2
     columns = RtpColumns(
         *(
             arena.empty(capacity, kind)
@@ -186,8 +197,10 @@ def scan(
     notes = arena.empty(capacity, NOTE_DTYPE)
     spill = arena.empty(len(data), np.uint8)
     seed = int.from_bytes(os.urandom(8), "little")
-    options = _within(several[0], found)
-    scanner = Scanner(data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, seed=seed, **options)
+    scanner = Scanner(
+        data, found.number, columns, notes, spill,
+        keep_rtcp=keep_rtcp, keep_tls=keys is not None, seed=seed, **_within(several[0], found),
+    )  # fmt: skip
     warnings: list[str] = []
     truncated = False
     for index, (part, kind) in enumerate(zip(several, kinds, strict=True)):
@@ -204,22 +217,27 @@ def scan(
     notes = notes[:noted]
     notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
     lost: dict[str, int] = {}
-    heard = messages(notes, data, spill[:spilled], flows.__getitem__, lost)
+    reader = MessageReader(flows.__getitem__, lost, keys)
+    heard = reader.read(notes, data, spill[:spilled])
     named = announced(heard) if announced and scanner.undecided() else {}
     rows, rough = scanner.settle(_ends(named), recorded)
     counters = {key: count for key, count in scanner.counters().items() if count} | lost
     columns = RtpColumns(*(column[:rows] for column in _each(columns)))
-    columns = _in_time_order(columns, counters, warnings)
+    columns, steps = _in_time_order(columns, counters, warnings)
+    if steps:
+        first_ns, last_ns = _count_on(notes, steps, first_ns, last_ns)
+        reader = MessageReader(flows.__getitem__, {}, keys)
+        heard = reader.read(notes, data, spill[:spilled])
     streams = _streams(columns, rough, flows, arena, by_stream)
     result = Scan(
         data, spill[:spilled], columns, streams, flows, Rtcp(), heard, counters,
         warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
     result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
-    result.beside = [Beside(flows[index], *counts) for index, *counts in scanner.beside()]
-    for reason, value, count in scanner.unknowns():
-        key = unknown_name(reason, value)
-        counters[key] = counters.get(key, 0) + count
+    result.unread = _unread(scanner, flows, reader, keys is not None)
+    if found.codec:
+        result.codecs = _named_codecs(found.codec, columns)
+    _count_others(result, scanner)
     suspect(
         result.data,
         result.spill,
@@ -231,6 +249,48 @@ def scan(
     check_intact(data, spill, notes, *_each(columns))
     release(*_each(columns), data)
     return result
+
+
+def _kinds(data: NDArray[np.uint8], parts: Sequence[Part]) -> list[Container]:
+    """The container of each part. Raises CaptureError for one that is none, OutputError where the file shrank."""
+    try:
+        return [recognise(data[part.start : part.stop], part.name) for part in parts]
+    except CaptureError:
+        check_intact(data)
+        raise
+
+
+def _count_others(result: Scan, scanner: Scanner) -> None:
+    result.beside = [Beside(result.flows[index], *counts) for index, *counts in scanner.beside()]
+    for reason, value, count in scanner.unknowns():
+        key = unknown_name(reason, value)
+        result.counters[key] = result.counters.get(key, 0) + count
+
+
+def _keys(given: KeyLog | None, data: NDArray[np.uint8]) -> KeyLog | None:
+    """The secrets given and those in the capture itself; None where there are none, or nothing to use them with."""
+    if given is not None and not available():
+        raise UnsupportedError("reading TLS needs the package cryptography: install callreplay[srtp]")
+    within = in_capture(data)
+    if not within or not available():
+        return given
+    keys = KeyLog(dict(given.secrets) if given else {})
+    keys.add(within)
+    return keys
+
+
+def _unread(scanner: Scanner, flows: Flows, reader: MessageReader, keyed: bool) -> list[Unread]:
+    found = scanner.unread()
+    read = {index for index, kind, _ in found if keyed and kind == _TLS and index not in reader.unread}
+    reasons = {flows[index]: reason for index, reason in reader.unread.items()}
+    named = ((flows[index], kind, packets) for index, kind, packets in found if index not in read)
+    return gather_unread(named, reasons)
+
+
+def _named_codecs(encoding: str, columns: RtpColumns) -> dict[int, Codec]:
+    """What the container calls its audio, for each dynamic payload type that it has."""
+    codec = parse_rtpmap(encoding)
+    return {int(kind): codec for kind in np.unique(columns.payload_type) if kind >= 96}
 
 
 def _ends(named: Mapping[tuple[str, int], Set[int]]) -> dict[tuple[bytes, int], tuple[int, int]]:
@@ -251,17 +311,42 @@ def _each(columns: RtpColumns) -> Iterator[NDArray[Any]]:
     yield from (columns.sequence, columns.size, columns.payload_type, columns.flags)
 
 
-def _in_time_order(columns: RtpColumns, counters: dict[str, int], warnings: list[str]) -> RtpColumns:
+def _in_time_order(
+    columns: RtpColumns, counters: dict[str, int], warnings: list[str]
+) -> tuple[RtpColumns, list[tuple[int, Step]]]:
+    """Rows in order of arrival, times that cannot be put right; and steps of the clock, by where they lie in data."""
     mended, unordered = mend_times(columns.arrival_ns, columns.timestamp, columns.stream, columns.flags)
     if mended:
         counters["times_mended"] = mended
         warnings.append(f"{mended} packets had a time more than a day off; reckoned from their neighbours")
+    steps = [(int(columns.offset[step.row]), step) for step in mend_steps(columns, warnings)]
+    if steps:
+        counters["clock_steps"] = len(steps)
+        unordered = bool(np.any(columns.arrival_ns[1:] < columns.arrival_ns[:-1]))
     if not unordered:
-        return columns
+        return columns, steps
     order = np.argsort(columns.arrival_ns, kind="stable")
     for column in _each(columns):
         column[:] = column[order]
-    return columns
+    return columns, steps
+
+
+def _count_on(
+    notes: NDArray[np.void], steps: list[tuple[int, Step]], first_ns: int, last_ns: int
+) -> tuple[int, int]:
+    """Times of notes, and of the first and last packet, counted on over steps of the clock; notes are sorted anew."""
+    for offset, step in steps:
+        # What was reassembled lies elsewhere: its time tells on which side of a leap ahead it is.
+        whole = (notes["flags"] & PacketFlag.SPILL) == 0
+        after = np.where(whole, notes["offset"] > offset, notes["arrival_ns"] >= step.after_ns)
+        if step.counted_back:
+            notes["arrival_ns"][~after] += step.leap_ns
+            first_ns += step.leap_ns
+        else:
+            notes["arrival_ns"][after] -= step.leap_ns
+            last_ns -= step.leap_ns
+    notes[:] = notes[np.argsort(notes["arrival_ns"], kind="stable")]
+    return first_ns, max(first_ns, last_ns)
 
 
 def _streams(
@@ -322,7 +407,7 @@ def _cut(part: Part, truncated: bool, damaged: bool, stop: int) -> list[str]:
         left = part.stop - part.start - stop
         return [f"the record at octet {stop} makes no sense; the {left} octets from there were not read"]
     if truncated:
-        return [f"the capture ends inside the record at octet {stop}; read up to there"]
+        return [f"{CUT} at octet {stop}; read up to there"]
     return []
 
 
@@ -333,12 +418,15 @@ def _remarks(result: Scan) -> list[str]:
         said.append(f"the capture claims to span {span_ns / 86400e9:.0f} days: its times cannot be trusted")
     if counters.get("odd_times"):
         said.append(f"{counters['odd_times']} packet times are outside what the format allows")
-    if counters.get("cut_by_snaplen"):
+    if (
+        counters.get("cut_by_snaplen", 0) > result.truncated
+    ):  # the record that the file's end cut is told of already
         said.append(f"{counters['cut_by_snaplen']} packets are cut by the capture (snaplen)")
     if counters.get("fragments_incomplete"):
         said.append(f"{counters['fragments_incomplete']} fragmented datagrams are incomplete")
     if result.rtcp.malformed:
         counters["rtcp_malformed"] = result.rtcp.malformed
+    said += sentences(result.unread, unexplained=bool(result.streams) and not result.messages)
     if counters.get("t38"):
         said.append("the capture holds T.38 fax, which is not decoded")
     unknown = [key for key in counters if key.startswith(("link_type", "tunnel"))]

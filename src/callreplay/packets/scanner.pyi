@@ -4,7 +4,10 @@ from numpy.typing import NDArray
 from callreplay.model import RtpColumns
 
 NOTE_DTYPE: np.dtype[np.void]
-"""Datagrams and segments for later: kind 1 RTCP, 2 SIP, 3 TCP of SIP, 4 TCP of Skinny, 5 SIP by HEP."""
+"""Datagrams and segments for later: kind 1 RTCP, 2 SIP, 3 TCP of SIP, 4 TCP of Skinny, 5 SIP by HEP.
+
+And 6 TCP of WebSocket, 7 TCP of TLS, 8 TCP of HEP, 9 SCTP, 10 compressed by HEP, 11 a WebSocket frame by HEP.
+"""
 
 class Scanner:
     """One pass over a capture into ``columns`` and ``notes``, which must be long enough for every record."""
@@ -28,8 +31,10 @@ class Scanner:
         destination: bytes = b"",
         destination_port: int = 0,
         keep_rtcp: bool = True,
+        keep_tls: bool = False,
         seed: int = 0,
         end: int = -1,
+        clock_hz: int = 0,
     ) -> None: ...
     def open(
         self,
@@ -49,6 +54,7 @@ class Scanner:
     ) -> tuple[int, list[tuple[int, int, int, int, int]]]: ...
     def flow(self, index: int) -> tuple[int, bytes, int, bytes, int, bytes, bytes, int, int]: ...
     def beside(self) -> list[tuple[int, int, int, int, int, int]]: ...
+    def unread(self) -> list[tuple[int, int, int]]: ...
     def unknowns(self) -> list[tuple[int, int, int]]: ...
     def interfaces(self) -> list[int]: ...
     def counters(self) -> dict[str, int]: ...

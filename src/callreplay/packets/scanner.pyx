@@ -7,7 +7,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from callreplay.packets.classify cimport is_dtls, is_sip, is_stun, is_udptl, is_zrtp
+from callreplay.packets.classify cimport (
+    is_dtls, is_h248, is_mgcp, is_q931, is_sip, is_stun, is_tls, is_udptl, is_upgrade, is_websocket_sip, is_zrtp,
+)
 from callreplay.packets.fragments cimport Fragments, free_fragments, new_fragments
 from callreplay.packets.packet cimport *
 from callreplay.packets.peel cimport peel
@@ -23,6 +25,12 @@ cdef enum:
     NOTE_TCP_SIP = 3   # a segment
     NOTE_TCP_SKINNY = 4
     NOTE_SIP_STREAM = 5  # a whole message that an agent took from TCP
+    NOTE_TCP_WEBSOCKET = 6
+    NOTE_TCP_TLS = 7
+    NOTE_TCP_HEP = 8
+    NOTE_SCTP = 9        # the chunks of a packet
+    NOTE_PACKED = 10     # what an agent compressed
+    NOTE_FRAME = 11      # a WebSocket frame that an agent took from TCP
 
 # Bits of model.PacketFlag
 cdef enum:
@@ -100,7 +108,7 @@ cdef class Scanner:
     cdef int64_t note_count
     cdef int64_t first_ns, last_ns
     cdef int status
-    cdef bint keep_rtcp
+    cdef bint keep_rtcp, keep_tls
     cdef uint64_t records, rtp, rtcp, malformed_rtp, junk_rtp, other, cut
     cdef uint64_t sip, stun, dtls, zrtp, t38, segments, too_small
 
@@ -115,8 +123,9 @@ cdef class Scanner:
     def __init__(self, const uint8_t[::1] data, int container, columns, notes, uint8_t[::1] spill, *,
                  int64_t position=0, bint big=False, bint nano=False, int header=16, int link=1,
                  int64_t start_ns=0, bytes source=b"", int source_port=0, bytes destination=b"",
-                 int destination_port=0, bint keep_rtcp=True, uint64_t seed=0, int64_t end=-1):
-        if data.shape[0] == 0 or not 1 <= container <= 4 or position < 0 or header not in (16, 24):
+                 int destination_port=0, bint keep_rtcp=True, bint keep_tls=False, uint64_t seed=0, int64_t end=-1,
+                 int64_t clock_hz=0):
+        if data.shape[0] == 0 or not 1 <= container <= 6 or clock_hz < 0 or position < 0 or header not in (16, 24):
             raise ValueError("nothing to scan")
         self.data = data
         self.offset, self.arrival_ns = columns.offset, columns.arrival_ns
@@ -131,8 +140,8 @@ cdef class Scanner:
         self.reader.position = min(position, self.reader.size)
         self.reader.container = <Container>container
         self.reader.big, self.reader.nano, self.reader.header = big, nano, header
-        self.reader.link, self.reader.start_ns = link, start_ns
-        self.keep_rtcp = keep_rtcp
+        self.reader.link, self.reader.start_ns, self.reader.clock_hz = link, start_ns, clock_hz
+        self.keep_rtcp, self.keep_tls = keep_rtcp, keep_tls
         self.fixed.version = 4
         self.fixed.transport = 17
         for i in range(min(4, len(source))):
@@ -153,8 +162,8 @@ cdef class Scanner:
 
     def open(self, int container, *, int64_t position=0, int64_t end=0, bint big=False, bint nano=False,
              int header=16, int link=1):
-        """Go on with the pcap or pcapng between ``position`` and ``end``: streams and fragments go on too."""
-        if container not in (1, 2) or not 0 <= position <= end <= self.data.shape[0] or header not in (16, 24):
+        """Go on with the pcap, pcapng or snoop file between ``position`` and ``end``: streams and fragments go on too."""
+        if container not in (1, 2, 5) or not 0 <= position <= end <= self.data.shape[0] or header not in (16, 24):
             raise ValueError("nothing to scan")
         self.reader.position, self.reader.size = position, end
         self.reader.container = <Container>container
@@ -211,6 +220,10 @@ cdef class Scanner:
                     self._segment(packet, record.interface)
                 elif found == FOUND_MESSAGE:
                     self._message(packet, record.interface)
+                elif found == FOUND_SCTP:
+                    self._chunks(packet, record.interface)
+                elif found == FOUND_PACKED:
+                    self._packed(packet, record.interface)
                 else:
                     self._nothing(packet.reason, packet.value)
                 if self.spill.size > spilled and not self._spill_used(spilled):
@@ -256,10 +269,12 @@ cdef class Scanner:
             packet.source_port += 1 if packet.source_port else 0
             packet.destination_port += 1 if packet.destination_port else 0
         elif link == LINK_RTPPROXY:
-            p = packet.base + packet.offset - 30  # sockaddr_in of the sender: family, port, address
+            p = packet.base + packet.offset - 30  # of the sender: family, port, address
             packet.source_port = <uint16_t>be16(p + 2)
             packet.source[0] = 0
-            for i in range(4):
+            # AF_INET is 2 everywhere, AF_INET6 10 with Linux and 24 to 30 with the BSDs.
+            packet.version = 4 if p[0] == 2 or p[0] == 16 else 6
+            for i in range(4 if packet.version == 4 else 16):
                 (<uint8_t*>packet.source)[i] = p[4 + i]
         self.cut += packet.cut
         self._datagram(packet, 0)
@@ -303,6 +318,30 @@ cdef class Scanner:
                 self._beside(&self.tables.flows[flow], p, size)
         else:
             self.other += 1
+            flow = self._foreign(packet, p, size)
+            if flow:
+                self._unread(packet, interface, <uint8_t>flow)
+
+    cdef int32_t _foreign(self, Packet* packet, const uint8_t* p, int64_t size) noexcept nogil:
+        """The UnreadKind of a datagram of signalling that is not read; 0 for none."""
+        cdef uint16_t source = packet.source_port, destination = packet.destination_port
+        if is_mgcp(p, size) or ((source == 2427 or destination == 2427 or source == 2727 or destination == 2727)
+                                and 0x30 <= p[0] <= 0x5A):
+            return UNREAD_MGCP
+        if is_h248(p, size):
+            return UNREAD_H248
+        if (source == 1719 or destination == 1719) and size >= 8:
+            return UNREAD_H323  # registration, admission and status
+        if source == 4569 and destination == 4569 and size >= 4:
+            return UNREAD_IAX2
+        return 0
+
+    cdef int32_t _unread(self, Packet* packet, int32_t interface, uint8_t kind) noexcept nogil:
+        cdef int32_t index = self._flow(packet, interface)
+        if index >= 0:
+            self.tables.flows[index].unread_kind = kind
+            self.tables.flows[index].unread += 1
+        return index
 
     cdef void _beside(self, Flow* flow, const uint8_t* p, int64_t size) noexcept nogil:
         """Count what may share a port with RTP, or take its place."""
@@ -478,34 +517,111 @@ cdef class Scanner:
     cdef void _segment(self, Packet* packet, int32_t interface) noexcept nogil:
         cdef const uint8_t* p = packet.base + packet.offset
         cdef int64_t size = packet.end - packet.offset
-        cdef bint skinny = packet.source_port == 2000 or packet.destination_port == 2000
-        cdef bint sip = packet.source_port == 5060 or packet.destination_port == 5060
+        cdef uint8_t kind = self._by_content(p, size)
+        cdef uint8_t port_kind = 0 if kind else self._by_port(packet)
         cdef int32_t index
+        cdef Flow* flow
         self.segments += 1
         if size < 1 and not packet.tcp_flags & 2:
             return
-        sip = sip or is_sip(p, size)
-        index = find_flow(&self.tables, packet, interface, sip or skinny)
+        if not kind and not port_kind and self.keep_tls and packet.tcp_flags & 2:
+            port_kind = STREAM_TLS  # where its octets begin must be known should it be TLS
+        if not kind and is_q931(p, size):
+            self._unread(packet, interface, UNREAD_H323)
+            return
+        index = find_flow(&self.tables, packet, interface, kind or port_kind)
         if index == -1:
             self.status = OUT_OF_MEMORY
         if index < 0:
             return
-        if sip:
-            self.tables.flows[index].signalling = 1
-        elif skinny and not self.tables.flows[index].signalling:
-            self.tables.flows[index].signalling = 2
-        self._note(packet, index, NOTE_TCP_SIP if self.tables.flows[index].signalling == 1 else NOTE_TCP_SKINNY)
+        flow = &self.tables.flows[index]
+        # What a connection's octets show outweighs its port, and what they showed first what looks like it later: a
+        # segment may begin with the SIP inside a frame.
+        if kind and (not flow.signalling or flow.by_port):
+            flow.signalling, flow.by_port = kind, 0
+        elif not flow.signalling and port_kind:
+            flow.signalling, flow.by_port = port_kind, 1
+        if flow.signalling == STREAM_TLS and size and not flow.by_port:
+            flow.unread_kind = UNREAD_TLS
+            flow.unread += 1
+        if flow.unread_kind and flow.unread_kind != UNREAD_TLS:
+            flow.unread += 1
+        elif flow.signalling != STREAM_TLS or self.keep_tls:
+            self._note(packet, index, self._stream_note(flow.signalling))
+
+    cdef uint8_t _by_content(self, const uint8_t* p, int64_t size) noexcept nogil:
+        """The StreamKind that the octets of a segment show, if they are the beginning of something."""
+        if size < 6:
+            return STREAM_UNKNOWN
+        if is_tls(p, size):
+            return STREAM_TLS
+        if is_upgrade(p, size) or is_websocket_sip(p, size):
+            return STREAM_WEBSOCKET
+        if be32(p) == 0x48455033 and 6 < be16(p + 4):  # "HEP3"
+            return STREAM_HEP
+        return STREAM_SIP if is_sip(p, size) else STREAM_UNKNOWN
+
+    cdef uint8_t _by_port(self, Packet* packet) noexcept nogil:
+        if packet.source_port == 5060 or packet.destination_port == 5060:
+            return STREAM_SIP
+        return STREAM_SKINNY if packet.source_port == 2000 or packet.destination_port == 2000 else STREAM_UNKNOWN
+
+    cdef uint8_t _stream_note(self, uint8_t kind) noexcept nogil:
+        if kind == STREAM_SIP:
+            return NOTE_TCP_SIP
+        if kind == STREAM_WEBSOCKET:
+            return NOTE_TCP_WEBSOCKET
+        if kind == STREAM_TLS:
+            return NOTE_TCP_TLS
+        return NOTE_TCP_HEP if kind == STREAM_HEP else NOTE_TCP_SKINNY
 
     cdef void _message(self, Packet* packet, int32_t interface) noexcept nogil:
+        cdef const uint8_t* p = packet.base + packet.offset
+        cdef int64_t size = packet.end - packet.offset
         cdef int32_t flow
-        if not is_sip(packet.base + packet.offset, packet.end - packet.offset):
+        cdef bint framed = is_websocket_sip(p, size)
+        if not framed and not is_sip(p, size):
             self.other += 1
             return
         flow = self._flow(packet, interface)
         if flow >= 0:
             self.sip += 1
             self.tables.flows[flow].sip += 1
-            self._note(packet, flow, NOTE_SIP_STREAM)
+            self._note(packet, flow, NOTE_FRAME if framed else NOTE_SIP_STREAM)
+
+    cdef void _packed(self, Packet* packet, int32_t interface) noexcept nogil:
+        cdef int32_t flow = self._flow(packet, interface)
+        if flow >= 0:
+            self._note(packet, flow, NOTE_PACKED)
+
+    cdef void _chunks(self, Packet* packet, int32_t interface) noexcept nogil:
+        """An SCTP packet: kept where a chunk of data begins with SIP, or others of its association did."""
+        cdef int64_t at = packet.offset, length, head
+        cdef const uint8_t* p
+        cdef bint sip = False, other = False, here = packet.source_port == 5060 or packet.destination_port == 5060
+        cdef int32_t index
+        while packet.end - at >= 4:
+            p = packet.base + at
+            length = be16(p + 2)
+            head = 16 if p[0] == 0 else 20  # DATA (RFC 9260 section 3.3.1), I-DATA (RFC 8260 section 2.1)
+            if length < 4:
+                break
+            if (p[0] == 0 or p[0] == 64) and length > head and packet.end - at > head:
+                if is_sip(p + head, min(length, packet.end - at) - head):
+                    sip = True
+                else:
+                    other = True
+            at += (length + 3) & ~<int64_t>3
+        index = find_flow(&self.tables, packet, interface, sip or (other and here))
+        if index == -1:
+            self.status = OUT_OF_MEMORY
+        elif index >= 0 and (sip or self.tables.flows[index].signalling == STREAM_SIP or here):
+            self.tables.flows[index].signalling = STREAM_SIP
+            self._note(packet, index, NOTE_SCTP)
+        elif other and (packet.source_port == 5061 or packet.destination_port == 5061):
+            self._unread(packet, interface, UNREAD_SCTP)
+        else:
+            self._nothing(IP_PROTOCOL, 132)
 
     # What was found, for Python, after the last run().
 
@@ -609,6 +725,11 @@ cdef class Scanner:
                 found.append((i, flow.stun, flow.dtls, flow.zrtp, flow.t38, flow.rtp))
         return found
 
+    def unread(self):
+        """(flow, UnreadKind, packets) for each flow of signalling that the scan itself does not read."""
+        return [(i, self.tables.flows[i].unread_kind, self.tables.flows[i].unread)
+                for i in range(self.tables.flow_count) if self.tables.flows[i].unread]
+
     def unknowns(self):
         """(reason, value, count) of frames in which nothing was found."""
         return [(self.unknown[i].reason, self.unknown[i].value, self.unknown[i].count)
@@ -618,7 +739,7 @@ cdef class Scanner:
         """Link types: of the file, or of each pcapng interface."""
         if self.reader.container == PCAPNG:
             return [self.reader.interfaces[i].link for i in range(self.reader.count)]
-        return [self.reader.link] if self.reader.container == PCAP else []
+        return [self.reader.link] if self.reader.container in (PCAP, SNOOP) else []
 
     def counters(self):
         """Everything that was counted, by name."""
@@ -640,12 +761,12 @@ cdef class Scanner:
 
 def span(const uint8_t[::1] data, int container, *, int64_t position=0, bint big=False, bint nano=False,
          int header=16, int link=1):
-    """(first ns, last ns) of the records of a pcap or pcapng, (0, 0) where it has none; the GIL is free meanwhile."""
+    """(first ns, last ns) of the records of a pcap, pcapng or snoop file, (0, 0) where it has none; the GIL is free meanwhile."""
     cdef Reader reader
     cdef Record record
     cdef int64_t first = 0, last = 0
     cdef bint any_yet = False
-    if container not in (1, 2) or not 0 <= position <= data.shape[0] or header not in (16, 24):
+    if container not in (1, 2, 5) or not 0 <= position <= data.shape[0] or header not in (16, 24):
         raise ValueError("nothing to read")
     memset(&reader, 0, sizeof(Reader))
     reader.data = &data[0] if data.shape[0] else NULL

@@ -41,11 +41,13 @@ def name_of(source: object) -> str:
     """What messages call a source."""
     if isinstance(source, str | os.PathLike):
         return str(source)
+    if getattr(source, "name", "") in ("<stdin>", 0):
+        return "standard input"
     for each in (source, getattr(source, "file", None)):
         for attribute in ("name", "full_name", "path"):
             if isinstance(name := getattr(each, attribute, None), str):
                 return name
-    return "<file>" if _is_file(source) else "<buffer>"
+    return "stream" if _is_file(source) else "<buffer>"
 
 
 def localised(source: Any) -> Any:

@@ -6,6 +6,24 @@ from callreplay.packets.packet cimport MAX_DEPTH, Packet
 cdef enum:
     NOT_FOUND = -2
 
+# What a TCP connection carries.
+cdef enum StreamKind:
+    STREAM_UNKNOWN = 0
+    STREAM_SIP = 1
+    STREAM_SKINNY = 2
+    STREAM_WEBSOCKET = 3
+    STREAM_TLS = 4
+    STREAM_HEP = 5
+
+# Signalling that is counted by flow, for the report; names in ``names.py``.
+cdef enum UnreadKind:
+    UNREAD_TLS = 1
+    UNREAD_H323 = 2
+    UNREAD_MGCP = 3
+    UNREAD_H248 = 4
+    UNREAD_IAX2 = 5
+    UNREAD_SCTP = 6
+
 cdef struct Flow:
     uint64_t source[2]
     uint64_t destination[2]
@@ -14,7 +32,9 @@ cdef struct Flow:
     uint8_t version
     uint8_t transport
     uint8_t has_macs
-    uint8_t signalling      # TCP: 0 not known yet, 1 SIP, 2 Skinny
+    uint8_t signalling      # TCP and SCTP: a StreamKind
+    uint8_t by_port         # the kind is no more than what its port says
+    uint8_t unread_kind     # an UnreadKind
     uint8_t believed        # has a stream that is RTP by itself
     uint8_t macs[12]        # destination, source
     uint8_t path[MAX_DEPTH]
@@ -26,6 +46,7 @@ cdef struct Flow:
     uint16_t udptl_sequence
     uint16_t udptl_run
     uint64_t rtp, rtcp, stun, dtls, zrtp, t38, sip, other
+    uint64_t unread         # packets of signalling that the scan itself does not read
 
 cdef struct Candidate:
     uint32_t ssrc

@@ -231,6 +231,7 @@ cdef int hep_layer(Packet* packet) noexcept nogil:
         packet.cut = True
         total = left
     packet.transport = 17
+    packet.packed = False
     while total - at >= 6:
         vendor = be16(p + at)
         kind = be16(p + at + 2)
@@ -239,7 +240,7 @@ cdef int hep_layer(Packet* packet) noexcept nogil:
         if length < 6:
             return _stop(packet, MALFORMED, L_HEP)
         if length > total - at:
-            if vendor or kind != 15:
+            if vendor or kind not in (15, 16):
                 return _stop(packet, MALFORMED, L_HEP)
             length = total - at  # a payload that the capture cut
             packet.cut = True
@@ -265,11 +266,10 @@ cdef int hep_layer(Packet* packet) noexcept nogil:
                 seconds = be32(value)
             elif kind == 10 and length == 4:
                 micro = be32(value)
-            elif kind == 15:
+            elif kind == 15 or kind == 16:
+                packet.packed = kind == 16
                 payload = packet.offset + at + 6
                 payload_end = payload + length
-            elif kind == 16:
-                return _stop(packet, TUNNEL, 16)  # compressed payload: counted, not read
         at += length + 6
     if payload < 0:
         return _stop(packet, MALFORMED, L_HEP)

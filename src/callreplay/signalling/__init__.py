@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from callreplay.model import CallDescription, Message
-from callreplay.signalling import dialogs, skinny
+from callreplay.signalling import dialogs, hosts, skinny
 from callreplay.signalling.related import merge_related
 
 __all__ = ["announced", "calls_of", "describe", "merge_related", "sockets_of"]
@@ -23,6 +23,7 @@ def describe(messages: Sequence[Message], faults: Counter[str] | None = None) ->
     them.
     """
     calls = dialogs.describe(messages, faults) + skinny.describe(messages, faults)
+    hosts.resolve(calls, messages)
     calls.sort(key=lambda call: call.start_ns)
     return calls
 

@@ -1,52 +1,77 @@
-"""Which calls are one call on several hops: the two sides of a back-to-back user agent (B2BUA).
+"""Which dialogs are one call on several hops: those of back-to-back user agents (B2BUA) and of recording phones.
 
-A B2BUA gives each side its own Call-ID. What joins them: the same Session-ID (RFC 7989), a Call-ID quoted in an
-``X-`` header or extended by a suffix, or the same audio socket announced on both sides.
+A B2BUA gives each side its own Call-ID. No single likeness joins two dialogs: private addresses collide, servers use
+one audio socket for all, and numbers repeat. What speaks for one call and for two is weighed: identifiers, the chain
+(who received the first INVITE sends the second), parties, sockets offered while both wait, and the order of answers.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from callreplay.model import CallDescription
+from callreplay.evidence import Rival, Verdict, weigh
+from callreplay.model import CallDescription, Flow, Side
 from callreplay.signalling import sdp, sip
+from callreplay.signalling.bridge import Bridge, name_bridged, read_bridge
+from callreplay.signalling.digits import merge_digits
 
 __all__ = ["Hint", "merge_related", "relate"]
 
 _WINDOW_NS: Final = 60_000_000_000
 """The far side of a B2BUA is invited while the near side waits; longer than a minute is another call."""
+_AT_ONCE_NS: Final = 2_000_000_000
 _NULL_SESSION: Final = "0" * 32
-_SHORTEST_PREFIX: Final = 8
+_SHORTEST: Final = 8
+"""Octets of a Call-ID that others may be derived from; what is shorter is met in other values too."""
+_FEW: Final = 8
+"""The latest dialogs with one likeness that are weighed: bounds the work on hostile captures."""
+_SEPARATORS: Final = "-_.;:@~/+=#"
 
 
 @dataclass(slots=True)
 class Hint:
-    """What a call's messages say of its kin."""
+    """What a dialog's first messages say of its kin; nothing of a re-INVITE."""
 
     session_ids: set[str] = field(default_factory=set)
     quoted: set[str] = field(default_factory=set)
-    sockets: set[tuple[str, int]] = field(default_factory=set)
+    offered: set[tuple[Side, str, int]] = field(default_factory=set)
+    senders: set[tuple[str, int]] = field(default_factory=set)
+    receivers: set[tuple[str, int]] = field(default_factory=set)
+    bridge: Bridge | None = None
 
-    def take_invite(self, message: sip.SipMessage) -> None:
+    @property
+    def ends(self) -> set[tuple[str, str]]:
+        """The hosts that its INVITEs ran between."""
+        return {(one, other) for one, _ in self.senders for other, _ in self.receivers}
+
+    def take_invite(self, message: sip.SipMessage, flow: Flow) -> None:
         """Read the headers of an initial INVITE."""
+        self.senders.add((flow.source, flow.source_port))
+        self.receivers.add((flow.destination, flow.destination_port))
         for name, values in message.headers.items():
             if name.startswith("x-"):
-                self.quoted.update(value.strip().strip('"<>') for value in values)
+                self.quoted.update(
+                    part for value in values for part in re.split(r"[\s,;<>\"]+", value) if part
+                )
         value = message.header("session-id").partition(";")[0].strip().lower().replace("-", "")
         if len(value) == 32 and value != _NULL_SESSION:
             self.session_ids.add(value)
+        self.bridge = self.bridge or read_bridge(message)
 
-    def take_session(self, session: sdp.SessionDescription) -> None:
-        """Read the audio sockets of a session description."""
+    def take_session(self, session: sdp.SessionDescription, side: Side) -> None:
+        """Read the audio sockets of a session description of the first offer and answer."""
         for section in session.audio:
             if section.port and section.address and not section.unspecified:
-                self.sockets.add((section.address, section.port))
+                self.offered.add((side, section.address, section.port))
 
 
 def relate(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> None:
-    """Fill ``related`` of every call with the Call-IDs of the same call on other hops."""
+    """Fill ``related`` of every call with the Call-IDs of the same call on other hops. Calls are in order of time."""
     parent = list(range(len(calls)))
 
     def root(index: int) -> int:
@@ -55,56 +80,177 @@ def relate(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> None:
             index = parent[index]
         return index
 
-    for one, other in _pairs(calls, hints):
-        if one != other and _together(calls[one], calls[other]):
-            parent[root(max(one, other))] = root(min(one, other))
-    groups: dict[int, list[int]] = {}
+    for later, candidates in _candidates(calls, hints):
+        weighed = [(_weigh(calls, hints, earlier, later, candidates), earlier) for earlier in candidates]
+        joined = [(margin, earlier, verdict) for (margin, verdict), earlier in weighed if margin > 0]
+        if not joined:
+            continue
+        best = max(margin for margin, _, _ in joined)
+        first = [(earlier, verdict) for margin, earlier, verdict in joined if margin == best]
+        if len({root(earlier) for earlier, _ in first}) > 1:
+            about = f"dialog {calls[later].call_id}"
+            names = ", ".join(calls[earlier].call_id for earlier, _ in first[:4])
+            rival = Rival("its own").says(0, f"several dialogs are as likely its first hop: {names}")
+            calls[later].verdicts.append(weigh("is this the next hop of another dialog?", about, rival))
+            continue
+        earlier, verdict = first[0]
+        calls[later].verdicts.append(verdict)
+        parent[root(max(earlier, later))] = root(min(earlier, later))
+    groups: dict[int, list[int]] = defaultdict(list)
     for index in range(len(calls)):
-        groups.setdefault(root(index), []).append(index)
+        groups[root(index)].append(index)
     for members in groups.values():
         for index in members:
             kin = [calls[other].call_id for other in members if other != index]
             calls[index].related = list(dict.fromkeys(kin))
+    for call, hint in zip(calls, hints, strict=True):
+        if hint.bridge is not None:
+            name_bridged(call, hint.bridge)
 
 
-def _pairs(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> Iterator[tuple[int, int]]:
-    by_id: dict[str, list[int]] = {}
-    by_key: dict[object, list[int]] = {}
-    for index, call in enumerate(calls):
-        by_id.setdefault(call.call_id, []).append(index)
+def _candidates(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> Iterator[tuple[int, list[int]]]:
+    """Each dialog with the earlier ones that may be its first hop; a bounded number, found by what they share."""
+    recent: dict[object, deque[int]] = {}
+    by_id: dict[str, int] = {}
+    quoting: dict[str, list[int]] = defaultdict(list)
     for index, hint in enumerate(hints):
-        for quoted in hint.quoted:
-            for other in by_id.get(quoted, ()):
-                yield other, index
-        for key in (*hint.session_ids, *hint.sockets):
-            before = by_key.setdefault(key, [])
-            for other in before[-8:]:
-                yield other, index
-            before.append(index)
-    # A suffix ("…_b2b-1"): in sorted order every extension follows its prefix with nothing else between.
+        for text in hint.quoted:
+            quoting[text].append(index)
+    prefixes = _prefixes(calls)
+    for index in sorted(range(len(calls)), key=lambda index: calls[index].start_ns):
+        call, hint = calls[index], hints[index]
+        asked: list[object] = [("session", text) for text in hint.session_ids]
+        asked += [("socket", *socket) for socket in hint.offered if socket[0] == "caller"]
+        hosts = {host for host, _ in hint.senders}
+        asked += [("chain", host, "from", call.caller_number) for host in hosts if call.caller_number]
+        asked += [("chain", host, "to", call.called_number) for host in hosts if call.called_number]
+        if hint.bridge is not None:
+            asked.append(("bridge", hint.bridge.key))
+        found = {other for key in asked for other in recent.get(key, ())}
+        found |= {by_id[text] for text in hint.quoted if text in by_id}
+        found |= {
+            other for other in quoting.get(call.call_id, ())[:_FEW] if calls[other].start_ns <= call.start_ns
+        }
+        if prefixes[index] >= 0:
+            found.add(prefixes[index])
+        found.discard(index)
+        if found:
+            yield index, sorted(found)
+        told: list[object] = [key for key in asked if isinstance(key, tuple) and key[0] != "chain"]
+        told += [
+            ("chain", host, "from", call.caller_number) for host, _ in hint.receivers if call.caller_number
+        ]
+        told += [
+            ("chain", host, "to", call.called_number) for host, _ in hint.receivers if call.called_number
+        ]
+        for key in told:
+            recent.setdefault(key, deque(maxlen=_FEW)).append(index)
+        by_id[call.call_id] = index
+
+
+def _prefixes(calls: Sequence[CallDescription]) -> list[int]:
+    """For each call the one whose Call-ID is its own without a suffix behind a separator ("…_b2b-1"), or -1.
+
+    In sorted order every extension follows its prefix with nothing else between.
+    """
+    found = [-1] * len(calls)
     chain: list[tuple[str, int]] = []
     for call_id, index in sorted((call.call_id, index) for index, call in enumerate(calls)):
         while chain and not call_id.startswith(chain[-1][0]):
             chain.pop()
-        if chain and call_id != chain[-1][0]:
-            yield chain[-1][1], index
-        if len(call_id) >= _SHORTEST_PREFIX:
+        for prefix, other in reversed(chain[-_FEW:]):
+            if call_id != prefix and call_id[len(prefix)] in _SEPARATORS:
+                found[index] = other
+                break
+        if len(call_id) >= _SHORTEST:
             chain.append((call_id, index))
+    return found
 
 
-def _together(one: CallDescription, other: CallDescription) -> bool:
-    first, second = (one, other) if one.start_ns <= other.start_ns else (other, one)
-    if second.start_ns - first.start_ns > _WINDOW_NS:
-        return False
-    return not first.end_ns or second.start_ns <= first.end_ns
+def _weigh(
+    calls: Sequence[CallDescription], hints: Sequence[Hint], one: int, other: int, candidates: Sequence[int]
+) -> tuple[int, Verdict]:
+    """How much more speaks for one call than for two, and the verdict."""
+    first, second = (one, other) if calls[one].start_ns <= calls[other].start_ns else (other, one)
+    near, far, said, asked = calls[first], calls[second], hints[first], hints[second]
+    wait_ns = far.start_ns - near.start_ns
+    chained = _chained(said, asked)
+    caller = bool(near.caller_number) and near.caller_number == far.caller_number
+    called = bool(near.called_number) and near.called_number == far.called_number
+    waits = not near.answer_ns or far.start_ns <= near.answer_ns
+    sockets = {socket for socket in said.offered & asked.offered if socket[0] == "caller"} if waits else set()
+    named = bool(said.session_ids & asked.session_ids)
+    quoted = near.call_id in asked.quoted or far.call_id in said.quoted
+    derived = _derived(near.call_id, far.call_id)
+    bridged = said.bridge is not None and asked.bridge is not None and said.bridge.key == asked.bridge.key
+    nested = bool(near.answer_ns and far.answer_ns) and 0 <= near.answer_ns - far.answer_ns <= _AT_ONCE_NS
+    others = [
+        index
+        for index in candidates
+        if calls[index].caller_number == far.caller_number and _chained(hints[index], asked)
+    ]
+    sole = chained and caller and len(others) == 1
+    together = Rival("one call on two hops")
+    together.says(6, "both are sessions of one phone's built-in bridge", when=bridged)
+    together.says(4, "the same Session-ID", when=named)
+    together.says(4, "a header quotes the other's Call-ID", when=quoted)
+    together.says(3, "one Call-ID is made from the other", when=derived)
+    together.says(3, "the host that received the first INVITE sent the second", when=chained)
+    public = any(not _private(address) for _, address, _ in sockets)
+    together.says(3 if public else 2, "both offer the same socket while both wait", when=bool(sockets))
+    together.says(1, "the same caller", when=caller).says(1, "the same called number", when=called)
+    together.says(1, "the first was answered right after the second", when=nested)
+    together.says(2, "no other call of that caller reached that host", when=sole)
+    apart = Rival("two calls").says(3, "two Call-IDs")
+    apart.says(2, "the first was answered before the second began", when=not waits)
+    apart.says(
+        6, "the first was over before the second began", when=bool(near.end_ns) and far.start_ns > near.end_ns
+    )
+    apart.says(1, "the second INVITE came from a host that did not get the first", when=not chained)
+    apart.says(
+        2, "both INVITEs ran between the same hosts", when=bool(said.ends & asked.ends) and not chained
+    )
+    differ = bool(near.caller_number and far.caller_number) and not caller
+    apart.says(1, "other callers", when=differ)
+    apart.says(1, "other called numbers too", when=differ and not called)
+    known = named or quoted or bridged
+    apart.says(
+        4, "more than a minute lies between them", when=wait_ns > _WINDOW_NS and not (known and chained)
+    )
+    verdict = weigh(
+        "is this the next hop of another dialog?", f"{near.call_id} and {far.call_id}", apart, together
+    )
+    return together.weight - apart.weight, verdict
+
+
+def _chained(said: Hint, asked: Hint) -> bool:
+    """Whether a host that received one INVITE sent the other. Within one host the ports must agree too."""
+    hosts = {host for host, _ in said.receivers} & {host for host, _ in asked.senders}
+    alone = {one for one, other in said.ends | asked.ends if one == other}
+    if hosts - alone:
+        return not said.senders & asked.senders
+    return bool(said.receivers & asked.senders) and not said.senders & asked.senders
+
+
+def _derived(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return _SHORTEST <= len(short) < len(long) and long.startswith(short) and long[len(short)] in _SEPARATORS
+
+
+def _private(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_private
+    except ValueError:
+        return True
 
 
 def merge_related(calls: Sequence[CallDescription]) -> list[CallDescription]:
-    """One call for each group of related ones: the two signalling legs of a B2BUA shown as one call.
+    """One call for each group of related ones: the signalling legs of a B2BUA shown as one call.
 
-    The hop nearest the caller (the first INVITE) names the parties and the Call-ID; empty fields are filled from the
-    other hops; media rows of all hops are kept, their sides agree because both hops run from caller to called.
-    ``related`` lists the other hops' Call-IDs. Calls without kin are returned as they are.
+    The hop nearest the caller (the first INVITE) gives the caller and the Call-ID, the last hop that was answered the
+    called party; ``called_numbers`` has those of every hop. Empty fields are filled from the other hops; media rows of
+    all hops are kept, their sides agree because every hop runs from caller to called. ``related`` lists the other
+    hops' Call-IDs. Calls without kin are returned as they are.
     """
     by_id: dict[str, list[CallDescription]] = {}
     for call in calls:
@@ -117,26 +263,46 @@ def merge_related(calls: Sequence[CallDescription]) -> list[CallDescription]:
         hops = [call]
         for name in call.related:
             hops += [
-                other for other in by_id.get(name, ()) if id(other) not in taken and _together(call, other)
+                other for other in by_id.get(name, ()) if id(other) not in taken and _meanwhile(call, other)
             ]
         taken.update(id(hop) for hop in hops)
         merged.append(_merge(hops) if len(hops) > 1 else call)
     return merged
 
 
+def _meanwhile(first: CallDescription, hop: CallDescription) -> bool:
+    """Whether a hop began while the first one lasted: Call-IDs are used again."""
+    return not first.end_ns or hop.start_ns <= first.end_ns
+
+
 def _merge(hops: list[CallDescription]) -> CallDescription:
     first = hops[0]
-    whole = replace(first, media=[], related=list(dict.fromkeys(hop.call_id for hop in hops[1:])))
+    ordered = sorted(hops[1:], key=lambda hop: hop.start_ns)
+    whole = replace(first, media=[], related=list(dict.fromkeys(hop.call_id for hop in ordered)))
     for name in ("caller_number", "caller_name", "called_number", "called_name", "transferred_to"):
         setattr(whole, name, next((getattr(hop, name) for hop in hops if getattr(hop, name)), ""))
-    last = max(hops, key=lambda hop: hop.start_ns)
+    numbers = [number for hop in (first, *ordered) for number in hop.called_numbers]
+    whole.called_numbers = list(dict.fromkeys(numbers))
+    answered = [hop for hop in ordered if hop.answer_ns]
+    last = answered[-1] if answered else max(hops, key=lambda hop: hop.start_ns)
     whole.called_address = last.called_address or first.called_address
-    if not first.answer_ns:
-        answered = [hop for hop in hops if hop.answer_ns]
-        if answered and not first.status.startswith(("failed", "cancelled", "redirected")):
-            whole.answer_ns = min(hop.answer_ns for hop in answered)
-            whole.status = "answered"
+    if answered and last.called_number:
+        whole.called_number = last.called_number
+        same = last.called_number == first.called_number
+        whole.called_name = last.called_name or (first.called_name if same else "")
+    if (
+        not first.answer_ns
+        and answered
+        and not first.status.startswith(("failed", "cancelled", "redirected"))
+    ):
+        whole.answer_ns = min(hop.answer_ns for hop in answered)
+        whole.status = "answered"
     whole.end_ns = first.end_ns or max(hop.end_ns for hop in hops)
+    whole.begun_before = any(hop.begun_before for hop in hops)
+    whole.verdicts = [verdict for hop in (first, *ordered) for verdict in hop.verdicts]
+    whole.digits = merge_digits(hop.digits for hop in hops)
+    whole.diversions = list(dict.fromkeys(diversion for hop in hops for diversion in hop.diversions))
+    whole.warnings = list(dict.fromkeys(text for hop in hops for text in hop.warnings))
     whole.other_media = list(dict.fromkeys(socket for hop in hops for socket in hop.other_media))
     seen: set[tuple[object, ...]] = set()
     for row in sorted((row for hop in hops for row in hop.media), key=lambda row: row.valid_from_ns):

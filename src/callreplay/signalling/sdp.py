@@ -19,6 +19,7 @@ Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 MAX_LINES: Final = 4096
 MAX_SECTIONS: Final = 64
+MAX_CANDIDATES: Final = 16
 _DIRECTIONS: Final = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
 _NUMERIC: Final = re.compile(r"\d{1,3}(\.\d+)?$")
 
@@ -45,6 +46,7 @@ class MediaSection:
     setup: str = ""
     mid: str = ""
     label: str = ""
+    candidates: tuple[tuple[str, int], ...] = ()
 
     @property
     def is_audio_rtp(self) -> bool:
@@ -102,6 +104,7 @@ class _Attributes:
     setup: str = ""
     mid: str = ""
     label: str = ""
+    candidates: list[tuple[str, int]] = field(default_factory=list)
 
 
 def parse(body: bytes, faults: Counter[str] | None = None) -> SessionDescription | None:
@@ -202,8 +205,26 @@ def _attribute(attributes: _Attributes, value: str, counts: Counter[str]) -> Non
     elif name == "crypto":
         if len(attributes.crypto) < 32:
             attributes.crypto.append(rest)
+    elif name == "candidate":
+        found = _candidate(rest)
+        if found and found not in attributes.candidates and len(attributes.candidates) < MAX_CANDIDATES:
+            attributes.candidates.append(found)
     elif name in ("fingerprint", "setup", "mid", "label"):
         setattr(attributes, name, rest)
+
+
+def _candidate(text: str) -> tuple[str, int] | None:
+    """The socket of an ICE candidate for RTP over UDP (RFC 8839 section 5.1); None for others."""
+    fields = text.split()
+    if len(fields) < 8 or fields[1] != "1" or fields[2].upper() != "UDP":
+        return None
+    port = fields[5]
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 0xFFFF):
+        return None
+    try:
+        return str(ipaddress.ip_address(fields[4])), int(port)
+    except ValueError:  # a name of multicast DNS, which hides the address
+        return None
 
 
 def _complete(
@@ -221,6 +242,7 @@ def _complete(
     section.fingerprint = level.fingerprint or default.fingerprint
     section.setup = level.setup or default.setup
     section.mid, section.label = level.mid, level.label
+    section.candidates = tuple(level.candidates)
     if section.port:
         follows = section.port if level.rtcp_mux else min(section.port + 1, 0xFFFF)
         section.rtcp_port = level.rtcp_port or follows

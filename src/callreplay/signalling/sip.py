@@ -16,6 +16,8 @@ from email.header import decode_header
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from callreplay.signalling import bodies
+
 __all__ = ["NameAddress", "SipMessage", "Uri", "parse", "parse_name_address", "parse_uri", "split_values"]
 
 MAX_MESSAGE: Final = 1 << 18
@@ -142,7 +144,7 @@ class SipMessage:
     @property
     def sdp(self) -> bytes:
         """The session description in the body, b'' where there is none; multipart bodies are searched (RFC 5621)."""
-        return _find_sdp(self.header("content-type"), self.body, 0)
+        return _find_sdp(self.header("content-type"), self.body)
 
 
 def _decode(data: bytes) -> str:
@@ -180,6 +182,8 @@ def parse(payload: bytes, faults: Counter[str] | None = None) -> SipMessage | No
         if int(length) > len(body):
             _count(faults, "sip: body cut short")
         body = body[: int(length)]
+    if "content-encoding" in headers:
+        body = bodies.decoded(",".join(headers["content-encoding"]), body, faults)
     if request:
         return SipMessage(request[1].upper(), request[2], 0, "", headers, body)
     assert status is not None
@@ -315,23 +319,8 @@ def _host_port(text: str) -> tuple[str, int]:
     return host, int(port) if valid else 0
 
 
-def _find_sdp(content_type: str, body: bytes, depth: int) -> bytes:
-    if not body:
-        return b""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/sdp" or (not kind and body.startswith(b"v=")):
-        return body
-    if not kind.startswith("multipart/") or depth > 3:
-        return b""
-    boundary = _parameters(content_type.partition(";")[2]).get("boundary", "")
-    if not boundary:
-        return b""
-    for part in body.split(b"--" + boundary.encode("utf-8", "replace"))[1:MAX_VALUES]:
-        head, separator, content = part.lstrip(b"\r\n").partition(b"\r\n\r\n")
-        if not separator:
-            head, _, content = part.lstrip(b"\r\n").partition(b"\n\n")
-        headers = _headers(_decode(head).replace("\r\n", "\n").split("\n"), None)
-        found = _find_sdp(headers.get("content-type", [""])[0], content, depth + 1)
-        if found:
-            return found
+def _find_sdp(content_type: str, body: bytes) -> bytes:
+    for kind, content in bodies.parts(content_type, body):
+        if kind == "application/sdp" or (not kind and content.startswith(b"v=")):
+            return content
     return b""

@@ -1,0 +1,37 @@
+"""What one message says besides its dialog: recording sessions, digits keyed in, diversions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from callreplay.model import CallDescription, Message, Side
+from callreplay.signalling import sip
+from callreplay.signalling.dialog import Dialog
+from callreplay.signalling.digits import take_digits
+from callreplay.signalling.diversion import take_diversions
+from callreplay.signalling.related import Hint
+from callreplay.signalling.siprec import Recording, is_recording
+
+__all__ = ["recorded_calls", "take_recorders"]
+
+
+def take_recorders(
+    dialog: Dialog, parsed: sip.SipMessage, message: Message, side: Side, counts: Counter[str]
+) -> None:
+    """Take in one message that ``side`` of a dialog sent."""
+    take_digits(dialog.call, dialog.seen, parsed, side, message.arrival_ns)
+    take_diversions(dialog.call, parsed)
+    if dialog.recording is None and is_recording(parsed):
+        dialog.recording = Recording()
+    if dialog.recording is not None:
+        dialog.recording.take(parsed, message, side, counts)
+
+
+def recorded_calls(dialog: Dialog) -> list[tuple[CallDescription, Hint]]:
+    """The calls of a dialog, each with what ties it to its kin: its own, or those that a recorder was sent.
+
+    The sockets of recording client and server are no kinship.
+    """
+    if dialog.recording is None:
+        return [(dialog.call, dialog.hint)]
+    return [(call, Hint(session_ids=ids)) for call, ids in dialog.recording.calls(dialog.call)]

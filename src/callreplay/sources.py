@@ -1,0 +1,265 @@
+"""Several files of one call, sorted by what they hold: signalling, media, legs; in any number and any order.
+
+What belongs together is read as one capture. Files that each hold whole calls and have nothing in common are captures
+of their own: they are refused with the way to look at them, for together they would make calls that never were.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callreplay import order, packets, signalling
+from callreplay.errors import ArgumentError, CaptureError
+from callreplay.model import CallDescription, Message, Stream
+from callreplay.packets.recognise import JOINABLE, recognise
+from callreplay.signalling import rtpengine
+
+__all__ = ["File", "Gathered", "Source", "gather", "metadata_of", "open_files"]
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8] | packets.Readable
+Announced = Callable[[list[Message]], Mapping[tuple[str, int], Set[int]]]
+
+_NS: Final = 1_000_000_000
+_GOES_ON_NS: Final = 3600 * _NS
+"""A stream of one file goes on in another that begins at most so much later."""
+_AT_ONCE_NS: Final = 5 * _NS
+_MAX_METADATA: Final = 4 << 20
+
+
+@dataclass(slots=True)
+class File:
+    """One file, or one member of an archive: its name and its octets in the clear."""
+
+    name: str
+    data: NDArray[np.uint8]
+    path: Path | None = None
+    cut: bool = False
+    """Its compression ended too soon, which is told."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What is to be ordered together: one scan, or two of one leg each, the caller's first."""
+
+    scans: list[packets.Scan]
+    names: list[str]
+
+
+def open_files(
+    sources: Sequence[Source], warnings: list[str], names: Sequence[str]
+) -> tuple[list[File], list[CallDescription]]:
+    """Open what was given: captures, the members of archives, and the calls that rtpengine's metadata tell of.
+
+    Raises as ``packets.open_buffer`` does.
+    """
+    files: list[File] = []
+    described: list[CallDescription] = []
+    for source, given in zip(sources, names, strict=True):
+        path = Path(source) if isinstance(source, str | os.PathLike) else None
+        found = packets.archive(path) if path is not None else []
+        for member in found or [""]:
+            said: list[str] = []
+            data = packets.open_buffer(source, warnings=said, member=member, pipes=True)
+            warnings += said
+            name = f"{path}/{member}" if len(found) > 1 else given
+            call = _metadata(data)
+            if call is not None:
+                described.append(call)
+            else:
+                files.append(File(name, data, path, bool(said)))
+    if not files and described:
+        raise CaptureError(f"{names[0]}: metadata of a recording, without the recording itself")
+    for file in files:
+        if file.path is not None and not described:
+            described += metadata_of(file.path)
+    return files, described
+
+
+def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
+    if len(data) > _MAX_METADATA or not rtpengine.is_metadata(data[:4096].tobytes()):
+        return None
+    return rtpengine.parse(data.tobytes())
+
+
+def metadata_of(path: Path) -> list[CallDescription]:
+    """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
+    if path.suffix != ".pcap":
+        return []
+    for beside in (path.with_suffix(".txt"), path.parent.parent / "metadata" / f"{path.stem}.txt"):
+        try:
+            if beside.is_file() and beside.stat().st_size <= _MAX_METADATA:
+                text = beside.read_bytes()
+                call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
+                return [call] if call is not None else []
+        except OSError:
+            continue
+    return []
+
+
+@dataclass(slots=True)
+class _Held:
+    """What one file holds by itself."""
+
+    file: File
+    scan: packets.Scan
+    call_ids: set[str]
+    whole: bool
+    joinable: bool
+
+
+def gather(
+    files: Sequence[File],
+    recorded: Sequence[bool],
+    keys: packets.KeyLog | None,
+    described: Sequence[CallDescription],
+) -> Gathered:
+    """Scan ``files`` and put together what belongs together; ``recorded`` tells legs that we stored ourselves.
+
+    Raises ArgumentError where they are captures of their own, or more legs than a call has.
+    """
+    heard: list[Message] = []
+
+    def announced(messages: list[Message]) -> dict[tuple[str, int], set[int]]:
+        return signalling.announced([*signalling.describe([*heard, *messages]), *described])
+
+    if len(files) == 1 or any(recorded):
+        if len(files) > 2:
+            raise ArgumentError(f"a stored call has two legs, not {len(files)}")
+        scans = []
+        for file, own in zip(files, recorded, strict=True):
+            scans.append(
+                packets.scan(file.data, name=file.name, announced=announced, recorded=own, keys=keys)
+            )
+            heard += scans[-1].messages
+            if file.cut:  # that its last record is cut as well says nothing new
+                scans[-1].warnings = [text for text in scans[-1].warnings if not text.startswith(packets.CUT)]
+        return Gathered(scans, [file.name for file in files])
+    held = [_look(file, announced, keys) for file in files]
+    _refuse_strangers(held)
+    media = [one for one in held if one.scan.streams]
+    if any(not one.joinable for one in media):
+        return _as_legs(held, media, described)
+    together = _together(files, announced, keys)
+    # Two directions that nothing but the order of the files may tie together.
+    alone = len(media) == 2 and not described and not any(one.whole or one.scan.messages for one in held)
+    if alone and len(order.assemble(together.scans[0])) != 1:
+        return Gathered([one.scan for one in media], [one.file.name for one in media])
+    return together
+
+
+def _look(file: File, announced: Announced, keys: packets.KeyLog | None) -> _Held:
+    kind = recognise(file.data, file.name)
+    scan = packets.scan(file.data, name=file.name, announced=announced, keys=keys)
+    calls = signalling.calls_of(scan.messages)
+    media = order.assemble(scan, calls) if scan.streams else []
+    whole = any(not call.caller.empty and not call.called.empty for call in media)
+    ids = {call.call_id for call in calls if call.call_id}
+    return _Held(file, scan, ids, whole, kind.number in JOINABLE)
+
+
+def _refuse_strangers(held: Sequence[_Held]) -> None:
+    """Whole calls in several files: parts of one capture where a call or a stream goes on from one to another."""
+    whole = [one for one in held if one.whole]
+    if len(whole) < 2:
+        return
+    reached = {0}
+    waiting = [0]
+    while waiting:
+        here = waiting.pop()
+        for index, other in enumerate(whole):
+            if index not in reached and _related(whole[here], other):
+                reached.add(index)
+                waiting.append(index)
+    strangers = [one for index, one in enumerate(whole) if index not in reached]
+    if strangers:
+        first, second = whole[0].file.name, strangers[0].file.name
+        raise ArgumentError(
+            f"{first} and {second} each hold whole calls and have none in common: they are captures of their own, not "
+            "files of one. Name one at a time, or give both to `callreplay batch` or `callreplay import`"
+        )
+
+
+def _related(one: _Held, other: _Held) -> bool:
+    first, second = (one, other) if one.scan.first_ns <= other.scan.first_ns else (other, one)
+    if second.scan.first_ns - first.scan.last_ns > _GOES_ON_NS:
+        return False
+    if one.call_ids & other.call_ids:
+        return True
+    streams = {
+        (stream.flow.source, stream.flow.source_port, stream.ssrc): stream for stream in first.scan.streams
+    }
+    return any(
+        _goes_on(first.scan, streams[key], second.scan, stream)
+        for stream in second.scan.streams
+        if (key := (stream.flow.source, stream.flow.source_port, stream.ssrc)) in streams
+    )
+
+
+def _goes_on(scan: packets.Scan, stream: Stream, later: packets.Scan, following: Stream) -> bool:
+    """Whether a stream of one file goes on in another: its numbers, as many as the time between the files asks for."""
+    last, first = scan.rtp, later.rtp
+    here, there = _row(stream, -1, len(last.offset)), _row(following, 0, len(first.offset))
+    pause_ns = int(first.arrival_ns[there]) - int(last.arrival_ns[here])
+    if not -_AT_ONCE_NS < pause_ns < _GOES_ON_NS:
+        return False
+    step = (int(first.sequence[there]) - int(last.sequence[here]) + 0x8000) % 0x10000 - 0x8000
+    ticks = (int(first.timestamp[there]) - int(last.timestamp[here]) + (1 << 31)) % (1 << 32) - (1 << 31)
+    # Clocks from 8 to 48 kHz; numbers go on by no more than a packet a millisecond.
+    slack = 8000 * _AT_ONCE_NS // _NS
+    fits = pause_ns * 8000 // _NS - slack <= ticks <= pause_ns * 48000 // _NS + 6 * slack
+    return fits and -300 < step < max(300, pause_ns // 1_000_000)
+
+
+def _row(stream: Stream, which: int, total: int) -> int:
+    rows = stream.rows
+    if isinstance(rows, slice):
+        every = range(*rows.indices(total))
+        return every[which]
+    return int(rows[which])
+
+
+def _together(files: Sequence[File], announced: Announced, keys: packets.KeyLog | None) -> Gathered:
+    """All files as one capture."""
+    data, spans = packets.lay_together([file.data for file in files])
+    parts = [packets.Part(*span, file.name) for span, file in zip(spans, files, strict=True)]
+    name = ", ".join(file.name for file in files)
+    return Gathered([packets.scan(data, name=name, parts=parts, announced=announced, keys=keys)], [name])
+
+
+def _as_legs(held: Sequence[_Held], media: Sequence[_Held], described: Sequence[CallDescription]) -> Gathered:
+    """Files without the addresses of both ends (rtpdump, MJR, rtpproxy) are a leg each; others may say of what call."""
+    if len(media) > 2:
+        listed = ", ".join(one.file.name for one in media)
+        raise ArgumentError(f"a call has two legs, and these are {len(media)} files of media: {listed}")
+    messages = sorted((m for one in held for m in one.scan.messages), key=lambda message: message.arrival_ns)
+    calls = [*described, *signalling.calls_of(messages)]
+    legs = sorted(media, key=lambda one: _leg_rank(one, calls)) if len(media) == 2 else list(media)
+    for one in held:
+        if one not in legs:
+            legs[0].scan.messages = sorted(
+                [*legs[0].scan.messages, *one.scan.messages], key=lambda message: message.arrival_ns
+            )
+            legs[0].scan.warnings += [f"{one.file.name}: {text}" for text in one.scan.warnings]
+    return Gathered([one.scan for one in legs], [one.file.name for one in legs])
+
+
+def _leg_rank(one: _Held, calls: Iterable[CallDescription]) -> int:
+    """0 for the caller's leg, 2 for the called's, 1 where neither signalling nor the name tells."""
+    for stream in one.scan.streams:
+        flow = stream.flow
+        for call in calls:
+            for row in call.media:
+                if flow.destination_port == row.port and flow.destination in ("", row.address):
+                    return 2 if row.side == "caller" else 0
+                if flow.source_port == row.port and flow.source in ("", row.address):
+                    return 0 if row.side == "caller" else 2
+    # rtpproxy: originator and answerer, whatever has been added behind.
+    name = one.file.name.lower()
+    return 0 if ".o.rtp" in name else 2 if ".a.rtp" in name else 1
