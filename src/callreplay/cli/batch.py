@@ -181,7 +181,8 @@ def register(app: typer.Typer) -> None:
         url: DatabaseOption = "",
         data: DataOption = None,
         speech: Annotated[
-            bool, typer.Option("--speech", help="Rows tell who talks how long (each leg is decoded once more).")
+            bool,
+            typer.Option("--speech", help="Rows tell who talks how long (each leg is decoded once more)."),
         ] = False,
         options: Options,
     ) -> None:

@@ -12,6 +12,7 @@ import typer
 from callreplay.capture import open_capture
 from callreplay.cli.audiofile import is_audio, show_audio
 from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.tables import Lines
 from callreplay.clock import length
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ _ROWS: Final[tuple[tuple[str, Callable[[dict[str, Any]], str]], ...]] = (
 
 
 def _show_call(console: Console, call: dict[str, Any]) -> None:
-    from rich.table import Table
+    from rich.markup import escape
 
     said = (
         call["caller"]["number"] or call["caller"]["name"],
@@ -78,20 +79,20 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
     )
     who = f"{said[0] or 'caller'} → {said[1] or 'called'}"
     console.print(
-        f"\n[bold]Call {call['number']}[/]  {who}  {call['start']}  {length(call['duration_s'], hours=True)}"
+        f"\n[bold]Call {call['number']}[/]  {escape(who)}  {call['start']}  {length(call['duration_s'], hours=True)}"
     )
     if call["call_id"]:
-        console.print(f"  {call['protocol'].upper()} {call['call_id']}  {call['status']}")
+        console.print(f"  {call['protocol'].upper()} {escape(call['call_id'])}  {call['status']}")
     if call["encrypted"]:
         console.print(f"  [red]encrypted:[/] {call['encrypted']}")
-    table = Table("", "caller", "called", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Lines("", "caller", "called")
     for name, cell in _ROWS:
         cells = [cell(leg) for leg in call["legs"]]
         if any(cells):
-            table.add_row(f"  [dim]{name}[/]", *cells)
-    console.print(table)
+            table.add_row(f"  {name}", *cells)
+    table.print()
     for warning in call["warnings"]:
-        console.print(f"  [yellow]{warning}[/]")
+        console.print(f"  [yellow]{escape(warning)}[/]")
 
 
 def register(app: typer.Typer) -> None:

@@ -71,7 +71,11 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
     "channels": (
         Annotated[
             str,
-            _option(_SOUND, f"{', '.join(CHANNELS)}; pictures and peaks default to stereo, sound to mono."),
+            _option(
+                _SOUND,
+                f"{', '.join(CHANNELS)}; pictures and peaks default to stereo, sound to mono.",
+                autocompletion=lambda: list(CHANNELS),
+            ),
         ],
         "",
     ),
@@ -86,8 +90,19 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
         Annotated[float | None, _option(_SOUND, "To here: seconds or h:mm:ss.", parser=parse_time)],
         None,
     ),
-    "dtmf": (Annotated[str, _option(_SOUND, "RFC 4733 digits: tone or mute.")], "mute"),
-    "sample_format": (Annotated[str, _option(_SOUND, "wav: int16, ulaw or alaw.")], "int16"),
+    "dtmf": (
+        Annotated[
+            str, _option(_SOUND, "RFC 4733 digits: tone or mute.", autocompletion=lambda: ["tone", "mute"])
+        ],
+        "mute",
+    ),
+    "sample_format": (
+        Annotated[
+            str,
+            _option(_SOUND, "wav: int16, ulaw or alaw.", autocompletion=lambda: ["int16", "ulaw", "alaw"]),
+        ],
+        "int16",
+    ),
     "quality": (Annotated[int, _option(_SOUND, "spx: 0 to 10.")], 8),
     "vbr": (Annotated[bool, _option(_SOUND, "spx: variable bit rate.", "--vbr")], False),
     "vad": (Annotated[bool, _option(_SOUND, "spx: only describe background noise.", "--vad")], False),
@@ -104,7 +119,17 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
     "title": (Annotated[str, _option(_SOUND, "A title, written into formats that hold one.")], ""),
     "width": (Annotated[int, _option(_PICTURE, "Pixels.")], 1000),
     "height": (Annotated[int, _option(_PICTURE, "Pixels.")], 200),
-    "theme": (Annotated[str, _option(_PICTURE, "light, dark or transparent.")], "light"),
+    "theme": (
+        Annotated[
+            str,
+            _option(
+                _PICTURE,
+                "light, dark or transparent.",
+                autocompletion=lambda: ["light", "dark", "transparent"],
+            ),
+        ],
+        "light",
+    ),
     "background": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
     "caller_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
     "called_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),

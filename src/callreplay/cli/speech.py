@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from callreplay.capture import Call, open_capture
-from callreplay.cli.options import parse_codecs
+from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.tables import Lines
 from callreplay.cli.transcode import choose_call
 from callreplay.clock import length, utc
-from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.labels import LABEL_FORMATS, Label, label_format
 
@@ -29,25 +29,22 @@ def _labels(call: Call) -> list[Label]:
 
 
 def _show(call: Call) -> None:
-    from callreplay.cli.tables import print_table
-
     figures = call.speech()
     typer.echo(
         f"{call.title()}: talk {length(figures.talk_s, tenths=True)}, silence "
         f"{length(figures.silence_s, tenths=True)}, both at once {length(figures.overlap_s, tenths=True)}"
     )
-    rows = [
-        [
+    table = Lines("", "talk", "share", "stretches", "longest", "interruptions")
+    for side, party in (("caller", figures.caller), ("called", figures.called)):
+        table.add_row(
             side,
             f"{party.talk_s:.1f} s",
             f"{party.share:.0%}",
             str(party.segments),
             f"{party.longest_monologue_s:.1f} s",
             str(party.interruptions),
-        ]
-        for side, party in (("caller", figures.caller), ("called", figures.called))
-    ]
-    print_table(["", "talk", "share", "stretches", "longest", "interruptions"], rows)
+        )
+    table.print()
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +53,11 @@ def register(app: typer.Typer) -> None:
     @app.command(name="speech")
     def speech(
         captures: Annotated[
-            list[Path], typer.Argument(metavar="CAPTURE [CAPTURE]", help="One capture, or one per leg.")
+            list[Path],
+            typer.Argument(
+                metavar="CAPTURE...",
+                help="A capture, or the files of one call in any order; - is standard input.",
+            ),
         ],
         output: Annotated[
             str,
@@ -78,12 +79,11 @@ def register(app: typer.Typer) -> None:
             list[str],
             typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
         ] = [],  # noqa: B006
+        keylog: KeyLogOption = None,
     ) -> None:
         """Find who talks when: talk time, silence, overlap, and a file of labels."""
-        if len(captures) > 2:
-            raise ArgumentError("one capture, or two with one leg each")
         make = label_format(form, output) if output or form else None
-        with open_capture(*captures, codecs=parse_codecs(codec)) as capture:
+        with open_capture(*capture_sources(captures), codecs=parse_codecs(codec), keylog=keylog) as capture:
             chosen = choose_call(capture, call)
             chosen.refuse_encrypted()
             if make is None:

@@ -1,37 +1,46 @@
-"""Tables for people and for pipes: aligned, never cut, as JSON or CSV where that is asked."""
+"""Tables for people and for pipes: aligned, never cut or wrapped, as JSON or CSV where that is asked."""
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from callreplay.errors import ArgumentError
 
-__all__ = ["choose_columns", "print_csv", "print_json", "print_table"]
+__all__ = ["Lines", "choose_columns", "print_csv", "print_json"]
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+class Lines:
     """Columns as wide as what is in them, two spaces apart: nothing is cut or wrapped, whatever the terminal is wide.
 
-    Heads are bold on a terminal, unless NO_COLOR is set.
+    A cell may hold several lines. Heads are bold on a terminal, unless NO_COLOR is set.
     """
-    from rich.cells import cell_len
 
-    shown = [[" ".join(cell.split()) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(heads, *shown, strict=True)]
-    for number, row in enumerate([list(heads), *shown]):
-        line = "  ".join(
-            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-        )
-        print(_bold(line.rstrip()) if number == 0 else line.rstrip())
+    def __init__(self, *heads: str) -> None:
+        self._rows = [list(heads)]
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row, of as many cells as there are heads."""
+        parts = [cell.split("\n") for cell in cells]
+        for number in range(max(map(len, parts))):
+            self._rows.append([part[number] if number < len(part) else "" for part in parts])
+
+    def print(self) -> None:
+        """Print it on standard output."""
+        from rich.cells import cell_len
+
+        widths = [max(map(cell_len, column)) for column in zip(*self._rows, strict=True)]
+        for number, row in enumerate(self._rows):
+            cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            line = "  ".join(cells).rstrip()
+            print(_bold(line) if number == 0 else line)
 
 
 def _bold(text: str) -> str:
-    import os
-
     wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\x1b[1m{text}\x1b[0m" if wanted else text
 

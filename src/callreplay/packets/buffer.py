@@ -209,6 +209,8 @@ def _open(path: Path) -> BufferedReader:
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return file
     file.close()
+    if stat.S_ISDIR(status.st_mode):
+        raise CaptureError(f"{path}: a folder, not a regular file; callreplay batch takes folders")
     raise CaptureError(f"{path}: {'empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
 
 
