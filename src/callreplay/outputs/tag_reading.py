@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from callreplay.errors import FormatError, OutputError
 from callreplay.outputs.tags import COMMENT_NAMES
 
-__all__ = ["FileTags", "audio_format", "read_tags"]
+__all__ = ["FileTags", "audio_format", "read_tags", "read_tags_of"]
 
 _MOST: Final = 1 << 20  # octets of all tags together
 _MOST_CHUNKS: Final = 4096
@@ -74,16 +74,21 @@ def read_tags(path: str | os.PathLike[str]) -> FileTags:
     """
     try:
         with open(path, "rb", opener=_at_once) as file:
-            kind = _kind(file.read(12))
-            if not kind:
-                raise FormatError(f"{os.fspath(path)!r} is no WAV, FLAC, Ogg, MP3 or MP4 file")
-            tags = FileTags(kind)
-            file.seek(0)
-            with contextlib.suppress(struct.error, IndexError, UnicodeError, _TooLargeError):
-                _READERS[kind](file, tags)
-            return tags
+            return read_tags_of(file, os.fspath(path))
     except OSError as error:
         raise OutputError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}") from error
+
+
+def read_tags_of(file: BinaryIO, name: str) -> FileTags:
+    """``read_tags`` of a file that is open, stands at its start and can seek."""
+    kind = _kind(file.read(12))
+    if not kind:
+        raise FormatError(f"{name!r} is no WAV, FLAC, Ogg, MP3 or MP4 file")
+    tags = FileTags(kind)
+    file.seek(0)
+    with contextlib.suppress(struct.error, IndexError, UnicodeError, _TooLargeError):
+        _READERS[kind](file, tags)
+    return tags
 
 
 class _TooLargeError(Exception):

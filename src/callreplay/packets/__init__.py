@@ -4,11 +4,11 @@ from callreplay.packets.buffer import CaptureWarning, Readable, archive, join, l
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
 from callreplay.packets.keylog import KeyLog, read_keylog
+from callreplay.packets.opening import is_url, localised, name_of
 from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
 from callreplay.packets.scan import CUT, Beside, Part, Scan, scan, span
-from callreplay.packets.sources import is_url, localised, name_of
 from callreplay.packets.unread import Unread
 
 __all__ = [

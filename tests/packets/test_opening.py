@@ -14,7 +14,7 @@ import pytest
 
 import callreplay
 from callreplay.errors import ArgumentError, CaptureError, UnsupportedError
-from callreplay.packets import sources
+from callreplay.packets import opening
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "support.pcap"
 
@@ -87,11 +87,11 @@ def test_every_kind_of_source_gives_the_same_call(how: str, want: Any, tmp_path:
 
 def test_files_on_a_disk_are_mapped_and_others_above_16_mib_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with SAMPLE.open("rb") as file:
-        mapped = sources.localised(file)
+        mapped = opening.localised(file)
         assert file.tell() == 0
     assert mapped.tobytes() == SAMPLE.read_bytes()
-    monkeypatch.setattr(sources, "_IN_MEMORY", 1 << 14)
-    assert sources.localised(io.BytesIO(SAMPLE.read_bytes())).tobytes() == SAMPLE.read_bytes()
+    monkeypatch.setattr(opening, "_IN_MEMORY", 1 << 14)
+    assert opening.localised(io.BytesIO(SAMPLE.read_bytes())).tobytes() == SAMPLE.read_bytes()
 
 
 def test_text_files_are_refused() -> None:
