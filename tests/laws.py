@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import GAP_DTYPE, LegColumns, PacketFlag, Span
+from callreplay.order import Aside, CallMedia, LegMedia, Packets
 
 Pcm = NDArray[np.int16]
 
@@ -110,4 +111,41 @@ def make_leg(
         flags=np.array([row[3] for row in rows], np.uint8),
         spans=list(spans),
         gaps=np.array(list(gaps), GAP_DTYPE),
+    )
+
+
+def nothing_goes_unsaid(scan: Packets, calls: Sequence[CallMedia], unplaced: Sequence[Aside]) -> None:
+    """Conservation: every packet the parser accepted is in one leg of one call, or set aside with its reason.
+
+    What a leg's columns lack of its streams' speech is counted: copies, strays, left over from before a hold, parallel.
+    """
+    times = np.zeros(len(scan.rtp.offset), np.int64)
+    for call in calls:
+        for leg in call.legs:
+            for stream in leg.streams:
+                times[stream.rows] += 1
+            _leg_is_accounted_for(scan, leg)
+        for aside in (*call.aside, *unplaced):
+            assert aside.reason
+            assert aside.packets > 0
+        for aside in call.aside:
+            if aside.kind != "parallel":  # a part of a stream that is in the leg
+                times[aside.stream.rows] += 1
+    for aside in unplaced:
+        times[aside.stream.rows] += 1
+    assert (times == 1).all(), f"{(times == 0).sum()} packets in no call, {(times > 1).sum()} in several"
+
+
+def _leg_is_accounted_for(scan: Packets, leg: LegMedia) -> None:
+    speech = {(span.stream, span.payload_type) for span in leg.columns.spans}
+    wanted = 0
+    for stream in leg.streams:
+        types = [payload_type for index, payload_type in speech if index == stream.index]
+        usual = (scan.rtp.flags[stream.rows] & PacketFlag.REDUNDANT) == 0
+        wanted += int((np.isin(scan.rtp.payload_type[stream.rows], types) & usual).sum())
+    kept = (leg.columns.flags & (PacketFlag.REDUNDANT | PacketFlag.NOISE)) == 0
+    counted = leg.statistics
+    said = counted.duplicates + counted.conflicts + counted.strays + counted.stale + counted.parallel
+    assert wanted - int(kept.sum()) <= said, (
+        f"{leg.side}: {wanted} sent, {kept.sum()} kept, {said} accounted for"
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +30,9 @@ from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc
-from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError, StateError
+from callreplay.evidence import Verdict
 from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
 from callreplay.outputs.files import Writable, save_to
 from callreplay.outputs.formats import Data, Format, FormatName, Shape, fit_options, format_of, render
@@ -334,7 +335,7 @@ def _decode_external(leg: Leg) -> dict[int, Pcm]:
     """PCM of every span that the native engine does not decode, placed by timestamps; silence where that fails."""
     columns, done = leg.columns, {}
     for index, span in enumerate(columns.spans):
-        if is_native(span.codec):
+        if is_native(span.codec) or span.codec.kind == "event":
             continue
         if not pyav.is_external(span.codec) or not pyav.available():
             reason = (
@@ -396,6 +397,12 @@ class Call:
             leg._origin, leg._number, leg._call_bounds = origin, number, self.bounds
         self.sides_inferred: Final = media.sides_inferred
         self.warnings: Final[list[str]] = [*media.guesses, *media.warnings, *self.description.warnings]
+        if self.description.begun_before:
+            self.warnings.append("begun before the capture: who called whom is inferred")
+        self.aside: Final[list[order.Aside]] = media.aside
+        """What no leg plays (copies, second senders), and why."""
+        self.verdicts: Final[list[Verdict]] = media.verdicts
+        """What was weighed to tell whose packets these are, and which dialogs are this call."""
         self.encrypted: Final = encrypted
         self.uuid = ""
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
@@ -419,17 +426,8 @@ class Call:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Absolute times (ns) of the first sample and after the last; (0, 0) without any.
-
-        Where a capture has telephone events alone, they are the call's time.
-        """
-        start, end = timeline_bounds([leg.columns for leg in self.legs])
-        events = [event for leg in self.legs for event in leg.events]
-        if start or not events:
-            return start, end
-        last = max(event.start_ns + round(event.duration_ms * 1e6) for event in events)
-        arrivals = [leg.statistics.first_arrival_ns for leg in self.legs if leg.statistics.first_arrival_ns]
-        return min(arrivals, default=min(event.start_ns for event in events)), last
+        """Absolute times (ns) of the first sample and after the last; (0, 0) without any."""
+        return timeline_bounds([leg.columns for leg in self.legs])
 
     @property
     def start_ns(self) -> int:
@@ -723,8 +721,17 @@ class Capture:
     (['pcap'], False, 1)
     """
 
-    def __init__(self, name: str, scans: list[packets.Scan], calls: list[Call], warnings: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        scans: list[packets.Scan],
+        calls: list[Call],
+        warnings: list[str],
+        aside: Sequence[order.Aside] = (),
+    ) -> None:
         self.name: Final = name
+        self.aside: Final = list(aside)
+        """What belongs to no call at all: what signalling announced as video and the like."""
         self.scans: Final = scans
         self.calls: Final = calls
         self.warnings: Final = warnings
@@ -790,20 +797,30 @@ class Capture:
             "truncated": any(scan.truncated for scan in self.scans),
             "counters": self.counters(),
             "warnings": list(self.warnings),
+            "set_aside": [one.report() for one in self.aside],
             "unread_signalling": [asdict(one) for scan in self.scans for one in scan.unread],
             "calls": [call.report(audio=audio) for call in self.calls],
         }
 
 
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
+    """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
     hints = {}
     for payload_type, codec in (codecs or {}).items():
         if not 0 <= payload_type <= 127:
             raise ArgumentError(f"payload type {payload_type} is not 0 to 127")
+        if isinstance(codec, Codec):
+            hints[payload_type] = codec
+            continue
+        encoding, _, fmtp = codec.partition(";")
         try:
-            hints[payload_type] = codec if isinstance(codec, Codec) else parse_rtpmap(codec)
+            hint = parse_rtpmap(encoding, fmtp.strip())
         except ValueError as error:
             raise ArgumentError(f"codec {payload_type}={codec}: {error}") from error
+        if hint.name not in BY_NAME or (hint.kind == "other" and BY_NAME[hint.name].kind != "other"):
+            known = ", ".join(sorted(name for name, each in BY_NAME.items() if each.kind != "other"))
+            raise ArgumentError(f"codec {payload_type}={codec}: {encoding} is none that is known: {known}")
+        hints[payload_type] = hint
     return hints
 
 
@@ -867,8 +884,9 @@ def open_capture(
     buffers that hold a whole file, or binary file objects, which are read to their end; pcap, pcapng, snoop, rtpdump,
     MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here and media
     there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names payload
-    types that no signalling names: ``{97: "opus/48000"}``. ``keylog`` is a file with secrets of TLS connections
-    (SSLKEYLOGFILE), so that SIP inside them is read.
+    types that no signalling names: ``{97: "opus/48000"}``, with format parameters where they matter:
+    ``{97: "AMR/8000;octet-align=1"}``. ``keylog`` is a file with secrets of TLS connections (SSLKEYLOGFILE), so that
+    SIP inside them is read.
 
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     [call.party("called") for call in capture.calls]
@@ -912,7 +930,11 @@ def open_capture(
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
     reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
-    media = order.assemble(scans if len(scans) > 1 else scans[0], descriptions, hints, reports)
+    aside: list[order.Aside] = []
+    media = order.assemble(
+        scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside
+    )
+    warnings += [str(one) for one in aside]
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
@@ -921,6 +943,6 @@ def open_capture(
         )
         for number, call in enumerate(media, 1)
     ]
-    capture = Capture(", ".join(names), scans, calls, warnings)
+    capture = Capture(", ".join(names), scans, calls, warnings, aside)
     capture._origin = origin
     return capture

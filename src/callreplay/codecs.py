@@ -12,7 +12,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BY_NAME", "STATIC", "STEREO", "Codec", "parse_rtpmap", "payload_octets", "payload_ticks"]
+__all__ = [
+    "BY_NAME",
+    "STATIC",
+    "STEREO",
+    "Codec",
+    "delay_ns",
+    "parse_rtpmap",
+    "payload_octets",
+    "payload_ticks",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +159,24 @@ def payload_octets(codec: Codec, ticks: int) -> int:
     elif codec.name.startswith(("G726-", "AAL2-G726-")):
         octets = ticks * (int(codec.name.rsplit("-", 1)[1]) // 8) // 8
     return octets if octets and int(payload_ticks(codec, np.array([octets]))[0]) == ticks else 0
+
+
+_DELAY_MS: Final = {
+    "G722": 1.375,  # 22 samples of its two filter banks
+    "G729": 4.89,  # 5 ms of look-ahead, less what the postfilter makes of it: measured
+    "OPUS": 6.5,  # RFC 7845's usual pre-skip: 312 samples at 48000
+    "AMR": 5.0,  # look-ahead of a subframe, TS 26.090
+    "AMR-WB": 5.94,  # look-ahead and the filters to 12.8 kHz and back, TS 26.190
+    "G723": 7.5,  # look-ahead of a subframe
+    "SPEEX": 10.0,  # 30 ms of algorithmic delay for frames of 20 ms
+}
+
+
+def delay_ns(codec: Codec, packet_ticks: int = 0) -> int:
+    """How much later a sound stands in decoded audio than it was spoken, beyond the packet that holds it, in ns.
+
+    That is the codec's look-ahead and its filters. ``packet_ticks`` tells the modes of iLBC apart (RFC 3951).
+    """
+    if codec.name == "ILBC":
+        return 10_000_000 if packet_ticks % 240 == 0 and packet_ticks else 5_000_000
+    return round(_DELAY_MS.get(codec.name, 0.0) * 1e6)

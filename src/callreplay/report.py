@@ -30,14 +30,22 @@ def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
         "call_id": said.call_id,
         "protocol": said.protocol,
         "status": said.status,
+        "begun_before": said.begun_before,
         "caller": {"number": said.caller_number, "name": said.caller_name, "address": said.caller_address},
-        "called": {"number": said.called_number, "name": said.called_name, "address": said.called_address},
+        "called": {
+            "number": said.called_number,
+            "name": said.called_name,
+            "address": said.called_address,
+            "numbers": list(said.called_numbers),
+        },
         "sides_inferred": call.sides_inferred,
         "related": list(said.related),
         "diversions": [diversion._asdict() for diversion in said.diversions],
         "one_way": any(leg.empty for leg in call.legs),
         "encrypted": call.encrypted,
         "warnings": [*call.warnings, *(warning for leg in call.legs for warning in leg.warnings)],
+        "set_aside": [one.report() for one in call.aside],
+        "why": [verdict.report() for verdict in call.verdicts],
         "legs": legs,
     }
     if audio:

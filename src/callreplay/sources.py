@@ -33,7 +33,7 @@ _AT_ONCE_NS: Final = 5 * _NS
 _MAX_METADATA: Final = 4 << 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class File:
     """One file, or one member of an archive: its name and its octets in the clear."""
 
@@ -103,7 +103,7 @@ def metadata_of(path: Path) -> list[CallDescription]:
     return []
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Held:
     """What one file holds by itself."""
 
@@ -111,6 +111,7 @@ class _Held:
     scan: packets.Scan
     call_ids: set[str]
     whole: bool
+    calls: int
     joinable: bool
 
 
@@ -146,12 +147,11 @@ def gather(
     media = [one for one in held if one.scan.streams]
     if any(not one.joinable for one in media):
         return _as_legs(held, media, described)
-    together = _together(files, announced, keys)
-    # Two directions that nothing but the order of the files may tie together.
-    alone = len(media) == 2 and not described and not any(one.whole or one.scan.messages for one in held)
-    if alone and len(order.assemble(together.scans[0])) != 1:
+    silent = not described and not any(one.scan.messages for one in held)
+    if len(media) == 2 and silent and all(one.calls == 1 and not one.whole for one in media):
+        # A direction each, and no signalling: the order of the files says whose, and that they are of one call.
         return Gathered([one.scan for one in media], [one.file.name for one in media])
-    return together
+    return _together(files, announced, keys)
 
 
 def _look(file: File, announced: Announced, keys: packets.KeyLog | None) -> _Held:
@@ -161,7 +161,7 @@ def _look(file: File, announced: Announced, keys: packets.KeyLog | None) -> _Hel
     media = order.assemble(scan, calls) if scan.streams else []
     whole = any(not call.caller.empty and not call.called.empty for call in media)
     ids = {call.call_id for call in calls if call.call_id}
-    return _Held(file, scan, ids, whole, kind.number in JOINABLE)
+    return _Held(file, scan, ids, whole, len(media), kind.number in JOINABLE)
 
 
 def _refuse_strangers(held: Sequence[_Held]) -> None:

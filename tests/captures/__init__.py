@@ -10,3 +10,4 @@ Builders take plain values and return ``bytes``; they share no code with the rea
 from tests.captures.containers import *  # noqa: F403
 from tests.captures.layers import *  # noqa: F403
 from tests.captures.media import *  # noqa: F403
+from tests.captures.recorders import *  # noqa: F403

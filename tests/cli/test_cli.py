@@ -251,3 +251,20 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     )
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
+
+
+def test_a_capture_from_standard_input(tmp_path: Path) -> None:
+    """What `tcpdump -w - | callreplay transcode - -o x.wav` does."""
+    sample = SAMPLES / "support.pcap"
+    assert run("transcode", "-", "-o", tmp_path / "in.wav", stdin=sample.read_bytes()).returncode == 0
+    assert run("transcode", sample, "-o", tmp_path / "file.wav").returncode == 0
+    assert (tmp_path / "in.wav").read_bytes() == (tmp_path / "file.wav").read_bytes()
+    twice = run("info", "-", "-")
+    assert (twice.returncode, b"can be read once" in twice.stderr) == (2, True)
+
+
+def test_captures_of_their_own_are_refused_in_one_line() -> None:
+    refused = run("info", SAMPLES / "support.pcap", SAMPLES / "reservation.pcap")
+    assert refused.returncode != 0
+    assert b"are captures of their own" in refused.stderr
+    assert refused.stderr.count(b"\n") == 1

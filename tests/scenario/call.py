@@ -1,6 +1,7 @@
 """A simulator of two-leg calls: what each side says, what the network does to it, and where each packet truly belongs.
 
-Truth: a packet's ``truth_ns`` is the moment its media was sent plus the smallest delay of its network. The first eight
+Truth: a packet's ``sent_ns`` is the moment its media began to be spoken, and ``truth_ns`` that plus the smallest delay
+of its network; it leaves when its last sample was spoken, ``lasts_ns`` later. The first eight
 octets of every audio payload are the packet's number in the simulation (but for ``smooth`` payloads), so a test can
 find the truth of whatever row comes out.
 """
@@ -38,6 +39,7 @@ class Packet:
     arrival_ns: int = 0
     marker: bool = False
     flags: int = 0
+    lasts_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Network:
             packet.truth_ns = packet.sent_ns + round(self.delay_ms * 1e6)
             jitter = random.random() * self.jitter_ms
             extra = self.extra_delay_ms((packet.sent_ns - start_ns) * 1e-9)
-            packet.arrival_ns = packet.truth_ns + round((jitter + extra) * 1e6)
+            packet.arrival_ns = packet.truth_ns + packet.lasts_ns + round((jitter + extra) * 1e6)
             if random.random() < self.loss:
                 continue
             arrived.append(packet)
@@ -124,6 +126,7 @@ class Direction:
             number = len(self.packets)
             body = self.payload(number, self.octets) if self.payload else b""
             packet = self.send(body)
+            packet.lasts_ns = round(step * 1e9 / (1 + self.ppm * 1e-6))
             if not body:
                 at = packet.number * 997 % (len(_FILLER) - self.octets)
                 packet.payload = (struct.pack(">Q", packet.number) + _FILLER[at : at + self.octets])[
@@ -141,7 +144,8 @@ class Direction:
 
     def noise(self, timestamp: int | None = None, level: int = 60) -> Direction:
         """A comfort noise packet (RFC 3389)."""
-        self.send(bytes([level]), payload_type=13, timestamp=timestamp)
+        packet = self.send(bytes([level]), payload_type=13, timestamp=timestamp)
+        packet.lasts_ns = round(self.ticks_per_packet * 1e9 / self.codec.clock_rate_hz)  # in a packet's place
         return self
 
     def digit(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.codecs import delay_ns
 from callreplay.model import LegColumns, PacketFlag
 from callreplay.order.legs import LegMedia
 from tests.scenario.call import Packet, row_numbers
@@ -23,6 +24,7 @@ def row_times(columns: LegColumns) -> NDArray[np.float64]:
     for span in columns.spans:
         scale = 1e3 / span.codec.clock_rate_hz / (1 + span.drift_ppm * 1e-6)
         anchor = (span.anchor_ns - columns.spans[0].anchor_ns) * 1e-6
+        anchor += delay_ns(span.codec) * 1e-6  # what was spoken is heard that much later in what is decoded
         times[span.first : span.stop] = anchor + columns.timestamp[span.first : span.stop] * scale
     return times
 

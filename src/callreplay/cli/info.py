@@ -95,6 +95,18 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
         console.print(f"  [yellow]{escape(warning)}[/]")
 
 
+def _show_why(console: Console, call: dict[str, Any]) -> None:
+    """What was weighed, with the reasons for each answer, and what was set aside."""
+    for verdict in call["why"]:
+        console.print(f"  [bold]{verdict['question']}[/] {verdict['about']}")
+        console.print(f"    [green]{verdict['answer']}[/]: {'; '.join(verdict['reasons']) or 'nothing else'}")
+        for rival in verdict["rivals"]:
+            console.print(f"    [dim]not {rival['answer']}: {'; '.join(rival['reasons']) or 'no reason'}[/]")
+    for row in call["set_aside"]:
+        what = f"{row['packets']:,} packets, {row['seconds']:.1f} s, {row['ssrc']} {row['flow']}"
+        console.print(f"  [bold]set aside[/] ({row['kind']}) {what}: {row['reason']}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
@@ -108,6 +120,10 @@ def register(app: typer.Typer) -> None:
             ),
         ],
         as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
+        why: Annotated[
+            bool,
+            typer.Option("--why", help="Say how packets became calls: what was weighed, and the reasons."),
+        ] = False,
         audio: Annotated[bool, typer.Option(help="Decode the audio to measure clipping and silence.")] = True,
         codec: Annotated[
             list[str],
@@ -132,6 +148,8 @@ def register(app: typer.Typer) -> None:
             console.print(f"{report['name']}: {', '.join(report['containers'])}, {calls}")
             for call in report["calls"]:
                 _show_call(console, call)
+                if why:
+                    _show_why(console, call)
             for warning in report["warnings"]:
                 console.print(f"[yellow]{warning}[/]")
             if not report["calls"]:

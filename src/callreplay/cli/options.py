@@ -58,7 +58,9 @@ def parse_codecs(hints: list[str]) -> dict[int, str]:
     for hint in hints:
         payload_type, equals, encoding = hint.partition("=")
         if not equals or not payload_type.isdigit() or int(payload_type) > 127 or not encoding:
-            raise ArgumentError(f"codec must look like PT=NAME/RATE (97=opus/48000), not {hint!r}")
+            raise ArgumentError(
+                f"codec must look like PT=NAME/RATE (97=opus/48000, '97=AMR/8000;octet-align=1'), not {hint!r}"
+            )
         codecs[int(payload_type)] = encoding
     return codecs
 

@@ -111,6 +111,8 @@ def _record(
     if description is None:
         description = _inferred(media)
     start_ns = description.start_ns or media.start_ns
+    if description.begun_before and media.start_ns:
+        start_ns = min(start_ns, media.start_ns)
     end_ns = max(description.end_ns or media.end_ns, start_ns)
     # Not the earlier one of the two: a first packet that is late puts the start of the media before the INVITE.
     call = CallRecord(description, [], start_ns, end_ns, inferred)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.codecs import delay_ns
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
 from callreplay.order.aside import Aside
 from callreplay.order.columns import Columns
@@ -124,7 +125,9 @@ def _span(piece: _Piece, rows: Columns, first: int, index: int) -> tuple[Span, N
         source.stream.ssrc,
         source.stream.index,
         payload_type,
-        line.clock.anchor_ns + round(elapsed),
+        line.clock.anchor_ns
+        + round(elapsed)
+        - delay_ns(codec, int(tables.typical[source.runs[piece.run][2]])),
         max(int(rows.timestamp[last_audio]) + duration, int(rows.timestamp[-1])),
         line.clock.drift_ppm,
         tables.resolution.sources.get(payload_type) in ("inferred", "unknown"),
@@ -151,8 +154,9 @@ def _between(leg: LegColumns, missing: NDArray[np.int32]) -> NDArray[np.void]:
     for index, (span, following) in enumerate(pairwise(leg.spans)):
         pause = following.anchor_ns - ns_of(span, span.end_tick)
         ticks = ticks_of(span, pause)
-        if pause < 1_000_000 or ticks <= 0:
-            continue
+        least = abs(delay_ns(span.codec) - delay_ns(following.codec)) + 1_000_000
+        if pause < least or ticks <= 0:
+            continue  # a hole by the codecs' own delays is none
         lost = int(missing[following.first]) if span.stream == following.stream else 0
         reason = GapReason.LOST if lost else GapReason.HOLD if pause >= HOLD_NS else GapReason.SILENCE
         rows.append((index, span.end_tick, ticks, lost, reason))

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.codecs import delay_ns
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, Span
 from callreplay.order.arrange import ns_of, ticks_of
 
@@ -14,7 +15,7 @@ __all__ = ["mark_call_gaps"]
 
 _LEAST_PACKETS: Final = 3
 _TOGETHER_NS: Final = 60_000_000  # both ends of the two losses agree this well
-_EDGE_NS: Final = 1_000_000
+_EDGE_NS: Final = 1_000_000  # and what the codecs' own delays set legs apart
 
 
 def mark_call_gaps(caller: LegColumns, called: LegColumns) -> None:
@@ -32,11 +33,12 @@ def mark_call_gaps(caller: LegColumns, called: LegColumns) -> None:
     for leg in legs:
         first, last = leg.spans[0], leg.spans[-1]
         rows: list[tuple[int, int, int, int, int]] = []
-        if first.anchor_ns - start > _EDGE_NS:
+        edge = _EDGE_NS + max(delay_ns(other.spans[0].codec) for other in legs)
+        if first.anchor_ns - start > edge:
             ticks = ticks_of(first, first.anchor_ns - start)
             rows.append((0, -ticks, ticks, 0, GapReason.LATE_START))
         remaining = end - ns_of(last, last.end_tick)
-        if remaining > _EDGE_NS:
+        if remaining > edge:
             rows.append(
                 (len(leg.spans) - 1, last.end_tick, ticks_of(last, remaining), 0, GapReason.EARLY_END)
             )

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callreplay.model import CallDescription, Event, Side
+from callreplay.codecs import Codec
+from callreplay.model import CallDescription, Event, Side, Span
 from callreplay.order.media import NO_TICK
 from callreplay.order.streams import OrderedStream
 
-__all__ = ["collect_events", "signalled_events"]
+__all__ = ["collect_events", "event_span", "signalled_events"]
 
 _DIGITS: Final = "0123456789*#ABCD"
 _SAME_NS: Final = 2_000_000_000  # a digit sent in RTP and in signalling comes twice within this time
@@ -110,3 +111,16 @@ def signalled_events(description: CallDescription | None, side: Side, heard: Seq
         else:
             found.append(Event(digit.digit, digit.start_ns, digit.duration_ms))
     return found
+
+
+def event_span(ordered: OrderedStream, events: Sequence[Event]) -> Span:
+    """A span without rows for a stream of nothing but events: they have their time where no audio gives one."""
+    start = min(event.start_ns for event in events)
+    end = max(event.start_ns + round(event.duration_ms * 1e6) for event in events)
+    clock = min(max(ordered.events.clock_rate_hz, 8000), 48000)
+    codec = Codec("TELEPHONE-EVENT", clock, clock, kind="event")
+    ticks = round((end - start) * 1e-9 * clock)
+    kinds = [pt for pt, named in ordered.tables.resolution.codecs.items() if named.kind == "event"]
+    return Span(
+        codec, 0, 0, ordered.stream.ssrc, ordered.stream.index, kinds[0] if kinds else 101, start, ticks
+    )

@@ -23,8 +23,9 @@ __all__ = ["Group", "other_side", "signalled_groups", "unsignalled_groups", "wit
 _EARLY_NS: Final = 2_000_000_000  # media may precede the signalling that describes it
 _TAIL_NS: Final = 5_000_000_000  # and outlast the BYE
 _NEW_CALL_NS: Final = 120_000_000_000  # both directions silent for so long, then a new SSRC: another call
-_SETUP_NS: Final = 60_000_000_000  # from an INVITE to its media, ringing included
 _BREAK_NS: Final = 200_000_000  # a pause that may part two calls
+_FASTEST_HZ: Final = 48_000  # no clock of a telephone's ticks faster
+_REORDERED: Final = 16  # numbers that the old address may still have sent when the new one began
 _DROPOUT: Final = 3000  # numbers that a stream may skip and still go on (RFC 3550 A.1)
 _TOGETHER_NS: Final = 3_000_000_000  # a recorder hears both directions begin and end within it
 _FEW: Final = 16  # the latest users of an SSRC to look at: bounds the work on hostile captures
@@ -121,18 +122,18 @@ def _cut(table: Table, fact: StreamFacts, rows: NDArray[np.integer], index: int)
     """
     assert fact.rtp is not None
     arrival = fact.rtp.arrival_ns[rows]
-    first, last = np.searchsorted(arrival, (table.start_ns(index), table.start_ns(index) + _SETUP_NS))
-    first = max(1, int(first))
-    last = min(len(rows), int(last) + 1)
-    if first >= last:
+    bounds = np.searchsorted(arrival, np.array(table.setup_ns(index)))
+    first, last = max(1, int(bounds[0])), int(bounds[1])
+    pauses = np.flatnonzero(np.diff(arrival[first - 1 : last + 1]) >= _BREAK_NS)
+    if not len(pauses):
         return 0
-    pauses = arrival[first:last] - arrival[first - 1 : last - 1]
-    cut = first + int(pauses.argmax())
-    if int(pauses.max()) < _BREAK_NS:
-        return 0
+    cut = first + int(pauses[0])
     ends = endpoint(fact.stream.flow, source=True), endpoint(fact.stream.flow, source=False)
-    ahead = int(fact.rtp.sequence[rows[cut]]) - int(fact.rtp.sequence[rows[cut - 1]]) & 0xFFFF
-    anew = not 0 < ahead <= _DROPOUT
+    last_row, next_row = int(rows[cut - 1]), int(rows[cut])
+    ahead = int(fact.rtp.sequence[next_row]) - int(fact.rtp.sequence[last_row]) & 0xFFFF
+    ticks = int(fact.rtp.timestamp[next_row]) - int(fact.rtp.timestamp[last_row]) & 0xFFFFFFFF
+    most = 2 * _FASTEST_HZ * (int(arrival[cut] - arrival[cut - 1]) + 1_000_000_000) // 1_000_000_000
+    anew = not 0 < ahead <= _DROPOUT or ticks > most
     return cut if anew or table.ended_by(ends, index, int(arrival[cut])) else 0
 
 
@@ -348,6 +349,7 @@ def _follow_ssrc(groups: list[Group]) -> None:
             for fact in leg:
                 for earlier, its_side, other in seen[fact.stream.ssrc][-_FEW:]:
                     follows = -_EARLY_NS < fact.first_ns - other.last_ns < _FOLLOWS_NS
+                    follows = follows and _goes_on(other, fact)
                     if earlier is not group and follows and fact.stream.flow != other.stream.flow:
                         adopted = earlier
                         swap = its_side != side
@@ -362,6 +364,15 @@ def _follow_ssrc(groups: list[Group]) -> None:
                 home.legs[its] += leg
             for fact in leg:
                 seen[fact.stream.ssrc].append((home, its, fact))
+
+
+def _goes_on(earlier: StreamFacts, later: StreamFacts) -> bool:
+    """Whether a stream's numbers go on in another: who moved counts on, who plays a file again does not."""
+    if earlier.rtp is None or later.rtp is None:
+        return True
+    last, first = int(rows_of_fact(earlier)[-1]), int(rows_of_fact(later)[0])
+    ahead = int(later.rtp.sequence[first]) - int(earlier.rtp.sequence[last]) & 0xFFFF
+    return ahead <= _DROPOUT or ahead >= (1 << 16) - _REORDERED
 
 
 def _pair_one_way(groups: list[Group]) -> None:

@@ -22,7 +22,7 @@ from callreplay.order.arrange import arrange, ns_of
 from callreplay.order.aside import Aside
 from callreplay.order.callgaps import mark_call_gaps
 from callreplay.order.copies import without_copies
-from callreplay.order.events import collect_events, signalled_events
+from callreplay.order.events import collect_events, event_span, signalled_events
 from callreplay.order.grouping import (
     Group,
     signalled_groups,
@@ -56,8 +56,8 @@ class LegMedia:
 
     @property
     def empty(self) -> bool:
-        """Whether the leg has no media at all."""
-        return not self.columns.spans
+        """Whether the leg has no packet of media; one of nothing but events has a span of their time."""
+        return not len(self.columns.offset)
 
     @property
     def start_ns(self) -> int:
@@ -188,6 +188,10 @@ class _Builder:
         sides: tuple[Side, Side] = ("caller", "called")
         for side in sides:
             legs[side], ordered[side], parallel[side] = self._leg(group, side)
+        if all(leg.empty for leg in legs.values()):
+            for side, leg in legs.items():
+                if leg.events and ordered[side]:
+                    leg.columns.spans = [event_span(ordered[side][0], leg.events)]
         call = CallMedia(
             legs["caller"],
             legs["called"],

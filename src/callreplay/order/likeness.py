@@ -82,6 +82,7 @@ def compare(
 
 
 def _per_bin(times: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
+    """How many of the times lie in each second."""
     counts = np.zeros(bins, np.int64)
     np.add.at(counts, np.clip(times // _BIN_NS, 0, bins - 1), 1)
     return counts
@@ -90,8 +91,8 @@ def _per_bin(times: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
 def _single(digests: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Rows whose payload says something and comes once."""
     _, rows, counts = np.unique(digests, return_index=True, return_counts=True)
-    single: NDArray[np.intp] = rows[counts == 1]
-    return single[digests[single] != 0]
+    single: NDArray[np.intp] = rows[(counts == 1) & (digests[rows] != 0)]
+    return single
 
 
 def _digests(

@@ -30,6 +30,8 @@ _TAIL_NS: Final = 5_000_000_000  # and outlast the BYE
 _SILENT_NS: Final = (
     1_800_000_000_000  # without a BYE: so long after a call's last packet nothing new is its own
 )
+_RING_NS: Final = 60_000_000_000
+_MANY: Final = 1024  # calls that one SSRC may go through
 _FEW: Final = (
     64  # the latest calls on a socket that are looked at; behind one used by more, the other end tells
 )
@@ -89,6 +91,14 @@ def _unreachable(address: str) -> bool:
         return ipaddress.ip_address(address).is_private
     except ValueError:
         return True
+
+
+def _is_group(address: str) -> bool:
+    """Whether an address is multicast: music for all who hold, and no call's own."""
+    try:
+        return ipaddress.ip_address(address).is_multicast
+    except ValueError:
+        return False
 
 
 class Table:
@@ -154,7 +164,7 @@ class Table:
         last = bisect_right(named, (fact.last_ns, len(self._calls)))
         return [
             index
-            for _, index in named[first : min(last, first + _FEW)]
+            for _, index in named[first : min(last, first + _MANY)]
             if here in self._lives[index].sockets and there in self._lives[index].sockets
         ]
 
@@ -170,9 +180,11 @@ class Table:
                 return bool(end) and end <= now_ns
         return False
 
-    def start_ns(self, index: int) -> int:
-        """When a call began."""
-        return self._lives[index].start_ns
+    def setup_ns(self, index: int) -> tuple[int, int]:
+        """Within what times a call's media begins: from its INVITE to its answer, or while it may ring."""
+        call = self._calls[index]
+        start = self._lives[index].start_ns
+        return start, max(start, call.answer_ns) + _EARLY_NS if call.answer_ns else start + _RING_NS
 
     def holds(self, index: int, fact: StreamFacts) -> bool:
         """Whether a stream began within the life of a call."""
@@ -214,11 +226,12 @@ class Table:
         side = other_side(min(mine)) if hearing else min(mine)
         beyond: Side = other_side(min(mine))
         what = "it goes to a socket" if hearing else "it comes from a socket"
+        near = there if hearing else here
         rival.says(1, f"{what} that the {min(mine)} announced")
         hosts = life.hosts.get(far[0], set())
         if beyond in hosts:
             rival.says(2, f"its other end is a host of the {beyond}, on a port that was not announced")
-        elif self._announced_pair(life, there if hearing else here, beyond):
+        elif self._unlike(index, near, beyond, fact):
             return None
         elif beyond in life.hidden:
             rival.says(1, f"the {beyond} announced an address that others cannot reach (NAT)")
@@ -226,10 +239,30 @@ class Table:
             rival.says(1, f"no media came from where the {beyond} announced it")
         return rival.weight, index, side, life.busy.get(side, 0) > fact.first_ns + _EARLY_NS, rival
 
+    def _unlike(self, index: int, socket: Socket, beyond: Side, fact: StreamFacts) -> bool:
+        """Whether a stream at one announced socket, with a stranger at its other end, is another call's.
+
+        So it is where media runs as announced, where another call that lives names the socket too, and, with a call
+        that began before the capture, where nothing is known of the other side.
+        """
+        life = self._lives[index]
+        known = any(beyond in sides for sides in life.sockets.values())
+        if self._calls[index].begun_before and not known:
+            return True
+        return self._announced_pair(life, socket, beyond) or self._shared(socket, index, fact)
+
     def _announced_pair(self, life: _Life, socket: Socket, beyond: Side) -> bool:
         """Whether media runs between one announced socket and one that the other side announced."""
         others = (other for other, sides in life.sockets.items() if beyond in sides)
         return any((socket, other) in self._wire or (other, socket) in self._wire for other in others)
+
+    def _shared(self, socket: Socket, index: int, fact: StreamFacts) -> bool:
+        """Whether another call that lives has named a socket too: then it tells nothing of whose stream this is."""
+        named = self._named[socket]
+        stop = bisect_right(named, (fact.first_ns + _BEFORE_NS, len(self._calls)))
+        return any(
+            other != index and self.holds(other, fact) for _, other in named[max(0, stop - _FEW) : stop]
+        )
 
     def _since(self, life: _Life, socket: Socket, fact: StreamFacts) -> bool:
         return fact.last_ns >= life.since_ns.get(socket, 0) - _EARLY_NS
@@ -296,7 +329,7 @@ def _life(call: CallDescription) -> _Life:
     start = 0 if call.begun_before else call.start_ns
     life = _Life(start, call.end_ns + _TAIL_NS if call.end_ns else 1 << 62)
     for row in call.media:
-        if not row.port:
+        if not row.port or _is_group(row.address):
             continue
         address = _canonical(row.address)
         sockets: list[Socket] = [(address, row.port), *row.candidates]
@@ -314,4 +347,10 @@ def _life(call: CallDescription) -> _Life:
             life.sockets.setdefault(socket, set()).add(row.side)
             life.since_ns[socket] = min(since, life.since_ns.get(socket, since))
         life.ports.setdefault(row.port, set()).add(row.side)
+    sides: tuple[Side, Side] = ("caller", "called")
+    for side in sides:
+        # What a side announced was not captured: the address that its messages came from, or went to, is known still.
+        address = call.caller_address if side == "caller" else call.called_address
+        if address and not any(row.side == side for row in call.media):
+            life.hosts.setdefault(_canonical(address), set()).add(side)
     return life

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final, Literal
 
@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import BY_NAME, STATIC, Codec, payload_ticks
-from callreplay.order.inference import Sample, infer
+from callreplay.order.evidence import Verdict
+from callreplay.order.inference import Guess, Sample, clock_hz, infer, is_event
+from callreplay.order.packings import amr_share, cannot_be
 
 __all__ = ["UNKNOWN", "Kind", "PayloadTables", "Resolution", "resolve"]
 
 UNKNOWN: Final = Codec("UNKNOWN", 8000, 8000, kind="other")
+_AGREED: Final = 0.9  # of the payloads bear a reading out
+_BELIED: Final = 0.1  # of them or fewer do
+_FEWEST: Final = 4  # payloads that tell how AMR is packed
 
 Source = Literal["sdp", "static", "hint", "inferred", "unknown"]
 
@@ -39,6 +44,11 @@ class Resolution:
     codecs: dict[int, Codec] = field(default_factory=dict)
     sources: dict[int, Source] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    evidence: list[Verdict] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Put a sentence into the report."""
+        self.warnings.append(text)
 
 
 @dataclass(slots=True)
@@ -99,44 +109,147 @@ def resolve(
 
     ``signalled`` are payload type maps of the SDP, best first: RFC 3264 section 5.1 lets a sender use the numbers of
     the *receiver's* description, and some use their own. Then ``hints``, static types (RFC 3551) and inference from
-    ``samples``. What none of these settles is UNKNOWN/8000; a guess is never silent.
+    ``samples``. Payloads outvote a name that cannot be theirs. What none of these settles is UNKNOWN, at the clock that
+    timestamps and arrival show; a guess is never silent, and names its rivals.
     """
     result = Resolution()
     for payload_type, packets in sorted(present.items()):
-        codec, source = _settled(payload_type, signalled, hints)
+        sample = samples.get(payload_type)
+        codec, source = _settled(payload_type, signalled, hints, sample, result)
         hint = hints.get(payload_type, codec)
         if codec and hint and (codec.name, codec.clock_rate_hz) != (hint.name, hint.clock_rate_hz):
-            result.warnings.append(
-                f"payload type {payload_type}: {hint} was asked for, but signalling says {codec}"
-            )
+            result.say(f"payload type {payload_type}: {hint} was asked for, but signalling says {codec}")
         if codec is None:
-            codec, reason = infer(samples[payload_type]) if payload_type in samples else (None, "no sample")
-            source = "unknown" if codec is None else "inferred"
-            if codec is not None:
-                result.warnings.append(
-                    f"payload type {payload_type}: {codec} inferred ({reason}; {packets} packets)"
-                )
-            else:
-                result.warnings.append(
-                    f"payload type {payload_type}: codec unknown ({reason}; {packets} packets); give it as a hint"
-                )
-        result.codecs[payload_type] = codec or UNKNOWN
+            codec, source = _guessed(payload_type, packets, sample, result)
+        result.codecs[payload_type] = codec
         result.sources[payload_type] = source
     _match_clocks(result)
     return result
 
 
 def _settled(
-    payload_type: int, signalled: Sequence[Mapping[int, Codec]], hints: Mapping[int, Codec]
+    payload_type: int,
+    signalled: Sequence[Mapping[int, Codec]],
+    hints: Mapping[int, Codec],
+    sample: Sample | None,
+    result: Resolution,
 ) -> tuple[Codec | None, Source]:
-    for described in signalled:
-        if payload_type in described:
-            return described[payload_type], "sdp"
+    named: list[tuple[Codec, Source]] = [
+        (said[payload_type], "sdp") for said in signalled if payload_type in said
+    ]
     if payload_type in hints:
-        return hints[payload_type], "hint"
-    if payload_type in STATIC:
-        return STATIC[payload_type], "static"
-    return None, "unknown"
+        named.append((hints[payload_type], "hint"))
+    if payload_type in STATIC and not named:
+        named.append((STATIC[payload_type], "static"))
+    if not named or sample is None or not len(sample.size):
+        return named[0] if named else (None, "unknown")
+    codec, source = _likeliest(named, sample)
+    first = named[0][0]
+    usual = int(np.bincount(sample.size).argmax())
+    if codec is None or (codec.name, codec.clock_rate_hz) != (first.name, first.clock_rate_hz):
+        answer = str(codec) if codec else "another codec"
+        reason = f"payloads of {usual} octets"
+        result.say(f"payload type {payload_type}: signalling says {first}, but {reason} are {answer}")
+        rivals = tuple(dict.fromkeys(str(rival) for rival, _ in named if rival != codec))
+        result.evidence.append(
+            Verdict(f"codec of payload type {payload_type}", answer, (reason,), rivals, len(sample.size))
+        )
+    if codec is not None and codec.name in ("AMR", "AMR-WB"):
+        codec = _packed(payload_type, codec, sample, result)
+    return codec, source
+
+
+def _likeliest(named: Sequence[tuple[Codec, Source]], sample: Sample) -> tuple[Codec | None, Source]:
+    """The first of the names that the payloads can be; one whose lengths are those of the steps before one they belie.
+
+    None where they can be none of them.
+    """
+    lawful = [
+        (codec, source)
+        for codec, source in named
+        if not cannot_be(codec, sample.size) and not (codec.kind == "audio" and _events(codec, sample))
+    ]
+    if not lawful:
+        events = [(codec, source) for codec, source in named if _events(codec, sample)]
+        return (BY_NAME["TELEPHONE-EVENT"], events[0][1]) if events else (None, "unknown")
+    if len({(codec.name, codec.clock_rate_hz) for codec, _ in lawful}) > 1:
+        steps, sizes = sample.steps()
+        agree = [
+            float((payload_ticks(codec, sizes) == steps).mean())
+            if len(steps) and codec.kind == "audio"
+            else 0.5
+            for codec, _ in lawful
+        ]
+        if agree[0] < _BELIED:
+            return lawful[max(range(len(lawful)), key=lambda index: agree[index] >= _AGREED)]
+    return lawful[0]
+
+
+def _events(codec: Codec, sample: Sample) -> bool:
+    """Whether what is named audio are events: 4 octets of an event, of a codec whose time would be the payload's."""
+    if codec.kind != "audio" or not bool(np.all(sample.size == 4)):
+        return False
+    return is_event(sample)
+
+
+def _packed(payload_type: int, codec: Codec, sample: Sample, result: Resolution) -> Codec:
+    """AMR as its payloads are packed, whatever the fmtp says or leaves out; unreadable where neither packing fits."""
+    wide = codec.name == "AMR-WB"
+    fmtp = codec.fmtp.replace(" ", "")
+    said = "octet-align=1" in fmtp
+    bodies = [body for body in sample.payloads if body]
+    if len(bodies) < _FEWEST:
+        return codec
+    share = {aligned: amr_share(bodies, wide=wide, aligned=aligned) for aligned in (said, not said)}
+    if share[said] >= _AGREED or share[said] >= share[not said] > _BELIED:
+        return codec
+    name = {True: "octet-aligned", False: "bandwidth-efficient"}
+    if share[not said] >= _AGREED:
+        result.say(
+            f"payload type {payload_type}: {codec} is {name[not said]} by its payloads, not {name[said]} as "
+            f"{'its fmtp says' if 'octet-align' in fmtp else 'without an fmtp'}"
+        )
+        rest = [part for part in fmtp.split(";") if part and not part.startswith("octet-align")]
+        return replace(codec, fmtp=";".join([f"octet-align={int(not said)}", *rest]))
+    if share[said] > _BELIED:
+        return codec
+    result.say(
+        f"payload type {payload_type}: payloads are {codec} in neither packing ({name[True]} {share[True]:.0%}, "
+        f"{name[False]} {share[False]:.0%} of them); its part is silent"
+    )
+    return Codec(
+        f"{codec.name}-UNREADABLE", codec.clock_rate_hz, codec.sample_rate_hz, kind="other", fmtp=fmtp
+    )
+
+
+def _guessed(
+    payload_type: int, packets: int, sample: Sample | None, result: Resolution
+) -> tuple[Codec, Source]:
+    guess = infer(sample) if sample is not None else Guess(None, "no sample")
+    rivals = f"; not {', '.join(guess.rivals)}" if guess.codec and guess.rivals else ""
+    if guess.codec is not None:
+        result.say(
+            f"payload type {payload_type}: {guess.codec} inferred ({guess.reason}; {packets} packets{rivals})"
+        )
+        codec = guess.codec
+    else:
+        could = f"; could be {', '.join(guess.rivals)}" if guess.rivals else ""
+        result.say(
+            f"payload type {payload_type}: codec unknown ({guess.reason}; {packets} packets{could}); "
+            "give it as a hint"
+        )
+        clock = clock_hz(sample) if sample is not None else 0
+        codec = replace(UNKNOWN, clock_rate_hz=clock) if clock else UNKNOWN
+    result.evidence.append(
+        Verdict(
+            f"codec of payload type {payload_type}",
+            str(guess.codec or "unknown"),
+            (guess.reason,),
+            guess.rivals,
+            packets,
+        )
+    )
+    return codec, "unknown" if guess.codec is None else "inferred"
 
 
 def _match_clocks(resolution: Resolution) -> None:

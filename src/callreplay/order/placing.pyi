@@ -9,6 +9,18 @@ def window_minima(
     ns_per_tick: float,
     window_ticks: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]: ...
+def packet_ends(
+    timestamp: NDArray[np.int64],
+    size: NDArray[np.uint16],
+    payload_type: NDArray[np.uint8],
+    flags: NDArray[np.uint8],
+    missing: NDArray[np.int32],
+    codecs: NDArray[np.uint8],
+    durations: NDArray[np.int32],
+    typical: NDArray[np.int32],
+    longest: int,
+    ends: NDArray[np.int64],
+) -> None: ...
 def settle(
     timestamp: NDArray[np.int64],
     size: NDArray[np.uint16],

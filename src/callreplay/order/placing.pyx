@@ -83,6 +83,43 @@ def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arri
     return stretches, ticks, least, packets
 
 
+def packet_ends(const int64_t[::1] timestamp not None, const uint16_t[::1] size not None,
+                const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
+                const int32_t[::1] missing not None, const uint8_t[::1] codecs not None,
+                const int32_t[:, ::1] durations not None, const int32_t[::1] typical not None, int64_t longest,
+                int64_t[::1] ends not None):
+    """Fill ``ends`` with the tick at which each row's audio ends: a packet leaves when its last sample was spoken.
+
+    Where the payload does not tell its length, the step to the packets beside it in number does, if both are
+    alike and at most ``longest``; else the usual step. Comfort noise takes no time.
+    """
+    cdef Py_ssize_t rows = timestamp.shape[0], i
+    if (size.shape[0] != rows or payload_type.shape[0] != rows or flags.shape[0] != rows
+            or missing.shape[0] != rows or ends.shape[0] != rows):
+        raise ValueError("columns differ in length")
+    if rows == 0:
+        return
+    if codecs.shape[0] != 256 or durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
+        raise ValueError("durations do not cover every codec and size")
+    if typical.shape[0] < durations.shape[0]:
+        raise ValueError("tables differ in length")
+    cdef int64_t duration, step, before = 0
+    with nogil:
+        for i in range(rows):
+            duration = 0
+            if not flags[i] & NOISE_FLAG:
+                duration = durations[codecs[payload_type[i]], size[i]]
+                if duration == 0:
+                    duration = typical[codecs[payload_type[i]]]
+                    step = 0
+                    if i + 1 < rows and missing[i + 1] == 0 and not flags[i + 1] & RESTART:
+                        step = timestamp[i + 1] - timestamp[i]
+                    if 0 < step <= longest and step == before:
+                        duration = step
+                    before = step
+            ends[i] = timestamp[i] + duration
+
+
 def settle(int64_t[::1] timestamp not None, const uint16_t[::1] size not None,
            const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
            const int32_t[::1] missing not None, const int64_t[::1] shifts not None,

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ROUGH", "expand", "reading_roughness", "roughness", "two_channels"]
+__all__ = ["ROUGH", "evenly_spread", "expand", "reading_roughness", "roughness", "two_channels"]
 
 ROUGH: Final = 0.9
 """Rougher than this is no speech: white noise has 2, unvoiced sounds among voiced ones well below 1."""
@@ -66,3 +66,10 @@ def two_channels(name: str, payloads: list[bytes]) -> bool:
     between = float(np.mean((pairs[1:, 0] - pairs[:-1, 1]) ** 2))
     onward = float(np.mean(np.diff(pairs, axis=0) ** 2))
     return onward < 0.9 * (within + between) / 2 or within < 0.5 * between
+
+
+def evenly_spread(payloads: list[bytes]) -> bool:
+    """Whether octets are spread as evenly as only encryption leaves them: chi-square over 256 values, about 255."""
+    counts = np.bincount(np.frombuffer(b"".join(payloads), np.uint8), minlength=256)
+    expected = counts.sum() / 256
+    return bool(expected >= 8 and float(np.sum((counts - expected) ** 2) / expected) < 400)

@@ -9,13 +9,13 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.codecs import Codec
+from callreplay.codecs import STATIC, Codec
 from callreplay.model import PacketFlag, RtpColumns, Stream
 from callreplay.order.columns import Columns
 from callreplay.order.inference import Sample
 from callreplay.order.media import NO_TICK, walk_stream
 from callreplay.order.payloads import Kind, PayloadTables, resolve
-from callreplay.order.placing import codec_runs, count_late, settle
+from callreplay.order.placing import codec_runs, count_late, packet_ends, settle
 from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
 from callreplay.order.trust import mend_time, set_aside
@@ -23,8 +23,10 @@ from callreplay.packets.arena import Arena, fetch, release
 
 __all__ = ["EventRows", "Line", "OrderedStream", "Packets", "order_stream", "payloads"]
 
-_SAMPLE_PACKETS: Final = 2000
+_SAMPLE_PACKETS: Final = 2000  # of a payload type that nobody names
+_FIT_PACKETS: Final = 200  # of one whose name is held against its payloads
 _LATE_NS: Final = 200e6
+_LONGEST_MS: Final = 120  # of audio in one packet
 _BEYOND_NS: Final = 2e9
 _SPILL: Final = int(PacketFlag.SPILL)
 
@@ -64,6 +66,7 @@ class Line:
     clock_rate_hz: int
     clock: Clock
     end_tick: int
+    late: int = 0  # packets more than 200 ms behind the lower envelope
 
 
 @dataclass(slots=True)
@@ -179,8 +182,8 @@ def order_stream(
     result.first_arrival_ns, result.last_arrival_ns, result.received = first_ns, last_ns, received
     result.jitter_ms, result.jitter_max_ms = jitter * 1e3 / clock, jitter_max * 1e3 / clock
     result.deepest, result.step_ticks = deepest, step
-    result.lines = _lines(columns, tables)
-    result.late = sum(_late(columns, line) for line in result.lines)
+    result.lines = _lines(columns, tables, arena)
+    result.late = sum(line.late for line in result.lines)
     result.mended_rate = recounted
     result.warnings = [*said, *_warnings(counts), *_beyond_arrival(result)]
     return result
@@ -229,11 +232,13 @@ def _tables(
 ) -> PayloadTables:
     counts = histogram(columns.payload_type)
     present = {pt: int(counts[pt]) for pt in np.flatnonzero(counts).tolist()}
-    known = {pt for described in signalled for pt in described} | set(hints)
+    named = {pt for described in signalled for pt in described} | set(hints)
     samples = {
-        payload_type: _sample(packets, columns, payload_type)
+        payload_type: _sample(
+            packets, columns, payload_type, _FIT_PACKETS if payload_type in named else _SAMPLE_PACKETS
+        )
         for payload_type in present
-        if payload_type not in known and payload_type >= 20
+        if payload_type >= 20 or (payload_type in named and payload_type not in STATIC)
     }
     resolution = resolve(present, samples, signalled, hints)
     longest = int(columns.size.max()) if len(columns) else 0
@@ -247,17 +252,17 @@ def _tables(
     return tables
 
 
-def _sample(packets: Packets, columns: Columns, payload_type: int) -> Sample:
-    rows = np.flatnonzero(columns.payload_type[: 64 * _SAMPLE_PACKETS] == payload_type)
+def _sample(packets: Packets, columns: Columns, payload_type: int, most: int) -> Sample:
+    rows = np.flatnonzero(columns.payload_type[: 64 * most] == payload_type)
     if len(rows) == 0:
         rows = np.flatnonzero(columns.payload_type == payload_type)
-    rows = rows[:_SAMPLE_PACKETS]
+    rows = rows[:most]
     return Sample(
         columns.sequence[rows],
         columns.timestamp[rows],
         columns.arrival_ns[rows],
         columns.size[rows].astype(np.int64),
-        payloads(packets, columns, rows),
+        lambda: payloads(packets, columns, rows),
     )
 
 
@@ -322,14 +327,18 @@ def _runs(columns: Columns, table: NDArray[np.uint8]) -> list[tuple[int, int, in
     return list(zip(first.tolist(), stops, which.tolist(), strict=True))
 
 
-def _lines(columns: Columns, tables: PayloadTables) -> list[Line]:
+def _lines(columns: Columns, tables: PayloadTables, arena: Arena) -> list[Line]:
     """Settle positions and fit the clock, line by line: a new line begins where the clock rate changes."""
     rates, by_type = np.unique(tables.clocks, return_inverse=True)
     lines: list[Line] = []
+    ends = arena.empty(len(columns), np.int64)
     for first, stop, which in _runs(columns, by_type.astype(np.uint8)):
         rate = int(rates[which])
         rows = columns.rows(first, stop)
-        shifts = stretch_shifts(rows.timestamp, rows.arrival_ns, rows.flags, rate)
+        shifts = np.zeros(1, np.int64)
+        if _restarts(rows.flags):
+            _fill_ends(rows, tables, rate, ends[first:stop])
+            shifts = stretch_shifts(ends[first:stop], rows.arrival_ns, rows.flags, rate)
         end = settle(
             rows.timestamp,
             rows.size,
@@ -342,16 +351,37 @@ def _lines(columns: Columns, tables: PayloadTables) -> list[Line]:
             tables.typical,
             rate // 1000,
         )
-        clock = fit_clock(rows.timestamp, rows.arrival_ns, rows.flags, rate)
-        lines.append(Line(first, stop, rate, clock, end))
+        _fill_ends(rows, tables, rate, ends[first:stop])
+        clock = fit_clock(ends[first:stop], rows.arrival_ns, rows.flags, rate)
+        late = _late(rows, ends[first:stop], clock, rate)
+        lines.append(Line(first, stop, rate, clock, end, late))
+    release(ends)
     return lines
 
 
-def _late(columns: Columns, line: Line) -> int:
+def _restarts(flags: NDArray[np.uint8]) -> bool:
+    return bool((flags[1:] & PacketFlag.RESTART).any())
+
+
+def _fill_ends(rows: Columns, tables: PayloadTables, rate: int, ends: NDArray[np.int64]) -> None:
+    packet_ends(
+        rows.timestamp,
+        rows.size,
+        rows.payload_type,
+        rows.flags,
+        rows.missing,
+        tables.codecs,
+        tables.durations,
+        tables.typical,
+        rate * _LONGEST_MS // 1000,
+        ends,
+    )
+
+
+def _late(rows: Columns, ends: NDArray[np.int64], clock: Clock, rate: int) -> int:
     """Packets more than 200 ms behind the lower envelope."""
-    rows = columns.rows(line.first, line.stop)
-    ns_per_tick = 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)
-    return count_late(rows.timestamp, rows.arrival_ns, line.clock.anchor_ns, 0.0, ns_per_tick, _LATE_NS)
+    ns_per_tick = 1e9 / rate / (1 + clock.drift_ppm * 1e-6)
+    return count_late(ends, rows.arrival_ns, clock.anchor_ns, 0.0, ns_per_tick, _LATE_NS)
 
 
 def _warnings(counts: dict[str, int]) -> list[str]:

@@ -1,8 +1,10 @@
 """Where a sender's clock stands on the capture's: anchor and drift from the lower envelope of arrival minus media time.
 
 Delay only ever adds. So the least of (arrival - media time) over many packets is the sender's clock plus the smallest
-delay of the network, whatever the jitter, and its slope over the call is the error of the sender's clock. Truth, for
-the tests and for readers: a packet stands where it was sent, plus the smallest delay its network showed.
+delay of the network, whatever the jitter, and its slope over the call is the error of the sender's clock. A packet
+leaves when its last sample was spoken, so the media time of an arrival is that of the packet's end: legs whose packets
+are of different length would lie apart by the difference otherwise. Truth, for the tests and for readers: media stand
+where they were spoken, plus the smallest delay their network showed.
 
 The slope is the median over many pairs of window minima a quarter of the call apart (Theil and Sen): a step of the
 route touches the few pairs that straddle it and leaves the median where it was; least squares would tilt.
@@ -18,10 +20,13 @@ from numpy.typing import NDArray
 
 from callreplay.order.placing import window_minima
 
-__all__ = ["CORRECT_ABOVE_PPM", "Clock", "fit_clock", "stretch_shifts"]
+__all__ = ["Clock", "fit_clock", "stretch_shifts"]
 
-CORRECT_ABOVE_PPM: Final = 20.0
-_CORRECT_ABOVE_NS: Final = 40e6
+_CORRECT_ABOVE_NS: Final = 1e6
+_SURE: Final = 3.0  # standard errors from nought
+_APART_NS: Final = 60e6  # a window's least this far below all others' is one packet's, and
+_NEAR_NS: Final = 30e6
+_SUPPORT: Final = 3  # believed where so many packets are as near to it
 _LARGEST_PPM: Final = 3000.0
 _SHORTEST_S: Final = 60.0
 _FEWEST_IN_STRETCH: Final = 25
@@ -72,18 +77,19 @@ def _drift(
 
 
 def fit_clock(
-    timestamp: NDArray[np.int64],
+    ends: NDArray[np.int64],
     arrival_ns: NDArray[np.int64],
     flags: NDArray[np.uint8],
     clock_rate_hz: int,
     *,
     correct: bool = True,
 ) -> Clock:
-    """Fit one sender clock to rows of one line of ticks.
+    """Fit one sender clock to rows of one line of ticks; ``ends`` is where each row's audio ends, in ticks.
 
-    The drift is corrected when it is above 20 ppm or worth more than 40 ms over the call, more than three standard
-    errors from nought, and at most 3000 ppm (beyond that the timestamps are wrong, not the quartz).
+    The drift is corrected when it is worth more than a millisecond over the call, more than three standard errors from
+    nought, and at most 3000 ppm (beyond that the timestamps are wrong, not the quartz).
     """
+    timestamp = ends
     if len(timestamp) == 0:
         return Clock(0, 0.0, float("nan"), float("nan"))
     origin = int(arrival_ns[0])
@@ -99,17 +105,23 @@ def fit_clock(
     )
     # d falls by p / (1 + p) for a clock that is p too fast.
     estimated = -slope / (1 + slope * 1e-6)
-    worth = abs(estimated) > CORRECT_ABOVE_PPM or abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
-    sure = abs(estimated) > 3 * error and abs(estimated) <= _LARGEST_PPM
+    worth = abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
+    sure = abs(estimated) > _SURE * error and abs(estimated) <= _LARGEST_PPM
     drift = estimated if correct and worth and sure else 0.0
     lifted = np.sort(least + ticks * ns_per_tick * (drift * 1e-6 / (1 + drift * 1e-6)))
-    # One window in fifty may be a glitch of the capture's clock; fewer windows than that are all believed.
+    # One window in fifty may be a glitch of the capture's clock.
     floor = float(lifted[len(lifted) // 50])
+    if 4 <= len(lifted) < 50 and lifted[1] - lifted[0] > _APART_NS:
+        # One packet that came early would make all others late.
+        scale = ns_per_tick / (1 + drift * 1e-6)
+        near = arrival_ns - origin - timestamp * scale <= floor + _NEAR_NS
+        if np.count_nonzero(near) < _SUPPORT:
+            floor = float(lifted[1])
     return Clock(origin + round(floor), drift, estimated, error)
 
 
 def stretch_shifts(
-    timestamp: NDArray[np.int64],
+    ends: NDArray[np.int64],
     arrival_ns: NDArray[np.int64],
     flags: NDArray[np.uint8],
     clock_rate_hz: int,
@@ -118,6 +130,7 @@ def stretch_shifts(
 
     Stretches of fewer than 25 packets take the correction of the stretch before.
     """
+    timestamp = ends
     restarts = int(np.count_nonzero(flags[1:] & 128))
     shifts = np.zeros(restarts + 1, np.int64)
     if restarts == 0 or len(timestamp) == 0:

@@ -91,13 +91,16 @@ def open_buffer(
 
 def archive(path: str | os.PathLike[str]) -> list[str]:
     """The files in the ZIP archive at ``path``; [] for anything else. Raises as ``open_buffer`` does."""
+    where = Path(path)
     try:
-        with open(path, "rb", opener=_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or file.peek(10)[:4] != b"PK\3\4":
+        if not where.is_file():  # to open a pipe and close it again would end whoever writes to it
+            return []
+        with where.open("rb") as file:
+            if file.read(4) != b"PK\3\4":
                 return []
     except (OSError, ValueError):  # whoever opens it says what is wrong
         return []
-    return members(_map(Path(path)), os.fspath(path))
+    return members(_map(where), os.fspath(path))
 
 
 def _source(

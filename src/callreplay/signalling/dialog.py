@@ -36,7 +36,6 @@ class Dialog:
         default_factory=dict
     )  # the smallest CSeq of each side's requests within it
     highest: int = 0  # the largest CSeq of a request
-    first_within: str = ""  # the method that was seen first, where it belongs to a dialog set up before
 
     def answered_before(self, cseq: int) -> bool:
         """Whether a transaction belongs to a dialog that stands already: its offers change the media, not found it."""

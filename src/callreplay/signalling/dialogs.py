@@ -88,8 +88,8 @@ def _open(call_id: str, parsed: sip.SipMessage, message: Message, cseq: int) -> 
     if parsed.status:
         call.caller_address, call.called_address = flow.destination, flow.source
     dialog = Dialog(call, {parsed.sender.tag}, cseq)
-    if parsed.method and parsed.recipient.tag:
-        call.begun_before, dialog.first_within = True, parsed.method
+    # A final answer alone may be one to a re-INVITE; what rings, or has no tag yet, is at its beginning.
+    call.begun_before = bool(parsed.recipient.tag) and (bool(parsed.method) or parsed.status >= 200)
     return dialog
 
 

@@ -13,10 +13,10 @@ __all__ = ["merge_digits", "take_digits"]
 
 _DIGITS: Final = "0123456789*#ABCD"
 _SIGNAL: Final = re.compile(
-    r"^[ \t]*signal[ \t]*[=:][ \t]*([0-9A-Da-d*#]{1,2})[ \t]*$", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*signal[ \t]*[=:][ \t]*([0-9A-Da-d*#]{1,2})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
 _DURATION: Final = re.compile(r"^[ \t]*duration[ \t]*[=:][ \t]*(\d{1,6})", re.IGNORECASE | re.MULTILINE)
-_NORTEL: Final = re.compile(r"^d=([0-9A-Da-d*#])[ \t]*$", re.MULTILINE)
+_NORTEL: Final = re.compile(r"^d=([0-9A-Da-d*#])[ \t]*\r?$", re.MULTILINE)
 _ONE: Final = re.compile(r"[ \t\r\n]*([0-9A-Da-d*#]|1[0-6])[ \t\r\n]*$")
 _USUAL_MS: Final = 160
 _SAME_NS: Final = 1_000_000_000
