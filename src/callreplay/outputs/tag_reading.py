@@ -194,26 +194,26 @@ def _flac(file: BinaryIO, tags: FileTags) -> None:
 
 def _ogg_packets(file: BinaryIO) -> Iterator[bytes]:
     """Packets of the first logical stream (RFC 3533), as long as their sum is bounded."""
-    packet, total, serial = b"", 0, b""
+    packet, total, serial = bytearray(), 0, b""
     while True:
         head = _take(file, 27)
         lacing = _take(file, head[26])
         body = _take(file, sum(lacing))
         if head[:4] != b"OggS":
             return
-        serial = serial or head[14:18]
-        if head[14:18] != serial:
-            continue
         total += len(body)
         if total > _MOST:
             raise _TooLargeError
+        serial = serial or head[14:18]
+        if head[14:18] != serial:
+            continue
         at = 0
         for size in lacing:
             packet += body[at : at + size]
             at += size
             if size < 255:
-                yield packet
-                packet = b""
+                yield bytes(packet)
+                packet.clear()
 
 
 def _ogg(file: BinaryIO, tags: FileTags) -> None:
