@@ -23,7 +23,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "serve": ("callreplay serve --data-dir /srv/callreplay",),
     "import": ("callreplay import captures --data-dir /srv/callreplay --jobs 4",),
-    "watch": ("callreplay watch /var/spool/pcap --then move --linger 60",),
+    "watch": ("callreplay watch /var/spool/pcap --after move --linger 60",),
     "volumes": ("callreplay volumes list",),
     "volumes list": ("callreplay volumes list --json",),
     "volumes add": ("callreplay volumes add /mnt/calls --quota 500G",),

@@ -39,9 +39,7 @@ def _page(words: str, command: Any, title: str) -> str:
         f"{_text(title)} \\- {_text(summary)}",
         ".SH SYNOPSIS",
         f"\\fB{_text(context_words)}\\fR [\\fIoptions\\fR] "
-        + " ".join(
-            f"\\fI{_text(a.make_metavar(None) if a.metavar is None else a.metavar)}\\fR" for a in arguments
-        ),
+        + " ".join(f"\\fI{_text(a.metavar or a.name.upper())}\\fR" for a in arguments),
         ".SH DESCRIPTION",
         _text(command.help or ""),
     ]

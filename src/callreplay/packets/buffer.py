@@ -208,12 +208,12 @@ def _open(path: Path) -> BufferedReader:
         status = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, IsADirectoryError):
+            reason = "a folder, not a regular file; callreplay batch takes folders"
         raise CaptureError(f"{path}: {reason}") from error
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return file
     file.close()
-    if stat.S_ISDIR(status.st_mode):
-        raise CaptureError(f"{path}: a folder, not a regular file; callreplay batch takes folders")
     raise CaptureError(f"{path}: {'empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
 
 
