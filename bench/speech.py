@@ -126,14 +126,15 @@ def _noise(kind: str, count: int, random: np.random.Generator) -> NDArray[np.flo
         time_s = np.arange(count) / RATE
         mains = [np.sin(2 * np.pi * 50 * k * time_s + k) / k for k in range(1, 8)]
         noise = np.sum(mains, axis=0) + 0.1 * noise
-    return noise / np.sqrt((noise**2).mean())
+    return np.asarray(noise / np.sqrt((noise**2).mean()))
 
 
 def _through_ulaw(pcm: NDArray[np.float64]) -> NDArray[np.int16]:
     limited = np.clip(pcm, -32635, 32635)
     magnitude = np.abs(limited) + 132
     step = 2 ** (np.floor(np.log2(magnitude)) - 4)
-    return (np.sign(limited) * ((np.floor(magnitude / step) + 0.5) * step - 132)).astype(np.int16)
+    made = np.sign(limited) * ((np.floor(magnitude / step) + 0.5) * step - 132)
+    return np.asarray(made.astype(np.int16))
 
 
 def noisy(case: Case, kind: str, snr_db: float | None, random: np.random.Generator) -> NDArray[np.int16]:

@@ -26,7 +26,7 @@ def test_objects_tell_what_they_are() -> None:
         (call,) = capture
         caller, called = call
     assert repr(call) == (
-        "<Call 1: Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:02Z, 0:00:20, PCMU/8000>"
+        "<Call 1: Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:01Z, 0:00:20, PCMU/8000>"
     )
     assert (caller, called) == call.legs
     assert repr(called) == "<Leg called: PCMU/8000, 987 packets, 19.9 s>"

@@ -367,7 +367,7 @@ class Call:
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     call = capture.calls[0]
     >>> call.title()
-    'Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:02Z, 0:00:20'
+    'Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:01Z, 0:00:20'
     >>> call.mix().shape, call.mix("mono", rate=16000, start=1.0, end=2.0).shape
     ((159520, 2), (16000,))
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -188,7 +188,7 @@ def test_overlaps_agree_with_counting_milliseconds() -> None:
         for party, on in zip(parties, grid, strict=True):
             for talk in party:
                 on[round(talk.start_s * 100) : round(talk.end_s * 100)] = True
-        made = conversation(*parties, 30.0)
+        made = conversation(parties[0], parties[1], 30.0)
         assert made.overlap_s == pytest.approx((grid[0] & grid[1]).sum() / 100, abs=0.002)
         assert made.talk_s == pytest.approx((grid[0] | grid[1]).sum() / 100, abs=0.002)
 
@@ -246,7 +246,7 @@ def test_the_command(tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("ffprobe"), reason="needs ffprobe")
 def test_webvtt_is_what_ffmpeg_reads(tmp_path: Path) -> None:
     assert _run(SAMPLES / "reservation.pcap", "-o", tmp_path / "x.vtt").returncode == 0
-    command = ["ffprobe", "-v", "error", "-show_packets", "-of", "json", tmp_path / "x.vtt"]
+    command = ["ffprobe", "-v", "error", "-show_packets", "-of", "json", str(tmp_path / "x.vtt")]
     packets = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["packets"]
     call = callreplay.open(SAMPLES / "reservation.pcap")[0]
     wanted = sorted(talk.start_s for leg in call.legs for talk in leg.speech())

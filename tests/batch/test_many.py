@@ -40,7 +40,7 @@ def captures(tmp_path: Path) -> list[str]:
     return [_call(tmp_path / "in" / f"c{number:02}.pcap", number) for number in range(20)]
 
 
-def _alone(path: str, format: str, call: int = 1) -> bytes:
+def _alone(path: str, format: Any, call: int = 1) -> bytes:
     with callreplay.open(path) as capture:
         return b"".join(capture.calls[call - 1].stream(format))
 
@@ -51,7 +51,7 @@ def _ours() -> list[threading.Thread]:
 
 @pytest.mark.parametrize("format", ["wav", "spx"])
 def test_each_result_has_its_own_bytes_whatever_the_names(
-    tmp_path: Path, captures: list[str], format: str
+    tmp_path: Path, captures: list[str], format: Any
 ) -> None:
     two = _call(tmp_path / "two.pcap", 77, calls=2)
     equal: list[Job | str] = [Job((path,), "call") for path in captures[:4]]
@@ -188,9 +188,9 @@ def test_the_sizes_of_files_are_not_asked_in_the_loop(
 ) -> None:
     as_job, threads = many._as_job, set()
 
-    def noted(item: Any, number: int) -> Job:
+    def noted(item: Any, name: Callable[[str], str]) -> Job:
         threads.add(threading.current_thread())
-        return as_job(item, number)
+        return as_job(item, name)
 
     monkeypatch.setattr(many, "_as_job", noted)
 
@@ -380,7 +380,7 @@ def test_names_of_arrow_and_others_and_outputs_are_named_as_a_batch_names_them(t
         (("a", "x.pcap"), ("b", "x.pcap"), ("a", "x-2.pcap"), ("a", "y.pcap.gz.pcap"))
     )]  # fmt: skip
     chunks = pyarrow.chunked_array([paths[:2], paths[2:]])
-    wanted = {}
+    wanted: dict[str, str] = {}
     for number, jobs in enumerate((paths, pyarrow.array(paths), chunks, np.array(paths), map(Path, paths))):
         results = list(transcode_many(jobs, "wav", destination=tmp_path / str(number)))
         assert [result.error for result in results] == [""] * 4

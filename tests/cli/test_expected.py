@@ -140,12 +140,9 @@ def test_h_is_help_and_shows_the_examples(words: str) -> None:
     ],
 )
 def test_completion(line: str, variables: dict[str, str], wanted: str) -> None:
-    done = run(
-        **variables,
-        COMP_WORDS=line,
-        _TYPER_COMPLETE_ARGS=line,
-        _TYPER_COMPLETE_WORD_TO_COMPLETE=line.rsplit(maxsplit=1)[-1],
-    )
+    typed = {"COMP_WORDS": line, "_TYPER_COMPLETE_ARGS": line}
+    typed["_TYPER_COMPLETE_WORD_TO_COMPLETE"] = line.rsplit(maxsplit=1)[-1]
+    done = run(cwd=None, **typed, **variables)
     assert wanted in done.stdout, done
 
 
@@ -252,7 +249,7 @@ def test_info_cuts_nothing_at_forty_columns() -> None:
 
 
 def test_csv_and_json_of_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"a": 'x "y"', "b": None, "c": 1}, {"a": "ü, z", "b": 2}]
+    rows: list[dict[str, Any]] = [{"a": 'x "y"', "b": None, "c": 1}, {"a": "ü, z", "b": 2}]
     tables.print_csv(["c", "a", "b"], rows)
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [
         ["c", "a", "b"],
@@ -299,7 +296,7 @@ def test_manual_pages(tmp_path: Path) -> None:
     if shutil.which("groff"):
         for path in (tmp_path / "man1").iterdir():
             done = subprocess.run(
-                ["groff", "-man", "-ww", "-Tutf8", path], capture_output=True, text=True, check=True
+                ["groff", "-k", "-man", "-ww", "-Tutf8", path], capture_output=True, text=True, check=True
             )
             assert done.stderr == ""
             assert "callreplay" in done.stdout

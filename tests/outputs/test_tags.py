@@ -20,8 +20,8 @@ from callreplay.outputs.tags import flac_with_length, wav_with_tags
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "reservation.pcap"
 FORMATS = ("wav", "flac", "opus", "spx", "mp3", "m4a")
 SAID = {
-    "TITLE": "Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:02Z, 0:00:20",
-    "DATE": "2026-01-06T08:30:02.008001Z",
+    "TITLE": "Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:01Z, 0:00:20",
+    "DATE": "2026-01-06T08:30:01.988001Z",
     "CALLER": "Ana Pop <0721555010>",
     "CALLED": "Front Desk <2001>",
     "CALLID": "reservation@192.0.2.10",
@@ -39,7 +39,7 @@ def call() -> callreplay.Call:
 def _probe(path: Path) -> dict[str, Any]:
     if shutil.which("ffprobe") is None:
         pytest.skip("needs ffprobe")
-    command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", path]
+    command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", str(path)]
     found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     tags = {**found["format"].get("tags", {}), **found["streams"][0].get("tags", {})}
     return {
@@ -107,7 +107,7 @@ def test_the_broadcast_extension_says_when_the_first_sample_was(
     assert tags.time_reference == pytest.approx(wanted, abs=1)
     assert int(found["time_reference"]) == tags.time_reference
     assert tags.time_reference is not None
-    assert f"{tags.time_reference / rate % 60:04.1f}"[:2] == tags.origination[-2:]
+    assert int(tags.time_reference / rate % 60) == int(tags.origination[-2:])
     assert found["date"].startswith("2026-01-06")
     assert found["encoded_by"] == "callreplay"
 
@@ -191,7 +191,7 @@ def test_what_is_no_audio_file_is_said_to_be_none(tmp_path: Path) -> None:
 def test_info_reads_back(call: callreplay.Call, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     call.save(path, channels="stereo")
-    command = [sys.executable, "-m", "callreplay", "info", path]
+    command = [sys.executable, "-m", "callreplay", "info", str(path)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert shown.startswith(f"{path}: wav, 8000 Hz, stereo, 0:00:20\n")
     for value in SAID.values():
@@ -199,7 +199,7 @@ def test_info_reads_back(call: callreplay.Call, tmp_path: Path) -> None:
     found = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
     assert {name: found["comments"][name] for name in SAID} == SAID
     assert (found["frames"], found["duration_s"]) == (159_520, 19.94)
-    bare = [sys.executable, "-m", "callreplay", "transcode", SAMPLE, "-o", path, "--no-metadata"]
+    bare = [sys.executable, "-m", "callreplay", "transcode", str(SAMPLE), "-o", str(path), "--no-metadata"]
     subprocess.run(bare, check=True)
     assert path.stat().st_size == 44 + 2 * 159_520
     assert (

@@ -103,7 +103,7 @@ def test_text_files_are_refused() -> None:
             return "text"
 
     with pytest.raises(ArgumentError, match="'rb'"):
-        callreplay.open(Texts())
+        callreplay.open(Texts())  # type: ignore[arg-type]
 
 
 def test_what_is_no_source_is_an_error_of_ours() -> None:

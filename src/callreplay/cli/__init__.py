@@ -40,7 +40,8 @@ def _run() -> None:
     from callreplay.cli.extras import missing
     from callreplay.errors import CallReplayError, OutputError
 
-    usage_error = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    # Typer has its own copy of click, or click itself, by its version.
+    usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
         code = get_command(build()).main(prog_name="callreplay", standalone_mode=False)
     except usage_error as error:

@@ -24,7 +24,11 @@ def _text(text: str) -> str:
 
 def _option(parameter: Any) -> list[str]:
     names = ", ".join(f"\\fB{_text(name)}\\fR" for name in (*parameter.opts, *parameter.secondary_opts))
-    value = "" if getattr(parameter, "is_flag", False) else f" \\fI{_text(parameter.type.name)}\\fR"
+    value = (
+        ""
+        if getattr(parameter, "is_flag", False)
+        else f" \\fI{_text(parameter.metavar or parameter.name.upper())}\\fR"
+    )
     return [".TP", names + value, _text(getattr(parameter, "help", "") or "\\&")]
 
 

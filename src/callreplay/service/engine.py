@@ -11,7 +11,7 @@ from typing import Any, Final
 from callreplay.capture import Call, open_capture
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
-from callreplay.outputs.formats import FORMATS
+from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.ink import THEMES
 from callreplay.outputs.options import CHANNELS, Options
 
@@ -50,7 +50,7 @@ def render(files: Sequence[Path], form: str, options: dict[str, Any], uuid: str 
     call = _call(files)
     call.uuid = uuid
     chosen = Options(**options)
-    return Rendering(call.duration_s, call.stream(form, options=chosen))
+    return Rendering(call.duration_s, call.stream(format_of(form).name, options=chosen))
 
 
 def _call(files: Sequence[Path]) -> Call:
