@@ -108,3 +108,17 @@ def test_24_digits_alone_have_their_time() -> None:
         assert "".join(event.digit for event in call.caller.events) == "471"
         assert not any("cannot be decoded" in text for text in call.caller.warnings)
         assert call.mix("mono", dtmf="tone").shape[0] == pytest.approx(call.duration_s * 8000, abs=1)
+
+
+def test_26_an_answer_that_is_sent_ahead_plays_where_it_arrived() -> None:
+    with open_case("26") as capture:
+        (call,) = capture.calls
+        assert call.duration_s == pytest.approx(20.0, abs=0.021)
+        mixed = call.mix()
+        answers = tone_bursts(mixed[:, 1], CALLED)
+        questions = tone_bursts(mixed[:, 0], CALLER)
+        assert questions
+        first = min(answer for answer in answers)
+        asked = max(question for question in questions if question < first)
+        assert first - asked == pytest.approx(1.1, abs=0.05)
+        assert call.called.statistics.late == 0

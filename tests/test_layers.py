@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "sources": {"packets", "signalling", "order"},
     "capture": {"packets", "signalling", "order", "audio", "outputs", "report", "sources"},
     "store": set(),
-    "importing": {"packets", "signalling", "order", "capture", "outputs", "store"},
+    "importing": {"packets", "signalling", "order", "capture", "outputs", "store", "sources"},
     "batch": {"packets", "capture", "audio", "outputs", "store"},
     "service": {"capture", "outputs", "store"},
     "cli": {"packets", "capture", "outputs", "store", "importing", "batch", "service"},

@@ -12,9 +12,11 @@ may be shared by threads: each rendering has its own native state, and the nativ
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
-from callreplay.audio import pyav
 from callreplay.audio.blocks import Blocks, Float32, Int16, read_all
+from callreplay.audio.external import decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
@@ -33,7 +35,16 @@ from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError, StateError
 from callreplay.evidence import Verdict
-from callreplay.model import CallDescription, Event, Flow, GapReason, LegColumns, PacketFlag, Side
+from callreplay.model import (
+    INDEX_SUFFIX,
+    CallDescription,
+    Event,
+    Flow,
+    GapReason,
+    LegColumns,
+    Side,
+    recording_files,
+)
 from callreplay.outputs.files import Writable, save_to
 from callreplay.outputs.formats import Data, Format, FormatName, Shape, fit_options, format_of, render
 from callreplay.outputs.options import Channels, Options, OptionValues
@@ -41,9 +52,9 @@ from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
 from callreplay.report import call_report
-from callreplay.sources import Source, gather, open_files
+from callreplay.sources import Origin, Source, gather, open_files
 
-__all__ = ["Call", "Capture", "Leg", "open_capture"]
+__all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
 Pcm = NDArray[np.int16]
 FloatPcm = NDArray[np.float32]
@@ -120,7 +131,9 @@ class Leg:
         self.columns: Final[LegColumns] = media.columns
         self.statistics: Final[order.LegStatistics] = media.statistics
         self.events: Final[list[Event]] = media.events
-        self.warnings: Final[list[str]] = list(media.warnings)
+        self.undecoded: list[str] = silent_spans(media.columns, media.side)
+        """What of the leg cannot be decoded here, or (once it is asked for) was not: it is silent."""
+        self.warnings: list[str] = [*media.warnings, *self.undecoded]
         self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
         self._external: External | None = None
         self._call_bounds = (0, 0)  # absolute times of its call's start and end
@@ -299,7 +312,9 @@ class Leg:
             return None
         with self._lock:
             if self._external is None:
-                self._external = _decode_external(self)
+                self._external, refused = decode_spans(self.columns)
+                self.warnings += refused
+                self.undecoded += refused
             return self._external
 
     def marks(self, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, str]]:
@@ -323,41 +338,6 @@ class Leg:
 
 def _only(external: External | None) -> list[External | None] | None:
     return None if external is None else [external]
-
-
-def _payload(columns: LegColumns, row: int) -> bytes:
-    store = columns.spill if columns.flags[row] & PacketFlag.SPILL else columns.data
-    offset = int(columns.offset[row])
-    return store[offset : offset + int(columns.size[row])].tobytes()
-
-
-def _decode_external(leg: Leg) -> dict[int, Pcm]:
-    """PCM of every span that the native engine does not decode, placed by timestamps; silence where that fails."""
-    columns, done = leg.columns, {}
-    for index, span in enumerate(columns.spans):
-        if is_native(span.codec) or span.codec.kind == "event":
-            continue
-        if not pyav.is_external(span.codec) or not pyav.available():
-            reason = (
-                pyav.missing_message(span.codec)
-                if pyav.is_external(span.codec)
-                else f"{span.codec} (payload type {span.payload_type}) cannot be decoded; name it with codec hints"
-            )
-            leg.warnings.append(f"{reason}; its part of the {leg.side}'s leg is silent")
-            continue
-        audio = [row for row in range(span.first, span.stop) if not columns.flags[row] & PacketFlag.NOISE]
-        rate, clock = span.codec.sample_rate_hz, span.codec.clock_rate_hz
-        decoded = pyav.decode_payloads(span.codec, [_payload(columns, row) for row in audio])
-        ends = [
-            int(columns.timestamp[row]) * rate // clock + len(part)
-            for row, part in zip(audio, decoded, strict=True)
-        ]
-        pcm = np.zeros(max([span.end_tick * rate // clock, *ends]), np.int16)
-        for row, part in zip(audio, decoded, strict=True):
-            start = int(columns.timestamp[row]) * rate // clock
-            pcm[start : start + len(part)] = part
-        done[index] = pcm
-    return done
 
 
 class Call:
@@ -449,6 +429,15 @@ class Call:
     def sample_rate_hz(self) -> int:
         """The output rate if none is asked for: 16000 where a leg has more than 8000, else 8000."""
         return default_rate_hz([leg.columns for leg in self.legs])
+
+    @property
+    def undecoded(self) -> list[str]:
+        """What of the call cannot be decoded here, or was not: it is silent in whatever is made of the call."""
+        return [line for leg in self.legs for line in leg.undecoded]
+
+    def all_warnings(self) -> list[str]:
+        """What was odd about the call and its legs, as far as is known yet."""
+        return [*self.warnings, *(line for leg in self.legs for line in leg.warnings)]
 
     def title(self) -> str:
         """One line: who, whom, when, how long."""
@@ -803,6 +792,22 @@ class Capture:
         }
 
 
+def undecodable_codecs(names: Iterable[str]) -> list[str]:
+    """What cannot be decoded here of codecs by their names (``OPUS/48000``), a line each; empty where all can.
+
+    >>> undecodable_codecs(["PCMU/8000", "EVS/16000"])
+    ['EVS/16000 cannot be decoded']
+    """
+    found = []
+    for name in dict.fromkeys(filter(None, names)):
+        try:
+            why = undecodable(parse_rtpmap(name))
+        except ValueError:
+            why = f"{name} cannot be decoded"
+        found += [why] if why else []
+    return found
+
+
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
     """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
     hints = {}
@@ -830,15 +835,20 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _side_index(source: Path | None) -> Path | None:
-    """The side index of a stored leg; None for any other source."""
-    if source is None:
-        return None
-    path = recording.index_path(source)
+def _side_index(source: Origin | None) -> bytes | OSError | None:
+    """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
-        return path if path.is_file() else None
-    except OSError:  # with the suffix the name may be too long
+        if isinstance(source, Path):
+            path = recording.index_path(source)
+            return path.read_bytes() if path.is_file() else None
+        if isinstance(source, packets.Opener):
+            with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
+                return file.read()
+    except (FileNotFoundError, ValueError):
         return None
+    except OSError as error:  # with the suffix the name may be too long
+        return None if error.errno == errno.ENAMETOOLONG else error
+    return None
 
 
 def _file_id(path: str | os.PathLike[str]) -> FileId | None:
@@ -850,16 +860,32 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
-def _restore(path: Path | None, scan: packets.Scan, warnings: list[str]) -> recording.LegIndex | None:
-    """Give a stored leg back what the side index at ``path`` keeps; None where there is none."""
-    if path is None:
+def _file_ids(source: Origin | None) -> Iterator[FileId | None]:
+    """The files that a source is of, the side index of a stored leg among them."""
+    if isinstance(source, Path):
+        yield from (_file_id(source), _file_id(recording.index_path(source)))
+    elif isinstance(source, packets.Opener):
+        for suffix in recording_files(""):
+            with contextlib.suppress(OSError):
+                with os.fdopen(source.open(suffix), "rb") as file:
+                    status = os.fstat(file.fileno())
+                yield status.st_dev, status.st_ino
+
+
+def _restore(
+    found: bytes | OSError | None, name: str, scan: packets.Scan, warnings: list[str]
+) -> recording.LegIndex | None:
+    """Give a stored leg back what its side index keeps; None where there is none."""
+    if found is None:
         return None
     try:
-        index = recording.read_index(path)
+        if isinstance(found, OSError):
+            raise found
+        index = recording.parse_index(found)
         scan.streams = recording.restore(index, scan.rtp, scan.streams)
     except (FormatError, OSError) as error:
         # The packets are all there: what is lost is fractions of milliseconds and the signalling.
-        warnings.append(f"read without its side index: {error}")
+        warnings.append(f"read without its side index: {name}{INDEX_SUFFIX}: {error}")
         return None
     return index
 
@@ -910,13 +936,13 @@ def open_capture(
     keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
-    beside = [_side_index(file.path) for file in files]
-    known = {_file_id(path) for path in (*(file.path for file in files), *beside) if path is not None}
-    gathered = gather(files, [path is not None for path in beside], keys, described)
+    beside = [_side_index(file.origin) for file in files]
+    known = {each for file in files for each in _file_ids(file.origin)}
+    gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names
     if len(beside) != len(scans):
         beside = [None] * len(scans)
-    indexes = [_restore(path, scan, read_warnings) for path, scan in zip(beside, scans, strict=True)]
+    indexes = [_restore(*leg, read_warnings) for leg in zip(beside, names, scans, strict=True)]
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()

@@ -43,7 +43,8 @@ def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
         "diversions": [diversion._asdict() for diversion in said.diversions],
         "one_way": any(leg.empty for leg in call.legs),
         "encrypted": call.encrypted,
-        "warnings": [*call.warnings, *(warning for leg in call.legs for warning in leg.warnings)],
+        "warnings": call.all_warnings(),  # with what decoding the legs has brought to light
+        "undecoded": call.undecoded,
         "set_aside": [one.report() for one in call.aside],
         "why": [verdict.report() for verdict in call.verdicts],
         "legs": legs,

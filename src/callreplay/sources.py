@@ -21,9 +21,20 @@ from callreplay.model import CallDescription, Message, Stream
 from callreplay.packets.recognise import JOINABLE, recognise
 from callreplay.signalling import rtpengine
 
-__all__ = ["File", "Gathered", "Source", "gather", "metadata_of", "open_files"]
+__all__ = ["File", "Gathered", "Origin", "Source", "gather", "metadata_of", "open_files"]
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8] | packets.Readable
+Source = (
+    str
+    | os.PathLike[str]
+    | packets.Opener
+    | bytes
+    | bytearray
+    | memoryview
+    | NDArray[np.uint8]
+    | packets.Readable
+)
+Origin = Path | packets.Opener
+"""What a file came from, where it can be opened again: by its path, or by itself."""
 Announced = Callable[[list[Message]], Mapping[tuple[str, int], Set[int]]]
 
 _NS: Final = 1_000_000_000
@@ -39,7 +50,7 @@ class File:
 
     name: str
     data: NDArray[np.uint8]
-    path: Path | None = None
+    origin: Origin | None = None
     cut: bool = False
     """Its compression ended too soon, which is told."""
 
@@ -63,6 +74,7 @@ def open_files(
     described: list[CallDescription] = []
     for source, given in zip(sources, names, strict=True):
         path = Path(source) if isinstance(source, str | os.PathLike) else None
+        origin = path or (source if isinstance(source, packets.Opener) else None)
         found = packets.archive(path) if path is not None else []
         for member in found or [""]:
             said: list[str] = []
@@ -73,12 +85,12 @@ def open_files(
             if call is not None:
                 described.append(call)
             else:
-                files.append(File(name, data, path, bool(said)))
+                files.append(File(name, data, origin, bool(said)))
     if not files and described:
         raise CaptureError(f"{names[0]}: metadata of a recording, without the recording itself")
     for file in files:
-        if file.path is not None and not described:
-            described += metadata_of(file.path)
+        if isinstance(file.origin, Path) and not described:
+            described += metadata_of(file.origin)
     return files, described
 
 

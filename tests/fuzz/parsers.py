@@ -11,9 +11,12 @@ seconds is a crash.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
 import json
+import lzma
 import struct
 import sys
 import warnings
@@ -28,9 +31,9 @@ with atheris.instrument_imports(include=["callreplay"]):
     from callreplay import packets, signalling
     from callreplay.errors import CallReplayError
     from callreplay.outputs.tag_reading import read_tags_of
-    from callreplay.packets import recording, rtcp, srtp
+    from callreplay.packets import hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
     from callreplay.packets.scanner import NOTE_DTYPE
-    from callreplay.signalling import sdp, sip, skinny
+    from callreplay.signalling import bodies, rsmetadata, rtpengine, sdp, sip, skinny
 
 import numpy as np
 
@@ -40,6 +43,13 @@ from tests import captures as c
 T: Final = 1_700_000_000_000_000_000
 FLOW: Final = Flow("10.0.0.1", 5060, "10.0.0.2", 5060)
 LINKS: Final = (1, 0, 9, 12, 50, 51, 101, 104, 105, 108, 113, 127, 228, 229, 239, 276)
+KEYS: Final = keylog.KeyLog(
+    {
+        ("CLIENT_RANDOM", bytes(32)): bytes(48),
+        ("CLIENT_HANDSHAKE_TRAFFIC_SECRET", bytes(32)): bytes(32),
+        ("SERVER_HANDSHAKE_TRAFFIC_SECRET", bytes(32)): bytes(32),
+    }
+)
 CUT: Final = b"\xff\x00\xff"
 """Parts a signalling input into messages."""
 
@@ -160,11 +170,63 @@ def file_tags(octets: bytes) -> None:
     assert tags.duration_s is None or tags.duration_s >= 0
 
 
+def transports(octets: bytes) -> None:
+    """What carries SIP on TCP and SCTP, by its first octet; then parts that each tell their length."""
+    if not octets:
+        return
+    at, parts = 1, []
+    while at < len(octets):
+        end = at + 1 + octets[at]
+        parts.append(octets[at + 1 : end])
+        at = end
+    counters: dict[str, int] = {}
+    frames, chunks, session = websocket.Frames(), sctp.Chunks(), tls.Session(KEYS)
+    ready, back, clear = bytearray(), bytearray(), bytearray()
+    for number, part in enumerate(parts):
+        if octets[0] % 4 == 0:
+            ready += part
+            assert all(len(message) <= 1 << 20 for message in frames.cut(ready, counters))
+        elif octets[0] % 4 == 1:
+            list(chunks.cut(part, counters))
+        elif octets[0] % 4 == 2:
+            ready += part
+            for frame in hep.cut(ready, counters):
+                hep.parse(frame, T)
+        else:
+            half = back if number % 2 else ready
+            half += part
+            clear += session.cut(number % 2, half, number // 8)
+            clear += session.cut(1 - number % 2, ready if number % 2 else back, number // 8)
+
+
+def recorders(octets: bytes) -> None:
+    """Bodies of SIP, recording metadata, digits, rtpengine's metadata and key logs."""
+    kind, _, rest = octets.partition(b"\n")
+    name = kind.decode("latin-1")
+    for part in bodies.parts(name, bodies.decoded(name, rest)):
+        assert len(part.content) <= bodies.MAX_BODY or len(part.content) <= len(octets)
+    metadata = rsmetadata.Metadata()
+    for number, text in enumerate(rest.split(CUT)):
+        metadata.take(text, T + number)
+    rtpengine.is_metadata(octets)
+    rtpengine.parse(octets)
+    keylog.KeyLog().add(octets)
+    keylog.in_capture(np.frombuffer(octets, np.uint8))
+    kinds = f"Content-Type: {name[:100]}"
+    head = c.sip("INVITE sip:200@pbx SIP/2.0", headers=("Require: siprec", kinds))
+    info = c.sip("INFO sip:200@pbx SIP/2.0", cseq="2 INFO", to="<sip:200@pbx>;tag=b", headers=(kinds,))
+    said = []
+    for number, message in enumerate((head, info)):
+        plain = message.replace(b"Content-Length: 0", b"Content-Length: %d" % len(rest))
+        said.append(Message("sip", T + number, FLOW, "udp", plain + rest))
+    signalling.calls_of(said)
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         capture, frames, sip_sdp, skinny_frames, rtcp_compound, red_payloads, srtp_packet, side_index,
-        file_tags,
+        transports, recorders, file_tags,
     )
 }  # fmt: skip
 
@@ -187,11 +249,42 @@ def _seeds(target: str) -> Iterator[bytes]:
         yield from (c.pcapng(udp, unknown=True), c.pcapng(udp, simple=True), c.pcapng(udp, old=True))
         yield c.pcapng(udp, [c.Interface(resolution=9, offset=5)], big=True)
         yield from (c.rtpdump(media, start_ns=T), c.rtpproxy(media), c.gz(c.pcap(udp)), c.zst(c.pcap(udp)))
+        yield from (c.snoop(udp), c.mjr(media, start_ns=T), c.mjr_old([packet for _, packet in media]))
+        yield from (c.rtpproxy_any([(T, c.stun()), *media]), c.rtpproxy_any(media, address="2001:db8::1"))
+        yield from (c.pcap(udp) + c.pcapng(udp), c.pcapng(udp) + c.pcap(udp, big=True))
+        yield from (c.zipped({"x.pcap": c.pcap(udp)}), bz2.compress(c.pcap(udp)), lzma.compress(c.pcap(udp)))
+    elif target == "transports":
+        frame = c.websocket(invite, masked=True)
+        yield b"\0" + _framed(*[frame[at : at + 200] for at in range(0, len(frame), 200)])
+        yield b"\0" + _framed(c.websocket(b"INVITE x", deflate=zlib.compressobj(wbits=-15)))
+        whole = c.sctp_data(b"x" * 300, 1, parts=3) + c.sctp_data(b"y" * 100, 9, parts=2, interleaved=1)
+        yield b"\1" + _framed(*whole)
+        yield b"\2" + _framed(c.hep3_stream(b"INVITE", "10.0.0.1", 1, "10.0.0.2", 2, T, packed=True))
+        hello = b"\x16\x03\x01\x00\x2a\x01\x00\x00\x26\x03\x03" + bytes(36)
+        answer = b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03" + bytes(32) + b"\0\x13\x01\0"
+        yield b"\3" + _framed(hello, answer, b"\x17\x03\x03\x00\x28" + bytes(40), b"\x14\x03\x03\0\1\1")
+        yield b"\3" + _framed(hello, answer.replace(b"\x13\x01", b"\xc0\x2f"), b"\x14\x03\x03\0\1\1")
+    elif target == "recorders":
+        people = [("p1", "1001", "Ann", ["s1"]), ("p2", "2002", "Bob", ["s2"])]
+        text = c.rs_metadata(people, [("s1", "1"), ("s2", "2")])
+        lines = c.siprec_sdp("10.0.0.1", [(24000, "1"), (24002, "2")])
+        yield b"multipart/mixed;boundary=bnd\n" + c.siprec_body(lines, text).encode()
+        yield b"application/rs-metadata+xml\n" + text.encode()
+        yield b"gzip\n" + gzip.compress(lines.encode())
+        yield b"application/dtmf-relay\nSignal=5\r\nDuration=100\r\n"
+        yield c.rtpengine_metadata(
+            "/x/y-0123456789abcdef.pcap", [("offer", lines), ("answer", lines)]
+        ).encode()
+        yield b"CLIENT_RANDOM " + b"00" * 32 + b" " + b"11" * 48 + b"\n"
     elif target == "frames":
         yield from (bytes([link]) + _framed(*(frame for _, frame in udp)) for link in range(len(LINKS)))
         inner = udp[0][1]
         for kind in (0x8100, 0x8847, 0x8864, 0x8926, 0x8903, 0x6558, 0x86DD):
             yield b"\0" + _framed(inner[:12] + kind.to_bytes(2, "big") + inner[14:] + inner)
+        segment = c.tcp("10.0.0.1", 4000, "10.0.0.2", 80, c.websocket(invite[:150], masked=True), 1)
+        chunks = c.frame(c.ip(c.sctp(5060, 5060, c.sctp_data(invite[:150], 1)), "10.0.0.1", "10.0.0.2", 132))
+        record = c.tcp("10.0.0.1", 4000, "10.0.0.2", 5061, b"\x17\x03\x03\0\x20" + bytes(32), 1)
+        yield b"\0" + _framed(segment, chunks, record)
         for port in (4789, 6081, 2152, 37008, 9060, 1701, 4790):
             yield b"\0" + _framed(c.udp("10.0.0.1", 4000, "10.0.0.2", port, b"\x08" + bytes(7) + inner))
     elif target == "sip_sdp":
@@ -215,19 +308,19 @@ def _seeds(target: str) -> Iterator[bytes]:
                 "payload_types": {"0": {"name": "PCMU", "clock_rate_hz": 8000}}}]}  # fmt: skip
         header = {"side": "caller", "call": call, "streams": [stream], "head": 40, "capture": "",
                   "inferred": False, "extra": {}, "reports": [[1] * 7]}  # fmt: skip
-        text = json.dumps(header).encode()
-        yield recording._MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", 1) + bytes(13)
+        said = json.dumps(header).encode()
+        yield recording._MAGIC + struct.pack("<I", len(said)) + said + struct.pack("<Q", 1) + bytes(13)
     elif target == "file_tags":
         from callreplay.outputs.tags import wav_with_tags
 
-        said = {"TITLE": "a call", "CALLID": "x@y", "DATE": "2026-01-06"}
+        about = {"TITLE": "a call", "CALLID": "x@y", "DATE": "2026-01-06"}
         header = (
             b"RIFF"
             + struct.pack("<I", 36)
             + b"WAVEfmt "
             + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
         )
-        yield wav_with_tags(header + b"data" + bytes(4), said, T, 8000, 1)
+        yield wav_with_tags(header + b"data" + bytes(4), about, T, 8000, 1)
         comments = struct.pack("<I", 1) + b"x" + struct.pack("<II", 1, 7) + b"TITLE=a"
         yield b"fLaC\0\0\0\x22" + bytes(34) + b"\x84" + len(comments).to_bytes(3, "big") + comments
         for packets_ in (

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.importing.test_filing import tree
 
 import callreplay
 from bench import importing
@@ -140,10 +141,10 @@ def test_the_commands_end_to_end(url: str, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
     assert "--query" in called(url, "batch", "-o", tmp_path / "none").stderr
     assert called(url, "volumes", "add", tmp_path / "b", "--name", "second").returncode == 0
-    moved = called(url, "volumes", "join", "1", "second")
+    moved = called(url, "volumes", "join", "--volume-id", "1", "--into-name", "second")
     assert moved.stdout.startswith("3 calls"), moved.stderr
     assert not list((tmp_path / "a").rglob("*.rtp"))
-    assert "removed" in called(url, "volumes", "retire", "1").stdout
+    assert "removed" in called(url, "volumes", "retire", "--volume-id", "1").stdout
     listed = json.loads(called(url, "volumes", "list", "--json").stdout)
     assert [(volume["name"], volume["warning"]) for volume in listed] == [("second", "")]
     assert called(url, "calls", "hold", chosen["callId"], "--reason", "case 7").returncode == 0
@@ -202,7 +203,7 @@ def test_a_worker_that_dies_costs_its_capture_alone(database: Database, shelf: P
         assert row.fetchone() == {"n": 3, "different": 3}
     with database.connection() as connection:
         rows = connection.execute("SELECT path FROM call_files").fetchall()
-    files = {str(file.relative_to(shelf)) for file in shelf.rglob("*") if file.is_file()}
+    files = set(tree(shelf))
     assert files == {row["path"] + suffix for row in rows for suffix in ("", ".idx")}
 
 
@@ -388,7 +389,7 @@ def test_kill_nine_during_an_import(url: str, database: Database, shelf: Path, t
         ).fetchone()
         rows = connection.execute("SELECT path FROM call_files").fetchall()
     assert counted == {"n": 40, "different": 40}
-    files = {str(file.relative_to(shelf)) for file in shelf.rglob("*") if file.is_file()}
+    files = set(tree(shelf))
     assert files == {row["path"] + suffix for row in rows for suffix in ("", ".idx")}
 
 

@@ -67,3 +67,10 @@ def test_a_leg_without_reports_moves_nothing() -> None:
     call.called.talk(20)
     media = assemble(call.scan(), reports=reports(call.caller, 5))[0]
     assert abs(offset_ms(call, media) - 80) < 0.1
+
+
+def test_a_sender_whose_clock_is_wrong_by_more_than_paths_differ_is_told_and_not_followed() -> None:
+    """Its reports put the called's media 80 + 120 ms before it arrived: lawful for one path, not against the other."""
+    call, media = called(0, -120_000_000)
+    assert abs(offset_ms(call, media) - 80) < 0.1
+    assert any("more than paths differ by" in text for text in media.warnings)

@@ -42,6 +42,7 @@ def emptied(server: EmbeddedPostgres) -> Callable[[], str]:
             names = sql.SQL(", ").join(sql.Identifier(str(row[0])) for row in tables)
             connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))
             connection.execute("INSERT INTO tenants (name) VALUES ('default')")
+            connection.execute("INSERT INTO reader_roles (role) VALUES ('callreplay')")
         return server.url
 
     return empty

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from callreplay.store.cluster import DEFAULT_PASSWORD
-from callreplay.store.embedded import _free_port
+from callreplay.store.embedded import free_port
 
 from .conftest import Running, ended, fresh
 
@@ -66,7 +66,7 @@ def test_a_client_of_another_make_connects_with_the_plain_password(service: Runn
 @contextmanager
 def debian_postgresql(folder: Path) -> Iterator[tuple[str, str]]:
     """URLs of a plain Debian cluster's superuser, and of a user who owns an empty database and nothing more."""
-    port = _free_port("127.0.0.1", 0)
+    port = free_port("127.0.0.1", 0)
     account: dict[str, Any] = {"cwd": "/"}
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody", "nogroup")

@@ -253,6 +253,46 @@ def test_call_id_used_again() -> None:
     assert all(call.end_ns for call in calls)
 
 
+@pytest.mark.parametrize("apart_s", [2, 40])
+def test_call_id_used_again_with_the_same_tag(apart_s: int) -> None:
+    first, second = Ladder(), Ladder(start_ms=3000 + apart_s * 1000)
+    for cseq, ladder in ((1, first), (5, second)):
+        ladder.invite(sdp(A, 4000), cseq=cseq)
+        ladder.reply("200 OK", sdp(B, 5000), cseq=f"{cseq} INVITE")
+        ladder.add("BYE", f"{cseq + 1} BYE")
+    calls = signalling.describe(first.messages + second.messages)
+    assert [call.start_ns // MS for call in calls] == [1010, 3010 + apart_s * 1000]
+    assert all(call.end_ns and call.answer_ns for call in calls)
+
+
+def test_call_id_used_again_where_the_bye_was_lost() -> None:
+    first, second = Ladder(), Ladder(start_ms=60_000)
+    for ladder in (first, second):
+        ladder.invite(sdp(A, 4000))
+        ladder.reply("200 OK", sdp(B, 5000))
+    later = [
+        Message(m.protocol, m.arrival_ns, m.flow, m.transport, m.payload.replace(b"tag=A", b"tag=Z"))
+        for m in second.messages
+    ]
+    assert len(signalling.describe(first.messages + later)) == 2
+
+
+def test_every_number_that_was_called_is_kept(ladder: Ladder) -> None:
+    """A proxy that rings one phone after another under one Call-ID, and who was connected in the end."""
+    for number in ("201", "202"):
+        ladder.invite(sdp(A, 4000))
+        ladder.messages[-1] = Message(
+            "sip",
+            ladder.messages[-1].arrival_ns,
+            ladder.messages[-1].flow,
+            "udp",
+            ladder.messages[-1].payload.replace(b"INVITE sip:200@", f"INVITE sip:{number}@".encode()),
+        )
+    ladder.reply("200 OK", sdp(B, 5000), headers='P-Asserted-Identity: "Bob" <sip:299@b>\r\n')
+    call = ladder.call()
+    assert (call.called_number, call.called_numbers) == ("200", ["200", "201", "202", "299"])
+
+
 def b2bua(**outbound: str) -> list[Message]:
     near, far = Ladder("near-side@a"), Ladder(outbound.get("call_id", "far-side@p"), 1100)
     near.invite(sdp(A, 4000), headers=outbound.get("near", ""))

@@ -282,6 +282,7 @@ def test_other_calls_of_others_are_not_taken_for_recorded() -> None:
         b"<recording>" + b"<x/>" * 20_000 + b"</recording>",
         b"<other/>",
         b"\xff\xfe<",
+        b"<?xml version='1.0' encoding='UTF-9'?><recording/>",
         b"",
     ],
 )
@@ -481,12 +482,37 @@ def test_host_names_stand_for_who_calls_itself_so() -> None:
     assert call.caller_address == "10.0.0.1"
 
 
-def test_a_name_that_nothing_explains_is_where_its_description_came_from() -> None:
-    invite = c.sip("INVITE sip:200@pbx SIP/2.0", body=_named("media.example"))
-    (call,) = signalling.describe(
-        [Message("sip", T, Flow("10.0.0.7", 5060, "10.0.0.2", 5060), "udp", invite)]
-    )
-    assert call.media[0].address == "10.0.0.7"
+@pytest.mark.parametrize(
+    "hosts", [("10.1.0.1", "10.2.0.1"), ("10.1.0.5", "10.2.0.5"), ("198.51.100.1", "203.0.113.9")]
+)
+def test_media_of_a_name_that_nothing_explains_finds_its_call(hosts: tuple[str, str]) -> None:
+    """At the hosts that signal, or at others: the ports tell."""
+    offer, answer = (_named("a.example"), _named("b.example").replace("audio 4000", "audio 5000"))
+    frames = [
+        (T, c.udp("10.1.0.1", 5060, "10.2.0.1", 5060, c.sip("INVITE sip:200@pbx SIP/2.0", body=offer))),
+        (
+            T + SECOND,
+            c.udp(
+                "10.2.0.1",
+                5060,
+                "10.1.0.1",
+                5060,
+                c.sip("SIP/2.0 200 OK", to="<sip:200@pbx>;tag=b", body=answer),
+            ),
+        ),
+    ]
+    for index in range(100):
+        at = T + 2 * SECOND + index * 20_000_000
+        frames.append(
+            (at, c.udp(hosts[0], 4000, hosts[1], 5000, c.rtp(index, index * 160, 1, 0, b"\xd5" * 160)))
+        )
+        frames.append(
+            (at, c.udp(hosts[1], 5000, hosts[0], 4000, c.rtp(index, index * 160, 2, 0, b"\x55" * 160)))
+        )
+    with callreplay.open(c.pcap(frames)) as capture:
+        (call,) = capture.calls
+        assert (call.party("caller"), call.party("called")) == ("100", "200")
+        assert [leg.columns.spans[0].ssrc for leg in call.legs] == [1, 2]
 
 
 OFFER, ANSWER = c.sdp("10.5.0.1", 30000, {8: "PCMA/8000"}), c.sdp("10.5.0.1", 30002, {8: "PCMA/8000"})

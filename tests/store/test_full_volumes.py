@@ -61,8 +61,9 @@ def on_disk(folders: dict[int, Path]) -> tuple[set[tuple[int, str]], dict[int, i
     return {(number, name) for number, name in files if name.endswith(".rtp")}, used
 
 
-# The root, the journal's folder, the journal, four parts, four folders: the twelfth inode is there for all of them.
-@pytest.mark.parametrize("inodes", [*range(2, 12), 0])
+# The root, the volume's own folder and its marker; then a journal, four parts, four folders: the thirteenth inode is
+# there for all of them.
+@pytest.mark.parametrize("inodes", [*range(4, 13), 0])
 def test_a_volume_that_fills_in_mid_call_hands_over(
     inodes: int, database: Database, tmp_path: Path, mount: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +81,7 @@ def test_a_volume_that_fills_in_mid_call_hands_over(
     assert not [path for path in folders[1].iterdir() if path.name != ".callreplay"]
     assert state(database) == on_disk(folders)
     with database.connection() as connection:
-        volumes.retire(connection, volumes.find(connection, "2"))
+        volumes.retire(connection, volumes.find(connection, number=2))
     before = state(database)
     with pytest.raises(VolumeFullError, match="add a volume, raise a quota"):
         filing.file_call(database, 1, rows, record(rows, "another"), UTC)

@@ -104,8 +104,10 @@ def test_a_policy_may_be_tried_first(database: Database, filed: list[filing.File
 
 def test_a_dry_run_changes_nothing(database: Database, filed: list[filing.Filed], tmp_path: Path) -> None:
     """Not even what a killed import left, and whatever policy it tries."""
-    with Journal(tmp_path / "v", uuid4()) as journal:
-        journal.part("1.rtp").write_bytes(b"x")
+    with database.connection() as connection:
+        (volume,) = volumes.listing(connection)
+    with volume.open() as opened, Journal(opened, uuid4()) as journal, journal.create("1.rtp") as part:
+        part.write(b"x")
     with database.connection() as connection:
         connection.execute("UPDATE calls SET legal_hold = true WHERE uuid = %s", (filed[0].uuid,))
 

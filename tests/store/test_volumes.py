@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -9,7 +10,7 @@ import pytest
 
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.importing import filing
-from callreplay.store import volumes
+from callreplay.store import joining, volumes
 from callreplay.store.database import Database
 
 
@@ -25,7 +26,7 @@ def case() -> ModuleType:
     return module
 
 
-def fill(database: Database, case: ModuleType, calls: int, volume: str = "") -> None:
+def fill(database: Database, case: ModuleType, calls: int, volume: int | None = None) -> None:
     rows = case.capture(20)
     for number in range(calls):
         filing.file_call(database, 1, rows, case.record(rows, f"{volume} {number}"), case.UTC, volume)
@@ -35,14 +36,14 @@ def test_add_list_and_refuse(database: Database, tmp_path: Path) -> None:
     with database.connection() as connection:
         first = volumes.add(connection, tmp_path / "one", name="first", quota_bytes=5000, reserved_bytes=100)
         assert (first.id, first.path.is_dir(), first.left_bytes) == (1, True, 5000)
-        assert volumes.find(connection, "first") == volumes.find(connection, "1") == first
-        assert volumes.find(connection, str(tmp_path / "one")) == first
+        assert volumes.find(connection, name="first") == volumes.find(connection, number=1) == first
+        assert volumes.find(connection, path=tmp_path / "one") == first
         with pytest.raises(ArgumentError, match="overlap"):
             volumes.add(connection, tmp_path / "one" / "inside")
         with pytest.raises(ArgumentError, match="reserved"):
             volumes.add(connection, tmp_path / "two", quota_bytes=1, reserved_bytes=2)
         with pytest.raises(ArgumentError, match="'nine'"):
-            volumes.find(connection, "nine")
+            volumes.find(connection, name="nine")
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError, match="cannot be written"):
             volumes.add(connection, tmp_path / "file")
@@ -57,8 +58,8 @@ def test_warnings(database: Database, tmp_path: Path) -> None:
             "used + free"
         )
         gone = volumes.add(connection, tmp_path / "b")
-        gone.path.rmdir()
-        assert gone.warning == "cannot be reached"
+        shutil.rmtree(gone.path)
+        assert gone.warning == "cannot be reached: No such file or directory"
         assert gone.left_bytes == 0
         assert volumes.active(connection)[0].id == 1
 
@@ -73,7 +74,7 @@ def test_the_reserve_is_touched_last(database: Database, tmp_path: Path, case: M
     ]
     assert homes == [2, 2, 2]
     with database.connection() as connection:
-        volumes.retire(connection, volumes.find(connection, "2"))
+        volumes.retire(connection, volumes.find(connection, number=2))
     assert filing.file_call(database, 1, rows, case.record(rows, "last"), case.UTC).volume_id == 1
 
 
@@ -83,14 +84,14 @@ def test_a_named_volume_is_used_or_refused(database: Database, tmp_path: Path, c
         volumes.add(connection, tmp_path / "b", name="second")
     rows = case.capture(20)
     homes = {
-        filing.file_call(database, 1, rows, case.record(rows, str(n)), case.UTC, "second").volume_id
+        filing.file_call(database, 1, rows, case.record(rows, str(n)), case.UTC, 2).volume_id
         for n in range(3)
     }
     assert homes == {2}
     with database.connection() as connection:
-        assert volumes.retire(connection, volumes.find(connection, "second")) is False
+        assert volumes.retire(connection, volumes.find(connection, name="second")) is False
     with pytest.raises(OutputError, match="retired"):
-        filing.file_call(database, 1, rows, case.record(rows, "x"), case.UTC, "second")
+        filing.file_call(database, 1, rows, case.record(rows, "x"), case.UTC, 2)
 
 
 def test_retire_without_calls_removes(database: Database, tmp_path: Path) -> None:
@@ -104,13 +105,15 @@ def test_join_moves_everything(database: Database, tmp_path: Path, case: ModuleT
     with database.connection() as connection:
         volumes.add(connection, tmp_path / "a")
         volumes.add(connection, tmp_path / "b")
-    fill(database, case, 3, "1")
+    fill(database, case, 3, 1)
     before = {path: (tmp_path / "a" / path).read_bytes() for path in case.tree(tmp_path / "a")}
     with database.connection() as connection:
         source, target = volumes.listing(connection)
         connection.commit()
-        calls, moved = volumes.join(connection, source, target)
-    assert (calls, moved) == (3, sum(len(content) for content in before.values()))
+        done = joining.join(connection, source, target)
+        moved = done.size_bytes
+    assert (done.calls, done.failed) == (3, [])
+    assert moved == (sum(len(content) for content in before.values()))
     assert case.tree(tmp_path / "a") == []
     assert {path: (tmp_path / "b" / path).read_bytes() for path in case.tree(tmp_path / "b")} == before
     with database.connection() as connection:
@@ -125,12 +128,12 @@ def test_join_stops_whole_where_the_target_is_full(
     with database.connection() as connection:
         volumes.add(connection, tmp_path / "a")
         volumes.add(connection, tmp_path / "b", quota_bytes=20_000)
-    fill(database, case, 4, "1")
+    fill(database, case, 4, 1)
     with database.connection() as connection:
         source, target = volumes.listing(connection)
         connection.commit()
         with pytest.raises(volumes.VolumeFullError):
-            volumes.join(connection, source, target)
+            joining.join(connection, source, target)
     with database.connection() as connection:
         volumes.reconcile(connection)
         rows = connection.execute("SELECT volume_id, path FROM call_files").fetchall()

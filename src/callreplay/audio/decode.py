@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import overload
+from typing import Protocol, overload
 
 import numpy as np
 
 from callreplay import _core
-from callreplay.audio.legs import External, LegCounts, Pcm, checked, leg_rate_hz, native_leg
+from callreplay.audio.external import decode_spans
+from callreplay.audio.legs import External, LegCounts, Pcm, checked, is_native, leg_rate_hz, native_leg
 from callreplay.audio.mix import Renderer, RenderGroup, timeline_bounds, timeline_frames
 from callreplay.errors import ArgumentError
 from callreplay.model import Intact, LegColumns, mappings
 
-__all__ = ["Chunk", "ChunkKind", "Conveyor", "decode_leg", "decode_many", "leg_samples"]
+__all__ = ["Chunk", "ChunkKind", "Conveyor", "Playable", "decode_leg", "decode_many", "leg_samples"]
 
 
 class ChunkKind(IntEnum):
@@ -122,22 +123,41 @@ class Conveyor:
         return self._native.occupancy()
 
 
+class Playable(Protocol):
+    """A leg with what others decode of it (`callreplay.Leg`)."""
+
+    @property
+    def columns(self) -> LegColumns:
+        """Its packets."""
+
+    def external(self) -> External | None:
+        """PCM of the spans that the native engine does not decode."""
+
+
+def _external(leg: LegColumns | Playable) -> External | None:
+    if not isinstance(leg, LegColumns):
+        return leg.external()
+    return None if all(is_native(span.codec) for span in leg.spans) else decode_spans(leg)[0]
+
+
 @overload
 def decode_many(
-    legs: Sequence[LegColumns], out: None = None, *, width: int = ..., block_ms: int = ...
+    legs: Sequence[LegColumns | Playable], out: None = None, *, width: int = ..., block_ms: int = ...
 ) -> Iterator[Chunk]: ...
 @overload
 def decode_many(
-    legs: Sequence[LegColumns], out: Sequence[Pcm], *, width: int = ..., block_ms: int = ...
+    legs: Sequence[LegColumns | Playable], out: Sequence[Pcm], *, width: int = ..., block_ms: int = ...
 ) -> list[Pcm]: ...
 def decode_many(
-    legs: Sequence[LegColumns],
+    legs: Sequence[LegColumns | Playable],
     out: Sequence[Pcm] | None = None,
     *,
     width: int = 1024,
     block_ms: int = 200,
 ) -> Iterator[Chunk] | list[Pcm]:
-    """Decode many legs at once, of any mix of codecs, lengths and rates.
+    """Decode many legs (``call.caller``, or its columns) at once, of any mix of codecs, lengths and rates.
+
+    What `callreplay.Leg.pcm` decodes is decoded: PyAV's codecs too, before the first chunk.
 
     Without ``out``: an iterator of :class:`Chunk`. With ``out``, one int16 array per leg of at least
     :func:`leg_samples` samples: fills them as :func:`decode_leg` would and returns their used parts. Both
@@ -152,23 +172,33 @@ def decode_many(
     >>> [len(pcm) for pcm in decode_many(legs, out)]
     [159520, 159520]
     """
+    columns = [leg if isinstance(leg, LegColumns) else leg.columns for leg in legs]
+    external = [_external(leg) for leg in legs]
     if out is None:
-        return iter(Conveyor(legs, width=width, block_ms=block_ms))
+        given = {index: pcm for index, pcm in enumerate(external) if pcm is not None}
+        return iter(Conveyor(columns, width=width, block_ms=block_ms, external=given))
     if len(out) != len(legs):
         raise ArgumentError(f"out: {len(out)} arrays for {len(legs)} legs")
     group = RenderGroup(block_ms=block_ms)
     filled = [0] * len(legs)
-    for index, (leg, array) in enumerate(zip(legs, out, strict=True)):
+    for index, (leg, array) in enumerate(zip(columns, out, strict=True)):
         checked(array, np.int16, f"out[{index}]")
         need = leg_samples(leg)
         if len(array) < need:
             raise ArgumentError(f"out[{index}]: {len(array)} samples are too few for {need}")
-    waiting = iter(enumerate(legs))
+    waiting = iter(enumerate(columns))
     call_leg: dict[int, int] = {}
 
     def refill() -> None:
         for index, leg in waiting:
-            call = group.add([leg], leg_rate_hz(leg), "mono", correct_drift=False, dtmf="keep")
+            call = group.add(
+                [leg],
+                leg_rate_hz(leg),
+                "mono",
+                correct_drift=False,
+                dtmf="keep",
+                external=[external[index]],
+            )
             call_leg[call] = index
             if len(call_leg) >= width:
                 return

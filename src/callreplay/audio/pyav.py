@@ -11,6 +11,7 @@ RFC 7587 (Opus).
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from callreplay.codecs import Codec
 from callreplay.errors import UnsupportedError
 
-__all__ = ["RECIPES", "available", "decode_payloads", "is_external", "missing_message"]
+__all__ = ["RECIPES", "available", "decode_payloads", "is_external", "missing_message", "version"]
 
 Pcm = NDArray[np.int16]
 
@@ -42,6 +43,11 @@ def available() -> bool:
     except ImportError:
         return False
     return True
+
+
+def version() -> str:
+    """Which PyAV it is; '' where it cannot be imported."""
+    return f"av {importlib.metadata.version('av')}" if available() else ""
 
 
 def is_external(codec: Codec) -> bool:

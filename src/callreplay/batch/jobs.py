@@ -28,6 +28,7 @@ class Job:
     ``NAME.SUFFIX``, or ``NAME-2.SUFFIX`` and so on for the second and later ones. ``codecs`` are hints,
     ``{97: "opus/48000"}``; ``size`` and ``modified_ns`` of the files tell a changed input from a done one. ``skip`` are
     the calls (from 1) whose outputs are whole already. ``error`` says why there is nothing to transcode: a row tells.
+    ``stored`` opens the files of a stored call (`callreplay.packets.Opener`), which are not reached by path.
     """
 
     captures: tuple[str, ...]
@@ -37,6 +38,7 @@ class Job:
     modified_ns: int = 0
     skip: frozenset[int] = frozenset()
     error: str = ""
+    stored: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         """ArgumentError for a name that does not lie below the destination."""

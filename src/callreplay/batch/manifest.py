@@ -13,7 +13,7 @@ import glob
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import AtomicFile
 
 __all__ = [
+    "LEGS",
     "MANIFEST",
     "ManifestWriter",
     "Row",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 MANIFEST: Final = "manifest.jsonl"
+LEGS: Final = {"caller": ".caller", "called": ".called"}
+"""What an output of one leg has in its name, so that those of both stand side by side."""
 _PARQUET: Final = ".parquet"
 _LOCK: Final = ".lock"
 _ROWS_AT_ONCE: Final = 1 << 14
@@ -51,6 +54,8 @@ class Row:
     ``seconds`` is CPU time shared out over the calls that finished together, in proportion to their length.
     ``caller`` and ``called`` are names and numbers as signalling has them, else addresses; ``start`` ISO 8601, UTC;
     ``sides_inferred``: who called is a guess. Who talks how long is known where the run was asked to find out.
+    ``warnings`` are what was odd about the call. Where something of it could not be decoded, and is silent in the
+    output, ``decoders`` says with what that was tried, and ``mos`` is None: what nobody hears has none.
     """
 
     input: str
@@ -81,6 +86,8 @@ class Row:
     overlap_s: float | None = None
     interruptions: int | None = None
     longest_monologue_s: float | None = None
+    warnings: tuple[str, ...] = ()
+    decoders: str | None = None
 
 
 class ManifestWriter:
@@ -201,7 +208,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         for line in lines:
             try:
                 values = json.loads(line)
-                yield Row(**{key: value for key, value in values.items() if key in names})
+                row = Row(**{key: value for key, value in values.items() if key in names})
+                yield replace(row, warnings=tuple(row.warnings)) if row.warnings else row
             except (ValueError, TypeError, AttributeError):
                 continue
 
@@ -237,6 +245,9 @@ def _first_output(row: Row) -> str:
     if row.call < 2:
         return row.output
     stem, dot, suffix = row.output.rpartition(".")
+    for leg in LEGS.values():
+        if stem.endswith(leg):
+            stem, suffix = stem.removesuffix(leg), leg[1:] + dot + suffix
     return stem.removesuffix(f"-{row.call}") + dot + suffix
 
 
@@ -257,10 +268,12 @@ class _Sink:
 
 def _columns(row: Row) -> dict[str, Any]:
     """The row as Parquet takes it, in which a name that is not UTF-8 has its octets as escapes."""
-    return {
-        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-        for name, value in asdict(row).items()
-    }
+
+    def plain(value: Any) -> Any:
+        return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+    values = {name: plain(value) for name, value in asdict(row).items()}
+    return values | {"warnings": [plain(text) for text in row.warnings]}
 
 
 def write_parquet(manifest: Path, path: Path) -> None:
@@ -268,7 +281,12 @@ def write_parquet(manifest: Path, path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    types = {"int": pyarrow.int64(), "float": pyarrow.float64(), "bool": pyarrow.bool_()}
+    types = {
+        "int": pyarrow.int64(),
+        "float": pyarrow.float64(),
+        "bool": pyarrow.bool_(),
+        "tuple[str,": pyarrow.list_(pyarrow.string()),
+    }
     schema = pyarrow.schema(
         [(f.name, types.get(str(f.type).split(" ")[0], pyarrow.string())) for f in fields(Row)]
     )

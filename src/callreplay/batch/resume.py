@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from callreplay.audio.external import decoders
 from callreplay.batch.destinations import Destination
 from callreplay.batch.jobs import Job, owner_of
 from callreplay.batch.manifest import Row, journals, read_rows
@@ -95,7 +96,9 @@ def _last(jobs: Sequence[Job], keys: Mapping[str, Job], suffix: str, manifest: P
         known = row.key in keys
         if not known and not names:
             names = {job.name for job in jobs}
-        if row.error or not (known or names.intersection(_claimants(row.output, suffix))):
+        # What was silent for want of a decoder is made again where there are others now.
+        outgrown = row.decoders is not None and row.decoders != decoders()
+        if row.error or outgrown or not (known or names.intersection(_claimants(row.output, suffix))):
             last.pop(row.output, None)  # another run wrote over it, or failed to
         else:
             last[row.output] = _Whole(row.key, row.call, row.calls, row.size, "" if known else row.input)

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
-from callreplay.batch.jobs import Job, file_facts
+from callreplay.batch.jobs import Job
 from callreplay.errors import ArgumentError
 from callreplay.store import accounts, records, search
 from callreplay.store.database import Database
@@ -45,7 +45,16 @@ def _calls(database: Database, tenant_id: int, wanted: search.CallQuery) -> Iter
 
 
 def _job(call: records.StoredCall, zone: ZoneInfo) -> Job:
-    paths = call.paths()
-    size, modified_ns = file_facts(paths)
+    files = tuple(call.recordings())
+    size = modified_ns = 0
+    error = ""
+    for file in files:
+        try:
+            status = file.status()
+        except OSError as failure:
+            error = error or str(failure)
+        else:
+            size, modified_ns = size + status.st_size, max(modified_ns, status.st_mtime_ns)
     name = f"{call.row['started_at'].astimezone(zone):%Y.%m.%d}/{call.uuid}"
-    return Job(tuple(map(str, paths)), name, size=size, modified_ns=modified_ns)
+    captures = tuple(file.name for file in files)
+    return Job(captures, name, size=size, modified_ns=modified_ns, error=error, stored=files)

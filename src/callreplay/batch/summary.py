@@ -12,7 +12,10 @@ __all__ = ["BatchError", "Summary"]
 
 @dataclass(slots=True)
 class Summary:
-    """What came of a run. ``skipped`` inputs were whole already; ``audio_s`` and ``cpu_s`` of this run's outputs."""
+    """What came of a run. ``skipped`` inputs were whole already; ``audio_s`` and ``cpu_s`` of this run's outputs.
+
+    Of ``undecoded`` outputs something could not be decoded, and is silent.
+    """
 
     inputs: int = 0
     outputs: int = 0
@@ -22,6 +25,7 @@ class Summary:
     cpu_s: float = 0.0
     elapsed_s: float = 0.0
     interrupted: bool = False
+    undecoded: int = 0
 
     def add(self, row: Row) -> None:
         """Count a row."""
@@ -31,6 +35,7 @@ class Summary:
             self.outputs += 1
             self.audio_s += row.duration_s
         self.cpu_s += row.seconds
+        self.undecoded += row.decoders is not None and not row.error
 
 
 class BatchError(CallReplayError):

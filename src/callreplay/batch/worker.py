@@ -18,11 +18,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.audio.external import decoders
 from callreplay.audio.mix import RenderGroup
 from callreplay.batch.closing import Closer
 from callreplay.batch.destinations import Apart, Destination
 from callreplay.batch.jobs import Job
-from callreplay.batch.manifest import Row
+from callreplay.batch.manifest import LEGS, Row
 from callreplay.capture import Call, open_capture
 from callreplay.clock import utc
 from callreplay.errors import StateError
@@ -62,6 +63,7 @@ _BLOCK_MS: Final = (
 _POOL_SECONDS: Final = 2048.0
 _POOL_ENDED: Final = 32
 _LONGEST_REASON: Final = 500  # characters
+_MOST_WARNINGS: Final = 50
 _FAULTS: Final = (OSError, ValueError, MemoryError)
 
 
@@ -75,8 +77,8 @@ class Order:
     speech: bool = False  # rows tell who talks how long
 
     def suffix(self) -> str:
-        """The outputs' suffix."""
-        return format_of(self.format).suffixes[0]
+        """The outputs' suffix, with the leg where they are of one: ``.wav``, ``.caller.wav``."""
+        return LEGS.get(self.options.channels, "") + format_of(self.format).suffixes[0]
 
 
 class Feed:
@@ -341,7 +343,7 @@ class _Work:
     def _open_capture(self, job: Job, cost: int) -> None:
         source = _Progress(job, job_key(job, self.order))
         try:
-            capture = open_capture(*job.captures, codecs=job.codecs)
+            capture = open_capture(*(job.stored or job.captures), codecs=job.codecs)
             error = "" if capture.calls else f"no call was found ({capture.why_empty()})"
         except _FAULTS as fault:
             error = _reason(fault)
@@ -467,6 +469,7 @@ class _Work:
         lost = sum(leg.lost for leg in legs)
         expected = sum(leg.packets - leg.duplicates for leg in legs) + lost
         scores = [leg.mos for leg in legs if leg.mos is not None]
+        silent = bool(call.undecoded)
         return Row(
             source.job.captures[0],
             name,
@@ -480,8 +483,10 @@ class _Work:
             sum(leg.packets for leg in legs),
             lost,
             round(lost / expected, 6) if expected > 0 else 0.0,
-            min(scores, default=None),
+            None if silent else min(scores, default=None),
             error=error,
             finished=time.time(),
+            warnings=tuple(line[:_LONGEST_REASON] for line in call.all_warnings()[:_MOST_WARNINGS]),
+            decoders=decoders() if silent else None,
             **_known(call, opened is not None and self.order.speech),
         )

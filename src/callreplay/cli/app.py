@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "calls": "calls",
     "tenants": "tenants",
     "man": "man",
+    "audit": "audit",
 }
 """Command name to the module of this package that registers it."""
 

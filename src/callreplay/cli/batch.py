@@ -20,6 +20,7 @@ from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.cli.sizes import parse_memory
+from callreplay.cli.transcode import UNDECODED, StrictOption
 from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.formats import format_of
@@ -184,6 +185,7 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--speech", help="Rows tell who talks how long (each leg is decoded once more)."),
         ] = False,
+        strict: StrictOption = False,
         options: Options,
     ) -> None:
         """Transcode many captures on every core; what is whole already is skipped."""
@@ -211,12 +213,17 @@ def register(app: typer.Typer) -> None:
             summary, stopped = error.summary, str(error)
         if summary:
             _tell(summary, as_json)
+        if not jobs:
+            where = ", ".join(sources or []) or "the database"
+            print(f"callreplay: no capture was found in {where}", file=sys.stderr)
         if stopped:
             print(f"callreplay: {stopped}", file=sys.stderr)
         if report and summary:
             _draw(report, settings.manifest_path(), began if summary.outputs + summary.errors else 0.0)
         if not summary or stopped or summary.errors or summary.interrupted:
             raise typer.Exit(1)
+        if strict and summary.undecoded:
+            raise typer.Exit(UNDECODED)
 
 
 def _tell(summary: Summary, as_json: bool) -> None:
@@ -229,6 +236,12 @@ def _tell(summary: Summary, as_json: bool) -> None:
         f"{summary.skipped:,} inputs were whole already",
         file=sys.stderr,
     )
+    if summary.undecoded:
+        print(
+            f"callreplay: warning: of {summary.undecoded:,} outputs something could not be decoded and is silent "
+            "(the manifest's warnings say what)",
+            file=sys.stderr,
+        )
     if summary.interrupted:
         print("callreplay: interrupted; the same command goes on where it stopped", file=sys.stderr)
 

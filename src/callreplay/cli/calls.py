@@ -16,6 +16,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.options import with_output_options
 from callreplay.cli.tables import Lines, choose_columns, print_csv, print_json
+from callreplay.cli.transcode import StrictOption
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
 
@@ -135,6 +136,7 @@ def _add_transcode(group: typer.Typer) -> None:
         tenant: TenantOption = "default",
         url: DatabaseOption = "",
         data: DataOption = None,
+        strict: StrictOption = False,
         *,
         query: dict[str, str],
         options: Options,
@@ -151,12 +153,12 @@ def _add_transcode(group: typer.Typer) -> None:
                 if row is None:
                     raise ArgumentError("no call meets the parameters")
                 (call,) = records.complete(connection, [row])
-        paths: list[Path] = call.paths()
-        if not paths:
+        files = call.recordings()
+        if not files:
             raise ArgumentError(
                 f"call {call.uuid} has no media ({call.row['status'] or 'nothing was captured'})"
             )
-        run(paths, output, form, None, [], options)
+        run(files, output, form, None, [], options, strict=strict)
 
 
 def _key(uuid: str) -> UUID:

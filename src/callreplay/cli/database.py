@@ -38,8 +38,10 @@ TenantOption = Annotated[str, typer.Option("--tenant", help="Whose calls.")]
 
 
 @contextmanager
-def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
-    """The database that the options name, open."""
+def database(
+    url: str, data: Path | None, size: int = 4, *, build: bool = False, volume: bool = False
+) -> Iterator[Database]:
+    """The database that the options name, open; ``build`` and ``volume`` as of `callreplay.store.access.opened`."""
     import psycopg
 
     from callreplay.errors import OutputError
@@ -48,7 +50,7 @@ def database(url: str, data: Path | None, size: int = 4) -> Iterator[Database]:
     from callreplay.store.database import Database, why
 
     try:
-        with opened(url, data) as found, Database(found, size=size) as connected:
+        with opened(url, data, build=build, volume=volume) as found, Database(found, size=size) as connected:
             yield connected
     except EmbeddedError as error:
         raise OutputError(str(error)) from error

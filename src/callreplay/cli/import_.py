@@ -14,6 +14,7 @@ import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
 from callreplay.cli.sizes import show_size
+from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -90,7 +91,9 @@ def register(app: typer.Typer) -> None:
             list[str], typer.Argument(metavar="PATH…", help="Captures, folders of them, or globs.")
         ],
         tenant: TenantOption = "default",
-        volume: Annotated[str, typer.Option(help="Id, name or path of the volume; else round robin.")] = "",
+        volume_id: VolumeId = None,
+        volume_name: VolumeName = "",
+        volume_path: VolumePath = None,
         timezone: Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")] = "",
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Captures at a time.")] = 1,
         dry_run: Annotated[
@@ -102,17 +105,22 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Read captures with SIP or Skinny and RTP, and file every call of them once."""
         from callreplay.importing import importer, sources, workers
-        from callreplay.store import accounts, volumes
+        from callreplay.store import accounts
 
-        chosen = list(sources.captures(paths))
+        unread: list[str] = []
+        chosen = list(sources.captures(paths, unread))
         named = dict(chosen)
         summary = _Summary()
-        with database(url, data) as opened:
+        summary.failed += len(unread)
+        for line in unread:
+            print(f"callreplay: {line}", file=sys.stderr)
+        if not chosen:
+            print(f"callreplay: no file was found in {', '.join(paths)}", file=sys.stderr)
+        with database(url, data, build=True, volume=True) as opened:
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)
-            if volume:
-                with opened.connection() as connection:
-                    volumes.find(connection, volume)
+            with opened.connection() as connection:
+                volume = wanted(connection, volume_id, volume_name, volume_path)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume, dry_run)
             with _bar(len(chosen)) as bar:
                 for outcome in workers.import_captures(job, (path for path, _ in chosen), jobs):

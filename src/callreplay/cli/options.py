@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import CHANNELS, Options
+
+if TYPE_CHECKING:
+    from callreplay.packets import Opener
 
 __all__ = ["KeyLogOption", "capture_sources", "parse_codecs", "parse_time", "with_output_options"]
 
@@ -29,7 +32,7 @@ KeyLogOption = Annotated[
 ]
 
 
-def capture_sources(captures: list[Path]) -> list[Path | BinaryIO]:
+def capture_sources(captures: Sequence[Path | Opener]) -> list[Path | Opener | BinaryIO]:
     """The captures to open; ``-`` is standard input, to its end."""
     if sum(str(path) == "-" for path in captures) > 1:
         raise ArgumentError("standard input can be read once")

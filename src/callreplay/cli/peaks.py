@@ -46,5 +46,5 @@ def register(app: typer.Typer) -> None:
             call,
             codec,
             options,
-            keylog,
+            keylog=keylog,
         )

@@ -25,8 +25,9 @@ from callreplay.importing import importer
 from callreplay.service import logs, settings
 from callreplay.service.settings import Settings
 from callreplay.store import accounts, audit, volumes
+from callreplay.store.access import ready
 from callreplay.store.cluster import EmbeddedError
-from callreplay.store.database import Database, migrate, why
+from callreplay.store.database import Database, why
 from callreplay.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ def prepare(database: Database, chosen: Settings, announce: Any = typer.echo) ->
     from argon2 import PasswordHasher
 
     with database.connection() as connection:
-        if not volumes.listing(connection):
-            volumes.add(connection, chosen.data_path / "volumes" / "1", name="Volume 1")
+        volumes.first(connection, chosen.data_path)
         needed = not accounts.has_users(connection)
     if needed:
         password = secrets.token_urlsafe(12)
@@ -107,7 +107,11 @@ def _database(chosen: Settings) -> Iterator[str]:
     folder = chosen.data_path
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     server = EmbeddedPostgres(
-        folder, host=chosen.db_host, port=chosen.db_port, password=chosen.db_password or None
+        folder,
+        host=chosen.db_host,
+        port=chosen.db_port,
+        password=chosen.db_password or None,
+        writes=chosen.db_writes,
     )
     with server:
         _log.info("database ready", extra={"host": server.host, "port": server.port})
@@ -180,7 +184,7 @@ def _run(chosen: Settings) -> int:
         signal.signal(number, _stop)
     try:
         with contextlib.closing(_listen(chosen)) as listening, _database(chosen) as url:
-            migrate(url)
+            ready(url, chosen.data_path)
             port = listening.getsockname()[1]
             running = settings.replace(chosen, database_url=url, port=port)
             with Database(url, size=2) as database:

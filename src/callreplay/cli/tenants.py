@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
         accounts.zone_of(timezone)
         password = secrets.token_urlsafe(12)
-        with database(url, data) as opened, opened.connection() as connection:
+        with database(url, data, build=True) as opened, opened.connection() as connection:
             made = accounts.add_tenant(connection, name, timezone)
             accounts.add_user(connection, made, login, PasswordHasher().hash(password), role="admin")
             for action, target in (("tenant.add", name), ("user.add", login)):

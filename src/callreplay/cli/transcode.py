@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,10 +15,17 @@ from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs, 
 from callreplay.cli.progress import progress_bar
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
-from callreplay.outputs.formats import format_of
+from callreplay.outputs.formats import FORMATS, Format, format_of
 from callreplay.outputs.options import Options
+from callreplay.store.handle import StoredFile
 
-__all__ = ["choose_call", "register", "run"]
+__all__ = ["UNDECODED", "StrictOption", "choose_call", "register", "run"]
+
+UNDECODED: Final = 3
+"""The exit status of ``--strict`` where something could not be decoded."""
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Status 3 where something could not be decoded and is silent.")
+]
 
 
 def choose_call(capture: Capture, number: int | None) -> Call:
@@ -35,25 +42,52 @@ def choose_call(capture: Capture, number: int | None) -> Call:
 
 
 def run(
-    captures: list[Path],
+    captures: Sequence[Path | StoredFile],
     output: str,
     form: str,
     number: int | None,
     codecs: list[str],
     options: Options,
+    *,
     keylog: Path | None = None,
+    strict: bool = False,
 ) -> None:
-    """Transcode one call to ``output`` (``-`` is standard output)."""
+    """Transcode one call to ``output`` (``-`` is standard output).
+
+    With ``strict`` the status is 3 where something of the call could not be decoded: it is silent in the output.
+    """
     chosen = format_of(form, None if output == "-" else output)
+    if output != "-" and form:
+        _warn_of_suffix(chosen, output)
     with open_capture(*capture_sources(captures), codecs=parse_codecs(codecs), keylog=keylog) as capture:
         call = choose_call(capture, number)
-        for warning in (*capture.warnings, *call.warnings):
-            print(f"callreplay: warning: {warning}", file=sys.stderr)
+        if options.start and options.start >= call.duration_s:
+            raise ArgumentError(
+                f"start: {options.start:g} s is beyond the end of the call ({call.duration_s:.1f} s)"
+            )
+        told = [*capture.warnings, *call.all_warnings()]
+        _warn(told)
         if output == "-":
             _to_standard_output(call.stream(chosen.name, options=options))
-            return
-        with progress_bar(call.title()) as advance:
-            call.save(output, chosen.name, options=options, progress=advance)
+        else:
+            with progress_bar(call.title()) as advance:
+                call.save(output, chosen.name, options=options, progress=advance)
+        _warn(line for line in call.all_warnings() if line not in told)
+        if strict and call.undecoded:
+            raise typer.Exit(UNDECODED)
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"callreplay: warning: {line}", file=sys.stderr)
+
+
+def _warn_of_suffix(chosen: Format, output: str) -> None:
+    """Say where a file's suffix promises another format than it is given."""
+    suffix = Path(output).suffix.lower()
+    other = next((name for name, each in FORMATS.items() if suffix in each.suffixes), "")
+    if other and suffix not in chosen.suffixes:
+        _warn([f"{output} is {chosen.name}, not the {other} that its suffix says"])
 
 
 def _to_standard_output(parts: Iterator[bytes]) -> None:
@@ -90,8 +124,9 @@ def register(app: typer.Typer) -> None:
             typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
         ] = [],  # noqa: B006
         keylog: KeyLogOption = None,
+        strict: StrictOption = False,
         *,
         options: Options,
     ) -> None:
         """Turn a call into audio (wav, spx, mp3, opus, flac, m4a), a picture (png) or peaks (json, dat)."""
-        run(captures, output, form, call, codec, replace(options), keylog)
+        run(captures, output, form, call, codec, replace(options), keylog=keylog, strict=strict)

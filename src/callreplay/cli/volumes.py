@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, database
 from callreplay.cli.sizes import parse_size, show_size
 from callreplay.cli.tables import Lines
+from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, needed
 
 __all__ = ["register"]
 
@@ -61,14 +63,14 @@ def _add_listing(group: typer.Typer) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Volumes: add, list, join, retire.")
+    group = typer.Typer(no_args_is_help=True, help="Volumes: add, list, join, move, retire.")
     app.add_typer(group, name="volumes")
     _add_listing(group)
 
     @group.command(name="add")
     def add(
         path: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made where missing.")],
-        name: Annotated[str, typer.Option(help="A name to call it by.")] = "",
+        name: Annotated[str, typer.Option(help="A name to call it by; Volume ID if not given.")] = "",
         quota: Annotated[
             int, typer.Option(parser=parse_size, help="The most to put on it (500G); 0: no limit.")
         ] = "0",  # type: ignore[assignment]  # typer parses defaults too
@@ -81,32 +83,70 @@ def register(app: typer.Typer) -> None:
         """Add a folder as a volume."""
         from callreplay.store import volumes
 
-        with database(url, data) as opened, opened.connection() as connection:
+        with database(url, data, build=True) as opened, opened.connection() as connection:
             volume = volumes.add(connection, path, name=name, quota_bytes=quota, reserved_bytes=reserved)
         typer.echo(f"volume {volume.id}: {volume.path}")
 
+    _add_join(group)
+    _add_move(group)
+    _add_retire(group)
+
+
+def _add_join(group: typer.Typer) -> None:
     @group.command(name="join")
     def join(
-        source: Annotated[str, typer.Argument(help="Id, name or path of the volume to empty.")],
-        target: Annotated[str, typer.Argument(help="The volume its calls move to.")],
+        number: VolumeId = None,
+        name: VolumeName = "",
+        path: VolumePath = None,
+        into_id: Annotated[int | None, typer.Option(help="The volume its calls move to, by its id.")] = None,
+        into_name: Annotated[str, typer.Option(help="The volume its calls move to, by its name.")] = "",
+        into_path: Annotated[
+            Path | None, typer.Option(help="The volume its calls move to, by its path.")
+        ] = None,
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
         """Move every call of one volume to another."""
-        from callreplay.store import volumes
+        from callreplay.store import joining, volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volumes.reconcile(connection)
-            ends = volumes.find(connection, source), volumes.find(connection, target)
+            source = needed(connection, number, name, path)
+            target = needed(connection, into_id, into_name, into_path)
             connection.commit()
-            calls, moved = volumes.join(connection, *ends)
-        typer.echo(
-            f"{calls} calls ({show_size(moved)}) moved from volume {ends[0].id} to volume {ends[1].id}"
-        )
+            done = joining.join(connection, source, target)
+        for line in done.failed:
+            print(f"callreplay: {line}", file=sys.stderr)
+        said = f"{done.calls} calls ({show_size(done.size_bytes)}) moved from volume {source.id} to volume {target.id}"
+        typer.echo(said + (f", {len(done.failed)} stay" if done.failed else ""))
+        if done.failed:
+            raise typer.Exit(1)
 
+
+def _add_move(group: typer.Typer) -> None:
+    @group.command(name="move")
+    def move(
+        folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the volume's folder is now.")],
+        number: VolumeId = None,
+        name: VolumeName = "",
+        path: VolumePath = None,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Tell that a volume was moved or mounted elsewhere; its marker in FOLDER proves it."""
+        from callreplay.store import volumes
+
+        with database(url, data) as opened, opened.connection() as connection:
+            volume = volumes.move(connection, needed(connection, number, name, path), folder)
+        typer.echo(f"volume {volume.id}: {volume.path}")
+
+
+def _add_retire(group: typer.Typer) -> None:
     @group.command(name="retire")
     def retire(
-        which: Annotated[str, typer.Argument(metavar="VOLUME", help="Id, name or path.")],
+        number: VolumeId = None,
+        name: VolumeName = "",
+        path: VolumePath = None,
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
@@ -114,7 +154,7 @@ def register(app: typer.Typer) -> None:
         from callreplay.store import volumes
 
         with database(url, data) as opened, opened.connection() as connection:
-            volume = volumes.find(connection, which)
+            volume = needed(connection, number, name, path)
             removed = volumes.retire(connection, volume)
         state = "removed" if removed else "takes no new calls; those on it stay"
         typer.echo(f"volume {volume.id}: {state}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
 
 if TYPE_CHECKING:
     from callreplay.importing.importer import Outcome
@@ -47,7 +48,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         once: Annotated[bool, typer.Option("--once", help="Import what is there, then leave.")] = False,
         tenant: TenantOption = "default",
-        volume: Annotated[str, typer.Option(help="Id, name or path of the volume; else round robin.")] = "",
+        volume_id: VolumeId = None,
+        volume_name: VolumeName = "",
+        volume_path: VolumePath = None,
         timezone: Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")] = "",
         as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
         url: DatabaseOption = "",
@@ -61,9 +64,11 @@ def register(app: typer.Typer) -> None:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        with database(url, data) as opened:
+        with database(url, data, build=True, volume=True) as opened:
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)
+            with opened.connection() as connection:
+                volume = wanted(connection, volume_id, volume_name, volume_path)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume)
             watching = Watch(folder, job, after, done, failed, settle, linger)
             print(f"callreplay: watching {watching.folder}", file=sys.stderr)

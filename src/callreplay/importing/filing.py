@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -22,17 +21,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg.types.json import Jsonb
 
-from callreplay.clock import moment
 from callreplay.errors import OutputError
 from callreplay.model import INDEX_SUFFIX, CallDescription, Event, Flow, RtpColumns, Side, Stream
 from callreplay.packets import recording
 from callreplay.packets.arena import fetch, release
 from callreplay.store import records, volumes
 from callreplay.store.database import Connection, Database
-from callreplay.store.journal import Journal, fsync_directory
-from callreplay.store.volumes import Volume, VolumeFullError
+from callreplay.store.handle import Handle
+from callreplay.store.journal import Journal
+from callreplay.store.rows import CallRow, EventRow, FileRow, clean_time
+from callreplay.store.volumes import Volume, VolumeError, VolumeFullError
 
 __all__ = ["CallRecord", "CaptureRows", "Filed", "LegRecord", "file_call", "identity", "recording_name"]
 
@@ -126,7 +125,7 @@ def _pages(capture: CaptureRows, leg: LegRecord) -> list[NDArray[Any]]:
 
 def recording_name(call: CallRecord, zone: ZoneInfo) -> str:
     """``YYYY/MM/DD/HH/YYYY-MM-DD_HH-MM-SS_CALLER_CALLED`` in the time zone ``zone``; the index and suffix follow."""
-    start = datetime.fromtimestamp(call.start_ns // 10**9, UTC).astimezone(zone)
+    start = datetime.fromtimestamp(clean_time(call.start_ns) // 10**9, UTC).astimezone(zone)
     parties = [
         _UNSAFE.sub("-", text).strip("-.")[:_LONGEST_PARTY] or "unknown"
         for text in (
@@ -143,14 +142,15 @@ def file_call(
     capture: CaptureRows,
     call: CallRecord,
     zone: ZoneInfo,
-    volume: str = "",
+    volume: int | None = None,
     fetcher: Callable[[CallRecord], recording.Fetch] = lambda _: fetch,
 ) -> Filed:
-    """File a call on the next volume that has room, or on ``volume`` (id, name or path).
+    """File a call on the next volume that has room, or on the one with the id ``volume``.
 
     ``fetcher`` gives what takes the packets out of the capture (`callreplay.importing.ahead`).
 
     Raises:
+        VolumeError: the volume named cannot be reached; nothing was written.
         VolumeFullError: no volume has room; nothing was written.
         OutputError: a volume cannot be written to for another reason; nothing was written.
         psycopg.Error: the database refused; nothing was written.
@@ -168,7 +168,7 @@ def file_call(
         if not call.legs:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
             return Filed(uuid, added=True)
-        draft, journal = _write_somewhere(connection, capture, call, uuid, zone, volume, fetcher(call))
+        draft = _write_somewhere(stack, connection, capture, call, uuid, zone, volume, fetcher(call))
         decided = False
         try:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
@@ -181,11 +181,9 @@ def file_call(
                 with contextlib.suppress(psycopg.Error):
                     connection.rollback()
                 draft.unlink()
-                journal.finish()
+                draft.journal.finish()
             raise
-        finally:
-            journal.__exit__(None, None, None)
-        journal.finish()
+        draft.journal.finish()
     names = tuple(entry.path for entry in draft.files)
     return Filed(uuid, True, draft.volume.id, names, draft.size)
 
@@ -204,51 +202,70 @@ class _Draft:
     """The files of a call on one volume, linked to their names but not yet committed."""
 
     volume: Volume
+    handle: Handle
+    journal: Journal
     files: list[_File] = field(default_factory=list)
     size: int = 0
-    linked: list[Path] = field(default_factory=list)
-    folder: Path | None = None
+    linked: list[str] = field(default_factory=list)
+    folder: str = ""
 
     def unlink(self) -> None:
         for path in self.linked:
-            path.unlink(missing_ok=True)
-        if self.folder is not None:
-            volumes.prune(self.volume.path, self.folder)
+            self.handle.unlink(path)
+        self.linked.clear()
+        self.handle.prune(self.folder)
 
 
 def _write_somewhere(
+    stack: contextlib.ExitStack,
     connection: Connection,
     capture: CaptureRows,
     call: CallRecord,
     uuid: UUID,
     zone: ZoneInfo,
-    which: str,
+    which: int | None,
     fetching: recording.Fetch,
-) -> tuple[_Draft, Journal]:
+) -> _Draft:
+    """The files on the first volume that takes them; ``stack`` keeps that volume and its journal open."""
     estimate = _estimate(capture, call)
-    if which:
-        chosen = volumes.find(connection, which)
-        if chosen.retired:
-            raise OutputError(f"volume {chosen.id} ({chosen.path}) is retired and takes no new calls")
-        candidates = [chosen] if chosen.left_bytes >= estimate else []
-    else:
-        candidates = volumes.active(connection, estimate)
-    for volume in candidates:
+    for volume in _candidates(connection, which, estimate):
         try:
-            with (
-                connection.transaction()
-            ):  # what a volume was charged with is taken back where it turns out full
-                written = _write(connection, volume, capture, call, uuid, zone, fetching)
+            # What a volume was charged with is taken back where it turns out full.
+            with connection.transaction(), contextlib.ExitStack() as opened:
+                handle = opened.enter_context(volume.open())
+                draft = _Draft(volume, handle, opened.enter_context(Journal(handle, uuid)))
+                if _write(connection, draft, capture, call, zone, fetching):
+                    stack.push(opened.pop_all())
+                    return draft
+        except VolumeError:
+            if which is not None:
+                raise
         except OSError as error:
             if error.errno in volumes.FULL:
                 continue
             raise OutputError(f"volume {volume.id} ({volume.path}): {error.strerror or error}") from error
-        if written is not None:
-            return written
     raise VolumeFullError(
-        f"no room for a call of {estimate:,} octets on {f'volume {which}' if which else 'any active volume'}: "
+        f"no room for a call of {estimate:,} octets on {'any active volume' if which is None else f'volume {which}'}: "
         "add a volume, raise a quota, or run `callreplay retain`"
     )
+
+
+def _candidates(connection: Connection, which: int | None, size: int) -> list[Volume]:
+    """The volumes to try. Raises VolumeError where the one that was asked for is not there, or none of several is."""
+    if which is not None:
+        chosen = volumes.find(connection, number=which)
+        if chosen.retired:
+            raise OutputError(f"volume {chosen.id} ({chosen.path}) is retired and takes no new calls")
+        chosen.open().close()
+        return [chosen] if chosen.left_bytes >= size else []
+    found = volumes.active(connection, size)
+    if not found:
+        absent = [
+            volume for volume in volumes.listing(connection) if not volume.retired and volume.free_bytes < 0
+        ]
+        for volume in absent:
+            volume.open().close()
+    return found
 
 
 def _estimate(capture: CaptureRows, call: CallRecord) -> int:
@@ -259,37 +276,40 @@ def _estimate(capture: CaptureRows, call: CallRecord) -> int:
 
 def _write(
     connection: Connection,
-    volume: Volume,
+    draft: _Draft,
     capture: CaptureRows,
     call: CallRecord,
-    uuid: UUID,
     zone: ZoneInfo,
     fetching: recording.Fetch,
-) -> tuple[_Draft, Journal] | None:
-    """Write, sync and link a call's files; None where the volume's quota turns out to be used up."""
-    journal = Journal(volume.path, uuid)
-    journal.__enter__()
-    draft = _Draft(volume)
+) -> bool:
+    """Write, sync and link a call's files; False where the volume's quota turns out to be used up."""
+    journal = draft.journal
     try:
-        parts: list[list[tuple[Path, str]]] = []
+        parts: list[list[tuple[str, str]]] = []
         for number, leg in enumerate(call.legs, 1):
-            packets, index = (journal.part(f"{number}{suffix}") for suffix in (".rtp", INDEX_SUFFIX))
-            size, sha256 = _write_parts(packets, index, capture, call, leg, fetching)
+            with (
+                journal.create(f"{number}.rtp") as packets,
+                journal.create(f"{number}{INDEX_SUFFIX}") as index,
+            ):
+                size, sha256 = _write_parts(packets, index, capture, call, leg, fetching)
+                draft.size += size + index.tell()
             draft.files.append(_File(leg, number, "", size, sha256))
-            draft.size += size + index.stat().st_size
-            parts.append([(packets, ""), (index, INDEX_SUFFIX)])
-        if not volumes.claim(connection, volume, draft.size):
+            parts.append(
+                [
+                    (journal.part(f"{number}{part}"), end)
+                    for part, end in ((".rtp", ""), (INDEX_SUFFIX, INDEX_SUFFIX))
+                ]
+            )
+        if not volumes.claim(connection, draft.volume, draft.size):
             journal.finish()
-            journal.__exit__(None, None, None)
-            return None
-        _link(journal, draft, parts, recording_name(call, zone))
+            return False
+        _link(draft, parts, recording_name(call, zone))
     except BaseException:
         draft.unlink()
         with contextlib.suppress(OSError):
             journal.finish()
-        journal.__exit__(None, None, None)
         raise
-    return draft, journal
+    return True
 
 
 class _Hashing:
@@ -308,27 +328,26 @@ class _Hashing:
 
 
 def _write_parts(
-    packets: Path,
-    index: Path,
+    packets: BinaryIO,
+    index: BinaryIO,
     capture: CaptureRows,
     call: CallRecord,
     leg: LegRecord,
     fetching: recording.Fetch,
 ) -> tuple[int, bytes]:
-    with packets.open("wb") as file:
-        hashing = _Hashing(file, _pages(capture, leg))
-        size, lengths = recording.write_packets(
-            cast("BinaryIO", hashing),
-            capture.data,
-            capture.spill,
-            capture.columns,
-            leg.rows,
-            capture.streams,
-            leg.flow,
-            fetching,
-        )
-        file.flush()
-        os.fsync(file.fileno())
+    hashing = _Hashing(packets, _pages(capture, leg))
+    size, lengths = recording.write_packets(
+        cast("BinaryIO", hashing),
+        capture.data,
+        capture.spill,
+        capture.columns,
+        leg.rows,
+        capture.streams,
+        leg.flow,
+        fetching,
+    )
+    packets.flush()
+    os.fsync(packets.fileno())
     used = np.unique(capture.columns.stream[leg.rows])
     numbers = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.uint16)
     numbers[used] = np.arange(len(used))
@@ -345,21 +364,21 @@ def _write_parts(
         call.inferred,
         reports=leg.reports,
     )
-    with index.open("wb") as file:
-        recording.write_index(file, entry)
-        release(*_pages(capture, leg))
-        file.flush()
-        os.fsync(file.fileno())
+    recording.write_index(index, entry)
+    release(*_pages(capture, leg))
+    index.flush()
+    os.fsync(index.fileno())
     return size, hashing.sha256.digest()
 
 
-def _link(journal: Journal, draft: _Draft, parts: list[list[tuple[Path, str]]], name: str) -> None:
+def _link(draft: _Draft, parts: list[list[tuple[str, str]]], name: str) -> None:
     """Give the parts their names: the first indices from 1 on that are free, one per leg."""
-    folder = draft.folder = (journal.volume / name).parent
-    made = _make_folder(folder, journal.volume)
+    journal, handle = draft.journal, draft.handle
+    draft.folder = name.rpartition("/")[0]
+    made = handle.make_folder(draft.folder)
     first = 1
     while True:
-        chosen = list(islice(_free_indices(journal.volume, name, first), len(parts)))
+        chosen = list(islice(_free_indices(handle, name, first), len(parts)))
         if len(chosen) < len(parts):
             raise OutputError(f"{name}: no free index left")
         pairs = [
@@ -367,42 +386,31 @@ def _link(journal: Journal, draft: _Draft, parts: list[list[tuple[Path, str]]], 
             for index, pair in zip(chosen, parts, strict=True)
             for part, suffix in pair
         ]
-        journal.note(*((part.name, path) for part, path in pairs))
+        journal.note(*pairs)
         try:
             for part, path in pairs:
-                os.link(part, journal.volume / path)
-                draft.linked.append(journal.volume / path)
+                journal.link(part, path)
+                draft.linked.append(path)
         except FileNotFoundError:
             # Retention pruned the folder, empty until now, after it was made.
             draft.unlink()
-            draft.linked.clear()
-            made = _make_folder(folder, journal.volume)
+            made = handle.make_folder(draft.folder)
             continue
         except FileExistsError:
             # Another import took one of the names since: ours go, and the search goes on behind them.
             draft.unlink()
-            draft.linked.clear()
+            made = handle.make_folder(draft.folder)
             first = chosen[0] + 1
             continue
         break
     for entry, index in zip(draft.files, chosen, strict=True):
         entry.path, entry.position = f"{name}-{index}.rtp", index
     for directory in made:
-        fsync_directory(directory)
+        handle.sync(directory)
 
 
-def _free_indices(volume: Path, name: str, first: int) -> Iterator[int]:
-    return (index for index in range(first, _MAX_INDEX) if not (volume / f"{name}-{index}.rtp").exists())
-
-
-def _make_folder(folder: Path, volume: Path) -> list[Path]:
-    """Make ``folder`` and what is missing above it; returns the directories whose entries are to be synced."""
-    changed = [folder]
-    while not folder.exists() and folder != volume:
-        folder = folder.parent
-        changed.append(folder)
-    changed[0].mkdir(mode=0o750, parents=True, exist_ok=True)
-    return changed
+def _free_indices(volume: Handle, name: str, first: int) -> Iterator[int]:
+    return (index for index in range(first, _MAX_INDEX) if volume.status(f"{name}-{index}.rtp") is None)
 
 
 def _end(call: CallRecord, side: Side) -> dict[str, Any]:
@@ -421,73 +429,47 @@ def _end(call: CallRecord, side: Side) -> dict[str, Any]:
     return ends
 
 
-def _address(text: str | None) -> str | None:
-    import ipaddress
-
-    try:
-        return str(ipaddress.ip_address(text or ""))
-    except ValueError:
-        return None
-
-
-def _clean(text: str) -> str:
-    """PostgreSQL's text has no NUL, and a name from the wire needs no more than this much."""
-    return text.replace("\x00", "")[:255]
-
-
 def _insert_call(
     connection: Connection, tenant_id: int, uuid: UUID, key: str, capture: CaptureRows, call: CallRecord
 ) -> None:
-    description = call.description
+    said = call.description
     caller, called = _end(call, "caller"), _end(call, "called")
-    records.add_call(
-        connection,
-        {
-            "uuid": uuid,
-            "tenant": tenant_id,
-            "identity": key,
-            "wire": _clean(description.call_id),
-            "protocol": description.protocol,
-            "status": _clean(description.status),
-            "inferred": call.inferred,
-            "started": moment(call.start_ns),
-            "answered": moment(description.answer_ns) if description.answer_ns else None,
-            "ended": moment(max(call.end_ns, call.start_ns)),
-            "caller_ip": _address(caller["ip"]),
-            "caller_port": caller["port"],
-            "caller_mac": caller["mac"],
-            "caller_number": _clean(description.caller_number),
-            "caller_name": _clean(description.caller_name),
-            "called_ip": _address(called["ip"]),
-            "called_port": called["port"],
-            "called_mac": called["mac"],
-            "called_number": _clean(description.called_number),
-            "called_name": _clean(description.called_name),
-            "quality": Jsonb(call.quality),
-            "related": [_clean(text) for text in description.related],
-            "source": _clean(capture.name),
-        },
+    row = CallRow(
+        uuid,
+        tenant_id,
+        key,
+        call.start_ns,
+        call.end_ns,
+        said.answer_ns or None,
+        said.call_id,
+        said.protocol,
+        said.status,
+        call.inferred,
+        caller["ip"],
+        caller["port"],
+        caller["mac"],
+        said.caller_number,
+        said.caller_name,
+        called["ip"],
+        called["port"],
+        called["mac"],
+        said.called_number,
+        said.called_name,
+        call.quality,
+        said.related,
+        capture.name,
+        "".join(f" {number}" for number in said.called_numbers if number != said.called_number),
     )
+    records.add(connection, row)
     for leg in call.legs:
         for event in leg.events:
-            at = moment(event.start_ns)
-            records.add_event(connection, uuid, at, leg.side, event.digit, round(event.duration_ms))
+            digit = EventRow(uuid, event.start_ns, leg.side, "dtmf", event.digit, round(event.duration_ms))
+            records.add(connection, digit)
 
 
 def _insert_files(connection: Connection, uuid: UUID, draft: _Draft) -> None:
     for entry in draft.files:
-        start = entry.leg.figures.get("start_ns")
-        records.add_file(
-            connection,
-            entry.leg.figures,
-            {
-                "uuid": uuid,
-                "leg": entry.leg.side,
-                "position": entry.position,
-                "volume": draft.volume.id,
-                "path": entry.path,
-                "size": entry.size,
-                "sha256": entry.sha256,
-                "started": moment(start) if start else None,
-            },
-        )
+        figures = dict(entry.leg.figures)
+        start = figures.pop("start_ns", None)
+        place = (uuid, entry.leg.side, entry.position, draft.volume.id, entry.path, entry.size, entry.sha256)
+        records.add(connection, FileRow(*place, start or None, **figures))

@@ -23,6 +23,7 @@ from callreplay.importing.filing import CallRecord, CaptureRows, Filed, file_cal
 from callreplay.importing.rotation import Carry, Member, again, begins, pending, settled, window
 from callreplay.store import accounts, records
 from callreplay.store.database import Database
+from callreplay.store.rows import clean_text, clean_time
 from callreplay.store.volumes import VolumeFullError
 
 __all__ = ["Job", "Outcome", "Unit", "import_one", "import_run", "import_unit"]
@@ -32,6 +33,16 @@ Unit = Path | tuple[Member, ...]
 
 _log = logging.getLogger(__name__)
 
+_OWN_FAULTS = (
+    psycopg.DataError,
+    psycopg.errors.CheckViolation,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+)
+"""What is wrong with one call; a full volume or an absent database is wrong with all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -40,7 +51,7 @@ class Job:
     url: str
     tenant_id: int
     zone: str = "UTC"
-    volume: str = ""
+    volume: int | None = None
     dry_run: bool = False
 
 
@@ -60,6 +71,13 @@ class Outcome:
     error: str = ""
     bad: bool = False
     octets: int = 0
+    lost: list[str] = field(default_factory=list)
+    """A line for each call that could not be filed for what it is, though the others were."""
+
+    @property
+    def final(self) -> bool:
+        """Whether to read the capture again would change nothing."""
+        return not self.error or self.bad or bool(self.lost)
 
     @property
     def added(self) -> int:
@@ -109,7 +127,7 @@ def import_run(
             outcome.octets = sum(member.path.stat().st_size for member in run[new:stop])
         begin, new = begin + needed, stop
         yield outcome, carry, begin
-        if outcome.error:
+        if not outcome.final:
             return
 
 
@@ -139,7 +157,15 @@ def _import(
             wanted.append(call)
         ahead = ReadAhead(found.rows, wanted)
         for call in wanted:
-            outcome.calls.append(_file(database, job, found.rows, call, ahead))
+            try:
+                outcome.calls.append(_file(database, job, found.rows, call, ahead))
+            except CallReplayError:
+                raise
+            except _OWN_FAULTS as error:
+                # What a packet says must cost its call, not the others of the capture.
+                _log.exception("%s, call %r", outcome.capture, call.description.call_id)
+                said = " ".join(str(error).split())
+                outcome.lost.append(f"call {clean_text(call.description.call_id)!r} was not filed: {said}")
     except CaptureError as error:
         outcome.error, outcome.bad = str(error), True
     except VolumeFullError as error:
@@ -153,6 +179,11 @@ def _import(
         # A defect of ours must cost the one capture, not the batch or the watch.
         _log.exception("%s", outcome.capture)
         outcome.error = f"unexpected {type(error).__name__}: {error}"
+    if outcome.lost and not outcome.error:
+        outcome.error = (
+            f"{len(outcome.lost)} of {len(outcome.lost) + len(outcome.calls)} calls: {outcome.lost[0]}"
+        )
+        outcome.warnings += outcome.lost[1:]
     return outcome, Carry(last_ns, frozenset(waiting)), needed
 
 
@@ -171,23 +202,23 @@ def _file(
 def _line(call: CallRecord, capture: str, uuid: str, added: bool, filed: Filed | None) -> dict[str, Any]:
     """One call as JSON, in the names of the Transcoder's parameters."""
     description = call.description
-    start = moment(call.start_ns)
+    start = moment(clean_time(call.start_ns))
     return {
         "callId": uuid,
         "added": added,
-        "capture": capture,
-        "wireCallId": description.call_id,
+        "capture": clean_text(capture, 4096),
+        "wireCallId": clean_text(description.call_id),
         "protocol": description.protocol,
-        "status": description.status,
+        "status": clean_text(description.status),
         "inferred": call.inferred,
         "start": start.isoformat(timespec="milliseconds"),
         "durationSeconds": round((call.end_ns - call.start_ns) / 1e9, 3),
-        "callerNumber": description.caller_number,
-        "callerName": description.caller_name,
-        "callerIP": description.caller_address,
-        "calledNumber": description.called_number,
-        "calledName": description.called_name,
-        "calledIP": description.called_address,
+        "callerNumber": clean_text(description.caller_number),
+        "callerName": clean_text(description.caller_name),
+        "callerIP": clean_text(description.caller_address),
+        "calledNumber": clean_text(description.called_number),
+        "calledName": clean_text(description.called_name),
+        "calledIP": clean_text(description.called_address),
         "legs": [
             {"leg": leg.side, "packets": len(leg.rows), "codec": leg.figures.get("codec", "")}
             for leg in call.legs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import packets, signalling
+from callreplay.codecs import Codec
 from callreplay.importing.filing import CallRecord, CaptureRows, LegRecord
 from callreplay.model import CallDescription, Flow, GapReason, Message, RtpColumns, Stream
 from callreplay.order.legs import CallMedia, LegMedia, assemble
 from callreplay.packets.arena import Arena, release
+from callreplay.sources import metadata_of
 
 __all__ = ["Reading", "gather", "read"]
 
@@ -44,7 +46,7 @@ def read(*paths: Path) -> Reading:
     said: list[str] = []
     if len(paths) == 1:
         name = _shown(paths[0])
-        data = packets.open_buffer(paths[0])
+        data = packets.open_buffer(paths[0], warnings=said)
         scan = packets.scan(data, name=str(paths[0]), announced=signalling.sockets_of, by_stream=True)
     else:
         name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
@@ -54,7 +56,10 @@ def read(*paths: Path) -> Reading:
             data, name=str(paths[0]), parts=parts, announced=signalling.sockets_of, by_stream=True
         )
     rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
-    found = gather(rows, scan.messages, scan.sender_reports, said + list(scan.warnings))
+    described = metadata_of(paths[0]) if len(paths) == 1 else []
+    found = gather(
+        rows, scan.messages, scan.sender_reports, said + list(scan.warnings), described, scan.codecs
+    )
     found.last_ns = scan.last_ns
     return found
 
@@ -79,10 +84,15 @@ def gather(
     messages: list[Message],
     reports: Sequence[packets.SenderReport] = (),
     warnings: list[str] | None = None,
+    described: Sequence[CallDescription] = (),
+    codecs: Mapping[int, Codec] | None = None,
 ) -> Reading:
-    """Find the calls of scanned rows: signalled ones with or without media, then those that only RTP tells of."""
-    descriptions = signalling.calls_of(messages)
-    media = assemble(_Scan(rows), descriptions, reports=reports)
+    """Find the calls of scanned rows: signalled ones with or without media, then those that only RTP tells of.
+
+    ``described`` are calls that a file beside the capture tells of, ``codecs`` payload types that the container names.
+    """
+    descriptions = [*signalling.calls_of(messages), *described]
+    media = assemble(_Scan(rows), descriptions, codecs, reports)
     release(rows.data)
     with_media = {id(call.description) for call in media if call.description is not None}
     arena = Arena()
@@ -99,8 +109,14 @@ def _silent(description: CallDescription) -> CallRecord:
     return CallRecord(description, [], description.start_ns, end_ns, quality=quality)
 
 
-def _transfer(description: CallDescription) -> dict[str, str]:
-    return {"transferred_to": description.transferred_to} if description.transferred_to else {}
+def _transfer(description: CallDescription) -> dict[str, Any]:
+    """Whom the call was meant for before, and whom it was sent to after."""
+    said: dict[str, Any] = {}
+    if description.transferred_to:
+        said["transferred_to"] = description.transferred_to
+    if description.diversions:
+        said["diversions"] = [hop._asdict() for hop in description.diversions]
+    return said
 
 
 def _record(
@@ -200,6 +216,7 @@ def _figures(leg: LegMedia, start_ns: int) -> dict[str, Any]:
         span = max(leg.columns.spans, key=lambda span: span.stop - span.first)
         figures |= {
             "codec": str(codec),
+            "codecs": list(dict.fromkeys(str(span.codec) for span in leg.columns.spans)),
             "clock_rate": codec.clock_rate_hz,
             "payload_type": span.payload_type,
             "ssrc": span.ssrc,

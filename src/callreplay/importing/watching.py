@@ -277,7 +277,7 @@ class Watch:
         except FileNotFoundError:
             return False
         for outcome, left, needed in import_run(database, self.job, run, carry, known, final=final):
-            if outcome.error:
+            if not outcome.final:
                 self._unsettled = time.monotonic() + _RETRY_SECONDS
                 for member in run:
                     self._later[member.path] = self._unsettled
@@ -298,7 +298,9 @@ class Watch:
             for member, status in zip(run[away:needed], before[away:needed], strict=True):
                 try:
                     self._put_away(
-                        member.path, Outcome(str(member.path)), (status.st_size, status.st_mtime_ns)
+                        member.path,
+                        Outcome(str(member.path), error=outcome.error),
+                        (status.st_size, status.st_mtime_ns),
                     )
                 except OSError as error:
                     outcome.warnings.append(f"cannot be put away: {error}")
@@ -360,7 +362,7 @@ class Watch:
             # It grew under the reader's hands after all: the calls filed so far are whole, the rest comes later.
             self._seen.pop(path, None)
             return
-        if outcome.error and not outcome.bad:
+        if not outcome.final:
             # A full volume or an absent database is not the capture's fault: it stays, and is tried again.
             self._unsettled = self._later[path] = time.monotonic() + _RETRY_SECONDS
         else:

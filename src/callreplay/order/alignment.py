@@ -23,6 +23,7 @@ _LONGEST_DELAY_NS: Final = 300_000_000
 _CLOCK_ERROR_NS: Final = 2_000_000  # of an NTP-synchronised host on a LAN
 _AGREE_NS: Final = 20_000_000
 _FEWEST: Final = 2
+_MOST_NS: Final = 150_000_000  # that two paths differ by: G.114 asks for no more delay in all
 
 
 class SenderReport(Protocol):
@@ -75,6 +76,12 @@ def align_by_reports(
         return ["RTCP sender reports come from unsynchronised clocks; legs aligned by arrival"]
     later: Side = "caller" if caller > called else "called"
     difference = abs(caller - called)
+    if difference > _MOST_NS:
+        # One sender's clock a tenth of a second wrong looks like that much delay; a path that long is rarer.
+        return [
+            f"RTCP sender reports put the {later}'s leg {difference / 1e6:.1f} ms earlier than it arrived, more than "
+            "paths differ by; legs aligned by arrival"
+        ]
     for span in legs[later].spans:
         span.anchor_ns -= difference
     return [f"RTCP sender reports moved the {later}'s leg {difference / 1e6:.1f} ms earlier"]

@@ -44,7 +44,7 @@ def _start_ns(ordered: OrderedStream, index: int, duration: int) -> int:
     by_arrival = int(events.arrival_ns[index]) - round(duration * 1e9 / events.clock_rate_hz)
     tick = int(events.tick[index])
     if tick == NO_TICK or not ordered.lines:
-        return by_arrival
+        return max(by_arrival, ordered.first_arrival_ns)  # nothing is heard before it was there
     row = min(max(int(events.row[index]) - 1, 0), len(ordered.columns) - 1)
     line = next(line for line in ordered.lines if line.first <= row < line.stop)
     elapsed = tick * 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)

@@ -27,6 +27,7 @@ _BREAK_NS: Final = 200_000_000  # a pause that may part two calls
 _FASTEST_HZ: Final = 48_000  # no clock of a telephone's ticks faster
 _REORDERED: Final = 16  # numbers that the old address may still have sent when the new one began
 _DROPOUT: Final = 3000  # numbers that a stream may skip and still go on (RFC 3550 A.1)
+_AT_ONCE_NS: Final = 200_000_000
 _TOGETHER_NS: Final = 3_000_000_000  # a recorder hears both directions begin and end within it
 _FEW: Final = 16  # the latest users of an SSRC to look at: bounds the work on hostile captures
 _FOLLOWS_NS: Final = 30_000_000_000  # the same SSRC from a new address within this time goes on
@@ -462,19 +463,14 @@ def _as_recorded(one: Group, other: Group) -> tuple[int, Verdict]:
     sent = sorted((mine.source_port, theirs.source_port))
     together = Rival("two directions of one call, sent to a recorder")
     together.says(2, "they begin and end together", when=begin <= _TOGETHER_NS and end <= _TOGETHER_NS)
-    together.says(1, "they go to neighbouring ports", when=0 < ports[1] - ports[0] <= 2)
-    together.says(
-        1,
-        "one host sends both from neighbouring ports",
-        when=mine.source == theirs.source and sent[1] - sent[0] <= 2,
-    )
+    together.says(1, "within 0.2 s", when=begin <= _AT_ONCE_NS and end <= _AT_ONCE_NS)
+    together.says(2, "they go to neighbouring ports", when=0 < ports[1] - ports[0] <= 2)
+    beside = mine.source == theirs.source and 0 < sent[1] - sent[0] <= 2
+    together.says(1, "one host sends both from neighbouring ports", when=beside)
     together.says(1, "two hosts send to one", when=mine.source != theirs.source)
-    apart = Rival("two calls").says(2, "both go to one host")
-    apart.says(
-        3,
-        "they come from one SSRC, as of a load generator",
-        when=_only(one)[0].stream.ssrc == _only(other)[0].stream.ssrc,
-    )
+    apart = Rival("two calls").says(4, "both go to one host")
+    generated = _only(one)[0].stream.ssrc == _only(other)[0].stream.ssrc
+    apart.says(3, "they come from one SSRC, as of a load generator", when=generated)
     apart.says(3, "they do not overlap for most of their time", when=not _overlap(one, other))
     about = f"{_text(mine)} and {_text(theirs)} to {mine.destination}"
     return together.weight - apart.weight, weigh(

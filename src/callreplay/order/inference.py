@@ -223,8 +223,8 @@ def _waveform(sample: Sample, steps: NDArray[np.int64], sizes: NDArray[np.int64]
         return Guess(None, "no reading of its octets is like speech", tuple(names))
     if any(rough > _CLEARLY * other for other, _ in others):
         return Guess(None, "two readings of its octets are as like speech", tuple(names))
-    channels = " of each of two channels" if best.channels == 2 else ""
+    each = " of each of two channels" if best.channels == 2 else ""
     octets = best.channels * (2 if best.name == "L16" else 1)
     count = {1: "one octet", 2: "two octets", 4: "four octets"}[octets]
-    reason = f"{count} a tick, and smooth as {best.name}{channels} only"
+    reason = f"{count} a tick, and smooth as {best.name}{each} only"
     return Guess(best, reason, tuple(name for name in names if name != str(best)))

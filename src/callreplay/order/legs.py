@@ -199,7 +199,10 @@ class _Builder:
             group.sides_inferred,
             list(dict.fromkeys(group.guesses)),
             aside=[*group.aside, *(one for side in sides for one in parallel[side])],
-            verdicts=group.verdicts,
+            verdicts=[
+                *group.verdicts,
+                *(said for side in sides for one in ordered[side] for said in one.evidence),
+            ],
         )
         call.warnings += align_by_reports(
             {side: leg.columns for side, leg in legs.items()}, {s: ordered[s] for s in sides}, self.reports

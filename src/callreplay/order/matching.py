@@ -84,6 +84,11 @@ def _canonical(address: str) -> str:
         return address
 
 
+def _is_name(address: str) -> bool:
+    """Whether an address is a host name."""
+    return bool(address) and ":" not in address and not address.replace(".", "").isdigit()
+
+
 @lru_cache(maxsize=4096)
 def _unreachable(address: str) -> bool:
     """Whether an address may stand for another one on the way: private, or a name."""
@@ -353,4 +358,6 @@ def _life(call: CallDescription) -> _Life:
         address = call.caller_address if side == "caller" else call.called_address
         if address and not any(row.side == side for row in call.media):
             life.hosts.setdefault(_canonical(address), set()).add(side)
+    # A host name that nothing explains may stand for any host, wherever the signalling came from.
+    life.blind = life.blind or any(_is_name(row.address) for row in call.media if row.port)
     return life

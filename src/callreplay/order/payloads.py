@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import BY_NAME, STATIC, Codec, payload_ticks
-from callreplay.order.evidence import Verdict
+from callreplay.evidence import Verdict
 from callreplay.order.inference import Guess, Sample, clock_hz, infer, is_event
 from callreplay.order.packings import amr_share, cannot_be
 
 __all__ = ["UNKNOWN", "Kind", "PayloadTables", "Resolution", "resolve"]
 
 UNKNOWN: Final = Codec("UNKNOWN", 8000, 8000, kind="other")
+_QUESTION: Final = "what codec is this?"
 _AGREED: Final = 0.9  # of the payloads bear a reading out
 _BELIED: Final = 0.1  # of them or fewer do
 _FEWEST: Final = 4  # payloads that tell how AMR is packed
@@ -150,10 +151,8 @@ def _settled(
         answer = str(codec) if codec else "another codec"
         reason = f"payloads of {usual} octets"
         result.say(f"payload type {payload_type}: signalling says {first}, but {reason} are {answer}")
-        rivals = tuple(dict.fromkeys(str(rival) for rival, _ in named if rival != codec))
-        result.evidence.append(
-            Verdict(f"codec of payload type {payload_type}", answer, (reason,), rivals, len(sample.size))
-        )
+        said = tuple((str(rival), ("signalling",)) for rival, _ in dict.fromkeys(named) if rival != codec)
+        result.evidence.append(Verdict(_QUESTION, f"payload type {payload_type}", answer, (reason,), said))
     if codec is not None and codec.name in ("AMR", "AMR-WB"):
         codec = _packed(payload_type, codec, sample, result)
     return codec, source
@@ -240,15 +239,9 @@ def _guessed(
         )
         clock = clock_hz(sample) if sample is not None else 0
         codec = replace(UNKNOWN, clock_rate_hz=clock) if clock else UNKNOWN
-    result.evidence.append(
-        Verdict(
-            f"codec of payload type {payload_type}",
-            str(guess.codec or "unknown"),
-            (guess.reason,),
-            guess.rivals,
-            packets,
-        )
-    )
+    against = tuple((rival, ()) for rival in guess.rivals)
+    about = f"payload type {payload_type}, {packets} packets"
+    result.evidence.append(Verdict(_QUESTION, about, str(guess.codec or "unknown"), (guess.reason,), against))
     return codec, "unknown" if guess.codec is None else "inferred"
 
 

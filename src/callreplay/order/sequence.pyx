@@ -124,6 +124,10 @@ cdef bint begins_anew(const State* state, const int64_t[::1] sequence, const int
             return False
     elif leap > -NEAREST_LEAP or state.late_run >= LATE_RUN or state.advances < WITNESSES:
         return False
+    elif state.ring_key[key & (RING - 1)] != key:
+        for j in range(1, WITNESSES + 1):
+            if state.ring_key[(key - j) & (RING - 1)] == key - j:
+                return False  # it fills a hole: the newest came before its time
     for j in range(row + 1, min(row + 1 + MOST_WITNESSES, sequence.shape[0])):
         if flags[j] & REDUNDANT:
             continue
@@ -140,6 +144,8 @@ cdef bint begins_anew(const State* state, const int64_t[::1] sequence, const int
             return False
         if seen >= WITNESSES and 4 * others <= seen:
             break
+    if seen < WITNESSES and state.ring_key[key & (RING - 1)] != key:
+        return False  # the last few of all, never heard before: late
     if seen < 3 or 4 * others > seen or farthest > (seen + WITNESSES if seen >= WITNESSES else seen + 1):
         return False
     media = <int32_t>(<uint32_t>timestamp[last] - <uint32_t>timestamp[row])

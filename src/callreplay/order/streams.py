@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import STATIC, Codec
+from callreplay.evidence import Verdict
 from callreplay.model import PacketFlag, RtpColumns, Stream
+from callreplay.order.ahead import play_ahead
 from callreplay.order.columns import Columns
 from callreplay.order.inference import Sample
 from callreplay.order.media import NO_TICK, walk_stream
@@ -90,6 +92,12 @@ class OrderedStream:
     step_ticks: int = 160
     mended_rate: bool = False
     warnings: list[str] = field(default_factory=list)
+    belied: list[str] = field(default_factory=list)  # where length, timestamps and arrival do not agree
+
+    @property
+    def evidence(self) -> list[Verdict]:
+        """What was weighed of its codecs and its time, with reasons and rivals."""
+        return [*self.tables.resolution.evidence, *_weighed(self)]
 
     @property
     def reference(self) -> tuple[int, int] | None:
@@ -154,6 +162,8 @@ def order_stream(
     said = set_aside(columns, tables)
     mended, recounted = mend_time(columns, tables, lambda rows: payloads(packets, columns, rows))
     said += [mended] if mended else []
+    sent_ahead = play_ahead(columns, tables, clock, step)
+    said += [sent_ahead] if sent_ahead else []
     events = _take_events(packets, columns, tables)
     counts = walk_stream(
         columns.sequence,
@@ -185,8 +195,40 @@ def order_stream(
     result.lines = _lines(columns, tables, arena)
     result.late = sum(line.late for line in result.lines)
     result.mended_rate = recounted
-    result.warnings = [*said, *_warnings(counts), *_beyond_arrival(result)]
+    result.belied = [text for text in (mended, sent_ahead) if text]
+    result.warnings = [*said, *_warnings(counts), *([] if sent_ahead else _beyond_arrival(result))]
     return result
+
+
+def _weighed(ordered: OrderedStream) -> list[Verdict]:
+    """Leaps and lengths as they were decided; most streams have none."""
+    about = f"SSRC {ordered.stream.ssrc:#010x}"
+    found = []
+    if count := ordered.counts["restarts"]:
+        found.append(
+            Verdict(
+                "what are leaps of number and timestamp?",
+                about,
+                f"{count} restarts",
+                ("what follows each goes on from it, at the pace of its timestamps",),
+                (("late packets", ()), ("a loss", ())),
+            )
+        )
+    if count := ordered.counts["shifted"]:
+        found.append(
+            Verdict(
+                "why did the delay rise or fall for good?",
+                about,
+                f"{count} pauses or leaps of the timestamps",
+                ("nothing came meanwhile, and then packets at their pace",),
+                (("a growing delay", ()), ("the capture's clock", ())),
+            )
+        )
+    found += [
+        Verdict("is a payload's length its time, and its arrival in time?", about, "no", (text,))
+        for text in ordered.belied
+    ]
+    return found
 
 
 def _beyond_arrival(ordered: OrderedStream) -> list[str]:

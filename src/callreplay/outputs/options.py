@@ -75,7 +75,7 @@ class Options:
     is its end. ``dtmf``: tone sounds RFC 4733 digits, mute leaves their time silent. ``sample_format``: of wav: int16,
     ulaw or alaw. ``quality`` (0 to 10), ``vbr``, ``vad``, ``dtx``: of spx; ``segments``: a long call is coded by
     several lanes at once. ``bitrate``: of mp3, opus, m4a: bits per second, 0 for the codec's default. ``metadata``: the
-    file says when the call was, between whom, and its title; False leaves it bare. ``title``: instead of the call's own.
+    file says when the call was, between whom, and its title; False leaves it bare. ``title``: instead of its own.
 
     Pictures. ``width``, ``height``: pixels, 16 to 16384. ``theme``: light, dark or transparent; ``background``,
     ``caller_color``, ``called_color``: ``#rrggbb``, empty for the theme's. ``axis``: times below; None where there is

@@ -1,6 +1,14 @@
 """Captures into columns: containers, link layers and tunnels, RTP, RTCP, and the signalling beside them."""
 
-from callreplay.packets.buffer import CaptureWarning, Readable, archive, join, lay_together, open_buffer
+from callreplay.packets.buffer import (
+    CaptureWarning,
+    Opener,
+    Readable,
+    archive,
+    join,
+    lay_together,
+    open_buffer,
+)
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
 from callreplay.packets.keylog import KeyLog, read_keylog
@@ -16,6 +24,7 @@ __all__ = [
     "Beside",
     "CaptureWarning",
     "KeyLog",
+    "Opener",
     "Part",
     "Readable",
     "Rtcp",

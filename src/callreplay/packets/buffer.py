@@ -9,10 +9,10 @@ import shutil
 import stat
 import tempfile
 import warnings as python_warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol, cast
+from typing import Any, BinaryIO, Final, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,24 @@ from callreplay.packets.compression import PIECE, compression, members, pieces
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
-__all__ = ["CaptureWarning", "Readable", "archive", "join", "lay_together", "open_buffer"]
+__all__ = ["CaptureWarning", "Opener", "Readable", "archive", "join", "lay_together", "open_buffer"]
 
 _IN_MEMORY: Final = 16 << 20
 _LIMIT: Final = 1 << 40
 _MOST_LAYERS: Final = 3
 """A ZIP archive may hold a capture compressed with gzip; what is packed more often is no capture."""
+
+
+@runtime_checkable
+class Opener(Protocol):
+    """A file that opens itself: one that is reached by a descriptor, and not by its path alone."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    def open(self, suffix: str = "") -> int:
+        """A descriptor for reading, of the file or (``suffix``) of the one beside it. Raises OSError."""
 
 
 class CaptureWarning(UserWarning):
@@ -43,7 +55,7 @@ class Readable(Protocol):
 
 
 def open_buffer(
-    source: str | os.PathLike[str] | Octets | Readable,
+    source: str | os.PathLike[str] | Opener | Octets | Readable,
     *,
     warnings: list[str] | None = None,
     limit: int = _LIMIT,
@@ -104,11 +116,14 @@ def archive(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _source(
-    source: str | os.PathLike[str] | Octets | Readable, limit: int, pipes: bool
+    source: str | os.PathLike[str] | Opener | Octets | Readable, limit: int, pipes: bool
 ) -> tuple[str, NDArray[np.uint8]]:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(Path(name))
+    if isinstance(source, Opener):
+        opener = source
+        return source.name, _map(Path(source.name), lambda *_: opener.open())
     if hasattr(source, "read") and not isinstance(source, mmap.mmap):
         name = "standard input" if getattr(source, "name", "") in ("<stdin>", 0) else "stream"
         return name, _kept(_read(source, name), name, limit)
@@ -201,13 +216,13 @@ def _at_once(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
 
 
-def _open(path: Path) -> BufferedReader:
+def _open(path: Path, opener: Callable[[str, int], int] = _at_once) -> BufferedReader:
     """A regular file that is not empty."""
     try:
-        file = open(path, "rb", opener=_at_once)  # noqa: SIM115
+        file = open(path, "rb", opener=opener)  # noqa: SIM115
         status = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
         if isinstance(error, IsADirectoryError):
             reason = "a folder, not a regular file; callreplay batch takes folders"
         raise CaptureError(f"{path}: {reason}") from error
@@ -217,8 +232,8 @@ def _open(path: Path) -> BufferedReader:
     raise CaptureError(f"{path}: {'empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
 
 
-def _map(path: Path) -> NDArray[np.uint8]:
-    with _open(path) as file:
+def _map(path: Path, opener: Callable[[str, int], int] = _at_once) -> NDArray[np.uint8]:
+    with _open(path, opener) as file:
         try:
             mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
             mapped.keep([(0, len(mapped), file.fileno())])

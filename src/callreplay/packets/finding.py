@@ -20,8 +20,8 @@ __all__ = [
     "walk",
 ]
 
-CAPTURE_SUFFIXES: Final = (".pcap", ".pcapng", ".cap", ".rtp", ".rtpdump", ".dump")
-COMPRESSED_SUFFIXES: Final = (".gz", ".zst")
+CAPTURE_SUFFIXES: Final = (".pcap", ".pcapng", ".cap", ".rtp", ".rtpdump", ".dump", ".snoop", ".mjr")
+COMPRESSED_SUFFIXES: Final = (".gz", ".zst", ".xz", ".bz2", ".zip")
 
 
 @dataclass(frozen=True, slots=True)

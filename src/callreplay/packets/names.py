@@ -27,8 +27,8 @@ PROTOCOLS: Final = {
     1: "ICMP", 2: "IGMP", 50: "ESP", 58: "ICMPv6", 88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 115: "L2TPv3",
     132: "SCTP", 136: "UDP-Lite",
 }  # fmt: skip
-UNREAD: Final = ("", "TLS", "H.323", "MGCP", "H.248", "IAX2", "SCTP")
-"""By UnreadKind of tables.pxd."""
+UNREAD: Final = ("", "TLS", "H.323", "MGCP", "H.248", "IAX2", "SCTP", "DTLS")
+"""By UnreadKind of tables.pxd; and DTLS on a port of signalling, which is counted with what shares ports with RTP."""
 TABLES: Final = {"ethertype": ETHERTYPES, "ip_protocol": PROTOCOLS, "link_type": LINKS}
 _PLAIN: Final = {5: "too_deep", 7: "fragments_cut", 8: "spill_full"}
 

@@ -292,7 +292,7 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
         "extra": index.extra,
         "reports": index.reports,
     }
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     written = crc = 0
     for piece in (
         _MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", len(index.arrival_ns)),

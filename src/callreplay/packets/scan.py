@@ -26,7 +26,7 @@ from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 from callreplay.packets.scanner import span as scanner_span
 from callreplay.packets.timebase import Step, mend_steps
 from callreplay.packets.tls import available
-from callreplay.packets.unread import Unread, gather_unread, sentences
+from callreplay.packets.unread import DTLS, TLS, Unread, gather_unread, sentences
 
 __all__ = ["CUT", "Beside", "Flows", "Part", "Scan", "scan", "span"]
 
@@ -36,7 +36,6 @@ _SLICE_OCTETS: Final = 32 << 20
 _RTCP_NOTE: Final = 1
 CUT: Final = "the capture ends inside the record"
 """How the warning of a capture that was cut begins."""
-_TLS: Final = 1
 _ABSURD_NS: Final = 31 * 86400 * 10**9
 
 
@@ -281,7 +280,12 @@ def _keys(given: KeyLog | None, data: NDArray[np.uint8]) -> KeyLog | None:
 
 def _unread(scanner: Scanner, flows: Flows, reader: MessageReader, keyed: bool) -> list[Unread]:
     found = scanner.unread()
-    read = {index for index, kind, _ in found if keyed and kind == _TLS and index not in reader.unread}
+    read = {index for index, kind, _ in found if keyed and kind == TLS and index not in reader.unread}
+    found += [
+        (index, DTLS, dtls)
+        for index, _, dtls, _, _, rtp in scanner.beside()
+        if dtls and not rtp and 5061 in (flows[index].source_port, flows[index].destination_port)
+    ]
     reasons = {flows[index]: reason for index, reason in reader.unread.items()}
     named = ((flows[index], kind, packets) for index, kind, packets in found if index not in read)
     return gather_unread(named, reasons)

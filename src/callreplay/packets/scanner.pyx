@@ -162,7 +162,7 @@ cdef class Scanner:
 
     def open(self, int container, *, int64_t position=0, int64_t end=0, bint big=False, bint nano=False,
              int header=16, int link=1):
-        """Go on with the pcap, pcapng or snoop file between ``position`` and ``end``: streams and fragments go on too."""
+        """Go on with the pcap, pcapng or snoop file from ``position`` to ``end``: streams and fragments go on too."""
         if container not in (1, 2, 5) or not 0 <= position <= end <= self.data.shape[0] or header not in (16, 24):
             raise ValueError("nothing to scan")
         self.reader.position, self.reader.size = position, end
@@ -761,7 +761,7 @@ cdef class Scanner:
 
 def span(const uint8_t[::1] data, int container, *, int64_t position=0, bint big=False, bint nano=False,
          int header=16, int link=1):
-    """(first ns, last ns) of the records of a pcap, pcapng or snoop file, (0, 0) where it has none; the GIL is free meanwhile."""
+    """(first ns, last ns) of the records of a pcap, pcapng or snoop file, (0, 0) without any; the GIL is free meanwhile."""
     cdef Reader reader
     cdef Record record
     cdef int64_t first = 0, last = 0

@@ -9,16 +9,16 @@ from typing import Final
 from callreplay.model import Flow
 from callreplay.packets.names import UNREAD
 
-__all__ = ["Unread", "gather_unread", "sentences"]
+__all__ = ["DTLS", "TLS", "Unread", "gather_unread", "sentences"]
 
-_TLS: Final = 1
+TLS, DTLS = 1, 7
 _TLS_PORTS: Final = frozenset((5061, 5062, 5063, 5065, 5067, 5081, 5082, 2443, 1300, 7443, 8089))
 """Where SIP (5061 by RFC 3261, and what servers take beside it), Skinny, H.323 and SIP over WebSockets listen."""
 _WEB_PORTS: Final = frozenset((443, 8443))
 _SHOWN: Final = 8
 _REMEDIES: Final = {
     "TLS": "it is read with the secrets of its connections: --keylog, as SSLKEYLOGFILE has them",
-    "DTLS": "it cannot be read",
+    "DTLS": "it is not read",
     "H.323": "H.323 is not read",
     "MGCP": "MGCP is not read",
     "H.248": "H.248 is not read",
@@ -67,7 +67,7 @@ def gather_unread(found: Iterable[tuple[Flow, int, int]], reasons: dict[Flow, st
         ):
             client, server = server, client
         reason = next((reasons[flow] for flow, _ in flows if flow in reasons), "")
-        sure = protocol != UNREAD[_TLS] or server[1] in _TLS_PORTS
+        sure = protocol != UNREAD[TLS] or server[1] in _TLS_PORTS
         packets = sum(count for _, count in flows)
         listed.append(Unread(protocol, *client, *server, packets, reason, sure))
     return listed

@@ -20,7 +20,7 @@ from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
 from callreplay.store import audit
 from callreplay.store.accounts import User
-from callreplay.store.database import Connection, Database, migrate
+from callreplay.store.database import SERVICE, Connection, Database, migrate
 
 __all__ = [
     "BASE",
@@ -86,7 +86,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.database = Database(settings.database_url, size=settings.db_pool)
+        self.database = Database(settings.database_url, size=settings.db_pool, limits=SERVICE)
         self.auth = Authenticator(self.database, settings, self.metrics)
         self._opening = threading.Lock()
         self._cache: Cache | None = None

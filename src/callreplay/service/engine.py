@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from callreplay.capture import Call, open_capture
+from callreplay.capture import Call, decoders, open_capture, undecodable_codecs
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
 from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.ink import THEMES
 from callreplay.outputs.options import CHANNELS, Options
+from callreplay.store.handle import StoredFile
+from callreplay.store.records import StoredCall
 
-__all__ = ["CHANNELS", "MEDIA_TYPES", "SUFFIXES", "THEMES", "Rendering", "check", "render"]
+__all__ = [
+    "CHANNELS",
+    "MEDIA_TYPES",
+    "SUFFIXES",
+    "THEMES",
+    "Rendering",
+    "check",
+    "decoders",
+    "render",
+    "undecoded",
+]
 
 _BLOCK: Final = 1 << 18
 MEDIA_TYPES: Final = {name: form.media_type for name, form in FORMATS.items()} | {"rtp": "application/zip"}
@@ -37,7 +50,7 @@ def check(form: str, options: dict[str, Any]) -> None:
         Options(**options)
 
 
-def render(files: Sequence[Path], form: str, options: dict[str, Any], uuid: str = "") -> Rendering:
+def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid: str = "") -> Rendering:
     """Render the call that the recordings hold; ``uuid`` is what its files say they are of.
 
     Raises:
@@ -53,7 +66,14 @@ def render(files: Sequence[Path], form: str, options: dict[str, Any], uuid: str 
     return Rendering(call.duration_s, call.stream(format_of(form).name, options=chosen))
 
 
-def _call(files: Sequence[Path]) -> Call:
+def undecoded(call: StoredCall) -> list[str]:
+    """What of a stored call cannot be decoded here, and is silent in whatever is made of it; a line for each codec."""
+    return undecodable_codecs(
+        codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec
+    )
+
+
+def _call(files: Sequence[StoredFile]) -> Call:
     # A call is filed as one recording for each leg that has packets, so more than two are not one call's. Taking the
     # first two of them would lose audio and say nothing.
     if len(files) > 2:
@@ -85,19 +105,36 @@ class _Pipe:
         return taken
 
 
-def _archive(files: Sequence[Path]) -> Iterator[bytes]:
+def _archive(files: Sequence[StoredFile]) -> Iterator[bytes]:
     """The recordings with their side indexes, stored as they are."""
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
-        for path in files:
-            for each in map(path.with_name, recording_files(path.name)):
-                if each != path and not each.is_file():
+        for each in files:
+            for suffix in recording_files(""):
+                try:
+                    source = each.file(suffix)
+                except FileNotFoundError:
+                    if not suffix:
+                        raise
                     continue
-                info = zipfile.ZipInfo.from_file(each, each.name, strict_timestamps=False)
-                with each.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
+                with (
+                    source,
+                    archive.open(_entry(each, suffix, source.fileno()), "w", force_zip64=True) as target,
+                ):
                     while block := source.read(_BLOCK):
                         target.write(block)
                         if data := pipe.take():
                             yield data
     if data := pipe.take():
         yield data
+
+
+def _entry(file: StoredFile, suffix: str, descriptor: int) -> zipfile.ZipInfo:
+    """What the archive says of a file: its last name and when it was written, within what ZIP can tell."""
+    written = time.localtime(os.fstat(descriptor).st_mtime)[:6]
+    info = zipfile.ZipInfo(
+        file.path.rpartition("/")[2] + suffix,
+        min(max(written, (1980, 1, 1, 0, 0, 0)), (2107, 12, 31, 23, 59, 59)),
+    )
+    info.external_attr = 0o100640 << 16
+    return info

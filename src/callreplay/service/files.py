@@ -1,12 +1,10 @@
-"""Answering with files: byte ranges, entity tags, growing files; and opening files that must not lie outside."""
+"""Answering with files: byte ranges, entity tags, growing files."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -16,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from callreplay.service.cache import Entry
 
-__all__ = ["FileResponse", "GrowingResponse", "disposition", "open_confined", "parse_range"]
+__all__ = ["FileResponse", "GrowingResponse", "disposition", "parse_range"]
 
 _BLOCK: Final = 1 << 18
 _RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
@@ -53,38 +51,6 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
     if start >= size:
         raise ValueError("outside")
     return start, min(stop, size - 1)
-
-
-def open_confined(root: Path, path: str) -> int:
-    """Open the regular file ``path`` under ``root`` for reading; returns a descriptor.
-
-    Every component is opened relative to the one before and may not be a symbolic link, so nothing outside can be
-    reached, whatever changes meanwhile.
-
-    Raises:
-        FileNotFoundError: there is no such file, or the path would leave ``root``.
-
-    """
-    parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
-        raise FileNotFoundError(path)
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in parts[:-1]:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        # Without O_NONBLOCK a named pipe would keep us waiting for its writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(parts[-1], flags, dir_fd=folder)
-    except OSError as error:
-        raise FileNotFoundError(path) from error
-    finally:
-        os.close(folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(path)
-    return descriptor
 
 
 class FileResponse(Response):

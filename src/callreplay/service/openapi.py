@@ -162,6 +162,11 @@ _CALL: Final[dict[str, Any]] = {
         "description": {"type": "string"},
         "tags": {"type": "array", "items": {"type": "string"}},
         "quality": {"type": "object"},
+        "warnings": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Codecs that cannot be decoded here: their part of the call is silent.",
+        },
         "legs": {"type": "array", "items": {"type": "object", "required": ["leg", "files"]}},
     },
 }

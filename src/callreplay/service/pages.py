@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from callreplay.service import i18n
+from callreplay.service import engine, i18n
 from callreplay.service.auth import COOKIE, Refused, Visitor, client_address
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
 from callreplay.service.rendering import (
@@ -204,6 +204,7 @@ def _list(
             shown["bad"], status = error, 400
     if details is not None:
         shown |= {"strips": _strips(details), "media": _media(request, visitor, details)}
+        shown["silent"] = engine.undecoded(details)
     return page(request, "calls.html", visitor, shown, status)
 
 
@@ -282,7 +283,10 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     """Temporary URLs that the player needs; none where there is nothing to play."""
     if not call.files:
         return {}
-    if not all(path.is_file() for path in call.paths()):
+    try:
+        for file in call.recordings():
+            file.status()
+    except OSError:
         return {"missing": "missing"}
 
     # The browser asks for parts of the audio while it plays: a long call, paused now and then, outlasts a usual URL.
@@ -303,7 +307,12 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
 
 def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) -> Response:
     call = _load(service, visitor, uuid)
-    shown = {"call": call, "media": _media(request, visitor, call), "nomenu": True}
+    shown = {
+        "call": call,
+        "media": _media(request, visitor, call),
+        "silent": engine.undecoded(call),
+        "nomenu": True,
+    }
     return page(request, "player.html", visitor, shown)
 
 

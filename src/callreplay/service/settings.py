@@ -43,6 +43,9 @@ class Settings:
     db_password: str = _setting(
         "", "Password of the database user callreplay. Empty: the one set before, else CallReplay_2005."
     )
+    db_writes: bool = _setting(
+        False, "Let the database user callreplay write calls, files, events and tags; else it reads."
+    )
     db_pool: int = _setting(16, "Greatest number of database connections of one worker.")
     samples: str = _setting(
         "auto", "Folder of captures to import at first start; 'auto' for the bundled ones, empty for none."

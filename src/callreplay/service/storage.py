@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
-from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import Response
 
+from callreplay.errors import ArgumentError
 from callreplay.service import logs
 from callreplay.service.auth import basic_credentials, client_address, network
 from callreplay.service.context import PLAYER_PASSWORD, Problem, service_of
-from callreplay.service.files import FileResponse, disposition, open_confined
-from callreplay.store import accounts, audit, records
+from callreplay.service.files import FileResponse, disposition
+from callreplay.store import accounts, audit, volumes
+from callreplay.store.volumes import VolumeError
 
 __all__ = ["storage"]
+
+_log = logging.getLogger("callreplay.service")
 
 _USER: Final = "player"
 _CHALLENGE: Final = {"www-authenticate": 'Basic realm="CallReplay Storage", charset="UTF-8"'}
@@ -58,20 +62,26 @@ def _authorise(request: Request) -> None:
         raise Problem(401, "Log in as the player.", headers=_CHALLENGE)
 
 
-def _open(request: Request) -> tuple[int, DictRow]:
+def _open(request: Request) -> int:
     _authorise(request)
     service = service_of(request)
     text, path = request.path_params["volume"], request.path_params["path"]
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= _LARGEST_ID):
         raise Problem(404, "There is no such volume.")
     with service.database.connection() as connection:
-        volume = records.find_volume(connection, int(text))
-        if volume is None:
-            raise Problem(404, "There is no such volume.")
         try:
-            descriptor = open_confined(Path(volume["path"]), path)
+            volume = volumes.find(connection, number=int(text))
+        except ArgumentError:
+            raise Problem(404, "There is no such volume.") from None
+        try:
+            with volume.open() as opened:
+                descriptor = opened.open(path)
+        except VolumeError as error:
+            _log.warning("%s", error)
+            text = "There is no such file on this volume."
+            raise Problem(503, text, detail="the volume cannot be reached") from None
         except OSError:
-            if volume["deleted_at"] is not None:
+            if volume.retired:
                 raise Problem(410, "The volume has been deleted, and the file with it.") from None
             raise Problem(404, "There is no such file on this volume.") from None
         try:
@@ -87,12 +97,12 @@ def _open(request: Request) -> tuple[int, DictRow]:
         except BaseException:
             os.close(descriptor)
             raise
-    return descriptor, volume
+    return descriptor
 
 
 async def storage(request: Request) -> Response:
     """Answer with the file."""
-    descriptor, _ = await to_thread.run_sync(_open, request)
+    descriptor = await to_thread.run_sync(_open, request)
     status = os.fstat(descriptor)
     name = request.path_params["path"].rsplit("/", 1)[-1]
     etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'

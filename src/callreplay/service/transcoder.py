@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import re
 import time
 import uuid
@@ -25,12 +26,14 @@ from callreplay.service.cache import Entry
 from callreplay.service.context import Grant, Problem, Service, base, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition
 from callreplay.store import audit, records, search
+from callreplay.store.handle import VolumeError
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
 
 __all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
 
 
+_log = logging.getLogger("callreplay.service")
 _LONGEST_SECONDS: Final = 999_999_999
 
 
@@ -229,7 +232,7 @@ async def _all(service: Service, found: _Found) -> AsyncIterator[bytes]:
 
 
 def _objects(calls: list[StoredCall], zone: ZoneInfo) -> bytes:
-    made = [records.as_json(call, zone) for call in calls]
+    made = [records.as_json(call, zone) | {"warnings": engine.undecoded(call)} for call in calls]
     return json.dumps(made, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()[1:-1]
 
 
@@ -259,7 +262,14 @@ async def transcoder(request: Request) -> Response:
     grant = Grant(str(call.uuid), found.visitor.user.tenant_id, form, options)
     entry = await open_entry(service, call, form, options)
     entry.close()
-    return RedirectResponse(temporary_url(request, grant, call), 302, headers={"cache-control": "no-store"})
+    headers = {"cache-control": "no-store", **warning_header(call, form)}
+    return RedirectResponse(temporary_url(request, grant, call), 302, headers=headers)
+
+
+def warning_header(call: StoredCall, form: str) -> dict[str, str]:
+    """``X-CallReplay-Warning``: what of the call is silent because it cannot be decoded here; none where all can."""
+    said = engine.undecoded(call) if form != "rtp" else []
+    return {"x-callreplay-warning": "; ".join(said).encode("ascii", "replace").decode()} if said else {}
 
 
 def temporary_url(request: Request, grant: Grant, call: StoredCall) -> str:
@@ -285,6 +295,10 @@ async def open_entry(service: Service, call: StoredCall, form: str, options: dic
         return await to_thread.run_sync(_open_entry, service, call, form, options, limiter=service.waiting)
     except FileNotFoundError:
         raise Problem(404, "The call's recording is missing from its volume.", code="missing") from None
+    except VolumeError as error:
+        _log.warning("%s", error)
+        text = "The call's recording is missing from its volume."
+        raise Problem(503, text, detail="the volume cannot be reached", code="missing") from None
     except EncryptedError as error:
         raise Problem(422, "The call is encrypted", detail=_without_paths(error), code="encrypted") from None
     except ImportError:
@@ -318,18 +332,20 @@ def _without_paths(error: Exception) -> str:
 
 
 def _open_entry(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> Entry:
-    paths = call.paths()
-    digest = hashlib.sha256(repr((__version__, str(call.uuid), form, sorted(options.items()))).encode())
-    for path in paths:
-        status = path.stat()
-        digest.update(repr((path.name, status.st_size, status.st_mtime_ns)).encode())
+    files = call.recordings()
+    digest = hashlib.sha256(
+        repr((__version__, engine.decoders(), str(call.uuid), form, sorted(options.items()))).encode()
+    )
+    for file in files:
+        status = file.status()
+        digest.update(repr((file.path.rpartition("/")[2], status.st_size, status.st_mtime_ns)).encode())
     started = time.perf_counter()
 
     def make() -> Iterator[bytes]:
         metrics = service.metrics
         begun = time.perf_counter()
         try:
-            rendering = engine.render(paths, form, options, str(call.uuid))
+            rendering = engine.render(files, form, options, str(call.uuid))
             for number, data in enumerate(rendering.data):
                 if number == 0:
                     metrics.first_byte.observe(time.perf_counter() - started)
@@ -383,6 +399,7 @@ async def temporary(request: Request) -> Response:
             download_name(call, grant.form), attachment="download" in request.query_params
         ),
         "cache-control": f"private, max-age={service.settings.url_seconds}",
+        **warning_header(call, grant.form),
     }
     media_type = engine.MEDIA_TYPES[grant.form]
     part = request.headers.get("range", "bytes=0-") if request.method == "GET" else "bytes=0-"

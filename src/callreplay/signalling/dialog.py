@@ -35,6 +35,7 @@ class Dialog:
     numbers: dict[Side, int] = field(
         default_factory=dict
     )  # the smallest CSeq of each side's requests within it
+    asked: list[str] = field(default_factory=list)  # numbers of Request-URIs and connected parties
     highest: int = 0  # the largest CSeq of a request
 
     def answered_before(self, cseq: int) -> bool:

@@ -24,6 +24,7 @@ __all__ = ["describe"]
 
 _RETRANSMITTED_NS: Final = 32_000_000_000
 """64 times T1 (RFC 3261 17.1.1.2): an INVITE is repeated for no longer."""
+_MOST_NUMBERS: Final = 32
 _OFFER_METHODS: Final = frozenset(("INVITE", "ACK", "UPDATE", "PRACK"))
 
 
@@ -136,6 +137,9 @@ def _request(dialog: Dialog, parsed: sip.SipMessage, message: Message) -> None:
         # The next try of a challenged or serially forked call supersedes the verdict of the last one.
         dialog.failure = ""
         dialog.hint.take_invite(parsed, message.flow)
+        uri = sip.parse_uri(parsed.request_uri)
+        if uri is not None and len(dialog.asked) < _MOST_NUMBERS:
+            dialog.asked.append(uri.number)
     elif parsed.method == "CANCEL":
         dialog.cancelled = True
         dialog.failure_ns = message.arrival_ns
@@ -197,4 +201,5 @@ def _close(dialog: Dialog) -> None:
         if row is not None:
             setattr(call, f"{side}_address", row.address)
     settle_sides(dialog)
-    call.called_numbers = [call.called_number] if call.called_number else []
+    numbers = [call.called_number, *dialog.asked]
+    call.called_numbers = list(dict.fromkeys(number for number in numbers if number))

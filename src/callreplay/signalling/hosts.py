@@ -1,8 +1,8 @@
 """Host names in session descriptions (RFC 8866 section 5.7): which address each stands for, as far as messages tell.
 
 Nothing is asked of a name server: what a name means today need not be what it meant when the capture was taken. Who
-writes its name into Via or Contact and sends from an address says what the name stands for; else it is the address
-that the description itself was first sent from.
+writes its name into Via or Contact and sends from an address says what the name stands for. Other names stay: the order
+room then goes by the ports, and by where the signalling came from.
 """
 
 from __future__ import annotations
@@ -50,25 +50,15 @@ def _is_name(address: str) -> bool:
 
 def _known(names: set[str], messages: Iterable[Message]) -> dict[str, str]:
     own: dict[str, str] = {}
-    sent: dict[str, str] = {}
     lower = {name.lower(): name for name in names}
     for message in messages:
         if message.protocol != "sip":
             continue
-        head, _, body = message.payload.partition(b"\r\n\r\n")
+        head = message.payload.partition(b"\r\n\r\n")[0]
         request = not head.startswith(b"SIP/")
-        for found in _SELF.finditer(head[:65536]) if request or b"ontact" in head else ():
+        for found in _SELF.finditer(head[:65536]):
             name = lower.get(found[1].decode("ascii").lower())
-            via = found[0][:1] in b"Vv"
             # The topmost Via of a request is its sender's; in an answer it is the receiver's.
-            if name is not None and not (via and not request):
+            if name is not None and (request or found[0][:1] not in b"Vv"):
                 own.setdefault(name, message.flow.source)
-        for name in _described(body, lower):
-            sent.setdefault(name, message.flow.source)
-    return {name: address for name in names if (address := own.get(name) or sent.get(name))}
-
-
-def _described(body: bytes, lower: dict[str, str]) -> list[str]:
-    found = re.findall(rb"^c=IN[ \t]+IP[46][ \t]+([^\s/]{1,253})", body[:65536], re.MULTILINE)
-    names = (lower.get(name.decode("latin-1").lower()) for name in found)
-    return [name for name in names if name is not None]
+    return own

@@ -12,6 +12,7 @@ from callreplay.signalling.dialog import Dialog
 __all__ = ["name_parties"]
 
 # What a party is called. A higher rank wins; the first of equal rank stays.
+_MOST_NUMBERS: Final = 32
 _RANKS: Final = {"p-asserted-identity": 3, "remote-party-id": 2, "from": 1, "to": 1}
 
 
@@ -40,6 +41,8 @@ def name_parties(dialog: Dialog, parsed: sip.SipMessage, initial: bool, side: Si
             _offer(dialog, "caller_number", identity.number, _RANKS[name])
             _offer(dialog, "caller_name", identity.display_name, _RANKS[name])
         elif side == "called" and parsed.status:
+            if len(dialog.asked) < _MOST_NUMBERS:
+                dialog.asked.append(identity.number)
             if not call.called_number:
                 _offer(dialog, "called_number", identity.number, 0)
             if not call.called_name:

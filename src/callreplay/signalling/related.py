@@ -173,54 +173,74 @@ def _weigh(
     """How much more speaks for one call than for two, and the verdict."""
     first, second = (one, other) if calls[one].start_ns <= calls[other].start_ns else (other, one)
     near, far, said, asked = calls[first], calls[second], hints[first], hints[second]
-    wait_ns = far.start_ns - near.start_ns
     chained = _chained(said, asked)
-    caller = bool(near.caller_number) and near.caller_number == far.caller_number
-    called = bool(near.called_number) and near.called_number == far.called_number
-    waits = not near.answer_ns or far.start_ns <= near.answer_ns
-    sockets = {socket for socket in said.offered & asked.offered if socket[0] == "caller"} if waits else set()
-    named = bool(said.session_ids & asked.session_ids)
-    quoted = near.call_id in asked.quoted or far.call_id in said.quoted
-    derived = _derived(near.call_id, far.call_id)
-    bridged = said.bridge is not None and asked.bridge is not None and said.bridge.key == asked.bridge.key
-    nested = bool(near.answer_ns and far.answer_ns) and 0 <= near.answer_ns - far.answer_ns <= _AT_ONCE_NS
+    together, apart = Rival("one call on two hops"), Rival("two calls").says(3, "two Call-IDs")
+    known = _weigh_identifiers(together, near, far, said, asked)
+    same = _weigh_parties(together, apart, near, far)
+    _weigh_time(together, apart, near, far, known and chained)
     others = [
         index
         for index in candidates
         if calls[index].caller_number == far.caller_number and _chained(hints[index], asked)
     ]
-    sole = chained and caller and len(others) == 1
-    together = Rival("one call on two hops")
-    together.says(6, "both are sessions of one phone's built-in bridge", when=bridged)
-    together.says(4, "the same Session-ID", when=named)
-    together.says(4, "a header quotes the other's Call-ID", when=quoted)
-    together.says(3, "one Call-ID is made from the other", when=derived)
+    sole = chained and same and len(others) == 1
     together.says(3, "the host that received the first INVITE sent the second", when=chained)
-    public = any(not _private(address) for _, address, _ in sockets)
-    together.says(3 if public else 2, "both offer the same socket while both wait", when=bool(sockets))
-    together.says(1, "the same caller", when=caller).says(1, "the same called number", when=called)
-    together.says(1, "the first was answered right after the second", when=nested)
     together.says(2, "no other call of that caller reached that host", when=sole)
-    apart = Rival("two calls").says(3, "two Call-IDs")
-    apart.says(2, "the first was answered before the second began", when=not waits)
-    apart.says(
-        6, "the first was over before the second began", when=bool(near.end_ns) and far.start_ns > near.end_ns
-    )
+    sockets = {socket for socket in said.offered & asked.offered if socket[0] == "caller"}
+    public = any(not _private(address) for _, address, _ in sockets)
+    waiting = bool(sockets) and _waits(near, far)
+    together.says(3 if public else 2, "both offer the same socket while both wait", when=waiting)
     apart.says(1, "the second INVITE came from a host that did not get the first", when=not chained)
     apart.says(
         2, "both INVITEs ran between the same hosts", when=bool(said.ends & asked.ends) and not chained
-    )
-    differ = bool(near.caller_number and far.caller_number) and not caller
-    apart.says(1, "other callers", when=differ)
-    apart.says(1, "other called numbers too", when=differ and not called)
-    known = named or quoted or bridged
-    apart.says(
-        4, "more than a minute lies between them", when=wait_ns > _WINDOW_NS and not (known and chained)
     )
     verdict = weigh(
         "is this the next hop of another dialog?", f"{near.call_id} and {far.call_id}", apart, together
     )
     return together.weight - apart.weight, verdict
+
+
+def _weigh_identifiers(
+    together: Rival, near: CallDescription, far: CallDescription, said: Hint, asked: Hint
+) -> bool:
+    """What headers say; returns whether one of them names the other dialog outright."""
+    bridged = said.bridge is not None and asked.bridge is not None and said.bridge.key == asked.bridge.key
+    named = bool(said.session_ids & asked.session_ids)
+    quoted = near.call_id in asked.quoted or far.call_id in said.quoted
+    together.says(6, "both are sessions of one phone's built-in bridge", when=bridged)
+    together.says(4, "the same Session-ID", when=named)
+    together.says(4, "a header quotes the other's Call-ID", when=quoted)
+    together.says(3, "one Call-ID is made from the other", when=_derived(near.call_id, far.call_id))
+    return bridged or named or quoted
+
+
+def _weigh_parties(together: Rival, apart: Rival, near: CallDescription, far: CallDescription) -> bool:
+    """What the numbers say; returns whether both have one caller."""
+    caller = bool(near.caller_number) and near.caller_number == far.caller_number
+    called = bool(near.called_number) and near.called_number == far.called_number
+    together.says(1, "the same caller", when=caller).says(1, "the same called number", when=called)
+    differ = bool(near.caller_number and far.caller_number) and not caller
+    apart.says(1, "other callers", when=differ)
+    apart.says(1, "other called numbers too", when=differ and not called)
+    return caller
+
+
+def _weigh_time(
+    together: Rival, apart: Rival, near: CallDescription, far: CallDescription, proved: bool
+) -> None:
+    """What the order of INVITEs and answers says."""
+    nested = bool(near.answer_ns and far.answer_ns) and 0 <= near.answer_ns - far.answer_ns <= _AT_ONCE_NS
+    over = bool(near.end_ns) and far.start_ns > near.end_ns
+    together.says(1, "the first was answered right after the second", when=nested)
+    apart.says(2, "the first was answered before the second began", when=not _waits(near, far))
+    apart.says(6, "the first was over before the second began", when=over)
+    late = far.start_ns - near.start_ns > _WINDOW_NS and not proved
+    apart.says(4, "more than a minute lies between them", when=late)
+
+
+def _waits(near: CallDescription, far: CallDescription) -> bool:
+    """Whether the first was not answered yet when the second began."""
+    return not near.answer_ns or far.start_ns <= near.answer_ns
 
 
 def _chained(said: Hint, asked: Hint) -> bool:

@@ -76,7 +76,7 @@ class Metadata:
         reader = _Reader(self, now_ns)
         try:
             reader.parser.Parse(text, True)
-        except (expat.ExpatError, _RefusedError, ValueError):
+        except (expat.ExpatError, _RefusedError, ValueError, LookupError):  # the last of encodings unknown
             return reader.root
         if reader.complete and reader.root:
             known: list[Session | Participant] = [*self.sessions.values(), *self.participants.values()]

@@ -71,9 +71,9 @@ class Recording:
             return
         session = sdp.parse(message.sdp)
         for index, section in enumerate(session.media[:_MOST_LINES] if session else ()):
-            self._take_section(index, section, side, about.arrival_ns)
+            self._take_section(index, section, side, about)
 
-    def _take_section(self, index: int, section: sdp.MediaSection, side: Side, now_ns: int) -> None:
+    def _take_section(self, index: int, section: sdp.MediaSection, side: Side, about: Message) -> None:
         mine = side == (self.client or "caller")
         if mine and section.label:
             self.labels[index] = section.label[:256]
@@ -91,11 +91,12 @@ class Recording:
             dict(section.payload_types),
             section.ptime_ms or 20.0,
             section.direction,
-            now_ns,
+            about.arrival_ns,
             section.encrypted,
             section.crypto,
             section.rtcp_port,
             fork=not mine,
+            seen_from=about.flow.source,
         )
         last = rows[-1] if rows else None
         if last is not None and replace(row, valid_from_ns=last.valid_from_ns) == last:

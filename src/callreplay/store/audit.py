@@ -1,16 +1,18 @@
-"""The audit log: who did what, when, from where. Rows are only ever added."""
+"""The audit log: who did what, when, from where. Rows are only ever added, and chained by hash at their commit."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from callreplay.store.database import Connection
 
-__all__ = ["listing", "write", "write_once"]
+__all__ = ["Chain", "listing", "verify", "write", "write_once"]
 
 
 def write(
@@ -103,3 +105,61 @@ def listing(
             "limit": limit,
         },
     ).fetchall()
+
+
+_GENESIS: Final = hashlib.sha256(b"callreplay audit").digest()
+# Written out, not the function that the trigger calls: what is checked must not depend on what might be at fault.
+_CHAIN: Final = """
+    SELECT c.position, c.audit_id, c.hash, a.id IS NOT NULL AS there,
+           jsonb_build_array(a.id, (extract(epoch FROM a.at) * 1000000)::bigint, a.tenant_id, a.actor, a.action,
+                             a.object, host(a.address), a.request_id, a.reason, a.detail)::text AS text
+      FROM audit_chain c LEFT JOIN audit_log a ON a.id = c.audit_id ORDER BY c.position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a verification found: the rows checked, the hash of the last, and what is wrong ('' for nothing)."""
+
+    rows: int
+    head: str
+    error: str = ""
+
+
+def verify(connection: Connection, head: tuple[int, str] | None = None) -> Chain:
+    """Compute every hash of the audit log anew.
+
+    A chain that was cut at its end is whole by itself: ``head``, the row and hash that an earlier verification gave and
+    that was kept elsewhere, is looked for in it.
+    """
+    rows, last, seen = 0, _GENESIS, head is None
+    with connection.cursor(name="audit_chain") as cursor:
+        cursor.itersize = 1000
+        for row in cursor.execute(_CHAIN):
+            rows += 1
+            number = f"row {row['audit_id']} of the audit log"
+            if row["position"] != rows:
+                return Chain(rows - 1, last.hex(), f"the chain has a gap before {number}")
+            if not row["there"]:
+                return Chain(rows - 1, last.hex(), f"{number} was taken out")
+            last = hashlib.sha256(last + str(row["text"]).encode()).digest()
+            if last != bytes(row["hash"]):
+                return Chain(rows - 1, bytes(row["hash"]).hex(), f"{number} is not what was written")
+            seen = seen or (rows, last.hex()) == head
+    return Chain(rows, last.hex(), _loose_ends(connection, rows, last, seen, head))
+
+
+def _loose_ends(
+    connection: Connection, rows: int, last: bytes, seen: bool, head: tuple[int, str] | None
+) -> str:
+    loose = connection.execute(
+        "SELECT min(id) AS id FROM audit_log a WHERE NOT EXISTS (SELECT FROM audit_chain c WHERE c.audit_id = a.id)"
+    ).fetchone()
+    if loose is not None and loose["id"] is not None:
+        return f"row {loose['id']} of the audit log is not in the chain"
+    if not seen and head is not None:
+        return f"{head[0]}:{head[1]} is not in the chain: its end was cut off, or it was written anew"
+    end = connection.execute("SELECT position, hash FROM audit_head").fetchone()
+    if (end["position"], bytes(end["hash"])) != (rows, last) if end is not None else rows:
+        return "the chain does not end where its head says"
+    return ""

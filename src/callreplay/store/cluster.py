@@ -24,6 +24,7 @@ from typing import Any, Final
 __all__ = [
     "DEFAULT_PASSWORD",
     "NAME",
+    "OWNER",
     "SUPERUSER",
     "Account",
     "Cluster",
@@ -33,7 +34,10 @@ __all__ = [
 ]
 
 DEFAULT_PASSWORD: Final = "CallReplay_2005"  # the one that the integration API documents; loopback only
-NAME: Final = "callreplay"  # database and user
+NAME: Final = "callreplay"  # the database, and the login that the integration API documents: it reads
+OWNER: Final = (
+    "callreplay_owner"  # whom the service is: all of the database is its, and its password is random
+)
 SUPERUSER: Final = "postgres"
 _ACCOUNTS: Final = ("callreplay", "postgres", "nobody")  # in this order, when root starts the service
 
@@ -74,6 +78,7 @@ class Account:
 
     uid: int | None
     gid: int | None
+    name: str = ""
 
     def arguments(self) -> dict[str, Any]:
         """What subprocess needs to become this account, which has no business with our settings: some are secrets."""
@@ -94,7 +99,7 @@ def _account() -> Account:
     for name in _ACCOUNTS:
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
+            return Account(entry.pw_uid, entry.pw_gid, name)
     raise EmbeddedError(
         f"PostgreSQL cannot run as root, and none of the accounts {', '.join(_ACCOUNTS)} exists"
     )
@@ -103,7 +108,7 @@ def _account() -> Account:
 class Cluster:
     """What an embedded server needs in ``data_dir`` before it can be started.
 
-    ``path`` is PostgreSQL's directory. ``passwords``: of the superuser and of ``callreplay``, kept in
+    ``path`` is PostgreSQL's directory. ``passwords``: of the superuser, of the owner and of ``callreplay``, kept in
     ``database.json`` (mode 0600).
     """
 
@@ -114,24 +119,30 @@ class Cluster:
         self.passwords: dict[str, str] = {}
 
     @property
+    def passwords_path(self) -> Path:
+        """Where the passwords are kept."""
+        return self.data_dir / "database.json"
+
+    @property
     def made(self) -> bool:
         """Whether ``initialise`` has been through."""
         return (self.path / "PG_VERSION").exists()
 
     def read_passwords(self, wanted: str | None) -> None:
         """Read the passwords, or make them; ``wanted`` takes the place of that of ``callreplay``."""
-        path = self.data_dir / "database.json"
+        path = self.passwords_path
         if path.exists():
             self.passwords = json.loads(path.read_text(encoding="utf-8"))
         else:
             self.passwords = {"superuser_password": secrets.token_urlsafe(32), "password": DEFAULT_PASSWORD}
+        self.passwords.setdefault("owner_password", secrets.token_urlsafe(32))
         if wanted is not None:
             self.passwords["password"] = wanted
         self.write_passwords()
 
     def write_passwords(self) -> None:
         """Keep the passwords."""
-        path = self.data_dir / "database.json"
+        path = self.passwords_path
         fresh = path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         with os.fdopen(
@@ -147,6 +158,11 @@ class Cluster:
         found = find_server()
         if self.account.uid is None:
             return found
+        if not self._enters():
+            raise EmbeddedError(
+                f"{self.account.name}, the account that the database runs as, cannot enter {self.data_dir}: "
+                "let it (chmod a+x, on the folders above too) or choose another --data-dir"
+            )
         if self._runs(found):
             return found
         install = found.parent.parent
@@ -199,11 +215,19 @@ class Cluster:
             "host all all ::1/128 scram-sha-256",
         ]
         if not is_loopback(host):
+            # Whoever may write comes from this machine.
+            lines.append(f"host all {SUPERUSER},{OWNER} all reject")
             lines.append(f"host {NAME} all all scram-sha-256")
         path = self.path / "pg_hba.conf"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         path.chmod(0o600)
         self.account.own(path)
+
+    def _enters(self) -> bool:
+        """Whether the account can enter the data directory."""
+        command = ["/bin/sh", "-c", 'cd -- "$0"', str(self.data_dir)]
+        done = subprocess.run(command, check=False, capture_output=True, cwd="/", **self.account.arguments())
+        return done.returncode == 0
 
     def _runs(self, programs: Path) -> bool:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,17 @@ from psycopg_pool import ConnectionPool
 
 from callreplay.errors import UnsupportedError
 
-__all__ = ["Connection", "Database", "connect", "migrate", "schema_version", "why"]
+__all__ = [
+    "SERVICE",
+    "WORK",
+    "Connection",
+    "Database",
+    "Limits",
+    "connect",
+    "migrate",
+    "schema_version",
+    "why",
+]
 
 Connection = psycopg.Connection[DictRow]
 
@@ -28,6 +39,36 @@ _MIGRATION_LOCK: Final = (
     0x63616C6C  # 'call': one advisory lock, so that workers starting together migrate once
 )
 _MINIMUM_VERSION: Final = 140000
+_MIGRATION_SECONDS: Final = 300  # for another's migration to end, or for a client to let go of a table
+
+
+_UTC: Final = "-c timezone=UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many seconds a session waits: for a lock that another holds, for a statement, idle in a transaction.
+
+    None of them may stop the others for ever: a client that holds a lock and does nothing costs those who wait an
+    error, and one of ours that hangs is ended by the server.
+    """
+
+    lock: int = 15
+    statement: int = 60
+    idle: int = 120
+
+    def options(self) -> str:
+        """As options of a connection."""
+        return (
+            f"{_UTC} -c lock_timeout={self.lock}s -c statement_timeout={self.statement}s "
+            f"-c idle_in_transaction_session_timeout={self.idle}s"
+        )
+
+
+SERVICE: Final = Limits()
+"""Of a service, which answers people."""
+WORK: Final = Limits(lock=300, statement=900, idle=3600)
+"""Of commands, which write the files of a call within a transaction, and look through all calls."""
 
 
 def connect(url: str) -> Connection:
@@ -37,18 +78,19 @@ def connect(url: str) -> Connection:
         psycopg.OperationalError: the server is not there or refuses.
 
     """
-    return psycopg.connect(
-        url, row_factory=dict_row, options="-c timezone=UTC", application_name="callreplay"
-    )
+    return psycopg.connect(url, row_factory=dict_row, options=WORK.options(), application_name="callreplay")
 
 
 class Database:
     """A pool of connections to one database.
 
-    ``url`` is ``postgresql://…`` or libpq keywords; ``size`` the greatest number of connections. Threads share it.
+    ``url`` is ``postgresql://…`` or libpq keywords; ``size`` the greatest number of connections; ``limits`` how long
+    its sessions wait. Threads share it.
     """
 
-    def __init__(self, url: str, *, size: int = 16, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self, url: str, *, size: int = 16, timeout_seconds: float = 10.0, limits: Limits = WORK
+    ) -> None:
         self.url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
@@ -59,7 +101,7 @@ class Database:
             check=ConnectionPool.check_connection,
             kwargs={
                 "row_factory": dict_row,
-                "options": "-c timezone=UTC",
+                "options": limits.options(),
                 "application_name": "callreplay",
             },
             connection_class=psycopg.Connection,
@@ -118,23 +160,23 @@ class Database:
         return row["value"]
 
 
-def migrate(url: str) -> None:
-    """Bring the schema at ``url`` to the newest version. Any number of processes may do it at once.
+def migrate(url: str, target: str = "head") -> None:
+    """Bring the schema at ``url`` to the newest version, or to ``target``. Any number of processes may do it at once.
 
     Raises:
-        UnsupportedError: the server is older than PostgreSQL 14.
+        UnsupportedError: the server is older than PostgreSQL 14, or the schema is newer than this program.
         psycopg.Error: the server is not there, or a statement failed (nothing of that migration then remains).
 
     """
     import sqlalchemy
 
     try:
-        _migrate(url)
+        _migrate(url, target)
     except sqlalchemy.exc.DBAPIError as error:
         raise (error.orig or error) from None
 
 
-def _migrate(url: str) -> None:
+def _migrate(url: str, target: str) -> None:
     # Before the import, which tells of every plugin.
     for name in ("alembic", "alembic.runtime.plugins", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -144,7 +186,11 @@ def _migrate(url: str) -> None:
 
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(url, options="-c timezone=UTC"),
+        creator=lambda: psycopg.connect(
+            url,
+            options=f"{_UTC} -c lock_timeout={_MIGRATION_SECONDS}s",
+            application_name="callreplay migration",
+        ),
         poolclass=sqlalchemy.NullPool,
     )
     try:
@@ -161,7 +207,8 @@ def _migrate(url: str) -> None:
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            _refuse_newer(config, connection)
+            command.upgrade(config, target)
             connection.commit()
         finally:
             connection.rollback()
@@ -170,12 +217,28 @@ def _migrate(url: str) -> None:
     engine.dispose()
 
 
+def _refuse_newer(config: Any, connection: Any) -> None:
+    """Raise UnsupportedError where a later version of callreplay has been here."""
+    from alembic.script import ScriptDirectory
+
+    there = connection.exec_driver_sql("SELECT to_regclass('schema_version') IS NOT NULL").scalar_one()
+    version = connection.exec_driver_sql("SELECT version_num FROM schema_version").scalar() if there else None
+    known = {script.revision: script for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if version is not None and version not in known:
+        newest = max(known)
+        raise UnsupportedError(
+            f"the database has schema {version}, of a newer callreplay than this one (which knows {newest}): update it"
+        )
+
+
 def why(error: psycopg.Error) -> str:
     """One line that says what is wrong with the database, without what may hold a password."""
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
         # libpq could not read the URL, and quotes it.
         return "the database's address is neither postgresql://… nor keywords of libpq"
     text = " ".join(str(error).split())
+    if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
+        return f"the database was waited for in vain: {text}"
     return f"the database does not answer: {text}" if isinstance(error, psycopg.OperationalError) else text
 
 

@@ -8,7 +8,7 @@ What it needs of files, programs and passwords is set up by `callreplay.store.cl
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import json
 import logging
 import os
 import signal
@@ -20,11 +20,20 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import psycopg
-from psycopg import sql
 
-from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, SUPERUSER, Cluster, EmbeddedError, is_loopback
+from callreplay.store import roles
+from callreplay.store.cluster import (
+    DEFAULT_PASSWORD,
+    NAME,
+    OWNER,
+    SUPERUSER,
+    Cluster,
+    EmbeddedError,
+    is_loopback,
+)
+from callreplay.store.sharing import Shares
 
-__all__ = ["DEFAULT_PORT", "EmbeddedPostgres"]
+__all__ = ["DEFAULT_PORT", "EmbeddedPostgres", "free_port"]
 
 _log = logging.getLogger("callreplay.database")
 
@@ -35,19 +44,22 @@ _LONGEST_PAUSE: Final = 30.0  # between attempts to start a server that died
 
 
 class EmbeddedPostgres:
-    """One cluster in ``data_dir``, serving database and user ``callreplay``.
+    """One cluster in ``data_dir``, serving the database ``callreplay`` of ``callreplay_owner``.
 
     Args:
         data_dir: made when missing. ``cluster/`` in it is PostgreSQL's; ``database.json`` (mode 0600) keeps the
             passwords; ``postgresql.log`` is the server's log.
         host: the address to listen on. With the default password only a loopback address is accepted.
         port: the TCP port; 0 takes any free one.
-        password: of the user ``callreplay``; None keeps the one set before, or the default at first start.
+        password: of the user ``callreplay``, who reads; None keeps the one set before, or the default at first start.
+        writes: whether that user may write calls as well.
+        keep: for a service, which has the server to itself: one at a time. A command (False) shares a server that runs
+            already, of a service or of another command, on whatever port; the last one to leave stops it.
         settings: more ``postgresql.conf`` settings, by name.
 
     Use it as a context manager, or call ``start`` and ``stop``. A server that outlived a killed service is taken over;
     what a killed server left behind is recovered by PostgreSQL itself from its log, and a server that dies meanwhile is
-    started again on the same port. One process at a time may use a ``data_dir``: it holds a lock on ``lock`` in it.
+    started again on the same port. Who may use a ``data_dir`` at the same time: `callreplay.store.sharing`.
 
     """
 
@@ -58,6 +70,8 @@ class EmbeddedPostgres:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         password: str | None = None,
+        writes: bool | None = None,
+        keep: bool = True,
         settings: dict[str, str] | None = None,
     ) -> None:
         self.data_dir = Path(data_dir).resolve()
@@ -66,17 +80,24 @@ class EmbeddedPostgres:
         self.host = host
         self.port = port
         self._password = password
+        self._writes = writes
         self._settings = settings or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._made = Cluster(self.data_dir)
-        self._lock: int | None = None
+        self._keep = keep
+        self._shares = Shares(self.data_dir)
         self._leaving = threading.Event()
         self._watcher: threading.Thread | None = None
 
     @property
     def url(self) -> str:
-        """``postgresql://callreplay:…@HOST:PORT/callreplay`` of the running server."""
+        """``postgresql://callreplay_owner:…@HOST:PORT/callreplay`` of the running server."""
+        return self._url(OWNER, self._made.passwords["owner_password"], NAME)
+
+    @property
+    def reader_url(self) -> str:
+        """The same for the user ``callreplay``, who reads: what clients of the database are given."""
         return self._url(NAME, self._made.passwords["password"], NAME)
 
     @property
@@ -100,7 +121,7 @@ class EmbeddedPostgres:
         """Set the cluster up where needed, start it and wait until it answers.
 
         Returns:
-            The URL for clients of the database.
+            The owner's URL.
 
         Raises:
             EmbeddedError: it cannot be started, and the message ends with the last lines of the server's log; or
@@ -108,29 +129,20 @@ class EmbeddedPostgres:
 
         """
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
-        self._take_lock()
         try:
             return self._start(timeout_seconds)
         except BaseException:
             self.stop("immediate")
             raise
 
-    def _take_lock(self) -> None:
-        """Be the only one here. The kernel lets go of the lock when the process ends, however it ends."""
-        descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            raise EmbeddedError(
-                f"{self.data_dir} is in use by another callreplay (process {holder})"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._lock = descriptor
-
     def _start(self, timeout_seconds: float) -> str:
+        if self._keep:
+            self._shares.take("service", timeout_seconds)
+            self._shares.join()
+        else:
+            self._shares.join()
+            if self._found() or not self._shares.take("command", timeout_seconds, self._found):
+                return self.url
         self._made.read_passwords(self._password)
         if self._made.passwords["password"] == DEFAULT_PASSWORD and not is_loopback(self.host):
             raise EmbeddedError(
@@ -138,17 +150,36 @@ class EmbeddedPostgres:
             )
         programs = self._made.programs()
         if not self._made.made:
-            _free_port(self.host, self.port)  # before anything is made
+            free_port(self.host, self.port)  # before anything is made
             self._made.initialise(programs)
         if not self._take_over():
             self._launch(programs, timeout_seconds)
+        if self._keep:
+            (self.data_dir / "port").write_text(f"{self.port}\n", encoding="ascii")
         self._provide()
         self._leaving.clear()
         self._watcher = threading.Thread(
             target=self._watch, args=(programs, timeout_seconds), name="postgresql-watch", daemon=True
         )
         self._watcher.start()
+        if not self._keep:
+            self._shares.release()
         return self.url
+
+    def _found(self) -> bool:
+        """Whether a server of this directory answers; its address is then ours."""
+        try:
+            lines = (self.cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            self._made.passwords = json.loads(self._made.passwords_path.read_text(encoding="utf-8"))
+            self._pid, self.port = int(lines[0]), int(lines[3])
+            self.host = lines[5].strip() or "127.0.0.1"
+        except (OSError, ValueError, IndexError):
+            self._pid = None
+            return False
+        if "owner_password" in self._made.passwords and self._answers() and _admits(self.url):
+            return True
+        self._pid = None
+        return False
 
     def _watch(self, programs: Path, timeout_seconds: float) -> None:
         """Start the server again when it dies, waiting longer after each attempt that failed."""
@@ -159,8 +190,10 @@ class EmbeddedPostgres:
                 continue
             _log.error("the database server died; starting it again")
             try:
-                (self.cluster / "postmaster.pid").unlink(missing_ok=True)
-                self._launch(programs, timeout_seconds)
+                with self._shares.starting(timeout_seconds):
+                    if not self._take_over():
+                        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+                        self._launch(programs, timeout_seconds)
                 _log.info("database ready", extra={"host": self.host, "port": self.port})
             except (EmbeddedError, OSError) as error:
                 # The dead server's own children may hold its memory for a moment yet.
@@ -168,17 +201,32 @@ class EmbeddedPostgres:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop the server and wait: ``fast`` ends sessions and writes a checkpoint, ``immediate`` leaves recovery."""
+        """Stop the server and wait: ``fast`` ends sessions and writes a checkpoint, ``immediate`` leaves recovery.
+
+        A server that others use goes on: the last of them stops it.
+        """
         self._leaving.set()
         if self._watcher is not None:
             self._watcher.join()
             self._watcher = None
         try:
-            self._end(mode)
+            if self._pid is not None and self._last():
+                self._end(mode)
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._shares.release()
+            self._shares.leave()
+
+    def _last(self) -> bool:
+        """Whether nobody else uses the server, and none can come until we have left."""
+        if not self._shares.alone():
+            return False
+        if self._keep:
+            return True
+        try:
+            # A service that waits for its turn will want it.
+            return self._shares.take("command", 0.0)
+        except EmbeddedError:
+            return False
 
     def _end(self, mode: Literal["fast", "immediate"]) -> None:
         if self._pid is None:
@@ -203,13 +251,13 @@ class EmbeddedPostgres:
         if password == DEFAULT_PASSWORD and not is_loopback(self.host):
             raise EmbeddedError("the default database password is accepted on loopback only")
         with self._superuser() as connection:
-            self._alter_password(connection, password)
+            roles.set_password(connection, NAME, password)
         self._made.passwords["password"] = password
         self._made.write_passwords()
 
     def _launch(self, programs: Path, timeout_seconds: float) -> None:
         self._made.write_access(self.host)
-        self.port = _free_port(self.host, self.port)
+        self.port = free_port(self.host, self.port)
         settings = {
             "listen_addresses": "*" if _is_wildcard(self.host) else self.host,
             "port": str(self.port),
@@ -219,6 +267,8 @@ class EmbeddedPostgres:
             "effective_cache_size": f"{_buffers_mib() * 4}MB",
             "work_mem": "32MB",
             "max_connections": "200",
+            "reserved_connections": "60",  # for the owner: clients cannot take the last ones
+            "idle_in_transaction_session_timeout": "1h",  # of clients; ours say so themselves
             "jit": "off",  # its compile time exceeds any query of ours
             "random_page_cost": "1.1",
             "log_line_prefix": "%m [%p] %u@%d ",
@@ -276,8 +326,21 @@ class EmbeddedPostgres:
                 if self._answers():
                     return True
                 time.sleep(0.05)
+        self._wait_for_users()
         self._end("fast")
+        self._shares.join()
         return False
+
+    def _wait_for_users(self) -> None:
+        """Before a server is stopped that runs on another address than ours: commands that use it come to their end."""
+        said = False
+        while self._pid is not None and self._alive(self._pid) and not self._shares.alone():
+            if not said:
+                _log.warning(
+                    "the database runs for another callreplay, which is waited for", extra={"pid": self._pid}
+                )
+                said = True
+            time.sleep(0.2)
 
     def _is_ours(self, pid: int) -> bool:
         """Whether ``pid`` is alive and is the postmaster of this cluster."""
@@ -321,28 +384,20 @@ class EmbeddedPostgres:
             return False
         return True
 
-    def _alter_password(self, connection: psycopg.Connection[tuple[Any, ...]], password: str) -> None:
-        # Hashed here: the password itself must not stand in a statement that a log could keep.
-        verifier = connection.pgconn.encrypt_password(
-            password.encode(), NAME.encode(), b"scram-sha-256"
-        ).decode()
-        connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(NAME), sql.Literal(verifier))
-        )
-
     def _provide(self) -> None:
-        """Make role and database where missing, and let the role's password be ours."""
+        """Make roles and database where missing, and let their passwords be ours."""
+        passwords = self._made.passwords
         with self._superuser() as connection:
-            role = sql.Identifier(NAME)
-            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (NAME,)).fetchone() is None:
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(role))
-                self._alter_password(connection, self._made.passwords["password"])
-            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (NAME,)).fetchone() is None:
-                connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(role))
-        try:
-            psycopg.connect(self.url, connect_timeout=5).close()
-        except psycopg.OperationalError:
-            self.set_password(self._made.passwords["password"])
+            hand_over = roles.provide(connection, passwords, writes=self._writes)
+            for role, url, key in ((OWNER, self.url, "owner_password"), (NAME, self.reader_url, "password")):
+                if not _admits(url):
+                    roles.set_password(connection, role, passwords[key])
+        with self._superuser(NAME) as connection:
+            roles.limit_clients(connection, hand_over=hand_over)
+        if hand_over:
+            _log.warning("the database belongs to %s now; %s reads it", OWNER, NAME)
+        if self._writes:
+            _log.warning("%s may write calls: --db-writes is on", NAME)
 
     def _log_tail(self) -> str:
         try:
@@ -352,11 +407,19 @@ class EmbeddedPostgres:
         return "\n".join(lines[-8:])
 
 
+def _admits(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def _is_wildcard(host: str) -> bool:
     return host in ("0.0.0.0", "::", "*")
 
 
-def _free_port(host: str, port: int) -> int:
+def free_port(host: str, port: int) -> int:
     """``port``, or any free one for 0. Raises EmbeddedError where somebody else has it."""
     import socket
 

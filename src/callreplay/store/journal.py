@@ -11,25 +11,19 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import re
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import BinaryIO, Final
 from uuid import UUID
 
-__all__ = ["Journal", "fsync_directory", "journals", "settle"]
+from callreplay.store.handle import FOLDER, Handle
 
-FOLDER: Final = ".callreplay"
+__all__ = ["FOLDER", "Journal", "settle"]
+
 _MODE: Final = 0o640
-
-
-def fsync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+_NAME: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json")
+_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Journal:
@@ -39,85 +33,118 @@ class Journal:
     which of the listed paths are really ours. A call goes out: its paths are listed and unlinked after the commit.
     """
 
-    def __init__(self, volume: Path, call: UUID) -> None:
-        self.folder = volume / FOLDER
+    def __init__(self, volume: Handle, call: UUID) -> None:
         self.volume = volume
         self.call = call
-        self.path = self.folder / f"{call}.json"
-        self._descriptor = -1
-        self._parts: list[Path] = []
+        self._name = f"{call}.json"
+        self._folder = self._descriptor = -1
+        self._parts: list[str] = []
 
     def __enter__(self) -> Journal:
-        self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _MODE)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._folder = self.volume.journals()
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _FLAGS
+            self._descriptor = os.open(self._name, flags, _MODE, dir_fd=self._folder)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Closing releases the lock. A journal that still stands is settled by whoever comes next.
-        os.close(self._descriptor)
+        self.close()
 
-    def part(self, name: str) -> Path:
-        """Where to write a file before it has its place."""
-        path = self.folder / f"{self.call}.{name}.part"
-        self._parts.append(path)
-        return path
+    def close(self) -> None:
+        """Release the lock. A journal that still stands is settled by whoever comes next."""
+        for descriptor in (self._descriptor, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._folder = -1
+
+    def create(self, label: str) -> BinaryIO:
+        """A file to write before it has its place: the part ``label``."""
+        name = self.part(label)
+        self._parts.append(name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS
+        return os.fdopen(os.open(name, flags, _MODE, dir_fd=self._folder), "wb")
+
+    def part(self, label: str) -> str:
+        """The name of a part."""
+        return f"{self.call}.{label}.part"
 
     def note(self, *entries: tuple[str, str]) -> None:
-        """List ``(part or '', path relative to the volume)``, durable before this returns."""
+        """List ``(name of a part or '', path relative to the volume)``, durable before this returns."""
         lines = "".join(json.dumps(entry) + "\n" for entry in entries)
         os.write(self._descriptor, lines.encode())
         os.fsync(self._descriptor)
-        fsync_directory(self.folder)
+        os.fsync(self._folder)
+
+    def link(self, part: str, path: str) -> None:
+        """Give a part its path on the volume. Raises FileExistsError, FileNotFoundError, OSError."""
+        self.volume.link(self._folder, part, path)
 
     def finish(self) -> None:
         """Drop the parts and the journal: the database has decided and the files agree with it."""
-        for part in self._parts:
-            part.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        for name in (*self._parts, self._name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._folder)
 
 
-def journals(volume: Path) -> Iterator[Path]:
-    """The journals standing on a volume, of living and of dead processes."""
-    folder = volume / FOLDER
-    if folder.is_dir():
-        yield from sorted(folder.glob("*.json"))
-
-
-def settle(volume: Path, exists: Callable[[UUID], set[str] | None]) -> int:
+def settle(volume: Handle, exists: Callable[[UUID], set[str] | None]) -> int:
     """Settle the journals of dead processes on ``volume``; returns how many.
 
     ``exists(call)`` gives the paths on this volume that the database has for the call, None where it has no such call.
     """
     settled = 0
-    for path in journals(volume):
-        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+    folder = volume.journals()
+    try:
+        for name in _names(folder):
+            if (match := _NAME.fullmatch(name)) is None:
                 continue
-            if not path.exists():
-                continue
-            _settle_one(volume, path, file.read(), exists)
-            settled += 1
+            with contextlib.suppress(FileNotFoundError):
+                settled += _settle_one(volume, folder, UUID(match[1]), exists)
+    finally:
+        os.close(folder)
     return settled
 
 
-def _settle_one(volume: Path, path: Path, content: bytes, exists: Callable[[UUID], set[str] | None]) -> None:
-    call = UUID(path.stem)
-    kept = exists(call) or set()
-    for line in content.splitlines():
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries)
+
+
+def _settle_one(volume: Handle, folder: int, call: UUID, exists: Callable[[UUID], set[str] | None]) -> bool:
+    name = f"{call}.json"
+    with os.fdopen(os.open(name, os.O_RDWR | _FLAGS, dir_fd=folder), "r+b") as file:
         try:
-            part, name = json.loads(line)
-        except ValueError:
-            continue  # the last line of a process killed while it wrote it: nothing was done under it yet
-        final = volume / name
-        owned = (path.parent / part) if part else None
-        with contextlib.suppress(FileNotFoundError):
-            if name not in kept and (owned is None or owned.samefile(final)):
-                final.unlink()
-    for part in path.parent.glob(f"{call}.*.part"):
-        part.unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        os.stat(name, dir_fd=folder, follow_symlinks=False)  # gone since: somebody else has settled it
+        kept = exists(call) or set()
+        for line in file.read().splitlines():
+            try:
+                part, path = json.loads(line)
+            except ValueError:
+                continue  # the last line of a process killed while it wrote it: nothing was done under it yet
+            if path not in kept and _ours(volume, folder, str(part), str(path)):
+                volume.unlink(path)
+        parts = [each for each in _names(folder) if each.startswith(f"{call}.") and each.endswith(".part")]
+        for each in (*parts, name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(each, dir_fd=folder)
+    return True
+
+
+def _ours(volume: Handle, folder: int, part: str, path: str) -> bool:
+    """Whether a listed path is the journal's to remove: any of a call that goes, the very part of one that came."""
+    final = volume.status(path)
+    if final is None or not part:
+        return final is not None
+    try:
+        own = os.stat(part, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (own.st_dev, own.st_ino) == (final.st_dev, final.st_ino)

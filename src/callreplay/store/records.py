@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
 from callreplay.store.database import Connection
+from callreplay.store.handle import StoredFile
+from callreplay.store.rows import CallRow, EventRow, FileRow
 from callreplay.store.search import format_time
 
 __all__ = [
     "StoredCall",
-    "add_call",
-    "add_event",
-    "add_file",
+    "add",
     "as_json",
     "complete",
     "describe",
-    "find_volume",
     "identified",
     "load",
     "lock_identity",
@@ -33,7 +29,7 @@ __all__ = [
 
 @dataclass(slots=True)
 class StoredCall:
-    """A row of ``calls``, its ``call_files`` (each with ``volume_path``) by position, its ``call_events`` by time."""
+    """A row of ``calls``, its ``call_files`` by position, its ``call_events`` by time."""
 
     row: DictRow
     files: list[DictRow] = field(default_factory=list)
@@ -45,10 +41,13 @@ class StoredCall:
         found: uuid.UUID = self.row["uuid"]
         return found
 
-    def paths(self) -> list[Path]:
-        """Where the recordings are, caller's first."""
+    def recordings(self) -> list[StoredFile]:
+        """The recordings, caller's first, each to be opened through its volume."""
         ordered = sorted(self.files, key=lambda file: (file["leg"] == "called", file["position"]))
-        return [Path(file["volume_path"]) / file["path"] for file in ordered]
+        return [
+            StoredFile(file["volume_path"], file["volume_uuid"], file["volume_id"], file["path"])
+            for file in ordered
+        ]
 
 
 def complete(connection: Connection, rows: Sequence[DictRow], *, events: bool = False) -> list[StoredCall]:
@@ -56,8 +55,9 @@ def complete(connection: Connection, rows: Sequence[DictRow], *, events: bool = 
     calls = {row["uuid"]: StoredCall(row) for row in rows}
     keys = list(calls)
     for file in connection.execute(
-        "SELECT f.*, v.path AS volume_path FROM call_files f JOIN storage_volumes v ON v.id = f.volume_id "
-        "WHERE f.call_uuid = ANY(%s) ORDER BY f.call_uuid, f.position, f.id",
+        "SELECT f.*, v.path AS volume_path, v.uuid AS volume_uuid FROM call_files f "
+        "JOIN storage_volumes v ON v.id = f.volume_id WHERE f.call_uuid = ANY(%s) "
+        "ORDER BY f.call_uuid, f.position, f.id",
         (keys,),
     ):
         calls[file["call_uuid"]].files.append(file)
@@ -90,58 +90,9 @@ def identified(connection: Connection, tenant_id: int, identity: str) -> uuid.UU
     return None if row is None else cast("uuid.UUID", row["uuid"])
 
 
-def add_call(connection: Connection, values: Mapping[str, Any]) -> None:
-    """Add the row of a call; ``values`` has every key that the statement names."""
-    connection.execute(
-        "INSERT INTO calls (uuid, tenant_id, identity, wire_call_id, protocol, status, inferred, started_at, "
-        "answered_at, ended_at, caller_ip, caller_port, caller_mac, caller_number, caller_name, called_ip, "
-        "called_port, called_mac, called_number, called_name, quality, related, source) VALUES (%(uuid)s, "
-        "%(tenant)s, %(identity)s, %(wire)s, %(protocol)s, %(status)s, %(inferred)s, %(started)s, %(answered)s, "
-        "%(ended)s, %(caller_ip)s, %(caller_port)s, %(caller_mac)s, %(caller_number)s, %(caller_name)s, "
-        "%(called_ip)s, %(called_port)s, %(called_mac)s, %(called_number)s, %(called_name)s, %(quality)s, "
-        "%(related)s, %(source)s)",
-        values,
-    )
-
-
-def add_event(
-    connection: Connection, call: uuid.UUID, at: datetime, leg: str, digit: str, length_ms: int
-) -> None:
-    """Add a digit that a party of a call keyed in."""
-    connection.execute(
-        "INSERT INTO call_events (call_uuid, at, leg, kind, detail, length_ms) VALUES (%s, %s, %s, 'dtmf', %s, %s)",
-        (call, at, leg, digit, length_ms),
-    )
-
-
-_FIGURES: Final[dict[str, Any]] = {
-    "codec": "",
-    "payload_type": None,
-    "clock_rate": None,
-    "ssrc": None,
-    "duration_ms": 0,
-    "packets": 0,
-    "lost": 0,
-    "duplicates": 0,
-    "reordered": 0,
-    "jitter_ms": None,
-    "mos": None,
-    "gaps": [],
-}
-
-
-def add_file(connection: Connection, figures: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Add the row of a recording: what was measured of it (``figures``), and where it is (``values``)."""
-    names = ", ".join(_FIGURES)
-    places = ", ".join(f"%({name})s" for name in _FIGURES)
-    measured = {name: figures.get(name, default) for name, default in _FIGURES.items()}
-    measured["gaps"] = Jsonb(measured["gaps"])
-    connection.execute(
-        f"INSERT INTO call_files (call_uuid, leg, position, volume_id, path, size_bytes, sha256, started_at, "
-        f"{names}) VALUES (%(uuid)s, %(leg)s, %(position)s, %(volume)s, %(path)s, %(size)s, %(sha256)s, "
-        f"%(started)s, {places})",
-        {**measured, **values},
-    )
+def add(connection: Connection, row: CallRow | FileRow | EventRow) -> None:
+    """Add a row of a call, of a recording of it, or of a digit keyed in."""
+    connection.execute(*row.statement())
 
 
 def describe(connection: Connection, tenant_id: int, call: uuid.UUID, description: str) -> bool:
@@ -151,11 +102,6 @@ def describe(connection: Connection, tenant_id: int, call: uuid.UUID, descriptio
         (description, call, tenant_id),
     ).fetchone()
     return row is not None
-
-
-def find_volume(connection: Connection, volume: int) -> DictRow | None:
-    """The row of a volume: ``id``, ``path``, ``deleted_at``."""
-    return connection.execute("SELECT * FROM storage_volumes WHERE id = %s", (volume,)).fetchone()
 
 
 def loss_percent(file: DictRow) -> float:

@@ -18,8 +18,9 @@ from callreplay.errors import ArgumentError, OutputError
 from callreplay.model import recording_files
 from callreplay.store import accounts, audit, volumes
 from callreplay.store.database import Connection, Database
+from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
-from callreplay.store.volumes import Volume
+from callreplay.store.volumes import Volume, VolumeError
 
 __all__ = [
     "POLICIES",
@@ -41,7 +42,7 @@ _BATCH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A call that went, or would go: why, and how many octets its files have."""
+    """A call that went, or would go: why, and how many octets its files have. One with an ``error`` stays."""
 
     uuid: UUID
     tenant: str
@@ -49,6 +50,7 @@ class Removal:
     reason: str
     sizes: dict[int, int] = field(default_factory=dict)
     """By volume."""
+    error: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -161,7 +163,8 @@ def retain(
 
     Periods and backups first, over all tenants; then, volume by volume, the oldest calls of the tenants that keep
     calls until space is needed, until the volume has its reserve again. A dry run may say what ``tried`` would
-    remove if it were the policy of its tenant.
+    remove if it were the policy of its tenant. A call on a volume that cannot be reached, or whose files cannot be
+    removed, stays whole and is told with its ``error``; the others go on.
 
     Raises:
         ArgumentError: ``tried`` is no policy, or of no tenant.
@@ -297,16 +300,21 @@ def _make_room(
 def _take(
     database: Database, candidate: _Candidate, reason: str, dry_run: bool, actor: str
 ) -> Removal | None:
-    sizes: dict[int, int] | None
-    if dry_run:
-        # Side indexes count too, as they do when the call goes: else a dry run would say that more must go.
-        with database.connection() as connection:
-            sizes = {volume.id: _size(volume, names) for volume, names in _files(connection, candidate.uuid)}
-    else:
-        sizes = _remove(database, candidate.uuid, reason, actor, unless_held=True)
-        if sizes is None:
-            return None
-    return Removal(candidate.uuid, candidate.tenant, candidate.started_at, reason, sizes)
+    sizes: dict[int, int] | None = {}
+    error = ""
+    try:
+        if dry_run:
+            # Side indexes count too, as they do when the call goes: else a dry run would say that more must go.
+            with database.connection() as connection, contextlib.ExitStack() as opened:
+                files = _files(connection, opened, candidate.uuid)
+                sizes = {volume.id: handle.size_of(names) for volume, handle, names in files}
+        else:
+            sizes = _remove(database, candidate.uuid, reason, actor, unless_held=True)
+    except OSError as failure:
+        error = str(failure)
+    if sizes is None:
+        return None
+    return Removal(candidate.uuid, candidate.tenant, candidate.started_at, reason, sizes, error)
 
 
 def remove(
@@ -320,11 +328,13 @@ def remove(
     return None if sizes is None else sum(sizes.values())
 
 
+_Noted = list[tuple[Journal, Volume, Handle, list[str]]]
+
+
 def _remove(
     database: Database, uuid: UUID, reason: str, actor: str, *, unless_held: bool
 ) -> dict[int, int] | None:
-    with contextlib.ExitStack() as journals:
-        noted: list[tuple[Journal, Volume, list[str]]] = []
+    with contextlib.ExitStack() as opened:
         with database.connection() as connection:
             row = connection.execute(
                 "SELECT tenant_id, started_at, wire_call_id, legal_hold FROM calls WHERE uuid = %s FOR UPDATE",
@@ -332,8 +342,8 @@ def _remove(
             ).fetchone()
             if row is None or (unless_held and row["legal_hold"]):
                 return None
-            noted = _note(connection, journals, uuid)
-            sizes = {volume.id: _size(volume, names) for _, volume, names in noted}
+            noted = _note(connection, opened, uuid)
+            sizes = {volume.id: handle.size_of(names) for _, volume, handle, names in noted}
             for volume_id, size in sizes.items():
                 connection.execute(
                     "UPDATE storage_volumes SET used_bytes = greatest(used_bytes - %s, 0) WHERE id = %s",
@@ -354,44 +364,45 @@ def _remove(
                 reason=reason,
                 detail=detail,
             )
-        for journal, volume, names in noted:
-            volumes.unlink_files(volume.path, names)
+        for journal, _, handle, names in noted:
+            handle.remove(names)
             journal.finish()
     return sizes
 
 
-def _note(
-    connection: Connection, journals: contextlib.ExitStack, uuid: UUID
-) -> list[tuple[Journal, Volume, list[str]]]:
-    noted = []
-    for volume, names in _files(connection, uuid):
-        try:
-            if not volume.path.is_dir():
-                raise OutputError(f"volume {volume.id} ({volume.path}) cannot be reached")
-            journal = journals.enter_context(Journal(volume.path, uuid))
+def _note(connection: Connection, opened: contextlib.ExitStack, uuid: UUID) -> _Noted:
+    noted: _Noted = []
+    try:
+        for volume, handle, names in _files(connection, opened, uuid):
+            journal = opened.enter_context(Journal(handle, uuid))
             journal.note(*(("", file) for name in names for file in recording_files(name)))
-        except OSError as error:
-            raise OutputError(f"call {uuid} cannot be removed: {error}") from error
-        noted.append((journal, volume, names))
+            noted.append((journal, volume, handle, names))
+    except VolumeError:
+        _forget(noted)
+        raise
+    except OSError as error:
+        _forget(noted)
+        raise OutputError(f"call {uuid} cannot be removed: {error}") from error
     return noted
 
 
-def _files(connection: Connection, uuid: UUID) -> list[tuple[Volume, list[str]]]:
-    """The volumes of a call, and its files on each."""
+def _forget(noted: _Noted) -> None:
+    """The call stays: what was noted of it on the volumes before goes."""
+    for journal, *_ in noted:
+        journal.finish()
+
+
+def _files(
+    connection: Connection, opened: contextlib.ExitStack, uuid: UUID
+) -> list[tuple[Volume, Handle, list[str]]]:
+    """The volumes of a call, open, and its files on each. Raises VolumeError where one of them cannot be reached."""
     files = connection.execute(
         "SELECT volume_id, path FROM call_files WHERE call_uuid = %s ORDER BY position", (uuid,)
     ).fetchall()
     by_id = {volume.id: volume for volume in volumes.listing(connection)}
-    return [
-        (by_id[volume_id], [str(file["path"]) for file in files if file["volume_id"] == volume_id])
-        for volume_id in sorted({cast("int", file["volume_id"]) for file in files})
-    ]
-
-
-def _size(volume: Volume, names: list[str]) -> int:
-    size = 0
-    for name in names:
-        for path in map(volume.path.joinpath, recording_files(name)):
-            with contextlib.suppress(FileNotFoundError):
-                size += path.stat().st_size
-    return size
+    found = []
+    for volume_id in sorted({cast("int", file["volume_id"]) for file in files}):
+        volume = by_id[volume_id]
+        names = [str(file["path"]) for file in files if file["volume_id"] == volume_id]
+        found.append((volume, opened.enter_context(volume.open()), names))
+    return found

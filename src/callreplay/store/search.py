@@ -253,6 +253,11 @@ _KEYED: Final = (
 )  # fmt: skip
 
 
+def _column(name: str) -> sql.Composable:
+    """A column as the indexes have it: a called number is any hop's."""
+    return sql.SQL("(called_number || hop_numbers)") if name == "called_number" else sql.Identifier(name)
+
+
 def _like(text: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
@@ -309,10 +314,10 @@ def _conditions(tenant_id: int, query: CallQuery) -> _Conditions:
             column = "{} ILIKE {}"
             if _TRIGRAM.search(value) is None:
                 column, has_short, keyed[name] = "({} || '') ILIKE {}", True, value
-            made.rest.append(sql.SQL(column).format(sql.Identifier(name), sql.Placeholder(name)))
+            made.rest.append(sql.SQL(column).format(_column(name), sql.Placeholder(name)))
             made.values[name] = _like(value)
     if has_short or len(keyed) > 1:
-        columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in _KEYED)
+        columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
         asked = sql.SQL(", ").join(
             sql.SQL("{}::" + kind).format(sql.Placeholder(f"key_{name}")) for name, kind in _KEYED
         )

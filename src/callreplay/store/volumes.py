@@ -1,16 +1,17 @@
-"""Storage volumes: where the files of calls are, which one takes the next call, joining and retiring them.
+"""Storage volumes: where the files of calls are, which one takes the next call, adding, moving and retiring them.
 
 ``quota`` is the most that callreplay puts on a volume (0: no limit but the disk's). ``reserved`` is the room that is to
 be there for new calls: the choice of a volume goes first to those whose reserve stays whole, and retention by space
 restores it. A volume where even deleting every call would not give the reserve (used + free < reserved) is warned of.
+
+A stored file is reached through ``Volume.open`` alone (`callreplay.store.handle`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import logging
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,28 +21,35 @@ from callreplay.errors import ArgumentError, OutputError
 from callreplay.model import recording_files
 from callreplay.store import audit
 from callreplay.store.database import Connection
-from callreplay.store.journal import Journal, fsync_directory, settle
+from callreplay.store.handle import Handle, StoredFile, VolumeError, mark, marker_of, unmark
+from callreplay.store.journal import settle
 
 __all__ = [
     "FULL",
     "Volume",
+    "VolumeError",
     "VolumeFullError",
     "active",
     "add",
+    "adopt",
     "claim",
     "find",
-    "join",
+    "first",
     "listing",
-    "prune",
+    "locate",
+    "move",
     "reconcile",
     "retire",
-    "unlink_files",
 ]
+
+_log = logging.getLogger(__name__)
 
 FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
 """What a write says when a volume takes no more."""
 _SLACK: Final = 1 << 20
 """Octets left alone on every disk: directories and journals need some."""
+_WITNESSES: Final = 20
+"""Files, of those that the database has on a volume, of which one must be there before the volume is marked."""
 
 
 class VolumeFullError(OutputError):
@@ -55,23 +63,36 @@ class Volume:
     id: int
     name: str
     path: Path
+    uuid: UUID
     quota_bytes: int
     reserved_bytes: int
     used_bytes: int
     retired: bool
 
+    def open(self) -> Handle:
+        """The volume itself. Raises VolumeError where it is not mounted, was moved, or another is in its place."""
+        return Handle(self.path, self.uuid, self.id)
+
+    def file(self, path: str) -> StoredFile:
+        """A recording on it, to be opened later."""
+        return StoredFile(str(self.path), self.uuid, self.id, path)
+
     @property
     def free_bytes(self) -> int:
-        """What the disk has left, -1 where the path cannot be asked."""
+        """What the disk has left, -1 where the volume cannot be reached."""
         try:
-            return shutil.disk_usage(self.path).free
+            with self.open() as opened:
+                return opened.free_bytes
         except OSError:
             return -1
 
     @property
     def left_bytes(self) -> int:
         """What may still be put on the volume: the smaller of the disk's and the quota's rest."""
-        left = self.free_bytes - _SLACK
+        return self._left(self.free_bytes)
+
+    def _left(self, free: int) -> int:
+        left = free - _SLACK
         if self.quota_bytes:
             left = min(left, self.quota_bytes - self.used_bytes)
         return max(left, 0)
@@ -79,17 +100,21 @@ class Volume:
     @property
     def warning(self) -> str:
         """Why someone should look at this volume; '' when all is well."""
-        free = self.free_bytes
-        if free < 0:
-            return "cannot be reached"
+        try:
+            with self.open() as opened:
+                free = opened.free_bytes
+        except VolumeError as error:
+            return str(error).removeprefix(f"volume {self.id} ({self.path}) ")
         if self.used_bytes + free < self.reserved_bytes:
             return "used + free is less than reserved"
-        if self.left_bytes == 0 and not self.retired:
+        if self._left(free) == 0 and not self.retired:
             return "full"
         return ""
 
 
-_COLUMNS: Final = "id, name, path, quota_bytes, reserved_bytes, used_bytes, deleted_at IS NOT NULL AS retired"
+_COLUMNS: Final = (
+    "id, name, path, uuid, quota_bytes, reserved_bytes, used_bytes, deleted_at IS NOT NULL AS retired"
+)
 
 
 def _volume(row: dict[str, object]) -> Volume:
@@ -104,12 +129,24 @@ def listing(connection: Connection) -> list[Volume]:
     return [_volume(row) for row in rows]
 
 
-def find(connection: Connection, which: str) -> Volume:
-    """The volume of that id, name or path. Raises ArgumentError where there is none."""
+def find(
+    connection: Connection, *, number: int | None = None, name: str = "", path: str | os.PathLike[str] = ""
+) -> Volume:
+    """The volume of that id, that name or that path; exactly one of them is given.
+
+    Raises ArgumentError where there is none.
+    """
+    given = [
+        (key, value) for key, value in (("id", number), ("name", name), ("path", path)) if value or value == 0
+    ]
+    if len(given) != 1:
+        raise ArgumentError("volume: give its id, its name or its path")
+    ((key, value),) = given
+    wanted = (value, str(Path(str(value)).resolve())) if key == "path" else (value,)
     for volume in listing(connection):
-        if which in (str(volume.id), volume.name, str(volume.path)) and which:
+        if {"id": volume.id, "name": volume.name, "path": str(volume.path)}[key] in wanted:
             return volume
-    raise ArgumentError(f"volume: there is none with id, name or path {which!r}")
+    raise ArgumentError(f"volume: there is none with {key} {value!r}")
 
 
 def active(connection: Connection, size: int = 0) -> list[Volume]:
@@ -121,8 +158,10 @@ def active(connection: Connection, size: int = 0) -> list[Volume]:
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM storage_volumes WHERE deleted_at IS NULL ORDER BY filled_at NULLS FIRST, id"
     ).fetchall()
-    volumes = [volume for volume in map(_volume, rows) if volume.left_bytes >= max(size, 1)]
-    return sorted(volumes, key=lambda volume: volume.left_bytes - size < volume.reserved_bytes)
+    left = [(volume, volume.left_bytes) for volume in map(_volume, rows)]
+    chosen = [(volume, room) for volume, room in left if room >= max(size, 1)]
+    chosen.sort(key=lambda pair: pair[1] - size < pair[0].reserved_bytes)
+    return [volume for volume, _ in chosen]
 
 
 def claim(connection: Connection, volume: Volume, size: int) -> bool:
@@ -136,44 +175,163 @@ def claim(connection: Connection, volume: Volume, size: int) -> bool:
     return row is not None
 
 
-def add(
-    connection: Connection, path: Path, *, name: str = "", quota_bytes: int = 0, reserved_bytes: int = 0
-) -> Volume:
-    """Add the folder ``path`` (made where missing) as a volume.
-
-    Raises:
-        ArgumentError: it is a volume already, lies inside one, or a size is negative.
-        OutputError: it cannot be written to.
-
-    """
+def _check_sizes(quota_bytes: int, reserved_bytes: int) -> None:
     if quota_bytes < 0 or reserved_bytes < 0:
         raise ArgumentError("quota and reserved must not be negative")
     if quota_bytes and reserved_bytes > quota_bytes:
         raise ArgumentError("reserved must not be more than the quota")
-    path = path.resolve()
+
+
+def _check_name(connection: Connection, name: str) -> None:
+    if not name:
+        return
+    if len(name) > 100 or not name.isprintable():
+        raise ArgumentError("name: at most 100 printable characters")
+    if any(other.name == name for other in listing(connection)):
+        raise ArgumentError(f"name: there is a volume named {name!r} already")
+
+
+def _check_path(connection: Connection, path: Path, but: int = 0) -> None:
     for other in listing(connection):
-        if path == other.path or path in other.path.parents or other.path in path.parents:
+        if other.id != but and (
+            path == other.path or path in other.path.parents or other.path in path.parents
+        ):
             raise ArgumentError(f"{path} and volume {other.id} ({other.path}) overlap")
-    try:
-        path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        probe = path / ".callreplay-probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"volume {path} cannot be written to: {error.strerror}") from error
+
+
+def add(
+    connection: Connection, path: Path, *, name: str = "", quota_bytes: int = 0, reserved_bytes: int = 0
+) -> Volume:
+    """Add the folder ``path`` (made where missing) as a volume, and mark it as that one.
+
+    Without a name it is called ``Volume ID``.
+
+    Raises:
+        ArgumentError: it is a volume already, lies inside one, the name is taken, or a size is negative.
+        OutputError: it cannot be written to, or bears the marker of another volume.
+
+    """
+    _check_sizes(quota_bytes, reserved_bytes)
+    _check_name(connection, name)
+    path = path.resolve()
+    _check_path(connection, path)
     row = connection.execute(
-        "INSERT INTO storage_volumes (name, path, quota_bytes, reserved_bytes) VALUES (%s, %s, %s, %s) "
+        "WITH taken AS (SELECT nextval(pg_get_serial_sequence('storage_volumes', 'id'))::integer AS id) "
+        "INSERT INTO storage_volumes (id, name, path, quota_bytes, reserved_bytes, marked_at) "
+        "SELECT id, coalesce(nullif(%s, ''), 'Volume ' || id), %s, %s, %s, now() FROM taken "
         f"RETURNING {_COLUMNS}",
         (name, str(path), quota_bytes, reserved_bytes),
     ).fetchone()
     assert row is not None
+    volume = _volume(row)
+    try:
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        mark(path, volume.uuid)
+    except VolumeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"volume {path} cannot be written to: {error.strerror}") from error
     said: dict[str, Any] = {"quota": quota_bytes, "reserved": reserved_bytes}
     audit.write(connection, "volume.add", actor="system", target=str(path), detail=said)
+    return volume
+
+
+def first(connection: Connection, data_dir: Path) -> None:
+    """Add a volume in the data directory where there is none at all. Any number of processes may do it at once."""
+    connection.execute("LOCK TABLE storage_volumes IN SHARE ROW EXCLUSIVE MODE")
+    if not listing(connection):
+        volume = add(connection, data_dir / "volumes" / "1", name="Volume 1")
+        _note_place(connection, volume, volume.path, str(Path("volumes") / "1"))
+
+
+def move(connection: Connection, volume: Volume, path: Path) -> Volume:
+    """Note that the volume is at ``path`` now: its folder was moved, copied, or mounted there.
+
+    Raises:
+        ArgumentError: another volume is there or around it.
+        VolumeError: the folder does not bear the volume's marker.
+
+    """
+    path = path.resolve()
+    _check_path(connection, path, but=volume.id)
+    Handle(path, volume.uuid, volume.id).close()
+    row = connection.execute(
+        f"UPDATE storage_volumes SET path = %s, home = NULL WHERE id = %s RETURNING {_COLUMNS}",
+        (str(path), volume.id),
+    ).fetchone()
+    assert row is not None
+    said = {"from": str(volume.path)}
+    audit.write(connection, "volume.move", actor="system", target=str(path), detail=said)
     return _volume(row)
 
 
+def locate(connection: Connection, data_dir: Path) -> None:
+    """Let the volumes that lie in a data directory be found where that is now.
+
+    ``home`` keeps the place of such a volume below it. A data directory that was restored or moved has its volumes
+    with it: one that its marker proves takes the place of the path that was noted.
+    """
+    data_dir = data_dir.resolve()
+    rows = connection.execute(f"SELECT {_COLUMNS}, home FROM storage_volumes ORDER BY id").fetchall()
+    for row in rows:
+        home = row.pop("home")
+        volume = _volume(row)
+        if home is None and volume.path.is_relative_to(data_dir):
+            _note_place(connection, volume, volume.path, str(volume.path.relative_to(data_dir)))
+        elif home is not None and volume.path != data_dir / home and _bears(data_dir / home, volume.uuid):
+            _note_place(connection, volume, data_dir / home, home)
+            _log.info("volume %d is at %s now", volume.id, data_dir / home)
+
+
+def _note_place(connection: Connection, volume: Volume, path: Path, home: str) -> None:
+    connection.execute(
+        "UPDATE storage_volumes SET path = %s, home = %s WHERE id = %s", (str(path), home, volume.id)
+    )
+
+
+def _bears(path: Path, uuid: UUID) -> bool:
+    try:
+        return marker_of(path) == uuid
+    except OSError:
+        return False
+
+
+def adopt(connection: Connection) -> None:
+    """Mark the volumes of an installation older than markers, where they are seen to be there.
+
+    One on which the database has files is marked where one of them is; one without files, where its folder is. All
+    others stay as they are, and cannot be used, until their disk is mounted and this is done again.
+    """
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM storage_volumes WHERE marked_at IS NULL ORDER BY id"
+    ).fetchall()
+    for volume in map(_volume, rows):
+        if not _seen(connection, volume):
+            _log.warning("volume %d (%s) is not there: none of its files is", volume.id, volume.path)
+            continue
+        try:
+            mark(volume.path, volume.uuid)
+        except OSError as error:
+            _log.warning(
+                "volume %d (%s) cannot be marked: %s", volume.id, volume.path, error.strerror or error
+            )
+            continue
+        connection.execute("UPDATE storage_volumes SET marked_at = now() WHERE id = %s", (volume.id,))
+
+
+def _seen(connection: Connection, volume: Volume) -> bool:
+    rows = connection.execute(
+        "(SELECT path FROM call_files WHERE volume_id = %(id)s ORDER BY id LIMIT %(most)s) UNION ALL "
+        "(SELECT path FROM call_files WHERE volume_id = %(id)s ORDER BY id DESC LIMIT %(most)s)",
+        {"id": volume.id, "most": _WITNESSES},
+    ).fetchall()
+    if not rows:
+        return volume.path.is_dir()
+    return any((volume.path / str(row["path"])).is_file() for row in rows)
+
+
 def retire(connection: Connection, volume: Volume) -> bool:
-    """Stop new calls on a volume. One without calls is removed; returns whether it was.
+    """Stop new calls on a volume. One without calls is removed, with its marker; returns whether it was.
 
     Its files stay readable under the same id as long as calls are on it.
     """
@@ -187,13 +345,14 @@ def retire(connection: Connection, volume: Volume) -> bool:
         )
     else:
         connection.execute("DELETE FROM storage_volumes WHERE id = %s", (volume.id,))
+        unmark(volume.path, volume.uuid)
     said = {"removed": not holds}
     audit.write(connection, "volume.retire", actor="system", target=str(volume.path), detail=said)
     return not holds
 
 
 def reconcile(connection: Connection) -> int:
-    """Settle what killed processes left on every reachable volume; returns how many journals were settled."""
+    """Settle what killed processes left on every volume that can be reached; returns how many journals were settled."""
     settled = 0
     for volume in listing(connection):
 
@@ -206,110 +365,9 @@ def reconcile(connection: Connection) -> int:
             paths = {str(row["path"]) for row in rows if row["path"]}
             return {name for path in paths for name in recording_files(path)} if rows else None
 
-        if volume.path.is_dir():
-            settled += settle(volume.path, exists)
-    return settled
-
-
-def unlink_files(volume: Path, paths: list[str]) -> int:
-    """Remove stored files with their side indexes; returns the octets they had. Missing ones count nothing."""
-    freed = 0
-    for name in paths:
-        for path in map(volume.joinpath, recording_files(name)):
-            try:
-                size = path.stat().st_size
-                path.unlink()
-            except FileNotFoundError:
-                continue
-            freed += size
-        prune(volume, (volume / name).parent)
-    return freed
-
-
-def prune(volume: Path, folder: Path) -> None:
-    """Remove the hour, day, month and year folders that became empty, or were made in vain."""
-    while folder != volume and volume in folder.parents:
         try:
-            with contextlib.suppress(FileNotFoundError):
-                folder.rmdir()
-        except OSError:
-            return
-        folder = folder.parent
-
-
-def join(connection: Connection, source: Volume, target: Volume) -> tuple[int, int]:
-    """Move every call of ``source`` to ``target``; returns calls and octets moved.
-
-    Each call moves in a transaction of its own, so a stop in between loses and doubles nothing and a second run goes
-    on. ``connection`` must not be in a transaction.
-
-    Raises:
-        VolumeFullError: ``target`` has no room for the next call; what was moved stays moved.
-
-    """
-    if source.id == target.id or target.retired:
-        raise ArgumentError("join needs two volumes, and the second must be in use")
-    calls = moved = 0
-    while True:
-        with connection.transaction():
-            row = connection.execute(
-                "SELECT c.uuid FROM calls c JOIN call_files f ON f.call_uuid = c.uuid WHERE f.volume_id = %s "
-                "ORDER BY c.started_at LIMIT 1",
-                (source.id,),
-            ).fetchone()
-        if row is None:
-            break
-        moved += _move(connection, row["uuid"], source, target)
-        calls += 1
-    with connection.transaction():
-        said = {"into": str(target.path), "calls": calls, "bytes": moved}
-        audit.write(connection, "volume.join", actor="system", target=str(source.path), detail=said)
-    return calls, moved
-
-
-def _move(connection: Connection, call: UUID, source: Volume, target: Volume) -> int:
-    size = 0
-    with Journal(target.path, call) as incoming, Journal(source.path, call) as outgoing:
-        with connection.transaction():
-            files = connection.execute(
-                "SELECT id, path FROM call_files WHERE call_uuid = %s AND volume_id = %s ORDER BY position FOR UPDATE",
-                (call, source.id),
-            ).fetchall()
-            for number, file in enumerate(files):
-                name = str(file["path"])
-                for suffix in recording_files(""):
-                    if (source.path / (name + suffix)).exists():
-                        size += _copy(
-                            incoming, source.path / (name + suffix), name + suffix, f"{number}{suffix}"
-                        )
-                connection.execute(
-                    "UPDATE call_files SET volume_id = %s WHERE id = %s", (target.id, file["id"])
-                )
-            if not claim(connection, target, size):
-                raise VolumeFullError(f"volume {target.id} ({target.path}) has no room for call {call}")
-            connection.execute(
-                "UPDATE storage_volumes SET used_bytes = greatest(used_bytes - %s, 0) WHERE id = %s",
-                (size, source.id),
-            )
-            names = [str(file["path"]) for file in files]
-            outgoing.note(*(("", file) for name in names for file in recording_files(name)))
-        unlink_files(source.path, names)
-        incoming.finish()
-        outgoing.finish()
-    return size
-
-
-def _copy(journal: Journal, origin: Path, name: str, label: str) -> int:
-    part = journal.part(label)
-    try:
-        shutil.copyfile(origin, part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        journal.note((part.name, name))
-        final = journal.volume / name
-        final.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        os.link(part, final)
-        fsync_directory(final.parent)
-    except OSError as error:
-        raise OutputError(f"{origin} cannot be copied to {journal.volume}: {error.strerror}") from error
-    return part.stat().st_size
+            with volume.open() as opened:
+                settled += settle(opened, exists)
+        except OSError as error:
+            _log.warning("%s", error)
+    return settled

@@ -1,0 +1,143 @@
+"""Joining two volumes: every call of the one moves to the other, and stays whole whenever the work is cut short."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from callreplay.errors import ArgumentError, OutputError
+from callreplay.model import recording_files
+from callreplay.store import audit
+from callreplay.store.database import Connection
+from callreplay.store.handle import Handle
+from callreplay.store.journal import Journal
+from callreplay.store.volumes import Volume, VolumeFullError, claim, reconcile
+
+__all__ = ["Joined", "join"]
+
+
+@dataclass(slots=True)
+class Joined:
+    """What became of a join: calls and octets moved, and a line for each call that stayed where it was."""
+
+    calls: int = 0
+    size_bytes: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def join(connection: Connection, source: Volume, target: Volume) -> Joined:
+    """Move every call of ``source`` to ``target``.
+
+    Each call moves in a transaction of its own, so a stop in between loses and doubles nothing and a second run goes
+    on. A call with a recording that is missing or cannot be copied stays. ``connection`` must not be in a transaction.
+
+    Raises:
+        VolumeError: one of the two cannot be reached; what was moved stays moved.
+        VolumeFullError: ``target`` has no room for the next call; what was moved stays moved.
+
+    """
+    if source.id == target.id or target.retired:
+        raise ArgumentError("join needs two volumes, and the second must be in use")
+    done = Joined()
+    with source.open() as outgoing, target.open() as incoming:
+        for call in _calls(connection, source):
+            try:
+                done.size_bytes += _move(connection, call, (source, outgoing), (target, incoming))
+                done.calls += 1
+            except VolumeFullError:
+                raise
+            except OutputError as error:
+                done.failed.append(f"call {call}: {error}")
+    with connection.transaction():
+        if done.failed:
+            reconcile(connection)
+        said = {
+            "into": str(target.path),
+            "calls": done.calls,
+            "bytes": done.size_bytes,
+            "failed": len(done.failed),
+        }
+        audit.write(connection, "volume.join", actor="system", target=str(source.path), detail=said)
+    return done
+
+
+def _calls(connection: Connection, volume: Volume) -> Iterator[UUID]:
+    """The calls on a volume, earliest first, each asked for when the one before has been seen to."""
+    after = {"at": datetime.min.replace(tzinfo=UTC), "uuid": UUID(int=0)}
+    while True:
+        with connection.transaction():
+            row = connection.execute(
+                "SELECT c.started_at AS at, c.uuid FROM calls c WHERE (c.started_at, c.uuid) > (%(at)s, %(uuid)s) "
+                "AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s) "
+                "ORDER BY c.started_at, c.uuid LIMIT 1",
+                {**after, "volume": volume.id},
+            ).fetchone()
+        if row is None:
+            return
+        after = {"at": row["at"], "uuid": row["uuid"]}
+        yield row["uuid"]
+
+
+def _move(
+    connection: Connection, call: UUID, source: tuple[Volume, Handle], target: tuple[Volume, Handle]
+) -> int:
+    size = 0
+    (origin, outgoing), (goal, incoming) = source, target
+    with Journal(incoming, call) as coming, Journal(outgoing, call) as going:
+        with connection.transaction():
+            files = connection.execute(
+                "SELECT id, path FROM call_files WHERE call_uuid = %s AND volume_id = %s ORDER BY position FOR UPDATE",
+                (call, origin.id),
+            ).fetchall()
+            for number, file in enumerate(files):
+                size += _copy_recording(coming, outgoing, str(file["path"]), number)
+                connection.execute(
+                    "UPDATE call_files SET volume_id = %s WHERE id = %s", (goal.id, file["id"])
+                )
+            if not claim(connection, goal, size):
+                raise VolumeFullError(f"volume {goal.id} ({goal.path}) has no room for call {call}")
+            connection.execute(
+                "UPDATE storage_volumes SET used_bytes = greatest(used_bytes - %s, 0) WHERE id = %s",
+                (size, origin.id),
+            )
+            names = [str(file["path"]) for file in files]
+            going.note(*(("", file) for name in names for file in recording_files(name)))
+        outgoing.remove(names)
+        coming.finish()
+        going.finish()
+    return size
+
+
+def _copy_recording(journal: Journal, source: Handle, name: str, number: int) -> int:
+    """Copy a recording with its side index, where it has one; the octets of both."""
+    size = 0
+    for suffix in recording_files(""):
+        # Only the side index may be missing: a recording that is would leave its row without a file.
+        if suffix and source.status(name + suffix) is None:
+            continue
+        size += _copy(journal, source, name + suffix, f"{number}{suffix}")
+    return size
+
+
+def _copy(journal: Journal, source: Handle, name: str, label: str) -> int:
+    try:
+        with os.fdopen(source.open(name), "rb") as origin, journal.create(label) as part:
+            shutil.copyfileobj(origin, part, 1 << 20)
+            part.flush()
+            os.fsync(part.fileno())
+            size = part.tell()
+        journal.note((journal.part(label), name))
+        folder = name.rpartition("/")[0]
+        made = journal.volume.make_folder(folder) if folder else [""]
+        journal.link(journal.part(label), name)
+        for each in made:
+            journal.volume.sync(each)
+    except OSError as error:
+        raise OutputError(
+            f"{source.label}: {name} cannot be copied to {journal.volume.label}: {error.strerror or error}"
+        ) from error
+    return size

@@ -1,0 +1,256 @@
+"""What goes into the tables of calls: rows whose every value is one that its column takes.
+
+What a packet says may be anything: octets that are no text, addresses with a zone, numbers beyond their column. A row
+is made of such values and has none of them: a value that its column does not take is cut, mended or left out, so that
+it costs itself and never the call. Nothing else is written into these tables.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from callreplay.clock import moment
+
+__all__ = ["CallRow", "EventRow", "FileRow", "clean_json", "clean_text", "clean_time"]
+
+_MAC: Final = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}")
+_LONGEST_TEXT: Final = 255
+_LONGEST_PATH: Final = 4096
+_MOST_TEXTS: Final = 100
+_DEEPEST: Final = 16
+_MOST_NS: Final = (
+    253_370_764_800 * 10**9
+)  # the first hour of 9999, the last year of datetime in any time zone
+
+
+def clean_text(value: object, most: int = _LONGEST_TEXT) -> str:
+    """Text that UTF-8 can hold, without NUL, of ``most`` characters at most."""
+    text = "" if value is None else str(value)
+    return text[: 2 * most].replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:most]
+
+
+def clean_time(ns: int) -> int:
+    """A time in ns since the epoch that a datetime can hold: from 1970 to the beginning of 9999."""
+    return min(max(int(ns), 0), _MOST_NS)
+
+
+def clean_json(value: object, depth: int = _DEEPEST) -> Any:
+    """A value that a column of JSON can hold: texts as `clean_text`, no infinite numbers, not too deep."""
+    value = value.item() if hasattr(value, "item") else value  # of NumPy
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if depth and isinstance(value, dict):
+        return {clean_text(key): clean_json(each, depth - 1) for key, each in value.items()}
+    if depth and isinstance(value, list | tuple):
+        return [clean_json(each, depth - 1) for each in value]
+    return "…" if isinstance(value, dict | list | tuple) else clean_text(value, _LONGEST_PATH)
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return moment(clean_time(int(value))) if isinstance(value, int) else None
+
+
+def _address(value: object) -> str | None:
+    """An IPv4 or IPv6 address; a zone (RFC 4007 section 11) says nothing outside the host that wrote it."""
+    try:
+        found = ipaddress.ip_address(str(value or "").partition("%")[0])
+    except ValueError:
+        return None
+    return str(found)
+
+
+def _mac(value: object) -> str | None:
+    return str(value) if _MAC.fullmatch(str(value or "")) else None
+
+
+def _between(low: int, high: int, otherwise: int | None) -> Callable[[Any], int | None]:
+    def read(value: Any) -> int | None:
+        try:
+            number = int(value)
+        except (TypeError, ValueError, OverflowError):
+            return otherwise
+        return number if low <= number <= high else otherwise
+
+    return read
+
+
+def _real(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and abs(number) < 1e30 else None
+
+
+def _texts(value: Any) -> list[str]:
+    return [clean_text(each) for each in list(value)[:_MOST_TEXTS]]
+
+
+def _choice(*values: str) -> Callable[[Any], str]:
+    return lambda value: value if value in values else values[0]
+
+
+_COUNT: Final = _between(0, 2**63 - 1, 0)
+_PORT: Final = _between(0, 65535, None)
+
+
+class _Row:
+    """Values by column, each as its column takes it."""
+
+    TABLE: ClassVar[str]
+    KINDS: ClassVar[dict[str, Callable[[Any], Any]]]
+    """What makes of any value one that the column takes; keys of ours have none."""
+
+    def __post_init__(self) -> None:
+        for name, kind in self.KINDS.items():
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+    def statement(self) -> tuple[str, dict[str, Any]]:
+        """The INSERT of this row and its parameters."""
+        names = [each.name for each in fields(self)]  # type: ignore[arg-type]
+        places = ", ".join(f"%({name})s" for name in names)
+        values = {name: getattr(self, name) for name in names}
+        return f"INSERT INTO {self.TABLE} ({', '.join(names)}) VALUES ({places})", {
+            name: Jsonb(value) if isinstance(value, dict) or name == "gaps" else value
+            for name, value in values.items()
+        }
+
+
+@dataclass(frozen=True)
+class CallRow(_Row):
+    """A row of ``calls``. Times in ns since the epoch, or None."""
+
+    TABLE = "calls"
+    KINDS: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "started_at": _time,
+        "ended_at": _time,
+        "answered_at": _time,
+        "wire_call_id": clean_text,
+        "protocol": _choice("", "sip", "skinny"),
+        "status": clean_text,
+        "inferred": bool,
+        "caller_ip": _address,
+        "caller_port": _PORT,
+        "caller_mac": _mac,
+        "caller_number": clean_text,
+        "caller_name": clean_text,
+        "called_ip": _address,
+        "called_port": _PORT,
+        "called_mac": _mac,
+        "called_number": clean_text,
+        "called_name": clean_text,
+        "related": _texts,
+        "source": clean_text,
+        "quality": clean_json,
+        "hop_numbers": lambda value: clean_text(value, _LONGEST_PATH),
+    }
+
+    uuid: UUID
+    tenant_id: int
+    identity: str
+    started_at: Any = 0
+    ended_at: Any = 0
+    answered_at: Any = None
+    wire_call_id: str = ""
+    protocol: str = ""
+    status: str = ""
+    inferred: bool = False
+    caller_ip: str | None = None
+    caller_port: int | None = None
+    caller_mac: str | None = None
+    caller_number: str = ""
+    caller_name: str = ""
+    called_ip: str | None = None
+    called_port: int | None = None
+    called_mac: str | None = None
+    called_number: str = ""
+    called_name: str = ""
+    quality: dict[str, Any] = field(default_factory=dict)
+    related: Sequence[str] = ()
+    source: str = ""
+    hop_numbers: str = ""
+
+    def __post_init__(self) -> None:
+        """Every value as its column takes it; a call does not end before it starts."""
+        super().__post_init__()
+        if self.ended_at < self.started_at:
+            object.__setattr__(self, "ended_at", self.started_at)
+
+
+@dataclass(frozen=True)
+class FileRow(_Row):
+    """A row of ``call_files``: where a recording is, and what was measured of it. ``started_at`` in ns, or None."""
+
+    TABLE = "call_files"
+    KINDS: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "started_at": _time,
+        "codec": clean_text,
+        "codecs": _texts,
+        "payload_type": _between(0, 127, None),
+        "clock_rate": _between(0, 2**31 - 1, None),
+        "ssrc": _between(0, 2**32 - 1, None),
+        "duration_ms": _COUNT,
+        "packets": _COUNT,
+        "lost": _COUNT,
+        "duplicates": _COUNT,
+        "reordered": _COUNT,
+        "jitter_ms": _real,
+        "mos": _real,
+        "gaps": clean_json,
+    }
+
+    call_uuid: UUID
+    leg: str
+    position: int
+    volume_id: int
+    path: str
+    size_bytes: int
+    sha256: bytes
+    started_at: Any = None
+    codec: str = ""
+    codecs: Sequence[str] = ()
+    payload_type: int | None = None
+    clock_rate: int | None = None
+    ssrc: int | None = None
+    duration_ms: int = 0
+    packets: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    reordered: int = 0
+    jitter_ms: float | None = None
+    mos: float | None = None
+    gaps: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class EventRow(_Row):
+    """A row of ``call_events``: a digit that a party keyed in, ``at`` ns since the epoch."""
+
+    TABLE = "call_events"
+    KINDS: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "at": _time,
+        "leg": _choice("", "caller", "called"),
+        "kind": clean_text,
+        "detail": clean_text,
+        "length_ms": _COUNT,
+    }
+
+    call_uuid: UUID
+    at: Any = 0
+    leg: str = ""
+    kind: str = "dtmf"
+    detail: str = ""
+    length_ms: int = 0

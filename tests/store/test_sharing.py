@@ -1,0 +1,168 @@
+"""Commands and a service that use one embedded database at the same time, each with its own beginning and end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from callreplay.store.access import opened
+from callreplay.store.cluster import EmbeddedError
+from callreplay.store.embedded import EmbeddedPostgres
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+PROGRAM = str(Path(sys.executable).with_name("callreplay"))
+# A command that has the database open until its standard input ends.
+HOLD = """
+import sys
+from pathlib import Path
+from callreplay.store.access import opened
+with opened("", Path(sys.argv[1]), build=True) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+    import psycopg
+    print(psycopg.connect(url).execute("SELECT 1").fetchone()[0], flush=True)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="callreplay-sharing-"))
+    made.chmod(0o755)
+    yield made
+    pid = made / "cluster" / "postmaster.pid"
+    if pid.exists():
+        os.kill(int(pid.read_text().splitlines()[0]), signal.SIGQUIT)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def holding(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def ends(process: subprocess.Popen[str]) -> str:
+    """What the command says of the database once its input has ended."""
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return out.strip()
+
+
+def running(folder: Path) -> bool:
+    return (folder / "cluster" / "postmaster.pid").exists()
+
+
+def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, *words, "--data-dir", str(folder)], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_the_last_command_to_leave_stops_the_server(folder: Path) -> None:
+    """The one that started it goes first; of two that start together one starts it."""
+    first, second = holding(folder), holding(folder)
+    try:
+        assert said(first) == said(second) != ""
+        assert running(folder)
+        assert ends(first) == "1"
+        assert running(folder), "the second still uses it"
+        assert ends(second) == "1"
+        assert not running(folder)
+    finally:
+        first.kill()
+        second.kill()
+
+
+def test_a_service_comes_and_goes_beside_a_command(folder: Path) -> None:
+    command = holding(folder)
+    try:
+        url = said(command)
+        port = int(url.rsplit(":", 1)[1].split("/")[0])
+        with EmbeddedPostgres(folder, port=port) as service:
+            assert service.url == url
+            with pytest.raises(EmbeddedError, match="in use by another"):
+                EmbeddedPostgres(folder, port=0).start()
+            psycopg.connect(service.reader_url).close()
+        assert running(folder), "the command still uses it"
+        assert ends(command) == "1"
+        assert not running(folder)
+        # The other way round: what came while a service ran leaves it its server.
+        with EmbeddedPostgres(folder, port=0) as service:
+            later = holding(folder)
+            assert said(later) == service.url
+            assert ends(later) == "1"
+            psycopg.connect(service.url).close()
+    finally:
+        command.kill()
+
+
+def test_a_killed_command_leaves_a_server_that_the_next_one_uses_and_stops(folder: Path) -> None:
+    killed = holding(folder)
+    url = said(killed)
+    killed.kill()
+    killed.communicate()
+    assert running(folder)
+    with opened("", folder) as found:
+        assert found == url
+    assert not running(folder)
+
+
+def test_first_minutes(folder: Path) -> None:
+    """Reading builds nothing; an import before the first service files its calls, and one beside it does too."""
+    for words in (
+        ("calls", "find"),
+        ("volumes", "list"),
+        ("retain",),
+        ("tenants", "list"),
+        ("audit", "verify"),
+    ):
+        done = call(folder, *words)
+        assert done.returncode == 1, words
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert f"there is no database in {folder}" in done.stderr
+    assert list(folder.iterdir()) == []
+    service = subprocess.Popen(
+        [PROGRAM, "serve", "--data-dir", str(folder), "--port", "0", "--samples", ""],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        done = call(folder, "import", str(SAMPLES / "support.pcap"))
+        assert done.returncode == 0, done.stderr
+        assert "1 calls added" in done.stderr
+        assert service.stdout is not None
+        lines = iter(service.stdout.readline, "")
+        assert any(line.startswith("serving ") for line in lines)
+        assert "Volume 1" in call(folder, "volumes", "list").stdout
+    finally:
+        service.terminate()
+        service.communicate(timeout=60)
+    done = call(folder, "import", str(SAMPLES / "support.pcap"))
+    assert "1 known already" in done.stderr
+    assert not running(folder)
+
+
+def test_a_folder_that_the_account_of_the_database_cannot_enter_is_one_line(folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root's service runs its database as another account")
+    folder.chmod(0o700)
+    started = time.monotonic()
+    done = call(folder, "import", str(SAMPLES / "support.pcap"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"cannot enter {folder}" in done.stderr
+    assert time.monotonic() - started < 60
