@@ -43,6 +43,7 @@ NATIVE_ALLOWED: dict[str, set[str]] = {
     "mix": {"decode"},
     "encode": {"decode"},  # G.711 code words of a WAV come from the G.711 kernel
     "raster": set(),
+    "speech": set(),
     "conveyor": {"decode", "mix"},
 }
 
