@@ -329,7 +329,7 @@ def _seeds(target: str) -> Iterator[bytes]:
         ):
             lacing = bytes(len(packet) for packet in packets_)
             yield b"OggS" + bytes(22) + bytes([len(lacing)]) + lacing + b"".join(packets_)
-        yield b"ID3\4\0\0\0\0\0\x10TIT2\0\0\0\4\0\0\3abc"
+        yield b"ID3\4\0\0\0\0\0\x0eTIT2\0\0\0\4\0\0\3abc"
         item = struct.pack(">I4s", 28, b"\xa9nam") + struct.pack(">I4s", 20, b"data") + bytes(8) + b"name"
         ilst = struct.pack(">I4s", 8 + len(item), b"ilst") + item
         meta = struct.pack(">I4s", 12 + len(ilst), b"meta") + bytes(4) + ilst
