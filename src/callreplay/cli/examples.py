@@ -28,6 +28,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "volumes list": ("callreplay volumes list --json",),
     "volumes add": ("callreplay volumes add /mnt/calls --quota 500G",),
     "volumes join": ("callreplay volumes join 2 1",),
+    "volumes move": ("callreplay volumes move /mnt/elsewhere --volume-id 2",),
     "volumes retire": ("callreplay volumes retire 2",),
     "retain": ("callreplay retain --dry-run", "callreplay retain --set period --days 90"),
     "calls": ("callreplay calls find --caller-number 0721555010",),
@@ -43,6 +44,8 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "tenants list": ("callreplay tenants list --json",),
     "tenants add": ("callreplay tenants add acme --timezone Europe/Riga",),
     "tenants change": ("callreplay tenants change acme --lock",),
+    "audit": ("callreplay audit verify",),
+    "audit verify": ("callreplay audit verify --data-dir /srv/callreplay",),
     "man": ("callreplay man ~/.local/share/man/man1",),
 }
 """By the command's words. Names of files are the tests' as well."""
