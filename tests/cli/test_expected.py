@@ -60,6 +60,7 @@ def test_examples_name_options_that_there_are(words: str) -> None:
             opt for parameter in WHOLE[path].params for opt in (*parameter.opts, *parameter.secondary_opts)
         }
         assert {word for word in rest if re.match(r"--?[a-z]", word)} <= known, example
+        WHOLE[path].make_context(path, rest[len(path.split()) :])  # an argument too many raises
         assert not words or path.startswith(words.split(maxsplit=1)[0])
 
 

@@ -27,9 +27,9 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "volumes": ("callreplay volumes list",),
     "volumes list": ("callreplay volumes list --json",),
     "volumes add": ("callreplay volumes add /mnt/calls --quota 500G",),
-    "volumes join": ("callreplay volumes join 2 1",),
+    "volumes join": ("callreplay volumes join --volume-id 2 --into-id 1",),
     "volumes move": ("callreplay volumes move /mnt/elsewhere --volume-id 2",),
-    "volumes retire": ("callreplay volumes retire 2",),
+    "volumes retire": ("callreplay volumes retire --volume-id 2",),
     "retain": ("callreplay retain --dry-run", "callreplay retain --set period --days 90"),
     "calls": ("callreplay calls find --caller-number 0721555010",),
     "calls find": (
