@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import wave
 from pathlib import Path
 
 import pytest
@@ -49,5 +50,6 @@ def test_the_readme_s_python(
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
-    assert (tmp_path / "call.wav").stat().st_size == 44 + 2 * 159_520
+    with wave.open(str(tmp_path / "call.wav")) as written:
+        assert written.getnframes() == 159_520
     assert 4.0 < float(capsys.readouterr().out) < 4.5

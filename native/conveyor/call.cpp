@@ -134,10 +134,8 @@ void Call::feed(Conveyor &conveyor) {
   activate(conveyor);
 }
 
-size_t Call::read(int16_t *pcm, size_t max_frames) {
-  const int64_t until =
-      next_ < waiting_.size() ? std::max(waiting_[next_].start, int64_t{0}) : mixer_.frames();
-  return mixer_.read(pcm, max_frames, until);
+int64_t Call::ready_until() const {
+  return next_ < waiting_.size() ? std::max(waiting_[next_].start, int64_t{0}) : mixer_.frames();
 }
 
 void Call::close(Conveyor &conveyor) {

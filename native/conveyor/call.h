@@ -34,7 +34,10 @@ class Call {
   // Hand what was decoded to the mixer and ask the conveyor for more where the mixer has room.
   void feed(Conveyor &conveyor);
   // Frames that are ready, at most `max_frames`.
-  size_t read(int16_t *pcm, size_t max_frames);
+  template <class Sample>
+  size_t read(Sample *pcm, size_t max_frames) {
+    return mixer_.read(pcm, max_frames, ready_until());
+  }
   bool ended() const { return mixer_.position() >= mixer_.frames(); }
   int64_t position() const { return mixer_.position(); }
   // Leave the conveyor.
@@ -43,6 +46,7 @@ class Call {
   cr_leg_counts counts(const Conveyor &conveyor, uint32_t leg) const;
 
  private:
+  int64_t ready_until() const;
   // A span with its place on the timeline, waiting for the window to reach it.
   struct Waiting {
     uint32_t leg;

@@ -21,7 +21,8 @@ struct cr_renderer : callreplay::Handle {
     position = frame;
   }
 
-  void read(int16_t *pcm, size_t max_frames, size_t *frames) {
+  template <class Sample>
+  void read(Sample *pcm, size_t max_frames, size_t *frames) {
     const auto channels = static_cast<size_t>(source.timeline.channels);
     while (*frames < max_frames && !call->ended()) {
       const size_t got = call->read(pcm + *frames * channels, max_frames - *frames);
@@ -144,6 +145,22 @@ struct cr_renderer_group : callreplay::Handle {
   uint32_t gather_ms;
 };
 
+namespace {
+
+template <class Sample>
+cr_status read_as(cr_renderer *renderer, Sample *pcm, size_t max_frames, size_t *frames) {
+  if (frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
+    return CR_ARGUMENT;
+  }
+  *frames = 0;
+  return callreplay::use(renderer, [&](cr_renderer &held) {
+    held.read(pcm, max_frames, frames);
+    return CR_OK;
+  });
+}
+
+}  // namespace
+
 extern "C" {
 
 cr_status cr_renderer_create(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count,
@@ -162,14 +179,11 @@ void cr_renderer_destroy(cr_renderer *renderer) {
 }
 
 cr_status cr_renderer_read(cr_renderer *renderer, int16_t *pcm, size_t max_frames, size_t *frames) {
-  if (frames == nullptr || (max_frames > 0 && pcm == nullptr)) {
-    return CR_ARGUMENT;
-  }
-  *frames = 0;
-  return callreplay::use(renderer, [&](cr_renderer &held) {
-    held.read(pcm, max_frames, frames);
-    return CR_OK;
-  });
+  return read_as(renderer, pcm, max_frames, frames);
+}
+
+cr_status cr_renderer_read_f32(cr_renderer *renderer, float *pcm, size_t max_frames, size_t *frames) {
+  return read_as(renderer, pcm, max_frames, frames);
 }
 
 cr_status cr_renderer_seek(cr_renderer *renderer, int64_t frame) {

@@ -17,6 +17,9 @@ struct MixKernel {
   void (*saturate)(int16_t *pcm, const int32_t *sum, size_t count);
   // pcm[2n] = left[n], pcm[2n + 1] = right[n], saturated
   void (*interleave)(int16_t *pcm, const int32_t *left, const int32_t *right, size_t count);
+  // The same as floats: what saturate and interleave give, divided by 32768.
+  void (*saturate_f32)(float *x, const int32_t *sum, size_t count);
+  void (*interleave_f32)(float *x, const int32_t *left, const int32_t *right, size_t count);
   // x[n] = pcm[n]
   void (*widen)(float *x, const int16_t *pcm, size_t count);
   // pcm[n] = y[n] to nearest (ties to even), saturated; |y| < 2^22

@@ -29,6 +29,21 @@ void interleave(int16_t *__restrict pcm, const int32_t *__restrict left, const i
   }
 }
 
+// Exact: 16 bits fit a float's 24, and the divisor is a power of two.
+void saturate_f32(float *__restrict x, const int32_t *__restrict sum, size_t count) {
+  for (size_t n = 0; n < count; ++n) {
+    x[n] = static_cast<float>(saturate_one(sum[n])) * (1.0f / 32768.0f);
+  }
+}
+
+void interleave_f32(float *__restrict x, const int32_t *__restrict left, const int32_t *__restrict right,
+                    size_t count) {
+  for (size_t n = 0; n < count; ++n) {
+    x[2 * n] = static_cast<float>(saturate_one(left[n])) * (1.0f / 32768.0f);
+    x[2 * n + 1] = static_cast<float>(saturate_one(right[n])) * (1.0f / 32768.0f);
+  }
+}
+
 void widen(float *__restrict x, const int16_t *__restrict pcm, size_t count) {
   for (size_t n = 0; n < count; ++n) {
     x[n] = pcm[n];
@@ -139,7 +154,8 @@ void dots(float *__restrict y, const float *__restrict x, const float *__restric
 
 template <int N>
 constexpr MixKernel kernel(cr_isa isa) {
-  return {isa, add, saturate, interleave, widen, round, every_second, zip, fir<N>, lerp_dot<N>, dots<N>};
+  return {isa,   add,          saturate, interleave, saturate_f32, interleave_f32, widen,
+          round, every_second, zip,      fir<N>,     lerp_dot<N>,  dots<N>};
 }
 
 }  // namespace

@@ -321,7 +321,24 @@ void Mixer::add_tones(int64_t until) {
   }
 }
 
-size_t Mixer::read(int16_t *pcm, size_t max_frames, int64_t until) {
+void Mixer::hand_out(int16_t *pcm, size_t count) {
+  if (timeline_.channels == 2) {
+    kernel_->interleave(pcm, sums_[0].data(), sums_[1].data(), count);
+  } else {
+    kernel_->saturate(pcm, sums_[0].data(), count);
+  }
+}
+
+void Mixer::hand_out(float *pcm, size_t count) {
+  if (timeline_.channels == 2) {
+    kernel_->interleave_f32(pcm, sums_[0].data(), sums_[1].data(), count);
+  } else {
+    kernel_->saturate_f32(pcm, sums_[0].data(), count);
+  }
+}
+
+template <class Sample>
+size_t Mixer::read_as(Sample *pcm, size_t max_frames, int64_t until) {
   size_t kept = 0;
   for (const uint32_t index : active_) {
     if (settle(tracks_[index])) {
@@ -335,11 +352,7 @@ size_t Mixer::read(int16_t *pcm, size_t max_frames, int64_t until) {
     return 0;
   }
   add_tones(base_ + static_cast<int64_t>(count));
-  if (timeline_.channels == 2) {
-    kernel_->interleave(pcm, sums_[0].data(), sums_[1].data(), count);
-  } else {
-    kernel_->saturate(pcm, sums_[0].data(), count);
-  }
+  hand_out(pcm, count);
   for (int32_t channel = 0; channel < timeline_.channels; ++channel) {
     int32_t *sums = sums_[channel].data();
     std::memmove(sums, sums + count, (capacity_ - count) * sizeof(int32_t));
@@ -347,6 +360,14 @@ size_t Mixer::read(int16_t *pcm, size_t max_frames, int64_t until) {
   }
   base_ += static_cast<int64_t>(count);
   return count;
+}
+
+size_t Mixer::read(int16_t *pcm, size_t max_frames, int64_t until) {
+  return read_as(pcm, max_frames, until);
+}
+
+size_t Mixer::read(float *pcm, size_t max_frames, int64_t until) {
+  return read_as(pcm, max_frames, until);
 }
 
 }  // namespace callreplay

@@ -37,6 +37,8 @@ class Mixer {
   void finish(uint32_t track);
   // Frames before `until` that every track has passed, at most `max_frames`.
   size_t read(int16_t *pcm, size_t max_frames, int64_t until);
+  // The same frames as floats, -1 to 1.
+  size_t read(float *pcm, size_t max_frames, int64_t until);
 
   int64_t position() const { return base_; }
   int64_t window_end() const { return base_ + static_cast<int64_t>(capacity_); }
@@ -76,6 +78,10 @@ class Mixer {
   void add(int32_t channel, int64_t frame, const int16_t *pcm, size_t count);
   void add_tones(int64_t until);
   int64_t passed_by_all(int64_t until) const;
+  template <class Sample>
+  size_t read_as(Sample *pcm, size_t max_frames, int64_t until);
+  void hand_out(int16_t *pcm, size_t count);
+  void hand_out(float *pcm, size_t count);
 
   const MixKernel *kernel_;
   cr_timeline timeline_;

@@ -20,20 +20,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
-from callreplay.audio.decode import decode_leg
+from callreplay.audio.blocks import Blocks, Float32, Int16, read_all
 from callreplay.audio.external import SpanPcm, decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mastered import MasteredRenderer
-from callreplay.audio.mix import Channels, Renderer, default_rate_hz, timeline_bounds, window_frames
+from callreplay.audio.mix import Channels, Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
+from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
-from callreplay.errors import ArgumentError, EncryptedError, FormatError
+from callreplay.errors import ArgumentError, EncryptedError, FormatError, StateError
 from callreplay.evidence import Verdict
 from callreplay.model import (
     INDEX_SUFFIX,
@@ -45,9 +46,9 @@ from callreplay.model import (
     Side,
     recording_files,
 )
-from callreplay.outputs.atomic import AtomicFile
-from callreplay.outputs.formats import Data, Format, Shape, fit_options, format_of, render
-from callreplay.outputs.options import Options
+from callreplay.outputs.files import Writable, save_to
+from callreplay.outputs.formats import Data, Format, FormatName, Shape, fit_options, format_of, render
+from callreplay.outputs.options import Options, OptionValues
 from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
@@ -57,13 +58,55 @@ from callreplay.sources import Origin, Source, gather, open_files
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
 Pcm = NDArray[np.int16]
+FloatPcm = NDArray[np.float32]
 
 FileId = tuple[int, int]
 """Device and inode: the same under every name that a file has or is given while it is mapped."""
 
 _NS: Final = 1_000_000_000
+_LONGEST_COMMENT: Final = 1024
 _MARKS: Final = {GapReason.LOST: "loss", GapReason.CAPTURE: "loss"}
 """Gaps that are marked as loss; all others are silence."""
+
+
+class _Origin:
+    """What a capture was opened from: what pickles carry instead of packets. Opened again once, where that is asked."""
+
+    def __init__(self, sources: tuple[Any, ...], options: dict[str, Any]) -> None:
+        self._sources, self._options = sources, options
+        self._capture: Capture | None = None
+
+    def __getstate__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        sources = tuple(bytes(s) if isinstance(s, bytearray | memoryview) else s for s in self._sources)
+        return sources, self._options
+
+    def __setstate__(self, state: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        self._sources, self._options = state
+        self._capture = None
+
+    def capture(self) -> Capture:
+        """The capture, opened again."""
+        if self._capture is None:
+            self._capture = open_capture(*self._sources, **self._options)
+        return self._capture
+
+    def call(self, number: int) -> Call:
+        """One of its calls; StateError where the capture has changed and has no such call any more."""
+        calls = self.capture().calls
+        if number > len(calls):
+            raise StateError(f"{self.capture().name}: call {number} is not in it any more")
+        return calls[number - 1]
+
+    def leg(self, number: int, side: Side) -> Leg:
+        """A leg of one of its calls."""
+        call = self.call(number)
+        return call.caller if side == "caller" else call.called
+
+
+def _pickled(origin: _Origin | None, what: object) -> _Origin:
+    if origin is None:
+        raise TypeError(f"{what!r} was not opened from a source and cannot be pickled")
+    return origin
 
 
 class Leg:
@@ -78,6 +121,10 @@ class Leg:
     >>> pcm = leg.pcm()
     >>> pcm.dtype.name, pcm.shape
     ('int16', (159520,))
+    >>> leg.pcm(rate=16000, dtype="float32", start=1.0, end=2.0).shape
+    (16000,)
+    >>> leg
+    <Leg caller: PCMU/8000, 990 packets, 19.9 s>
     """
 
     def __init__(self, media: order.LegMedia) -> None:
@@ -89,7 +136,24 @@ class Leg:
         self._silent: Final[list[str]] = silent_spans(media.columns, media.side)
         self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
         self._external: dict[int, SpanPcm] | None = None
+        self._call_bounds = (0, 0)  # absolute times of its call's start and end
+        self._origin: _Origin | None = None
+        self._number = 0  # of its call
         self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        codecs = ", ".join(map(str, self.codecs))
+        if self.empty:
+            return f"<Leg {self.side}: empty>"
+        return f"<Leg {self.side}: {codecs}, {self.statistics.packets:,} packets, {self.duration_s:.1f} s>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Origin.leg, (_pickled(self._origin, self), self._number, self.side)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its first sample to the end of its last one."""
+        return (self.end_ns - self.start_ns) / _NS
 
     @property
     def undecoded(self) -> list[str]:
@@ -127,12 +191,131 @@ class Leg:
         """Sample rate of ``pcm()``: the highest among the spans."""
         return leg_rate_hz(self.columns)
 
-    def pcm(self, out: Pcm | None = None) -> Pcm:
-        """The leg alone, decoded: int16 ``(n,)`` from its first sample on; ``out`` is used if given.
+    @overload
+    def pcm(
+        self,
+        out: Pcm | None = ...,
+        *,
+        rate: int = ...,
+        dtype: Int16 = ...,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+    ) -> Pcm: ...
+    @overload
+    def pcm(
+        self,
+        out: FloatPcm | None = ...,
+        *,
+        rate: int = ...,
+        dtype: Float32,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+    ) -> FloatPcm: ...
+    def pcm(
+        self,
+        out: Any = None,
+        *,
+        rate: int = 0,
+        dtype: Int16 | Float32 = "int16",
+        start: float = 0.0,
+        end: float | None = None,
+        timeline: bool = False,
+        dtmf: Dtmf = "keep",
+    ) -> Any:
+        """The leg alone, decoded: ``(n,)``, from its first sample on, or from the call's.
 
-        Lost packets are concealed, but in what PyAV decodes (Opus and others), where they are silent.
+        ``rate``: 8000 to 48000 Hz; 0 is ``sample_rate_hz``. ``dtype``: ``int16``, or ``float32`` from -1 to 1 (int16
+        divided by 32768, made by the native mixer). ``start``, ``end``: a window in seconds. ``timeline``: sample 0 is
+        the start of the call and the length is the call's, so that both legs lie side by side, their clocks corrected
+        for drift; without it sample 0 is the leg's first, and its clock is taken as right. ``dtmf``: ``keep`` what was
+        sent in the audio, ``mute`` or ``tone`` RFC 4733 digits. ``out``: an array of at least that length, of which the
+        used part is returned.
+
+        Lost packets are concealed, but in what PyAV decodes (Opus and others), where they are silent. Raises
+        ArgumentError for what does not fit.
         """
-        return decode_leg(self.columns, out, external=self.external())
+        return read_all(self._renderer(rate, start, end, timeline, dtmf), dtype, out)
+
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        *,
+        rate: int = ...,
+        dtype: Int16 = ...,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+        out: Pcm | None = ...,
+    ) -> Blocks[np.int16]: ...
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        *,
+        rate: int = ...,
+        dtype: Float32,
+        start: float = ...,
+        end: float | None = ...,
+        timeline: bool = ...,
+        dtmf: Dtmf = ...,
+        out: FloatPcm | None = ...,
+    ) -> Blocks[np.float32]: ...
+    def blocks(
+        self,
+        seconds: float = 1.0,
+        *,
+        rate: int = 0,
+        dtype: Int16 | Float32 = "int16",
+        start: float = 0.0,
+        end: float | None = None,
+        timeline: bool = False,
+        dtmf: Dtmf = "keep",
+        out: Any = None,
+    ) -> Blocks[Any]:
+        """What ``pcm`` gives, in arrays of ``seconds`` each: see ``Blocks``."""
+        return Blocks(self._renderer(rate, start, end, timeline, dtmf), seconds, dtype, out)
+
+    def _renderer(self, rate: int, start: float, end: float | None, timeline: bool, dtmf: Dtmf) -> Renderer:
+        bounds = self._call_bounds if timeline else (None, None)
+        return Renderer(
+            [self.columns],
+            rate or self.sample_rate_hz,
+            "mono",
+            start,
+            end,
+            dtmf,
+            events=[self.events],
+            origin_ns=bounds[0],
+            stop_ns=bounds[1],
+            correct_drift=timeline,
+            external=_only(self.external()),
+        )
+
+    def speech(self) -> list[Talk]:
+        """Stretches of talk, in order: seconds from the start of the call, and level. See ``audio.speech`` for the law.
+
+        >>> with open_capture("samples/reservation.pcap") as capture:
+        ...     [(round(talk.start_s, 1), round(talk.end_s, 1)) for talk in capture.calls[0].caller.speech()][:2]
+        [(4.5, 5.1), (5.4, 8.0)]
+        """
+        if self.empty:
+            return []
+        renderer = self._renderer(0, 0.0, None, False, "keep")
+        meter = SpeechMeter(renderer.rate_hz, self.offset_s)
+        for block in renderer:
+            meter.write(block)
+        return meter.result()
+
+    @property
+    def offset_s(self) -> float:
+        """Where its first sample lies, in seconds from the start of the call."""
+        return 0.0 if self.empty else (self.start_ns - self._call_bounds[0]) / _NS
 
     def external(self) -> External | None:
         """PCM of the spans that PyAV decodes, each packet once and when it is needed; None where there are none."""
@@ -162,6 +345,10 @@ class Leg:
             yield reached, end_ns, "silence"
 
 
+def _only(external: External | None) -> list[External | None] | None:
+    return None if external is None else [external]
+
+
 class Call:
     """Two legs on one timeline, and what signalling said of them.
 
@@ -169,13 +356,13 @@ class Call:
     >>> with open_capture("samples/reservation.pcap") as capture:
     ...     call = capture.calls[0]
     >>> call.title()
-    'Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:02Z, 0:00:20'
+    'Ana Pop <0721555010> → Front Desk <2001>, 2026-01-06T08:30:01Z, 0:00:20'
     >>> call.mix().shape, call.mix("mono", rate=16000, start=1.0, end=2.0).shape
     ((159520, 2), (16000,))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     call.save(f"{folder}/call.wav", channels="stereo")
     ...     Path(f"{folder}/call.wav").stat().st_size
-    638124
+    639018
     >>> report = call.report()
     >>> report["status"], [round(leg["statistics"]["mos"], 1) for leg in report["legs"]]
     ('answered', [4.4, 4.3])
@@ -188,11 +375,15 @@ class Call:
         capture: str,
         encrypted: str = "",
         files: frozenset[FileId] = frozenset(),
+        origin: _Origin | None = None,
     ) -> None:
         self.number: Final = number
         self.description: Final[CallDescription] = media.description or CallDescription("")
         self.caller: Final = Leg(media.caller)
         self.called: Final = Leg(media.called)
+        self._origin = origin
+        for leg in (self.caller, self.called):
+            leg._origin, leg._number, leg._call_bounds = origin, number, self.bounds
         self.sides_inferred: Final = media.sides_inferred
         self.warnings: Final[list[str]] = [*media.guesses, *media.warnings, *self.description.warnings]
         if self.description.begun_before:
@@ -206,6 +397,16 @@ class Call:
         """The number of a stored call, where it has one; it is written into formats that hold comments."""
         self._capture = capture
         self._files = files
+
+    def __repr__(self) -> str:
+        codecs = ", ".join(dict.fromkeys(str(codec) for leg in self.legs for codec in leg.codecs))
+        return f"<Call {self.number}: {self.title()}, {self.encrypted or codecs or 'no media'}>"
+
+    def __iter__(self) -> Iterator[Leg]:
+        return iter(self.legs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Origin.call, (_pickled(self._origin, self), self.number), {"uuid": self.uuid}
 
     @property
     def legs(self) -> tuple[Leg, Leg]:
@@ -264,70 +465,157 @@ class Call:
             return f"{leg.flows[0].source}:{leg.flows[0].source_port}"
         return f"{other.flows[0].destination}:{other.flows[0].destination_port}" if other.flows else "unknown"
 
+    @overload
     def mix(
         self,
-        channels: str = "stereo",
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Int16 = ...,
+        out: Pcm | None = ...,
+    ) -> Pcm: ...
+    @overload
+    def mix(
+        self,
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Float32,
+        out: FloatPcm | None = ...,
+    ) -> FloatPcm: ...
+    def mix(
+        self,
+        channels: Channels = "stereo",
         rate: int = 0,
         start: float = 0.0,
         end: float | None = None,
-        dtmf: str = "mute",
+        dtmf: Literal["tone", "mute"] = "mute",
         concealment: str = "exact",
         *,
+        dtype: Int16 | Float32 = "int16",
+        out: Any = None,
         limiter: bool = False,
         loudness: float | None = None,
         loudness_by: str = "mix",
-    ) -> Pcm:
-        """Both legs on one timeline: int16 ``(n, 2)`` for ``stereo`` (caller left), ``(n,)`` for other channels.
+    ) -> Any:
+        """Both legs on one timeline: ``(n, 2)`` for ``stereo`` (caller left), ``(n,)`` for other channels.
 
-        Raises EncryptedError for SRTP without keys.
+        ``channels``: ``stereo``, ``mono`` (both added), ``caller``, ``called``. ``rate``: 8000 to 48000 Hz; 0 is
+        ``sample_rate_hz``. ``start``, ``end``: a window in seconds from the start of the call. ``dtmf``: ``mute`` RFC
+        4733 digits or sound them as ``tone``. ``dtype``: ``int16``, or ``float32`` from -1 to 1 (int16 divided by
+        32768, made by the native mixer). ``out``: a contiguous array of at least that many frames; its used part is
+        returned.
+
+        Raises ArgumentError for what does not fit, EncryptedError for SRTP without keys.
         """
-        options = Options(
-            channels=channels,
-            rate=rate or self.sample_rate_hz,
-            start=start,
-            end=end,
-            dtmf=dtmf,
-            concealment=concealment,
-            limiter=limiter,
-            loudness=loudness,
-            loudness_by=loudness_by,
-        )
-        renderer = self.renderer(options)
-        return renderer.read(renderer.frames)
+        mastering = {"limiter": limiter, "loudness": loudness, "loudness_by": loudness_by}
+        renderer = self._mixer(channels, rate, start, end, dtmf, concealment=concealment, **mastering)
+        return read_all(renderer, dtype, out)
+
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Int16 = ...,
+        out: Pcm | None = ...,
+    ) -> Blocks[np.int16]: ...
+    @overload
+    def blocks(
+        self,
+        seconds: float = ...,
+        channels: Channels = ...,
+        rate: int = ...,
+        start: float = ...,
+        end: float | None = ...,
+        dtmf: Literal["tone", "mute"] = ...,
+        *,
+        dtype: Float32,
+        out: FloatPcm | None = ...,
+    ) -> Blocks[np.float32]: ...
+    def blocks(
+        self,
+        seconds: float = 1.0,
+        channels: Channels = "stereo",
+        rate: int = 0,
+        start: float = 0.0,
+        end: float | None = None,
+        dtmf: Literal["tone", "mute"] = "mute",
+        *,
+        dtype: Int16 | Float32 = "int16",
+        out: Any = None,
+    ) -> Blocks[Any]:
+        """What ``mix`` gives, in arrays of ``seconds`` each, in bounded memory: see ``Blocks``.
+
+        >>> import numpy
+        >>> with open_capture("samples/reservation.pcap") as capture:
+        ...     call = capture.calls[0]
+        >>> blocks = call.blocks(5.0, "mono")
+        >>> blocks
+        <Blocks: 4 of 40000 frames, 1 channels of int16 at 8000 Hz>
+        >>> numpy.array_equal(numpy.concatenate(list(blocks)), call.mix("mono"))
+        True
+        """
+        return Blocks(self._mixer(channels, rate, start, end, dtmf), seconds, dtype, out)
+
+    def _mixer(
+        self, channels: str, rate: int, start: float, end: float | None, dtmf: str, **more: Any
+    ) -> Renderer | MasteredRenderer:
+        rate = rate or self.sample_rate_hz
+        return self.renderer(Options(channels=channels, rate=rate, start=start, end=end, dtmf=dtmf, **more))
+
+    def speech(self) -> Conversation:
+        """Talk time, silence, overlap, interruptions and longest monologues; who talks when: ``Leg.speech``."""
+        return conversation(self.caller.speech(), self.called.speech(), self.duration_s)
 
     def stream(
-        self, format: str = "wav", *, options: Options | None = None, **values: Any
+        self,
+        format: FormatName = "wav",
+        *,
+        options: Options | None = None,
+        **values: Unpack[OptionValues],
     ) -> Iterator[bytes]:
-        """The bytes of an output file, in order, as they come to be. Keywords: the fields of ``formats.Options``.
+        """The bytes of an output file, in order, as they come to be. Keywords: the fields of ``Options``.
 
         Raises ArgumentError for bad options and EncryptedError for SRTP without keys, both before the first byte.
         """
-        return (bytes(part) for part in self._stream(format_of(format), options or Options.of(values), None))
+        chosen = options or Options.of({**values})
+        return (bytes(part) for part in self._stream(format_of(format), chosen, None))
 
     def save(
         self,
-        path: str | os.PathLike[str],
-        format: str = "",
+        path: str | os.PathLike[str] | Writable,
+        format: FormatName | Literal[""] = "",
         *,
         options: Options | None = None,
         progress: Callable[[float], None] | None = None,
-        **values: Any,
+        **values: Unpack[OptionValues],
     ) -> None:
         """Write an output file, whole or not at all. The format is ``format`` or the suffix's.
+
+        ``path`` is a path, ``-`` for standard output, or a binary file object (``write``), which gets the octets as
+        they come to be and is left open. Keywords: the fields of ``Options``.
 
         ``progress`` is called with the share done, 0 to 1. Raises as ``stream``, and ArgumentError where ``path`` is a
         file that the call was read from, or a link to one; OutputError or OSError when writing fails, and then nothing
         is left under ``path``.
         """
-        if _file_id(path) in self._files:
+        if isinstance(path, str | os.PathLike) and _file_id(path) in self._files:
             raise ArgumentError(
                 f"{os.fspath(path)!r} is the capture that the call is read from; write elsewhere"
             )
-        form = format_of(format, Path(path))
-        data = self._stream(form, options or Options.of(values), progress)
-        with AtomicFile(path) as out:
-            for part in data:
-                out.write(part)
+        save_to(path, format, lambda form: self._stream(form, options or Options.of({**values}), progress))
 
     def prepare(self, form: Format, options: Options) -> tuple[Shape, Options]:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
@@ -335,11 +623,13 @@ class Call:
         chosen = fit_options(form, options, self.sample_rate_hz)
         start, end = self.bounds
         first, stop = window_frames(start, end, chosen.rate, chosen.start, chosen.end)
+        start_ns = (start or self.start_ns) + first * _NS // chosen.rate
         shape = Shape(
             stop - first,
             2 if chosen.channels == "stereo" else 1,
             chosen.rate,
-            self.comments(chosen.title),
+            self.comments(chosen.title, start_ns) if chosen.metadata else {},
+            start_ns=start_ns,
             marks=lambda: self._marks(chosen, start, end),
         )
         return shape, chosen
@@ -389,14 +679,19 @@ class Call:
                 f"{self._capture}, call {self.number}: the media is SRTP and no key fits it ({self.encrypted})"
             )
 
-    def comments(self, title: str = "") -> dict[str, str]:
-        """What a file of this call says of itself: TITLE, DATE, CALLID where signalling gave one, UUID if stored."""
-        comments = {"TITLE": title or self.title(), "DATE": utc(self.start_ns)}
-        if self.description.call_id:
-            comments["CALLID"] = self.description.call_id
-        if self.uuid:
-            comments["UUID"] = self.uuid
-        return comments
+    def comments(self, title: str = "", start_ns: int | None = None) -> dict[str, str]:
+        """What a file of this call says of itself: TITLE, DATE (of its first sample), CALLER and CALLED as signalling
+        has them, CALLID where it gave one, UUID if stored.
+        """  # noqa: D205
+        comments = {
+            "TITLE": title or self.title(),
+            "DATE": utc(self.start_ns if start_ns is None else start_ns),
+            "CALLER": self.party("caller"),
+            "CALLED": self.party("called"),
+            "CALLID": self.description.call_id,
+            "UUID": self.uuid,
+        }
+        return {name: _printable(text) for name, text in comments.items() if text}
 
     def report(self, *, audio: bool = True) -> dict[str, Any]:
         """Everything known of the call as plain JSON data; ``audio`` decodes the legs to measure level and clipping."""
@@ -424,6 +719,11 @@ class Call:
             # Of two parties added together, one that is silent is nothing to mark.
             if kind == "loss" or not mono
         ]
+
+
+def _printable(text: str) -> str:
+    """What a wire said, fit for a field of a file: on one line, and not endless."""
+    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_COMMENT])
 
 
 def _with_progress(
@@ -460,6 +760,32 @@ class Capture:
         self.scans: Final = scans
         self.calls: Final = calls
         self.warnings: Final = warnings
+        self._origin: _Origin | None = None
+
+    def __repr__(self) -> str:
+        calls = f"{len(self.calls)} call" + ("" if len(self.calls) == 1 else "s")
+        audio = length(sum(call.duration_s for call in self.calls), hours=True)
+        return f"<Capture {self.name!r}: {calls}, {audio}>"
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def __bool__(self) -> bool:
+        return True  # one without calls is a capture all the same
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self.calls)
+
+    @overload
+    def __getitem__(self, index: int) -> Call: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Call]: ...
+    def __getitem__(self, index: int | slice) -> Call | list[Call]:
+        """Call by position, from 0."""
+        return self.calls[index]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Origin.capture, (_pickled(self._origin, self),)
 
     def __enter__(self) -> Self:
         return self
@@ -616,10 +942,11 @@ def open_capture(
 ) -> Capture:
     """Read a capture, in one file or several, and put its calls in order.
 
-    ``sources``: paths, buffers that hold a whole file, or streams, which are read to their end; pcap, pcapng, snoop,
-    rtpdump, MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here
-    and media there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names
-    payload types that no signalling names: ``{97: "opus/48000"}``, with format parameters where they matter:
+    ``sources``: paths, URLs (``https://…``; ``s3://``, ``gs://``, ``az://`` with obstore; any that fsspec knows),
+    buffers that hold a whole file, or binary file objects, which are read to their end; pcap, pcapng, snoop, rtpdump,
+    MJR or rtpproxy's records, compressed too. Files of one call come in any number and order, signalling here and media
+    there, or a leg each; where nothing tells which leg is whose, the first is the caller's. ``codecs`` names payload
+    types that no signalling names: ``{97: "opus/48000"}``, with format parameters where they matter:
     ``{97: "AMR/8000;octet-align=1"}``. ``keylog`` is a file with secrets of TLS connections (SSLKEYLOGFILE), so that
     SIP inside them is read.
 
@@ -638,9 +965,13 @@ def open_capture(
     if not sources:
         raise ArgumentError("a capture is needed")
     hints = _hints(codecs)
+    local: list[Any] = [packets.localised(source) for source in sources]
+    # What was read from a file object cannot be read from it again; what a URL names can.
+    again = [g if packets.is_url(g) else s for g, s in zip(sources, local, strict=True)]
+    origin = _Origin(tuple(again), {"codecs": codecs, "keylog": keylog})
     keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
     read_warnings: list[str] = []
-    files, described = open_files(sources, read_warnings)
+    files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
     known = {each for file in files for each in _file_ids(file.origin)}
     gathered = gather(files, [found is not None for found in beside], keys, described)
@@ -669,7 +1000,11 @@ def open_capture(
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)))
+        Call(
+            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)), origin
+        )
         for number, call in enumerate(media, 1)
     ]
-    return Capture(", ".join(names), scans, calls, warnings, aside)
+    capture = Capture(", ".join(names), scans, calls, warnings, aside)
+    capture._origin = origin
+    return capture

@@ -9,6 +9,7 @@ import numpy as np
 
 from callreplay.audio.levels import LevelMeter, Levels
 from callreplay.audio.mix import Renderer
+from callreplay.audio.speech import SpeechMeter, Talk, conversation
 from callreplay.clock import utc
 from callreplay.model import GapReason
 
@@ -21,7 +22,7 @@ _NS: Final = 1_000_000_000
 
 
 def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
-    """The report of one call. ``audio`` decodes the legs to measure level, clipping and silence."""
+    """The report of one call. ``audio`` decodes the legs to measure level, clipping, silence and who talks when."""
     said = call.description
     legs = [leg_report(leg, call.start_ns, audio=audio) for leg in call.legs]
     clipped = _clipped(call, legs) if audio else 0
@@ -58,6 +59,8 @@ def call_report(call: Call, *, audio: bool) -> dict[str, Any]:
     }
     if audio:
         report["mix"] = {"clipped_samples": clipped}
+        caller, called = ([Talk(**talk) for talk in leg.get("talk", ())] for leg in legs)
+        report["speech"] = asdict(conversation(caller, called, call.duration_s))
     return report
 
 
@@ -108,7 +111,9 @@ def leg_report(leg: Leg, start_ns: int, *, audio: bool) -> dict[str, Any]:
         ],
     }
     if audio and not leg.empty:
-        report["levels"] = asdict(_levels(leg))
+        levels, talk = _heard(leg)
+        report["levels"] = asdict(levels)
+        report["talk"] = [asdict(each) for each in talk]
     return report
 
 
@@ -128,10 +133,11 @@ def _gaps(leg: Leg) -> list[dict[str, Any]]:
     return found
 
 
-def _levels(leg: Leg) -> Levels:
-    """Levels of the leg's own audio, decoded block by block: bounded memory, whatever the length."""
+def _heard(leg: Leg) -> tuple[Levels, list[Talk]]:
+    """Levels and talk of the leg's own audio, in one pass of bounded memory, whatever the length."""
     renderer = Renderer([leg.columns], leg.sample_rate_hz, "mono", dtmf="keep", external=[leg.external()])
-    meter = LevelMeter(renderer.rate_hz)
+    meter, speech = LevelMeter(renderer.rate_hz), SpeechMeter(renderer.rate_hz, leg.offset_s)
     for block in renderer:
         meter.write(block)
-    return meter.result()
+        speech.write(block)
+    return meter.result(), speech.result()

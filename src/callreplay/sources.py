@@ -63,14 +63,16 @@ class Gathered:
     names: list[str]
 
 
-def open_files(sources: Sequence[Source], warnings: list[str]) -> tuple[list[File], list[CallDescription]]:
+def open_files(
+    sources: Sequence[Source], warnings: list[str], names: Sequence[str]
+) -> tuple[list[File], list[CallDescription]]:
     """Open what was given: captures, the members of archives, and the calls that rtpengine's metadata tell of.
 
     Raises as ``packets.open_buffer`` does.
     """
     files: list[File] = []
     described: list[CallDescription] = []
-    for source in sources:
+    for source, given in zip(sources, names, strict=True):
         path = Path(source) if isinstance(source, str | os.PathLike) else None
         origin = path or (source if isinstance(source, packets.Opener) else None)
         found = packets.archive(path) if path is not None else []
@@ -78,30 +80,18 @@ def open_files(sources: Sequence[Source], warnings: list[str]) -> tuple[list[Fil
             said: list[str] = []
             data = packets.open_buffer(source, warnings=said, member=member, pipes=True)
             warnings += said
-            name = f"{path}/{member}" if len(found) > 1 else _stream_name(source)
+            name = f"{path}/{member}" if len(found) > 1 else given
             call = _metadata(data)
             if call is not None:
                 described.append(call)
             else:
                 files.append(File(name, data, origin, bool(said)))
     if not files and described:
-        raise CaptureError(
-            f"{_stream_name(sources[0])}: metadata of a recording, without the recording itself"
-        )
+        raise CaptureError(f"{names[0]}: metadata of a recording, without the recording itself")
     for file in files:
         if isinstance(file.origin, Path) and not described:
             described += metadata_of(file.origin)
     return files, described
-
-
-def _stream_name(source: Source) -> str:
-    if isinstance(source, str | os.PathLike):
-        return str(source)
-    if isinstance(source, packets.Opener):
-        return source.name
-    if hasattr(source, "read"):
-        return "standard input" if getattr(source, "name", "") in ("<stdin>", 0) else "stream"
-    return "<buffer>"
 
 
 def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:

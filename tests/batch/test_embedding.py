@@ -34,12 +34,53 @@ def _run(script: Path, *arguments: object) -> str:
     ).stdout
 
 
+def _blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "embedding.md").read_text("utf-8"), re.DOTALL)
+
+
+NAMED = ("script.py", "loop.py", "picture.py", "column.py", "service.py")
+
+
+def test_every_block_is_run_by_a_test() -> None:
+    named = {block.split()[1] for block in _blocks() if re.match(r"# \w+\.py\b", block)}
+    assert named == set(NAMED)
+    source = Path(__file__).read_text("utf-8")
+    for name in NAMED:
+        assert f'"example", ["{name}"]' in source
+
+
+def test_the_guide_runs_from_its_first_block_to_its_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "call.pcap").write_bytes((ROOT / "samples" / "reservation.pcap").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, object] = {"__name__": "guide"}
+    blocks = [block for block in _blocks() if not re.match(r"# \w+\.py\b", block)]
+    assert len(blocks) >= 11
+    for block in blocks:
+        exec(compile(block, "docs/embedding.md", "exec"), space)
+    said = capsys.readouterr().out
+    assert "Ana Pop <0721555010> Front Desk <2001> 2026-01-06T08:30:01 19.94" in said
+    assert "channels must be one of mono, stereo, caller, called, not 'steroe'" in said
+    assert "20 blocks of 16000" in said
+
+
+@pytest.mark.parametrize("example", ["service.py"], indirect=True)
+def test_the_service_mounted(example: Path, tmp_path: Path) -> None:
+    """It opens at its first request, so that here it is only mounted; tests/service asks it."""
+    pytest.importorskip("fastapi")
+    example.write_text(example.read_text("utf-8").replace("/srv/callreplay", str(tmp_path)), "utf-8")
+    space = runpy.run_path(str(example))
+    (mount,) = [route for route in space["app"].routes if getattr(route, "path", "") == "/telephony"]
+    assert mount.app is space["recorder"]
+
+
 @pytest.mark.parametrize("example", ["script.py"], indirect=True)
 def test_a_plain_script(example: Path, tmp_path: Path) -> None:
     said = _run(example, tmp_path / "out", CAPTURE, tmp_path / "absent.pcap")
     assert "absent.pcap" in said
-    assert f"{CAPTURE} 00000001.wav: " in said
-    with wave.open(str(tmp_path / "out" / "00000001.wav")) as made:
+    assert f"{CAPTURE} support.wav: " in said
+    with wave.open(str(tmp_path / "out" / "support.wav")) as made:
         assert made.getnchannels() == 2
 
 

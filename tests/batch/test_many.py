@@ -5,10 +5,12 @@ import hashlib
 import os
 import threading
 import time
+import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ def captures(tmp_path: Path) -> list[str]:
     return [_call(tmp_path / "in" / f"c{number:02}.pcap", number) for number in range(20)]
 
 
-def _alone(path: str, format: str, call: int = 1) -> bytes:
+def _alone(path: str, format: Any, call: int = 1) -> bytes:
     with callreplay.open(path) as capture:
         return b"".join(capture.calls[call - 1].stream(format))
 
@@ -49,7 +51,7 @@ def _ours() -> list[threading.Thread]:
 
 @pytest.mark.parametrize("format", ["wav", "spx"])
 def test_each_result_has_its_own_bytes_whatever_the_names(
-    tmp_path: Path, captures: list[str], format: str
+    tmp_path: Path, captures: list[str], format: Any
 ) -> None:
     two = _call(tmp_path / "two.pcap", 77, calls=2)
     equal: list[Job | str] = [Job((path,), "call") for path in captures[:4]]
@@ -122,7 +124,7 @@ def test_closing_drops_the_calls_under_way(
         began = time.monotonic()
     assert sum(at > began for at in blocks) <= 1
     assert not _ours()
-    assert not place or [path.name for path in destination.iterdir()] == ["00000002.wav"]  # type: ignore[union-attr]
+    assert not place or [path.name for path in destination.iterdir()] == [Path(captures[0]).stem + ".wav"]  # type: ignore[union-attr]
 
 
 def test_a_cancelled_task_stops_the_work_and_leaves_the_loop_free(
@@ -186,9 +188,9 @@ def test_the_sizes_of_files_are_not_asked_in_the_loop(
 ) -> None:
     as_job, threads = many._as_job, set()
 
-    def noted(item: Any, number: int) -> Job:
+    def noted(item: Any, name: Callable[[str], str]) -> Job:
         threads.add(threading.current_thread())
-        return as_job(item, number)
+        return as_job(item, name)
 
     monkeypatch.setattr(many, "_as_job", noted)
 
@@ -316,7 +318,8 @@ def test_a_row_tells_the_length_of_its_output_not_of_the_call(captures: list[str
         (result,) = transcode_many(captures[:1], **cut)
         assert not result.error
         assert result.row.duration_s == pytest.approx(seconds, abs=0.021)
-        assert len(result.data or b"") == 44 + round(result.row.duration_s * 8000) * 2
+        with wave.open(BytesIO(result.data or b"")) as made:
+            assert made.getnframes() == round(result.row.duration_s * 8000)
     failed, whole = transcode_many([captures[0], captures[1] + ".absent"], "spx", channels="stereo")
     assert failed.error
     assert whole.error
@@ -329,3 +332,63 @@ def test_a_name_outside_the_destination_is_refused(name: str) -> None:
         Job(("a.pcap",), name)
     with pytest.raises(ArgumentError, match="below the destination"):
         replace(Job(("a.pcap",), "a"), name=name)
+
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
+
+def test_rows_tell_of_the_call(tmp_path: Path) -> None:
+    """Who, whom, when and by what id, in results and in Parquet; who talks how long where that is asked."""
+    import pyarrow.parquet
+
+    captures = [str(SAMPLES / "reservation.pcap"), str(SAMPLES / "support.pcap")]
+    for speech in (False, True):
+        rows = {Path(r.row.input).stem: r.row for r in transcode_many(captures, "wav", speech=speech)}
+        for name, row in rows.items():
+            with callreplay.open(SAMPLES / f"{name}.pcap") as capture:
+                call = capture[0]
+            assert (row.caller, row.called) == (call.party("caller"), call.party("called"))
+            assert row.call_id == call.description.call_id
+            assert row.start == call.report(audio=False)["start"]
+            assert (row.one_way, row.sides_inferred) == (False, call.sides_inferred)
+            figures = call.speech()
+            told = (row.caller_talk_s, row.called_talk_s, row.silence_s, row.overlap_s)
+            wanted = (figures.caller.talk_s, figures.called.talk_s, figures.silence_s, figures.overlap_s)
+            assert told == (wanted if speech else (None,) * 4)
+    settings = BatchSettings(tmp_path, "wav", workers=1, speech=True)
+    run_batch([Job((path,), Path(path).stem) for path in captures], settings)
+    table = pyarrow.parquet.read_table(tmp_path / "manifest.parquet")
+    assert {"bool", "double", "string"} <= {str(field.type) for field in table.schema}
+    stored = {row["call_id"]: row for row in table.to_pylist()}
+    for row in rows.values():
+        for name in (
+            "caller",
+            "called",
+            "start",
+            "caller_talk_s",
+            "interruptions",
+            "longest_monologue_s",
+            "one_way",
+        ):
+            assert stored[row.call_id][name] == getattr(row, name)
+
+
+def test_names_of_arrow_and_others_and_outputs_are_named_as_a_batch_names_them(tmp_path: Path) -> None:
+    import pyarrow
+
+    paths = [_call(tmp_path / folder / name, number) for number, (folder, name) in enumerate(
+        (("a", "x.pcap"), ("b", "x.pcap"), ("a", "x-2.pcap"), ("a", "y.pcap.gz.pcap"))
+    )]  # fmt: skip
+    chunks = pyarrow.chunked_array([paths[:2], paths[2:]])
+    wanted: dict[str, str] = {}
+    for number, jobs in enumerate((paths, pyarrow.array(paths), chunks, np.array(paths), map(Path, paths))):
+        results = list(transcode_many(jobs, "wav", destination=tmp_path / str(number)))
+        assert [result.error for result in results] == [""] * 4
+        names = {result.row.input: result.row.output for result in results}
+        wanted = wanted or names
+        assert names == wanted
+    assert wanted[paths[0]] == "x.wav"
+    assert wanted[paths[1]] == "x~2.wav"
+    assert len(set(wanted.values())) == 4
+    with pytest.raises(ArgumentError, match="not by NoneType"):
+        list(transcode_many(pyarrow.array([paths[0], None]), "wav"))

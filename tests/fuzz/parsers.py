@@ -14,6 +14,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import json
 import lzma
 import struct
@@ -29,6 +30,7 @@ import atheris
 with atheris.instrument_imports(include=["callreplay"]):
     from callreplay import packets, signalling
     from callreplay.errors import CallReplayError
+    from callreplay.outputs.tag_reading import read_tags_of
     from callreplay.packets import hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
     from callreplay.packets.scanner import NOTE_DTYPE
     from callreplay.signalling import bodies, rsmetadata, rtpengine, sdp, sip, skinny
@@ -158,6 +160,16 @@ def side_index(octets: bytes) -> None:
             index.arrival_ns[stream.rows]  # IndexError beyond the records
 
 
+def file_tags(octets: bytes) -> None:
+    """An audio file, by its magic, whose tags are read."""
+    try:
+        tags = read_tags_of(io.BytesIO(octets), "fuzzed")
+    except CallReplayError:
+        return
+    assert all(isinstance(text, str) for pair in tags.comments.items() for text in pair)
+    assert tags.duration_s is None or tags.duration_s >= 0
+
+
 def transports(octets: bytes) -> None:
     """What carries SIP on TCP and SCTP, by its first octet; then parts that each tell their length."""
     if not octets:
@@ -214,7 +226,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         capture, frames, sip_sdp, skinny_frames, rtcp_compound, red_payloads, srtp_packet, side_index,
-        transports, recorders,
+        transports, recorders, file_tags,
     )
 }  # fmt: skip
 
@@ -298,6 +310,35 @@ def _seeds(target: str) -> Iterator[bytes]:
                   "inferred": False, "extra": {}, "reports": [[1] * 7]}  # fmt: skip
         said = json.dumps(header).encode()
         yield recording._MAGIC + struct.pack("<I", len(said)) + said + struct.pack("<Q", 1) + bytes(13)
+    elif target == "file_tags":
+        from callreplay.outputs.tags import wav_with_tags
+
+        about = {"TITLE": "a call", "CALLID": "x@y", "DATE": "2026-01-06"}
+        header = (
+            b"RIFF"
+            + struct.pack("<I", 36)
+            + b"WAVEfmt "
+            + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+        )
+        yield wav_with_tags(header + b"data" + bytes(4), about, T, 8000, 1)
+        comments = struct.pack("<I", 1) + b"x" + struct.pack("<II", 1, 7) + b"TITLE=a"
+        yield b"fLaC\0\0\0\x22" + bytes(34) + b"\x84" + len(comments).to_bytes(3, "big") + comments
+        for packets_ in (
+            (b"OpusHead\1\1" + bytes(9), b"OpusTags" + comments),
+            (b"Speex   " + bytes(72), comments),
+        ):
+            lacing = bytes(len(packet) for packet in packets_)
+            yield b"OggS" + bytes(22) + bytes([len(lacing)]) + lacing + b"".join(packets_)
+        yield b"ID3\4\0\0\0\0\0\x0eTIT2\0\0\0\4\0\0\3abc"
+        item = struct.pack(">I4s", 28, b"\xa9nam") + struct.pack(">I4s", 20, b"data") + bytes(8) + b"name"
+        ilst = struct.pack(">I4s", 8 + len(item), b"ilst") + item
+        meta = struct.pack(">I4s", 12 + len(ilst), b"meta") + bytes(4) + ilst
+        udta = struct.pack(">I4s", 8 + len(meta), b"udta") + meta
+        yield (
+            struct.pack(">I4s4sI", 16, b"ftyp", b"M4A ", 0)
+            + struct.pack(">I4s", 8 + len(udta), b"moov")
+            + udta
+        )
 
 
 def main() -> None:

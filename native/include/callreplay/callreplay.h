@@ -14,6 +14,7 @@
 #include "callreplay/isa.h"
 #include "callreplay/mix.h"
 #include "callreplay/raster.h"
+#include "callreplay/speech.h"
 #include "callreplay/speex.h"
 #include "callreplay/status.h"
 #include "callreplay/wav.h"

@@ -79,6 +79,9 @@ void cr_renderer_destroy(cr_renderer *renderer);
 /* Write the next frames: *frames < max_frames only at the end. */
 cr_status cr_renderer_read(cr_renderer *renderer, int16_t *pcm, size_t max_frames, size_t *frames);
 
+/* The same frames as floats, -1 to 1: exactly what cr_renderer_read gives, divided by 32768. */
+cr_status cr_renderer_read_f32(cr_renderer *renderer, float *pcm, size_t max_frames, size_t *frames);
+
 /* Go to a frame, 0 to timeline.frames, forwards or backwards; decodes nothing but the warm-up. */
 cr_status cr_renderer_seek(cr_renderer *renderer, int64_t frame);
 int64_t cr_renderer_position(const cr_renderer *renderer);

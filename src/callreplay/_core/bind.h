@@ -12,6 +12,7 @@ void bind_decode(py::module_ &m);
 void bind_mix(py::module_ &m);
 void bind_speex(py::module_ &m);
 void bind_raster(py::module_ &m);
+void bind_speech(py::module_ &m);
 void bind_capi(py::module_ &m);
 
 // The one gate from a status to an exception: callreplay.errors.raise_status(status, detail).

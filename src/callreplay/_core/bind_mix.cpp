@@ -49,14 +49,9 @@ class NativeRenderer {
   }
 
   // Fills `out`, interleaved, and returns how many frames there were.
-  size_t read(py::array_t<int16_t, py::array::c_style> out) {
-    const auto claim = renderer_.claim();
-    int16_t *pcm = out.mutable_data();
-    const size_t room = static_cast<size_t>(out.size()) / channels_;
-    size_t frames = 0;
-    renderer_.run([&](cr_renderer *renderer) { return cr_renderer_read(renderer, pcm, room, &frames); });
-    return frames;
-  }
+  size_t read(py::array_t<int16_t, py::array::c_style> out) { return read_with(cr_renderer_read, out); }
+
+  size_t read_f32(py::array_t<float, py::array::c_style> out) { return read_with(cr_renderer_read_f32, out); }
 
   void seek(int64_t frame) {
     const auto claim = renderer_.claim();
@@ -74,6 +69,17 @@ class NativeRenderer {
   }
 
  private:
+  template <class Sample>
+  size_t read_with(cr_status (*read)(cr_renderer *, Sample *, size_t, size_t *),
+                   py::array_t<Sample, py::array::c_style> &out) {
+    const auto claim = renderer_.claim();
+    Sample *pcm = out.mutable_data();
+    const size_t room = static_cast<size_t>(out.size()) / channels_;
+    size_t frames = 0;
+    renderer_.run([&](cr_renderer *renderer) { return read(renderer, pcm, room, &frames); });
+    return frames;
+  }
+
   // Declared first, so that the legs outlive the renderer.
   std::vector<py::object> held_;
   size_t channels_ = 1;
@@ -170,6 +176,7 @@ void bind_mix(py::module_ &m) {
   py::class_<NativeRenderer>(m, "Renderer")
       .def(py::init<const py::tuple &, const py::list &, const py::list &>())
       .def("read", &NativeRenderer::read, py::arg().noconvert())
+      .def("read_f32", &NativeRenderer::read_f32, py::arg().noconvert())
       .def("seek", &NativeRenderer::seek)
       .def("position", &NativeRenderer::position)
       .def("counts", &NativeRenderer::counts);

@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   bind_mix(m);
   bind_speex(m);
   bind_raster(m);
+  bind_speech(m);
   bind_capi(m);
 }

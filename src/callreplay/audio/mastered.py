@@ -45,6 +45,12 @@ class MasteredRenderer:
         stop = total if end_s is None else max(self._first, round(min(end_s * self.rate_hz, total)))
         self.frames: Final = stop - self._first
         self._gains = self._measure(make(apart), loudness, loudness_by)
+        self._blocks: Iterator[NDArray[np.int16]] | None = (
+            None  # what `read_into` reads, and what of it waits
+        )
+        self._rest = np.zeros(0, np.int16)
+        self.position = 0
+        """The next frame that ``read_into`` gives."""
 
     def _measure(self, whole: Renderer, loudness: float | None, by: LoudnessBy) -> tuple[float, ...]:
         width = whole.channels
@@ -74,6 +80,22 @@ class MasteredRenderer:
             self.rate_hz, self._gains, mono=self._mono, limiter=self._limiter, skip=skip, frames=self.frames
         )
         return master.stream(self._legs(self._first - skip, skip + self.frames + reach))
+
+    def read_into(self, out: NDArray[np.int16] | NDArray[np.float32]) -> int:
+        """Fill ``out`` with the next frames, int16 or float32 (int16 divided by 32768); how many there were."""
+        self._blocks = iter(self) if self._blocks is None else self._blocks
+        done = 0
+        while done < len(out):
+            if not len(self._rest) and (block := next(self._blocks, None)) is not None:
+                self._rest = block
+            part = self._rest[: len(out) - done]
+            if not len(part):
+                break
+            out[done : done + len(part)] = part if out.dtype == np.int16 else part / np.float32(32768)
+            done += len(part)
+            self._rest = self._rest[len(part) :]
+        self.position += done
+        return done
 
     def read(self, frames: int) -> NDArray[np.int16]:
         """The first ``frames`` frames of the window."""

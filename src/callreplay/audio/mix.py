@@ -253,16 +253,24 @@ class Renderer:
         out = np.empty(frames if self.channels == 1 else (frames, self.channels), np.int16)
         return out[: self.read_into(out)]
 
-    def read_into(self, out: NDArray[np.int16]) -> int:
-        """Fill ``out`` (int16, contiguous, ``(n,)`` or ``(n, 2)``) with the next frames; how many there were."""
+    def read_into(self, out: NDArray[np.int16] | NDArray[np.float32]) -> int:
+        """Fill ``out`` (contiguous, ``(n,)`` or ``(n, 2)``) with the next frames; how many there were.
+
+        float32 gets what int16 would, divided by 32768, straight from the native mixer.
+        """
         shape = out.shape[1:]
-        if out.dtype != np.int16 or not out.flags.c_contiguous or not out.flags.writeable:
-            raise ArgumentError("out: need a writable, contiguous array of int16")
+        if out.dtype not in (np.int16, np.float32) or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ArgumentError("out: need a writable, contiguous array of int16 or float32")
         if shape != (() if self.channels == 1 else (self.channels,)):
             raise ArgumentError(f"out: shape {out.shape} does not fit {self.channels} channels")
         if self._filling:
             self._fill(self._native.position() + len(out))
-        frames = self._native.read(out.reshape(-1))
+        flat = out.reshape(-1)
+        frames = (
+            self._native.read(flat)  # type: ignore[arg-type]  # by its dtype
+            if out.dtype == np.int16
+            else self._native.read_f32(flat)  # type: ignore[arg-type]
+        )
         for file in self._files:
             file.check()
         return frames

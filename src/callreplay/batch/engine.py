@@ -54,7 +54,7 @@ class BatchSettings:
 
     ``destination``: a folder, or a URL of an object store. ``workers``, 0: one per core that this process may use.
     ``memory`` octets for all workers together, 0: 512 MiB for each. Less than 128 MiB for each means fewer workers.
-    ArgumentError for values that are none of these.
+    ``speech``: rows tell who talks how long. ArgumentError for values that are none of these.
     """
 
     destination: str | os.PathLike[str]
@@ -65,6 +65,7 @@ class BatchSettings:
     max_errors: int | None = None
     resume: bool = True
     manifest: str = ""
+    speech: bool = False
 
     def __post_init__(self) -> None:
         """Check what no later stage checks."""
@@ -159,7 +160,7 @@ def run_batch(
     check_manifest(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     workers = settings.worker_count()
-    order = Order(settings.format, settings.options, settings.worker_memory())
+    order = Order(settings.format, settings.options, settings.worker_memory(), settings.speech)
     place = open_destination(settings.place)
     began = time.monotonic()
     with ManifestWriter(path, fresh=not settings.resume) as manifest:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from callreplay.errors import ArgumentError
 from callreplay.packets import finding
 
-__all__ = ["Job", "file_facts", "find_jobs", "owner_of", "read_manifest_jobs"]
+__all__ = ["Job", "Namer", "file_facts", "find_jobs", "own_name", "owner_of", "read_manifest_jobs"]
 
 _LATER_CALL: Final = re.compile(r"(.+)-(?:[2-9]|[1-9]\d+)", re.DOTALL)
 
@@ -79,6 +79,37 @@ def _own_name(path: str) -> str:
         return _safe_name(folder + slash + finding.stem(name))
     except ArgumentError:
         return "capture"
+
+
+class Namer:
+    """Names for outputs of captures as they come: the capture's own, made unique by ``~2``, ``~3`` in their order.
+
+    As ``find_jobs`` has it, as far as that can be without knowing what comes: beside an ``x``, all of ``x-2``, ``x-3``
+    are its own. It remembers every name.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._owners: set[str] = set()
+        self._last: dict[str, int] = {}
+
+    def name(self, path: str) -> str:
+        """The name of the output of the capture at ``path``."""
+        own = own_name(path)
+        name, number = own, self._last.get(own, 1)
+        while name in self._taken or name in self._owners or owner_of(name) in self._taken:
+            number += 1
+            name = f"{own}~{number}"
+        if number > 1:
+            self._last[own] = number
+        self._taken.add(name)
+        self._owners.add(owner_of(name))
+        return name
+
+
+def own_name(path: str) -> str:
+    """The name that the file at ``path`` gives its outputs, without the folders before it."""
+    return _own_name(os.path.basename(path))  # noqa: PTH119
 
 
 def _search(folder: str, codecs: Mapping[int, str]) -> Iterator[Job]:

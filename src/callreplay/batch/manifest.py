@@ -52,6 +52,8 @@ class Row:
     ``input`` is the first capture; ``duration_s`` the output's, 0 where there is none; ``loss`` the share of the
     packets of both legs that were lost on the way, 0 to 1; ``key`` tells inputs and options apart from changed ones;
     ``seconds`` is CPU time shared out over the calls that finished together, in proportion to their length.
+    ``caller`` and ``called`` are names and numbers as signalling has them, else addresses; ``start`` ISO 8601, UTC;
+    ``sides_inferred``: who called is a guess. Who talks how long is known where the run was asked to find out.
     ``warnings`` are what was odd about the call. Where something of it could not be decoded, and is silent in the
     output, ``decoders`` says with what that was tried, and ``mos`` is None: what nobody hears has none.
     """
@@ -72,6 +74,18 @@ class Row:
     seconds: float = 0.0
     error: str = ""
     finished: float = 0.0
+    caller: str = ""
+    called: str = ""
+    start: str = ""
+    call_id: str = ""
+    one_way: bool = False
+    sides_inferred: bool = False
+    caller_talk_s: float | None = None
+    called_talk_s: float | None = None
+    silence_s: float | None = None
+    overlap_s: float | None = None
+    interruptions: int | None = None
+    longest_monologue_s: float | None = None
     warnings: tuple[str, ...] = ()
     decoders: str | None = None
 
@@ -270,6 +284,7 @@ def write_parquet(manifest: Path, path: Path) -> None:
     types = {
         "int": pyarrow.int64(),
         "float": pyarrow.float64(),
+        "bool": pyarrow.bool_(),
         "tuple[str,": pyarrow.list_(pyarrow.string()),
     }
     schema = pyarrow.schema(

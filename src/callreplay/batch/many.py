@@ -9,19 +9,21 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from callreplay.batch.destinations import Once, open_destination
 from callreplay.batch.engine import BatchSettings, cut_shares
-from callreplay.batch.jobs import Job
+from callreplay.batch.jobs import Job, Namer, own_name
 from callreplay.batch.manifest import Row
 from callreplay.batch.worker import Feed, Order, run_feed, run_in_memory
 from callreplay.errors import ArgumentError
-from callreplay.outputs.options import Options
+from callreplay.outputs.formats import FormatName
+from callreplay.outputs.options import Options, OptionValues
 
 __all__ = ["Result", "transcode_many", "transcode_many_async"]
 
 Item = Job | str | os.PathLike[str]
+Naming = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,20 @@ class Result:
 def _checked(item: Item) -> Job | str:
     if isinstance(item, Job):
         return item
+    if hasattr(item, "as_py"):  # what PyArrow's arrays give
+        item = item.as_py()
     if not isinstance(item, str | os.PathLike) or not isinstance(path := os.fspath(item), str):
         raise ArgumentError(f"a capture is named by a path or a Job, not by {type(item).__name__}")
     return path
 
 
-def _as_job(item: Job | str, number: int) -> Job:
+def _as_job(item: Job | str, name: Naming) -> Job:
     if isinstance(item, Job):
         return item
     size = 0
     with suppress(OSError, ValueError):  # its row will say what is wrong with it
         size = os.stat(item).st_size  # noqa: PTH116  # of every path, and half of pathlib's time
-    return Job((item,), f"{number:08d}", size=size)
+    return Job((item,), name(item), size=size)
 
 
 class _Source(Feed):
@@ -75,18 +79,19 @@ class _Source(Feed):
 class _Listed(_Source):
     """Jobs of a list, in shares."""
 
-    def __init__(self, items: list[Job | str], workers: int) -> None:
+    def __init__(self, items: list[Job | str], workers: int, name: Naming) -> None:
         super().__init__()
+        self._name = name
         self._shares = self._cut(items, workers)
         self._taking = threading.Lock()
 
     def _cut(self, items: list[Job | str], workers: int) -> Iterator[list[Job]]:
         # In the first thread that asks: the sizes of many files are long in coming.
         jobs = []
-        for number, item in enumerate(items, 1):
+        for item in items:
             if self.stopped():
                 return
-            jobs.append(_as_job(item, number))
+            jobs.append(_as_job(item, self._name))
         yield from cut_shares(jobs, workers)
 
     def more(self, wait: bool) -> list[Job] | None:
@@ -101,8 +106,9 @@ _GRACE_S: Final = 0.2
 class _Read(_Source):
     """Jobs of an iterator. A thread of its own reads them: it may be slow, or wait for something itself."""
 
-    def __init__(self, items: Iterator[Item]) -> None:
+    def __init__(self, items: Iterator[Item], name: Naming) -> None:
         super().__init__()
+        self._name = name
         self._items = items
         self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: no more
         self._room = threading.Semaphore(_AHEAD)
@@ -111,8 +117,8 @@ class _Read(_Source):
 
     def _read(self) -> None:
         try:
-            for number, item in enumerate(self._items, 1):
-                job = _as_job(_checked(item), number)
+            for item in self._items:
+                job = _as_job(_checked(item), self._name)
                 self._room.acquire()
                 if self.stopped():
                     return
@@ -218,32 +224,46 @@ def _start(
     destination: str | os.PathLike[str] = "",
     workers: int = 0,
     memory: int = 0,
+    speech: bool = False,
     **options: Any,
 ) -> _Start:
     """Check the arguments; what starts the run, given what takes the results."""
     settings = BatchSettings(destination, format, Options.of(options), workers, memory)
-    order = Order(format, settings.options, settings.worker_memory())
+    order = Order(format, settings.options, settings.worker_memory(), speech)
+    # Without a destination names need not differ, and none is remembered.
+    name = Namer().name if settings.place else own_name
     order.suffix()
     count = settings.worker_count()
     if isinstance(jobs, str | bytes | os.PathLike | Job):
         raise ArgumentError(f"jobs are paths or Jobs of a list or an iterator, not a {type(jobs).__name__}")
     if isinstance(jobs, Sized):
         listed = list(map(_checked, jobs))
-        return lambda deliver: _Run(_Listed(listed, count), order, settings.place, count, deliver)
+        return lambda deliver: _Run(_Listed(listed, count, name), order, settings.place, count, deliver)
     items = iter(jobs)
-    return lambda deliver: _Run(_Read(items), order, settings.place, count, deliver)
+    return lambda deliver: _Run(_Read(items, name), order, settings.place, count, deliver)
+
+
+class Arguments(OptionValues, total=False):
+    """Keywords of ``transcode_many`` for type checkers; its docstring says what they are."""
+
+    destination: str | os.PathLike[str]
+    workers: int
+    memory: int
+    speech: bool
 
 
 def transcode_many(
     jobs: Iterable[Item],
-    format: str = "wav",
-    **arguments: Any,
+    format: FormatName = "wav",
+    **arguments: Unpack[Arguments],
 ) -> Generator[Result, None, None]:
     """Transcode captures and give each result as it finishes, in no fixed order.
 
-    ``jobs`` are captures (paths) or ``Job``s, of a list or of an iterator that is read as the work goes on.
-    ``arguments`` are ``destination`` (a folder or a URL), ``workers`` (threads; one per core), ``memory`` (octets for
-    all of them, 512 MiB each; below 128 MiB each there are fewer) and the fields of ``formats.Options``. Without
+    ``jobs`` are captures (paths, also of an Arrow array or a Series) or ``Job``s, of a list or of an iterator that is
+    read as the work goes on. Outputs are named as ``callreplay batch`` names them: ``x.pcap`` gives ``x.wav``, a second
+    one of that name ``x~2.wav``. ``arguments`` are ``destination`` (a folder or a URL), ``workers`` (threads; one per
+    core), ``memory`` (octets for all of them, 512 MiB each; below 128 MiB each there are fewer), ``speech`` (rows tell
+    who talks how long; each leg is decoded once more for that) and the fields of ``Options``. Without
     ``destination`` the bytes are in the results. With it, a result whose output another job has is an error. Work
     waits for its results to be taken, so that few are in memory at once. Errors are results too; only wrong arguments
     raise (ArgumentError), at once, and what the iterator raised, after the results of what it gave before. Closing the
@@ -264,7 +284,7 @@ def _results(start: _Start) -> Generator[Result, None, None]:
 
 
 def transcode_many_async(
-    jobs: Iterable[Item], format: str = "wav", **arguments: Any
+    jobs: Iterable[Item], format: FormatName = "wav", **arguments: Unpack[Arguments]
 ) -> AsyncGenerator[Result, None]:
     """``transcode_many`` for asyncio: the event loop stays free while threads work; a cancelled task stops them.
 

@@ -25,6 +25,7 @@ from callreplay.batch.destinations import Apart, Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import LEGS, Row
 from callreplay.capture import Call, open_capture
+from callreplay.clock import utc
 from callreplay.errors import StateError
 from callreplay.model import Intact, mappings
 from callreplay.outputs.formats import Data, Format, PooledSink, Shape, Sink, format_of
@@ -73,6 +74,7 @@ class Order:
     format: str
     options: Options
     memory: int = WORKER_MEMORY  # octets for one worker
+    speech: bool = False  # rows tell who talks how long
 
     def suffix(self) -> str:
         """The outputs' suffix, with the leg where they are of one: ``.wav``, ``.caller.wav``."""
@@ -165,6 +167,31 @@ def _cost(job: Job, pooled: bool) -> int:
     """Octets of memory that an open capture takes. Its columns are up to a third of a file of small packets."""
     size = job.size or sum(os.path.getsize(p) for p in job.captures if os.path.exists(p))  # noqa: PTH110, PTH202
     return _OPEN_BYTES + _POOLED_BYTES * pooled + size // 3
+
+
+def _known(call: Call, speech: bool) -> dict[str, Any]:
+    """What a row tells of the call itself; with ``speech`` who talks how long."""
+    said: dict[str, Any] = {
+        "caller": call.party("caller"),
+        "called": call.party("called"),
+        "start": utc(call.start_ns) if call.start_ns else "",
+        "call_id": call.description.call_id,
+        "one_way": any(leg.empty for leg in call.legs),
+        "sides_inferred": call.sides_inferred,
+    }
+    if speech:
+        figures = call.speech()
+        said |= {
+            "caller_talk_s": figures.caller.talk_s,
+            "called_talk_s": figures.called.talk_s,
+            "silence_s": figures.silence_s,
+            "overlap_s": figures.overlap_s,
+            "interruptions": figures.caller.interruptions + figures.called.interruptions,
+            "longest_monologue_s": max(
+                figures.caller.longest_monologue_s, figures.called.longest_monologue_s
+            ),
+        }
+    return said
 
 
 def _reason(error: BaseException) -> str:
@@ -486,4 +513,5 @@ class _Work:
             finished=time.time(),
             warnings=tuple(line[:_LONGEST_REASON] for line in call.all_warnings()[:_MOST_WARNINGS]),
             decoders=decoders() if silent else None,
+            **_known(call, opened is not None and self.order.speech),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["main"]
 
@@ -33,13 +33,20 @@ def main() -> None:
 def _run() -> None:
     # NumPy's linear algebra starts a thread for each core and has nothing to do here; workers inherit it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import typer
+    from typer.main import get_command
+
     from callreplay.cli.app import build
     from callreplay.cli.extras import missing
     from callreplay.cli.printable import printable
     from callreplay.errors import CallReplayError, OutputError
 
+    # Typer has its own copy of click, or click itself, by its version.
+    usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
-        build()()
+        code = get_command(build()).main(prog_name="callreplay", standalone_mode=False)
+    except usage_error as error:
+        sys.exit(_say_usage(error))
     except CallReplayError as error:
         print(printable(f"callreplay: {error}", lines=True), file=sys.stderr)
         sys.exit(1 if isinstance(error, OutputError | MemoryError) else 2)
@@ -55,3 +62,14 @@ def _run() -> None:
     except OSError as error:
         print(printable(f"callreplay: {error}", lines=True), file=sys.stderr)
         sys.exit(2 if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) else 1)
+    if isinstance(code, int) and code:
+        sys.exit(code)
+
+
+def _say_usage(error: Any) -> int:
+    """What is wrong with the arguments, in one line as everything that is wrong."""
+    if type(error).__name__ != "NoArgsIsHelpError":  # whose help is shown already
+        path = error.ctx.command_path if getattr(error, "ctx", None) else "callreplay"
+        text = " ".join(error.format_message().split()).rstrip(".")
+        print(f"callreplay: {text}. {path} --help tells more.", file=sys.stderr)
+    return int(error.exit_code)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import sys
 from typing import Annotated, Final
 
 import typer
 
 from callreplay import __version__
+from callreplay.cli.examples import epilog
 from callreplay.cli.extras import extra_of
 
 __all__ = ["COMMANDS", "build"]
@@ -17,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "transcode": "transcode",
     "info": "info",
     "peaks": "peaks",
+    "speech": "speech",
     "batch": "batch",
     "serve": "serve",
     "import": "import_",
@@ -26,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "calls": "calls",
     "tenants": "tenants",
     "users": "users",
+    "man": "man",
     "audit": "audit",
 }
 """Command name to the module of this package that registers it."""
@@ -48,10 +53,14 @@ def _root(
 def build(arguments: list[str] | None = None) -> typer.Typer:
     """The application with the command that ``arguments`` name, or with all of them where they name none."""
     app = typer.Typer(
-        name="callreplay", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        name="callreplay",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _spelled},
+        epilog=epilog(""),
     )
     app.callback()(_root)
-    words = sys.argv[1:] if arguments is None else arguments
+    words = _words() if arguments is None else arguments
     wanted = next((word for word in words if not word.startswith("-")), "")
     for command in [wanted] if wanted in COMMANDS else [] if words == ["--version"] else COMMANDS:
         try:
@@ -61,7 +70,28 @@ def build(arguments: list[str] | None = None) -> typer.Typer:
             if wanted or not extra:
                 raise
             app.command(command, help=f"(Not installed: the extra {extra}.)")(_absent)
+    _add_examples(app)
     return app
+
+
+def _words() -> list[str]:
+    """What was typed: in a shell that asks for completions, the line so far."""
+    typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS")
+    return typed.split()[1:] if typed and "_CALLREPLAY_COMPLETE" in os.environ else sys.argv[1:]
+
+
+def _spelled(name: str) -> str:
+    """Options as they are spelled everywhere: ``caller-number`` also where a URL's ``callerNumber`` was given."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower() if len(name) > 1 else name
+
+
+def _add_examples(app: typer.Typer, before: str = "") -> None:
+    for command in app.registered_commands:
+        command.epilog = command.epilog or epilog(f"{before} {command.name}".strip())
+    for group in app.registered_groups:
+        if group.typer_instance is not None and isinstance(group.name, str):
+            group.epilog = epilog(group.name)
+            _add_examples(group.typer_instance, group.name)
 
 
 def _absent() -> None:

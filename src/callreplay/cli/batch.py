@@ -183,6 +183,10 @@ def register(app: typer.Typer) -> None:
         user: UserOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
+        speech: Annotated[
+            bool,
+            typer.Option("--speech", help="Rows tell who talks how long (each leg is decoded once more)."),
+        ] = False,
         strict: StrictOption = False,
         options: Options,
     ) -> None:
@@ -201,7 +205,7 @@ def register(app: typer.Typer) -> None:
             with database(url, data) as opened:
                 jobs += find_stored_jobs(opened, tenant, query, user)
         settings = BatchSettings(
-            output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest
+            output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest, speech
         )
         began = time.time()
         summary, stopped = None, ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,7 +14,8 @@ import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import with_output_options
-from callreplay.cli.printable import json_text, printable
+from callreplay.cli.printable import json_text
+from callreplay.cli.tables import Lines, choose_columns, print_csv, print_json
 from callreplay.cli.transcode import StrictOption
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
@@ -40,7 +42,11 @@ _PARAMETERS: Final = {
     "calledName": "Contains.",
     "tag": "Exact.",
 }
-"""The Transcoder's parameters; options bear the same names."""
+"""The Transcoder's parameters. Options are spelled as all are, ``--caller-number``; as in URLs they are taken too."""
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
 def _with_query(command: Callable[..., None]) -> Callable[..., None]:
@@ -58,7 +64,7 @@ def _with_query(command: Callable[..., None]) -> Callable[..., None]:
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                str | None, typer.Option(f"--{name}", help=text, rich_help_panel="Which calls")
+                str | None, typer.Option(f"--{_kebab(name)}", help=text, rich_help_panel="Which calls")
             ],
         )
         for name, text in _PARAMETERS.items()
@@ -71,19 +77,15 @@ def _with_query(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _table(found: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("start", "seconds", "caller", "called", "status", "callId", box=None, pad_edge=False)
+    table = Lines("start", "seconds", "caller", "called", "status", "callId")
     for call in found:
         parties = []
         for side in ("caller", "called"):
             number, name = call[f"{side}Number"] or call[f"{side}IP"] or "", call[f"{side}Name"]
             parties.append(f"{number} {name}".strip())
         status = call["status"] or ("inferred" if call["inferred"] else "")
-        cells = (call["beginTime"], f"{call['duration']:.1f}", *parties, status, call["callId"])
-        table.add_row(*map(printable, cells))
-    Console(highlight=False, soft_wrap=True, markup=False).print(table)
+        table.add_row(call["beginTime"], f"{call['duration']:.1f}", *parties, status, call["callId"])
+    table.print()
 
 
 def _add_find(group: typer.Typer) -> None:
@@ -93,6 +95,10 @@ def _add_find(group: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="As the Transcoder's format=json.")] = False,
         limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
         newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
+        as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with a head.")] = False,
+        columns: Annotated[
+            str, typer.Option(help="Of --csv and --json: names of the Transcoder's format=json, with commas.")
+        ] = "",
         tenant: TenantOption = "default",
         user: UserOption = "",
         url: DatabaseOption = "",
@@ -111,10 +117,14 @@ def _add_find(group: typer.Typer) -> None:
             with opened.connection() as connection:
                 rows = search.find(connection, reach, wanted, limit=limit, newest_first=newest)
                 found = [records.as_json(call, zone) for call in records.complete(connection, rows)]
-        if as_json:
+        if as_csv or columns:
+            known = list(dict.fromkeys(name for call in found for name in call))
+            chosen = choose_columns(columns, known) if found else columns.split(",")
+            (print_csv if as_csv else print_json)(chosen, found)
+        elif as_json:
             typer.echo(json_text(found, indent=1))
-            return
-        _table(found)
+        else:
+            _table(found)
         if len(found) == limit:
             print(f"callreplay: only the first {limit} are shown", file=sys.stderr)
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from callreplay.capture import open_capture
+from callreplay.cli.audiofile import is_audio, show_audio
 from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
 from callreplay.cli.printable import printable
+from callreplay.cli.tables import Lines
 from callreplay.clock import length
 
 if TYPE_CHECKING:
@@ -77,8 +79,6 @@ def _shown(text: str) -> str:
 
 
 def _show_call(console: Console, call: dict[str, Any]) -> None:
-    from rich.table import Table
-
     said = (
         call["caller"]["number"] or call["caller"]["name"],
         call["called"]["number"] or call["called"]["name"],
@@ -92,12 +92,12 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
         console.print(f"  {call['protocol'].upper()} {_shown(call['call_id'])}  {_shown(call['status'])}")
     if call["encrypted"]:
         console.print(f"  [red]encrypted:[/] {_shown(call['encrypted'])}")
-    table = Table("", "caller", "called", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Lines("", "caller", "called")
     for name, cell in _ROWS:
         cells = [cell(leg) for leg in call["legs"]]
         if any(cells):
-            table.add_row(f"  [dim]{name}[/]", *map(_shown, cells))
-    console.print(table)
+            table.add_row(f"  {name}", *cells)
+    table.print()
     for warning in call["warnings"]:
         console.print(f"  [yellow]{_shown(warning)}[/]")
 
@@ -138,7 +138,10 @@ def register(app: typer.Typer) -> None:
         ] = [],  # noqa: B006
         keylog: KeyLogOption = None,
     ) -> None:
-        """Show the calls, legs, codecs, loss, jitter and quality in a capture."""
+        """Show the calls, legs, codecs, loss, jitter and quality in a capture, or what an audio file says of itself."""
+        if is_audio(captures):
+            show_audio(captures, as_json)
+            return
         with open_capture(*capture_sources(captures), codecs=parse_codecs(codec), keylog=keylog) as capture:
             report = capture.report(audio=audio)
             if as_json:

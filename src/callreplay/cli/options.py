@@ -76,7 +76,11 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
     "channels": (
         Annotated[
             str,
-            _option(_SOUND, f"{', '.join(CHANNELS)}; pictures and peaks default to stereo, sound to mono."),
+            _option(
+                _SOUND,
+                f"{', '.join(CHANNELS)}; pictures and peaks default to stereo, sound to mono.",
+                autocompletion=lambda: list(CHANNELS),
+            ),
         ],
         "",
     ),
@@ -91,10 +95,20 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
         Annotated[float | None, _option(_SOUND, "To here: seconds or h:mm:ss.", parser=parse_time)],
         None,
     ),
-    "dtmf": (Annotated[str, _option(_SOUND, "RFC 4733 digits: tone or mute.")], "mute"),
+    "dtmf": (
+        Annotated[
+            str, _option(_SOUND, "RFC 4733 digits: tone or mute.", autocompletion=lambda: ["tone", "mute"])
+        ],
+        "mute",
+    ),
     "concealment": (
         Annotated[
-            str, _option(_SOUND, "Lost G.729: exact (as the standard says) or best (bridged as the others).")
+            str,
+            _option(
+                _SOUND,
+                "Lost G.729: exact (as the standard says) or best (bridged as the others).",
+                autocompletion=lambda: ["exact", "best"],
+            ),
         ],
         "exact",
     ),
@@ -106,8 +120,19 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
         Annotated[float | None, _option(_SOUND, "Bring the mix to this loudness, LUFS (BS.1770): -23.")],
         None,
     ),
-    "loudness_by": (Annotated[str, _option(_SOUND, "mix, or leg: each leg by itself.")], "mix"),
-    "sample_format": (Annotated[str, _option(_SOUND, "wav: int16, ulaw or alaw.")], "int16"),
+    "loudness_by": (
+        Annotated[
+            str, _option(_SOUND, "mix, or leg: each leg by itself.", autocompletion=lambda: ["mix", "leg"])
+        ],
+        "mix",
+    ),
+    "sample_format": (
+        Annotated[
+            str,
+            _option(_SOUND, "wav: int16, ulaw or alaw.", autocompletion=lambda: ["int16", "ulaw", "alaw"]),
+        ],
+        "int16",
+    ),
     "quality": (Annotated[int, _option(_SOUND, "spx: 0 to 10.")], 8),
     "vbr": (Annotated[bool, _option(_SOUND, "spx: variable bit rate.", "--vbr")], False),
     "vad": (Annotated[bool, _option(_SOUND, "spx: only describe background noise.", "--vad")], False),
@@ -117,10 +142,24 @@ _PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
         True,
     ),
     "bitrate": (Annotated[int, _option(_SOUND, "mp3, opus, m4a: bits per second.")], 0),
+    "metadata": (
+        Annotated[bool, _option(_SOUND, "Write title, time and parties into the file, or leave it bare.")],
+        True,
+    ),
     "title": (Annotated[str, _option(_SOUND, "A title, written into formats that hold one.")], ""),
     "width": (Annotated[int, _option(_PICTURE, "Pixels.")], 1000),
     "height": (Annotated[int, _option(_PICTURE, "Pixels.")], 200),
-    "theme": (Annotated[str, _option(_PICTURE, "light, dark or transparent.")], "light"),
+    "theme": (
+        Annotated[
+            str,
+            _option(
+                _PICTURE,
+                "light, dark or transparent.",
+                autocompletion=lambda: ["light", "dark", "transparent"],
+            ),
+        ],
+        "light",
+    ),
     "background": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
     "caller_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
     "called_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),

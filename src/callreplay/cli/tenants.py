@@ -10,6 +10,7 @@ import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, database
 from callreplay.cli.printable import printable
+from callreplay.cli.tables import Lines
 
 __all__ = ["register"]
 
@@ -35,16 +36,12 @@ def register(app: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps(found, indent=1))
             return
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("name", "time zone", "retention", "users", "state", box=None, pad_edge=False)
+        table = Lines("name", "time zone", "retention", "users", "state")
         for row in found:
             days = f" {row['days']} days" if row["days"] else ""
             state = "locked out" if row["disabled"] else "in use"
-            cells = (row["name"], row["timeZone"], row["retention"] + days, row["users"], state)
-            table.add_row(*map(printable, cells))
-        Console(highlight=False, soft_wrap=True, markup=False).print(table)
+            table.add_row(row["name"], row["timeZone"], row["retention"] + days, str(row["users"]), state)
+        table.print()
 
     @group.command(name="add")
     def add(

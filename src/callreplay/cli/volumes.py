@@ -12,6 +12,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, database
 from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_size, show_size
+from callreplay.cli.tables import Lines
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, needed
 
 __all__ = ["register"]
@@ -46,12 +47,7 @@ def _add_listing(group: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps([_as_json(volume) for volume in found], indent=1))
             return
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(
-            "id", "name", "path", "quota", "reserved", "used", "free", "state", box=None, pad_edge=False
-        )
+        table = Lines("id", "name", "path", "quota", "reserved", "used", "free", "state")
         for volume in found:
             table.add_row(
                 str(volume.id),
@@ -63,7 +59,7 @@ def _add_listing(group: typer.Typer) -> None:
                 show_size(volume.free_bytes) if volume.free_bytes >= 0 else "?",
                 ", ".join(filter(None, ("retired" if volume.retired else "", volume.warning))) or "in use",
             )
-        Console(highlight=False, soft_wrap=True, markup=False).print(table)
+        table.print()
 
 
 def register(app: typer.Typer) -> None:

@@ -23,6 +23,7 @@ from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.outputs.options import Channels, Options
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.spectrogram import Spectrogram
+from callreplay.outputs.tags import comment_text, flac_with_length, wav_with_tags
 from callreplay.outputs.waveform import Mark, columns_per_pixel, waveform_png
 
 __all__ = [
@@ -38,11 +39,16 @@ __all__ = [
 ]
 
 
+FormatName = Literal["wav", "spx", "png", "peaks", "json", "dat", "mp3", "opus", "flac", "m4a"]
+"""What ``format_of`` knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What is known of an output before its first sample: length, channels, rate, and what a file may say of itself.
 
-    ``marks`` is asked only by formats that draw them.
+    ``marks`` is asked only by formats that draw them. ``start_ns``: the absolute time of the first frame, 0 where that
+    is not known. Without ``comments`` a file says nothing of itself.
     """
 
     frames: int
@@ -50,6 +56,7 @@ class Shape:
     rate_hz: int
     comments: dict[str, str] = field(default_factory=dict)
     marks: Callable[[], Sequence[Mark]] = tuple
+    start_ns: int = 0
 
 
 Data = bytes | memoryview
@@ -94,7 +101,7 @@ class Format:
     ``pool`` for a format whose files are made faster together; its sinks are then ``PooledSink``s.
     """
 
-    name: str
+    name: FormatName
     suffixes: tuple[str, ...]
     media_type: str
     open: Callable[[Shape, Options], Sink]
@@ -112,7 +119,8 @@ class _Wav:
 
     def __init__(self, shape: Shape, options: Options) -> None:
         self._encoding = _WAV_ENCODINGS[options.sample_format]
-        self._head = _core.wav_header(self._encoding, shape.rate_hz, shape.channels, shape.frames)
+        head = _core.wav_header(self._encoding, shape.rate_hz, shape.channels, shape.frames)
+        self._head = wav_with_tags(head, shape.comments, shape.start_ns, shape.rate_hz, shape.channels)
         self._odd = self._encoding != 0 and shape.frames * shape.channels % 2 == 1
 
     def write(self, block: NDArray[np.int16]) -> Data:
@@ -246,7 +254,12 @@ class _AvFile:
         self._layout = "stereo" if shape.channels == 2 else "mono"
         self._outbox = _Outbox()
         self._file: Any = av.open(self._outbox, "w", format=container, container_options=flags)
-        for key, value in shape.comments.items():
+        comments = shape.comments
+        if container == "ipod" and comments:
+            # MP4 has no names of ours, and drops what it does not know.
+            known = {name: text for name in ("TITLE", "DATE") if (text := comments.get(name))}
+            comments = {**known, "COMMENT": comment_text(comments)}
+        for key, value in comments.items():
             self._file.metadata[key.lower()] = value
         stream: Any = self._file.add_stream(codec, rate=shape.rate_hz, layout=self._layout)
         if options.bitrate:
@@ -277,36 +290,34 @@ class _AvFile:
         return self._outbox.take()
 
 
-def _av(container: str, codec: str, **flags: str) -> Callable[[Shape, Options], Sink]:
-    return lambda shape, options: _AvFile(shape, options, container, codec, flags)
+class _Flac(_AvFile):
+    """FLAC whose header has the length, which is known: else nobody can say how long the file is, or seek in it."""
 
-
-class _Flac:
-    """FLAC. What PyAV cannot write without seeking, the number of samples, is known beforehand."""
+    _HEADER = 42
 
     def __init__(self, shape: Shape, options: Options) -> None:
-        self._file = _AvFile(shape, options, "flac", "flac", {})
-        self._samples = shape.frames
-        self._silence = shape.rate_hz // 50  # what a file without samples has (_AvFile.finish)
-        self._begun = False
-
-    def write(self, block: NDArray[np.int16]) -> bytes:
-        return self._with_length(self._file.write(block))
-
-    def finish(self) -> bytes:
-        return self._with_length(self._file.finish())
+        super().__init__(shape, options, "flac", "flac", {})
+        self._head: bytes | None = b""
+        self._frames = shape.frames or shape.rate_hz // 50  # as _AvFile.finish makes of nothing
 
     def _with_length(self, data: bytes) -> bytes:
-        """RFC 9639 section 8.2: the last 36 of the 64 bits that begin 10 octets into STREAMINFO, which is at 8."""
-        if self._begun or not data:
+        if self._head is None:
             return data
-        self._begun = True
-        if len(data) < 26 or not data.startswith(b"fLaC"):
-            return data
-        word = (
-            int.from_bytes(data[18:26], "big") >> 36 << 36 | (self._samples or self._silence) & (1 << 36) - 1
-        )
-        return data[:18] + word.to_bytes(8, "big") + data[26:]
+        self._head += data
+        if len(self._head) < self._HEADER:
+            return b""
+        data, self._head = flac_with_length(self._head, self._frames), None
+        return data
+
+    def write(self, block: NDArray[np.int16]) -> bytes:
+        return self._with_length(super().write(block))
+
+    def finish(self) -> bytes:
+        return self._with_length(super().finish())
+
+
+def _av(container: str, codec: str, **flags: str) -> Callable[[Shape, Options], Sink]:
+    return lambda shape, options: _AvFile(shape, options, container, codec, flags)
 
 
 _RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)

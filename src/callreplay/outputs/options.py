@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import PictureOptions
 
-__all__ = ["CHANNELS", "Channels", "Options"]
+__all__ = ["CHANNELS", "Channels", "OptionValues", "Options"]
 
 Channels = Literal["mono", "stereo", "caller", "called"]
 CHANNELS: Final = ("mono", "stereo", "caller", "called")
@@ -34,17 +34,61 @@ def _number(name: str, value: Any, unit: str = "seconds") -> float:
         raise ArgumentError(f"{name} must be a number of {unit}, not {value!r}") from None
 
 
+class OptionValues(TypedDict, total=False):
+    """The fields of ``Options`` as keywords, for type checkers: a wrong name or value fails before anything runs."""
+
+    channels: Literal["", "mono", "stereo", "caller", "called"]
+    rate: int
+    start: float
+    end: float | None
+    dtmf: Literal["tone", "mute"]
+    concealment: Literal["exact", "best"]
+    limiter: bool
+    loudness: float | None
+    loudness_by: Literal["mix", "leg"]
+    sample_format: Literal["int16", "ulaw", "alaw"]
+    quality: int
+    vbr: bool
+    vad: bool
+    dtx: bool
+    segments: bool
+    bitrate: int
+    width: int
+    height: int
+    theme: Literal["light", "dark", "transparent"]
+    background: str
+    caller_color: str
+    called_color: str
+    axis: bool | None
+    labels: tuple[str, ...]
+    spectrogram: bool
+    samples_per_pixel: int
+    bits: Literal[8, 16]
+    peaks_version: Literal[1, 2]
+    metadata: bool
+    title: str
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Everything that shapes an output. The same names serve the CLI, the API and the URLs.
 
-    ``channels``: mono (both legs added), stereo (caller left, called right), caller or called alone; empty means the
-    format's own default (stereo for pictures and peaks, mono for sound). ``rate``: output sample rate in Hz, 0 for
-    the legs' own (8000 or 16000). ``start``, ``end``: seconds from the start of the call; ``end`` None is its end.
-    ``dtmf``: ``tone`` sounds RFC 4733 digits, ``mute`` leaves their time silent. ``concealment``: for lost G.729
-    frames ``exact`` is the standard's, ``best`` bridges them from both sides as the losses of other codecs are.
-    ``limiter`` keeps true peaks below -1 dBTP; ``loudness`` is what the mix, or with ``loudness_by`` ``leg`` each leg,
-    is brought to, in LUFS (-70 to 0): such as -23.
+    Sound. ``channels``: mono (both legs added), stereo (caller left, called right), caller or called alone; empty
+    means the format's own default (stereo for pictures and peaks, mono for sound). ``rate``: output sample rate in
+    Hz, 8000 to 48000, 0 for the legs' own (8000 or 16000). ``start``, ``end``: seconds from the start of the call;
+    ``end`` None is its end. ``dtmf``: tone sounds RFC 4733 digits, mute leaves their time silent. ``concealment``:
+    for lost G.729 frames exact is the standard's, best bridges them from both sides as the losses of other codecs
+    are. ``limiter`` keeps true peaks below -1 dBTP; ``loudness`` is what the mix, or with ``loudness_by`` leg each
+    leg, is brought to, in LUFS (-70 to 0): such as -23. ``sample_format``: of wav: int16, ulaw or alaw. ``quality``
+    (0 to 10), ``vbr``, ``vad``, ``dtx``: of spx; ``segments``: a long call is coded by several lanes at once.
+    ``bitrate``: of mp3, opus, m4a: bits per second, 0 for the codec's default. ``metadata``: the file says when the
+    call was, between whom, and its title; False leaves it bare. ``title``: instead of its own.
+
+    Pictures. ``width``, ``height``: pixels, 16 to 16384. ``theme``: light, dark or transparent; ``background``,
+    ``caller_color``, ``called_color``: ``#rrggbb``, empty for the theme's. ``axis``: times below; None where there is
+    room. ``labels``: the speakers' names, caller first. ``spectrogram``: frequencies instead of the waveform.
+
+    Peaks. ``samples_per_pixel``: 1 to 16777216. ``bits``: 8 or 16. ``peaks_version``: 1 or 2 of audiowaveform's format.
     """
 
     channels: str = ""
@@ -75,6 +119,7 @@ class Options:
     samples_per_pixel: int = 256  # json, dat
     bits: int = 16  # json, dat: 8 or 16
     peaks_version: int = 2  # json, dat: 1 or 2
+    metadata: bool = True
     title: str = field(default="")  # spx and the formats of PyAV: a comment in the file
 
     def __post_init__(self) -> None:

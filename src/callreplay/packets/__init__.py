@@ -12,6 +12,7 @@ from callreplay.packets.buffer import (
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
 from callreplay.packets.keylog import KeyLog, read_keylog
+from callreplay.packets.opening import is_url, localised, name_of
 from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
@@ -34,8 +35,11 @@ __all__ = [
     "decrypt_srtp",
     "doubts",
     "hash_payloads",
+    "is_url",
     "join",
     "lay_together",
+    "localised",
+    "name_of",
     "open_buffer",
     "read_keylog",
     "scan",

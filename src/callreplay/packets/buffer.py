@@ -223,6 +223,8 @@ def _open(path: Path, opener: Callable[[str, int], int] = _at_once) -> BufferedR
         status = os.fstat(file.fileno())
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        if isinstance(error, IsADirectoryError):
+            reason = "a folder, not a regular file; callreplay batch takes folders"
         raise CaptureError(f"{path}: {reason}") from error
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return file

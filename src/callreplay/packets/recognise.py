@@ -20,7 +20,8 @@ JOINABLE: Final = (PCAP, PCAPNG, SNOOP)
 """Containers whose records have their own ends and times: several may be read as one capture."""
 _PCAP_MAGIC: Final = {0xA1B2C3D4: (False, 16), 0xA1B23C4D: (True, 16), 0xA1B2CD34: (False, 24)}
 _OTHERS: Final = (
-    (b"RIFF", "a WAV file"), (b"OggS", "an Ogg file"), (b"#!AMR", "an AMR file"), (b"ID3", "an MP3 file"),
+    (b"RIFF", "a WAV file"), (b"OggS", "an Ogg file"), (b"fLaC", "a FLAC file"), (b"#!AMR", "an AMR file"),
+    (b"ID3", "an MP3 file"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"), (b"Rar!", "a RAR archive"), (b"RTSS", "a capture of Network Monitor 1"),
     (b"GMBU", "a capture of Network Monitor 2"), (b"{", "JSON"), (b"<?xml", "XML"),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Final
 from callreplay.capture import Call, decoders, open_capture, undecodable_codecs
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
-from callreplay.outputs.formats import FORMATS
+from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.ink import THEMES
 from callreplay.outputs.options import CHANNELS, Options
 from callreplay.store.handle import StoredFile
@@ -63,7 +63,7 @@ def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid
     call = _call(files)
     call.uuid = uuid
     chosen = Options(**options)
-    return Rendering(call.duration_s, call.stream(form, options=chosen))
+    return Rendering(call.duration_s, call.stream(format_of(form).name, options=chosen))
 
 
 def undecoded(call: StoredCall) -> list[str]:

@@ -105,6 +105,7 @@ _RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 500, "maximum": 1_000_000}]},
         "mp3, opus, m4a: bits per second; 0: usual.",
     ),
+    "metadata": (_FLAG, "Whether the file says what it is: title, time, parties. false: bare."),
     "title": (
         {"type": "string", "maxLength": 200},
         "Written into formats that hold one; printable characters.",

@@ -99,6 +99,7 @@ OPTIONS: Final[dict[str, tuple[str, Any]]] = {
     "dtx": ("dtx", _flag),
     "segments": ("segments", _flag),
     "bitrate": ("bitrate", _whole),
+    "metadata": ("metadata", _flag),
     "title": ("title", _text),
     "width": ("width", _whole),
     "height": ("height", _whole),

@@ -1,0 +1,189 @@
+#include "speech/detector.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numbers>
+
+namespace callreplay {
+namespace {
+
+// Centres of the bands, about a critical bandwidth and a half apart; telephone speech ends at 3400 Hz.
+constexpr double kCentre_hz[kBands] = {200, 330, 500, 760, 1150, 1700, 2450, 3300};
+constexpr double kQuality = 2.2;  // neighbours meet at -3 dB
+// What a band is worth: voices are strongest and most regular between 300 and 2500 Hz.
+constexpr float kWeight[kBands] = {0.08f, 0.13f, 0.16f, 0.16f, 0.15f, 0.13f, 0.11f, 0.08f};
+
+// Decibels over one quantisation step squared; full scale is 90.3.
+constexpr float kQuietest_db = 12.0f;    // below this a band counts as empty: dither, A-law's idle
+constexpr float kFirstFloor_db = 30.0f;  // before two seconds are heard no floor is higher: -60 dBFS
+constexpr float kLeastLevel_db = 33.0f;  // a frame below it is never talk: -57 dBFS
+constexpr float kMargin_db = 5.0f;       // what a minimum lies below the mean of the noise it came from
+constexpr float kBandLimit_db = 18.0f;   // one band alone cannot decide
+constexpr float kLoud = 3.4f, kAudible = 2.2f;  // weighted decibels above the floors: to begin, and to go on
+
+constexpr int kNeeded = 4;  // loud frames of the last six to begin
+constexpr uint32_t kLast = 0x3f;
+constexpr int64_t kLead = 3;        // frames before the first loud one that belong to it
+constexpr int64_t kWait = 30;       // 300 ms without an audible frame end a stretch
+constexpr int64_t kTail = 4;        // frames after the last audible one that belong to it
+constexpr int64_t kShortest = 12;   // clicks are shorter
+constexpr double kSteady_db = 1.2;  // standard deviation of level; tones and machines stay below
+constexpr size_t kPartFrames = 25;
+
+}  // namespace
+
+FilterBank8::FilterBank8(int32_t rate_hz) {
+  for (size_t band = 0; band < kBands; ++band) {
+    const double angle = 2 * std::numbers::pi * kCentre_hz[band] / rate_hz;
+    const double alpha = std::sin(angle) / (2 * kQuality);
+    gain_[band] = static_cast<float>(alpha / (1 + alpha));
+    a1_[band] = static_cast<float>(-2 * std::cos(angle) / (1 + alpha));
+    a2_[band] = static_cast<float>((1 - alpha) / (1 + alpha));
+  }
+}
+
+void FilterBank8::run(const int16_t *pcm, size_t count, Bands &energy) {
+  for (size_t n = 0; n < count; ++n) {
+    const float x = pcm[n];
+    for (size_t band = 0; band < kBands; ++band) {
+      const float in = gain_[band] * x;
+      const float y = in + s1_[band];
+      s1_[band] = s2_[band] - a1_[band] * y;
+      s2_[band] = -in - a2_[band] * y;
+      energy[band] += y * y;
+    }
+  }
+  // Silence would leave numbers so small that the processor takes long over each.
+  for (size_t band = 0; band < kBands; ++band) {
+    s1_[band] = std::fabs(s1_[band]) < 1e-9f ? 0.0f : s1_[band];
+    s2_[band] = std::fabs(s2_[band]) < 1e-9f ? 0.0f : s2_[band];
+  }
+}
+
+NoiseFloor::NoiseFloor() {
+  smooth_.fill(kFirstFloor_db);
+  current_.fill(kFirstFloor_db);
+  floor_.fill(kFirstFloor_db);
+  parts_.fill(floor_);
+}
+
+const Bands &NoiseFloor::follow(const Bands &level_db) {
+  for (size_t band = 0; band < kBands; ++band) {
+    smooth_[band] += 0.3f * (level_db[band] - smooth_[band]);
+    current_[band] = std::min(current_[band], smooth_[band]);
+    floor_[band] = std::min(floor_[band], current_[band]);
+  }
+  if (++frames_ % kPartFrames == 0) {
+    parts_[part_] = current_;
+    part_ = (part_ + 1) % kParts;
+    current_ = smooth_;
+    floor_ = smooth_;
+    for (const Bands &part : parts_) {
+      for (size_t band = 0; band < kBands; ++band) {
+        floor_[band] = std::min(floor_[band], part[band]);
+      }
+    }
+  }
+  return floor_;
+}
+
+SpeechDetector::SpeechDetector(int32_t rate_hz) : rate_hz_(rate_hz), filters_(rate_hz) {}
+
+void SpeechDetector::write(const int16_t *pcm, size_t count) {
+  while (count > 0) {
+    const int64_t stop = sample_of(frame_ + 1);
+    const auto now = static_cast<size_t>(std::min<int64_t>(stop - samples_, static_cast<int64_t>(count)));
+    filters_.run(pcm, now, energy_);
+    for (size_t n = 0; n < now; ++n) {
+      frame_sum_ += static_cast<double>(pcm[n]) * pcm[n];
+    }
+    samples_ += static_cast<int64_t>(now);
+    pcm += now;
+    count -= now;
+    if (samples_ == stop) {
+      end_frame();
+    }
+  }
+}
+
+void SpeechDetector::end_frame() {
+  const auto length = static_cast<float>(sample_of(frame_ + 1) - sample_of(frame_));
+  Bands level_db;
+  for (size_t band = 0; band < kBands; ++band) {
+    level_db[band] = std::max(kQuietest_db, 10.0f * std::log10(energy_[band] / length + 1.0f));
+  }
+  const Bands &floor = floor_.follow(level_db);
+  float above = 0;
+  for (size_t band = 0; band < kBands; ++band) {
+    above += kWeight[band] * std::clamp(level_db[band] - floor[band] - kMargin_db, 0.0f, kBandLimit_db);
+  }
+  const auto level = static_cast<float>(10 * std::log10(frame_sum_ / length + 1));
+  past_[static_cast<size_t>(frame_) % kPast] = sum_;
+  sum_ += frame_sum_;
+  const bool heard = level >= kLeastLevel_db;
+  decide(heard && above >= kLoud, heard && above >= kAudible, level);
+  energy_.fill(0);
+  frame_sum_ = 0;
+  ++frame_;
+}
+
+void SpeechDetector::decide(bool loud, bool audible, float level_db) {
+  loud_ = loud_ << 1 | (loud ? 1u : 0u);
+  if (!talking_ && std::popcount(loud_ & kLast) >= kNeeded) {
+    begin();
+  }
+  if (!talking_) {
+    return;
+  }
+  if (audible) {
+    last_ = frame_;
+    level_sum_ += level_db;
+    level_squares_ += static_cast<double>(level_db) * level_db;
+    ++levels_;
+  } else if (frame_ - last_ >= kWait) {
+    end(last_ + 1 + kTail);
+  }
+}
+
+void SpeechDetector::begin() {
+  const auto first = static_cast<int64_t>(std::bit_width(loud_ & kLast)) - 1;  // frames ago
+  start_ = std::max(free_, frame_ - first - kLead);
+  before_ = energy_before(start_);
+  talking_ = true;
+  level_sum_ = level_squares_ = 0;
+  levels_ = 0;
+}
+
+void SpeechDetector::end(int64_t frame) {
+  talking_ = false;
+  loud_ = 0;
+  const int64_t stop = std::min(frame, frame_);
+  const double mean = level_sum_ / static_cast<double>(std::max<int64_t>(levels_, 1));
+  const double spread = level_squares_ / static_cast<double>(std::max<int64_t>(levels_, 1)) - mean * mean;
+  if (stop - start_ < kShortest || spread < kSteady_db * kSteady_db) {
+    return;
+  }
+  const double energy = (stop == frame_ ? sum_ : energy_before(stop)) - before_;
+  free_ = stop;
+  done_.push_back({sample_of(start_), sample_of(stop), std::max(energy, 0.0)});
+}
+
+void SpeechDetector::finish() {
+  if (talking_) {
+    end(last_ + 1 + kTail);
+  }
+}
+
+size_t SpeechDetector::take(cr_talk *talk, size_t capacity) {
+  const size_t count = std::min(capacity, done_.size() - taken_);
+  std::copy_n(done_.begin() + static_cast<ptrdiff_t>(taken_), count, talk);
+  taken_ += count;
+  if (taken_ == done_.size()) {
+    done_.clear();
+    taken_ = 0;
+  }
+  return count;
+}
+
+}  // namespace callreplay

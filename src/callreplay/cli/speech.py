@@ -1,0 +1,100 @@
+"""``callreplay speech``: who talks when."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from callreplay.capture import Call, open_capture
+from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.tables import Lines
+from callreplay.cli.transcode import choose_call
+from callreplay.clock import length, utc
+from callreplay.outputs.atomic import AtomicFile
+from callreplay.outputs.labels import LABEL_FORMATS, Label, label_format
+
+__all__ = ["register"]
+
+
+def _labels(call: Call) -> list[Label]:
+    found = [
+        Label(talk.start_s, talk.end_s, leg.side, channel, call.party(leg.side), talk.level_dbfs)
+        for channel, leg in enumerate(call.legs, 1)
+        for talk in leg.speech()
+    ]
+    return sorted(found, key=lambda label: (label.start_s, label.channel))
+
+
+def _show(call: Call) -> None:
+    figures = call.speech()
+    typer.echo(
+        f"{call.title()}: talk {length(figures.talk_s, tenths=True)}, silence "
+        f"{length(figures.silence_s, tenths=True)}, both at once {length(figures.overlap_s, tenths=True)}"
+    )
+    table = Lines("", "talk", "share", "stretches", "longest", "interruptions")
+    for side, party in (("caller", figures.caller), ("called", figures.called)):
+        table.add_row(
+            side,
+            f"{party.talk_s:.1f} s",
+            f"{party.share:.0%}",
+            str(party.segments),
+            f"{party.longest_monologue_s:.1f} s",
+            str(party.interruptions),
+        )
+    table.print()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(name="speech")
+    def speech(
+        captures: Annotated[
+            list[Path],
+            typer.Argument(
+                metavar="CAPTURE...",
+                help="A capture, or the files of one call in any order; - is standard input.",
+            ),
+        ],
+        output: Annotated[
+            str,
+            typer.Option(
+                "--output",
+                "-o",
+                help="x.rttm, x.txt (Audacity's labels), x.vtt or x.json; - for standard output. "
+                "Without it the figures are shown.",
+            ),
+        ] = "",
+        form: Annotated[
+            str,
+            typer.Option("--format", help=f"{', '.join(LABEL_FORMATS)}, instead of by the file's suffix."),
+        ] = "",
+        call: Annotated[
+            int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
+        ] = None,
+        codec: Annotated[
+            list[str],
+            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
+        ] = [],  # noqa: B006
+        keylog: KeyLogOption = None,
+    ) -> None:
+        """Find who talks when: talk time, silence, overlap, and a file of labels."""
+        make = label_format(form, output) if output or form else None
+        with open_capture(*capture_sources(captures), codecs=parse_codecs(codec), keylog=keylog) as capture:
+            chosen = choose_call(capture, call)
+            chosen.refuse_encrypted()
+            if make is None:
+                _show(chosen)
+                return
+            about: dict[str, Any] = {
+                "file": Path(captures[0]).stem,
+                "start": utc(chosen.start_ns),
+                "duration_s": round(chosen.duration_s, 6),
+                "speech": asdict(chosen.speech()),
+            }
+            text = make(_labels(chosen), about)
+        with AtomicFile(output or "-") as out:
+            out.write(text.encode())

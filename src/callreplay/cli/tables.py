@@ -1,0 +1,66 @@
+"""Tables for people and for pipes: aligned, never cut or wrapped, as JSON or CSV where that is asked."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from callreplay.cli.printable import json_text, printable
+from callreplay.errors import ArgumentError
+
+__all__ = ["Lines", "choose_columns", "print_csv", "print_json"]
+
+
+class Lines:
+    """Columns as wide as what is in them, two spaces apart: nothing is cut or wrapped, whatever the terminal is wide.
+
+    A cell may hold several lines. Heads are bold on a terminal, unless NO_COLOR is set.
+    """
+
+    def __init__(self, *heads: str) -> None:
+        self._rows = [list(heads)]
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row, of as many cells as there are heads; no terminal obeys what is in them."""
+        parts = [printable(cell, lines=True).split("\n") for cell in cells]
+        for number in range(max(map(len, parts))):
+            self._rows.append([part[number] if number < len(part) else "" for part in parts])
+
+    def print(self) -> None:
+        """Print it on standard output."""
+        from rich.cells import cell_len
+
+        widths = [max(map(cell_len, column)) for column in zip(*self._rows, strict=True)]
+        for number, row in enumerate(self._rows):
+            cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            line = "  ".join(cells).rstrip()
+            print(_bold(line) if number == 0 else line)
+
+
+def _bold(text: str) -> str:
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[1m{text}\x1b[0m" if wanted else text
+
+
+def choose_columns(names: str, known: Sequence[str]) -> list[str]:
+    """``"start,caller"`` as a list, all of ``known`` where it is empty; ArgumentError for a name that is none."""
+    chosen = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    for name in chosen:
+        if name not in known:
+            raise ArgumentError(f"--columns: there is no column {name!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def print_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """RFC 4180, with a head; what is None is empty."""
+    out = csv.writer(sys.stdout, lineterminator="\r\n")
+    out.writerow(columns)
+    out.writerows(["" if row.get(name) is None else row.get(name) for name in columns] for row in rows)
+
+
+def print_json(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """A list of objects, with these columns."""
+    print(json_text([{name: row.get(name) for name in columns} for row in rows], indent=1))
