@@ -23,7 +23,7 @@ def decoders() -> str:
 
 def undecodable(codec: Codec) -> str:
     """Why a codec cannot be decoded here; '' where it can."""
-    if is_native(codec):
+    if is_native(codec) or codec.kind == "event":  # digits are drawn as tones, where they are wanted
         return ""
     if not pyav.is_external(codec):
         return f"{codec} cannot be decoded"
@@ -51,7 +51,7 @@ def decode_spans(columns: LegColumns) -> tuple[External, list[str]]:
     done: dict[int, Pcm] = {}
     said: list[str] = []
     for index, span in enumerate(columns.spans):
-        if is_native(span.codec) or undecodable(span.codec):
+        if span.codec.kind == "event" or is_native(span.codec) or undecodable(span.codec):
             continue
         done[index], refused, packets = _decode(columns, span)
         if refused:
