@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from callreplay.order.legs import LegMedia, assemble
@@ -28,6 +28,10 @@ def _leg(packets: list[Packet]) -> LegMedia:
 def test_a_bots_answers_play_where_they_arrived(
     answers: list[tuple[float, float]], apart_ms: float, clock_runs: bool, jitter_ms: float
 ) -> None:
+    silent = np.cumsum([0.0, *(silence for _, silence in answers)])[:-1]
+    ends = silent - np.array([length for length, _ in answers]) * (1 - apart_ms / 20)
+    # Lumps that end alike against a clock that stands between them are those of a link that lets go: docs/time.md.
+    assume(clock_runs or len(ends) == 1 or np.ptp(ends[: max(2, len(ends) - 1)]) > 0.4)
     call = Call.between()
     for length, silence in answers:
         first = len(call.caller.packets)

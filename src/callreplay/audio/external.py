@@ -34,7 +34,7 @@ def decoders() -> str:
 
 def undecodable(codec: Codec) -> str:
     """Why a codec cannot be decoded here; '' where it can."""
-    if is_native(codec):
+    if is_native(codec) or codec.kind == "event":  # digits are drawn as tones, where they are wanted
         return ""
     if not pyav.is_external(codec):
         return f"{codec} cannot be decoded"
@@ -133,7 +133,7 @@ def decode_spans(columns: LegColumns) -> dict[int, SpanPcm]:
     return {
         index: SpanPcm(columns, span)
         for index, span in enumerate(columns.spans)
-        if not is_native(span.codec) and not undecodable(span.codec)
+        if span.codec.kind != "event" and not is_native(span.codec) and not undecodable(span.codec)
     }
 
 
