@@ -611,7 +611,7 @@ class StandIn(http.server.BaseHTTPRequestHandler):
         kept = {name: value for name, value in self.headers.items()
                 if name.lower() not in ("x-forwarded-user", "host", "content-length")}  # fmt: skip
         if self.user:
-            kept["X-Forwarded-User"] = self.user
+            kept["X-Forwarded-User"] = self.user.encode("latin-1")  # type: ignore[assignment]
         kept["X-Forwarded-For"] = "192.0.2.77"
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         way = httpx.HTTPTransport(local_address="127.0.0.2")
