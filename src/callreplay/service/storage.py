@@ -73,8 +73,9 @@ def _open(request: Request) -> FileIO:
                 file = FileIO(opened.open(path))
         except VolumeError as error:
             _log.warning("%s", error)
-            text = "There is no such file on this volume."
-            raise Problem(503, text, detail="the volume cannot be reached") from None
+            raise Problem(
+                503, "There is no such file on this volume.", detail="the volume cannot be reached"
+            ) from None
         except OSError:
             if volume.retired:
                 raise Problem(410, "The volume has been deleted, and the file with it.") from None

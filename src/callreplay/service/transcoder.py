@@ -351,8 +351,12 @@ async def open_entry(
         raise Problem(404, "The call's recording is missing from its volume.", code="missing") from None
     except VolumeError as error:
         _log.warning("%s", error)
-        text = "The call's recording is missing from its volume."
-        raise Problem(503, text, detail="the volume cannot be reached", code="missing") from None
+        raise Problem(
+            503,
+            "The call's recording is missing from its volume.",
+            detail="the volume cannot be reached",
+            code="missing",
+        ) from None
     except EncryptedError as error:
         raise Problem(422, "The call is encrypted", detail=_without_paths(error), code="encrypted") from None
     except ImportError:
