@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from callreplay import order, packets, signalling
 from callreplay.audio.blocks import Blocks, Float32, Int16, read_all
 from callreplay.audio.external import SpanPcm, decode_spans, decoders, silent_spans, undecodable
-from callreplay.audio.legs import External, is_native, leg_rate_hz
-from callreplay.audio.mastered import MasteredRenderer
+from callreplay.audio.legs import Concealment, External, is_native, leg_rate_hz
+from callreplay.audio.mastered import LoudnessBy, MasteredRenderer
 from callreplay.audio.mix import Channels, Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc
@@ -473,9 +473,13 @@ class Call:
         start: float = ...,
         end: float | None = ...,
         dtmf: Literal["tone", "mute"] = ...,
+        concealment: Concealment = ...,
         *,
         dtype: Int16 = ...,
         out: Pcm | None = ...,
+        limiter: bool = ...,
+        loudness: float | None = ...,
+        loudness_by: LoudnessBy = ...,
     ) -> Pcm: ...
     @overload
     def mix(
@@ -485,9 +489,13 @@ class Call:
         start: float = ...,
         end: float | None = ...,
         dtmf: Literal["tone", "mute"] = ...,
+        concealment: Concealment = ...,
         *,
         dtype: Float32,
         out: FloatPcm | None = ...,
+        limiter: bool = ...,
+        loudness: float | None = ...,
+        loudness_by: LoudnessBy = ...,
     ) -> FloatPcm: ...
     def mix(
         self,
@@ -496,13 +504,13 @@ class Call:
         start: float = 0.0,
         end: float | None = None,
         dtmf: Literal["tone", "mute"] = "mute",
-        concealment: str = "exact",
+        concealment: Concealment = "exact",
         *,
         dtype: Int16 | Float32 = "int16",
         out: Any = None,
         limiter: bool = False,
         loudness: float | None = None,
-        loudness_by: str = "mix",
+        loudness_by: LoudnessBy = "mix",
     ) -> Any:
         """Both legs on one timeline: ``(n, 2)`` for ``stereo`` (caller left), ``(n,)`` for other channels.
 
@@ -510,7 +518,7 @@ class Call:
         ``sample_rate_hz``. ``start``, ``end``: a window in seconds from the start of the call. ``dtmf``: ``mute`` RFC
         4733 digits or sound them as ``tone``. ``dtype``: ``int16``, or ``float32`` from -1 to 1 (int16 divided by
         32768, made by the native mixer). ``out``: a contiguous array of at least that many frames; its used part is
-        returned.
+        returned. ``concealment``, ``limiter``, ``loudness``, ``loudness_by``: as the fields of ``Options``.
 
         Raises ArgumentError for what does not fit, EncryptedError for SRTP without keys.
         """

@@ -79,7 +79,7 @@ TEST_CASE("a voice that changes its pitch is taken up from both sides") {
   const int rate = 8000;
   std::vector<int16_t> low = voice(rate, 1600), high = voice(rate * 4 / 5, 1600);  // 120 and 150 Hz
   std::vector<int16_t> pcm = low;
-  std::copy(high.begin(), high.end(), pcm.begin() + 800);
+  std::copy(high.begin(), high.begin() + 800, pcm.begin() + 800);
   const std::vector<int16_t> loss = filled(pcm, rate, 720, 160);
   CHECK(snr_db(&low[720], loss.data(), 24) > 12);
   CHECK(snr_db(&high[56], &loss[136], 24) > 12);
