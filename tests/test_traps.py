@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_trap_14_an_empty_leg_is_a_silent_channel_of_full_length() -> None:
 
 
 @pytest.mark.parametrize("channels", ["mono", "stereo", "caller"])
-def test_trap_2_and_20_hold_is_time_in_every_output(channels: str) -> None:
+def test_trap_2_and_20_hold_is_time_in_every_output(channels: Literal["mono", "stereo", "caller"]) -> None:
     """Ten seconds without packets, timestamps running on: the file is as long as the call."""
     law = _law(100)
     packets = [(i * 20.0, rtp(i, i * 160, 1, 0, law[i])) for i in range(50)]

@@ -29,7 +29,8 @@ from callreplay import order, packets, signalling
 from callreplay.audio.blocks import Blocks, Float32, Int16, read_all
 from callreplay.audio.external import SpanPcm, decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import Concealment, External, is_native, leg_rate_hz
-from callreplay.audio.mastered import LoudnessBy, MasteredRenderer
+from callreplay.audio.mastered import MasteredRenderer
+from callreplay.audio.mastering import LoudnessBy
 from callreplay.audio.mix import Channels, Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
 from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc

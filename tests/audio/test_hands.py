@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_a_renderer() -> None:
 def test_a_group_of_renderers() -> None:
     leg = linear(_tone(700, 8000, 2.0), 8000)
     group = _core.RendererGroup(200)
-    plan = ((16000, 1, 10 * NS, 32000, 120, False), [(native_leg(leg, None), 0)], [])
+    plan: Any = ((16000, 1, 10 * NS, 32000, 120, False), [(native_leg(leg, None), 0)], [])
     _hammer(lambda: group.add(*plan), lambda: group.read(np.empty(16000, np.int16)), group.occupancy)
 
 

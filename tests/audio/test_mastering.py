@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -80,7 +81,9 @@ def test_what_does_not_clip_is_not_touched() -> None:
 
 @pytest.mark.parametrize("channels", ["mono", "stereo", "caller"])
 @pytest.mark.parametrize("by", ["mix", "leg"])
-def test_a_call_is_brought_to_its_loudness(channels: str, by: str) -> None:
+def test_a_call_is_brought_to_its_loudness(
+    channels: Literal["mono", "stereo", "caller"], by: Literal["mix", "leg"]
+) -> None:
     with callreplay.open(SAMPLE) as capture:
         call = capture.calls[0]
         mix = call.mix(channels, loudness=-23, loudness_by=by, limiter=True)

@@ -505,7 +505,7 @@ def test_embedding_sync_and_async(folder: Path) -> None:
 
     assert asyncio.run(collect()) == 14
     with pytest.raises(ArgumentError):
-        transcode_many(paths, "xyz")
+        transcode_many(paths, "xyz")  # type: ignore[arg-type]
     (bad,) = transcode_many([folder / "absent.pcap"])
     assert "absent.pcap" in bad.error
 

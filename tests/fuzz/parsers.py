@@ -314,13 +314,13 @@ def _seeds(target: str) -> Iterator[bytes]:
         from callreplay.outputs.tags import wav_with_tags
 
         about = {"TITLE": "a call", "CALLID": "x@y", "DATE": "2026-01-06"}
-        header = (
+        riff = (
             b"RIFF"
             + struct.pack("<I", 36)
             + b"WAVEfmt "
             + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
         )
-        yield wav_with_tags(header + b"data" + bytes(4), about, T, 8000, 1)
+        yield wav_with_tags(riff + b"data" + bytes(4), about, T, 8000, 1)
         comments = struct.pack("<I", 1) + b"x" + struct.pack("<II", 1, 7) + b"TITLE=a"
         yield b"fLaC\0\0\0\x22" + bytes(34) + b"\x84" + len(comments).to_bytes(3, "big") + comments
         for packets_ in (

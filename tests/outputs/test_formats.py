@@ -9,7 +9,7 @@ from dataclasses import fields
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_every_option_is_a_keyword_of_the_api(tmp_path: Path) -> None:
         for field in fields(Options):
             call.save(tmp_path / "x.json", **{field.name: getattr(Options(), field.name)})
         with pytest.raises(ArgumentError, match="colour_scheme"):
-            call.save(tmp_path / "y.json", colour_scheme="loud")
+            call.save(tmp_path / "y.json", colour_scheme="loud")  # type: ignore[call-arg]
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
@@ -254,7 +254,7 @@ def test_a_call_of_next_to_nothing_is_a_whole_file(form: Format, frames: int, tm
 
 
 @pytest.mark.parametrize("channels", ["mono", "stereo"])
-def test_flac_has_its_length(channels: str, tmp_path: Path) -> None:
+def test_flac_has_its_length(channels: Literal["mono", "stereo"], tmp_path: Path) -> None:
     """In its header, so that players show it and can seek, though it is written without seeking."""
     av = pytest.importorskip("av")
     with callreplay.open("samples/reservation.pcap") as capture:

@@ -584,7 +584,7 @@ def test_names_never_reach_a_terminal_raw(listened: Running) -> None:
             told = command(listened, *words)
             shown = told.stdout + told.stderr
             assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown), words
-            if "--json" in words or words[1] == "delete":  # a table cuts what is too wide
+            if "--json" in words or "delete" in words:  # a table cuts what is too wide
                 assert "[red]" in shown, (words, "as it stands: no markup")
         listened.rows(
             "UPDATE calls SET caller_name = 'x', status = 'answered' WHERE caller_name = %s", hostile
