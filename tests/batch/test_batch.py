@@ -521,7 +521,7 @@ def test_results_come_one_by_one_and_few_wait(folder: Path) -> None:
                 yield path
 
     results = transcode_many(endless(), workers=2)
-    assert [len(next(results).data or b"") for _ in range(40)] == [32044] * 40
+    assert [len(next(results).data or b"") for _ in range(40)] == [32884] * 40
     time.sleep(0.3)
     # What has been read: the results taken, those that wait for it, and shares of at most 64 begun by two threads.
     assert len(read) < 40 + 4 + 2 * 64

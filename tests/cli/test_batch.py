@@ -57,7 +57,7 @@ def test_a_report_of_nothing_is_no_error(folder: Path) -> None:
     done = _batch(folder, "--report", "run.png", source="empty")
     assert done.returncode == 0
     assert done.stderr.splitlines()[0].startswith("0 calls")
-    assert done.stderr.splitlines()[1] == "callreplay: run.png: not drawn, as there is no row"
+    assert "callreplay: run.png: not drawn, as there is no row" in done.stderr.splitlines()
     assert not (folder / "run.png").exists()
 
 

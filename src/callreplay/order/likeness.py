@@ -19,7 +19,18 @@ _SAMPLE: Final = 40  # octets of a payload that tell whether it is more than sil
 _FEWEST_VALUES: Final = 4
 _STEADY_NS: Final = 150_000_000  # jitter, on top of a steady delay
 _BIN_NS: Final = 1_000_000_000
-_KEYS: Final = np.random.default_rng(0x5EED).integers(1, 1 << 63, 1 << 13, np.uint64) | np.uint64(1)
+
+
+def _keys(count: int) -> NDArray[np.uint64]:
+    """Odd numbers without a pattern (SplitMix64); NumPy's generators take megabytes to import."""
+    with np.errstate(over="ignore"):
+        state = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31)) | np.uint64(1)
+
+
+_KEYS: Final = _keys(1 << 13)
 
 
 @dataclass(frozen=True, slots=True)

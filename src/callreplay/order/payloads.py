@@ -14,6 +14,7 @@ from callreplay.codecs import BY_NAME, STATIC, Codec, payload_ticks
 from callreplay.evidence import Verdict
 from callreplay.order.inference import Guess, Sample, clock_hz, infer, is_event
 from callreplay.order.packings import amr_share, cannot_be
+from callreplay.order.speechlike import evenly_spread
 
 __all__ = ["UNKNOWN", "Kind", "PayloadTables", "Resolution", "resolve"]
 
@@ -169,6 +170,10 @@ def _likeliest(named: Sequence[tuple[Codec, Source]], sample: Sample) -> tuple[C
         if not cannot_be(codec, sample.size) and not (codec.kind == "audio" and _events(codec, sample))
     ]
     if not lawful:
+        if evenly_spread(
+            sample.payloads
+        ):  # it may be encrypted: that is judged by what signalling says it was
+            return named[0]
         events = [(codec, source) for codec, source in named if _events(codec, sample)]
         return (BY_NAME["TELEPHONE-EVENT"], events[0][1]) if events else (None, "unknown")
     if len({(codec.name, codec.clock_rate_hz) for codec, _ in lawful}) > 1:

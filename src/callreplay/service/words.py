@@ -97,5 +97,6 @@ ACTIONS: Final = {
     "volume.add": mark("Volume added"),
     "volume.retire": mark("Volume deleted"),
     "volume.join": mark("Volumes joined"),
+    "volume.move": mark("Volume moved"),
 }
 """``audit_log.action``."""
