@@ -130,7 +130,9 @@ def test_sip_calls_are_what_tshark_says(name: str, database: Database, tmp_path:
             assert row["ended_at"] == call.end
         else:  # no BYE: where the media ends, which is after its last packet has come
             # A packet leaves when its last sample was spoken: the sound ends with its arrival, but for jitter.
-    assert timedelta(milliseconds=-20) < row["ended_at"] - max(call.times) < timedelta(milliseconds=100)
+            assert (
+                timedelta(milliseconds=-20) < row["ended_at"] - max(call.times) < timedelta(milliseconds=100)
+            )
         length = row["ended_at"] - call.start
         assert row["duration_ms"] == pytest.approx(length / timedelta(milliseconds=1), abs=1)
         counted = sorted(len(packets) for packets in call.packets.values())

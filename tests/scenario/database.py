@@ -37,7 +37,8 @@ def emptied(server: EmbeddedPostgres) -> Callable[[], str]:
     def empty() -> str:
         with psycopg.connect(server.url, autocommit=True) as connection:
             tables = connection.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('schema_version', 'roles')"
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+                "AND tablename NOT IN ('schema_version', 'roles')"
             ).fetchall()
             names = sql.SQL(", ").join(sql.Identifier(str(row[0])) for row in tables)
             connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(names))

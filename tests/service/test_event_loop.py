@@ -100,7 +100,7 @@ def test_no_request_waits_on_the_loop(
     service.rows("DELETE FROM login_failures")
     service.rows("DELETE FROM api_tokens WHERE name = 'watched'")
     assert codes == [401, 303, *[200] * 9, 303, 409, 303, 303]
-    assert called == {"wait", "getconn", "hash", "verify", "render", "open", "open_confined"}
+    assert called == {"wait", "getconn", "hash", "verify", "render", "open"}
     assert on_loop == []
 
 

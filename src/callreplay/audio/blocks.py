@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
@@ -107,6 +106,8 @@ class Blocks(Generic[S]):
         return self
 
     async def __anext__(self) -> NDArray[S]:
+        import asyncio  # takes megabytes, and few ask for it
+
         block = await asyncio.to_thread(next, self, None)
         if block is None:
             raise StopAsyncIteration
