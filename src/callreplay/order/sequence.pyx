@@ -53,7 +53,7 @@ cdef struct State:
     int64_t advances    # packets of this epoch that were the newest when they came
     int64_t old_newest  # the key and
     uint32_t old_timestamp  # timestamp of the newest packet before the last restart, and
-    int64_t old_arrival # and arrival of it
+    int64_t old_arrival  # and arrival of it
 
 
 cdef bint neighbourly(const State* state, int64_t key, uint32_t timestamp, int64_t sane) noexcept nogil:
@@ -175,7 +175,8 @@ cdef int64_t of_before(const State* state, uint16_t number, uint32_t timestamp, 
         return LOST_KEY
     ticks = <int32_t>(timestamp - state.old_timestamp)
     late = arrival - state.old_arrival - <int64_t>(delta * per_packet * 1e9 / clock)
-    if -UNDER_WAY_NS < late < UNDER_WAY_NS and -MAX_MISORDER < delta < MAX_MISORDER and -clock < ticks - delta * per_packet < clock and (
+    if -UNDER_WAY_NS < late < UNDER_WAY_NS and -MAX_MISORDER < delta < MAX_MISORDER and (
+            -clock < ticks - delta * per_packet < clock) and (
             state.ring_key[(state.old_newest + delta) & (RING - 1)] != state.old_newest + delta):
         return state.old_newest + delta
     return LOST_KEY
