@@ -241,6 +241,9 @@ size_t supported_rate(int sample_rate_hz) {
 }  // namespace
 
 bool bridge_loss(int sample_rate_hz, const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count) {
+  if (count == 0) {
+    return false;
+  }
   const size_t rate = supported_rate(sample_rate_hz);
   const size_t length = std::min(count, kMaxBridge);
   std::memset(pcm, 0, count * sizeof(int16_t));

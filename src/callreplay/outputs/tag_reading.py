@@ -19,6 +19,7 @@ from callreplay.outputs.tags import COMMENT_NAMES
 __all__ = ["FileTags", "audio_format", "read_tags", "read_tags_of"]
 
 _MOST: Final = 1 << 20  # octets of all tags together
+_FARTHEST: Final = 1 << 48  # of a chunk that is passed over: longer than any file
 _MOST_CHUNKS: Final = 4096
 
 
@@ -95,6 +96,12 @@ class _TooLargeError(Exception):
     """A file whose tags are larger than any that somebody wrote on purpose."""
 
 
+def _skip(file: BinaryIO, size: int) -> None:
+    if size >= _FARTHEST:
+        raise _TooLargeError
+    file.seek(size, os.SEEK_CUR)
+
+
 def _take(file: BinaryIO, size: int) -> bytes:
     if size > _MOST:
         raise _TooLargeError
@@ -128,10 +135,10 @@ def _wav(file: BinaryIO, tags: FileTags) -> None:
                 tags.frames = counted // block
             if counted is None:
                 break
-            file.seek(counted + (counted & 1), os.SEEK_CUR)
+            _skip(file, counted + (counted & 1))
             continue
         if name not in (b"fmt ", b"ds64", b"bext", b"LIST"):
-            file.seek(size + (size & 1), os.SEEK_CUR)
+            _skip(file, size + (size & 1))
             continue
         body = _take(file, size + (size & 1))[:size]
         if name == b"fmt ":
@@ -187,7 +194,7 @@ def _flac(file: BinaryIO, tags: FileTags) -> None:
         elif head[0] & 0x7F == 4:
             _vorbis(_take(file, size), tags)
         else:
-            file.seek(size, os.SEEK_CUR)
+            _skip(file, size)
         if head[0] & 0x80:
             return
 
@@ -299,7 +306,7 @@ def _mp4(file: BinaryIO, tags: FileTags) -> None:
         if name == b"moov":
             _ilst(_take(file, size - 8), tags)
             return
-        file.seek(size - 8, os.SEEK_CUR)
+        _skip(file, size - 8)
 
 
 def _ilst(moov: bytes, tags: FileTags) -> None:
