@@ -213,4 +213,4 @@ def test_a_chunk_longer_than_any_file_ends_the_reading() -> None:
     from callreplay.outputs.tag_reading import read_tags_of
 
     endless = b"\0\0\0\x10ftypM4A \0\0\0\0" + b"\0\0\0\x01free" + b"\xff" * 8
-    assert read_tags_of(io.BytesIO(endless + bytes(8)), "endless").kind
+    assert read_tags_of(io.BytesIO(endless + bytes(8)), "endless").format
