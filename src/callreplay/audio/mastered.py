@@ -96,8 +96,3 @@ class MasteredRenderer:
             self._rest = self._rest[len(part) :]
         self.position += done
         return done
-
-    def read(self, frames: int) -> NDArray[np.int16]:
-        """The first ``frames`` frames of the window."""
-        shape = (0,) if self.channels == 1 else (0, self.channels)
-        return np.concatenate([np.zeros(shape, np.int16), *self])[:frames]

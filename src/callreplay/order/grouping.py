@@ -18,7 +18,7 @@ from callreplay.order.aside import Aside, set_aside
 from callreplay.order.matching import Table, endpoint, other_side
 from callreplay.order.taps import StreamFacts, part_of, rows_of_fact
 
-__all__ = ["Group", "other_side", "signalled_groups", "unsignalled_groups", "without_forks"]
+__all__ = ["Group", "signalled_groups", "unsignalled_groups", "without_forks"]
 
 _EARLY_NS: Final = 2_000_000_000  # media may precede the signalling that describes it
 _TAIL_NS: Final = 5_000_000_000  # and outlast the BYE

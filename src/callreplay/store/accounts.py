@@ -261,11 +261,6 @@ def _session(connection: Connection, key: bytes, idle: timedelta) -> Session | N
     return Session(_user(row), row["csrf_token"], row["session_language"])
 
 
-def set_session_language(connection: Connection, secret: str, language: str) -> None:
-    """Keep the language of a session's pages."""
-    connection.execute("UPDATE sessions SET language = %s WHERE token_hash = %s", (language, digest(secret)))
-
-
 def close_session(connection: Connection, secret: str) -> None:
     """End a session."""
     connection.execute("DELETE FROM sessions WHERE token_hash = %s", (digest(secret),))
