@@ -57,6 +57,7 @@ def test_dashboard_alerts_and_pages_name_metrics_that_there_are(service: Running
         assert client.get(
             "/CallRecorder/Transcoder", params={"callerName": "ana"}, follow_redirects=True
         ).content
+    service.logged_in().close()
     run("import", SAMPLES / "support.pcap", database_url=service.database_url)
     there = known(service)
     asked = set()
