@@ -90,6 +90,17 @@ def test_the_wheel_transcodes_where_nothing_can_compile(wheel: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.serial
+def test_a_release_of_these_files_would_be_whole(wheel: Path) -> None:
+    done = subprocess.run(
+        [ROOT / "scripts" / "release", "--check", "--dist", wheel.parent],
+        check=False, capture_output=True, text=True, env={**os.environ, "CALLREPLAY_RELEASE_DIRTY": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert wheel.name in done.stdout.splitlines()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.serial
 def test_the_wheel_installs_as_an_image_has_it(wheel: Path, tmp_path: Path) -> None:
     """The script itself; what it would fetch is of this environment."""
     site = next(p for p in sys.path if p.endswith("site-packages"))
@@ -158,6 +169,8 @@ def test_the_source_distribution_is_whole_and_lean(tmp_path: Path) -> None:
         "src/callreplay/packets/scanner.pyx",
         "LICENSE",
         "README.md",
+        "deploy/docker/install-wheel",
+        "mkdocs.yml",
     ):
         assert needed in names, needed
     assert not [name for name in names if name.startswith(("tests/", "bench/", ".ci/"))]

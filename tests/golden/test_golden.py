@@ -93,21 +93,12 @@ def test_a_backup_of_a_release_is_restored_and_plays(release: Path, folder: Path
     assert (done.calls, done.files, done.warnings) == (1, 4, [])
     program = Path(sys.executable).with_name("callreplay")
     with opened("", folder / "data") as url:
-        words = [
-            "calls",
-            "transcode",
-            "--caller-name",
-            "Ana Pop",
-            "-o",
-            folder / "x.wav",
-            "--database-url",
-            url,
-        ]
-        subprocess.run([program, *words], check=True, env=dict(os.environ))
+        words = ["calls", "transcode", "--caller-name", "Ana Pop", "--database-url", url]
+        subprocess.run([program, *words, "-o", folder / "x.wav"], check=True)
         with psycopg.connect(url) as connection:
             rows = connection.execute("SELECT caller_name, tenant, legal_hold FROM call_list").fetchall()
     assert rows == [("Ana Pop", "default", False)]
-    assert (folder / "x.wav").stat().st_size > 30_000
+    assert (folder / "x.wav").stat().st_size > 20_000
 
 
 @pytest.mark.database
