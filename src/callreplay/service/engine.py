@@ -13,16 +13,14 @@ from callreplay.capture import Call, decoders, open_capture, undecodable_codecs
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
 from callreplay.outputs.formats import FORMATS, format_of
-from callreplay.outputs.ink import THEMES
-from callreplay.outputs.options import CHANNELS, Options
+from callreplay.outputs.options import ROWS, Options
 from callreplay.store.handle import StoredFile
 from callreplay.store.records import StoredCall
 
 __all__ = [
-    "CHANNELS",
     "MEDIA_TYPES",
+    "ROWS",
     "SUFFIXES",
-    "THEMES",
     "Rendering",
     "check",
     "decoders",
@@ -44,10 +42,9 @@ class Rendering:
     data: Iterator[bytes]
 
 
-def check(form: str, options: dict[str, Any]) -> None:
+def check(options: dict[str, Any]) -> None:
     """Raise ArgumentError for options that no call could be rendered with; the message begins with the name."""
-    if form != "rtp":
-        Options(**options)
+    Options(**options)
 
 
 def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid: str = "") -> Rendering:

@@ -203,6 +203,8 @@ def _list(
         asked.append(("ticket", ticket))
     state = [*asked, *_kept(values, ("after", "before"))]
     shown: dict[str, Any] = {
+        "parameters": search.ROWS,
+        "labels": {row.url: row.label for row in search.ROWS},
         "fields": fields,
         "nomenu": "nomenu" in values,
         "details": details,
@@ -262,7 +264,7 @@ def _find(service: Service, visitor: Visitor, values: dict[str, str], fields: di
 
 def as_written(name: str, text: str) -> str:
     """A time of a browser's date and time field as the URLs write it."""
-    if name not in ("beginTime", "endTime") or "T" not in text:
+    if name not in search.TIMES or "T" not in text:
         return text
     day, _, time = text.partition("T")
     time = time.partition(".")[0]
