@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ import pytest
 from callreplay.service import engine
 from callreplay.service.transcoder import OPTIONS
 from callreplay.store import search
+from callreplay.store.migrations import versions
 from callreplay.store.search import PARAMETERS
 
 from .test_urls import as_dotnet
@@ -34,8 +36,8 @@ def stored(service: Running, **columns: Any) -> Iterator[str]:
     """A call of tenant default with these columns; its uuid."""
     key, names = uuid.uuid4(), ", ".join(columns)
     service.rows(
-        f"INSERT INTO calls (uuid, tenant_id, identity, started_at, ended_at, {names}) SELECT %s, id, %s, now(), now(), "
-        f"{', '.join(['%s'] * len(columns))} FROM tenants WHERE name = 'default'",
+        f"INSERT INTO calls (uuid, tenant_id, identity, started_at, ended_at, {names}) "
+        f"SELECT %s, id, %s, now(), now(), {', '.join(['%s'] * len(columns))} FROM tenants WHERE name = 'default'",
         *(key, str(key), *columns.values()),
     )
     try:
@@ -126,16 +128,12 @@ def test_ipv4_addresses_as_ipv6_sockets_show_them_are_those_addresses(service: R
 
 def test_rows_of_older_versions_are_found_by_their_plain_addresses(service: Running) -> None:
     """What 0011_plain_addresses does to rows that are there."""
-    from callreplay.store.migrations import versions
-
-    text = next(iter(versions.__path__)) + "/0011_plain_addresses.sql"
-    with open(text, encoding="utf-8") as file:
-        statements = file.read()
+    migration = Path(next(iter(versions.__path__))) / "0011_plain_addresses.sql"
     with psycopg.connect(service.database_url) as connection, connection.transaction(force_rollback=True):
         connection.execute("DROP TRIGGER calls_plain_addresses ON calls")
         connection.execute("DROP FUNCTION plain_addresses()")
         connection.execute("UPDATE calls SET caller_ip = '::ffff:10.9.8.7', called_ip = '2001:db8::1'")
-        connection.execute(statements.encode())
+        connection.execute(migration.read_bytes())
         rows = connection.execute("SELECT DISTINCT host(caller_ip), host(called_ip) FROM calls").fetchall()
         assert rows == [("10.9.8.7", "2001:db8::1")]
 
@@ -223,8 +221,9 @@ def test_a_wrong_login_is_401_in_every_way(service: Running, place: str) -> None
     with service.client() as client:
         assert client.post(place, params=wrong).status_code == 401
         assert client.post(place, data=wrong).status_code == 401
-        assert client.post(place, content=iter([b"user=admin&", b"password=wrong"]),
-                           headers={"content-type": "application/x-www-form-urlencoded"}).status_code == 401  # fmt: skip
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        pieces = iter([b"user=admin&", b"password=wrong"])
+        assert client.post(place, content=pieces, headers=form).status_code == 401
         assert client.get(HOME).text.count("callDetails=") == 0
     service.rows("DELETE FROM login_failures")
 
