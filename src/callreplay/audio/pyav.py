@@ -40,7 +40,7 @@ _READ_BYTES: Final = 4096  # that a demuxer reads ahead: a second of G.726
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one codec is decoded: payloads in media order, taken as they are needed, to a PCM array each, empty or not."""
+    """How one codec is decoded: payloads in media order, taken as they are needed, to a PCM array each."""
 
     decode: Callable[[Codec, Iterable[bytes]], Iterator[Pcm]]
 
