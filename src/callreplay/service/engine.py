@@ -25,6 +25,7 @@ __all__ = [
     "check",
     "decoders",
     "render",
+    "silent_codecs",
     "undecoded",
 ]
 
@@ -65,9 +66,16 @@ def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid
 
 def undecoded(call: StoredCall) -> list[str]:
     """What of a stored call cannot be decoded here, and is silent in whatever is made of it; a line for each codec."""
-    return undecodable_codecs(
-        codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec
-    )
+    return undecodable_codecs(_codecs(call))
+
+
+def silent_codecs(call: StoredCall) -> list[str]:
+    """The names of the codecs that ``undecoded`` tells of."""
+    return [codec for codec in dict.fromkeys(_codecs(call)) if undecodable_codecs([codec])]
+
+
+def _codecs(call: StoredCall) -> list[str]:
+    return [codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec]
 
 
 def _call(files: Sequence[StoredFile]) -> Call:

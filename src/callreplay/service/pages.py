@@ -125,7 +125,7 @@ async def login(request: Request) -> Response:
         return RedirectResponse(base(request) + "/", 303)
     fields = await posted(request)
     values = {**request.query_params, **fields}
-    if "password" in request.query_params and not service_of(request).settings.get_login:
+    if request.query_params.get("password") and not service_of(request).settings.get_login:
         return _form(request, values, "get", 403)
     return await _enter(request, values, _address(request, _kept(values, (*_TARGET, "lang"))))
 
@@ -145,7 +145,7 @@ async def home(request: Request) -> Response:
     """``GET /CallRecorder/``: log in by URL, the call list, Call Details, or the player."""
     values = dict(request.query_params)
     service = service_of(request)
-    if "password" in values:
+    if values.get("password"):
         if not service.settings.get_login:
             return _form(request, values, "get", 403)
         # The same URL without the credentials: what a browser keeps in its history.
@@ -163,7 +163,7 @@ async def home(request: Request) -> Response:
         and (values["user"], values.get("tenant") or "default") != (visitor.user.login, visitor.user.tenant)
     ):
         return _form(request, values)
-    name = next((name for name in ("player", "callDetails") if name in values), "")
+    name = next((name for name in ("player", "callDetails") if values.get(name)), "")
     try:
         call = search.parse_uuid(name, values[name]) if name else None
     except ParameterError:
@@ -227,7 +227,7 @@ def _list(
             shown["bad"], status = error, 400
     if details is not None:
         shown |= {"strips": _strips(details), "media": _media(request, visitor, details)}
-        shown["silent"] = engine.undecoded(details)
+        shown["silent"] = engine.silent_codecs(details)
     return page(request, "calls.html", visitor, shown, status)
 
 
@@ -343,7 +343,7 @@ def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) ->
     shown = {
         "call": call,
         "media": _media(request, visitor, call),
-        "silent": engine.undecoded(call),
+        "silent": engine.silent_codecs(call),
         "nomenu": True,
     }
     return page(request, "player.html", visitor, shown)

@@ -85,7 +85,7 @@ async def authorise(request: Request) -> Visitor:
     service = service_of(request)
     parameters = request.query_params
     credentials = None
-    if "password" in parameters:
+    if parameters.get("password"):
         if not service.settings.get_login:
             raise Problem(403, "Credentials in URLs are switched off here.", parameter="password")
         credentials = (
@@ -236,7 +236,8 @@ async def transcoder(request: Request) -> Response:
 def warning_header(call: StoredCall, form: str) -> dict[str, str]:
     """``X-CallReplay-Warning``: what of the call is silent because it cannot be decoded here; none where all can."""
     said = engine.undecoded(call) if form != "rtp" else []
-    return {"x-callreplay-warning": "; ".join(said).encode("ascii", "replace").decode()} if said else {}
+    # Names of codecs are a capture's: a header is a line of printable ASCII.
+    return {"x-callreplay-warning": re.sub(r"[^ -~]", "?", "; ".join(said))} if said else {}
 
 
 def temporary_url(request: Request, grant: Grant, call: StoredCall) -> str:
