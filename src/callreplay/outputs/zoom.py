@@ -9,6 +9,7 @@ channels in turn, as in audiowaveform's data of 8 bits. Each level has four time
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -33,14 +34,14 @@ def finest_of(frames: int) -> int:
     return samples
 
 
-def zoom_file(peaks: Peaks, rate_hz: int, frames: int) -> bytes:
-    """The file of ``peaks``, whose ``samples_per_pixel`` is ``finest_of(frames)``."""
-    levels = [(peaks.samples_per_pixel, _octets(peaks))]
+def zoom_file(parts: Sequence[Peaks], rate_hz: int, frames: int) -> bytes:
+    """The file of peaks of consecutive parts of a call, whose ``samples_per_pixel`` is ``finest_of(frames)``."""
+    levels = [(parts[0].samples_per_pixel, np.concatenate([_octets(peaks) for peaks in parts]))]
     while len(levels[0][1]) > _FEW_PIXELS:
         samples, pixels = levels[0]
         levels.insert(0, (samples * _FACTOR, _coarser(pixels)))
     place = 32 + 16 * len(levels)
-    head = [MAGIC, struct.pack("<IIQII", rate_hz, peaks.channels, frames, len(levels), 0)]
+    head = [MAGIC, struct.pack("<IIQII", rate_hz, parts[0].channels, frames, len(levels), 0)]
     for samples, pixels in levels:
         head.append(struct.pack("<IIQ", samples, len(pixels), place))
         place += pixels.nbytes

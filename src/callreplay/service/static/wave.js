@@ -11,6 +11,7 @@ export class Wave {
     this.overview = player.box.querySelector(".overview");
     this.hover = player.box.querySelector(".hover");
     this.picture = document.createElement("canvas");
+    this.over = document.createElement("canvas");
     this.small = document.createElement("canvas");
     this.from = 0;
     this.to = player.length;
@@ -154,7 +155,7 @@ export class Wave {
       if (lit < width) pen.drawImage(this.picture, lit, 0, width - lit, height, lit, 0, width - lit, height);
       pen.globalAlpha = 1;
     }
-    this.paintAxis(pen, width, height, scale);
+    pen.drawImage(this.over, 0, 0);
     if (player.part) {
       const [first, last] = [place(player.part.start), place(player.part.end)];
       pen.fillStyle = this.ink.accent;
@@ -164,7 +165,7 @@ export class Wave {
       for (const x of [first, last]) pen.fillRect(x - scale, 0, 2 * scale, height - axis);
       for (const x of [first, last]) pen.fillRect(x - 4 * scale, (height - axis) / 2 - 10 * scale, 8 * scale, 20 * scale);
     }
-    pen.fillStyle = player.spectrogram ? "#fff" : this.ink.ink;
+    pen.fillStyle = player.spectrogram && this.images.length ? "#fff" : this.ink.ink;
     if (now >= 0 && now <= width) pen.fillRect(Math.min(now, width - scale) - scale, 0, 2 * scale, height - axis);
     this.paintOverview();
   }
@@ -176,11 +177,13 @@ export class Wave {
   repaint(width, height, scale) {
     this.stale = false;
     this.colours();
-    Object.assign(this.picture, { width, height });
-    const pen = this.picture.getContext("2d"), high = height - Math.round(AXIS * scale);
+    for (const canvas of [this.picture, this.over]) Object.assign(canvas, { width, height });
+    const pen = this.picture.getContext("2d"), over = this.over.getContext("2d"), high = height - Math.round(AXIS * scale);
+    const covered = this.player.spectrogram && this.images.some((each) => each.from <= this.from && each.to >= this.to);
+    if (!covered) this.paintLegs(pen, width, high, this.from, this.to);
     if (this.player.spectrogram) this.paintSpectrogram(pen, width, high);
-    else this.paintLegs(pen, width, high, this.from, this.to);
-    this.paintMarks(pen, width, high, scale);
+    this.paintMarks(over, width, high, scale);
+    this.paintAxis(over, width, height, scale);
     this.repaintOverview(scale);
   }
   paintLegs(pen, width, height, from, to) {
@@ -201,35 +204,27 @@ export class Wave {
     return Math.min(127, Math.max(16, ...Array.from({ length: Math.ceil(level.all.length / 1024) }, (_, n) => level.all.subarray(n * 1024, n * 1024 + 1024).reduce((most, value) => Math.max(most, Math.abs(value)), 0))));
   }
   paintSpectrogram(pen, width, height) {
-    pen.fillStyle = "#080a1a";
-    pen.fillRect(0, 0, width, height);
     for (const { image, from, to } of this.images) {
       const x = (from - this.from) / this.span * width, stop = (to - this.from) / this.span * width;
       pen.drawImage(image, x, 0, stop - x, height);
     }
   }
-  // The whole call first, which is there at every zoom; then what is looked at, as soon as it keeps still.
+  // Of what is looked at, as soon as it keeps still; the waveform stands there meanwhile.
   fetchSpectrogram() {
     clearTimeout(this.soon);
-    const show = (from, to, address) => {
+    const long = this.player.duration(), [from, to] = this.isWhole ? [0, long] : [Math.floor(this.from), Math.min(Math.ceil(this.to), long)];
+    if (this.images.some((each) => each.from === from && each.to === to)) return;
+    this.soon = setTimeout(() => {
       const image = new Image();
       image.onload = () => {
-        this.images = [...this.images.filter((each) => each.whole).slice(0, 1), { image, from, to, whole: !address.includes("?") }];
+        const isWhole = from === 0 && to === long;
+        // One of the whole is kept behind the last part.
+        this.images = [...this.images.filter((each) => each.isWhole && !isWhole), { image, from, to, isWhole }];
         this.stale = true;
         this.draw();
       };
-      image.src = address;
-    };
-    const { box } = this.player, whole = this.player.duration();
-    if (!this.asked) {
-      this.asked = true;
-      show(0, whole, box.dataset.spectrogram);
-    }
-    if (this.isWhole) return;
-    this.soon = setTimeout(() => {
-      const from = Math.floor(this.from), to = Math.min(Math.ceil(this.to), whole);
-      show(from, to, `${box.dataset.spectrogram}?start=${from}&end=${to.toFixed(3)}`);
-    }, 400);
+      image.src = this.player.box.dataset.spectrogram + (this.isWhole ? "" : `?start=${from}&end=${to.toFixed(3)}`);
+    }, this.images.length ? 300 : 0);
   }
   paintMarks(pen, width, height, scale) {
     const { marks } = this.player, lane = height / this.player.levels.channels, place = (time) => (time - this.from) / this.span * width;
