@@ -1,6 +1,6 @@
 // The page that frames the player: it is told what happens, and may say play, pause, seek. Both ways are messages with
 // `callreplay: 1`; docs/service.md has them. Only our own origin and those of `frame_ancestors` are listened to or told.
-const allows = (pattern, origin) => {
+export const allows = (pattern, origin) => {
   if (pattern === "self") return origin === location.origin;
   if (!pattern.includes("*")) return origin === pattern.replace(/\/$/, "");
   const [scheme, host] = pattern.split("://"), [theirs, name] = origin.split("://");
