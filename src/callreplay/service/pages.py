@@ -333,7 +333,12 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
         "zoom": url("zoom", channels="stereo"),
         "marks": url("marks"),
         "spectrogram": url(
-            "png", channels="stereo", spectrogram=True, width=_SPECTROGRAM[0], height=_SPECTROGRAM[1], axis=False
+            "png",
+            channels="stereo",
+            spectrogram=True,
+            width=_SPECTROGRAM[0],
+            height=_SPECTROGRAM[1],
+            axis=False,
         ),
         "part": _part(request),
         "origins": " ".join(("self", *service_of(request).settings.frame_ancestors)),

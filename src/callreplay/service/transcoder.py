@@ -474,9 +474,7 @@ def _narrowed(grant: Grant, parameters: list[tuple[str, str]]) -> Grant:
 async def temporary(request: Request) -> Response:
     """``GET /CallRecorder/Temp/TOKEN/NAME``; ``start`` and ``end`` ask for a part of what the address is for."""
     service = service_of(request)
-    grant = _narrowed(
-        service.unsign(request.path_params["token"]), request.query_params.multi_items()
-    )
+    grant = _narrowed(service.unsign(request.path_params["token"]), request.query_params.multi_items())
     call, user = await to_thread.run_sync(_granted, service, grant)
     is_saved = "download" in request.query_params
     if is_saved and "download" not in user.rights:
