@@ -27,7 +27,7 @@ _FINEST: Final = 16
 
 
 def finest_of(frames: int) -> int:
-    """Samples per pixel of the finest level: a power of two, 16 for calls of some minutes, 64 for an hour at 8000 Hz."""
+    """Samples per pixel of the finest level: a power of two, 16 for some minutes, 64 for an hour at 8000 Hz."""
     samples = _FINEST
     while frames > samples * _MOST_PIXELS:
         samples *= 2

@@ -1,7 +1,7 @@
 """Jobs: work of minutes and hours that others can watch and stop, whichever process does it.
 
-Whoever works keeps a row of table ``jobs`` fresh; whoever watches reads it, and asks for an end there. The worker hears of
-it within a second or so, and stops at a place of its own choosing: between two calls, two captures.
+Whoever works keeps a row of table ``jobs`` fresh; whoever watches reads it, and asks for an end there. The worker hears
+of it within a second or so, and stops at a place of its own choosing: between two calls, two captures.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def listing(
 def ask_to_stop(
     connection: Connection, number: int, tenant_id: int, *, system: bool = False, actor: Actor = SYSTEM
 ) -> bool:
-    """Ask a job to end; False where there is none of that number that runs. ``tenant_id``, ``system``: as ``listing``."""
+    """Ask a job to end; False where none of that number runs. ``tenant_id``, ``system``: as ``listing``."""
     row = connection.execute(
         "UPDATE jobs SET cancel_asked_at = coalesce(cancel_asked_at, now()) WHERE id = %s AND state = 'running' "
         "AND (%s OR tenant_id = %s) RETURNING tenant_id, kind, what",

@@ -34,6 +34,7 @@ __all__ = [
     "hold",
     "needed",
     "note_backup",
+    "policy_of",
     "remove",
     "retain",
     "set_policy",
@@ -109,6 +110,15 @@ def set_tag(
     )
     said = {"tag": tag, "days": days}
     audit.note(connection, actor, "retention.policy", tag, tenant_id=owner, detail=said)
+
+
+def policy_of(connection: Connection, tenant_id: int) -> DictRow:
+    """A tenant's ``policy`` and ``days``."""
+    row = connection.execute(
+        "SELECT retention AS policy, retention_days AS days FROM tenants WHERE id = %s", (tenant_id,)
+    ).fetchone()
+    assert row is not None
+    return row
 
 
 def tags(connection: Connection, tenant_id: int) -> list[DictRow]:
@@ -190,8 +200,11 @@ def retain(
     now: datetime | None = None,
     actor: str = "system",
     tried: Policy | None = None,
+    only: int | None = None,
 ) -> Iterator[Removal]:
-    """Apply every policy; yields the calls removed (with ``dry_run``: that would be), one transaction each.
+    """Apply every policy, or that of the tenant ``only``.
+
+    Yields the calls removed (with ``dry_run``: that would be), one transaction each.
 
     Periods and backups first, over all tenants; then, volume by volume, the oldest calls of the tenants that keep
     calls until space is needed, until the volume has its reserve again. A dry run may say what ``tried`` would
@@ -212,7 +225,7 @@ def retain(
                 raise ArgumentError(f"tenant: there is none named {tried.tenant!r}")
     moment = now or datetime.now(UTC)
     gone: dict[int, int] = {}
-    for candidate, reason in _expired(database, moment, tried):
+    for candidate, reason in _candidates(database, _EXPIRED, {"now": moment, "only": only}, tried):
         removal = _take(database, candidate, reason, dry_run, actor)
         if removal is not None:
             for volume_id, size in removal.sizes.items():
@@ -222,7 +235,7 @@ def retain(
         every = volumes.listing(connection)
     for volume in every:
         yield from _make_room(
-            database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor, tried
+            database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor, tried, only
         )
 
 
@@ -303,7 +316,7 @@ _EXPIRED: Final = f"""
       LEFT JOIN LATERAL (SELECT max(g.retention_days) AS days FROM tags g
                           WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
                             AND g.retention_days IS NOT NULL) g ON true
-     WHERE NOT c.legal_hold
+     WHERE NOT c.legal_hold AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
        AND CASE WHEN g.days IS NOT NULL THEN c.started_at < %(now)s - make_interval(days => g.days)
                 WHEN t.retention = 'period' THEN c.started_at < %(now)s - make_interval(days => t.retention_days)
                 WHEN t.retention = 'backup' THEN c.backed_up_at IS NOT NULL
@@ -318,7 +331,7 @@ _OLDEST: Final = f"""
     SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, 'space' AS reason
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
-     WHERE NOT c.legal_hold AND t.retention = 'space'
+     WHERE NOT c.legal_hold AND t.retention = 'space' AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
        AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)
        AND NOT EXISTS (SELECT FROM tags g WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
                           AND g.retention_days IS NOT NULL)
@@ -353,17 +366,19 @@ def _candidates(
         position.update(after=rows[-1]["started_at"], uuid=rows[-1]["uuid"])
 
 
-def _expired(database: Database, now: datetime, tried: Policy | None) -> Iterator[tuple[_Candidate, str]]:
-    return _candidates(database, _EXPIRED, {"now": now}, tried)
-
-
 def _make_room(
-    database: Database, volume: Volume, freed: int, dry_run: bool, actor: str, tried: Policy | None
+    database: Database,
+    volume: Volume,
+    freed: int,
+    dry_run: bool,
+    actor: str,
+    tried: Policy | None,
+    only: int | None,
 ) -> Iterator[Removal]:
     missing = needed(volume) - freed
     if missing <= 0:
         return
-    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id}, tried):
+    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id, "only": only}, tried):
         removal = _take(database, candidate, reason, dry_run, actor)
         if removal is None:
             continue

@@ -254,7 +254,9 @@ def change(
     in_use: bool = False,
     actor: Actor = SYSTEM,
 ) -> Volume:
-    """Give a volume another name, quota or reserve; None leaves one as it is. ``in_use``: one retired takes calls again.
+    """Give a volume another name, quota or reserve; None leaves one as it is.
+
+    ``in_use``: one that was retired takes calls again.
 
     Raises ArgumentError where the name is taken, or a size is negative, or more is reserved than the quota allows.
     """
