@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "users": "users",
     "man": "man",
     "audit": "audit",
+    "jobs": "jobs",
 }
 """Command name to the module of this package that registers it."""
 

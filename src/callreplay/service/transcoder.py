@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -111,7 +111,7 @@ async def authorise(request: Request) -> Visitor:
     return visitor
 
 
-_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat")
+_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks")
 """What who may only play gets: audio as the specification has it, and pictures."""
 
 
@@ -384,10 +384,25 @@ def _note_use(request: Request, grant: Grant, user: User) -> None:
         )
 
 
+def _narrowed(grant: Grant, parameters: list[tuple[str, str]]) -> Grant:
+    """What ``start`` and ``end`` behind a temporary URL ask for: a part of what it allows. Raises Problem (400)."""
+    asked = [(name, text) for name, text in parameters if name in ("start", "end") and text]
+    if not asked or grant.form in ("rtp", "marks"):
+        return grant
+    try:
+        part = option_values(asked)
+    except ParameterError as error:
+        raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
+    first, last = grant.options.get("start", 0.0), grant.options.get("end", float("inf"))
+    if part.get("start", first) < first or part.get("end", last) > last:
+        raise Problem(400, "A value is not right", detail="outside of what the address is for")
+    return replace(grant, options=grant.options | part)
+
+
 async def temporary(request: Request) -> Response:
-    """``GET /CallRecorder/Temp/TOKEN/NAME``."""
+    """``GET /CallRecorder/Temp/TOKEN/NAME``; ``start`` and ``end`` ask for a part of what the address is for."""
     service = service_of(request)
-    grant = service.unsign(request.path_params["token"])
+    grant = _narrowed(service.unsign(request.path_params["token"]), request.query_params.multi_items())
     call, user = await to_thread.run_sync(_granted, service, grant)
     is_saved = "download" in request.query_params
     if is_saved and "download" not in user.rights:
