@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, str]] = {
     "watch": "watch",
     "volumes": "volumes",
     "retain": "retain",
+    "backup": "backup",
+    "restore": "restore",
     "calls": "calls",
     "tenants": "tenants",
     "users": "users",
