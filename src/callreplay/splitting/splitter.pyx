@@ -30,6 +30,15 @@ cdef extern from "<fcntl.h>" nogil:
     int openat(int, const char*, int, ...)
     int O_WRONLY, O_CREAT, O_APPEND, O_CLOEXEC, O_NOFOLLOW
 
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void**, size_t, size_t)
+
+cdef extern from * nogil:
+    """
+    #define callreplay_prefetch(address) __builtin_prefetch((address), 1)
+    """
+    void callreplay_prefetch(const void*)
+
 cdef extern from "<unistd.h>" nogil:
     Py_ssize_t write(int, const void*, size_t)
     int close(int)
@@ -68,7 +77,10 @@ cdef enum:
     MAX_LINKS = 64
     NAME_OCTETS = 64
     SPILL_OCTETS = 1 << 18
-    RING_ALIGNMENT = 16
+    BY_PORT = 0x80
+    AHEAD = 16            # records read ahead, a power of two
+    AHEAD_SPOOL = 10      # so far ahead its spool is asked for, and then the spool's octets
+    AHEAD_OCTETS = 5
 
 cdef int64_t MAX_WAYS = 1 << 20
 cdef int64_t MAX_SPOOLS = 1 << 19
@@ -79,7 +91,7 @@ cdef int64_t SECOND = 1000000000
 WAYS_AT_MOST = MAX_WAYS
 SPOOLS_AT_MOST = MAX_SPOOLS
 
-cdef struct Way:
+cdef struct Way:          # one line of the cache
     uint64_t source[2]
     uint64_t destination[2]
     uint16_t source_port
@@ -87,12 +99,11 @@ cdef struct Way:
     uint8_t version
     uint8_t transport
     uint8_t state
-    uint8_t kind          # of TCP: a StreamKind
-    uint8_t by_port
+    uint8_t kind          # of TCP: a StreamKind, with BY_PORT where it is no more than what the port says
     uint8_t used
-    uint16_t sequence     # of the last RTP packet, while its spool is not believed
+    uint8_t run           # packets in a row of one SSRC, while the spool is not believed
+    uint16_t sequence     # of the last of them
     uint32_t ssrc
-    int32_t run           # packets in a row of that SSRC
     int32_t spool
     int32_t next          # in its bucket, or of the unused
     int64_t last_ns
@@ -108,12 +119,17 @@ cdef struct Spool:
     int32_t links         # interfaces that the file has
     uint8_t live
     uint8_t believed      # is to be kept: signalling names it, or it shows RTP
-    int32_t next
     char[NAME_OCTETS] name
+    int32_t next
+    uint8_t[60] unused    # to the end of a line of the cache
 
 cdef struct Link:
     int32_t link
     int32_t interface
+
+cdef struct Ahead:        # a record that was read ahead, and the way that it most likely is of
+    Record record
+    int32_t way
 
 
 @cython.final
@@ -139,6 +155,9 @@ cdef class Splitter:
     cdef int32_t pending_way
     cdef uint8_t pending_kind
     cdef bint pending_media
+    cdef Ahead[AHEAD] queue
+    cdef int32_t queue_first, queued
+    cdef int ending
     cdef bint ring
     cdef int64_t ring_next, ring_left
     cdef bint outgoing
@@ -198,12 +217,20 @@ cdef class Splitter:
         """Go on with the octets of a stream from ``position`` on."""
         if not 0 <= position <= data.shape[0] or not self.reader.container:
             raise ValueError("nothing to split")
+        self._begin()
         self.ring = False
         self.data = data
         self.reader.data = &data[0] if data.shape[0] else NULL
         self.reader.size, self.reader.position = data.shape[0], position
         self.reader.truncated = self.reader.damaged = False
         self.used = position
+
+    cdef int _begin(self) except -1:
+        if self.queued:
+            raise ValueError("the octets before are not through yet")
+        self.ending = 0
+        self.pending_way = -1
+        return 0
 
     def block(self, const uint8_t[::1] data, int link, bint outgoing):
         """Take a block of a TPACKET_V3 ring; ``outgoing``: with what this host sends."""
@@ -215,6 +242,7 @@ cdef class Splitter:
         memcpy(&packets, p + 12, 4)
         memcpy(&first, p + 16, 4)
         memcpy(&length, p + 20, 4)
+        self._begin()
         self.data = data
         self.ring, self.outgoing = True, outgoing
         self.reader.link = link
@@ -263,36 +291,92 @@ cdef class Splitter:
         return stop
 
     cdef int _run(self, int64_t most) noexcept nogil:
-        cdef Record record
-        cdef int64_t _i, position
-        cdef int status, stop
+        cdef Ahead* next
+        cdef int64_t _i
+        cdef int stop
         self.pending_way = -1
         self.pending_media = False
         for _i in range(most):
-            position = self.reader.position
-            if self.ring:
-                status = self._ring_record(&record)
-            else:
-                status = next_record(&self.reader, &record)
-                if self.stream and self.reader.truncated:
-                    # The record goes on in octets that are not there yet.
-                    self.used = position
-                    return STOP_CUT
-                self.used = self.reader.position
-            if status == NO_MEMORY:
-                self.failed = True
-                return STOP_END
-            if status == RECORD_END:
-                if self.reader.damaged and not self.ring:
-                    self.used = self.reader.stop_offset
-                    return STOP_DAMAGED
-                return STOP_END
-            stop = self._record(&record)
+            while self.queued < AHEAD and not self.ending:
+                self.ending = self._read_ahead()
+            if not self.queued:
+                stop, self.ending = self.ending, 0
+                return stop
+            self._ask_for(AHEAD_SPOOL, False)
+            self._ask_for(AHEAD_OCTETS, True)
+            next = &self.queue[self.queue_first]
+            self.queue_first = (self.queue_first + 1) & (AHEAD - 1)
+            self.queued -= 1
+            stop = self._record(&next.record)
             if stop or self.failed:
                 return stop
         return STOP_MORE
 
-    cdef int _record(self, Record* record) noexcept nogil:
+    cdef int _read_ahead(self) noexcept nogil:
+        """Put the next record into the queue; a STOP_… code where there is none."""
+        cdef Ahead* next = &self.queue[(self.queue_first + self.queued) & (AHEAD - 1)]
+        cdef int64_t position = self.reader.position
+        cdef int status
+        if self.ring:
+            status = self._ring_record(&next.record)
+        else:
+            status = next_record(&self.reader, &next.record)
+            if self.stream and self.reader.truncated:
+                # The record goes on in octets that are not there yet.
+                self.used = position
+                return STOP_CUT
+            self.used = self.reader.position
+            if self.reader.container == PCAPNG:
+                next.record.interface -= self.reader.section
+        if status == NO_MEMORY:
+            self.failed = True
+            return STOP_END
+        if status == RECORD_END:
+            if self.reader.damaged and not self.ring:
+                self.used = self.reader.stop_offset
+                return STOP_DAMAGED
+            return STOP_END
+        next.way = self._likely(&next.record)
+        self.queued += 1
+        return 0
+
+    cdef int32_t _likely(self, const Record* record) noexcept nogil:
+        """The first way in the bucket of a plain UDP packet, asked for from memory; -1 for none.
+
+        Ways, spools and their octets lie all over the memory: asked for some packets ahead, they are there in time.
+        """
+        cdef const uint8_t* p = &self.data[0] + record.offset
+        cdef uint64_t[4] ends
+        cdef uint32_t address
+        cdef uint64_t bucket
+        cdef int32_t index
+        if record.link != 1 or record.captured < 42 or be16(p + 12) != 0x0800 or p[14] != 0x45 or p[23] != 17:
+            return -1
+        memcpy(&address, p + 26, 4)
+        ends[0], ends[1] = address, 0
+        memcpy(&address, p + 30, 4)
+        ends[2], ends[3] = address, 0
+        bucket = self._hash(ends, ends + 2, <uint64_t>17 << 40 | <uint64_t>4 << 32 | be32(p + 34)) & self.mask
+        index = self.buckets[bucket]
+        if index >= 0:
+            callreplay_prefetch(&self.ways[index])
+        return index
+
+    cdef inline void _ask_for(self, int32_t ahead, bint octets) noexcept nogil:
+        cdef const Ahead* next = &self.queue[(self.queue_first + ahead) & (AHEAD - 1)]
+        cdef int32_t spool
+        if ahead >= self.queued or not 0 <= next.way < self.way_count:
+            return
+        spool = self.ways[next.way].spool
+        if 0 <= spool < self.spool_count:
+            if octets:
+                callreplay_prefetch(self.spools[spool].octets + self.spools[spool].used)
+                callreplay_prefetch(self.spools[spool].octets + self.spools[spool].used + 64)
+                callreplay_prefetch(self.spools[spool].octets + self.spools[spool].used + 128)
+            else:
+                callreplay_prefetch(&self.spools[spool])
+
+    cdef int _record(self, const Record* record) noexcept nogil:
         cdef Packet* packet = &self.packet
         cdef int found
         cdef const uint8_t* base = &self.data[0]
@@ -302,7 +386,7 @@ cdef class Splitter:
         self.frame = base + record.offset
         self.frame_captured, self.frame_original = record.captured, record.original
         self.frame_ns, self.frame_link = record.time_ns, record.link
-        self.frame_interface = record.interface - (self.reader.section if self.reader.container == PCAPNG else 0)
+        self.frame_interface = record.interface
         packet.base = base
         packet.offset = record.offset
         packet.end = record.offset + record.captured
@@ -388,7 +472,7 @@ cdef class Splitter:
             return
         sequence, ssrc = <uint16_t>be16(p + 2), be32(p + 8)
         if way.run and ssrc == way.ssrc:
-            way.run += 1
+            way.run += way.run < 255
             if <uint16_t>(sequence - way.sequence) == 1 or way.run >= 8:
                 self.spools[way.spool].believed = 1
         else:
@@ -413,18 +497,19 @@ cdef class Splitter:
         if index < 0:
             return 0
         way = &self.ways[index]
-        if kind and (not way.kind or way.by_port):
-            way.kind, way.by_port = kind, 0
+        if kind and (not way.kind or way.kind & BY_PORT):
+            way.kind = kind
         elif not way.kind and port_kind:
-            way.kind, way.by_port = port_kind, 1
+            way.kind = port_kind | BY_PORT
         way.state = WAY_SIGNALLING
         way.last_ns = self.frame_ns
         self.pending_way = index
-        if way.kind == STREAM_SIP:
+        kind = way.kind & 0x7F
+        if kind == STREAM_SIP:
             self.pending_kind = NOTE_TCP_SIP
-        elif way.kind == STREAM_WEBSOCKET:
+        elif kind == STREAM_WEBSOCKET:
             self.pending_kind = NOTE_TCP_WEBSOCKET
-        elif way.kind == STREAM_HEP:
+        elif kind == STREAM_HEP:
             self.pending_kind = NOTE_TCP_HEP
         else:
             self.pending_kind = NOTE_TCP_SKINNY
@@ -510,7 +595,8 @@ cdef class Splitter:
             self.way_unused = self.ways[index].next
         else:
             if self.way_count == self.way_room:
-                grown = <Way*>realloc(self.ways, (2 * self.way_room + 1024) * sizeof(Way))
+                grown = <Way*>_lines((2 * self.way_room + 1024) * sizeof(Way), self.ways,
+                                     self.way_count * sizeof(Way))
                 if grown == NULL:
                     self.failed = True
                     return -1
@@ -660,7 +746,8 @@ cdef class Splitter:
             self.spool_unused = self.spools[index].next
         else:
             if self.spool_count == self.spool_room:
-                grown = <Spool*>realloc(self.spools, (2 * self.spool_room + 256) * sizeof(Spool))
+                grown = <Spool*>_lines((2 * self.spool_room + 256) * sizeof(Spool), self.spools,
+                                       self.spool_count * sizeof(Spool))
                 if grown == NULL:
                     raise MemoryError("no memory for the spools")
                 self.spools = grown
@@ -860,6 +947,17 @@ cdef class Splitter:
             "fragments_reassembled": self.fragments.completed,
             "ways": self.ways_live, "spools": self.spools_live,
         }
+
+
+cdef void* _lines(size_t octets, void* before, size_t held) noexcept nogil:
+    """Memory at the beginning of a line of the cache, with what was ``held`` before; NULL without, and all as it was."""
+    cdef void* found = NULL
+    if posix_memalign(&found, 64, octets):
+        return NULL
+    if held:
+        memcpy(found, before, held)
+    free(before)
+    return found
 
 
 cdef inline uint64_t _fold(uint64_t h) noexcept nogil:
