@@ -1,4 +1,8 @@
-"""Messages that came in pieces (TCP, WebSocket, SCTP, compressed by an agent) as TCP segments of our own: one each."""
+"""Messages that came in pieces (TCP, WebSocket, SCTP, compressed by an agent) as TCP segments of our own: one each.
+
+Each begins as a new connection would, with SYN: the messages of one connection lie in the spools of many calls, and in a
+spool none may wait for octets that lie in another.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,18 @@ __all__ = ["segments"]
 
 _MOST: Final = 60_000
 """Octets of one segment: an IP packet has 65,535 at most."""
+_SYN: Final = 0x02
 _ACK_PUSH: Final = 0x18
 
 
-def segments(flow: Flow, payload: bytes, sequence: int) -> Iterator[tuple[bytes, int]]:
-    """(IP packet, sequence number after it) for each segment that carries ``payload`` from ``flow``'s source on."""
+def segments(flow: Flow, payload: bytes, sequence: int) -> Iterator[bytes]:
+    """IP packets that carry ``payload`` from ``flow``'s source on; ``sequence`` numbers the first."""
+    ports = flow.source_port, flow.destination_port
     for at in range(0, len(payload), _MOST):
         piece = payload[at : at + _MOST]
-        ports = flow.source_port, flow.destination_port
-        tcp = struct.pack(">HHIIBBHHH", *ports, sequence, 0, 5 << 4, _ACK_PUSH, 65535, 0, 0) + piece
-        sequence = (sequence + len(piece)) & 0xFFFFFFFF
-        yield _packet(flow.source, flow.destination, tcp), sequence
+        number, flags = (sequence + at + 1, _ACK_PUSH) if at else (sequence, _SYN | _ACK_PUSH)
+        tcp = struct.pack(">HHIIBBHHH", *ports, number & 0xFFFFFFFF, 0, 5 << 4, flags, 65535, 0, 0) + piece
+        yield _packet(flow.source, flow.destination, tcp)
 
 
 def _packet(source: str, destination: str, tcp: bytes) -> bytes:

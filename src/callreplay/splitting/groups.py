@@ -18,6 +18,7 @@ _Key = TypeVar("_Key")
 
 _FEW: Final = 4
 """Groups that a way may join where all that is known is that it is one of theirs."""
+_TOGETHER_NS: Final = 3_000_000_000
 _MANY: Final = 64
 """Ways of one socket: a server's, of which a new talk's other socket tells more."""
 
@@ -87,6 +88,7 @@ class Board:
         self._ports: dict[int, dict[Talk, None]] = {}
         self._ways_of: dict[Socket, set[int]] = {}
         self._pairs: dict[frozenset[Socket], Group] = {}
+        self._alone: dict[str, dict[Group, None]] = {}
         self.ways: dict[int, WayEnds] = {}
         self.groups: dict[int, Group] = {}
         self._numbers = 0
@@ -117,6 +119,9 @@ class Board:
             self.ways[way].group = one
         for pair in [pair for pair, group in self._pairs_of(other) if group is other]:
             self._pairs[pair] = one
+        self._no_longer_alone(other)
+        if one.talks:
+            self._no_longer_alone(one)
         other.merged_into = one
         del self.groups[other.number]
         return one
@@ -167,6 +172,8 @@ class Board:
                 return group
         group = self.new_group(now_ns)
         self._pairs[names[0]] = group
+        for host in (ends.source[0], ends.destination[0]):
+            self._alone.setdefault(host, {})[group] = None
         return group
 
     def _told(self, ends: WayEnds) -> Group | None:
@@ -233,6 +240,28 @@ class Board:
         else:  # the call that had these sockets is over: what comes now is the new one's
             self._join(way, told)
 
+    def lone(self, group: Group) -> Group | None:
+        """The one other group that may be the second direction of a one-way group that nobody announced, by its host.
+
+        A relay, or a phone that is recorded, sends both directions to one host; they begin together, and where a third
+        begins with them nothing tells which two belong together.
+        """
+        if group.talks or len(group.ways) != 1:
+            return None
+        (own,) = group.ways
+        hosts = {self.ways[own].source[0], self.ways[own].destination[0]}
+        found: list[Group] = []
+        for other in self._alone.get(self.ways[own].destination[0], {}) | self._alone.get(self.ways[own].source[0], {}):
+            near = abs(other.begun_ns - group.begun_ns) <= _TOGETHER_NS
+            if other is group or not near or other.talks or len(other.ways) != 1 or other.merged_into is not None:
+                continue
+            (theirs,) = other.ways
+            if self.ways[theirs].destination[0] in hosts:
+                found.append(other)
+                if len(found) > 1:
+                    return None
+        return found[0] if found else None
+
     def withdraw(self, talk: Talk) -> None:
         """A talk is over and done with."""
         for socket in talk.sockets:
@@ -246,12 +275,23 @@ class Board:
         for talk in list(group.talks):
             self.withdraw(talk)
         for pair in [pair for pair, owner in self._pairs_of(group) if owner is group]:
-            del self._pairs[pair]
+            self._pairs.pop(pair, None)
+        self._no_longer_alone(group)
         ways = set(group.ways)
         for way in ways:
             self.forget(way)
         self.groups.pop(group.number, None)
         return ways
+
+    def _no_longer_alone(self, group: Group) -> None:
+        for way in group.ways:
+            ends = self.ways[way]
+            for host in (ends.source[0], ends.destination[0]):
+                known = self._alone.get(host)
+                if known is not None:
+                    known.pop(group, None)
+                    if not known:
+                        del self._alone[host]
 
     def forget(self, way: int) -> None:
         """A way is out of the table."""

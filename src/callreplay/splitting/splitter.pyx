@@ -248,6 +248,14 @@ cdef class Splitter:
         self.reader.link = link
         self.ring_next, self.ring_left = first, packets
 
+    def rest(self):
+        """Let go of the octets of the source, which are through."""
+        self._begin()
+        self.ring = False
+        self.data = None
+        self.reader.data = NULL
+        self.reader.size = self.reader.position = 0
+
     cdef int _ring_record(self, Record* record) noexcept nogil:
         """The next packet of a block. The kernel's lengths are checked like everyone's."""
         cdef const uint8_t* p

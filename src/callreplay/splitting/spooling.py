@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,18 +26,21 @@ from callreplay.splitting.hearing import Hearing
 from callreplay.splitting.splitter import Splitter
 from callreplay.splitting.stops import Stop
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["CLOSED", "Closed", "Limits", "Spooler", "sync"]
 
 CLOSED: Final = "closed"
 _NS: Final = 10**9
 _RUN: Final = 1 << 16
 _SWEEP_NS: Final = _NS
+_TOGETHER_NS: Final = 3 * _NS
 _STALE_NS: Final = 600 * _NS
 _GAP_NS: Final = 5 * _NS
 """So long a segment of TCP that was not captured is waited for."""
 _BUFFERED: Final = 64 << 20
 _BACKLOG: Final = 256 << 20
-"""Octets that may wait in memory where the disk takes none; what comes then is lost, and said so."""
+"""Octets that may wait in memory where the disk takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class Spooler:
     _flows: dict[int, Flow] = field(default_factory=dict)
     _texts: dict[bytes, str] = field(default_factory=dict)
     _reader: MessageReader = field(init=False)
-    _sequences: dict[int, dict[Flow, int]] = field(default_factory=dict)
+    _sequence: int = 1
     _made: int = 0
     _names_of: dict[int, str] = field(default_factory=dict)
     _swept_ns: int = 0
@@ -158,11 +163,9 @@ class Spooler:
             group = self.hearing.take(message)
             if group is None or (spool := self.spool_for(group)) < 0:
                 continue
-            sent = self._sequences.setdefault(spool, {})
-            sequence = sent.get(message.flow, 1)
-            for frame, after in segments(message.flow, message.payload, sequence):
+            for frame in segments(message.flow, message.payload, self._sequence):
                 self.splitter.write(spool, message.arrival_ns, frame)
-                sent[message.flow] = after
+            self._sequence = (self._sequence + len(message.payload) + 1) & 0xFFFFFFFF
 
     def _text(self, address: bytes) -> str:
         text = self._texts.get(address)
@@ -204,7 +207,6 @@ class Spooler:
     def _let_go(self, spool: int) -> None:
         self.splitter.drop(spool)
         self._names_of.pop(spool, None)
-        self._sequences.pop(spool, None)
 
     def put(self, way: int, group: Group) -> None:
         """From now on the packets of a way go to the group's spool."""
@@ -219,6 +221,8 @@ class Spooler:
         self._swept_ns = now_ns
         self._write_messages(self._reader.overdue(now_ns - _GAP_NS))
         for group in list(self.board.groups.values()):
+            if group.merged_into is not None:
+                continue
             if self._is_over(group, now_ns):
                 self.close(group, now_ns)
             elif now_ns - group.begun_ns > self.limits.part * _NS:
@@ -254,11 +258,17 @@ class Spooler:
         """Hand on everything, over or not."""
         self._write_messages(self._reader.overdue(1 << 62))
         for group in list(self.board.groups.values()):
-            self.close(group, self.splitter.last_ns)
+            if group.merged_into is None:
+                self.close(group, self.splitter.last_ns)
         self.flush()
 
     def close(self, group: Group, now_ns: int) -> None:
         """Hand a group on; its ways and talks are free for others."""
+        second = self.board.lone(group)
+        if second is not None:
+            ends = [self.splitter.last_of(each.spools) for each in (group, second)]
+            if abs(ends[0] - ends[1]) <= _TOGETHER_NS:
+                group = self.board.merge(group, second)
         for talk in group.talks:
             self.hearing.close(talk, now_ns)
         wanted = bool(group.talks) or bool(group.files)
@@ -304,11 +314,18 @@ class Spooler:
     # Disk
 
     def _write_out(self) -> None:
-        try:
-            self.splitter.flush(self._directory, 1 << 14)
-        except OSError:
-            if self.splitter.buffered > _BACKLOG:
-                raise
+        """Make room in memory. Where the disk takes nothing for long, packets wait in the kernel, which counts its drops."""
+        while True:
+            try:
+                self.splitter.flush(self._directory, 1 << 14)
+                return
+            except OSError as error:
+                if self.splitter.buffered <= _BACKLOG:
+                    return
+                if not self.durable:
+                    raise
+                _log.error("%s: %s; waiting for room", self.folder, error.strerror)
+                time.sleep(1)
 
     def flush(self) -> None:
         """Write and sync what is buffered, then hand on what is closed. Raises OSError where the disk takes no more."""
