@@ -288,17 +288,20 @@ cdef class Splitter:
             return RECORD
         return RECORD_END
 
-    def run(self, int64_t most):
-        """Split up to ``most`` records; a STOP_… code. What is pending then is placed, or dropped by the next run."""
+    def run(self, int64_t most, int64_t until_ns=0x7FFFFFFFFFFFFFFF):
+        """Split up to ``most`` records, or until one has a time of ``until_ns`` or later; a STOP_… code.
+
+        What is pending then is placed, or dropped by the next run.
+        """
         cdef int stop
         with nogil:
-            stop = self._run(most)
+            stop = self._run(most, until_ns)
         if self.failed:
             self.failed = False
             raise MemoryError("no memory for the packets of the spools")
         return stop
 
-    cdef int _run(self, int64_t most) noexcept nogil:
+    cdef int _run(self, int64_t most, int64_t until_ns) noexcept nogil:
         cdef Ahead* next
         cdef int64_t _i
         cdef int stop
@@ -318,6 +321,8 @@ cdef class Splitter:
             stop = self._record(&next.record)
             if stop or self.failed:
                 return stop
+            if self.last_ns >= until_ns:
+                return STOP_MORE
         return STOP_MORE
 
     cdef int _read_ahead(self) noexcept nogil:

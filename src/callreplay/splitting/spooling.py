@@ -124,7 +124,7 @@ class Spooler:
         """Split all that the splitter has been given; END, CUT or DAMAGED."""
         splitter = self.splitter
         while True:
-            stop = splitter.run(_RUN)
+            stop = splitter.run(_RUN, self._swept_ns + _SWEEP_NS)
             if stop == Stop.WAY:
                 self._way()
             elif stop == Stop.MESSAGE:

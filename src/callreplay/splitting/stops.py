@@ -10,7 +10,7 @@ __all__ = ["Stop"]
 class Stop(IntEnum):
     """What ``Splitter.run`` returns."""
 
-    MORE = 0  # as many records as were asked for
+    MORE = 0  # as many records as were asked for, or the time is up
     END = 1  # the octets are used up
     CUT = 2  # they end inside a record
     WAY = 3  # the first media packet of a way
