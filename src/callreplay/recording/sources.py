@@ -128,6 +128,8 @@ class Agents:
     """Capture agents that send HEP3 in UDP datagrams: signalling, and media where they send that too."""
 
     def __init__(self, port: int, address: str = "::", octets: int = 32 << 20) -> None:
+        if not 0 <= port < 65536:
+            raise ArgumentError(f"--hep: {port} is no port")
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -137,8 +139,6 @@ class Agents:
             self._socket.bind((address, port))
         except OSError as error:
             self._socket.close()
-            if not 0 <= port < 65536:
-                raise ArgumentError(f"--hep: {port} is no port") from error
             raise OutputError(f"port {port} for HEP: {error.strerror}") from error
         self.port: int = self._socket.getsockname()[1]
         self.name = f"HEP on port {self.port}"
