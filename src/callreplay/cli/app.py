@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "serve": "serve",
     "import": "import_",
     "watch": "watch",
+    "record": "record",
     "volumes": "volumes",
     "retain": "retain",
     "backup": "backup",

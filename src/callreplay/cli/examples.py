@@ -24,6 +24,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "serve": ("callreplay serve --data-dir /srv/callreplay",),
     "import": ("callreplay import captures --data-dir /srv/callreplay --jobs 4",),
     "watch": ("callreplay watch /var/spool/pcap --after move --linger 60",),
+    "record": (
+        "callreplay record -i eth1 --user callreplay --data-dir /srv/callreplay",
+        "tcpdump -i eth1 -w - udp | callreplay record -",
+    ),
     "volumes": ("callreplay volumes list",),
     "volumes list": ("callreplay volumes list --json",),
     "volumes add": ("callreplay volumes add /mnt/calls --quota 500G",),
