@@ -383,6 +383,7 @@ class Call:
         self.caller: Final = Leg(media.caller)
         self.called: Final = Leg(media.called)
         self._origin = origin
+        self._bounds: Final = timeline_bounds([self.caller.columns, self.called.columns])
         for leg in (self.caller, self.called):
             leg._origin, leg._number, leg._call_bounds = origin, number, self.bounds
         self.sides_inferred: Final = media.sides_inferred
@@ -417,7 +418,7 @@ class Call:
     @property
     def bounds(self) -> tuple[int, int]:
         """Absolute times (ns) of the first sample and after the last; (0, 0) without any."""
-        return timeline_bounds([leg.columns for leg in self.legs])
+        return self._bounds
 
     @property
     def start_ns(self) -> int:
@@ -732,7 +733,8 @@ class Call:
 
 def _printable(text: str) -> str:
     """What a wire said, fit for a field of a file: on one line, and not endless."""
-    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_COMMENT])
+    text = text[:_LONGEST_COMMENT]
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _with_progress(
@@ -885,7 +887,7 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
     try:
         if isinstance(source, Path):
             path = recording.index_path(source)
-            return path.read_bytes() if path.is_file() else None
+            return path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if isinstance(source, packets.Opener):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
                 return file.read()
@@ -899,16 +901,18 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
 def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     """Which file that is; None where there is none."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return status.st_dev, status.st_ino
 
 
-def _file_ids(source: Origin | None) -> Iterator[FileId | None]:
+def _file_ids(source: Origin | None, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
     if isinstance(source, Path):
-        yield from (_file_id(source), _file_id(recording.index_path(source)))
+        yield _file_id(source)
+        if indexed:
+            yield _file_id(recording.index_path(source))
     elif isinstance(source, packets.Opener):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
@@ -982,7 +986,11 @@ def open_capture(
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
-    known = {each for file in files for each in _file_ids(file.origin)}
+    known = {
+        each
+        for file, index in zip(files, beside, strict=True)
+        for each in _file_ids(file.origin, index is not None)
+    }
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names
     if len(beside) != len(scans):

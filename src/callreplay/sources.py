@@ -104,10 +104,14 @@ def metadata_of(path: Path) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
     if path.suffix != ".pcap":
         return []
-    for beside in (path.with_suffix(".txt"), path.parent.parent / "metadata" / f"{path.stem}.txt"):
+    text_name = f"{path.stem}.txt"
+    for name in (
+        os.path.join(path.parent, text_name),
+        os.path.join(path.parent.parent, "metadata", text_name),
+    ):
         try:
-            if beside.is_file() and beside.stat().st_size <= _MAX_METADATA:
-                text = beside.read_bytes()
+            if os.path.isfile(name) and os.path.getsize(name) <= _MAX_METADATA:
+                text = Path(name).read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []
         except OSError:

@@ -137,11 +137,14 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts], owners: Sequence
     ``owners``: to which call and leg each stream was given. Streams that never overlap in time are not compared; a
     stream is the copy of one other at most.
     """
+    comparable = _comparable(facts)
+    if not comparable:
+        return []
     exact: dict[bytes, list[int]] = defaultdict(list)
     loose: dict[bytes, list[int]] = defaultdict(list)
     by_ssrc: dict[int, list[int]] = defaultdict(list)
     sizes: dict[int, tuple[int, int]] = {}
-    for index in _comparable(facts):
+    for index in comparable:
         headers, bodies = _digests(packets, facts[index])
         sizes[index] = (len(headers), len(bodies))
         by_ssrc[facts[index].stream.ssrc].append(index)

@@ -163,8 +163,11 @@ def _mapped(octets: int) -> NDArray[np.uint8]:
 
 
 def release(*columns: NDArray[Any]) -> None:
-    """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone."""
-    for owner in mappings(*columns):
+    """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone.
+
+    What takes less than 128 KiB is left: to have its pages back costs more than they do.
+    """
+    for owner in mappings(*(column for column in columns if column.nbytes >= _SMALL)):
         if isinstance(owner, (Mapping, JoinedMapping)):
             owner.madvise(mmap.MADV_DONTNEED)
 

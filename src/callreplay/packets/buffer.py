@@ -103,16 +103,19 @@ def open_buffer(
 
 def archive(path: str | os.PathLike[str]) -> list[str]:
     """The files in the ZIP archive at ``path``; [] for anything else. Raises as ``open_buffer`` does."""
-    where = Path(path)
     try:
-        if not where.is_file():  # to open a pipe and close it again would end whoever writes to it
+        if not stat.S_ISREG(
+            os.stat(path).st_mode
+        ):  # to open a pipe and close it would end whoever writes to it
             return []
-        with where.open("rb") as file:
-            if file.read(4) != b"PK\3\4":
-                return []
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            head = os.read(file, 4)
+        finally:
+            os.close(file)
     except (OSError, ValueError):  # whoever opens it says what is wrong
         return []
-    return members(_map(where), os.fspath(path))
+    return members(_map(Path(path)), os.fspath(path)) if head == b"PK\3\4" else []
 
 
 def _source(
@@ -137,7 +140,7 @@ def _source(
 
 def _is_pipe(name: str) -> bool:
     try:
-        mode = Path(name).stat().st_mode
+        mode = os.stat(name).st_mode
     except (OSError, ValueError):
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)

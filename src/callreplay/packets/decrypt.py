@@ -47,6 +47,8 @@ def decrypt_srtp(scan: Scan, descriptions: Iterable[CallDescription]) -> Scan:
     """
     said: list[str] = []
     calls = list(descriptions)
+    if not any(media.crypto for call in calls for media in call.media):
+        return scan
     decrypted: dict[int, list[tuple[int, bytes]]] = {}
     for stream in scan.streams:
         rows = _rows(scan, stream)

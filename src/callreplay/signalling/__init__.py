@@ -22,6 +22,8 @@ def describe(messages: Sequence[Message], faults: Counter[str] | None = None) ->
     The two hops of a B2BUA are two descriptions that name each other in ``related``; `merge_related` makes one of
     them.
     """
+    if not messages:
+        return []
     calls = dialogs.describe(messages, faults) + skinny.describe(messages, faults)
     hosts.resolve(calls, messages)
     calls.sort(key=lambda call: call.start_ns)
