@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,7 @@ from callreplay import order, packets, signalling
 from callreplay.audio.blocks import Blocks, Float32, Int16, read_all
 from callreplay.audio.external import SpanPcm, decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import Concealment, External, is_native, leg_rate_hz
-from callreplay.audio.mastered import MasteredRenderer
-from callreplay.audio.mastering import LoudnessBy
 from callreplay.audio.mix import Channels, Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
-from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError, StateError
@@ -47,14 +44,18 @@ from callreplay.model import (
     Side,
     recording_files,
 )
-from callreplay.outputs.files import Writable, save_to
-from callreplay.outputs.formats import Data, Format, FormatName, Shape, fit_options, format_of, render
-from callreplay.outputs.options import Options, OptionValues
-from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
-from callreplay.report import call_report
 from callreplay.sources import Origin, Source, gather, open_files
+
+if TYPE_CHECKING:
+    from callreplay.audio.mastered import MasteredRenderer
+    from callreplay.audio.mastering import LoudnessBy
+    from callreplay.audio.speech import Conversation, Talk
+    from callreplay.outputs.files import Writable
+    from callreplay.outputs.formats import Data, Format, FormatName, Shape
+    from callreplay.outputs.options import Options, OptionValues
+    from callreplay.outputs.waveform import Mark
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
@@ -305,6 +306,8 @@ class Leg:
         ...     [(round(talk.start_s, 1), round(talk.end_s, 1)) for talk in capture.calls[0].caller.speech()][:2]
         [(4.5, 5.1), (5.4, 8.0)]
         """
+        from callreplay.audio.speech import SpeechMeter
+
         if self.empty:
             return []
         renderer = self._renderer(0, 0.0, None, False, "keep")
@@ -583,10 +586,14 @@ class Call:
         self, channels: str, rate: int, start: float, end: float | None, dtmf: str, **more: Any
     ) -> Renderer | MasteredRenderer:
         rate = rate or self.sample_rate_hz
+        from callreplay.outputs.options import Options
+
         return self.renderer(Options(channels=channels, rate=rate, start=start, end=end, dtmf=dtmf, **more))
 
     def speech(self) -> Conversation:
         """Talk time, silence, overlap, interruptions and longest monologues; who talks when: ``Leg.speech``."""
+        from callreplay.audio.speech import conversation
+
         return conversation(self.caller.speech(), self.called.speech(), self.duration_s)
 
     def stream(
@@ -600,6 +607,9 @@ class Call:
 
         Raises ArgumentError for bad options and EncryptedError for SRTP without keys, both before the first byte.
         """
+        from callreplay.outputs.formats import format_of
+        from callreplay.outputs.options import Options
+
         chosen = options or Options.of({**values})
         return (bytes(part) for part in self._stream(format_of(format), chosen, None))
 
@@ -621,6 +631,9 @@ class Call:
         file that the call was read from, or a link to one; OutputError or OSError when writing fails, and then nothing
         is left under ``path``.
         """
+        from callreplay.outputs.files import save_to
+        from callreplay.outputs.options import Options
+
         if isinstance(path, str | os.PathLike) and _file_id(path) in self._files:
             raise ArgumentError(
                 f"{os.fspath(path)!r} is the capture that the call is read from; write elsewhere"
@@ -629,6 +642,8 @@ class Call:
 
     def prepare(self, form: Format, options: Options) -> tuple[Shape, Options]:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
+        from callreplay.outputs.formats import Shape, fit_options
+
         self.refuse_encrypted()
         chosen = fit_options(form, options, self.sample_rate_hz)
         start, end = self.bounds
@@ -650,6 +665,8 @@ class Call:
         channels: Channels = options.channels  # type: ignore[assignment]  # Options has checked it
         if not options.mastered:
             return self._renderer(options, channels, options.start, options.end)
+        from callreplay.audio.mastered import MasteredRenderer
+
         return MasteredRenderer(
             lambda apart: self._renderer(options, apart),
             channels,
@@ -705,16 +722,22 @@ class Call:
 
     def report(self, *, audio: bool = True) -> dict[str, Any]:
         """Everything known of the call as plain JSON data; ``audio`` decodes the legs to measure level and clipping."""
+        from callreplay.report import call_report
+
         return call_report(self, audio=audio and not self.encrypted)
 
     def _stream(
         self, form: Format, options: Options, progress: Callable[[float], None] | None
     ) -> Iterator[Data]:
+        from callreplay.outputs.formats import render
+
         shape, chosen = self.prepare(form, options)
         return render(form, shape, _with_progress(self.renderer(chosen), progress), chosen)
 
     def _marks(self, options: Options, start_ns: int, end_ns: int) -> list[Mark]:
         """Gaps of the legs as marks of a picture, in seconds from the picture's left edge."""
+        from callreplay.outputs.waveform import Mark
+
         shown = {"caller": [self.caller], "called": [self.called]}.get(options.channels, list(self.legs))
         mono = options.channels == "mono"
         return [

@@ -105,13 +105,10 @@ def metadata_of(path: Path) -> list[CallDescription]:
     if path.suffix != ".pcap":
         return []
     text_name = f"{path.stem}.txt"
-    for name in (
-        os.path.join(path.parent, text_name),
-        os.path.join(path.parent.parent, "metadata", text_name),
-    ):
+    for beside in (path.parent / text_name, path.parent.parent / "metadata" / text_name):
         try:
-            if os.path.isfile(name) and os.path.getsize(name) <= _MAX_METADATA:
-                text = Path(name).read_bytes()
+            if os.path.isfile(beside) and beside.stat().st_size <= _MAX_METADATA:  # noqa: PTH113
+                text = beside.read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []
         except OSError:

@@ -62,15 +62,13 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     if not streams:
         return result
 
-    def total(key: str) -> int:
-        return sum([ordered.counts[key] for ordered in streams])
-
-    result.packets = sum(ordered.received for ordered in streams)
-    result.lost, result.recovered = total("lost"), total("recovered")
-    result.duplicates, result.conflicts = total("duplicates"), total("conflicts")
-    result.reordered, result.stale, result.strays = total("reordered"), total("stale"), total("strays")
-    result.wild_timestamps = total("wild") + total("wild_noise")
-    result.restarts, result.shifts = total("restarts"), total("shifted")
+    counts = _added([ordered.counts for ordered in streams])
+    result.packets = sum([ordered.received for ordered in streams])
+    result.lost, result.recovered = counts["lost"], counts["recovered"]
+    result.duplicates, result.conflicts = counts["duplicates"], counts["conflicts"]
+    result.reordered, result.stale, result.strays = counts["reordered"], counts["stale"], counts["strays"]
+    result.wild_timestamps = counts["wild"] + counts["wild_noise"]
+    result.restarts, result.shifts = counts["restarts"], counts["shifted"]
     result.reorder_depth = max(ordered.deepest for ordered in streams)
     result.late = sum(ordered.late for ordered in streams)
     result.jitter_max_ms = max(ordered.jitter_max_ms for ordered in streams)
@@ -90,6 +88,12 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
         result.ptime_ms = 1000.0 * longest.step_ticks / line.clock_rate_hz
     _loss(result, gaps, codec)
     return result
+
+
+def _added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    if len(counts) == 1:
+        return counts[0]
+    return {key: sum(each[key] for each in counts) for key in counts[0]}
 
 
 def _loss(result: LegStatistics, gaps: NDArray[np.void], codec: Codec | None) -> None:

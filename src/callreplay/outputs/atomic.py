@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import sys
 from functools import lru_cache
@@ -119,7 +118,7 @@ class AtomicFile:
         # Octets are cut from a long name, not characters: a name has at most 255.
         folder, name = os.path.split(target)
         name = os.fsdecode(os.fsencode(name)[:200])
-        aside = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.part")  # noqa: PTH118
+        aside = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.part")  # noqa: PTH118
         mode = 0o600 if old else _MODE
         descriptor = _open_unnamed(folder, mode)
         if descriptor is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import struct
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -139,6 +138,8 @@ def _mjr(data: NDArray[np.uint8], head: bytes, where: str) -> Container:
     """
     if len(head) < 10:
         raise CaptureError(f"{where}: MJR header cut at octet {len(head)}")
+    import json
+
     size = int.from_bytes(head[8:10], "big")
     text = data[10 : 10 + size].tobytes()
     if len(text) < size:

@@ -118,7 +118,7 @@ class Scan:
 
 def _text(octets: bytes) -> str:
     if len(octets) == 4:
-        return "%d.%d.%d.%d" % tuple(octets) if any(octets) else ""
+        return ".".join(map(str, octets)) if any(octets) else ""
     address = ipaddress.ip_address(octets)
     return str(address) if any(octets) else ""
 
@@ -236,8 +236,7 @@ def scan(
         data, spill[:spilled], columns, streams, flows, Rtcp(), heard, counters,
         warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
-    if noted:
-        result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
+    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill) if noted else Rtcp()
     result.unread = _unread(scanner, flows, reader, keys is not None)
     if found.codec:
         result.codecs = _named_codecs(found.codec, columns)
