@@ -4,7 +4,7 @@
 #include "checkasm.h"
 #include "decode/conceal.h"
 
-using callreplay::bridge_loss;
+using callreplay::Concealer;
 using callreplay::Surroundings;
 using checkasm::Random;
 
@@ -50,7 +50,7 @@ std::vector<int16_t> filled(const std::vector<int16_t> &pcm, int rate, size_t fr
   std::vector<int16_t> loss(count, 1234);
   const size_t end = from + count;
   const Surroundings around{pcm.data(), before ? from : 0, pcm.data() + end, after ? pcm.size() - end : 0};
-  bridge_loss(rate, around, 7, loss.data(), count);
+  Concealer(rate).bridge(around, 7, loss.data(), count);
   return loss;
 }
 
@@ -107,11 +107,11 @@ TEST_CASE("with one side only it fades to silence within 60 ms") {
 
 TEST_CASE("without anything to go on there is silence") {
   std::vector<int16_t> pcm(160, 99);
-  CHECK(!bridge_loss(8000, {nullptr, 0, nullptr, 0}, 1, pcm.data(), pcm.size()));
+  CHECK(!Concealer(8000).bridge({nullptr, 0, nullptr, 0}, 1, pcm.data(), pcm.size()));
   CHECK(std::count(pcm.begin(), pcm.end(), 0) == 160);
   const std::vector<int16_t> quiet(800, 0);
   pcm.assign(160, 99);
-  CHECK(!bridge_loss(8000, {quiet.data(), 400, quiet.data() + 400, 400}, 1, pcm.data(), pcm.size()));
+  CHECK(!Concealer(8000).bridge({quiet.data(), 400, quiet.data() + 400, 400}, 1, pcm.data(), pcm.size()));
   CHECK(std::count(pcm.begin(), pcm.end(), 0) == 160);
 }
 
@@ -140,7 +140,7 @@ TEST_CASE("any audio, any lengths, any rate: nothing outside the buffer") {
         checkasm::Guarded<int16_t> pcm(count, random.below(8));
         checkasm::fill(left.data(), before, pattern, random);
         checkasm::fill(right.data(), after, pattern, random);
-        bridge_loss(rate, {left.data(), before, right.data(), after}, 5, pcm.data(), count);
+        Concealer(rate).bridge({left.data(), before, right.data(), after}, 5, pcm.data(), count);
         REQUIRE(pcm.intact());
         REQUIRE(left.intact());
         REQUIRE(right.intact());
@@ -156,7 +156,7 @@ CHECKASM_BENCH("conceal: 20 ms lost") {
     std::vector<int16_t> pcm(packet);
     const std::string name = std::to_string(rate);
     checkasm::report(name.c_str(), static_cast<double>(packet), [&] {
-      bridge_loss(rate, {speech.data(), 3 * packet, speech.data() + 4 * packet, 3 * packet}, 1, pcm.data(),
+      Concealer(rate).bridge({speech.data(), 3 * packet, speech.data() + 4 * packet, 3 * packet}, 1, pcm.data(),
                   packet);
     });
   }
