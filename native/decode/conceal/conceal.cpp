@@ -150,7 +150,7 @@ Side::Period Side::refine(Period rough, size_t span) const {
   return {to - best, rough.voicing};
 }
 
-// Autocorrelation method, then Levinson-Durbin. False for digital silence.
+// By the autocorrelation method. False for digital silence.
 bool Side::predict() {
   const std::vector<float> &window = tables_.window;
   const size_t full = window.size(), length = std::min(full, filled_);
@@ -163,28 +163,13 @@ bool Side::predict() {
     for (size_t i = 0; i < length; ++i) windowed[i] = from[i] * window[(2 * i + 1) * full / (2 * length)];
   }
   std::fill_n(windowed + length, kSlack, 0.0f);
-  float r[kMaxOrder + 16];
-  kernel_.correlate_few(r, windowed, windowed, (length + 3) / 4 * 4, static_cast<size_t>(order) + 1);
+  float r[kMaxOrder + 1];
+  kernel_.autocorrelate(r, windowed, length, order);
   if (r[0] <= 0) return false;
   for (int lag = 1; lag <= order; ++lag) r[lag] *= tables_.lag_window[lag];
   // A noise floor of -40 dB and the lag window keep the filter away from the unit circle.
   r[0] = r[0] * 1.0001f + 1.0f;
-  float *a = synthesis_.coefficients;
-  std::fill(std::begin(synthesis_.coefficients), std::end(synthesis_.coefficients), 0.0f);
-  a[0] = 1;
-  float error = r[0];
-  for (int i = 1; i <= order && error > 0; ++i) {
-    float sum = r[i];
-    for (int j = 1; j < i; ++j) sum += a[j] * r[i - j];
-    const float reflection = std::clamp(-sum / error, -0.9999f, 0.9999f);
-    for (int j = 1, k = i - 1; j <= k; ++j, --k) {
-      const float low = a[j], high = a[k];
-      a[j] = low + reflection * high;
-      a[k] = high + reflection * low;
-    }
-    a[i] = reflection;
-    error *= 1 - reflection * reflection;
-  }
+  kernel_.predict(&synthesis_, r, order);
   return true;
 }
 
@@ -215,13 +200,6 @@ const Synthesis *Side::go_on(uint32_t seed, size_t count) {
   synthesis.y = memory_ + kMemory;
   synthesis.order = tables_.order;
   for (size_t j = 1; j <= kMemory; ++j) synthesis.y[-static_cast<ptrdiff_t>(j)] = past_[filled_ - j];
-  float *response = synthesis.response + kStep;
-  std::fill_n(synthesis.response, kStep, 0.0f);
-  for (size_t n = 0; n < kStep; ++n) {
-    float sum = n == 0 ? 1.0f : 0.0f;
-    for (size_t j = 1; j <= n; ++j) sum -= synthesis.coefficients[j] * response[n - j];
-    response[n] = sum;
-  }
   for (size_t at = 0; at < count; at += period_) {
     std::copy_n(excitation_, std::min(period_, count - at), synthesis.y + at);
   }

@@ -61,6 +61,122 @@ void correlate_few(float *__restrict y, const float *__restrict x, const float *
   }
 }
 
+// Sixteen partial sums, added pairwise: the order that every width keeps.
+CR_LANE float add_up(const float *sums) {
+  float eight[8], four[4];
+  for (int i = 0; i < 8; ++i) {
+    eight[i] = sums[i] + sums[i + 8];
+  }
+  for (int i = 0; i < 4; ++i) {
+    four[i] = eight[i] + eight[i + 4];
+  }
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+// kLags of them, from lag `from` on.
+template <int N, int kLags>
+CR_LANE void autocorrelate_some(float *r, const float *x, size_t count, int from) {
+  using V = Lanes<float, N>;
+  constexpr int kVectors = 16 / N;
+  V sums[kLags][kVectors];
+  for (auto &sum : sums) {
+    for (V &part : sum) {
+      part = V::all(0.0f);
+    }
+  }
+  for (size_t n = 0; n < count; n += 16) {
+    for (int i = 0; i < kVectors; ++i) {
+      const V now = V::load(x + n + i * N);
+      for (int lag = 0; lag < kLags; ++lag) {
+        sums[lag][i] = sums[lag][i] + now * V::load(x + n + i * N + from + lag);
+      }
+    }
+  }
+  for (int lag = 0; lag < kLags; ++lag) {
+    float flat[16];
+    for (int i = 0; i < kVectors; ++i) {
+      sums[lag][i].store(flat + i * N);
+    }
+    r[lag] = add_up(flat);
+  }
+}
+
+template <int N>
+void autocorrelate(float *r, const float *x, size_t count, int order) {
+  constexpr int kLags = N == 16 ? 13 : N == 8 ? 7 : 3;  // as many sums as there are registers
+  float some[kLags];
+  for (int lag = 0; lag <= order; lag += kLags) {
+    autocorrelate_some<N, kLags>(some, x, count, lag);
+    for (int i = 0; i < kLags && lag + i <= order; ++i) {
+      r[lag + i] = some[i];
+    }
+  }
+}
+
+// Levinson-Durbin. With a[] goes b[], a[] backwards, so that nothing is turned round on the way.
+template <int N>
+void predict(Synthesis *synthesis, const float *r, int order) {
+  using V = Lanes<float, N>;
+  constexpr int kRoom = kMaxOrder + 16;
+  const int width = (order + 16) / 16 * 16;
+  float *a = synthesis->coefficients;
+  alignas(64) float backwards[1 + kRoom] = {};  // b[j] = a[i - j] at backwards[j + 1], i coefficients done
+  alignas(64) float turned[2 * kRoom] = {};     // r[order - k] at k
+  for (int k = 0; k <= order; ++k) {
+    turned[k] = r[order - k];
+  }
+  for (float &each : synthesis->coefficients) {
+    each = 0.0f;
+  }
+  a[0] = backwards[1] = 1.0f;
+  float error = r[0];
+  for (int i = 1; i <= order && error > 0; ++i) {
+    // Of a[j] * r[i - j], j < i.
+    V sums[16 / N];
+    for (V &sum : sums) {
+      sum = V::all(0.0f);
+    }
+    for (int j = 0; j < width; j += 16) {
+      for (int v = 0; v < 16 / N; ++v) {
+        sums[v] = sums[v] + V::load(a + j + v * N) * V::load(turned + order - i + j + v * N);
+      }
+    }
+    float flat[16];
+    for (int v = 0; v < 16 / N; ++v) {
+      sums[v].store(flat + v * N);
+    }
+    const float wanted = -add_up(flat) / error;
+    const float below = wanted < 0.9999f ? wanted : 0.9999f;
+    const float reflection = below > -0.9999f ? below : -0.9999f;
+    const V factor = V::all(reflection);
+    // From the top, for b[] moves up by one.
+    for (int j = width - N; j >= 0; j -= N) {
+      const V forward = V::load(a + j), back = V::load(backwards + j);
+      (forward + factor * back).store(a + j);
+      (back + factor * forward).store(backwards + 1 + j);
+    }
+    backwards[0] = 0.0f;
+    error *= 1 - reflection * reflection;
+  }
+  // What an impulse gives: each sample of it takes its part from all that follow.
+  constexpr int kSteps = static_cast<int>(kStep);
+  alignas(64) float later[2 * kSteps] = {};  // a[] without a[0] behind kSteps zeros
+  for (int j = 1; j < kSteps; ++j) {
+    later[kSteps + j] = a[j];
+  }
+  float *response = synthesis->response;
+  for (int n = 0; n < 2 * kSteps; ++n) {
+    response[n] = n == kSteps ? 1.0f : 0.0f;
+  }
+  response += kSteps;
+  for (int n = 0; n + 1 < kSteps; ++n) {
+    const V given = V::all(response[n]);
+    for (int m = 0; m < kSteps; m += N) {
+      (V::load(response + m) - given * V::load(later + kSteps - n + m)).store(response + m);
+    }
+  }
+}
+
 void square(int32_t *__restrict y, const float *__restrict x, size_t count) {
   for (size_t n = 0; n < count; ++n) {
     const auto whole = static_cast<int32_t>(x[n]);
@@ -199,8 +315,8 @@ void reverse(int16_t *pcm, size_t count) {
 
 template <int N>
 constexpr ConcealKernel kernel(cr_isa isa) {
-  return {isa,          widen,  widen_back,    multiply,      correlate<N>, correlate_few<N>, square,
-          normalise<N>, excite, synthesise<N>, cross_fade<N>, fade<N>,      reverse};
+  return {isa,          widen,  widen_back,    multiply,      correlate<N>, correlate_few<N>, autocorrelate<N>,
+          predict<N>, square, normalise<N>, excite, synthesise<N>, cross_fade<N>, fade<N>,      reverse};
 }
 
 }  // namespace

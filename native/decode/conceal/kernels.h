@@ -16,7 +16,7 @@ constexpr size_t kSlack = 128;  // floats behind what a kernel is told that it m
 // One sound that goes on: y[n] = e[n] - sum of a[j] * y[n - j], j from 1 to the order.
 struct Synthesis {
   float *y;  // in: excitation, from 0 on, and what came before, the newest at y[-1]; out: sound
-  float coefficients[kMaxOrder + 2 * kStep + 1];  // a[0] to a[order], then zeros
+  float coefficients[kMaxOrder + 2 * kStep + 1];  // a[0] = 1 to a[order], then zeros
   float response[2 * kStep];  // of 1 / A: kStep zeros, then what an impulse gives
   int order;
 };
@@ -32,6 +32,11 @@ struct ConcealKernel {
   void (*correlate)(float *y, const float *x, const float *taps, size_t taps_count, size_t count);
   // The same of few outputs and many taps: count to the next multiple of 16, taps_count to that of 4 (zeros).
   void (*correlate_few)(float *y, const float *x, const float *taps, size_t taps_count, size_t count);
+  // r[lag] = sum over n of x[n] * x[n + lag], lag <= order; count to the next multiple of 16, and x goes on
+  // with zeros for kSlack
+  void (*autocorrelate)(float *r, const float *x, size_t count, int order);
+  // The coefficients and the response of the predictor of `order` for these autocorrelations, r[0] > 0.
+  void (*predict)(Synthesis *synthesis, const float *r, int order);
   // y[n] = x[n] ^ 2 of whole numbers below 2^15.5
   void (*square)(int32_t *y, const float *x, size_t count);
   // y[n] = y[n] * |y[n]| / energy[n]; the largest of them, or 0. To the next multiple of 16 of count; what is
