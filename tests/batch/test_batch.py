@@ -98,9 +98,7 @@ def _files(folder: Path) -> dict[str, str]:
 def test_a_batch_masters_each_call_as_it_would_be_alone(tmp_path: Path) -> None:
     octets = np.resize(np.array([0x80, 0x00, 0x8F, 0xFF], np.uint8), 2 * 8000)
     for number in range(2):
-        write_pcap(
-            tmp_path / f"c{number}.pcap", *(leg(2 - number, side, payload=octets) for side in (0, 1))
-        )
+        write_pcap(tmp_path / f"c{number}.pcap", *(leg(2 - number, side, payload=octets) for side in (0, 1)))
     said: dict[str, Any] = {"channels": "mono", "limiter": True, "loudness": -12.0, "loudness_by": "leg"}
     for chosen in ({"channels": "mono"}, said):
         settings = _settings(tmp_path, 1, options=Options(**chosen), resume=False)

@@ -61,7 +61,9 @@ def test_what_was_not_flushed_is_all_that_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["replaying", "replayed", "half removed"])
-def test_a_start_that_is_killed_is_begun_anew(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_is_killed_is_begun_anew(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     every = records()
     folder = tmp_path / "spools"
     spooler, _ = start(folder)
@@ -114,7 +116,9 @@ def test_notes_that_are_cut_or_whose_files_are_gone(tmp_path: Path) -> None:
     spooler, found = start(folder)
     assert not any((folder / name).exists() for name in files)
     spooler.finish()
-    assert len(found) == len(notes) - 1  # the two whose notes were lost are split again, the third was imported
+    assert (
+        len(found) == len(notes) - 1
+    )  # the two whose notes were lost are split again, the third was imported
     assert all(path.exists() for one in found for path in one.files)
     assert not (folder / content["files"][0]).exists()
 
@@ -134,7 +138,11 @@ def test_a_file_that_was_cut_gives_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_one_recorder_a_folder(tmp_path: Path) -> None:
-    with recovery.locked(tmp_path), pytest.raises(OutputError, match="another recorder"), recovery.locked(tmp_path):
+    with (
+        recovery.locked(tmp_path),
+        pytest.raises(OutputError, match="another recorder"),
+        recovery.locked(tmp_path),
+    ):
         pass
     with recovery.locked(tmp_path):
         pass

@@ -135,9 +135,7 @@ def test_without_recordings_the_volumes_are_copied_as_one_likes(archive: Archive
     shutil.copytree(archive.data / "volumes", data / "volumes")
     shutil.copytree(archive.root / "second", elsewhere / "copy")
     shutil.rmtree(elsewhere / "copy" / ".callreplay")  # some copies leave out what begins with a dot
-    done = call(
-        "restore", archive.light, "--data-dir", data, "--volume", f"Volume 2={elsewhere / 'copy'}"
-    )
+    done = call("restore", archive.light, "--data-dir", data, "--volume", f"Volume 2={elsewhere / 'copy'}")
     assert "warning" not in done.stderr
     assert json.loads((elsewhere / "copy" / ".callreplay" / "volume.json").read_text())["uuid"]
     assert played(data) == played(archive.data)
@@ -162,7 +160,9 @@ def test_a_backup_is_ours_alone_and_says_what_it_has(archive: Archive) -> None:
     assert len(names) == 3 + 12
 
 
-def test_another_server_s_database_takes_it(archive: Archive, server: EmbeddedPostgres, elsewhere: Path) -> None:
+def test_another_server_s_database_takes_it(
+    archive: Archive, server: EmbeddedPostgres, elsewhere: Path
+) -> None:
     with psycopg.connect(server.url, autocommit=True) as connection:
         owner = connection.info.user
     with server._superuser() as connection:

@@ -114,7 +114,9 @@ class Recorder:
             if drops:
                 self.figures.drops += drops
                 spooler.dropped(drops)
-                self.warn(f"{source.name}: the kernel dropped {drops} packets; a larger ring (--ring) holds more")
+                self.warn(
+                    f"{source.name}: the kernel dropped {drops} packets; a larger ring (--ring) holds more"
+                )
         if clocked:  # of a wire the clock goes on where no packet comes; a file's stands still with it
             spooler.sweep(max(time.time_ns(), spooler.splitter.last_ns))
         try:

@@ -48,7 +48,12 @@ class Ring:
     """
 
     def __init__(
-        self, interface: str, octets: int = 64 << 20, pattern: str = "", promiscuous: bool = True, wait_ms: int = 100
+        self,
+        interface: str,
+        octets: int = 64 << 20,
+        pattern: str = "",
+        promiscuous: bool = True,
+        wait_ms: int = 100,
     ) -> None:
         self.interface = interface
         self.packets = self.drops = 0
@@ -56,7 +61,9 @@ class Ring:
             # Bound to no protocol yet: nothing comes before the ring and the filter are in place.
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         except PermissionError as error:
-            raise OutputError(f"{interface}: capturing needs CAP_NET_RAW (root, or setcap): {error.strerror}") from error
+            raise OutputError(
+                f"{interface}: capturing needs CAP_NET_RAW (root, or setcap): {error.strerror}"
+            ) from error
         try:
             self._open(interface, octets, pattern, promiscuous, wait_ms)
         except BaseException:
@@ -80,12 +87,16 @@ class Ring:
             program = compiled(pattern, self.link)
             code = ctypes.create_string_buffer(program)
             raw.setsockopt(
-                socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(code))
+                socket.SOL_SOCKET,
+                _ATTACH_FILTER,
+                struct.pack("HP", len(program) // 8, ctypes.addressof(code)),
             )
         raw.setsockopt(_SOL_PACKET, _VERSION, _V3)
         self._block = 1 << 20
         self._blocks = max(4, octets // self._block)
-        ring = struct.pack("7I", self._block, self._blocks, 2048, self._block // 2048 * self._blocks, wait_ms, 0, 0)
+        ring = struct.pack(
+            "7I", self._block, self._blocks, 2048, self._block // 2048 * self._blocks, wait_ms, 0, 0
+        )
         try:
             raw.setsockopt(_SOL_PACKET, _RX_RING, ring)
             self._map = mmap.mmap(raw.fileno(), self._block * self._blocks)

@@ -142,7 +142,9 @@ class Board:
             frozenset(((source, sport - 1), (destination, dport - 1))),
         ]
 
-    def add_way(self, way: int, source: Socket, destination: Socket, now_ns: int, media: bool) -> Group | None:
+    def add_way(
+        self, way: int, source: Socket, destination: Socket, now_ns: int, media: bool
+    ) -> Group | None:
         """Where a way that begins belongs: its group, None for what nobody announced and is no media."""
         ends = self.ways.get(way)
         if ends is None:
@@ -251,9 +253,17 @@ class Board:
         (own,) = group.ways
         hosts = {self.ways[own].source[0], self.ways[own].destination[0]}
         found: list[Group] = []
-        for other in self._alone.get(self.ways[own].destination[0], {}) | self._alone.get(self.ways[own].source[0], {}):
+        for other in self._alone.get(self.ways[own].destination[0], {}) | self._alone.get(
+            self.ways[own].source[0], {}
+        ):
             near = abs(other.begun_ns - group.begun_ns) <= _TOGETHER_NS
-            if other is group or not near or other.talks or len(other.ways) != 1 or other.merged_into is not None:
+            if (
+                other is group
+                or not near
+                or other.talks
+                or len(other.ways) != 1
+                or other.merged_into is not None
+            ):
                 continue
             (theirs,) = other.ways
             if self.ways[theirs].destination[0] in hosts:

@@ -60,7 +60,12 @@ def start(folder: Path, closed: Callable[[Closed], None], limits: Limits | None 
     before = _epochs(folder)
     epoch = max(before, default=0) + 1
     own = {path for one in noted for path in one.files}
-    left = [path for old in before for path in sorted((folder / f"open-{old}").glob("*.pcapng")) if path not in own]
+    left = [
+        path
+        for old in before
+        for path in sorted((folder / f"open-{old}").glob("*.pcapng"))
+        if path not in own
+    ]
     (folder / f"open-{epoch}").mkdir()
     marker = folder / f"open-{epoch}" / _REPLAYING
     marker.touch()
