@@ -1,4 +1,4 @@
-"""What of the documentation is made from the program: commands, settings, parameters, views, the report.
+"""What of the documentation is made from the program: commands, settings, views, the report.
 
 A page has a line ``<!-- made: NAME -->`` where a table of `MADE` is to stand. MkDocs calls ``on_page_markdown``.
 """
@@ -17,7 +17,6 @@ from typer.main import get_command
 from callreplay import report
 from callreplay.cli.app import build
 from callreplay.cli.examples import EXAMPLES
-from callreplay.service import openapi
 from callreplay.service.settings import Settings
 
 __all__ = ["MADE", "on_page_markdown"]
@@ -81,34 +80,6 @@ def settings() -> str:
     return "\n".join(_table(["setting", "flag", "environment", "default", "meaning"], rows))
 
 
-def _values(schema: dict[str, Any]) -> str:
-    """What a JSON schema admits, in a few words."""
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"] if value != "")
-    if "anyOf" in schema and "type" not in schema:
-        return " or ".join(filter(None, (_values(each) for each in schema["anyOf"] if each != {"const": ""})))
-    kind = schema.get("format") or schema.get("type", "")
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum")
-    if low is not None and high is not None:
-        return f"{kind}, {low} to {high}"
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
-
-
-def parameters() -> str:
-    """Every parameter of the Transcoder's URL."""
-    found = openapi.build()["paths"]["/CallRecorder/Transcoder"]["get"]["parameters"]
-    lines: list[str] = []
-    for title, search in (("To find calls", True), ("To render them", False)):
-        rows = (
-            [f"`{each['name']}`", _values(each["schema"]), each["description"]]
-            for each in found
-            if (each["name"] in openapi.SEARCH) == search
-        )
-        lines += [f"## {title}", "", *_table(["parameter", "values", "meaning"], rows)]
-    return "\n".join(lines)
-
-
 def views() -> str:
     """Every column that a reader of the database sees; the stored list is what tests hold the database to."""
     published = json.loads((ROOT / "tests" / "golden" / "views.json").read_text(encoding="utf-8"))
@@ -154,7 +125,6 @@ def report_fields() -> str:
 MADE: Final[dict[str, Callable[[], str]]] = {
     "commands": commands,
     "settings": settings,
-    "parameters": parameters,
     "views": views,
     "report": report_fields,
 }

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "serve": "serve",
     "import": "import_",
     "watch": "watch",
+    "record": "record",
     "volumes": "volumes",
     "retain": "retain",
     "backup": "backup",
@@ -34,6 +35,7 @@ COMMANDS: Final[dict[str, str]] = {
     "users": "users",
     "man": "man",
     "audit": "audit",
+    "jobs": "jobs",
 }
 """Command name to the module of this package that registers it."""
 

@@ -5,6 +5,7 @@ Every index below is within 0..rows-1, and every column is checked to have that 
 bounds checks of Cython are off here. No payload is read in this file.
 """
 
+from libc.stdlib cimport calloc, free
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 import numpy as np
@@ -368,9 +369,8 @@ def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestam
         raise ValueError("columns differ in length")
     if wanted.shape[0] != 256:
         raise ValueError("wanted needs 256 entries")
-    counts_array = np.zeros(65536, np.int32)
-    cdef int32_t[::1] counts = counts_array
-    cdef int64_t step
+    cdef int32_t* counts = NULL  # made when a second step is met: most streams have one
+    cdef int64_t step, only = 0, alike = 0
     with nogil:
         for i in range(rows):
             if flags[i] & REDUNDANT or not wanted[payload_type[i]]:
@@ -378,13 +378,32 @@ def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestam
             if last >= 0 and <uint16_t>(<uint16_t>sequence[i] - <uint16_t>sequence[last]) == 1:
                 step = <int32_t>(<uint32_t>timestamp[i] - <uint32_t>timestamp[last])
                 if 0 < step < 65536:
-                    counts[step] += 1
-                    longest = max(longest, step)
                     pairs += 1
+                    if counts == NULL and (alike == 0 or step == only):
+                        only = step
+                        alike += 1
+                    else:
+                        if counts == NULL:
+                            counts = <int32_t*>calloc(65536, sizeof(int32_t))
+                            if counts == NULL:
+                                break
+                            counts[only] = <int32_t>alike
+                            longest = only
+                        counts[step] += 1
+                        longest = max(longest, step)
                     if pairs >= limit:
                         break
             last = i
-    return int(counts_array[: longest + 1].argmax()) if pairs else 0
+        if pairs > alike and counts != NULL:
+            for step in range(longest + 1):
+                if counts[step] > counts[only] or (counts[step] == counts[only] and step < only):
+                    only = step
+            free(counts)
+            counts = NULL
+            alike = pairs
+    if alike < pairs:
+        raise MemoryError
+    return only
 
 
 def histogram(const uint8_t[::1] values not None):
