@@ -122,11 +122,23 @@ def report_fields() -> str:
     return "\n".join(lines)
 
 
+def headers() -> str:
+    """The C headers: each declaration below its comment."""
+    lines: list[str] = []
+    for path in sorted((ROOT / "native" / "include" / "callreplay").glob("*.h")):
+        text = path.read_text(encoding="utf-8")
+        body = re.sub(r"^\s*(#.*|extern \"C\" \{|\})\n", "", text, flags=re.MULTILINE).strip()
+        if body:
+            lines += [f"## callreplay/{path.name}", "", "```c", re.sub(r"\n{3,}", "\n\n", body), "```", ""]
+    return "\n".join(lines)
+
+
 MADE: Final[dict[str, Callable[[], str]]] = {
     "commands": commands,
     "settings": settings,
     "views": views,
     "report": report_fields,
+    "headers": headers,
 }
 _MARK: Final = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
 _OUT: Final = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?!docs/)[\w./-]+)\)")

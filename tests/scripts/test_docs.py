@@ -89,6 +89,11 @@ def test_commands_settings_parameters_and_fields_have_a_page(site: Path) -> None
         assert name.replace("_", " ") in text["report"]
         assert all(field in text["report"] for field in said["properties"])
     assert "call_list" in text["views"]
+    header = "".join(path.read_text() for path in (ROOT / "native" / "include" / "callreplay").glob("*.h"))
+    functions = set(re.findall(r"\b(cr_\w+)\(", header))
+    assert len(functions) > 30
+    c = shown(site / "reference" / "c.html")
+    assert not [name for name in functions if name not in c]
 
 
 @pytest.mark.slow
