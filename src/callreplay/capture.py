@@ -32,6 +32,7 @@ from callreplay.audio.legs import Concealment, External, is_native, leg_rate_hz
 from callreplay.audio.mastered import MasteredRenderer
 from callreplay.audio.mastering import LoudnessBy
 from callreplay.audio.mix import Channels, Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
+from callreplay.audio.segments import PAUSE_S, Segment
 from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
@@ -53,6 +54,7 @@ from callreplay.outputs.options import Options, OptionValues
 from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
+from callreplay.pieces import call_segments
 from callreplay.report import call_report
 from callreplay.sources import Origin, Source, gather, open_files
 
@@ -587,6 +589,23 @@ class Call:
     def speech(self) -> Conversation:
         """Talk time, silence, overlap, interruptions and longest monologues; who talks when: ``Leg.speech``."""
         return conversation(self.caller.speech(), self.called.speech(), self.duration_s)
+
+    def segments(
+        self,
+        seconds: float = 30.0,
+        channels: Channels | Literal["apart"] = "apart",
+        *,
+        rate: int = 16000,
+        dtype: Int16 | Float32 = "int16",
+        pause_s: float = PAUSE_S,
+        dtmf: Literal["tone", "mute"] = "mute",
+    ) -> Iterator[Segment]:
+        """The talk in pieces of at most ``seconds``, cut where nobody talks: see ``audio.segments`` for the law.
+
+        ``channels``: ``apart``, each speaker's talk for itself, or as ``mix`` has them. ``rate`` as there, 0 for the
+        call's own; ``dtype``: ``int16`` or ``float32``. ``pause_s``: longer pauses are left out. Memory holds a piece.
+        """
+        return call_segments(self, seconds, channels, rate=rate, dtype=dtype, pause_s=pause_s, dtmf=dtmf)
 
     def stream(
         self,
