@@ -20,6 +20,7 @@ from callreplay.service.pages import as_written
 from callreplay.service.rendering import page, posted_by, query_of, set_cookie, visitor_of
 from callreplay.store import accounts, audit, people, search, volumes
 from callreplay.store.database import Connection
+from callreplay.store.passwords import is_common
 from callreplay.store.search import ParameterError
 
 __all__ = ["routes"]
@@ -81,6 +82,10 @@ async def set_player_password(request: Request) -> Response:
     password = fields.get("player_password", "")
     if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD or not password.isprintable():
         raise Problem(400, "A password has at least 8 characters.", parameter="player_password")
+    if await to_thread.run_sync(is_common, password, "player"):
+        raise Problem(
+            400, "This password is one of those that are guessed first.", parameter="player_password"
+        )
     service = service_of(request)
 
     def work(connection: Connection) -> None:
@@ -150,11 +155,15 @@ async def _refused(request: Request, visitor: Visitor, refusal: people.RefusedEr
     )
 
 
-async def _hashed(request: Request, password: str) -> str:
-    """What is kept of a password. Raises Refusal."""
+async def _hashed(request: Request, password: str, login: str = "") -> str:
+    """What is kept of a password. Raises RefusedError."""
     service = service_of(request)
-    people.check_password(password, service.settings.password_length)
-    return await service.logins.run(network(client_address(request)), service.auth.hash, password)
+
+    def work() -> str:
+        people.check_password(password, service.settings.password_length, login)
+        return service.auth.hash(password)
+
+    return await service.logins.run(network(client_address(request)), work)
 
 
 async def add_user(request: Request) -> Response:
@@ -174,7 +183,7 @@ async def add_user(request: Request) -> Response:
         )
 
     try:
-        hashed = await _hashed(request, fields.get("password", ""))
+        hashed = await _hashed(request, fields.get("password", ""), fields.get("login", "").strip())
         await _in_database(request, work)
     except people.RefusedError as refusal:
         return await _refused(request, visitor, refusal)
@@ -303,9 +312,9 @@ async def change_own_password(request: Request) -> Response:
         bad = "wait" if refused.wait_seconds else "wrong"
         return _account_page(request, visitor, bad, 429 if refused.wait_seconds else 403)
     try:
-        hashed = await _hashed(request, fields.get("new_password", ""))
-    except people.RefusedError:
-        return _account_page(request, visitor, "password", 400)
+        hashed = await _hashed(request, fields.get("new_password", ""), user.login)
+    except people.RefusedError as refusal:
+        return _account_page(request, visitor, refusal.field, 400)
     await _in_database(
         request,
         lambda connection: people.set_password(
