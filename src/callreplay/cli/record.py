@@ -100,7 +100,7 @@ def register(app: typer.Typer) -> None:
         from callreplay.importing import importer
         from callreplay.recording import privileges
         from callreplay.recording.recorder import Recorder
-        from callreplay.store import accounts
+        from callreplay.store import accounts, activity
         from callreplay.store.places import default_data_dir
 
         if stream not in ("", "-"):
@@ -131,6 +131,7 @@ def register(app: typer.Typer) -> None:
             _say(f"recording from {names}")
 
             def report(outcome: Outcome) -> None:
+                activity.note(opened, "record", **outcome.figures())
                 for call in outcome.calls if as_json else ():
                     typer.echo(json_text(call))
                 sys.stdout.flush()
