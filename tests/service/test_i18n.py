@@ -219,6 +219,7 @@ def test_no_page_has_a_word_that_no_catalogue_could_translate(
         "?callDetails=x",
         *(f"?callDetails={uuid}&tab={tab}&saved" for tab in ("general", "media", "events", "advanced")),
         *("Users", "Volumes?saved", "Audit", "Audit?user=nobody", "Audit?beginTime=x"),
+        *("Retention?saved", "Retention?policy=period&days=1&number=0721555010", "Tenants", "Jobs"),
         *("Nothing", "Temp/x/y", "Transcoder?format=exe"),
     ]
     # Data, and names of the product and of standards.

@@ -407,7 +407,7 @@ def routes(prefix: str) -> list[Route]:
         Route(prefix + "/Volumes/add", add_volume, methods=["POST"]),
         Route(prefix + "/Volumes/{id}", change_volume, methods=["POST"]),
         Route(prefix + "/Retention", retention_page, methods=["GET"]),
-        Route(prefix + "/Retention", change_retention, methods=["POST"]),
+        Route(prefix + "/Retention/change", change_retention, methods=["POST"]),
         Route(prefix + "/Retention/run", run_retention, methods=["POST"]),
         Route(prefix + "/Retention/erase", erase, methods=["POST"]),
         Route(prefix + "/Call/{uuid}/hold", hold, methods=["POST"]),
