@@ -174,6 +174,7 @@ async def _join(request: Request, visitor: Visitor, source: int, target: int) ->
         with database.connection() as connection:
             done = joining.join(connection, one, other, actor=actor, step=job.step)
         job.result = {"calls": done.calls, "bytes": done.size_bytes, "failed": len(done.failed)}
+        job.done = done.calls + len(done.failed)
 
     try:
         one, other, calls = await in_database(request, look)
