@@ -152,7 +152,7 @@ def test_who_is_bound_to_some_calls_changes_no_others(desk: Desk, own: Running, 
 
 def test_policies_are_tried_set_and_told_apart_by_tag(desk: Desk, own: Running, ana: UUID) -> None:
     page = desk.get("Retention?policy=period&days=1")
-    assert page.count("period: 1 days") == 2, "of three calls one is under legal hold"
+    assert page.count("its period is over · 1 day") == 2, "of three calls one is under legal hold"
     assert own.rows("SELECT retention FROM tenants")[0]["retention"] == "forever", "only tried"
     desk.post("Retention/change", action="policy", policy="period", days="30000")
     assert desk.last()["detail"] == {"policy": "period", "days": 30000}
