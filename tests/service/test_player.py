@@ -371,6 +371,31 @@ def test_the_legs_have_levels(page: Page, service: Running, call: dict[str, Any]
     assert not page.is_checked("[data-do=called]")
 
 
+def test_call_details_are_printed_without_what_is_pressed(
+    page: Page, service: Running, call: dict[str, Any]
+) -> None:
+    service.rows("UPDATE calls SET description = 'asked twice' WHERE uuid = %s", call["callId"])
+    enter(page, service, f"&callDetails={call['callId']}")
+    loaded(page)
+    assert not page.locator("dd.printed").first.is_visible()
+    page.emulate_media(media="print")
+    service.rows("UPDATE calls SET description = '' WHERE uuid = %s", call["callId"])
+    for shown in ("dd.printed", "canvas.wave", "#details-title", "text=Front Desk"):
+        assert page.locator(shown).first.is_visible(), shown
+    for hidden in (
+        "header.top",
+        ".controls >> nth=0",
+        "form.search",
+        ".calls",
+        "footer",
+        ".dialog form >> nth=0",
+    ):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    box = page.locator("dialog").bounding_box()
+    assert box is not None
+    assert (box["x"], box["width"]) == (0, DESKTOP["width"])
+
+
 # -- frames ---------------------------------------------------------------------------------------------------------
 
 
