@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from callreplay.importing.importer import Job, Outcome, import_one
-from callreplay.splitting.recovery import discard, merged
+from callreplay.importing.portions import whole
+from callreplay.splitting.recovery import discard
 from callreplay.splitting.spooling import Closed
 from callreplay.store.database import Database
 
@@ -29,19 +29,15 @@ _database: dict[str, Database] = {}
 def import_group(database: Database, job: Job, one: Closed) -> Outcome:
     """Import the calls of a group, whose files may overlap in time. Does not raise for what captures or volumes do."""
     job = replace(job, drops=one.drops)
-    files = [path for path in one.files if path.exists()]
-    if len(files) == 1:
-        return import_one(database, job, files[0])
-    whole = one.note.with_suffix(f".{os.getpid()}.part")
+    path = None
     try:
-        with whole.open("wb") as out:
-            for chunk in merged(files):
-                out.write(chunk.data)
-        return import_one(database, job, whole)
+        path = whole(one)
+        return import_one(database, job, path)
     except OSError as error:
         return Outcome(str(one.note), error=str(error))
     finally:
-        whole.unlink(missing_ok=True)
+        if path is not None and path not in one.files:
+            path.unlink(missing_ok=True)
 
 
 def _work(job: Job, one: Closed) -> Outcome:

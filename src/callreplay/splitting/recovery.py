@@ -103,8 +103,9 @@ def _undo(folder: Path) -> None:
             (current / _REPLAYED).unlink()
     for done in (folder / CLOSED).glob(f"*{_DONE}"):
         _remove(folder, done)
-    for part in (folder / CLOSED).glob("*.part"):
-        part.unlink()
+    for end in ("part", "pcapng"):  # a note, and several files as one, that were not whole yet
+        for part in (folder / CLOSED).glob(f"*.{end}"):
+            part.unlink()
 
 
 def _notes(folder: Path) -> list[Closed]:

@@ -34,6 +34,7 @@ CLOSED: Final = "closed"
 _NS: Final = 10**9
 _RUN: Final = 1 << 16
 _SWEEP_NS: Final = _NS
+_SET_BACK_NS: Final = 60 * _NS
 _TOGETHER_NS: Final = 3 * _NS
 _STALE_NS: Final = 600 * _NS
 _GAP_NS: Final = 5 * _NS
@@ -82,6 +83,8 @@ class Spooler:
     limits: Limits = field(default_factory=Limits)
     durable: bool = True
     splitter: Splitter = field(default_factory=Splitter)
+    breathe: Callable[[], None] = lambda: None
+    """Called now and then while a source is split."""
     board: Board = field(init=False)
     hearing: Hearing = field(init=False)
     junk: int = 0
@@ -133,16 +136,18 @@ class Spooler:
                 self._segment()
             elif stop != Stop.MORE:
                 return Stop(stop)
-            if splitter.last_ns - self._swept_ns >= _SWEEP_NS:
+            else:
+                self.breathe()
+            if not -_SET_BACK_NS < splitter.last_ns - self._swept_ns < _SWEEP_NS:
                 self.sweep(splitter.last_ns)
             if splitter.buffered > _BUFFERED:
                 self._write_out()
 
     def _way(self) -> None:
-        way, _, media, now_ns, _, _ = self.splitter.pending()
+        way, _, media, _, _, _ = self.splitter.pending()
         source, sport, destination, dport = self.splitter.way(way)
         ends = (self._text(source), sport), (self._text(destination), dport)
-        if self.board.add_way(way, *ends, now_ns, media) is None:
+        if self.board.add_way(way, *ends, self.splitter.last_ns, media) is None:
             self.splitter.leave(way)
         elif (spool := self.splitter.spool_of(way)) >= 0:
             self.splitter.keep(spool)
@@ -150,7 +155,7 @@ class Spooler:
     def _message(self) -> None:
         way, _, _, now_ns, _, _ = self.splitter.pending()
         message = Message("sip", now_ns, self._flow(way), "udp", self.splitter.payload())
-        group = self.hearing.take(message)
+        group = self.hearing.take(message, self.splitter.last_ns)
         if group is not None and (spool := self.spool_for(group)) >= 0:
             self.splitter.keep(spool)
 
@@ -160,7 +165,7 @@ class Spooler:
 
     def _write_messages(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            group = self.hearing.take(message)
+            group = self.hearing.take(message, self.splitter.last_ns)
             if group is None or (spool := self.spool_for(group)) < 0:
                 continue
             for frame in segments(message.flow, message.payload, self._sequence):
