@@ -1,10 +1,11 @@
 """Recording: packets a second through the splitter alone, and calls through all of it, from packets to rows.
 
-Every payload of the generator carries the number of its call, its direction and its packet, so that what was stored shows
-which packets are lost, there twice, or in a foreign call. Calls are set up and ended by SIP; each has two directions of
+Every payload of the generator carries the number of its call, its direction and its packet, so that what was stored
+shows which packets are lost, there twice, or in a foreign call. Calls are set up and ended by SIP; each has two directions of
 20 ms, 1 % loss and 30 ms of jitter. CPU seconds, not those of a clock: the bars are for one core.
 
-CALLREPLAY_BENCH_CALLS: how many calls go on at the same time (2,000); CALLREPLAY_BENCH_SECONDS: how long (20).
+CALLREPLAY_BENCH_CALLS: how many calls go on at the same time (2,000); CALLREPLAY_BENCH_SECONDS: how long (20);
+CALLREPLAY_BENCH_KILLS: how often a recorder is killed (10).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from bench import _captures
 
 CALLS = int(os.environ.get("CALLREPLAY_BENCH_CALLS", "2000"))
 SECONDS = int(os.environ.get("CALLREPLAY_BENCH_SECONDS", "20"))
+KILLS = int(os.environ.get("CALLREPLAY_BENCH_KILLS", "10"))
 _HELD = 150.0
 _SIP = (
     "{start}\r\nVia: SIP/2.0/UDP {via};branch=z9hG4bK{number}\r\nFrom: <sip:{caller}@{near}>;tag=a{number}\r\n"
-    "To: <sip:{called}@{far}>{tag}\r\nCall-ID: {number}@bench\r\nCSeq: {cseq}\r\n{kind}Content-Length: {size}\r\n\r\n{body}"
+    "To: <sip:{called}@{far}>{tag}\r\nCall-ID: {number}@bench\r\nCSeq: {cseq}\r\n{kind}"
+    "Content-Length: {size}\r\n\r\n{body}"
 )
 
 
@@ -69,7 +72,8 @@ def _messages(number: int, begin_ns: int, end_ns: int | None) -> Iterator[tuple[
         kind = "Content-Type: application/sdp\r\n" if body else ""
         text = _SIP.format(
             start=start.format(far=far), via=source, number=number, caller=f"1{number:06}", called=f"2{number:06}",
-            near=near, far=far, tag=f";tag=b{number}" if tagged else "", cseq=cseq, kind=kind, size=len(body), body=body,
+            near=near, far=far, tag=f";tag=b{number}" if tagged else "", cseq=cseq, kind=kind, size=len(body),
+            body=body,
         ).encode()  # fmt: skip
         yield at, _frame(source, target, text)
 
@@ -81,7 +85,9 @@ def _frame(source: str, target: str, payload: bytes) -> bytes:
     return b"\x02" * 12 + b"\x08\x00" + head + udp
 
 
-def _media(number: int, begin_ns: int, seconds: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.void]]]:
+def _media(
+    number: int, begin_ns: int, seconds: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.void]]]:
     """Both directions, each payload with call, direction and packet in its first twelve octets."""
     for side in (0, 1):
         count = int(seconds * 50)
@@ -99,7 +105,7 @@ def _media(number: int, begin_ns: int, seconds: float) -> Iterator[tuple[NDArray
 
 
 class Load:
-    """Calls that begin at even times and last ``_HELD`` seconds, as seen for ``seconds``: those before are cut to it."""
+    """Calls that begin at even times and last ``_HELD`` seconds, as seen for ``seconds``."""
 
     def __init__(self, calls: int, seconds: float) -> None:
         start = _captures.START_NS
@@ -154,25 +160,30 @@ class Load:
         return total
 
 
-def verify(shelf: Path, sent: dict[tuple[int, int], int]) -> tuple[int, int, int, int]:
-    """(packets stored, lost, double, foreign) of what lies on a volume."""
+def verify(
+    shelf: Path, sent: dict[tuple[int, int], int], spared: Set[bytes] = frozenset()
+) -> tuple[int, int, int, int]:
+    """(packets stored, lost, double, foreign) of what lies on a volume; ``spared`` are marks that may be lost."""
     from callreplay import packets
 
-    met: dict[tuple[int, int], set[int]] = {}
+    met: set[bytes] = set()
     stored = double = foreign = 0
     for path in shelf.rglob("*.rtp"):
         scan = packets.scan(packets.open_buffer(path), recorded=True)
-        owners: dict[tuple[int, int], int] = {}
+        owners: dict[bytes, int] = {}
         for offset in scan.rtp.offset.tolist():
             mark = bytes(scan.data[offset : offset + 9])
-            key, number = (int.from_bytes(mark[:4], "big"), mark[4]), int.from_bytes(mark[5:9], "big")
-            seen = met.setdefault(key, set())
-            double += number in seen
-            seen.add(number)
-            owners[key] = owners.get(key, 0) + 1
+            double += mark in met
+            met.add(mark)
+            owners[mark[:5]] = owners.get(mark[:5], 0) + 1
             stored += 1
         foreign += sum(owners.values()) - max(owners.values(), default=0)
-    lost = sum(count - len(met.get(key, ())) for key, count in sent.items())
+    found: dict[bytes, int] = {}
+    for mark in met | spared:
+        found[mark[:5]] = found.get(mark[:5], 0) + 1
+    lost = sum(
+        count - found.get(call.to_bytes(4, "big") + bytes([side]), 0) for (call, side), count in sent.items()
+    )
     return stored, lost, double, foreign
 
 
@@ -204,8 +215,8 @@ def _split_alone(path: Path, packets: int) -> dict[str, Any]:
                     break
                 if splitter.buffered > 128 << 20:
                     splitter.flush(descriptor)
-                    for name in os.listdir(folder):
-                        os.truncate(f"{folder}/{name}", 0)
+                    for name in Path(folder).iterdir():
+                        os.truncate(name, 0)
             best = max(best, packets / took)
     finally:
         os.close(descriptor)
@@ -214,38 +225,70 @@ def _split_alone(path: Path, packets: int) -> dict[str, Any]:
             "ratio": best / 2e6, "bar": 1.0}  # fmt: skip
 
 
-def _command(url: str, spools: Path) -> list[str]:
+def _recorder(url: str, spools: Path) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", "callreplay", "record", "-", "--database-url", url, "--spool", str(spools)]
-    return [*words, "--flush", "1"]
+    return subprocess.Popen([*words, "--flush", "1"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def _feed(command: list[str], path: Path, offset: int = 0, kill_after: int = 0) -> tuple[int, resource.struct_rusage]:
-    """Run a recorder on ``path``; with ``kill_after`` it is killed once it has been given so many octets."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with path.open("rb") as source:
-        header = source.read(24)
-        if offset:
-            source.seek(offset)
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert process.stdin is not None
-        given = 0
-        try:
-            process.stdin.write(header if offset else b"")
-            if not offset:
-                source.seek(0)
-            while chunk := source.read(1 << 20):
-                process.stdin.write(chunk)
-                given += len(chunk)
-                if kill_after and given >= kill_after:
-                    process.send_signal(signal.SIGKILL)
-                    break
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
+def _feed(process: subprocess.Popen[bytes], content: memoryview) -> None:
+    assert process.stdin is not None
+    for at in range(0, len(content), 1 << 20):
+        process.stdin.write(content[at : at + (1 << 20)])
+    process.stdin.flush()
+
+
+def _finish(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdin is not None
+    process.stdin.close()
+    return process.wait()
+
+
+def _records(content: memoryview) -> list[int]:
+    """Where each record of a pcap begins, and the end."""
+    found, at = [], 24
+    while at < len(content):
+        found.append(at)
+        at += 16 + int.from_bytes(content[at + 8 : at + 12], "little")
+    return [*found, at]
+
+
+def _killed(folder: Path, url: str, path: Path, load: Load) -> dict[str, Any]:
+    """Ten times: packets that are given time to be synced, a few more, and SIGKILL. Of the former all must be there."""
+    from callreplay.store import volumes
+    from callreplay.store.database import Database
+
+    shelf, spools = folder / "shelf-killed", folder / "spools-killed"
+    with Database(url, size=1) as database, database.connection() as connection:
+        volumes.add(connection, shelf)
+    content = memoryview(path.read_bytes())
+    edges, chance = _records(content), random.Random(11)
+    header, spared = content[:24], set[bytes]()
+    bounds = sorted(chance.sample(range(1, len(edges) - 1), KILLS))
+    first = 0
+    for last in bounds:
+        # The last packets before a kill, at most a tenth of a second of them, nobody has promised to keep.
+        loose = max(first, last - 50 * CALLS // 5)
+        process = _recorder(url, spools)
+        _feed(process, header)
+        _feed(process, content[edges[first] : edges[loose]])
+        settled, size = 0, -1
+        while settled < 8:  # two seconds without a change: what was given is synced
+            time.sleep(0.25)
+            now = sum(one.stat().st_size for one in spools.glob("open-*/*.pcapng"))
+            settled, size = (settled + 1 if now == size else 0), now
+        _feed(process, content[edges[loose] : edges[last]])
+        process.send_signal(signal.SIGKILL)
         process.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    del before
-    return process.returncode, after
+        spared |= {bytes(content[edges[n] + 70 : edges[n] + 79]) for n in range(loose, last)}
+        first = last
+    process = _recorder(url, spools)
+    _feed(process, header)
+    _feed(process, content[edges[first] :])
+    code = _finish(process)
+    stored, lost, double, foreign = verify(shelf, load.sent, spared)
+    return {"name": f"{KILLS} kills: acknowledged packets lost, and any double or foreign", "exit": code,
+            "stored": stored, "lost": lost, "double": double, "foreign": foreign,
+            "ratio": float(lost + double + foreign), "bar": 0.0, "bar_kind": "at_most"}  # fmt: skip
 
 
 def _recorded(folder: Path, url: str, path: Path, load: Load, packets: int) -> Iterator[dict[str, Any]]:
@@ -255,7 +298,10 @@ def _recorded(folder: Path, url: str, path: Path, load: Load, packets: int) -> I
     with Database(url, size=1) as database, database.connection() as connection:
         volumes.add(connection, folder / "shelf")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code, after = _feed(_command(url, folder / "spools"), path)
+    process = _recorder(url, folder / "spools")
+    _feed(process, memoryview(path.read_bytes()))
+    code = _finish(process)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     stored, lost, double, foreign = verify(folder / "shelf", load.sent)
     yield {"name": f"{CALLS} calls at a time, {SECONDS} s: packets lost, double or foreign", "exit": code,
@@ -280,6 +326,10 @@ def run() -> list[dict[str, Any]]:
         with EmbeddedPostgres(folder / "data", port=0) as postgres:
             migrate(postgres.url)
             rows += _recorded(folder, postgres.url, path, load, packets)
+        # A database of its own: calls that are known are not stored again.
+        with EmbeddedPostgres(folder / "data-killed", port=0) as postgres:
+            migrate(postgres.url)
+            rows.append(_killed(folder, postgres.url, path, load))
         return rows
     finally:
         shutil.rmtree(folder, ignore_errors=True)

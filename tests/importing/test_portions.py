@@ -26,7 +26,9 @@ def test_a_rotation_is_split_up(job: Job, database: Database, tmp_path: Path) ->
         volumes.add(connection, tmp_path / "shelf")
     records = call(1, 0, 25) + call(2, 500, 4) + call(3, 21_000, 3)
     names = PIECES["tcpdump -C"]
-    paths = [write(tmp_path / name, piece) for name, piece in zip(names, split(records, (10, 20)), strict=True)]
+    paths = [
+        write(tmp_path / name, piece) for name, piece in zip(names, split(records, (10, 20)), strict=True)
+    ]
     (outcome,) = workers.import_captures(job, paths)
     assert (outcome.error, outcome.files, outcome.added) == ("", 3, 3)
     assert {line["capture"] for line in outcome.calls} == {f"{paths[0]} … {names[-1]}"}

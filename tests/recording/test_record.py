@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from tests.captures import Record, hep3, pcap, pcapng
 from tests.importing.test_rotation import call, rows, whole
-from tests.scenario.ladder import MS
 
 from callreplay.store import volumes
 from callreplay.store.database import Database
@@ -77,10 +76,14 @@ def test_from_standard_input(container: object, database: Database, shelf: Path,
     assert rows(database) == [whole(1, 3), whole(2, 3), whole(3, 3)]
     assert [path.name for path in (tmp_path / "spools").rglob("*") if path.is_file()] == ["lock"]
     with database.connection() as connection:
-        assert connection.execute("SELECT DISTINCT source FROM calls").fetchall() == [{"source": "standard input"}]
+        assert connection.execute("SELECT DISTINCT source FROM calls").fetchall() == [
+            {"source": "standard input"}
+        ]
 
 
-def test_a_stream_that_is_damaged_is_filed_as_far_as_it_came(database: Database, shelf: Path, tmp_path: Path) -> None:
+def test_a_stream_that_is_damaged_is_filed_as_far_as_it_came(
+    database: Database, shelf: Path, tmp_path: Path
+) -> None:
     content = pcapng(sorted(call(1, 0, 3)))
     with recorder(database, tmp_path / "spools", "-") as process:
         _, said = process.communicate(content + bytes(64), timeout=120)
@@ -136,7 +139,9 @@ def test_capture_agents(database: Database, shelf: Path, tmp_path: Path) -> None
                 ends = [".".join(map(str, octets[n : n + 4])) for n in (26, 30)]
                 ports = [int.from_bytes(octets[n : n + 2], "big") for n in (34, 36)]
                 kind = 1 if INVITE in octets[MEDIA:] else 4
-                frame = hep3(octets[MEDIA:], ends[0], ports[0], ends[1], ports[1], kind=kind, time_ns=at + shift)
+                frame = hep3(
+                    octets[MEDIA:], ends[0], ports[0], ends[1], ports[1], kind=kind, time_ns=at + shift
+                )
                 agent.sendto(frame, ("127.0.0.1", port))
                 if number % 20 == 0:
                     time.sleep(0.005)

@@ -9,15 +9,27 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.captures import Record, fragments, frame, hep3, linux_sll, pcap, pcapng, rtp, tcp, udp, udp_datagram
+from tests.captures import (
+    Record,
+    fragments,
+    frame,
+    hep3,
+    linux_sll,
+    pcap,
+    pcapng,
+    rtp,
+    tcp,
+    udp,
+    udp_datagram,
+)
 from tests.importing.test_rotation import START_MS, call
 from tests.scenario.ladder import MS, A, B, Ladder, sdp
 from tests.splitting.splits import SHARED, calls, groups_of, opened, read_groups, spooled, start, whole
 
 from callreplay.packets.recognise import JOINABLE, recognise
 from callreplay.splitting.merger import Merger
-from callreplay.splitting.spooling import Limits
 from callreplay.splitting.splitter import Splitter
+from callreplay.splitting.spooling import Limits
 from callreplay.splitting.stops import Stop
 
 CAPTURES = sorted([*(SHARED / "cases").glob("*.pcap*"), *(SHARED / "vectors").rglob("*.pcap*")])
@@ -69,7 +81,10 @@ def test_packets_that_come_before_their_signalling_are_adopted(tmp_path: Path) -
 
 def test_rtp_that_nobody_announced_has_a_spool_a_pair_of_sockets(tmp_path: Path) -> None:
     records = [
-        record for number in range(4) for record in call(number, 100 * number, 2) if b"SIP/2.0" not in record[1]
+        record
+        for number in range(4)
+        for record in call(number, 100 * number, 2)
+        if b"SIP/2.0" not in record[1]
     ]
     compare(records, tmp_path, 4)
 
@@ -77,7 +92,8 @@ def test_rtp_that_nobody_announced_has_a_spool_a_pair_of_sockets(tmp_path: Path)
 def test_what_only_looks_like_rtp_is_no_spool(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     records = [
-        (START_MS * MS + n * MS, udp(A, 1000 + n, B, 9, bytes([0x80, 0]) + random.bytes(40))) for n in range(50)
+        (START_MS * MS + n * MS, udp(A, 1000 + n, B, 9, bytes([0x80, 0]) + random.bytes(40)))
+        for n in range(50)
     ]
     spooler, found = start(tmp_path)
     spooled(spooler, pcap(records))
@@ -107,7 +123,10 @@ def test_messages_of_several_calls_on_one_connection(tmp_path: Path) -> None:
         key=lambda record: record[0],
     )
     records = [
-        record for number in range(5) for record in call(number, 10 * number, 3) if b"SIP/2.0" not in record[1]
+        record
+        for number in range(5)
+        for record in call(number, 10 * number, 3)
+        if b"SIP/2.0" not in record[1]
     ]
     sent = {A: 1, B: 1}
     for at, octets in messages:
@@ -141,12 +160,24 @@ def test_both_hops_of_a_b2bua_share_a_group(tmp_path: Path) -> None:
     records: list[Record] = []
     near, hop = Ladder("near@a", START_MS), Ladder("hop@b", START_MS + 5)
     near.add("INVITE", "1 INVITE", body=sdp(A, 4000), tags=("A", ""), route=(A, middle))
-    hop.add("INVITE", "1 INVITE", body=sdp(middle, 6000), tags=("C", ""), route=(middle, far), headers="X-Cid: near@a\r\n")
+    hop.add(
+        "INVITE",
+        "1 INVITE",
+        body=sdp(middle, 6000),
+        tags=("C", ""),
+        route=(middle, far),
+        headers="X-Cid: near@a\r\n",
+    )
     hop.add("SIP/2.0 200 OK", "1 INVITE", body=sdp(far, 5000), tags=("C", "D"), route=(far, middle))
-    near.add("SIP/2.0 200 OK", "1 INVITE", body=sdp(middle, 6002), tags=("A", "B"), route=(middle, A), gap_ms=40)
+    near.add(
+        "SIP/2.0 200 OK", "1 INVITE", body=sdp(middle, 6002), tags=("A", "B"), route=(middle, A), gap_ms=40
+    )
     for message in (*near.messages, *hop.messages):
         records.append(
-            (message.arrival_ns, udp(message.flow.source, 5060, message.flow.destination, 5060, message.payload))
+            (
+                message.arrival_ns,
+                udp(message.flow.source, 5060, message.flow.destination, 5060, message.payload),
+            )
         )
     random = np.random.default_rng(5)
     for n in range(150):
@@ -174,7 +205,7 @@ def test_a_long_call_goes_on_in_another_file(tmp_path: Path) -> None:
 
 
 def test_groups_are_handed_on_when_they_are_over(tmp_path: Path) -> None:
-    """After BYE and five seconds, an unanswered call and strange RTP after three minutes, an answered one after an hour."""
+    """After BYE and five seconds, RTP that nobody announced after three minutes, an answered call after an hour."""
     records = sorted(call(1, 0, 3) + call(2, 0, 4, bye=False))
     records += [record for record in call(3, 0, 2) if b"SIP/2.0" not in record[1]]
     spooler, found = start(tmp_path)
@@ -189,7 +220,9 @@ def test_groups_are_handed_on_when_they_are_over(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_calls(tmp_path: Path) -> None:
     spooler, _ = start(tmp_path)
-    spooled(spooler, pcap(sorted(record for number in range(60) for record in call(number, 3_000 * number, 1))))
+    spooled(
+        spooler, pcap(sorted(record for number in range(60) for record in call(number, 3_000 * number, 1)))
+    )
     counters = spooler.splitter.counters()
     assert len(spooler.board.groups) + len(spooler._waiting) == 60
     assert counters["spools"] <= 3

@@ -1,4 +1,4 @@
-"""``callreplay record``: calls from network interfaces, a stream on standard input, or capture agents, as they are held."""
+"""``callreplay record``: calls from network interfaces, standard input or capture agents, as they are held."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def _say(text: str) -> None:
     print(printable(f"callreplay: {text}"), file=sys.stderr, flush=True)
 
 
-def _sources(stream: str, interfaces: list[str], hep: int | None, ring: str, pattern: str, promiscuous: bool) -> list[Source]:
+def _sources(
+    stream: str, interfaces: list[str], hep: int | None, ring: str, pattern: str, promiscuous: bool
+) -> list[Source]:
     from callreplay.recording.ring import Ring
     from callreplay.recording.sources import Agents, Interface, Stream
 
@@ -47,24 +49,37 @@ def register(app: typer.Typer) -> None:
     @app.command(name="record")
     def record(
         stream: Annotated[
-            str, typer.Argument(metavar="[-]", help="'-': pcap or pcapng on standard input, as tcpdump -w - writes it.")
+            str,
+            typer.Argument(
+                metavar="[-]", help="'-': pcap or pcapng on standard input, as tcpdump -w - writes it."
+            ),
         ] = "",
         interface: Annotated[
             list[str] | None,
-            typer.Option("--interface", "-i", metavar="IFACE[,IFACE…]", help="Network interfaces, a mirror port's for one."),
+            typer.Option(
+                "--interface",
+                "-i",
+                metavar="IFACE[,IFACE…]",
+                help="Network interfaces, a mirror port's for one.",
+            ),
         ] = None,
         hep: Annotated[
             int | None, typer.Option(metavar="PORT", help="UDP port that capture agents send HEP3 to.")
         ] = None,
         check: Annotated[
-            str, typer.Option(metavar="IFACE", help="Listen for --seconds, say what is wrong, and record nothing.")
+            str,
+            typer.Option(
+                metavar="IFACE", help="Listen for --seconds, say what is wrong, and record nothing."
+            ),
         ] = "",
         seconds: Annotated[float, typer.Option(min=0.1, help="How long --check listens.")] = 10.0,
         spool: Annotated[
-            Path | None, typer.Option(help="Folder of calls that go on; spool in the data directory if not given.")
+            Path | None,
+            typer.Option(help="Folder of calls that go on; spool in the data directory if not given."),
         ] = None,
         flush: Annotated[
-            float, typer.Option(min=0.05, max=3600, help="Seconds between syncs: what is older survives a crash.")
+            float,
+            typer.Option(min=0.05, max=3600, help="Seconds between syncs: what is older survives a crash."),
         ] = 1.0,
         ring: Annotated[str, typer.Option(help="Memory that the kernel keeps packets in for us.")] = "64MiB",
         pattern: Annotated[str, typer.Option("--filter", help="What to capture, as of pcap-filter(7).")] = "",
@@ -80,7 +95,10 @@ def register(app: typer.Typer) -> None:
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
-        """Record calls as they are held, each filed when it is over. Ctrl-C files all; SIGTERM leaves the rest to the next start."""
+        """Record calls as they are held; each is filed when it is over.
+
+        Ctrl-C files all of them, SIGTERM leaves those that go on to the next start.
+        """
         from callreplay.errors import ArgumentError
         from callreplay.importing import importer
         from callreplay.recording import privileges
@@ -130,6 +148,6 @@ def register(app: typer.Typer) -> None:
                     source.close()
                 figures = recorder.figures
                 _say(
-                    f"{figures.packets:,} packets, {figures.drops:,} dropped by the kernel; {figures.added} calls added, "
-                    f"{figures.in_progress} go on, {figures.waiting} wait to be filed"
+                    f"{figures.packets:,} packets, {figures.drops:,} dropped by the kernel; {figures.added} calls "
+                    f"added, {figures.in_progress} go on, {figures.waiting} wait to be filed"
                 )

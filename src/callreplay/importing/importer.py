@@ -105,7 +105,7 @@ def import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
 
 
 def import_portions(database: Database, job: Job, paths: Sequence[Path]) -> Outcome:
-    """Import a large capture, or the files of a rotation, split by call as it is read. Does not raise, as `import_one`."""
+    """Import a large capture, or the files of a rotation, split by call as it is read. Raises nothing."""
     outcome = Outcome(str(paths[0]), len(paths))
     job = replace(job, source=job.source or reading.named(paths))
 
@@ -122,7 +122,7 @@ def import_portions(database: Database, job: Job, paths: Sequence[Path]) -> Outc
     try:
         outcome.octets = sum(path.stat().st_size for path in paths)
         portions.split_up(paths, take, outcome.warnings)
-    except portions.Abandoned:
+    except portions.AbandonedError:
         pass
     except CaptureError as error:
         outcome.error, outcome.bad = str(error), True

@@ -21,14 +21,14 @@ from callreplay.sources import metadata_of
 from callreplay.splitting import recovery
 from callreplay.splitting.spooling import Closed, Spooler
 
-__all__ = ["Abandoned", "is_large", "split_up", "whole"]
+__all__ = ["AbandonedError", "is_large", "split_up", "whole"]
 
 LARGE: Final = 64 << 20
 """Octets from which on a capture is split by call before it is read: below, reading it at once costs little memory."""
 
 
-class Abandoned(Exception):
-    """The import of a call failed for what is wrong with all of them: a volume that is full, a database that is gone."""
+class AbandonedError(Exception):
+    """The import of a call failed for what is wrong with all: a volume that is full, a database that is gone."""
 
 
 def is_large(paths: Sequence[Path]) -> bool:
@@ -45,7 +45,7 @@ def is_large(paths: Sequence[Path]) -> bool:
 def split_up(paths: Sequence[Path], take: Callable[[Path], bool], warnings: list[str]) -> None:
     """Split captures that follow each other; ``take`` gets a small capture of each group of packets as it is over.
 
-    Raises Abandoned where ``take`` says False; CaptureError, OSError as `packets.open_buffer`.
+    Raises AbandonedError where ``take`` says False; CaptureError, OSError as `packets.open_buffer`.
     """
     with tempfile.TemporaryDirectory(prefix="callreplay-") as folder:
 
@@ -53,7 +53,7 @@ def split_up(paths: Sequence[Path], take: Callable[[Path], bool], warnings: list
             path = whole(one)
             try:
                 if not take(path):
-                    raise Abandoned
+                    raise AbandonedError
             finally:
                 if path not in one.files:
                     path.unlink()

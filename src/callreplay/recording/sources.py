@@ -51,20 +51,20 @@ class Interface:
         self.name = ring.interface
         self.ring = ring
 
-    def fileno(self) -> int:  # noqa: D102
+    def fileno(self) -> int:
         return self.ring.fileno()
 
-    def pump(self, spooler: Spooler) -> bool:  # noqa: D102
+    def pump(self, spooler: Spooler) -> bool:
         for block in self.ring.ready():
             spooler.splitter.block(block, self.ring.link, self.ring.outgoing)
             spooler.drain()
             spooler.splitter.rest()
         return True
 
-    def drops(self) -> int:  # noqa: D102
+    def drops(self) -> int:
         return self.ring.statistics()[1]
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         self.ring.close()
 
 
@@ -79,7 +79,7 @@ class Stream:
         self._begun = False
         self._passed = 0
 
-    def fileno(self) -> int:  # noqa: D102
+    def fileno(self) -> int:
         return self._descriptor
 
     def pump(self, spooler: Spooler) -> bool:
@@ -117,10 +117,10 @@ class Stream:
         if stop == Stop.DAMAGED or len(self._held) > _LARGEST:
             raise CaptureError(f"{self.name}: damaged at octet {self._passed}")
 
-    def drops(self) -> int:  # noqa: D102
+    def drops(self) -> int:
         return 0
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         pass
 
 
@@ -144,10 +144,10 @@ class Agents:
         self.name = f"HEP on port {self.port}"
         self._out = np.empty(datagrams.OCTETS, np.uint8)
 
-    def fileno(self) -> int:  # noqa: D102
+    def fileno(self) -> int:
         return self._socket.fileno()
 
-    def pump(self, spooler: Spooler) -> bool:  # noqa: D102
+    def pump(self, spooler: Spooler) -> bool:
         for _ in range(64):
             used = datagrams.receive(self._socket.fileno(), self.port, time.time_ns(), self._out)
             if not used:
@@ -157,10 +157,10 @@ class Agents:
             spooler.splitter.rest()
         return True
 
-    def drops(self) -> int:  # noqa: D102
+    def drops(self) -> int:
         return 0
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         self._socket.close()
 
 

@@ -21,7 +21,9 @@ from callreplay.splitting.groups import Board, Group, Socket, Talk
 
 __all__ = ["Hearing"]
 
-_CALL_ID: Final = re.compile(rb"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_CALL_ID: Final = re.compile(
+    rb"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+)
 _FEW: Final = 8
 _SEPARATORS: Final = "-_.;:@~/+=#"
 _LATE_NS: Final = 64 * 10**9
@@ -106,7 +108,9 @@ class Hearing:
             known.media, known.others = len(call.media), len(call.other_media)
             hosts = {host for host, _ in dialog.hint.senders | dialog.hint.receivers}
             sockets = {(other.address, other.port) for other in call.other_media}
-            self._board.announce(talk, sockets.union(*map(_sockets, call.media)), hosts.union(*map(_hosts, call.media)))
+            self._board.announce(
+                talk, sockets.union(*map(_sockets, call.media)), hosts.union(*map(_hosts, call.media))
+            )
 
     def _relate(self, known: _Sip) -> None:
         """Put hops of one call together, as far as it can be told now; looked at again when either is answered."""
@@ -156,11 +160,17 @@ class Hearing:
                 talk = Talk(self._board.new_group(self._now_ns), f"skinny {device}")
                 talk.group.talks.add(talk)
                 self._skinny[device] = talk
-            media = [row for party in parties for row in (*party.receives, *party.sends, *(row for _, row in party.forks))]
+            media = [
+                row
+                for party in parties
+                for row in (*party.receives, *party.sends, *(row for _, row in party.forks))
+            ]
             talk.answered = any(party.connected_ns for party in parties)
             over = all(party.end_ns for party in parties)
             talk.over_ns = (talk.over_ns or max(self._now_ns, 1)) if over else 0
-            self._board.announce(talk, set().union(*map(_sockets, media)), {device}.union(*map(_hosts, media)))
+            self._board.announce(
+                talk, set().union(*map(_sockets, media)), {device}.union(*map(_hosts, media))
+            )
             for other in self._skinny.values():
                 # The other phone of the call opened the socket that this one is told to send to.
                 if other is not talk and other.sockets & talk.sockets:
@@ -213,8 +223,7 @@ def _sockets(row: MediaDescription) -> Iterator[Socket]:
     """Where a media row expects packets: RTP, RTCP, candidates of ICE."""
     yield row.address, row.port
     yield row.address, row.rtcp_port or row.port + 1
-    for address, port in row.candidates:
-        yield address, port
+    yield from row.candidates
 
 
 def _hosts(row: MediaDescription) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Spools on disk: what a packet's group is decided, its spool is written to, and, once its calls are over, handed on.
 
-A folder holds ``open-N`` (files of groups that go on, of the N-th start) and ``closed`` (a note for each group that is to
-be imported: which files are its own). Notes are the journal: a file that a note names is imported with it and removed
+A folder holds ``open-N`` (files of groups that go on, of the N-th start) and ``closed`` (a note for each group that is
+to be imported: which files are its own). Notes are the journal: a file that a note names is imported with it and removed
 after that; every other file is split again by the next start (`callreplay.splitting.recovery`).
 """
 
@@ -73,8 +73,8 @@ class Closed:
 class Spooler:
     """Splits what its ``splitter`` is given. ``closed`` gets each group whose calls are over, once it is on the disk.
 
-    ``durable``: files are synced at each ``flush``, and only what was synced is handed on. Without, as for the import of
-    a capture that stays where it is, groups are handed on at once.
+    ``durable``: files are synced at each ``flush``, and only what was synced is handed on. Without, as for the import
+    of a capture that stays where it is, groups are handed on at once.
     """
 
     folder: Path
@@ -319,7 +319,7 @@ class Spooler:
     # Disk
 
     def _write_out(self) -> None:
-        """Make room in memory. Where the disk takes nothing for long, packets wait in the kernel, which counts its drops."""
+        """Make room in memory. Where the disk takes nothing, packets wait in the kernel, which counts its drops."""
         while True:
             try:
                 self.splitter.flush(self._directory, 1 << 14)
