@@ -1,7 +1,8 @@
 """Recording: packets a second through the splitter alone, and calls through all of it, from packets to rows.
 
 Every payload of the generator carries the number of its call, its direction and its packet, so that what was stored
-shows which packets are lost, there twice, or in a foreign call. Calls are set up and ended by SIP; each has two directions of
+shows which packets are lost, there twice, or in a foreign call.
+Calls are set up and ended by SIP; each has two directions of
 20 ms, 1 % loss and 30 ms of jitter. CPU seconds, not those of a clock: the bars are for one core.
 
 CALLREPLAY_BENCH_CALLS: how many calls go on at the same time (2,000); CALLREPLAY_BENCH_SECONDS: how long (20);

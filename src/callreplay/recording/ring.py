@@ -1,7 +1,7 @@
 """Packets of a network interface, by AF_PACKET with a ring of the third version (Linux, packet(7), packet_mmap.rst).
 
-The kernel fills blocks of the ring, each with many packets; a block is ours from when it says so until we say that it is
-the kernel's again. Nothing is copied but what a spool keeps.
+The kernel fills blocks of the ring, each with many packets; a block is ours from when it says so until we say that it
+is the kernel's again. Nothing is copied but what a spool keeps.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a start finds in the folder of spools: groups that are to be imported, and packets of those that went on.
 
 The latter are split again into the new start's folder, as if they came now: whoever was killed goes on where it was.
-The new folder holds a file ``replaying`` until that is done, renamed to ``replayed`` once all of it is on the disk. So a
-start that is killed meanwhile is undone by the next, and no packet is there twice.
+The new folder holds a file ``replaying`` until that is done, renamed to ``replayed`` once all of it is on the disk. So
+a start that is killed meanwhile is undone by the next, and no packet is there twice.
 """
 
 from __future__ import annotations
