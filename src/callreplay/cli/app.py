@@ -28,11 +28,14 @@ COMMANDS: Final[dict[str, str]] = {
     "record": "record",
     "volumes": "volumes",
     "retain": "retain",
+    "backup": "backup",
+    "restore": "restore",
     "calls": "calls",
     "tenants": "tenants",
     "users": "users",
     "man": "man",
     "audit": "audit",
+    "jobs": "jobs",
 }
 """Command name to the module of this package that registers it."""
 

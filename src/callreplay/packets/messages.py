@@ -63,6 +63,8 @@ class MessageReader:
     ) -> list[Message]:
         """Every whole SIP message and Skinny frame, in order of arrival (of the last octet)."""
         found: list[Message] = []
+        if not len(notes):
+            return found
         for note in notes[notes["kind"] != RTCP].tolist():
             offset, arrival_ns, index, size, sequence, kind, flags, tcp_flags, _ = note
             payload = (spill if flags & _SPILL else data)[offset : offset + size].tobytes()
