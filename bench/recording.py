@@ -64,7 +64,10 @@ def _messages(number: int, begin_ns: int, end_ns: int | None) -> Iterator[tuple[
         (40, 1, "SIP/2.0 200 OK", "1 INVITE", _sdp(far, 30000), True),
         (45, 0, "ACK sip:b@{far} SIP/2.0", "1 ACK", "", True),
     ]
-    timed = [(begin_ns + ms * 1_000_000, *rest) for ms, *rest in steps]
+    timed = [
+        (begin_ns + ms * 1_000_000, sender, start, cseq, body, tagged)
+        for ms, sender, start, cseq, body, tagged in steps
+    ]
     if end_ns is not None:
         timed.append((end_ns, 0, "BYE sip:b@{far} SIP/2.0", "2 BYE", "", True))
         timed.append((end_ns + 5_000_000, 1, "SIP/2.0 200 OK", "2 BYE", "", True))

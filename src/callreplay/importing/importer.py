@@ -26,7 +26,7 @@ from callreplay.store.database import Database
 from callreplay.store.rows import clean_text, clean_time
 from callreplay.store.volumes import VolumeFullError
 
-__all__ = ["Job", "Outcome", "Unit", "import_one", "import_portions", "import_run", "import_unit"]
+__all__ = ["Job", "Outcome", "Unit", "import_one", "import_portions", "import_portions_of", "import_run", "import_unit"]
 
 Unit = Path | tuple[Member, ...]
 """A capture, or the files of a rotation."""
@@ -106,11 +106,29 @@ def import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
 
 def import_portions(database: Database, job: Job, paths: Sequence[Path]) -> Outcome:
     """Import a large capture, or the files of a rotation, split by call as it is read. Raises nothing."""
+    with portions.fed() as feeder:
+        return import_portions_of(database, job, paths, feeder, Carry(), feed=paths, final=True)
+
+
+def import_portions_of(
+    database: Database,
+    job: Job,
+    paths: Sequence[Path],
+    feeder: portions.Feeder,
+    carry: Carry,
+    *,
+    feed: Sequence[Path],
+    final: bool,
+) -> Outcome:
+    """Import what is over once ``feeder`` has split ``feed``, all of it where ``final``; an outcome of ``paths``.
+
+    Calls that ``carry`` says were dealt with are passed over. Raises nothing.
+    """
     outcome = Outcome(str(paths[0]), len(paths))
     job = replace(job, source=job.source or reading.named(paths))
 
     def take(path: Path) -> bool:
-        one = import_one(database, job, path)
+        one, _, _ = _import(database, job, (path,), carry, (), final=True)
         outcome.calls += one.calls
         told = [text for text in one.warnings if text not in outcome.warnings]
         outcome.warnings += told[: max(0, _MOST_WARNINGS - len(outcome.warnings))]
@@ -119,9 +137,12 @@ def import_portions(database: Database, job: Job, paths: Sequence[Path]) -> Outc
             outcome.error, outcome.bad = one.error, one.bad
         return one.final and not one.bad
 
+    feeder.take = take
     try:
         outcome.octets = sum(path.stat().st_size for path in paths)
-        portions.split_up(paths, take, outcome.warnings)
+        feeder.feed(feed, outcome.warnings, named=len(paths) > 1)
+        if final:
+            feeder.finish(outcome.warnings)
     except portions.AbandonedError:
         pass
     except CaptureError as error:

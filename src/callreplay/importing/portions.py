@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,9 @@ from callreplay.packets.recognise import JOINABLE, Container, recognise
 from callreplay.packets.scan import CUT
 from callreplay.sources import metadata_of
 from callreplay.splitting import recovery
-from callreplay.splitting.spooling import Closed, Spooler
+from callreplay.splitting.spooling import Closed, Limits, Spooler
 
-__all__ = ["AbandonedError", "is_large", "split_up", "whole"]
+__all__ = ["AbandonedError", "Feeder", "fed", "is_large", "whole"]
 
 LARGE: Final = 64 << 20
 """Octets from which on a capture is split by call before it is read: below, reading it at once costs little memory."""
@@ -42,34 +43,53 @@ def is_large(paths: Sequence[Path]) -> bool:
         return False
 
 
-def split_up(paths: Sequence[Path], take: Callable[[Path], bool], warnings: list[str]) -> None:
-    """Split captures that follow each other; ``take`` gets a small capture of each group of packets as it is over.
+class Feeder:
+    """Splits captures that follow each other; what is over goes to ``take`` as a small capture of its own.
 
-    Raises AbandonedError where ``take`` says False; CaptureError, OSError as `packets.open_buffer`.
+    ``take`` says whether to go on: AbandonedError is raised where it says no.
     """
-    with tempfile.TemporaryDirectory(prefix="callreplay-") as folder:
 
-        def closed(one: Closed) -> None:
-            path = whole(one)
-            try:
-                if not take(path):
-                    raise AbandonedError
-            finally:
-                if path not in one.files:
-                    path.unlink()
-                recovery.discard(one)
+    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+        self.take: Callable[[Path], bool] = lambda path: True
+        self.spooler = Spooler(folder, 1, self._closed, limits or Limits(), durable=False)
 
-        spooler = Spooler(Path(folder), 1, closed, durable=False)
+    def _closed(self, one: Closed) -> None:
+        path = whole(one)
         try:
-            for path in paths:
-                prefix = f"{path.name}: " if len(paths) > 1 else ""
-                warnings += [prefix + text for text in _split(spooler, path)]
-            spooler.finish()
+            if not self.take(path):
+                raise AbandonedError
         finally:
-            spooler.shut()
-        unread = spooler.splitter.counters()["unread"]
+            if path not in one.files:
+                path.unlink()
+            recovery.discard(one)
+
+    def feed(self, paths: Sequence[Path], warnings: list[str], *, named: bool) -> None:
+        """Split captures. Raises CaptureError, OSError as `packets.open_buffer`."""
+        for path in paths:
+            warnings += [f"{path.name}: {text}" if named else text for text in _split(self.spooler, path)]
+        self.spooler.sweep(self.spooler.splitter.last_ns)
+
+    def finish(self, warnings: list[str]) -> None:
+        """Take what goes on as well."""
+        self.spooler.finish()
+        unread = self.spooler.splitter.counters()["unread"]
         if unread:
             warnings.append(f"{unread} segments of signalling that is not read (TLS or H.323)")
+
+    def close(self) -> None:
+        """Let go of the folder of spools."""
+        self.spooler.shut()
+
+
+@contextmanager
+def fed() -> Iterator[Feeder]:
+    """A feeder with spools in the temporary directory."""
+    with tempfile.TemporaryDirectory(prefix="callreplay-") as folder:
+        feeder = Feeder(Path(folder))
+        try:
+            yield feeder
+        finally:
+            feeder.close()
 
 
 def whole(one: Closed) -> Path:

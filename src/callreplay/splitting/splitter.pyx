@@ -89,6 +89,7 @@ cdef int64_t BLOCK_HEAD = 48  # of struct tpacket_block_desc and of struct tpack
 cdef int64_t SECOND = 1000000000
 cdef int64_t LEAP_NS = 60 * SECOND
 cdef int32_t LEAP_PACKETS = 64
+cdef int64_t LARGE_FRAME = 1600  # above Ethernet's 1,518 with tags and a tunnel's headers
 
 WAYS_AT_MOST = MAX_WAYS
 SPOOLS_AT_MOST = MAX_SPOOLS
@@ -169,7 +170,7 @@ cdef class Splitter:
     cdef readonly int64_t last_ns, buffered
     cdef int64_t leap_ns
     cdef int32_t leapt
-    cdef uint64_t records, media, beside, other, segments, messages, nothing, no_room, unread, cut, merged, vlan
+    cdef uint64_t records, media, beside, other, segments, messages, nothing, no_room, unread, cut, large
 
     def __cinit__(self):
         memset(&self.reader, 0, sizeof(Reader))
@@ -410,6 +411,7 @@ cdef class Splitter:
         packet.cut = record.captured < record.original
         packet.spilled = False
         self.cut += packet.cut
+        self.large += record.original > LARGE_FRAME
         self.spill.size = 0
         found = peel(packet, record.link, &self.fragments, &self.spill)
         if found == FOUND_UDP:
@@ -979,7 +981,7 @@ cdef class Splitter:
         return {
             "records": self.records, "media": self.media, "beside": self.beside, "messages": self.messages,
             "segments": self.segments, "other": self.other, "nothing": self.nothing, "unread": self.unread,
-            "no_room": self.no_room, "cut_by_snaplen": self.cut, "fragments": self.fragments.fragments,
+            "no_room": self.no_room, "cut_by_snaplen": self.cut, "large": self.large, "fragments": self.fragments.fragments,
             "fragments_reassembled": self.fragments.completed,
             "ways": self.ways_live, "spools": self.spools_live,
         }
