@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from callreplay.errors import ArgumentError
-from callreplay.recording import beside as module
 from callreplay.recording.beside import beside, words
 
 
@@ -26,8 +25,8 @@ def test_it_is_begun_anew_and_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
         f'#!/bin/sh\necho "$CALLREPLAY_DATABASE_URL $*" >> {noted}\n[ $(wc -l < {noted}) -lt 2 ] || exec sleep 60\n'
     )
     program.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(program))
-    monkeypatch.setattr(module, "_PAUSES", (0.05,))
+    monkeypatch.setattr("callreplay.recording.beside.sys.executable", str(program))
+    monkeypatch.setattr("callreplay.recording.beside._PAUSES", (0.05,))
     began = time.monotonic()
     with beside("hep:9060", "postgresql://x", tmp_path):
         while not noted.exists() or noted.read_text().count("\n") < 2:

@@ -39,7 +39,9 @@ def test_each_fault_has_its_advice(heard: Heard, said: str) -> None:
 def test_a_wire_with_one_direction_that_comes_twice() -> None:
     """Signalling, one direction of RTP, each packet two times, and a frame that a card has put together."""
     records = sorted(call(1, 0, 1))
-    wanted = [record for record in records if b"SIP/2.0" in record[1] or record[1][26:30] == bytes([10, 0, 0, 1])]
+    wanted = [
+        record for record in records if b"SIP/2.0" in record[1] or record[1][26:30] == bytes([10, 0, 0, 1])
+    ]
     with wire() as (namespace, interface):
         lines: list[str] = []
         thread = threading.Thread(target=lambda: lines.extend(check(interface, 4.0)))

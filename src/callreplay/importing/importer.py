@@ -21,12 +21,22 @@ from callreplay.importing import portions, reading
 from callreplay.importing.ahead import ReadAhead
 from callreplay.importing.filing import CallRecord, CaptureRows, Filed, file_call, identity
 from callreplay.importing.rotation import Carry, Member, again, begins, pending, settled, window
+from callreplay.importing.rules import Rules
 from callreplay.store import accounts, records
 from callreplay.store.database import Database
 from callreplay.store.rows import clean_text, clean_time
 from callreplay.store.volumes import VolumeFullError
 
-__all__ = ["Job", "Outcome", "Unit", "import_one", "import_portions", "import_portions_of", "import_run", "import_unit"]
+__all__ = [
+    "Job",
+    "Outcome",
+    "Unit",
+    "import_one",
+    "import_portions",
+    "import_portions_of",
+    "import_run",
+    "import_unit",
+]
 
 Unit = Path | tuple[Member, ...]
 """A capture, or the files of a rotation."""
@@ -57,6 +67,8 @@ class Job:
     dry_run: bool = False
     source: str = ""
     """What calls say that they were captured from; the file, if empty."""
+    rules: Rules | None = None
+    """Which calls are kept; all of them if not given."""
     drops: int = 0
     """Packets that the kernel dropped while a call was recorded, for its quality."""
 
@@ -218,7 +230,7 @@ def _import(
         last_ns = max(found.last_ns, carry.until_ns)
         wanted = []
         for call in found.calls:
-            if settled(call, carry):
+            if settled(call, carry) or (job.rules is not None and not job.rules.keeps(call.description)):
                 continue
             if not final and pending(call, last_ns):
                 first = begins(run, call.start_ns)

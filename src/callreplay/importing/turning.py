@@ -1,4 +1,4 @@
-"""A rotation under watch, split by call file after file: each file is read once, and each call imported when it is over.
+"""A rotation under watch, split by call file after file: each file is read once, each call imported when it is over.
 
 The files stay as long as a call that goes on needs them: they are what a restart splits anew, for these spools lie in
 the temporary directory. What a watch before has filed is known by its end (`callreplay.importing.rotation.Carry`).
@@ -13,7 +13,6 @@ from pathlib import Path
 from callreplay.importing import portions, rotation
 from callreplay.importing.importer import Job, Outcome, import_portions_of
 from callreplay.importing.rotation import Carry, Member
-from callreplay.splitting.spooling import Limits, Spooler
 from callreplay.store.database import Database
 
 __all__ = ["Turning"]
@@ -33,7 +32,9 @@ class Turning:
         kept = [name for name in self.fed if name in names]
         return list(names[: len(kept)]) == kept and (not kept or kept[-1] == self.fed[-1])
 
-    def feed(self, database: Database, job: Job, run: Sequence[Member], *, final: bool) -> tuple[Outcome, Carry, int]:
+    def feed(
+        self, database: Database, job: Job, run: Sequence[Member], *, final: bool
+    ) -> tuple[Outcome, Carry, int]:
         """Split what is new of ``run``, and, where none will follow, file what goes on.
 
         Returns what became of it, what a restart must know, and the first member that a call needs.

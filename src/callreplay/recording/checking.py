@@ -98,7 +98,9 @@ def _summed(ring: Ring, seconds: float, splitter: Splitter, path: Path) -> Heard
         scan = packets.scan(packets.open_buffer(path, warnings=[]))
         ways = Counter((stream.flow.source, stream.flow.destination) for stream in scan.streams)
         rtp = scan.rtp
-        keys = np.stack([rtp.stream.astype(np.int64), rtp.sequence.astype(np.int64), rtp.timestamp.astype(np.int64)])
+        keys = np.stack(
+            [rtp.stream.astype(np.int64), rtp.sequence.astype(np.int64), rtp.timestamp.astype(np.int64)]
+        )
         figures |= {
             "streams": len(scan.streams),
             "alone": sum(count for (source, target), count in ways.items() if (target, source) not in ways),
@@ -124,8 +126,8 @@ def _faults(heard: Heard) -> Iterator[str]:
         yield f"the kernel dropped {heard.drops:,} packets: give --ring more memory, or look what else uses the cores"
     if not heard.messages and heard.encrypted:
         yield (
-            f"no signalling in clear: {heard.encrypted:,} segments of TLS or H.323. Calls are recorded without numbers; "
-            "have the switch or the PBX send its signalling in clear or by HEP (--hep)"
+            f"no signalling in clear: {heard.encrypted:,} segments of TLS or H.323. Calls are recorded without "
+            "numbers; have the switch or the PBX send its signalling in clear or by HEP (--hep)"
         )
     elif not heard.messages:
         yield (
@@ -141,8 +143,8 @@ def _faults(heard: Heard) -> Iterator[str]:
         )
     if heard.twice > _MANY * heard.rtp:
         yield (
-            f"{heard.twice:,} of {heard.rtp:,} RTP packets came twice: the mirror copies them where they enter and where "
-            "they leave. Mirror one direction of each port, or one port of each call; copies cost only work"
+            f"{heard.twice:,} of {heard.rtp:,} RTP packets came twice: the mirror copies them where they enter and "
+            "where they leave. Mirror one direction of each port, or one port of each call; copies cost only work"
         )
     if heard.cut:
         yield f"{heard.cut:,} frames are cut short: lift the mirror's limit of octets a packet (truncation, slicing)"

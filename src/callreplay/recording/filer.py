@@ -52,7 +52,8 @@ def _work(job: Job, one: Closed) -> Outcome:
 class Filer:
     """Takes groups, has them imported, and removes what is done; what fails for now is tried again.
 
-    A group that cannot be read, or that kills its worker twice, goes to the folder ``failed`` with the reason.
+    ``jobs`` processes do it; with 0 it is done here, one group at each ``poll``. A group that cannot be read, or that
+    kills its worker twice, goes to the folder ``failed`` with the reason.
     """
 
     job: Job
@@ -80,6 +81,11 @@ class Filer:
         now = time.monotonic()
         self._queue += [one for when, one in self._later if when <= now]
         self._later = [(when, one) for when, one in self._later if when > now]
+        if not self.jobs:
+            for one in self._queue[:1]:
+                self._queue.remove(one)
+                self._settle(one, _work(self.job, one))
+            return
         while self._queue and len(self._running) < 2 * self.jobs:
             if not self._submit(self._queue.pop(0)):
                 break
@@ -143,6 +149,8 @@ class Filer:
 
     def close(self) -> None:
         """Let the workers go; what is under way is finished first."""
+        for url in list(_database):
+            _database.pop(url).__exit__(None, None, None)
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

@@ -1,8 +1,8 @@
 """Spools on disk: what a packet's group is decided, its spool is written to, and, once its calls are over, handed on.
 
-A folder holds ``open-N`` (files of groups that go on, of the N-th start) and ``closed`` (a note for each group that is
-to be imported: which files are its own). Notes are the journal: a file that a note names is imported with it and removed
-after that; every other file is split again by the next start (`callreplay.splitting.recovery`).
+A folder holds ``open-N`` (files of groups that go on, of the N-th start) and ``closed`` (notes: for each group that
+is to be imported the files that are its own). Notes are the journal: a file that a note names is imported with it
+and removed after that; every other file is split again by the next start (`callreplay.splitting.recovery`).
 """
 
 from __future__ import annotations
