@@ -76,7 +76,7 @@ def test_every_public_name_has_a_page(site: Path) -> None:
 def test_commands_settings_parameters_and_fields_have_a_page(site: Path) -> None:
     text = {name: shown(site / "reference" / f"{name}.html") for name in
             ("cli", "settings", "views", "report")}  # fmt: skip
-    text["parameters"] = shown(site / "parameters.html")
+    text["parameters"] = shown(site / "parameters.html") + shown(site / "service.html")
     command: Any = get_command(app.build(["--help"]))
     for name in app.COMMANDS:
         assert f"callreplay {name}" in text["cli"]
