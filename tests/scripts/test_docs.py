@@ -44,6 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "CALLREPLAY_SET_UP": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Documentation built" in done.stderr, "at a level of the log at which warnings are counted"
     return folder
 
 
