@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from bench._captures import START_NS, leg, write_pcap
 from bench.batch import _cpu
 from callreplay.audio.mix import Renderer
@@ -27,9 +28,11 @@ def _captures(folder: Path, loss: float, ppm: float) -> Path:
     folder.mkdir()
     for number in range(CALLS):
         sides = [leg(SECONDS, side, seed=number, loss=loss, jitter_ms=20) for side in (0, 1)]
-        for sign, (arrival, _) in zip((1, -1), sides, strict=True):
-            arrival += np.rint((arrival - START_NS) * (sign * ppm * 1e-6)).astype(np.int64)
-        write_pcap(folder / f"call{number}.pcap", *sides)
+        late = [
+            (arrival + np.rint((arrival - START_NS) * (sign * ppm * 1e-6)).astype(np.int64), records)
+            for sign, (arrival, records) in zip((1, -1), sides, strict=True)
+        ]
+        write_pcap(folder / f"call{number}.pcap", *late)
     return folder
 
 

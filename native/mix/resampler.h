@@ -48,9 +48,9 @@ class Resampler {
   const Placement placement_;
   size_t taps_;
   size_t capacity_;
-  int64_t stride_ = 0;         // samples per `filters_` frames when the ratio is that simple; else 0
-  int64_t filters_ = 0;        // frames until the fraction recurs
-  bool exact_ = false;         // by_phase
+  int64_t stride_ = 0;   // samples per `filters_` frames when the ratio is that simple; else 0
+  int64_t filters_ = 0;  // frames until the fraction recurs
+  bool exact_ = false;   // by_phase
   // exact_: filters_ filters, each split into stride_ parts, and of each part the taps that are not nought
   struct Part {
     size_t first, stop;

@@ -6,9 +6,9 @@
 namespace callreplay {
 
 // Sample s of a span is at anchor + s / sample_rate / (1 + drift); frame n of the output at origin + n /
-// rate. Where the rates are as a few to a few and no drift is corrected, the anchor is moved, by half a sample of
-// their common multiple at most (16 and 8 kHz: 31 us), so that samples and frames coincide every so often: there
-// half of the filter's taps are nought, or all but one.
+// rate. Where the rates are as a few to a few and no drift is corrected, the anchor is moved, by half a
+// sample of their common multiple at most (16 and 8 kHz: 31 us), so that samples and frames coincide every so
+// often: there half of the filter's taps are nought, or all but one.
 class Placement {
  public:
   // Bounds that keep every product below 2^127: |anchor - origin| < 2^63 ns, rates <= 48000, |drift| <= 10^7
