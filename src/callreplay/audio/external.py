@@ -17,6 +17,7 @@ from callreplay.audio import pyav
 from callreplay.audio.legs import Pcm, is_native
 from callreplay.codecs import Codec
 from callreplay.model import LegColumns, PacketFlag, Span
+from callreplay.spare import temporary_file
 
 __all__ = ["SpanPcm", "decode_spans", "decoders", "silent_spans", "undecodable"]
 
@@ -115,9 +116,7 @@ def _room(samples: int) -> tuple[Pcm, mmap.mmap | None]:
     if samples * 2 <= _IN_MEMORY:
         return np.zeros(samples, np.int16), None
     try:
-        import tempfile
-
-        with tempfile.TemporaryFile(prefix="callreplay-") as file:
+        with temporary_file() as file:
             # Taken now: a disk that fills up later would show as SIGBUS.
             os.posix_fallocate(file.fileno(), 0, 2 * samples)
             mapped = mmap.mmap(file.fileno(), 2 * samples)

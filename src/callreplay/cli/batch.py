@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,18 @@ from typing import Annotated, Any
 
 import typer
 
-from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
+from callreplay.batch import (
+    BatchError,
+    BatchSettings,
+    Job,
+    Row,
+    Shards,
+    Summary,
+    find_jobs,
+    read_rows,
+    run_batch,
+)
+from callreplay.batch.engine import SHARDS
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.cli.printable import printable
@@ -124,7 +135,30 @@ def _interruptible(as_json: bool) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _run(jobs: list[Job], settings: BatchSettings, engine: str, address: str, as_json: bool) -> Summary:
+@dataclass(slots=True)
+class _Watched:
+    """A batch of stored calls, as the page of jobs shows it."""
+
+    job: Any
+
+    def start(self, todo: Sequence[Job]) -> None:
+        self.job.total = len(todo)
+
+    def row(self, row: Row) -> None:
+        self.job.step()
+        self.job.result["failed" if row.error else "calls"] = 1 + self.job.result.get(
+            "failed" if row.error else "calls", 0
+        )
+
+
+def _run(
+    jobs: list[Job],
+    settings: BatchSettings,
+    engine: str,
+    address: str,
+    as_json: bool,
+    watched: _Watched | None = None,
+) -> Summary:
     arguments: dict[str, Any] = {}
     run: Callable[..., Summary] = run_batch
     if engine == "ray":
@@ -134,7 +168,19 @@ def _run(jobs: list[Job], settings: BatchSettings, engine: str, address: str, as
     elif engine != "local":
         raise ArgumentError(f"engine must be local or ray, not {engine!r}")
     with _watching(as_json) as watch, _interruptible(as_json) as stop:
-        return run(jobs, settings, on_start=watch.start, on_row=watch.row, stop=stop, **arguments)
+        if watched is None:
+            return run(jobs, settings, on_start=watch.start, on_row=watch.row, stop=stop, **arguments)
+        seen, asked = (watch, watched), watched.job.asked
+        summary = run(
+            jobs,
+            settings,
+            on_start=lambda todo: [each.start(todo) for each in seen],
+            on_row=lambda row: [each.row(row) for each in seen],
+            stop=lambda: stop() or asked.is_set(),
+            **arguments,
+        )
+        watched.job.is_cancelled = summary.interrupted
+        return summary
 
 
 def register(app: typer.Typer) -> None:
@@ -154,8 +200,26 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--output", "-o", help="Folder, or s3://, gs://, az:// with a prefix.")
         ],
         form: Annotated[
-            str, typer.Option("--format", help="wav, spx, png, json, mp3, opus, flac, m4a.")
+            str,
+            typer.Option(
+                "--format",
+                help="wav, spx, png, json, mp3, opus, flac, m4a; shards for a data set of the talk.",
+            ),
         ] = "wav",
+        container: Annotated[
+            str, typer.Option(help="Of shards: webdataset, parquet (for datasets), lhotse.")
+        ] = "webdataset",
+        piece_seconds: Annotated[
+            float, typer.Option(help="Of shards: the longest piece; cut where nobody talks.")
+        ] = 30.0,
+        shard_size: Annotated[
+            int | None,
+            typer.Option(parser=parse_memory, help="Of shards: audio in each, about; 256M if not given."),
+        ] = None,
+        native_rate: Annotated[
+            bool,
+            typer.Option("--native-rate", help="Of shards: each call at its own rate instead of 16000."),
+        ] = False,
         workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
         memory: Annotated[
             int | None,
@@ -199,18 +263,17 @@ def register(app: typer.Typer) -> None:
             AtomicFile(report).abort()
         with _looking(as_json):
             jobs = find_jobs(sources or [], parse_codecs(codec))
-        if query is not None:
-            from callreplay.batch.stored import find_stored_jobs
-
-            with database(url, data) as opened:
-                jobs += find_stored_jobs(opened, tenant, query, user)
+        shards = Shards(container, piece_seconds, shard_size or 256 << 20, native_rate)
+        name = form if form == SHARDS else format_of(form).name
         settings = BatchSettings(
-            output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest, speech
+            output, name, options, workers, memory or 0, max_errors, resume, manifest, speech, shards
         )
         began = time.time()
         summary, stopped = None, ""
         try:
-            summary = _run(jobs, settings, engine, address, as_json)
+            with _stored(query, output, tenant, user, url, data) as (found, watched):
+                jobs += found
+                summary = _run(jobs, settings, engine, address, as_json, watched)
         except BatchError as error:
             summary, stopped = error.summary, str(error)
         if summary:
@@ -226,6 +289,26 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
         if strict and summary.undecoded:
             raise typer.Exit(UNDECODED)
+
+
+@contextmanager
+def _stored(
+    query: str | None, output: str, tenant: str, user: str, url: str, data: Path | None
+) -> Iterator[tuple[list[Job], _Watched | None]]:
+    """The stored calls that a query finds, and the job that the page of jobs shows of them; nothing without a query."""
+    if query is None:
+        yield [], None
+        return
+    from callreplay.batch.stored import find_stored_jobs
+    from callreplay.store import accounts
+    from callreplay.store import jobs as work
+
+    with database(url, data) as opened:
+        tenant_id, _ = accounts.open_tenant(opened, tenant)
+        found = find_stored_jobs(opened, tenant, query, user)
+        what = f"{query or 'all calls'} → {output}"
+        with work.running(opened, "batch", what=what, tenant_id=tenant_id, total=len(found)) as job:
+            yield found, _Watched(job)
 
 
 def _tell(summary: Summary, as_json: bool) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,55 +19,34 @@ from callreplay.cli.tables import Lines, choose_columns, print_csv, print_json
 from callreplay.cli.transcode import StrictOption
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
+from callreplay.store.query import ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["register"]
 
-_PARAMETERS: Final = {
-    "callId": "The call's uuid.",
-    "wireCallId": "SIP Call-ID or Skinny call reference.",
-    "beginTime": "Starts at or after (yyyy.mm.dd-hh.mm.ss).",
-    "endTime": "Starts at or before.",
-    "callerIP": "Exact.",
-    "callerPort": "Exact.",
-    "callerMAC": "Exact.",
-    "callerNumber": "Contains.",
-    "callerName": "Contains.",
-    "calledIP": "Exact.",
-    "calledPort": "Exact.",
-    "calledMAC": "Exact.",
-    "calledNumber": "Contains.",
-    "calledName": "Contains.",
-    "tag": "Exact.",
-}
-"""The Transcoder's parameters. Options are spelled as all are, ``--caller-number``; as in URLs they are taken too."""
-
-
-def _kebab(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
-
 
 def _with_query(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command(..., query: dict[str, str])`` one option per parameter."""
+    """Give ``command(..., query: dict[str, str])`` one option per parameter: ``--caller-number``, or as in URLs."""
+    rows = [row for row in ROWS if row.on_cli]
 
     def wrapper(**values: Any) -> None:
-        query = {name: given for name in _PARAMETERS if (given := values.pop(name)) is not None}
+        query = {row.url: given for row in rows if (given := values.pop(row.url)) is not None}
         command(**values, query=query)
 
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "query"]
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     added = [
         inspect.Parameter(
-            name,
+            row.url,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                str | None, typer.Option(f"--{_kebab(name)}", help=text, rich_help_panel="Which calls")
+                str | None, typer.Option(row.flag, help=row.help, rich_help_panel="Which calls")
             ],
         )
-        for name, text in _PARAMETERS.items()
+        for row in rows
     ]
     wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     wrapper.__name__ = command.__name__
@@ -223,11 +202,44 @@ def _add_hold(group: typer.Typer) -> None:
         change(call, False, reason, url, data)
 
 
+def _add_erase(group: typer.Typer) -> None:
+    @group.command(name="erase")
+    def erase(
+        number: Annotated[str, typer.Argument(metavar="NUMBER", help="As the calls have it.")],
+        reason: Annotated[str, typer.Option(help="For the audit log.")] = "",
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Show what would go; change nothing.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        tenant: TenantOption = "default",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Remove every call that a number made or got, with its recordings; calls under legal hold stay."""
+        from callreplay.cli.retain import Told
+        from callreplay.store import accounts, jobs, retention
+
+        told = Told(dry_run, as_json)
+        with database(url, data) as opened:
+            tenant_id, _ = accounts.open_tenant(opened, tenant)
+            removals = retention.erase(opened, tenant, number, dry_run=dry_run, reason=reason)
+            watching = (
+                nullcontext() if dry_run else jobs.running(opened, "erase", what=number, tenant_id=tenant_id)
+            )
+            with watching as job:
+                for removal in jobs.counted(job, removals):
+                    told.take(removal)
+        told.end()
+
+
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Stored calls: find, transcode, hold, release, tag.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Stored calls: find, transcode, hold, release, tag, erase."
+    )
     app.add_typer(group, name="calls")
     _add_find(group)
     _add_transcode(group)
     _add_hold(group)
     _add_tag(group)
+    _add_erase(group)

@@ -105,6 +105,22 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
     return LOST_KEY
 
 
+cdef bint begins_a_hole(const State* state, int64_t key) noexcept nogil:
+    """Whether the packets before ``key`` were heard, and neither it nor those after it.
+
+    Further back than a lap the ring knows nothing: it has old keys only where the packet a lap later was lost.
+    """
+    cdef int64_t j
+    cdef bint before = False
+    if state.newest - key > RING - WITNESSES or state.ring_key[key & (RING - 1)] == key:
+        return False
+    for j in range(1, WITNESSES + 1):
+        before = before or state.ring_key[(key - j) & (RING - 1)] == key - j
+        if state.ring_key[(key + j) & (RING - 1)] == key + j and key + j < state.newest:
+            return False
+    return before
+
+
 cdef bint begins_anew(const State* state, const int64_t[::1] sequence, const int64_t[::1] timestamp,
                       const int64_t[::1] arrival, const uint8_t[::1] flags, Py_ssize_t row, int64_t key,
                       int64_t clock) noexcept nogil:
@@ -125,10 +141,8 @@ cdef bint begins_anew(const State* state, const int64_t[::1] sequence, const int
             return False
     elif leap > -NEAREST_LEAP or state.late_run >= LATE_RUN or state.advances < WITNESSES:
         return False
-    elif state.ring_key[key & (RING - 1)] != key:
-        for j in range(1, WITNESSES + 1):
-            if state.ring_key[(key - j) & (RING - 1)] == key - j:
-                return False  # it fills a hole: the newest came before its time
+    elif begins_a_hole(state, key):
+        return False  # the newest came before its time
     for j in range(row + 1, min(row + 1 + MOST_WITNESSES, sequence.shape[0])):
         if flags[j] & REDUNDANT:
             continue

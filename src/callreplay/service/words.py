@@ -10,7 +10,20 @@ from typing import Final
 
 from callreplay.service.i18n import mark
 
-__all__ = ["ACTIONS", "EVENTS", "GAPS", "LEGS", "RIGHTS", "ROLES", "STATUSES", "WARNINGS"]
+__all__ = [
+    "ACTIONS",
+    "EVENTS",
+    "GAPS",
+    "JOBS",
+    "JOB_STATES",
+    "LEGS",
+    "POLICIES",
+    "REASONS",
+    "RIGHTS",
+    "ROLES",
+    "STATUSES",
+    "WARNINGS",
+]
 
 STATUSES: Final = {
     "answered": mark("answered"),
@@ -64,6 +77,42 @@ WARNINGS: Final = {
 }
 """``callreplay.store.volumes.Volume.warning``."""
 
+POLICIES: Final = {
+    "forever": mark("for ever"),
+    "period": mark("for a period"),
+    "backup": mark("until they are in a backup"),
+    "space": mark("until space is needed"),
+}
+"""``callreplay.store.retention.POLICIES``."""
+
+REASONS: Final = {
+    "period": mark("its period is over"),
+    "tag": mark("its tag's days are over"),
+    "backed up": mark("it is in a backup"),
+    "space": mark("space is needed"),
+    "erased by number": mark("erased by number"),
+}
+"""What begins ``callreplay.store.retention.Removal.reason``."""
+
+JOBS: Final = {
+    "import": mark("Import"),
+    "batch": mark("Batch"),
+    "export": mark("Export"),
+    "join": mark("Join of volumes"),
+    "retain": mark("Retention"),
+    "erase": mark("Erasure"),
+}
+"""``callreplay.store.jobs.KINDS``."""
+
+JOB_STATES: Final = {
+    "running": mark("under way"),
+    "done": mark("done"),
+    "failed": mark("failed"),
+    "cancelled": mark("cancelled"),
+    "lost": mark("its process has ended"),
+}
+"""What ``callreplay.store.jobs.listing`` calls a job's ``state``."""
+
 ACTIONS: Final = {
     "login": mark("Logged in"),
     "login.refused": mark("Login refused"),
@@ -98,5 +147,8 @@ ACTIONS: Final = {
     "volume.retire": mark("Volume deleted"),
     "volume.join": mark("Volumes joined"),
     "volume.move": mark("Volume moved"),
+    "volume.change": mark("Volume changed"),
+    "job.cancel": mark("Job cancelled"),
+    "audit.export": mark("Audit log exported"),
 }
 """``audit_log.action``."""
