@@ -392,3 +392,26 @@ def test_names_of_arrow_and_others_and_outputs_are_named_as_a_batch_names_them(t
     assert len(set(wanted.values())) == 4
     with pytest.raises(ArgumentError, match="not by NoneType"):
         list(transcode_many(pyarrow.array([paths[0], None]), "wav"))
+
+
+def test_progress_tells_what_is_done_so_far() -> None:
+    told: list[Summary] = []
+    results = list(transcode_many(CAPTURES, "wav", workers=2, progress=told.append))
+    assert [summary.outputs + summary.errors for summary in told] == list(range(1, len(results) + 1))
+    assert {summary.inputs for summary in told} == {len(CAPTURES)}
+    assert told[-1].audio_s == pytest.approx(sum(result.row.duration_s for result in results))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_stop_lets_what_is_under_way_finish_and_begins_no_more(listed: bool) -> None:
+    asked = threading.Event()
+    jobs = CAPTURES * 40
+    found = []
+    for result in transcode_many(
+        jobs if listed else iter(jobs), "wav", workers=1, memory=1 << 27, stop=asked.is_set
+    ):
+        assert not result.error
+        assert result.data
+        found.append(result)
+        asked.set()
+    assert 0 < len(found) < len(jobs)

@@ -28,7 +28,7 @@ __all__ = ["register"]
 
 def _write(call: Call, transcript: Transcript, output: str, form: str) -> None:
     make = caption_format(form or ("vtt" if output in ("", "-") else ""), output)
-    names = {side: call.party(side) for side in ("caller", "called")}  # type: ignore[arg-type]
+    names = {side: call.party(side) for side in ("caller", "called")}
     about = {
         "start": utc(call.start_ns),
         "duration_s": round(call.duration_s, 6),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from callreplay.errors import ArgumentError
@@ -90,7 +90,8 @@ def _srt(words: Sequence[Spoken], names: Mapping[str, str], about: Mapping[str, 
 
 
 def _json(words: Sequence[Spoken], names: Mapping[str, str], about: Mapping[str, Any]) -> str:
-    plain = [asdict(word) for word in words if is_dataclass(word) and not isinstance(word, type)]
+    names_of = ("start_s", "end_s", "text", "speaker", "confidence")
+    plain = [{name: getattr(word, name, None) for name in names_of} for word in words]
     return json.dumps({**about, "names": dict(names), "words": plain}, ensure_ascii=False, indent=1) + "\n"
 
 
