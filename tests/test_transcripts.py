@@ -52,7 +52,9 @@ def test_a_recogniser_hears_each_speaker_and_its_words_get_the_call_s_times() ->
     assert "w1" in transcript.text()
 
 
-@pytest.mark.parametrize("said", [None, (1, 2), ("a", "b", "c"), (0.0, float("nan"), "x"), (0, 1, 5), (0, 1, "x", 1, 2)])
+@pytest.mark.parametrize(
+    "said", [None, (1, 2), ("a", "b", "c"), (0.0, float("nan"), "x"), (0, 1, 5), (0, 1, "x", 1, 2)]
+)
 def test_what_is_no_word_is_an_error_that_names_the_recogniser(said: Any) -> None:
     call = callreplay.open(SAMPLES / "reservation.pcap")[0]
     with pytest.raises(ArgumentError, match="wrong gave .* which is not"):
@@ -91,14 +93,18 @@ def test_captions() -> None:
         caption_format("", "x.doc")
 
 
-@pytest.mark.parametrize("name", ["", "json", ":f", "json:", "no.such.module:f", "json:nothing", "json:__name__"])
+@pytest.mark.parametrize(
+    "name", ["", "json", ":f", "json:", "no.such.module:f", "json:nothing", "json:__name__"]
+)
 def test_recognisers_that_are_none(name: str) -> None:
     with pytest.raises(ArgumentError):
         recogniser_of(name)
 
 
 def test_the_command_writes_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_recogniser.py").write_text("def hear(said):\n    yield 0, said.duration_s, said.speaker\n")
+    (tmp_path / "my_recogniser.py").write_text(
+        "def hear(said):\n    yield 0, said.duration_s, said.speaker\n"
+    )
     monkeypatch.chdir(tmp_path)
     app = build(["transcribe"])
     capture = str(SAMPLES / "reservation.pcap")
@@ -138,7 +144,9 @@ def test_pocketsphinx_hears_what_espeak_says(tmp_path: Path) -> None:
     assert all(0 <= start <= end <= len(sound) / 16000 + 0.1 for start, end, *_ in words)
 
 
-def test_importing_a_recogniser_leaves_the_path_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importing_a_recogniser_leaves_the_path_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
     recogniser_of("json:loads")

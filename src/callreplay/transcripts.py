@@ -104,12 +104,14 @@ def _word(said: Any, utterance: Utterance, who: str) -> Word | None:
     return Word(round(at + start, 3), round(at + end, 3), text, utterance.speaker, confidence)
 
 
-def transcribe(call: Call, recogniser: Recogniser, seconds: float = 30.0, *, made_with: str = "") -> Transcript:
+def transcribe(
+    call: Call, recogniser: Recogniser, seconds: float = 30.0, *, made_with: str = ""
+) -> Transcript:
     """Have a recogniser hear each speaker's talk, in pieces of at most ``seconds``, earliest first."""
     who = made_with or getattr(recogniser, "__qualname__", type(recogniser).__name__)
     words: list[Word] = []
     for piece in call.segments(seconds, rate=RATE_HZ, dtype="float32"):
-        assert piece.channel is not None  # noqa: S101
+        assert piece.channel is not None
         utterance = Utterance(piece.pcm, piece.rate_hz, round(piece.start_s, 6), _SIDES[piece.channel])
         words += filter(None, (_word(said, utterance, who) for said in recogniser(utterance)))
     words.sort(key=lambda word: (word.start_s, word.speaker, word.end_s))

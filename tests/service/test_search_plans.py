@@ -97,7 +97,11 @@ def test_answers_are_right_and_plans_use_indexes(
             ).fetchone()
             assert row is not None
             asked += [{"tag": "sales"}, {"words": "refund"}, {"words": "hello -refund"}]
-            asked += [{"words": "refund", "tag": "sales"}, {"words": "nobody"}, {"words": "hello", "callerNumber": "07"}]
+            asked += [
+                {"words": "refund", "tag": "sales"},
+                {"words": "nobody"},
+                {"words": "hello", "callerNumber": "07"},
+            ]
             for parameter in search.ROWS:
                 if parameter.match in ("exact", "contains"):
                     whole = str(row[parameter.column])

@@ -39,7 +39,13 @@ def _write(call: Call, transcript: Transcript, output: str, form: str) -> None:
 
 
 def _stored(
-    opened: Database, jobs: list[Job], tenant: str, user: str, recogniser: Recogniser, name: str, seconds: float
+    opened: Database,
+    jobs: list[Job],
+    tenant: str,
+    user: str,
+    recogniser: Recogniser,
+    name: str,
+    seconds: float,
 ) -> int:
     """Transcribe stored calls and keep their words; how many failed. Each is kept as it is done."""
     from uuid import UUID
@@ -79,15 +85,19 @@ def register(app: typer.Typer) -> None:
             typer.Argument(metavar="CAPTURE...", help="A capture, or the files of one call in any order."),
         ] = None,
         with_: Annotated[
-            str, typer.Option("--with", help="MODULE:FUNCTION, the recogniser; of a module here or installed.")
+            str,
+            typer.Option("--with", help="MODULE:FUNCTION, the recogniser; of a module here or installed."),
         ] = "",
         output: Annotated[
             str, typer.Option("--output", "-o", help="x.vtt, x.srt or x.json; - for standard output.")
         ] = "",
         form: Annotated[
-            str, typer.Option("--format", help=f"{', '.join(CAPTION_FORMATS)}, instead of by the file's suffix.")
+            str,
+            typer.Option("--format", help=f"{', '.join(CAPTION_FORMATS)}, instead of by the file's suffix."),
         ] = "",
-        seconds: Annotated[float, typer.Option(help="The longest piece that the recogniser is given.")] = 30.0,
+        seconds: Annotated[
+            float, typer.Option(help="The longest piece that the recogniser is given.")
+        ] = 30.0,
         call: Annotated[
             int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
         ] = None,
@@ -98,7 +108,9 @@ def register(app: typer.Typer) -> None:
         keylog: KeyLogOption = None,
         query: Annotated[
             str | None,
-            typer.Option(help="Stored calls instead, as the Transcoder: 'callerNumber=…'; words are kept with them."),
+            typer.Option(
+                help="Stored calls instead, as the Transcoder: 'callerNumber=…'; words are kept with them."
+            ),
         ] = None,
         tenant: TenantOption = "default",
         user: UserOption = "",
@@ -119,7 +131,9 @@ def register(app: typer.Typer) -> None:
             if failed:
                 raise typer.Exit(1)
             return
-        with open_capture(*capture_sources(captures or []), codecs=parse_codecs(codec), keylog=keylog) as capture:
+        with open_capture(
+            *capture_sources(captures or []), codecs=parse_codecs(codec), keylog=keylog
+        ) as capture:
             chosen = choose_call(capture, call)
             chosen.refuse_encrypted()
             _write(chosen, transcribe(chosen, recogniser, seconds, made_with=with_), output, form)
