@@ -57,7 +57,7 @@ def test_a_recogniser_hears_each_speaker_and_its_words_get_the_call_s_times() ->
 )
 def test_what_is_no_word_is_an_error_that_names_the_recogniser(said: Any) -> None:
     call = callreplay.open(SAMPLES / "reservation.pcap")[0]
-    with pytest.raises(ArgumentError, match="wrong gave .* which is not"):
+    with pytest.raises(ArgumentError, match=r"wrong gave .* which is not"):
         call.transcribe(_wrong(said))
 
 

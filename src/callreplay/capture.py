@@ -618,7 +618,7 @@ class Call:
         return call_segments(self, seconds, channels, rate=rate, dtype=dtype, pause_s=pause_s, dtmf=dtmf)
 
     def transcribe(self, recogniser: Recogniser, seconds: float = 30.0) -> Transcript:
-        """The words that ``recogniser`` hears: it is given an ``Utterance`` of one speaker at a time, float32 at 16 kHz.
+        """The words that ``recogniser`` hears: it is given one speaker's ``Utterance`` at a time, float32 at 16 kHz.
 
         It gives ``(start, end, text)`` or ``(start, end, text, confidence)``, in seconds from the utterance's start.
         """

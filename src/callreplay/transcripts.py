@@ -1,4 +1,4 @@
-"""What was said: a hook for any recogniser. Calls go in, float32 at 16 kHz a speaker and a stretch of talk; words come out.
+"""What was said: a hook for any recogniser. It gets float32 at 16 kHz of each speaker's talk, and gives words.
 
 >>> import callreplay
 >>> with callreplay.open("samples/reservation.pcap") as capture:
@@ -78,7 +78,7 @@ class Transcript:
 
 
 Recogniser = Callable[[Utterance], Iterable[Any]]
-"""Gives what it heard: ``(start, end, text)`` or ``(start, end, text, confidence)``, seconds from the utterance's start."""
+"""Gives ``(start, end, text)`` or ``(start, end, text, confidence)``, in seconds from the utterance's start."""
 
 
 def _word(said: Any, utterance: Utterance, who: str) -> Word | None:
@@ -119,7 +119,7 @@ def transcribe(
 
 
 def recogniser_of(name: str) -> Recogniser:
-    """The function called ``MODULE:FUNCTION``, of an installed module or one in the current folder; else ArgumentError."""
+    """The function called ``MODULE:FUNCTION``, of a module installed or in the current folder; else ArgumentError."""
     module, colon, path = name.partition(":")
     if not colon or not module or not path:
         raise ArgumentError(f"a recogniser is MODULE:FUNCTION, not {name!r}")

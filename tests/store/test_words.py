@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -23,7 +22,7 @@ ROWS = 600
 
 
 @pytest.fixture
-def filled(database: Database, url: str) -> Iterator[list[uuid.UUID]]:
+def filled(database: Database, url: str) -> list[uuid.UUID]:
     """Calls by time; every one says ``hello``, every 150th ``Refund``, and a few more."""
     fill(url, ROWS, lambda _: None)
     with database.connection() as connection:
@@ -37,7 +36,7 @@ def filled(database: Database, url: str) -> Iterator[list[uuid.UUID]]:
             words = [Word(float(at), at + 0.5, text, "caller", 0.5) for at, text in enumerate(said)]
             assert keep_words(connection, tenant, call, words, "m:f")
         connection.execute("ANALYZE call_words")
-    yield calls
+    return calls
 
 
 def _tenant(connection: Any) -> int:

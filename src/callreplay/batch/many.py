@@ -283,17 +283,18 @@ def transcode_many(
 ) -> Generator[Result, None, None]:
     """Transcode captures and give each result as it finishes, in no fixed order.
 
-    ``jobs`` are captures (paths, also of an Arrow array or a Series) or ``Job``s, of a list or of an iterator that is
-    read as the work goes on. Outputs are named as ``callreplay batch`` names them: ``x.pcap`` gives ``x.wav``, a second
-    one of that name ``x~2.wav``. ``arguments`` are ``destination`` (a folder or a URL), ``workers`` (threads; one per
-    core), ``memory`` (octets for all of them, 512 MiB each; below 128 MiB each there are fewer), ``speech`` (rows tell
-    who talks how long; each leg is decoded once more for that), ``progress`` (called with a ``Summary`` so far before
-    each result is given, by whom takes it; ``inputs`` is 0 where jobs come of an iterator), ``stop`` (asked by the
-    threads now and then: once it says True no more calls are begun, those under way finish) and the fields of
-    ``Options``. Without ``destination`` the bytes are in the results. With it, a result whose output another job has is an error. Work
-    waits for its results to be taken, so that few are in memory at once. Errors are results too; only wrong arguments
-    raise (ArgumentError), at once, and what the iterator raised, after the results of what it gave before. Closing the
-    iterator drops the calls under way and returns when the block of audio that each thread has in hand is through.
+    ``jobs`` are captures (paths, also of an Arrow array or a Series) or ``Job``s, of a list or of an iterator that
+    is read as the work goes on. Outputs are named as ``callreplay batch`` names them: ``x.pcap`` gives ``x.wav``, a
+    second one of that name ``x~2.wav``. ``arguments`` are ``destination`` (a folder or a URL), ``workers``
+    (threads; one per core), ``memory`` (octets for all of them, 512 MiB each; below 128 MiB each there are fewer),
+    ``speech`` (rows tell who talks how long; each leg is decoded once more for that), ``progress`` (called with a
+    ``Summary`` so far before each result is given, by whom takes it; ``inputs`` is 0 where jobs come of an
+    iterator), ``stop`` (asked by the threads now and then: once it says True no more calls are begun, those under
+    way finish) and the fields of ``Options``. Without ``destination`` the bytes are in the results. With it, a
+    result whose output another job has is an error. Work waits for its results to be taken, so that few are in
+    memory at once. Errors are results too; only wrong arguments raise (ArgumentError), at once, and what the
+    iterator raised, after the results of what it gave before. Closing the iterator drops the calls under way and
+    returns when the block of audio that each thread has in hand is through.
     """
     return _results(_start(jobs, format, **arguments))
 

@@ -102,7 +102,7 @@ CAPTION_FORMATS: Final[dict[str, tuple[str, Maker]]] = {
     "srt": ("application/x-subrip", _srt),
     "json": ("application/json", _json),
 }
-"""By name, which is the suffix too: the media type, and what makes the text of words, speakers' names and what is known."""
+"""By name, which is the suffix too: the media type, and what makes the text of words, names and what is known."""
 
 
 def caption_format(name: str = "", path: str = "") -> Maker:
