@@ -39,8 +39,9 @@ ALLOWED: dict[str, set[str]] = {
     "audio": set(),
     "outputs": set(),
     "report": {"audio"},
+    "pieces": {"audio", "outputs"},
     "sources": {"packets", "signalling", "order"},
-    "capture": {"packets", "signalling", "order", "audio", "outputs", "report", "sources"},
+    "capture": {"packets", "signalling", "order", "audio", "outputs", "pieces", "report", "sources"},
     "store": set(),
     "splitting": {"packets", "signalling"},
     "importing": {"packets", "signalling", "order", "capture", "outputs", "store", "sources", "splitting"},
@@ -48,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "batch": {"packets", "capture", "audio", "outputs", "store"},
     "service": {"capture", "outputs", "store"},
     "cli": {"packets", "capture", "outputs", "store", "importing", "recording", "batch", "service"},
+    "torch": {"audio", "capture"},
     "__init__": {"capture", "audio", "outputs", "batch"},
     "__main__": {"cli"},
 }

@@ -133,7 +133,7 @@ def register(app: typer.Typer) -> None:
         from callreplay.importing.rules import Rules
         from callreplay.recording import privileges
         from callreplay.recording.recorder import Recorder
-        from callreplay.store import accounts
+        from callreplay.store import accounts, activity
         from callreplay.store.places import default_data_dir
 
         if check:
@@ -157,9 +157,12 @@ def register(app: typer.Typer) -> None:
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume, source=names, rules=rules)
             _say(f"recording from {names}")
             spools = spool or (data or default_data_dir()) / "spool"
-            recorder = Recorder(
-                sources, job, spools, flush, jobs, report=lambda one: _tell(one, as_json), warn=_say
-            )
+
+            def report(outcome: Outcome) -> None:
+                activity.note(opened, "record", **outcome.figures())
+                _tell(outcome, as_json)
+
+            recorder = Recorder(sources, job, spools, flush, jobs, report=report, warn=_say)
             try:
                 recorder.run(stop, leave)
             finally:

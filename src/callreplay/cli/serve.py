@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio.constants
 import contextlib
 import inspect
 import logging
@@ -172,11 +171,9 @@ def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from callreplay.service.connections import Door, raise_descriptor_limit
+    from callreplay.service.connections import Door, TlsDoor, raise_descriptor_limit
 
     raise_descriptor_limit()
-    # Half-open TLS connections are not counted yet: they end as soon as those that send no headers.
-    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = float(chosen.header_seconds)
     os.environ.update(chosen.as_environment())
     config = uvicorn.Config(
         "callreplay.service.app:from_environment",
@@ -187,12 +184,10 @@ def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=Door,
+        http=TlsDoor if chosen.tls_cert else Door,
         ws="none",
         backlog=_BACKLOG,
         proxy_headers=False,  # the application's own, which remembers through whom a request came
-        ssl_certfile=chosen.tls_cert or None,
-        ssl_keyfile=chosen.tls_key or None,
         timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)

@@ -102,6 +102,10 @@ class Outcome:
         """Calls that the database did not have."""
         return sum(call["added"] for call in self.calls)
 
+    def figures(self) -> dict[str, Any]:
+        """What of it is counted (`callreplay.store.activity.note`)."""
+        return {"failed": bool(self.error), "calls": self.added, "warnings": len(self.warnings)}
+
 
 def import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
     """Import a capture, or the files of a rotation as one."""

@@ -18,6 +18,8 @@ from typing import Any, Final, get_type_hints
 
 from callreplay.cores import cores
 from callreplay.errors import ArgumentError
+from callreplay.store.cluster import DEFAULT_PASSWORD
+from callreplay.store.passwords import is_common
 from callreplay.store.places import home_data_dir
 
 __all__ = ["PREFIX", "SHORTEST_PASSWORD", "Settings", "listen_address", "load", "table"]
@@ -135,6 +137,8 @@ class Settings:
             raise ArgumentError("tls_cert and tls_key go together")
         if self.db_password and len(self.db_password) < SHORTEST_PASSWORD:
             raise ArgumentError(f"db_password must have {SHORTEST_PASSWORD} characters or more")
+        if self.db_password and self.db_password != DEFAULT_PASSWORD and is_common(self.db_password):
+            raise ArgumentError("db_password is one of those that are guessed first: choose another")
         if self.metrics_listen:
             listen_address("metrics_listen", self.metrics_listen)
 
