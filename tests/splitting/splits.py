@@ -19,7 +19,9 @@ from callreplay.splitting.spooling import Closed, Limits, Spooler
 
 __all__ = ["SHARED", "groups_of", "read_groups", "signature", "spooled", "start"]
 
-SHARED = Path(os.environ.get("CALLREPLAY_VECTORS", Path(__file__).resolve().parents[3] / "shared" / "vectors")).parent
+SHARED = Path(
+    os.environ.get("CALLREPLAY_VECTORS", Path(__file__).resolve().parents[3] / "shared" / "vectors")
+).parent
 
 
 def start(folder: Path, limits: Limits | None = None) -> tuple[Spooler, list[Closed]]:
@@ -74,7 +76,9 @@ def _leg(read: Reading, side: str, rows: NDArray[Any]) -> tuple[Any, ...]:
     columns = read.rows.columns
     octets = [
         bytes((read.rows.spill if flags & 2 else read.rows.data)[offset : offset + size])
-        for offset, size, flags in zip(columns.offset[rows], columns.size[rows], columns.flags[rows], strict=True)
+        for offset, size, flags in zip(
+            columns.offset[rows], columns.size[rows], columns.flags[rows], strict=True
+        )
     ]
     return side, len(rows), hash(tuple(columns.sequence[rows].tolist())), hash(tuple(octets))
 

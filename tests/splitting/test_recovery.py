@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_a_recorder_that_was_killed_goes_on(kills: int, tmp_path: Path) -> None:
     every = records()
     bounds = np.linspace(0, len(every), kills + 2).astype(int)
     closed = {}
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds.tolist()):
         spooler, found = start(tmp_path / "spools")
         spooled(spooler, pcap(every[first:last]))
         spooler.flush()
@@ -61,7 +62,9 @@ def test_what_was_not_flushed_is_all_that_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["replaying", "replayed", "half removed"])
-def test_a_start_that_is_killed_is_begun_anew(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_is_killed_is_begun_anew(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     every = records()
     folder = tmp_path / "spools"
     spooler, _ = start(folder)
@@ -114,7 +117,9 @@ def test_notes_that_are_cut_or_whose_files_are_gone(tmp_path: Path) -> None:
     spooler, found = start(folder)
     assert not any((folder / name).exists() for name in files)
     spooler.finish()
-    assert len(found) == len(notes) - 1  # the two whose notes were lost are split again, the third was imported
+    assert (
+        len(found) == len(notes) - 1
+    )  # the two whose notes were lost are split again, the third was imported
     assert all(path.exists() for one in found for path in one.files)
     assert not (folder / content["files"][0]).exists()
 
@@ -134,7 +139,11 @@ def test_a_file_that_was_cut_gives_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_one_recorder_a_folder(tmp_path: Path) -> None:
-    with recovery.locked(tmp_path), pytest.raises(OutputError, match="another recorder"), recovery.locked(tmp_path):
+    with (
+        recovery.locked(tmp_path),
+        pytest.raises(OutputError, match="another recorder"),
+        recovery.locked(tmp_path),
+    ):
         pass
     with recovery.locked(tmp_path):
         pass

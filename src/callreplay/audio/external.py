@@ -17,7 +17,7 @@ from callreplay.audio import pyav
 from callreplay.audio.legs import Pcm, is_native
 from callreplay.codecs import Codec
 from callreplay.model import LegColumns, PacketFlag, Span
-from callreplay.packets.spare import temporary_file
+from callreplay.spare import temporary_file
 
 __all__ = ["SpanPcm", "decode_spans", "decoders", "silent_spans", "undecodable"]
 

@@ -23,6 +23,7 @@ import typer
 
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.importing import importer
+from callreplay.recording.beside import beside
 from callreplay.service import logs, settings
 from callreplay.service.settings import Settings
 from callreplay.store import accounts, audit, volumes
@@ -232,6 +233,8 @@ def _run(chosen: Settings) -> int:
             )
             with Database(url, size=2) as database:
                 prepare(database, running)
+            if running.record:
+                owned.enter_context(beside(running.record, url, chosen.data_path))
             shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
             scheme = "https" if chosen.tls_cert else "http"
             typer.echo(f"serving {scheme}://{shown}:{port}/CallRecorder/")

@@ -21,7 +21,7 @@ from callreplay.model import mappings
 from callreplay.packets import fetching
 from callreplay.packets.guard import forget, lost, watch
 from callreplay.packets.joined import Joined
-from callreplay.packets.spare import folder, temporary_file
+from callreplay.spare import folder, temporary_file
 
 __all__ = [
     "BUDGET_BYTES",

@@ -19,7 +19,7 @@ from callreplay.errors import CaptureError, LimitError
 from callreplay.model import check_intact
 from callreplay.packets.arena import JoinedMapping, Mapping, release
 from callreplay.packets.compression import PIECE, compression, members, pieces
-from callreplay.packets.spare import folder, room, temporary_file
+from callreplay.spare import folder, room, temporary_file
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from callreplay.errors import ArgumentError, CaptureError, LimitError, UnsupportedError
 from callreplay.packets.arena import Mapping
-from callreplay.packets.spare import folder, room, temporary_file
+from callreplay.spare import folder, room, temporary_file
 
 __all__ = ["is_url", "localised", "name_of"]
 

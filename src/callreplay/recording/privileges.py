@@ -46,4 +46,7 @@ def drop_network() -> None:
         return
     words = list(struct.unpack("6I", held.raw))
     mask = ~sum(1 << capability for capability in _NET)
-    libc.capset(head, struct.pack("6I", *(word & mask & 0xFFFFFFFF if n < 3 else word for n, word in enumerate(words))))
+    libc.capset(
+        head,
+        struct.pack("6I", *(word & mask & 0xFFFFFFFF if n < 3 else word for n, word in enumerate(words))),
+    )

@@ -65,8 +65,8 @@ class Recorder:
     def run(self, stop: threading.Event, leave: threading.Event | None = None) -> None:
         """Record until the sources end or ``stop`` is set, then file everything.
 
-        ``leave``: what goes on stays in the spools, and the next start goes on with it. Raises OutputError where another
-        recorder has the folder; CaptureError, once all is filed, where a stream is damaged.
+        ``leave``: what goes on stays in the spools, and the next start goes on with it. Raises OutputError where
+        another recorder has the folder; CaptureError, once all is filed, where a stream is damaged.
         """
         leave = leave or threading.Event()
         with recovery.locked(self.spools):
@@ -114,7 +114,9 @@ class Recorder:
             if drops:
                 self.figures.drops += drops
                 spooler.dropped(drops)
-                self.warn(f"{source.name}: the kernel dropped {drops} packets; a larger ring (--ring) holds more")
+                self.warn(
+                    f"{source.name}: the kernel dropped {drops} packets; a larger ring (--ring) holds more"
+                )
         if clocked:  # of a wire the clock goes on where no packet comes; a file's stands still with it
             spooler.sweep(max(time.time_ns(), spooler.splitter.last_ns))
         try:

@@ -1,7 +1,7 @@
 """Packets of a network interface, by AF_PACKET with a ring of the third version (Linux, packet(7), packet_mmap.rst).
 
-The kernel fills blocks of the ring, each with many packets; a block is ours from the moment it says so until we say that
-it is the kernel's again. Nothing is copied but what a spool keeps.
+The kernel fills blocks of the ring, each with many packets; a block is ours from when it says so until we say that it
+is the kernel's again. Nothing is copied but what a spool keeps.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ class Ring:
     """
 
     def __init__(
-        self, interface: str, octets: int = 64 << 20, pattern: str = "", promiscuous: bool = True, wait_ms: int = 100
+        self,
+        interface: str,
+        octets: int = 64 << 20,
+        pattern: str = "",
+        promiscuous: bool = True,
+        wait_ms: int = 100,
     ) -> None:
         self.interface = interface
         self.packets = self.drops = 0
@@ -56,7 +61,9 @@ class Ring:
             # Bound to no protocol yet: nothing comes before the ring and the filter are in place.
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         except PermissionError as error:
-            raise OutputError(f"{interface}: capturing needs CAP_NET_RAW (root, or setcap): {error.strerror}") from error
+            raise OutputError(
+                f"{interface}: capturing needs CAP_NET_RAW (root, or setcap): {error.strerror}"
+            ) from error
         try:
             self._open(interface, octets, pattern, promiscuous, wait_ms)
         except BaseException:
@@ -80,12 +87,16 @@ class Ring:
             program = compiled(pattern, self.link)
             code = ctypes.create_string_buffer(program)
             raw.setsockopt(
-                socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(code))
+                socket.SOL_SOCKET,
+                _ATTACH_FILTER,
+                struct.pack("HP", len(program) // 8, ctypes.addressof(code)),
             )
         raw.setsockopt(_SOL_PACKET, _VERSION, _V3)
         self._block = 1 << 20
         self._blocks = max(4, octets // self._block)
-        ring = struct.pack("7I", self._block, self._blocks, 2048, self._block // 2048 * self._blocks, wait_ms, 0, 0)
+        ring = struct.pack(
+            "7I", self._block, self._blocks, 2048, self._block // 2048 * self._blocks, wait_ms, 0, 0
+        )
         try:
             raw.setsockopt(_SOL_PACKET, _RX_RING, ring)
             self._map = mmap.mmap(raw.fileno(), self._block * self._blocks)
@@ -104,7 +115,7 @@ class Ring:
         return self._socket.fileno()
 
     def ready(self) -> Iterator[memoryview]:
-        """The blocks that are full, or have waited long enough, at most all of the ring; each is given back behind us."""
+        """The blocks that are full, or have waited long enough, once round at most; each is given back behind us."""
         for _ in range(self._blocks):
             start = self._next * self._block
             if not struct.unpack_from("I", self._view, start + 8)[0] & _STATUS_USER:
@@ -141,7 +152,7 @@ class _Program(ctypes.Structure):
 
 
 def compiled(pattern: str, link: int) -> bytes:
-    """A filter's text as instructions, 8 octets each, by libpcap. Raises ArgumentError where there is none, or it errs."""
+    """A filter's text as instructions, 8 octets each. Raises ArgumentError without libpcap, or where the text errs."""
     name = ctypes.util.find_library("pcap")
     if name is None:
         raise ArgumentError("a filter needs libpcap (Debian: libpcap0.8)")

@@ -352,7 +352,7 @@ async def export_audit(request: Request) -> Response:
     said = {name: value for name, value in asked.fields.items() if value}
 
     def work(connection: Connection) -> None:
-        service.audit(connection, request, visitor.user, "audit.export", "", format=form, **said)
+        service.audit(connection, request, visitor.user, "audit.export", "", format=form, asked=said)
 
     await in_database(request, work)
     rows = audit.every(service.database, visitor.user.tenant_id, **asked.filters)

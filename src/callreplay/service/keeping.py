@@ -179,6 +179,7 @@ async def _join(request: Request, visitor: Visitor, source: int, target: int) ->
         with database.connection() as connection:
             done = joining.join(connection, one, other, actor=actor, step=job.step)
         job.result = {"calls": done.calls, "bytes": done.size_bytes, "failed": len(done.failed)}
+        job.done = done.calls + len(done.failed)
 
     try:
         one, other, calls = await in_database(request, look)
@@ -412,7 +413,7 @@ def routes(prefix: str) -> list[Route]:
         Route(prefix + "/Volumes/add", add_volume, methods=["POST"]),
         Route(prefix + "/Volumes/{id}", change_volume, methods=["POST"]),
         Route(prefix + "/Retention", retention_page, methods=["GET"]),
-        Route(prefix + "/Retention", change_retention, methods=["POST"]),
+        Route(prefix + "/Retention/change", change_retention, methods=["POST"]),
         Route(prefix + "/Retention/run", run_retention, methods=["POST"]),
         Route(prefix + "/Retention/erase", erase, methods=["POST"]),
         Route(prefix + "/Call/{uuid}/hold", hold, methods=["POST"]),

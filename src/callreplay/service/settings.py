@@ -88,6 +88,7 @@ class Settings:
     json_limit: int = _setting(0, "Calls that format=json answers with when limit is left out; 0: all.")
     metrics: bool = _setting(False, "Serve /metrics to everybody, at the address of the pages.")
     metrics_listen: str = _setting("", "HOST:PORT of its own for /metrics, e.g. 127.0.0.1:9464.")
+    record: str = _setting("", "Record calls beside the service: interfaces (eth1,eth2), hep:PORT, or both.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:

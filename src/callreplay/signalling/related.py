@@ -126,7 +126,9 @@ def likenesses(call: CallDescription, hint: Hint) -> tuple[list[object], list[ob
 
     def chained(ends: set[tuple[str, int]]) -> list[object]:
         parties = (("from", call.caller_number), ("to", call.called_number))
-        return [("chain", host, *party) for host in {host for host, _ in ends} for party in parties if party[1]]
+        return [
+            ("chain", host, *party) for host in {host for host, _ in ends} for party in parties if party[1]
+        ]
 
     return own + chained(hint.senders), own + chained(hint.receivers)
 

@@ -1,7 +1,7 @@
 """Whose packets go together: talks that signalling tells of, the ways of their media, and what nobody announced.
 
 The law is that of docs/calls.md, as far as it can be told while packets come. Where it cannot, packets of both readings
-are kept together: what reads a spool decides with all the evidence, and what was kept apart cannot be put together then.
+are kept together: what reads a spool decides with all the evidence; what was kept apart it cannot put together.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Group:
 
     @property
     def standing(self) -> Group:
-        """This group, or the one that it became part of."""
+        """The group itself, or the one that it became part of."""
         found = self
         while found.merged_into is not None:
             found = found.merged_into
@@ -142,7 +142,9 @@ class Board:
             frozenset(((source, sport - 1), (destination, dport - 1))),
         ]
 
-    def add_way(self, way: int, source: Socket, destination: Socket, now_ns: int, media: bool) -> Group | None:
+    def add_way(
+        self, way: int, source: Socket, destination: Socket, now_ns: int, media: bool
+    ) -> Group | None:
         """Where a way that begins belongs: its group, None for what nobody announced and is no media."""
         ends = self.ways.get(way)
         if ends is None:
@@ -199,7 +201,7 @@ class Board:
         return _lasting(hosts or [*sends, *gets])
 
     def _by_ports(self, ends: WayEnds) -> list[Talk]:
-        """Where signalling names hosts that packets do not (names, addresses behind NAT): both ports must be a talk's."""
+        """Where signalling names hosts that packets do not (names, NAT): both ports must be a talk's."""
         sends, gets = self._ports.get(ends.source[1], {}), self._ports.get(ends.destination[1], {})
         if len(sends) > _MANY or len(gets) > _MANY:
             return []
@@ -251,9 +253,17 @@ class Board:
         (own,) = group.ways
         hosts = {self.ways[own].source[0], self.ways[own].destination[0]}
         found: list[Group] = []
-        for other in self._alone.get(self.ways[own].destination[0], {}) | self._alone.get(self.ways[own].source[0], {}):
+        for other in self._alone.get(self.ways[own].destination[0], {}) | self._alone.get(
+            self.ways[own].source[0], {}
+        ):
             near = abs(other.begun_ns - group.begun_ns) <= _TOGETHER_NS
-            if other is group or not near or other.talks or len(other.ways) != 1 or other.merged_into is not None:
+            if (
+                other is group
+                or not near
+                or other.talks
+                or len(other.ways) != 1
+                or other.merged_into is not None
+            ):
                 continue
             (theirs,) = other.ways
             if self.ways[theirs].destination[0] in hosts:
