@@ -11,7 +11,18 @@ PACKAGE = ROOT / "src" / "callreplay"
 NATIVE = ROOT / "native"
 
 # Each room may use itself, the ground floor and what stands here. A room that is not listed fails the test.
-GROUND = {"errors", "evidence", "codecs", "model", "clock", "cores", "_core", "_version"}
+GROUND = {
+    "errors",
+    "evidence",
+    "codecs",
+    "model",
+    "clock",
+    "cores",
+    "parameters",
+    "spare",
+    "_core",
+    "_version",
+}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "evidence": set(),
@@ -19,6 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "clock": set(),
     "cores": set(),
+    "spare": set(),
+    "parameters": set(),
     "_version": set(),
     "packets": set(),
     "signalling": set(),
@@ -26,13 +39,17 @@ ALLOWED: dict[str, set[str]] = {
     "audio": set(),
     "outputs": set(),
     "report": {"audio"},
+    "pieces": {"audio", "outputs"},
     "sources": {"packets", "signalling", "order"},
-    "capture": {"packets", "signalling", "order", "audio", "outputs", "report", "sources"},
+    "capture": {"packets", "signalling", "order", "audio", "outputs", "pieces", "report", "sources"},
     "store": set(),
-    "importing": {"packets", "signalling", "order", "capture", "outputs", "store", "sources"},
+    "splitting": {"packets", "signalling"},
+    "importing": {"packets", "signalling", "order", "capture", "outputs", "store", "sources", "splitting"},
+    "recording": {"packets", "signalling", "splitting", "importing", "store"},
     "batch": {"packets", "capture", "audio", "outputs", "store"},
     "service": {"capture", "outputs", "store"},
-    "cli": {"packets", "capture", "outputs", "store", "importing", "batch", "service"},
+    "cli": {"packets", "capture", "outputs", "store", "importing", "recording", "batch", "service"},
+    "torch": {"audio", "capture"},
     "__init__": {"capture", "audio", "outputs", "batch"},
     "__main__": {"cli"},
 }

@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pytest
 from bench._captures import leg, write_pcap
 from moto.s3.models import s3_backends
@@ -30,6 +31,7 @@ from callreplay.batch import (
     BatchSettings,
     Job,
     Row,
+    Shards,
     find_jobs,
     read_rows,
     run_batch,
@@ -92,6 +94,24 @@ def _files(folder: Path) -> dict[str, str]:
         for p in sorted(out.rglob("*"))
         if p.is_file() and not p.name.startswith("manifest")
     }
+
+
+def test_a_batch_masters_each_call_as_it_would_be_alone(tmp_path: Path) -> None:
+    octets = np.resize(np.array([0x80, 0x00, 0x8F, 0xFF], np.uint8), 2 * 8000)
+    for number in range(2):
+        write_pcap(tmp_path / f"c{number}.pcap", *(leg(2 - number, side, payload=octets) for side in (0, 1)))
+    said: dict[str, Any] = {"channels": "mono", "limiter": True, "loudness": -12.0, "loudness_by": "leg"}
+    for chosen in ({"channels": "mono"}, said):
+        settings = _settings(tmp_path, 1, options=Options(**chosen), resume=False)
+        summary = run_batch(find_jobs([str(tmp_path / "c0.pcap"), str(tmp_path / "c1.pcap")]), settings)
+        assert (summary.outputs, summary.errors) == (2, 0)
+        for number in range(2):
+            with callreplay.open(tmp_path / f"c{number}.pcap") as capture:
+                call = capture.calls[0]
+                alone = b"".join(call.stream("wav", **chosen))
+                heard = call.mix(**chosen).astype(int)
+            assert (tmp_path / "out" / f"c{number}.wav").read_bytes() == alone
+            assert (np.abs(heard).max() > 32766) == ("limiter" not in chosen)
 
 
 def test_every_call_becomes_the_file_it_would_be_alone(folder: Path) -> None:
@@ -595,7 +615,7 @@ _ON_RAY = """
 import os, signal, sys
 import ray
 from ray.cluster_utils import Cluster
-from callreplay.batch import BatchSettings, find_jobs
+from callreplay.batch import BatchSettings, Shards, find_jobs
 from callreplay.batch.ray_engine import run_batch_on_ray
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -619,6 +639,8 @@ def kill_one(row):
                     print("killed", name)
                     break
 
+shards = BatchSettings(sys.argv[2] + "-shards", "shards", shards=Shards("webdataset", 5.0, 1 << 20))
+run_batch_on_ray(find_jobs([sys.argv[1]]), shards)
 s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2]), on_row=kill_one)
 print(s.outputs, s.errors)
 ray.shutdown()
@@ -660,6 +682,18 @@ def test_ray_gives_what_the_local_engine_gives_though_a_worker_dies(folder: Path
     ]
     assert manifests[0] == manifests[1]
     assert len(manifests[0]) == CALLS + 1
+    # Shards of a data set as well.
+    local = folder / "shards"
+    run_batch(
+        find_jobs([str(folder / "in")]),
+        BatchSettings(str(local), "shards", shards=Shards("webdataset", 5.0, 1 << 20)),
+    )
+    made = [
+        {path.name: path.read_bytes() for path in place.glob("*.tar")}
+        for place in (local, folder / "ray" / "out-shards")
+    ]
+    assert made[0] == made[1]
+    assert len(made[0]) > 1
 
 
 def test_what_loses_its_worker_every_time_costs_its_own_row(folder: Path) -> None:

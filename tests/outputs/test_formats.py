@@ -76,28 +76,24 @@ def test_every_option_is_a_keyword_of_the_api(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "form", "option"),
+    ("parameters", "option"),
     [
-        ({"vbr": "true", "dtx": "1"}, "spx", {"vbr": True, "dtx": True}),
-        ({"labels": "Ana\nFront Desk"}, "png", {"labels": ("Ana", "Front Desk")}),
-        ({"axis": "false", "callerColor": "#102030"}, "png", {"axis": False, "caller_color": "#102030"}),
+        ({"vbr": "true", "dtx": "1"}, {"vbr": True, "dtx": True}),
+        ({"labels": "Ana\nFront Desk"}, {"labels": ("Ana", "Front Desk")}),
+        ({"axis": "false", "callerColor": "#102030"}, {"axis": False, "caller_color": "#102030"}),
         (
             {"peaksVersion": "1", "samplesPerPixel": "64"},
-            "peaks",
             {"peaks_version": 1, "samples_per_pixel": 64},
         ),
         (
             {"concealment": "best", "limiter": "true", "loudness": "-23", "loudnessBy": "leg"},
-            "wav",
             {"concealment": "best", "limiter": True, "loudness": -23.0, "loudness_by": "leg"},
         ),
-        ({"sampleFormat": "alaw", "dtmf": "tone"}, "wav", {"sample_format": "alaw", "dtmf": "tone"}),
+        ({"sampleFormat": "alaw", "dtmf": "tone"}, {"sample_format": "alaw", "dtmf": "tone"}),
     ],
 )
-def test_urls_mean_what_the_options_mean(
-    parameters: dict[str, str], form: str, option: dict[str, object]
-) -> None:
-    assert transcoder.option_values(form, list(parameters.items())) == option
+def test_urls_mean_what_the_options_mean(parameters: dict[str, str], option: dict[str, object]) -> None:
+    assert transcoder.option_values(list(parameters.items())) == option
 
 
 @pytest.mark.parametrize(

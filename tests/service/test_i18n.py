@@ -24,7 +24,7 @@ from callreplay.model import GapReason
 from callreplay.service import engine, i18n, rendering, words
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
-from callreplay.store import search
+from callreplay.store import query, readings, search
 
 from .test_embedding import serving
 
@@ -52,7 +52,10 @@ def in_python() -> tuple[set[Message], list[str]]:
     """The marked texts, and the places where what is marked is no literal text."""
     found: set[Message] = set()
     loose = []
-    for path in (*SERVICE.glob("*.py"), Path(search.__file__)):
+    for path in (
+        *SERVICE.glob("*.py"),
+        *(Path(str(module.__file__)) for module in (query, readings, search)),
+    ):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             if name not in MARKED or (name == "ParameterError" and path.name in FOR_PROGRAMS):

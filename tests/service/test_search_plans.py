@@ -92,14 +92,11 @@ def test_answers_are_right_and_plans_use_indexes(
             ).fetchone()
             assert row is not None
             asked += [{"tag": "sales"}]
-            for parameter, (column, _) in search._READERS.items():
-                if column == "tag":
-                    continue
-                name = "uuid" if column == "call_id" else column
-                asked += [{parameter: str(row[name])}] + [{parameter: str(row[name])[:2]}] * (
-                    column in search._CONTAINS
-                )
-            asked += [{"pbxCallId": row["wire_call_id"]}]
+            for parameter in search.ROWS:
+                if parameter.match in ("exact", "contains"):
+                    whole = str(row[parameter.column])
+                    asked += [{parameter.url: whole}]
+                    asked += [{parameter.url: whole[:2]}] * (parameter.match == "contains")
             time = search.format_time(row["started_at"], ZoneInfo("UTC"))
             asked += [{"beginTime": time}, {"endTime": time}, {"beginTime": time, "endTime": time}]
             assert {name for values in asked if len(values) == 1 for name in values} == set(search.PARAMETERS)

@@ -17,8 +17,11 @@ def main() -> None:
     if sys.stderr is None:  # closed (2>&-): what is said goes nowhere, and no file of ours gets its number
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         os.set_inheritable(sys.stderr.fileno(), True)  # by workers
+    from callreplay.cli.printable import careful_streams
+
     try:
-        _run()
+        with careful_streams():
+            _run()
     except KeyboardInterrupt:
         code: str | int | None = _INTERRUPTED
     except SystemExit as left:
@@ -33,6 +36,13 @@ def main() -> None:
 def _run() -> None:
     # NumPy's linear algebra starts a thread for each core and has nothing to do here; workers inherit it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.argv[1:] == [
+        "--version"
+    ]:  # what scripts ask for often, and Typer takes a tenth of a second to say
+        from callreplay._version import __version__
+
+        print(f"callreplay {__version__}")
+        return
     import typer
     from typer.main import get_command
 

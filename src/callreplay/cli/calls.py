@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -20,55 +19,34 @@ from callreplay.cli.tables import Lines, choose_columns, print_csv, print_json
 from callreplay.cli.transcode import StrictOption
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
+from callreplay.store.query import ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["register"]
 
-_PARAMETERS: Final = {
-    "callId": "The call's uuid.",
-    "wireCallId": "SIP Call-ID or Skinny call reference.",
-    "beginTime": "Starts at or after (yyyy.mm.dd-hh.mm.ss).",
-    "endTime": "Starts at or before.",
-    "callerIP": "Exact.",
-    "callerPort": "Exact.",
-    "callerMAC": "Exact.",
-    "callerNumber": "Contains.",
-    "callerName": "Contains.",
-    "calledIP": "Exact.",
-    "calledPort": "Exact.",
-    "calledMAC": "Exact.",
-    "calledNumber": "Contains.",
-    "calledName": "Contains.",
-    "tag": "Exact.",
-}
-"""The Transcoder's parameters. Options are spelled as all are, ``--caller-number``; as in URLs they are taken too."""
-
-
-def _kebab(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
-
 
 def _with_query(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command(..., query: dict[str, str])`` one option per parameter."""
+    """Give ``command(..., query: dict[str, str])`` one option per parameter: ``--caller-number``, or as in URLs."""
+    rows = [row for row in ROWS if row.on_cli]
 
     def wrapper(**values: Any) -> None:
-        query = {name: given for name in _PARAMETERS if (given := values.pop(name)) is not None}
+        query = {row.url: given for row in rows if (given := values.pop(row.url)) is not None}
         command(**values, query=query)
 
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "query"]
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     added = [
         inspect.Parameter(
-            name,
+            row.url,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                str | None, typer.Option(f"--{_kebab(name)}", help=text, rich_help_panel="Which calls")
+                str | None, typer.Option(row.flag, help=row.help, rich_help_panel="Which calls")
             ],
         )
-        for name, text in _PARAMETERS.items()
+        for row in rows
     ]
     wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     wrapper.__name__ = command.__name__

@@ -24,6 +24,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "serve": ("callreplay serve --data-dir /srv/callreplay",),
     "import": ("callreplay import captures --data-dir /srv/callreplay --jobs 4",),
     "watch": ("callreplay watch /var/spool/pcap --after move --linger 60",),
+    "record": (
+        "callreplay record -i eth1 --user callreplay --data-dir /srv/callreplay",
+        "callreplay record --hep 9060 --data-dir /srv/callreplay",
+    ),
     "volumes": ("callreplay volumes list",),
     "volumes list": ("callreplay volumes list --json",),
     "volumes add": ("callreplay volumes add /mnt/calls --quota 500G",),
@@ -32,6 +36,14 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "volumes move": ("callreplay volumes move /mnt/elsewhere --volume-id 2",),
     "volumes retire": ("callreplay volumes retire --volume-id 2",),
     "retain": ("callreplay retain --dry-run", "callreplay retain --set period --days 90"),
+    "backup": (
+        "callreplay backup /mnt/backup/calls.tar --recordings",
+        "callreplay backup database.tar --data-dir /srv/callreplay",
+    ),
+    "restore": (
+        "callreplay restore /mnt/backup/calls.tar --data-dir /srv/callreplay",
+        "callreplay restore database.tar --data-dir /srv/callreplay --volume 2=/mnt/audio2",
+    ),
     "calls": ("callreplay calls find --caller-number 0721555010",),
     "calls find": (
         "callreplay calls find --caller-number 0721555010 --begin-time 2026.01.06-00.00.00",

@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 import typer
 
 from callreplay.errors import ArgumentError
-from callreplay.outputs.options import CHANNELS, Options
+from callreplay.outputs.option_rows import OptionRow
+from callreplay.outputs.options import ROWS, Options
 
 if TYPE_CHECKING:
     from callreplay.packets import Opener
 
 __all__ = ["KeyLogOption", "capture_sources", "parse_codecs", "parse_time", "with_output_options"]
-
-_SOUND: Final = "Sound"
-_PICTURE: Final = "Picture"
-_PEAKS: Final = "Peaks"
 
 
 KeyLogOption = Annotated[
@@ -68,114 +65,28 @@ def parse_codecs(hints: list[str]) -> dict[int, str]:
     return codecs
 
 
-def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+def _completer(values: Sequence[Any]) -> Callable[[], list[str]]:
+    return lambda: [str(value) for value in values]
 
 
-_PARAMETERS: Final[dict[str, tuple[Any, Any]]] = {
-    "channels": (
-        Annotated[
-            str,
-            _option(
-                _SOUND,
-                f"{', '.join(CHANNELS)}; pictures and peaks default to stereo, sound to mono.",
-                autocompletion=lambda: list(CHANNELS),
-            ),
-        ],
-        "",
-    ),
-    "rate": (
-        Annotated[
-            int, _option(_SOUND, "Output sample rate in Hz; the legs' own (8000 or 16000) if not given.")
-        ],
-        0,
-    ),
-    "start": (Annotated[float, _option(_SOUND, "From here: seconds or h:mm:ss.", parser=parse_time)], "0"),
-    "end": (
-        Annotated[float | None, _option(_SOUND, "To here: seconds or h:mm:ss.", parser=parse_time)],
-        None,
-    ),
-    "dtmf": (
-        Annotated[
-            str, _option(_SOUND, "RFC 4733 digits: tone or mute.", autocompletion=lambda: ["tone", "mute"])
-        ],
-        "mute",
-    ),
-    "concealment": (
-        Annotated[
-            str,
-            _option(
-                _SOUND,
-                "Lost G.729: exact (as the standard says) or best (bridged as the others).",
-                autocompletion=lambda: ["exact", "best"],
-            ),
-        ],
-        "exact",
-    ),
-    "limiter": (
-        Annotated[bool, _option(_SOUND, "Keep true peaks below -1 dBTP instead of clipping.", "--limiter")],
-        False,
-    ),
-    "loudness": (
-        Annotated[float | None, _option(_SOUND, "Bring the mix to this loudness, LUFS (BS.1770): -23.")],
-        None,
-    ),
-    "loudness_by": (
-        Annotated[
-            str, _option(_SOUND, "mix, or leg: each leg by itself.", autocompletion=lambda: ["mix", "leg"])
-        ],
-        "mix",
-    ),
-    "sample_format": (
-        Annotated[
-            str,
-            _option(_SOUND, "wav: int16, ulaw or alaw.", autocompletion=lambda: ["int16", "ulaw", "alaw"]),
-        ],
-        "int16",
-    ),
-    "quality": (Annotated[int, _option(_SOUND, "spx: 0 to 10.")], 8),
-    "vbr": (Annotated[bool, _option(_SOUND, "spx: variable bit rate.", "--vbr")], False),
-    "vad": (Annotated[bool, _option(_SOUND, "spx: only describe background noise.", "--vad")], False),
-    "dtx": (Annotated[bool, _option(_SOUND, "spx: send next to nothing in silence.", "--dtx")], False),
-    "segments": (
-        Annotated[bool, _option(_SOUND, "spx: code a call of a minute or more by several lanes at once.")],
-        True,
-    ),
-    "bitrate": (Annotated[int, _option(_SOUND, "mp3, opus, m4a: bits per second.")], 0),
-    "metadata": (
-        Annotated[bool, _option(_SOUND, "Write title, time and parties into the file, or leave it bare.")],
-        True,
-    ),
-    "title": (Annotated[str, _option(_SOUND, "A title, written into formats that hold one.")], ""),
-    "width": (Annotated[int, _option(_PICTURE, "Pixels.")], 1000),
-    "height": (Annotated[int, _option(_PICTURE, "Pixels.")], 200),
-    "theme": (
-        Annotated[
-            str,
-            _option(
-                _PICTURE,
-                "light, dark or transparent.",
-                autocompletion=lambda: ["light", "dark", "transparent"],
-            ),
-        ],
-        "light",
-    ),
-    "background": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
-    "caller_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
-    "called_color": (Annotated[str, _option(_PICTURE, "#rrggbb.")], ""),
-    "axis": (Annotated[bool | None, _option(_PICTURE, "Times below; by default where there is room.")], None),
-    "labels": (
-        Annotated[list[str], _option(_PICTURE, "A speaker's name; caller first.", "--labels", "--label")],
-        [],
-    ),
-    "spectrogram": (
-        Annotated[bool, _option(_PICTURE, "Frequencies instead of the waveform.", "--spectrogram")],
-        False,
-    ),
-    "samples_per_pixel": (Annotated[int, _option(_PEAKS, "Zoom level.")], 256),
-    "bits": (Annotated[int, _option(_PEAKS, "8 or 16.")], 16),
-    "peaks_version": (Annotated[int, _option(_PEAKS, "1 or 2 of audiowaveform's format.")], 2),
-}
+def _option(row: OptionRow) -> tuple[Any, Any]:
+    """The annotation of an option's parameter, and its default."""
+    more: dict[str, Any] = {"help": row.help, "rich_help_panel": row.panel}
+    kind, default = row.cli, row.default
+    if row.choices:
+        more["autocompletion"] = _completer(row.choices)
+    flags = row.flags
+    if row.unit == "seconds":
+        more |= {"parser": parse_time, "help": f"{row.help} Or h:mm:ss."}
+        default = None if default is None else f"{default:g}"
+    elif kind is bool and default is False:
+        flags = (row.flag,)  # there is no --no-
+    elif isinstance(default, tuple):
+        default = list(default)
+    return Annotated[kind | None if row.default is None else kind, typer.Option(*flags, **more)], default
+
+
+_PARAMETERS: Final = {row.name: _option(row) for row in ROWS}
 
 
 def with_output_options(command: Callable[..., None]) -> Callable[..., None]:

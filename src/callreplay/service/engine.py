@@ -15,22 +15,21 @@ from callreplay.capture import Call, Leg, decoders, open_capture, undecodable_co
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
 from callreplay.outputs.formats import FORMATS, format_of
-from callreplay.outputs.ink import THEMES
-from callreplay.outputs.options import CHANNELS, Options
+from callreplay.outputs.options import ROWS, Options
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.zoom import finest_of, zoom_file
 from callreplay.store.handle import StoredFile
 from callreplay.store.records import StoredCall
 
 __all__ = [
-    "CHANNELS",
     "MEDIA_TYPES",
+    "ROWS",
     "SUFFIXES",
-    "THEMES",
     "Rendering",
     "check",
     "decoders",
     "render",
+    "silent_codecs",
     "undecoded",
 ]
 
@@ -59,10 +58,9 @@ class Rendering:
     data: Iterator[bytes]
 
 
-def check(form: str, options: dict[str, Any]) -> None:
+def check(options: dict[str, Any]) -> None:
     """Raise ArgumentError for options that no call could be rendered with; the message begins with the name."""
-    if form != "rtp":
-        Options(**options)
+    Options(**options)
 
 
 def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid: str = "") -> Rendering:
@@ -89,9 +87,16 @@ def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid
 
 def undecoded(call: StoredCall) -> list[str]:
     """What of a stored call cannot be decoded here, and is silent in whatever is made of it; a line for each codec."""
-    return undecodable_codecs(
-        codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec
-    )
+    return undecodable_codecs(_codecs(call))
+
+
+def silent_codecs(call: StoredCall) -> list[str]:
+    """The names of the codecs that ``undecoded`` tells of."""
+    return [codec for codec in dict.fromkeys(_codecs(call)) if undecodable_codecs([codec])]
+
+
+def _codecs(call: StoredCall) -> list[str]:
+    return [codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec]
 
 
 def _call(files: Sequence[StoredFile]) -> Call:

@@ -15,6 +15,8 @@ from babel import Locale, dates, numbers
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from callreplay.parameters import mark
+
 __all__ = ["LANGUAGES", "Formats", "choose", "known", "mark", "translations"]
 
 LOCALES: Final = Path(__file__).parent / "locales"
@@ -25,11 +27,6 @@ _TERRITORIES: Final = {"en": "en_GB"}
 # CLDR's short forms of these change with the number in German ("1,0 kbyte", "1,2 kB").
 _OCTETS: Final = {"fr": ("o", "ko", "Mo", "Go", "To")}
 _BYTES: Final = ("B", "kB", "MB", "GB", "TB")
-
-
-def mark(text: str) -> str:
-    """``text`` as it is: what stands here is looked up in the catalogues when a page shows it."""
-    return text
 
 
 @cache

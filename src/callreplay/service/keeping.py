@@ -26,6 +26,7 @@ from callreplay.service.rendering import check_right, page, posted_by, query_of,
 from callreplay.store import joining, retention, search, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.jobs import Job, counted
+from callreplay.store.passwords import is_common
 from callreplay.store.sizes import exact_size, parse_size
 from callreplay.store.volumes import Volume
 
@@ -93,6 +94,10 @@ async def set_player_password(request: Request) -> Response:
     password = fields.get("player_password", "")
     if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD or not password.isprintable():
         raise Problem(400, "A password has at least 8 characters.", parameter="player_password")
+    if await to_thread.run_sync(is_common, password, "player"):
+        raise Problem(
+            400, "This password is one of those that are guessed first.", parameter="player_password"
+        )
     service = service_of(request)
 
     def work(connection: Connection) -> None:

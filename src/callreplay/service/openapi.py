@@ -10,123 +10,24 @@ from starlette.responses import JSONResponse, Response
 from callreplay._version import __version__
 from callreplay.service import engine
 from callreplay.service.context import BASE
+from callreplay.store import search
 
 __all__ = ["SEARCH", "build", "document"]
 
-_YEAR: Final = "(?!0000)[0-9]{4}"
-_LEAP_YEAR: Final = "(?!0000)([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
-_DAYS: Final = (
-    rf"({_YEAR}\.((0[13578]|1[02])\.(0[1-9]|[12][0-9]|3[01])|(0[469]|11)\.(0[1-9]|[12][0-9]|30)|"
-    rf"02\.(0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}\.02\.29)"
-)
-_TIME: Final = {
-    "type": "string",
-    "pattern": rf"^{_DAYS}-([01][0-9]|2[0-3])\.[0-5][0-9]\.[0-5][0-9]$",
-    "description": "yyyy.mm.dd-hh.mm.ss, a time that there is.",
-}
-_PORT: Final = {"type": "integer", "minimum": 0, "maximum": 65535}
-_UUID: Final = {"type": "string", "format": "uuid"}
-_ADDRESS: Final = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
-_MAC: Final = {"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"}
-_NO_NUL: Final = r"^[^\u0000]*$"
-_SOME: Final = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": _NO_NUL}
-_CONTAINED: Final = {"type": "string", "maxLength": 256, "pattern": _NO_NUL}
-_COLOUR: Final = {"type": "string", "pattern": "^(#?[0-9a-fA-F]{6})?$"}
+_UUID: Final = search.SCHEMAS["uuid"]
+_TIME: Final = search.SCHEMAS["time"]
 
-SEARCH: Final[dict[str, tuple[dict[str, Any], str]]] = {
-    "callId": (_UUID, "The call's uuid."),
-    "wireCallId": (_SOME, "SIP Call-ID or Skinny call reference, exact."),
-    "pbxCallId": (_SOME, "Alias of wireCallId."),
-    "beginTime": (
-        _TIME,
-        "Earliest start, inclusive, in the tenant's time zone; the first of a time shown twice.",
-    ),
-    "endTime": (
-        _TIME,
-        "Latest start, inclusive, in the tenant's time zone; the second of a time shown twice.",
-    ),
-    "tag": (_SOME, "A tag that the call has, exact."),
-    **{
-        f"{side}{name}": (schema, f"The {side} party's {text}.")
-        for side in ("caller", "called")
-        for name, schema, text in (
-            ("IP", _ADDRESS, "address, exact"),
-            ("Port", _PORT, "port, exact"),
-            ("MAC", _MAC, "MAC address, exact"),
-            ("Number", _CONTAINED, "number, contained"),
-            ("Name", _CONTAINED, "name, contained in any letter case"),
-        )
-    },
-}
-_PIXELS: Final = {"type": "integer", "minimum": 16, "maximum": 16384}
-_LONGEST_SECONDS: Final = 999_999_999
-_FLAG: Final = {"type": "boolean"}
-_RENDER: Final[dict[str, tuple[dict[str, Any], str]]] = {
+SEARCH: Final = {row.url: (dict(row.kind.schema), row.help) for row in search.ROWS}
+_REQUEST: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "format": (
         {"type": "string", "enum": ["json", *engine.MEDIA_TYPES], "default": "wav"},
         "json lists every match.",
     ),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000}, "json: calls of one page; left out: all."),
     "after": (_UUID, "json: the last call of the page before."),
-    "start": (
-        {"type": "number", "minimum": 0, "maximum": _LONGEST_SECONDS},
-        "Seconds from the call's start.",
-    ),
-    "end": (
-        {"type": "number", "exclusiveMinimum": 0, "maximum": _LONGEST_SECONDS},
-        "Seconds from the call's start, after start.",
-    ),
-    "channels": (
-        {"type": "string", "enum": ["", *engine.CHANNELS]},
-        "Stereo: caller left; empty: the format's own.",
-    ),
-    "rate": (
-        {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 8000, "maximum": 48000}]},
-        "Output sample rate, Hz; 0: the call's own.",
-    ),
-    "dtmf": ({"type": "string", "enum": ["mute", "tone"]}, "Whether RFC 4733 digits sound."),
-    "concealment": (
-        {"type": "string", "enum": ["exact", "best"]},
-        "Lost G.729: as the standard says, or bridged from both sides as other codecs' losses are.",
-    ),
-    "limiter": (_FLAG, "True peaks stay below -1 dBTP instead of clipping."),
-    "loudness": (
-        {"type": "number", "minimum": -70, "maximum": 0},
-        "LUFS (ITU-R BS.1770) that the sound is brought to; as it is where not given.",
-    ),
-    "loudnessBy": ({"type": "string", "enum": ["mix", "leg"]}, "What is brought to it."),
-    "sampleFormat": ({"type": "string", "enum": ["int16", "ulaw", "alaw"]}, "wav."),
-    "quality": ({"type": "integer", "minimum": 0, "maximum": 10}, "spx."),
-    "vbr": (_FLAG, "spx: variable bit rate."),
-    "vad": (_FLAG, "spx: background noise is only described."),
-    "dtx": (_FLAG, "spx: next to nothing is sent in silence."),
-    "segments": (_FLAG, "spx: a long call is coded by several lanes at once."),
-    "bitrate": (
-        {"type": "integer", "anyOf": [{"const": 0}, {"minimum": 500, "maximum": 1_000_000}]},
-        "mp3, opus, m4a: bits per second; 0: usual.",
-    ),
-    "metadata": (_FLAG, "Whether the file says what it is: title, time, parties. false: bare."),
-    "title": (
-        {"type": "string", "maxLength": 200},
-        "Written into formats that hold one; printable characters.",
-    ),
-    "width": (_PIXELS, "png, pixels."),
-    "height": (_PIXELS, "png, pixels."),
-    "theme": ({"type": "string", "enum": list(engine.THEMES)}, "png."),
-    "background": (_COLOUR, "png: #rrggbb."),
-    "callerColor": (_COLOUR, "png: #rrggbb."),
-    "calledColor": (_COLOUR, "png: #rrggbb."),
-    "axis": (_FLAG, "png: times below; by default where there is room."),
-    "labels": (
-        {"type": "string"},
-        "png: speakers' names, caller first, a line break between them (printable).",
-    ),
-    "spectrogram": (_FLAG, "png: a spectrogram instead of a waveform."),
-    "samplesPerPixel": ({"type": "integer", "minimum": 1, "maximum": 1 << 24}, "peaks."),
     "reason": ({"type": "string"}, "Why someone listens; the audit log keeps 500 characters of it."),
-    "bits": ({"type": "integer", "enum": [8, 16]}, "peaks."),
-    "peaksVersion": ({"type": "integer", "enum": [1, 2]}, "peaks, dat: of audiowaveform's format."),
 }
+_RENDER: Final = _REQUEST | {row.url: (row.schema, row.help) for row in engine.ROWS}
 
 
 def _parameters(table: dict[str, tuple[dict[str, Any], str]]) -> list[dict[str, Any]]:
@@ -149,20 +50,10 @@ def _problem(text: str) -> dict[str, Any]:
 
 
 _OPTIONAL_TEXT: Final = {"type": ["string", "null"]}
-_SIDES: Final = {
-    f"{side}{name}": schema
-    for side in ("caller", "called")
-    for name, schema in (
-        ("IP", _OPTIONAL_TEXT),
-        ("Port", {"type": ["integer", "null"]}),
-        ("MAC", _OPTIONAL_TEXT),
-        ("Number", {"type": "string"}),
-        ("Name", {"type": "string"}),
-    )
-}
+_TOLD: Final = {row.url: dict(row.told or {}) for row in search.TOLD}
 _CALL: Final[dict[str, Any]] = {
     "type": "object",
-    "required": ["callId", "wireCallId", "beginTime", "endTime", "duration", "legs", *_SIDES],
+    "required": ["callId", "wireCallId", "beginTime", "endTime", "duration", "legs", *_TOLD],
     "properties": {
         "callId": _UUID,
         "wireCallId": {"type": "string"},
@@ -176,7 +67,7 @@ _CALL: Final[dict[str, Any]] = {
             "description": "Start, with the offset from UTC.",
         },
         "duration": {"type": "number", "description": "Seconds."},
-        **_SIDES,
+        **_TOLD,
         "description": {"type": "string"},
         "tags": {"type": "array", "items": {"type": "string"}},
         "quality": {"type": "object"},

@@ -126,7 +126,7 @@ async def login(request: Request) -> Response:
         return RedirectResponse(base(request) + "/", 303)
     fields = await posted(request)
     values = {**request.query_params, **fields}
-    if "password" in request.query_params and not service_of(request).settings.get_login:
+    if request.query_params.get("password") and not service_of(request).settings.get_login:
         return _form(request, values, "get", 403)
     return await _enter(request, values, _address(request, _kept(values, (*_TARGET, "lang"))))
 
@@ -146,7 +146,7 @@ async def home(request: Request) -> Response:
     """``GET /CallRecorder/``: log in by URL, the call list, Call Details, or the player."""
     values = dict(request.query_params)
     service = service_of(request)
-    if "password" in values:
+    if values.get("password"):
         if not service.settings.get_login:
             return _form(request, values, "get", 403)
         # The same URL without the credentials: what a browser keeps in its history.
@@ -164,7 +164,7 @@ async def home(request: Request) -> Response:
         and (values["user"], values.get("tenant") or "default") != (visitor.user.login, visitor.user.tenant)
     ):
         return _form(request, values)
-    name = next((name for name in ("player", "callDetails") if name in values), "")
+    name = next((name for name in ("player", "callDetails") if values.get(name)), "")
     try:
         call = search.parse_uuid(name, values[name]) if name else None
     except ParameterError:
@@ -204,6 +204,8 @@ def _list(
         asked.append(("ticket", ticket))
     state = [*asked, *_kept(values, ("after", "before"))]
     shown: dict[str, Any] = {
+        "parameters": search.ROWS,
+        "labels": {row.url: row.label for row in search.ROWS},
         "fields": fields,
         "nomenu": "nomenu" in values,
         "details": details,
@@ -226,7 +228,7 @@ def _list(
             shown["bad"], status = error, 400
     if details is not None:
         shown |= {"strips": _strips(details), "media": _media(request, visitor, details)}
-        shown["silent"] = engine.undecoded(details)
+        shown["silent"] = engine.silent_codecs(details)
     return page(request, "calls.html", visitor, shown, status)
 
 
@@ -263,7 +265,7 @@ def _find(service: Service, visitor: Visitor, values: dict[str, str], fields: di
 
 def as_written(name: str, text: str) -> str:
     """A time of a browser's date and time field as the URLs write it."""
-    if name not in ("beginTime", "endTime") or "T" not in text:
+    if name not in search.TIMES or "T" not in text:
         return text
     day, _, time = text.partition("T")
     time = time.partition(".")[0]
@@ -352,7 +354,7 @@ def _part(request: Request) -> str:
     """The part of the call that the address asks for, as a media fragment; '' for all of it, or for what is no part."""
     found = [(name, text) for name in _PART if (text := request.query_params.get(name, ""))]
     try:
-        part = option_values("wav", found)
+        part = option_values(found)
     except ParameterError:
         return ""
     if not part:
@@ -366,7 +368,7 @@ def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) ->
     shown = {
         "call": call,
         "media": _media(request, visitor, call),
-        "silent": engine.undecoded(call),
+        "silent": engine.silent_codecs(call),
         "nomenu": True,
     }
     return page(request, "player.html", visitor, shown)

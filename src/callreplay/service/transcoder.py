@@ -39,85 +39,12 @@ __all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder
 
 
 _log = logging.getLogger("callreplay.service")
-_LONGEST_SECONDS: Final = 999_999_999
 
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
-        raise ValueError("not a whole number")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    # As JSON writes numbers: programs print a small one as 1e-05.
-    if len(text) > 64 or not re.fullmatch(r"\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII):
-        raise ValueError("not a number of seconds")
-    seconds = float(text)
-    if seconds > _LONGEST_SECONDS:
-        raise ValueError(f"more than {_LONGEST_SECONDS} seconds")
-    return seconds
-
-
-def _level(text: str) -> float:
-    value = float(text)
-    if not -70 <= value <= 0:
-        raise ValueError("not -70 to 0 LUFS")
-    return value
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError("not true or false")
-    return text.lower() in ("true", "1")
-
-
-def _text(text: str) -> str:
-    if len(text) > 200 or not text.isprintable():
-        raise ValueError("at most 200 printable characters")
-    return text
-
-
-def _labels(text: str) -> tuple[str, ...]:
-    """Speakers' names, caller first, with a line break between them: ``Ana%0AFront%20Desk``."""
-    return tuple(_text(label) for label in text.split("\n", 2)[:2])
-
-
-OPTIONS: Final[dict[str, tuple[str, Any]]] = {
-    "start": ("start", _seconds),
-    "end": ("end", _seconds),
-    "channels": ("channels", str),
-    "rate": ("rate", _whole),
-    "dtmf": ("dtmf", str),
-    "concealment": ("concealment", str),
-    "limiter": ("limiter", _flag),
-    "loudness": ("loudness", _level),
-    "loudnessBy": ("loudness_by", str),
-    "sampleFormat": ("sample_format", str),
-    "quality": ("quality", _whole),
-    "vbr": ("vbr", _flag),
-    "vad": ("vad", _flag),
-    "dtx": ("dtx", _flag),
-    "segments": ("segments", _flag),
-    "bitrate": ("bitrate", _whole),
-    "metadata": ("metadata", _flag),
-    "title": ("title", _text),
-    "width": ("width", _whole),
-    "height": ("height", _whole),
-    "theme": ("theme", str),
-    "background": ("background", str),
-    "callerColor": ("caller_color", str),
-    "calledColor": ("called_color", str),
-    "axis": ("axis", _flag),
-    "labels": ("labels", _labels),
-    "spectrogram": ("spectrogram", _flag),
-    "samplesPerPixel": ("samples_per_pixel", _whole),
-    "bits": ("bits", _whole),
-    "peaksVersion": ("peaks_version", _whole),
-}
+OPTIONS: Final[dict[str, tuple[str, Any]]] = {row.url: (row.name, row.kind.read) for row in engine.ROWS}
 """Parameter name to the engine's option (the same name, in camel case) and how its text is read."""
 
 
-def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
+def option_values(parameters: list[tuple[str, str]]) -> dict[str, Any]:
     """The engine's options that the parameters give. Raises ParameterError."""
     found: dict[str, Any] = {}
     for name, text in parameters:
@@ -129,7 +56,7 @@ def option_values(form: str, parameters: list[tuple[str, str]]) -> dict[str, Any
         try:
             found[option] = read(text)
             if option != "end":
-                engine.check(form, {option: found[option]})
+                engine.check({option: found[option]})
         except ArgumentError as error:
             raise ParameterError(name, str(error)) from None
         except ValueError as error:
@@ -158,7 +85,7 @@ async def authorise(request: Request) -> Visitor:
     service = service_of(request)
     parameters = request.query_params
     credentials = None
-    if "password" in parameters:
+    if parameters.get("password"):
         if not service.settings.get_login:
             raise Problem(403, "Credentials in URLs are switched off here.", parameter="password")
         credentials = (
@@ -217,7 +144,7 @@ def _search(request: Request, visitor: Visitor) -> _Found:
         form = _format(parameters)
         _check_right(visitor, form)
         query = CallQuery.parse(parameters, zone_of(visitor.user))
-        options = option_values(form, parameters) if form != "json" else {}
+        options = option_values(parameters)
         limit, after = _page(service, parameters)
     except ParameterError as error:
         raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
@@ -309,7 +236,8 @@ async def transcoder(request: Request) -> Response:
 def warning_header(call: StoredCall, form: str) -> dict[str, str]:
     """``X-CallReplay-Warning``: what of the call is silent because it cannot be decoded here; none where all can."""
     said = engine.undecoded(call) if form != "rtp" else []
-    return {"x-callreplay-warning": "; ".join(said).encode("ascii", "replace").decode()} if said else {}
+    # Names of codecs are a capture's: a header is a line of printable ASCII.
+    return {"x-callreplay-warning": re.sub(r"[^ -~]", "?", "; ".join(said))} if said else {}
 
 
 def temporary_url(request: Request, grant: Grant, call: StoredCall) -> str:
@@ -462,7 +390,7 @@ def _narrowed(grant: Grant, parameters: list[tuple[str, str]]) -> Grant:
     if not asked or grant.form in ("rtp", "marks"):
         return grant
     try:
-        part = option_values(grant.form, asked)
+        part = option_values(asked)
     except ParameterError as error:
         raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
     first, last = grant.options.get("start", 0.0), grant.options.get("end", float("inf"))

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 
 from callreplay.store.database import Connection
 from callreplay.store.handle import StoredFile
+from callreplay.store.query import TOLD, tell
 from callreplay.store.rows import CallRow, EventRow, FileRow
 from callreplay.store.search import Reach, format_time, is_within
 
@@ -128,15 +129,7 @@ def as_json(call: StoredCall, zone: ZoneInfo) -> dict[str, Any]:
         "startedAt": row["started_at"].astimezone(zone).isoformat(timespec="milliseconds"),
         "duration": row["duration_ms"] / 1000,
     }
-    for side in ("caller", "called"):
-        address = row[f"{side}_ip"]
-        shown |= {
-            f"{side}IP": None if address is None else str(address),
-            f"{side}Port": row[f"{side}_port"],
-            f"{side}MAC": row[f"{side}_mac"],
-            f"{side}Number": row[f"{side}_number"],
-            f"{side}Name": row[f"{side}_name"],
-        }
+    shown |= {each.url: tell(row[each.column]) for each in TOLD}
     shown |= {
         "description": row["description"],
         "tags": row["tags"],

@@ -15,13 +15,10 @@ Which index: three letters or digits in a row have a trigram. Every other text, 
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -31,9 +28,15 @@ from psycopg.rows import DictRow
 
 from callreplay.errors import ArgumentError
 from callreplay.store.database import Connection
+from callreplay.store.query import PARAMETERS, ROWS, TOLD, CallQuery, SearchRow, asks
+from callreplay.store.readings import BEGIN, UUID, ParameterError, format_time, parse_time, parse_uuid
 
 __all__ = [
     "PARAMETERS",
+    "ROWS",
+    "SCHEMAS",
+    "TIMES",
+    "TOLD",
     "CallQuery",
     "ParameterError",
     "Reach",
@@ -45,219 +48,24 @@ __all__ = [
     "parse_uuid",
 ]
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-TIME_FORMAT: Final = "%Y.%m.%d-%H.%M.%S"
-MAXIMUM_TEXT: Final = 256  # characters of a text parameter; the refusal of a longer one names it
+SCHEMAS: Final = {"time": dict(BEGIN.schema), "uuid": dict(UUID.schema)}
+"""JSON schemas of times and uuids, as URLs and JSON have them."""
+TIMES: Final = frozenset(row.url for row in ROWS if row.kind.name == BEGIN.name)
+"""The parameters that are times."""
 MAXIMUM_LIMIT: Final = 1000  # rows of a page
 MAXIMUM_ALTERNATIVES: Final = 50  # lines of a scope
 _WALK_ROWS: Final = 5000  # rows that the first statement may look at,
 _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
 _DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_TIME: Final = re.compile(r"\d{4}\.\d{2}\.\d{2}-\d{2}\.\d{2}\.\d{2}", re.ASCII)
-_EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(9999, 12, 31, 23, 59, 58, tzinfo=UTC)
 # ASCII: under LC_CTYPE C the server finds no letter in any other character.
 _TRIGRAM: Final = re.compile(r"[a-z0-9]{3}", re.IGNORECASE | re.ASCII)
-_MAC: Final = re.compile(
-    r"[0-9a-f]{2}([:-]?)[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}", re.IGNORECASE
-)
-
-
-class ParameterError(ArgumentError):
-    """A parameter's value is malformed. ``parameter`` is its name as it stands in the URL."""
-
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(f"{parameter}: {message}")
-        self.parameter = parameter
-        self.message = message
-
-
-def parse_time(parameter: str, text: str, zone: ZoneInfo, *, last: bool = False) -> datetime:
-    """``yyyy.mm.dd-hh.mm.ss`` of ``zone`` as UTC: of a bound on times, the lower one, or the upper one (``last``).
-
-    Where the clock showed the time twice, a lower bound is the first of the two and an upper one the second. Where it
-    skipped the time, a lower bound is the first second behind the gap and an upper one the last before it.
-
-    What programs send for no bound (0001.01.01-00.00.00, 9999.12.31-23.59.59) is a time in every zone: one that UTC
-    cannot have is the first or the last that it can, so that a second may be added to it.
-
-    Raises:
-        ParameterError: it is not such a time.
-
-    """
-    if _TIME.fullmatch(text) is None:
-        raise ParameterError(parameter, "a time is written yyyy.mm.dd-hh.mm.ss")
-    try:
-        local = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=zone)
-    except ValueError:
-        raise ParameterError(parameter, "there is no such time") from None
-    first, second = _utc(local), _utc(local.replace(fold=1))
-    if second < first:
-        second, first = _around_change(second, first, zone)
-    return second if last else first
-
-
-def _utc(local: datetime) -> datetime:
-    try:
-        return min(local.astimezone(UTC), _LATEST)
-    except OverflowError:
-        return _EARLIEST if local.year == 1 else _LATEST
-
-
-def _around_change(before: datetime, after: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """The last second of the offset that ``zone`` has at ``before``, and the first of the next one.
-
-    PEP 495: of a time that was skipped, fold=1 gives a moment before the change, fold=0 one after it.
-    """
-    offset = before.astimezone(zone).utcoffset()
-    while (seconds := (after - before) // timedelta(seconds=1)) > 1:
-        middle = before + timedelta(seconds=seconds // 2)
-        if middle.astimezone(zone).utcoffset() == offset:
-            before = middle
-        else:
-            after = middle
-    return before, after
-
-
-def format_time(moment: datetime, zone: ZoneInfo) -> str:
-    """``moment`` as ``yyyy.mm.dd-hh.mm.ss`` of ``zone``."""
-    return moment.astimezone(zone).strftime(TIME_FORMAT)
-
-
-def parse_uuid(parameter: str, text: str) -> uuid.UUID:
-    """A uuid. Raises ParameterError for any other text."""
-    if _UUID.fullmatch(text) is None:
-        raise ParameterError(parameter, "not a uuid")
-    return uuid.UUID(text)
-
-
-def _text(parameter: str, text: str) -> str:
-    if len(text) > MAXIMUM_TEXT:
-        raise ParameterError(parameter, "longer than 256 characters")
-    if "\0" in text:
-        raise ParameterError(parameter, "holds a zero character")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ParameterError(parameter, "not valid text") from None
-    return text
-
-
-def _number(parameter: str, text: str) -> str:
-    """A number or a part of one. In a query a '+' that was not written %2B is a space: no number begins with one."""
-    found = _text(parameter, text)
-    return "+" + found.lstrip(" ") if found.startswith(" ") else found
-
-
-def _address(parameter: str, text: str) -> _Address:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        raise ParameterError(parameter, "not an IP address") from None
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        raise ParameterError(parameter, "an address with a scope cannot be searched for")
-    # RFC 4291 2.5.5.2: an IPv4 address as IPv6 sockets show it. It is that address.
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _port(parameter: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
-        raise ParameterError(parameter, "a port is a number from 0 to 65535")
-    return int(text)
-
-
-def _mac(parameter: str, text: str) -> str:
-    if _MAC.fullmatch(text) is None:
-        raise ParameterError(parameter, "not a MAC address")
-    digits = re.sub(r"[^0-9a-f]", "", text.lower())
-    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
-
-
-@dataclass(frozen=True, slots=True)
-class CallQuery:
-    """What calls must match; None or '' asks nothing. ``begin`` and ``end`` (UTC) bound the start, end exclusive."""
-
-    call_id: uuid.UUID | None = None
-    wire_call_ids: tuple[str, ...] = ()
-    begin: datetime | None = None
-    end: datetime | None = None
-    caller_ip: _Address | None = None
-    caller_port: int | None = None
-    caller_mac: str | None = None
-    caller_number: str = ""
-    caller_name: str = ""
-    called_ip: _Address | None = None
-    called_port: int | None = None
-    called_mac: str | None = None
-    called_number: str = ""
-    called_name: str = ""
-    tag: str = ""
-
-    @classmethod
-    def parse(cls, values: Mapping[str, str] | Iterable[tuple[str, str]], zone: ZoneInfo) -> CallQuery:
-        """Read the Transcoder's parameters (see PARAMETERS) from a mapping or pairs; other names are ignored.
-
-        Times are of ``zone``. ``endTime`` includes its whole second: the clock that wrote it shows no fractions.
-
-        Raises:
-            ParameterError: a value is malformed, or a parameter is given twice.
-
-        """
-        pairs = values.items() if isinstance(values, Mapping) else values
-        given: dict[str, str] = {}
-        for name, value in pairs:
-            if name not in PARAMETERS or not value:
-                continue  # an empty value asks nothing, as a form's field that nobody filled in
-            if name in given:
-                raise ParameterError(name, "given more than once")
-            given[name] = value
-        found: dict[str, Any] = {}
-        for name, value in given.items():
-            if name == "beginTime":
-                found["begin"] = parse_time(name, value, zone)
-            elif name == "endTime":
-                found["end"] = parse_time(name, value, zone, last=True) + timedelta(seconds=1)
-            elif name in ("wireCallId", "pbxCallId"):
-                found["wire_call_ids"] = (*found.get("wire_call_ids", ()), _text(name, value))
-            else:
-                target, read = _READERS[name]
-                found[target] = read(name, value)
-        return cls(**found)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is asked: every call matches."""
-        return all(not getattr(self, each.name) and getattr(self, each.name) != 0 for each in fields(self))
-
-
-_READERS: Final[dict[str, tuple[str, Any]]] = {
-    "callId": ("call_id", parse_uuid),
-    "callerIP": ("caller_ip", _address),
-    "callerPort": ("caller_port", _port),
-    "callerMAC": ("caller_mac", _mac),
-    "callerNumber": ("caller_number", _number),
-    "callerName": ("caller_name", _text),
-    "calledIP": ("called_ip", _address),
-    "calledPort": ("called_port", _port),
-    "calledMAC": ("called_mac", _mac),
-    "calledNumber": ("called_number", _number),
-    "calledName": ("called_name", _text),
-    "tag": ("tag", _text),
-}
-
-PARAMETERS: Final = (*_READERS, "wireCallId", "pbxCallId", "beginTime", "endTime")
-"""The names of the Transcoder's search parameters."""
-
-# The likeliest to be rare first: the walk of the first statement goes along the index of the first one given.
-_EXACT: Final = ("caller_mac", "called_mac", "caller_ip", "called_ip", "caller_port", "called_port")
-_CASTS: Final = {"caller_mac": "macaddr", "called_mac": "macaddr", "caller_ip": "inet", "called_ip": "inet"}
-_CONTAINS: Final = ("caller_number", "called_number", "caller_name", "called_name")
 _KEYED: Final = (
     ("caller_number", "text"), ("caller_name", "text"), ("called_number", "text"), ("called_name", "text"),
     ("caller_ip", "inet"), ("called_ip", "inet"), ("caller_mac", "macaddr"), ("called_mac", "macaddr"),
 )  # fmt: skip
+"""The columns that the index ``calls_keys`` is made of."""
+# The likeliest to be rare first: the walk of the first statement goes along the index of the first one given.
+_BY_RANK: Final = sorted(ROWS, key=lambda row: row.rank)
 
 
 def _column(name: str) -> sql.Composable:
@@ -323,64 +131,74 @@ def _alternative(line: str, zone: ZoneInfo) -> CallQuery:
 
 @dataclass(slots=True)
 class _Atoms:
-    """The conditions of one query: on times, on whole values (the first is the likeliest to be rare), on texts."""
+    """The conditions of one query: on times, on whole values (the first is the likeliest to be rare), on texts.
 
+    Parameters of the statement have names that begin with ``prefix``, and go to ``values``. ``keyed`` is what the index
+    of keys may know: texts without a trigram (then ``has_short``) and addresses, by column.
+    """
+
+    prefix: str
+    values: dict[str, Any]
     times: list[sql.Composable] = field(default_factory=list)
     exact: list[sql.Composable] = field(default_factory=list)
     texts: list[sql.Composable] = field(default_factory=list)
     keys: list[sql.Composable] = field(default_factory=list)
+    keyed: dict[str, Any] = field(default_factory=dict)
+    has_short: bool = False
 
     @property
     def conditions(self) -> list[sql.Composable]:
         return [*self.times, *self.exact, *self.texts]
 
+    def given(self, name: str, value: Any) -> sql.Placeholder:
+        self.values[self.prefix + name] = value
+        return sql.Placeholder(self.prefix + name)
+
+    def add(self, row: SearchRow, value: Any) -> None:
+        """A condition for the parameter: see ``query.Match``."""
+        column = _column(row.column)
+        if row.match in ("from", "before"):
+            sign = sql.SQL(">=" if row.match == "from" else "<")
+            self.times.append(sql.SQL("{} {} {}").format(column, sign, self.given(row.name, value)))
+        elif row.match == "exact":
+            if row.cast:
+                value = self.keyed[row.column] = str(value)
+            cast = sql.SQL("::" + row.cast if row.cast else "")
+            self.exact.append(sql.SQL("{} = {}{}").format(column, self.given(row.name, value), cast))
+        elif row.match == "contains":
+            # A text that has no trigram would read the whole trigram index, even beside a rare one. As an expression
+            # the column is not in that index.
+            like = "{} ILIKE {}"
+            if _TRIGRAM.search(value) is None:
+                like, self.has_short, self.keyed[row.column] = "({} || '') ILIKE {}", True, value
+            self.texts.append(sql.SQL(like).format(column, self.given(row.name, _like(value))))
+        else:
+            has = sql.SQL("{} @> ARRAY[{}]::text[]").format(column, self.given(row.name, value))
+            self.texts.append(has)
+
+    def add_keys(self) -> None:
+        """What the index of keys knows of them all, where that narrows anything."""
+        if self.has_short or len(self.keyed) > 1:
+            columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
+            asked = sql.SQL(", ").join(
+                sql.SQL("{}::" + kind).format(self.given(f"key_{name}", self.keyed.get(name)))
+                for name, kind in _KEYED
+            )
+            self.keys.append(
+                sql.SQL("call_keys(tenant_id, {}, true) @> call_keys(%(tenant)s, {}, false)").format(
+                    columns, asked
+                )
+            )
+
 
 def _atoms(query: CallQuery, prefix: str, values: dict[str, Any]) -> _Atoms:
     """Conditions with parameters whose names begin with ``prefix``; the parameters go to ``values``."""
-
-    def given(name: str, value: Any) -> sql.Placeholder:
-        values[prefix + name] = value
-        return sql.Placeholder(prefix + name)
-
-    made = _Atoms()
-    if query.begin is not None:
-        made.times.append(sql.SQL("started_at >= {}").format(given("begin", query.begin)))
-    if query.end is not None:
-        made.times.append(sql.SQL("started_at < {}").format(given("end", query.end)))
-    if query.call_id is not None:
-        made.exact.append(sql.SQL("uuid = {}").format(given("call_id", query.call_id)))
-    for number, wire in enumerate(query.wire_call_ids):
-        made.exact.append(sql.SQL("wire_call_id = {}").format(given(f"wire{number}", wire)))
-    keyed: dict[str, Any] = {}
-    for name in _EXACT:
-        value = getattr(query, name)
-        if value is not None:
-            cast = sql.SQL("::" + _CASTS[name] if name in _CASTS else "")
-            if name in _CASTS:
-                value = keyed[name] = str(value)
-            made.exact.append(sql.SQL("{} = {}{}").format(sql.Identifier(name), given(name, value), cast))
-    has_short = False
-    for name in _CONTAINS:
-        value = getattr(query, name)
-        if value:
-            # A text that has no trigram would read the whole trigram index, even beside a rare one. As an expression
-            # the column is not in that index.
-            column = "{} ILIKE {}"
-            if _TRIGRAM.search(value) is None:
-                column, has_short, keyed[name] = "({} || '') ILIKE {}", True, value
-            made.texts.append(sql.SQL(column).format(_column(name), given(name, _like(value))))
-    if query.tag:
-        made.texts.append(sql.SQL("tags @> ARRAY[{}]::text[]").format(given("tag", query.tag)))
-    if has_short or len(keyed) > 1:
-        columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
-        asked = sql.SQL(", ").join(
-            sql.SQL("{}::" + kind).format(given(f"key_{name}", keyed.get(name))) for name, kind in _KEYED
-        )
-        made.keys.append(
-            sql.SQL("call_keys(tenant_id, {}, true) @> call_keys(%(tenant)s, {}, false)").format(
-                columns, asked
-            )
-        )
+    made = _Atoms(prefix, values)
+    for row in _BY_RANK:
+        value = getattr(query, row.name)
+        if asks(value):
+            made.add(row, value)
+    made.add_keys()
     return made
 
 

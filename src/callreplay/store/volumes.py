@@ -40,6 +40,7 @@ __all__ = [
     "listing",
     "locate",
     "move",
+    "put",
     "reconcile",
     "retire",
 ]
@@ -329,6 +330,21 @@ def _note_place(connection: Connection, volume: Volume, path: Path, home: str) -
     connection.execute(
         "UPDATE storage_volumes SET path = %s, home = %s WHERE id = %s", (str(path), home, volume.id)
     )
+
+
+def put(connection: Connection, places: dict[int, tuple[Path, str | None]]) -> None:
+    """Say of every volume, by its id, where a restored database has it: its path, and that below the data directory.
+
+    Where its marker did not come along, `adopt` writes it again once its files are seen there.
+    """
+    connection.execute(
+        "UPDATE storage_volumes SET path = 'restored ' || id, marked_at = NULL"
+    )  # two may change places
+    for volume in listing(connection):
+        path, home = places[volume.id]
+        connection.execute(
+            "UPDATE storage_volumes SET path = %s, home = %s WHERE id = %s", (str(path), home, volume.id)
+        )
 
 
 def _bears(path: Path, uuid: UUID) -> bool:

@@ -7,7 +7,7 @@ from alembic import op
 from callreplay.store.migrations.beside import run_sql
 
 revision = "0014"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
