@@ -16,7 +16,7 @@ from callreplay.service import logs
 from callreplay.service.addresses import client_address, network
 from callreplay.service.auth import COOKIE, MAXIMUM_PASSWORD, NO_PASSWORD, Refused, Visitor
 from callreplay.service.context import PLAYER_PASSWORD, Problem, base, service_of, zone_of
-from callreplay.service.pages import as_written
+from callreplay.service.listing import as_written
 from callreplay.service.rendering import page, posted_by, query_of, set_cookie, visitor_of
 from callreplay.store import accounts, audit, people, search, volumes
 from callreplay.store.database import Connection

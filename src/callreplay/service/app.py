@@ -250,6 +250,7 @@ def create_app(chosen: Settings) -> Starlette:
         Route(BASE + "/Login", pages.login, methods=["GET", "POST"]),
         Route(BASE + "/Logout", pages.logout, methods=["POST"]),
         Route(BASE + "/Call/{uuid}/description", pages.describe, methods=["POST"]),
+        Route(BASE + "/Call/{uuid}/audio", pages.audio, methods=get),
         Route(BASE + "/Transcoder", transcoder.transcoder, methods=get),
         Route(BASE + "/Temp/{token}/{name}", transcoder.temporary, methods=get),
         Route(BASE + "/Storage/{volume}/{path:path}", storage.storage, methods=get),

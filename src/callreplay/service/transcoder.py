@@ -44,8 +44,8 @@ OPTIONS: Final[dict[str, tuple[str, Any]]] = {row.url: (row.name, row.kind.read)
 """Parameter name to the engine's option (the same name, in camel case) and how its text is read."""
 
 
-def option_values(parameters: list[tuple[str, str]]) -> dict[str, Any]:
-    """The engine's options that the parameters give. Raises ParameterError."""
+def option_values(_form: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
+    """The engine's options that the parameters give, whatever the format. Raises ParameterError."""
     found: dict[str, Any] = {}
     for name, text in parameters:
         if name not in OPTIONS or not text:
@@ -144,7 +144,7 @@ def _search(request: Request, visitor: Visitor) -> _Found:
         form = _format(parameters)
         _check_right(visitor, form)
         query = CallQuery.parse(parameters, zone_of(visitor.user))
-        options = option_values(parameters)
+        options = option_values(form, parameters)
         limit, after = _page(service, parameters)
     except ParameterError as error:
         raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
