@@ -5,8 +5,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+
+#include "callreplay/isa.h"
 
 namespace callreplay {
+
+struct ConcealKernel;
+struct ConcealTables;
 
 // Up to this length a loss is bridged; a longer one fades out after kFadeMs and in again kFadeMs before its
 // end, with silence between.
@@ -26,11 +32,23 @@ struct Surroundings {
   size_t after_count;
 };
 
-// Fill a loss of `count` samples, at most kBridgedMs (and a cross-fade), at sample_rate_hz (8000 to 48000).
-// Each side is extrapolated into the loss (linear prediction driven by the residual of the last pitch
-// period), backwards from after it, and the two are cross-faded; with one side only, it fades to silence
-// within kFadeMs. The samples on both sides are not touched and there is no seam to them. `seed` is of the
-// noise. Returns false when there is nothing to go on: `pcm` is silent then.
-bool bridge_loss(int sample_rate_hz, const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count);
+class Concealer {
+ public:
+  Concealer() = default;
+  // At 8000 to 48000 Hz; the tables of the rates of telephony are made once a process. Every instruction set
+  // gives the same samples.
+  explicit Concealer(int sample_rate_hz, cr_isa isa = cr_isa_active());
+
+  // Fill a loss of `count` samples, at most kBridgedMs (and a cross-fade). Each side is extrapolated into the
+  // loss (linear prediction driven by the residual of the last pitch period), backwards from after it, and
+  // the two are cross-faded; with one side only, it fades to silence within kFadeMs. The samples on both
+  // sides are not touched and there is no seam to them. `seed` is of the noise. Returns false when there is
+  // nothing to go on: `pcm` is silent then.
+  bool bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count) const;
+
+ private:
+  const ConcealKernel *kernel_ = nullptr;
+  std::shared_ptr<const ConcealTables> tables_;
+};
 
 }  // namespace callreplay

@@ -1,5 +1,6 @@
 // Lanes<float, N> for the resampler: N = 1, and the width of this instruction set's register. Only loads,
-// sums and products, never fused, so the samples are the same for every width and instruction set.
+// comparisons, sums, products and quotients, never fused, so the samples are the same for every width and
+// instruction set.
 #pragma once
 
 #include <cstring>
@@ -49,6 +50,19 @@ CR_LANE Lanes<float, N> operator-(Lanes<float, N> a, Lanes<float, N> b) {
 template <int N>
 CR_LANE Lanes<float, N> operator*(Lanes<float, N> a, Lanes<float, N> b) {
   return {a.v * b.v};
+}
+
+template <int N>
+CR_LANE Lanes<float, N> operator/(Lanes<float, N> a, Lanes<float, N> b) {
+  return {a.v / b.v};
+}
+template <int N>
+CR_LANE Lanes<float, N> min(Lanes<float, N> a, Lanes<float, N> b) {
+  return {a.v < b.v ? a.v : b.v};
+}
+template <int N>
+CR_LANE Lanes<float, N> max(Lanes<float, N> a, Lanes<float, N> b) {
+  return {a.v > b.v ? a.v : b.v};
 }
 
 }  // namespace callreplay::CR_ISA

@@ -1,5 +1,7 @@
 #include "lanes/f32_wide.h"
+#include "lanes/fir.h"
 #include "lanes/isa_name.h"
+#include "lanes/round.h"
 #include "mix/kernels.h"
 
 namespace callreplay::CR_ISA {
@@ -50,16 +52,6 @@ void widen(float *__restrict x, const int16_t *__restrict pcm, size_t count) {
   }
 }
 
-void round(int16_t *__restrict pcm, const float *__restrict y, size_t count) {
-  // Adding 1.5 * 2^23 leaves the integer nearest to y, ties to even, in the low bits of the sum: |y| < 2^22.
-  constexpr float kMagic = 12582912.0f;
-  for (size_t n = 0; n < count; ++n) {
-    const float below = y[n] < 32767.0f ? y[n] : 32767.0f;
-    const float limited = below > -32768.0f ? below : -32768.0f;
-    pcm[n] = static_cast<int16_t>(__builtin_bit_cast(int32_t, limited + kMagic));
-  }
-}
-
 // y[n] = x[2n + m]
 void every_second(float *__restrict y, const float *__restrict x, size_t m, size_t count) {
   for (size_t n = 0; n < count; ++n) {
@@ -71,32 +63,6 @@ void zip(float *__restrict y, const float *__restrict even, const float *__restr
   for (size_t n = 0; n < count; ++n) {
     y[2 * n] = even[n];
     y[2 * n + 1] = odd[n];
-  }
-}
-
-// Several vectors of outputs at a time: a tap is loaded once for all of them, and their sums do not wait for
-// one another.
-template <int N>
-void fir(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
-         size_t count) {
-  using V = Lanes<float, N>;
-  constexpr int kVectors = N == 16 ? 4 : 8;
-  static_assert(64 % (kVectors * N) == 0);
-  for (size_t n = 0; n < count; n += kVectors * N) {
-    V sums[kVectors];
-    for (int i = 0; i < kVectors; ++i) {
-      sums[i] = V::load(y + n + i * N);
-    }
-    const float *from = x + n;
-    for (size_t t = 0; t < taps_count; ++t, ++from) {
-      const V tap = V::all(taps[t]);
-      for (int i = 0; i < kVectors; ++i) {
-        sums[i] = sums[i] + tap * V::load(from + i * N);
-      }
-    }
-    for (int i = 0; i < kVectors; ++i) {
-      sums[i].store(y + n + i * N);
-    }
   }
 }
 
@@ -155,7 +121,7 @@ void dots(float *__restrict y, const float *__restrict x, const float *__restric
 template <int N>
 constexpr MixKernel kernel(cr_isa isa) {
   return {isa,   add,          saturate, interleave, saturate_f32, interleave_f32, widen,
-          round, every_second, zip,      fir<N>,     lerp_dot<N>,  dots<N>};
+          round_samples<N>, every_second, zip,      fir<N>,     lerp_dot<N>,  dots<N>};
 }
 
 }  // namespace

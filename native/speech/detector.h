@@ -7,23 +7,11 @@
 #include <vector>
 
 #include "callreplay/speech.h"
+#include "speech/bank.h"
 
 namespace callreplay {
 
-constexpr size_t kBands = 8;
 using Bands = std::array<float, kBands>;
-
-// Second-order band-pass filters, one per band, side by side so that one instruction serves several.
-class FilterBank8 {
- public:
-  explicit FilterBank8(int32_t rate_hz);
-  // Energy that `count` samples leave in each band, added to `energy`.
-  void run(const int16_t *pcm, size_t count, Bands &energy);
-
- private:
-  Bands gain_, a1_, a2_;
-  Bands s1_{}, s2_{};
-};
 
 // The level that a band falls to again and again: the least of the last two seconds, in decibels.
 class NoiseFloor {
@@ -47,7 +35,8 @@ class SpeechDetector {
   size_t take(cr_talk *talk, size_t capacity);
 
  private:
-  void end_frame();
+  size_t frame_length() const { return static_cast<size_t>(sample_of(frame_ + 1) - sample_of(frame_)); }
+  void take_frame(const int16_t *pcm, size_t length);
   void decide(bool loud, bool audible, float level_db);
   void begin();
   void end(int64_t frame);
@@ -57,12 +46,14 @@ class SpeechDetector {
   static constexpr size_t kPast = 128;  // frames whose summed energy is kept; more than any wait below
 
   int64_t rate_hz_;
-  FilterBank8 filters_;
+  BankLaw law_;
+  BankState filters_;
+  BankKernel kernel_;
   NoiseFloor floor_;
-  Bands energy_{};
-  double sum_ = 0;                    // squares of all samples so far
-  double frame_sum_ = 0;              // and of the frame under way
-  int64_t samples_ = 0;               // written
+  std::array<int16_t, kLongestFrame + 1>
+      part_{};  // of a frame: filters take whole ones, wherever blocks are cut
+  size_t have_ = 0;
+  double sum_ = 0;                    // squares of all whole frames so far
   int64_t frame_ = 0;                 // the frame under way
   std::array<double, kPast> past_{};  // sum_ before each of the last frames
   uint32_t loud_ = 0;                 // the last frames, one bit each

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,7 @@ from callreplay import order, packets, signalling
 from callreplay.audio.blocks import Blocks, Float32, Int16, read_all
 from callreplay.audio.external import SpanPcm, decode_spans, decoders, silent_spans, undecodable
 from callreplay.audio.legs import Concealment, External, is_native, leg_rate_hz
-from callreplay.audio.mastered import MasteredRenderer
-from callreplay.audio.mastering import LoudnessBy
 from callreplay.audio.mix import Channels, Dtmf, Renderer, default_rate_hz, timeline_bounds, window_frames
-from callreplay.audio.speech import Conversation, SpeechMeter, Talk, conversation
 from callreplay.clock import length, utc
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, EncryptedError, FormatError, StateError
@@ -47,14 +44,18 @@ from callreplay.model import (
     Side,
     recording_files,
 )
-from callreplay.outputs.files import Writable, save_to
-from callreplay.outputs.formats import Data, Format, FormatName, Shape, fit_options, format_of, render
-from callreplay.outputs.options import Options, OptionValues
-from callreplay.outputs.waveform import Mark
 from callreplay.packets import recording
 from callreplay.packets.arena import release
-from callreplay.report import call_report
 from callreplay.sources import Origin, Source, gather, open_files
+
+if TYPE_CHECKING:
+    from callreplay.audio.mastered import MasteredRenderer
+    from callreplay.audio.mastering import LoudnessBy
+    from callreplay.audio.speech import Conversation, Talk
+    from callreplay.outputs.files import Writable
+    from callreplay.outputs.formats import Data, Format, FormatName, Shape
+    from callreplay.outputs.options import Options, OptionValues
+    from callreplay.outputs.waveform import Mark
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
@@ -305,6 +306,8 @@ class Leg:
         ...     [(round(talk.start_s, 1), round(talk.end_s, 1)) for talk in capture.calls[0].caller.speech()][:2]
         [(4.5, 5.1), (5.4, 8.0)]
         """
+        from callreplay.audio.speech import SpeechMeter
+
         if self.empty:
             return []
         renderer = self._renderer(0, 0.0, None, False, "keep")
@@ -383,6 +386,7 @@ class Call:
         self.caller: Final = Leg(media.caller)
         self.called: Final = Leg(media.called)
         self._origin = origin
+        self._bounds: Final = timeline_bounds([self.caller.columns, self.called.columns])
         for leg in (self.caller, self.called):
             leg._origin, leg._number, leg._call_bounds = origin, number, self.bounds
         self.sides_inferred: Final = media.sides_inferred
@@ -417,7 +421,7 @@ class Call:
     @property
     def bounds(self) -> tuple[int, int]:
         """Absolute times (ns) of the first sample and after the last; (0, 0) without any."""
-        return timeline_bounds([leg.columns for leg in self.legs])
+        return self._bounds
 
     @property
     def start_ns(self) -> int:
@@ -582,10 +586,14 @@ class Call:
         self, channels: str, rate: int, start: float, end: float | None, dtmf: str, **more: Any
     ) -> Renderer | MasteredRenderer:
         rate = rate or self.sample_rate_hz
+        from callreplay.outputs.options import Options
+
         return self.renderer(Options(channels=channels, rate=rate, start=start, end=end, dtmf=dtmf, **more))
 
     def speech(self) -> Conversation:
         """Talk time, silence, overlap, interruptions and longest monologues; who talks when: ``Leg.speech``."""
+        from callreplay.audio.speech import conversation
+
         return conversation(self.caller.speech(), self.called.speech(), self.duration_s)
 
     def stream(
@@ -599,6 +607,9 @@ class Call:
 
         Raises ArgumentError for bad options and EncryptedError for SRTP without keys, both before the first byte.
         """
+        from callreplay.outputs.formats import format_of
+        from callreplay.outputs.options import Options
+
         chosen = options or Options.of({**values})
         return (bytes(part) for part in self._stream(format_of(format), chosen, None))
 
@@ -620,6 +631,9 @@ class Call:
         file that the call was read from, or a link to one; OutputError or OSError when writing fails, and then nothing
         is left under ``path``.
         """
+        from callreplay.outputs.files import save_to
+        from callreplay.outputs.options import Options
+
         if isinstance(path, str | os.PathLike) and _file_id(path) in self._files:
             raise ArgumentError(
                 f"{os.fspath(path)!r} is the capture that the call is read from; write elsewhere"
@@ -628,6 +642,8 @@ class Call:
 
     def prepare(self, form: Format, options: Options) -> tuple[Shape, Options]:
         """What is known of an output before its first sample, and the options with their blanks filled in."""
+        from callreplay.outputs.formats import Shape, fit_options
+
         self.refuse_encrypted()
         chosen = fit_options(form, options, self.sample_rate_hz)
         start, end = self.bounds
@@ -649,6 +665,8 @@ class Call:
         channels: Channels = options.channels  # type: ignore[assignment]  # Options has checked it
         if not options.mastered:
             return self._renderer(options, channels, options.start, options.end)
+        from callreplay.audio.mastered import MasteredRenderer
+
         return MasteredRenderer(
             lambda apart: self._renderer(options, apart),
             channels,
@@ -704,16 +722,22 @@ class Call:
 
     def report(self, *, audio: bool = True) -> dict[str, Any]:
         """Everything known of the call as plain JSON data; ``audio`` decodes the legs to measure level and clipping."""
+        from callreplay.report import call_report
+
         return call_report(self, audio=audio and not self.encrypted)
 
     def _stream(
         self, form: Format, options: Options, progress: Callable[[float], None] | None
     ) -> Iterator[Data]:
+        from callreplay.outputs.formats import render
+
         shape, chosen = self.prepare(form, options)
         return render(form, shape, _with_progress(self.renderer(chosen), progress), chosen)
 
     def _marks(self, options: Options, start_ns: int, end_ns: int) -> list[Mark]:
         """Gaps of the legs as marks of a picture, in seconds from the picture's left edge."""
+        from callreplay.outputs.waveform import Mark
+
         shown = {"caller": [self.caller], "called": [self.called]}.get(options.channels, list(self.legs))
         mono = options.channels == "mono"
         return [
@@ -732,7 +756,8 @@ class Call:
 
 def _printable(text: str) -> str:
     """What a wire said, fit for a field of a file: on one line, and not endless."""
-    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_COMMENT])
+    text = text[:_LONGEST_COMMENT]
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _with_progress(
@@ -885,7 +910,7 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
     try:
         if isinstance(source, Path):
             path = recording.index_path(source)
-            return path.read_bytes() if path.is_file() else None
+            return path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if isinstance(source, packets.Opener):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
                 return file.read()
@@ -899,16 +924,18 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
 def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     """Which file that is; None where there is none."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return status.st_dev, status.st_ino
 
 
-def _file_ids(source: Origin | None) -> Iterator[FileId | None]:
+def _file_ids(source: Origin | None, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
     if isinstance(source, Path):
-        yield from (_file_id(source), _file_id(recording.index_path(source)))
+        yield _file_id(source)
+        if indexed:
+            yield _file_id(recording.index_path(source))
     elif isinstance(source, packets.Opener):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
@@ -982,7 +1009,11 @@ def open_capture(
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
-    known = {each for file in files for each in _file_ids(file.origin)}
+    known = {
+        each
+        for file, index in zip(files, beside, strict=True)
+        for each in _file_ids(file.origin, index is not None)
+    }
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names
     if len(beside) != len(scans):

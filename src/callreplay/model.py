@@ -311,7 +311,9 @@ def mappings(*arrays: NDArray[Any]) -> list[Intact]:
     """The mapped files that arrays are views of, once each."""
     found: dict[int, Intact] = {}
     for array in arrays:
-        owner: object = array
+        owner: object = array.base
+        if owner is None:
+            continue
         while isinstance(owner, np.ndarray):
             owner = owner.base
         if isinstance(owner, memoryview):

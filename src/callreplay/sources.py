@@ -104,9 +104,10 @@ def metadata_of(path: Path) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
     if path.suffix != ".pcap":
         return []
-    for beside in (path.with_suffix(".txt"), path.parent.parent / "metadata" / f"{path.stem}.txt"):
+    text_name = f"{path.stem}.txt"
+    for beside in (path.parent / text_name, path.parent.parent / "metadata" / text_name):
         try:
-            if beside.is_file() and beside.stat().st_size <= _MAX_METADATA:
+            if os.path.isfile(beside) and beside.stat().st_size <= _MAX_METADATA:  # noqa: PTH113
                 text = beside.read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []

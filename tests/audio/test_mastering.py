@@ -2,10 +2,12 @@
 
 import re
 import subprocess
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
+from bench._captures import leg, write_pcap
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 from tests import laws
@@ -115,3 +117,42 @@ def test_clipping_is_counted_and_warned_of() -> None:
         report = capture.calls[0].report()
     assert report["mix"] == {"clipped_samples": 0}
     assert not any("clips" in warning for warning in report["warnings"])
+
+
+def _loud_leg(codes: list[int], seconds: int) -> NDArray[np.uint8]:
+    """Mu-law octets that come again and again: 0x80 is 32124, 0x00 is -32124, 0x8f is 16764, 0xff is 0."""
+    return np.resize(np.array(codes, np.uint8), seconds * 8000)
+
+
+def _clipping_capture(path: Path) -> Path:
+    """Two legs of three seconds: in each four samples two sums lie within int16, one above and one below it."""
+    caller = _loud_leg([0x80, 0x00, 0x8F, 0xFF], 3)
+    called = _loud_leg([0x8F, 0x00, 0xFF, 0xFF], 3)
+    write_pcap(path, *(leg(3, side, payload=octets) for side, octets in enumerate((caller, called))))
+    return path
+
+
+def test_a_call_that_clips_says_how_often(tmp_path: Path) -> None:
+    path = _clipping_capture(tmp_path / "loud.pcap")
+    with callreplay.open(path) as capture:
+        call = capture.calls[0]
+        report = call.report()
+        mix, apart = call.mix("mono"), call.mix("stereo")
+        limited = call.mix("mono", limiter=True).astype(int)
+    sums = apart.sum(axis=1, dtype=np.int32)
+    assert sums[:4].tolist() == [32124 + 16764, -2 * 32124, 16764, 0]
+    assert report["mix"] == {"clipped_samples": 12000}
+    assert np.count_nonzero(np.abs(sums) > 32768) == 12000
+    assert [warning for warning in report["warnings"] if "clips at 12000 samples" in warning]
+    assert np.array_equal(mix, np.clip(sums, -32768, 32767))
+    assert np.abs(limited).max() < 32768 * 10 ** (CEILING_DBTP / 20) + 1
+
+
+def test_legs_apart_or_quiet_do_not_clip(tmp_path: Path) -> None:
+    path = tmp_path / "quiet.pcap"
+    half = _loud_leg([0x90, 0x10], 2)  # 15996 each: together just within int16
+    write_pcap(path, *(leg(2, side, payload=half) for side in (0, 1)))
+    with callreplay.open(path) as capture:
+        call = capture.calls[0]
+        assert np.abs(call.mix("mono").astype(int)).max() > 30000
+        assert call.report()["mix"] == {"clipped_samples": 0}

@@ -3,7 +3,8 @@
 import shutil
 import struct
 import subprocess
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import callreplay
 from callreplay.audio import external
 from callreplay.audio.external import decode_spans
 from callreplay.audio.mix import Renderer
-from callreplay.audio.pyav import RECIPES, decode_payloads, is_external
+from callreplay.audio.pyav import RECIPES, decode_payloads, is_external, stream_payloads
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.errors import UnsupportedError
 from callreplay.model import GapReason
@@ -411,3 +412,52 @@ def test_refused_packets_are_told() -> None:
     (line,) = leg.undecoded
     assert "packets could not be decoded and are silent" in line
     assert line in leg.warnings
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_no_codec_takes_more_than_seconds_of_payloads_ahead(name: str) -> None:
+    """What comes out is what a whole span gives, and an hour costs no more memory than its first seconds."""
+    codec = parse_rtpmap(
+        f"{name}/{16000 if name in ('AMR-WB', 'SPEEX') else 48000 if name == 'OPUS' else 8000}"
+    )
+    bits = int(name[-2:]) // 8 if "G726" in name else 0
+    size = 20 * bits or {"ILBC": 50, "GSM": 33, "G723": 24, "AMR": 32, "AMR-WB": 18}.get(name, 20)
+    dice = np.random.default_rng(7)
+    given = [b"\xf8" + dice.integers(0, 256, size - 1, np.uint8).tobytes() for _ in range(400)]
+    given[3:5] = [b"", b"\x00"]
+    taken = 0
+
+    def payloads() -> Iterator[bytes]:
+        nonlocal taken
+        for payload in given:
+            taken += 1
+            yield payload
+
+    most_ahead, parts = 0, []
+    for number, part in enumerate(stream_payloads(codec, payloads())):
+        parts.append(part)
+        most_ahead = max(most_ahead, taken - number)
+    assert len(parts) == len(given)
+    assert most_ahead <= 4096 * 2 // size + 2, "two readings of a demuxer"
+    for wanted, part in zip(decode_payloads(codec, given), parts, strict=True):
+        np.testing.assert_array_equal(part, wanted)
+
+
+def test_a_long_span_in_blocks_takes_no_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """scripts/bench external measures an hour; here everything that Python and NumPy allocate counts."""
+    packets = _encode("libopus", _voice(48000), 48000, {"b": "32000"})
+    leg = _leg_of("opus/48000/2", 111, packets * 10, 960, 48000).caller
+    monkeypatch.setattr(external, "_IN_MEMORY", 0)
+    monkeypatch.setattr(external, "_PIECE", 1 << 18)
+    (index,) = lazy = decode_spans(leg.columns)
+    reading = _renderer(leg, lazy, 8000)
+    reading.read(8000)
+    tracemalloc.start()
+    try:
+        while len(reading.read(8000)):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lazy[index]._done == len(packets * 10)
+    assert most < 1 << 19, "of 1.9 MB that the span is"

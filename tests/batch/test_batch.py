@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pytest
 from bench._captures import leg, write_pcap
 from moto.s3.models import s3_backends
@@ -92,6 +93,24 @@ def _files(folder: Path) -> dict[str, str]:
         for p in sorted(out.rglob("*"))
         if p.is_file() and not p.name.startswith("manifest")
     }
+
+
+def test_a_batch_masters_each_call_as_it_would_be_alone(tmp_path: Path) -> None:
+    octets = np.resize(np.array([0x80, 0x00, 0x8F, 0xFF], np.uint8), 2 * 8000)
+    for number in range(2):
+        write_pcap(tmp_path / f"c{number}.pcap", *(leg(2 - number, side, payload=octets) for side in (0, 1)))
+    said: dict[str, Any] = {"channels": "mono", "limiter": True, "loudness": -12.0, "loudness_by": "leg"}
+    for chosen in ({"channels": "mono"}, said):
+        settings = _settings(tmp_path, 1, options=Options(**chosen), resume=False)
+        summary = run_batch(find_jobs([str(tmp_path / "c0.pcap"), str(tmp_path / "c1.pcap")]), settings)
+        assert (summary.outputs, summary.errors) == (2, 0)
+        for number in range(2):
+            with callreplay.open(tmp_path / f"c{number}.pcap") as capture:
+                call = capture.calls[0]
+                alone = b"".join(call.stream("wav", **chosen))
+                heard = call.mix(**chosen).astype(int)
+            assert (tmp_path / "out" / f"c{number}.wav").read_bytes() == alone
+            assert (np.abs(heard).max() > 32766) == ("limiter" not in chosen)
 
 
 def test_every_call_becomes_the_file_it_would_be_alone(folder: Path) -> None:

@@ -4,7 +4,7 @@
 #include "checkasm.h"
 #include "decode/conceal.h"
 
-using callreplay::bridge_loss;
+using callreplay::Concealer;
 using callreplay::Surroundings;
 using checkasm::Random;
 
@@ -50,7 +50,7 @@ std::vector<int16_t> filled(const std::vector<int16_t> &pcm, int rate, size_t fr
   std::vector<int16_t> loss(count, 1234);
   const size_t end = from + count;
   const Surroundings around{pcm.data(), before ? from : 0, pcm.data() + end, after ? pcm.size() - end : 0};
-  bridge_loss(rate, around, 7, loss.data(), count);
+  Concealer(rate).bridge(around, 7, loss.data(), count);
   return loss;
 }
 
@@ -107,11 +107,11 @@ TEST_CASE("with one side only it fades to silence within 60 ms") {
 
 TEST_CASE("without anything to go on there is silence") {
   std::vector<int16_t> pcm(160, 99);
-  CHECK(!bridge_loss(8000, {nullptr, 0, nullptr, 0}, 1, pcm.data(), pcm.size()));
+  CHECK(!Concealer(8000).bridge({nullptr, 0, nullptr, 0}, 1, pcm.data(), pcm.size()));
   CHECK(std::count(pcm.begin(), pcm.end(), 0) == 160);
   const std::vector<int16_t> quiet(800, 0);
   pcm.assign(160, 99);
-  CHECK(!bridge_loss(8000, {quiet.data(), 400, quiet.data() + 400, 400}, 1, pcm.data(), pcm.size()));
+  CHECK(!Concealer(8000).bridge({quiet.data(), 400, quiet.data() + 400, 400}, 1, pcm.data(), pcm.size()));
   CHECK(std::count(pcm.begin(), pcm.end(), 0) == 160);
 }
 
@@ -140,7 +140,7 @@ TEST_CASE("any audio, any lengths, any rate: nothing outside the buffer") {
         checkasm::Guarded<int16_t> pcm(count, random.below(8));
         checkasm::fill(left.data(), before, pattern, random);
         checkasm::fill(right.data(), after, pattern, random);
-        bridge_loss(rate, {left.data(), before, right.data(), after}, 5, pcm.data(), count);
+        Concealer(rate).bridge({left.data(), before, right.data(), after}, 5, pcm.data(), count);
         REQUIRE(pcm.intact());
         REQUIRE(left.intact());
         REQUIRE(right.intact());
@@ -149,15 +149,41 @@ TEST_CASE("any audio, any lengths, any rate: nothing outside the buffer") {
   }
 }
 
+TEST_CASE("every instruction set fills a loss with the same samples") {
+  Random random(checkasm::seed() + 2);
+  for (const int rate : kRates) {
+    for (const auto pattern : checkasm::kPatterns) {
+      for (int turn = 0; turn < 6; ++turn) {
+        const size_t side = samples(rate, 50), count = 1 + random.below(samples(rate, 120));
+        std::vector<int16_t> pcm = voice(rate, 2 * side), other(2 * side);
+        checkasm::fill(other.data(), other.size(), pattern, random);
+        const int shift = static_cast<int>(random.below(16));  // from noise alone to a voice
+        for (size_t i = 0; i < pcm.size(); ++i)
+          pcm[i] = static_cast<int16_t>(std::clamp(pcm[i] * (turn % 3 > 0) + (other[i] >> shift), -32768, 32767));
+        const Surroundings around{pcm.data(), turn == 4 ? 0 : side - random.below(side), pcm.data() + side,
+                                  turn == 5 ? 0 : side - random.below(side)};
+        std::vector<int16_t> law(count), got(count);
+        Concealer(rate, CR_ISA_SCALAR).bridge(around, 3, law.data(), count);
+        for (const cr_isa isa : checkasm::available_isas()) {
+          CAPTURE(cr_isa_name(isa));
+          Concealer(rate, isa).bridge(around, 3, got.data(), count);
+          REQUIRE(got == law);
+        }
+      }
+    }
+  }
+}
+
 CHECKASM_BENCH("conceal: 20 ms lost") {
   for (const int rate : {8000, 16000, 48000}) {
+    const Concealer concealer(rate);
     const size_t packet = samples(rate, 20);
     const std::vector<int16_t> speech = voice(rate, 7 * packet);
     std::vector<int16_t> pcm(packet);
     const std::string name = std::to_string(rate);
     checkasm::report(name.c_str(), static_cast<double>(packet), [&] {
-      bridge_loss(rate, {speech.data(), 3 * packet, speech.data() + 4 * packet, 3 * packet}, 1, pcm.data(),
-                  packet);
+      concealer.bridge({speech.data(), 3 * packet, speech.data() + 4 * packet, 3 * packet}, 1, pcm.data(),
+                       packet);
     });
   }
 }

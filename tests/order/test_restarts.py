@@ -28,6 +28,8 @@ def _leg(packets: list[Packet]) -> LegMedia:
     seed=st.integers(0, 99),
 )
 @example(before=[175, 300], to=0, first=0, pause_s=0.0, jitter_ms=0.0, loss=0.0, seed=0)
+@example(before=[397, 355, 291], to=0, first=10, pause_s=7.0, jitter_ms=15.0, loss=0.05, seed=92)
+@example(before=[297, 208], to=60_000, first=34, pause_s=0.5, jitter_ms=60.0, loss=0.05, seed=23)
 @example(before=[12], to=0, first=0, pause_s=0.0, jitter_ms=0.0, loss=0.0, seed=0)
 def test_a_sender_that_goes_back_by_one_count_of_both_began_anew(
     before: list[int], to: int, first: int, pause_s: float, jitter_ms: float, loss: float, seed: int

@@ -212,7 +212,7 @@ def test_click_in_the_waveform_seeks_before_and_while_it_plays(
 ) -> None:
     enter(page, service, f"&player={call['callId']}")
     loaded(page)
-    box = page.locator("canvas").bounding_box()
+    box = page.locator("canvas.wave").bounding_box()
     assert box is not None
     pcm, rate = spoken(service, call)
     for part in (0.5, 0.25):
@@ -230,7 +230,7 @@ def test_click_in_the_waveform_seeks_before_and_while_it_plays(
 def test_keys_seek_and_play(page: Page, service: Running, call: dict[str, Any]) -> None:
     enter(page, service, f"&player={call['callId']}")
     loaded(page)
-    page.focus("canvas")
+    page.focus("canvas.wave")
     pcm, rate = spoken(service, call)
     length = len(pcm) / rate
     assert page.locator(".total").inner_text() == f"/ 0:{int(length):02}"
@@ -240,7 +240,7 @@ def test_keys_seek_and_play(page: Page, service: Running, call: dict[str, Any]) 
     ):  # fmt: skip
         page.keyboard.press(key)
         assert page.evaluate(NOW) == pytest.approx(wanted, abs=0.1), key
-    assert page.get_attribute("canvas", "aria-valuenow") == str(round(page.evaluate(NOW)))
+    assert page.get_attribute("canvas.wave", "aria-valuenow") == str(round(page.evaluate(NOW)))
     page.keyboard.press("Home")
     page.keyboard.press(" ")
     until(page, NOW + " > 0.2")
@@ -442,14 +442,14 @@ def test_the_player_says_that_it_loads_and_when_its_page_is_too_old(
     def keep(route: Route) -> None:
         held.append(route)
 
-    page.route("**/Temp/**/*.json", keep)
+    page.route("**/Temp/**/*.zoom", keep)
     enter(page, service, f"&player={call['callId']}")
     until(page, f"{STATE} === 'loading'")
     assert page.get_by_text("Loading the recording…").is_visible()
     until(page, "true")
     assert len(held) == 1
     held[0].continue_()
-    page.unroute("**/Temp/**/*.json")
+    page.unroute("**/Temp/**/*.zoom")
     loaded(page)
     assert not page.get_by_text("Loading the recording…").is_visible()
     page.route("**/Temp/**/*.wav", lambda route: route.fulfill(status=410, json={"status": 410}))
@@ -473,7 +473,7 @@ def test_without_script_the_browsers_own_player_plays(
     for place in ("details", "player"):
         audio = page.locator("audio[controls]")
         assert audio.is_visible(), place
-        assert not page.locator("canvas").is_visible()
+        assert not page.locator("canvas.wave").is_visible()
         assert not page.locator("[data-do=play]").is_visible()
         page.get_by_role("img", name="Waveform").wait_for()
         assert not page.get_by_text("Loading").is_visible()
@@ -496,7 +496,7 @@ def test_without_script_the_browsers_own_player_plays(
 def test_the_player_on_a_phone(phone: Page, service: Running, call: dict[str, Any]) -> None:
     enter(phone, service, f"&player={call['callId']}")
     loaded(phone)
-    box = phone.locator("canvas").bounding_box()
+    box = phone.locator("canvas.wave").bounding_box()
     assert box is not None
     phone.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     at = phone.evaluate(NOW)

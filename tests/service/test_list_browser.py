@@ -36,7 +36,7 @@ def test_much_of_the_list_is_seen_and_long_names_break_nothing(page: Page, phone
         shown.goto(f"{HOME}?callerName={LONG}")
         assert shown.locator("tbody tr").count() == 1
         assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert shown.locator(".c-caller span").get_attribute("title") == LONG
+        assert shown.locator(".c-caller span").first.get_attribute("title") == LONG
         shoot(shown, f"list-long-{rows}")
 
 

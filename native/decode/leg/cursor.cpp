@@ -77,6 +77,7 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
     frames_.reserve(codec_room_ / kFrameSamples * 3 + 2);
   }
   past_.resize((framed() && !looks_ahead()) || external() ? 0 : static_cast<size_t>(in_ms(kContextMs)));
+  concealer_ = Concealer(span_->sample_rate_hz);
   run_ = 0;
   lost_until_ = -1;
   generator_.start(span_->seed, span_->sample_rate_hz, overload(span_->codec));
@@ -652,7 +653,7 @@ void SpanCursor::bridge(size_t index) {
   const bool apart = blend > 0;
   int16_t *pcm = apart ? filled : samples() + segment.pcm;
   const bool sounds =
-      bridge_loss(span_->sample_rate_hz, sides, loss_seed(segment.first), pcm, segment.count + blend);
+      concealer_.bridge(sides, loss_seed(segment.first), pcm, segment.count + blend);
   if (apart && sounds) {
     std::copy_n(filled, segment.count, samples() + segment.pcm);
     for (size_t i = 0; i < blend; ++i) {

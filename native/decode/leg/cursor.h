@@ -34,7 +34,7 @@ struct Segment {
   uint32_t count;
   uint8_t kind;  // cr_chunk_kind
   bool fresh;    // silence came before it: nothing to continue from
-  // Of a loss that bridge_loss() fills: from which sides, and the row that ends it.
+  // Of a loss that Concealer::bridge() fills: from which sides, and the row that ends it.
   bool from_before, from_after;
   int64_t row;  // EXTERNAL: a row of the gap table instead, not behind the loss
 };
@@ -156,6 +156,7 @@ class SpanCursor {
   bool erased_ = false;        // G.729: the last frame was lost
   size_t run_ = 0;             // samples received without a break, as far as they matter
   std::vector<int16_t> past_;  // the last of them, oldest first
+  Concealer concealer_;
   ComfortNoise generator_;
   std::vector<int16_t> pcm_;
   std::vector<uint8_t> octets_;

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.audio.mastered import MasteredRenderer
-from callreplay.audio.mix import Renderer
 from callreplay.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from callreplay.audio.mastered import MasteredRenderer
+    from callreplay.audio.mix import Renderer
 
 __all__ = ["Blocks", "Float32", "Int16", "check_pcm_type", "read_all"]
 
 Int16 = Literal["int16"] | type[np.int16]
 Float32 = Literal["float32"] | type[np.float32]
 
-Readable = Renderer | MasteredRenderer
+Readable: TypeAlias = "Renderer | MasteredRenderer"
 
 S = TypeVar("S", np.int16, np.float32)
 

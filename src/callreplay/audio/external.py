@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 import threading
 from typing import Final
 
@@ -18,6 +17,7 @@ from callreplay.audio import pyav
 from callreplay.audio.legs import Pcm, is_native
 from callreplay.codecs import Codec
 from callreplay.model import LegColumns, PacketFlag, Span
+from callreplay.spare import temporary_file
 
 __all__ = ["SpanPcm", "decode_spans", "decoders", "silent_spans", "undecodable"]
 
@@ -116,7 +116,7 @@ def _room(samples: int) -> tuple[Pcm, mmap.mmap | None]:
     if samples * 2 <= _IN_MEMORY:
         return np.zeros(samples, np.int16), None
     try:
-        with tempfile.TemporaryFile(prefix="callreplay-") as file:
+        with temporary_file() as file:
             # Taken now: a disk that fills up later would show as SIGBUS.
             os.posix_fallocate(file.fileno(), 0, 2 * samples)
             mapped = mmap.mmap(file.fileno(), 2 * samples)

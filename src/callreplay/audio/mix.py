@@ -151,7 +151,6 @@ class _Plan:
             )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
         ]
-        self.files = mappings(*(array for leg in legs if leg is not None for array in leg.arrays))
         self.filling = [
             (leg.spans[index], pcm)
             for leg, given in zip(legs, external or (), strict=False)
@@ -219,7 +218,7 @@ class Renderer:
         )
         self._filling = plan.filling
         self._native = _core.Renderer(plan.timeline(block_ms), plan.legs, plan.events)
-        self._files = plan.files
+        self._files = mappings(*(array for leg in legs if leg is not None for array in leg.arrays))
         self._start = plan.start
         self._block = block_frames or _BLOCK_BYTES // (2 * plan.width)
         self.rate_hz: Final = plan.rate_hz

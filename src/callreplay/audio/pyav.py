@@ -2,8 +2,8 @@
 
 Opus, GSM, iLBC, AMR, AMR-WB, G.726, G.723.1 and Speex. Each codec is a small recipe: how RTP payloads become the frames
 that libavcodec takes, and how many samples each yields.
-A span is decoded whole, packet by packet in media order, and placed by its timestamps; lost packets stay silent. Only
-frames that an AMR payload itself marks as lost are concealed, by the decoder.
+A span is decoded packet by packet in media order, as far as it is asked for, and placed by its timestamps; lost packets
+stay silent. Only frames that an AMR payload itself marks as lost are concealed, by the decoder.
 
 Sources of the payload formats: RFC 3551 (GSM, G.723.1, G.726), RFC 3952 (iLBC), RFC 4867 (AMR), RFC 5574 (Speex),
 RFC 7587 (Opus).
@@ -11,10 +11,11 @@ RFC 7587 (Opus).
 
 from __future__ import annotations
 
-import io
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -34,14 +35,12 @@ __all__ = [
 ]
 
 Pcm = NDArray[np.int16]
+_READ_BYTES: Final = 4096  # that a demuxer reads ahead: a second of G.726
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one codec is decoded: payloads in media order to one PCM array each (possibly empty).
-
-    Payloads are taken as they are needed, but by containers (G.726, iLBC), which are decoded whole.
-    """
+    """How one codec is decoded: payloads in media order, taken as they are needed, to a PCM array each."""
 
     decode: Callable[[Codec, Iterable[bytes]], Iterator[Pcm]]
 
@@ -118,45 +117,77 @@ def _by_frames(name: str, split: Callable[[bytes], Iterable[bytes]]) -> Recipe:
     return Recipe(decode)
 
 
+class _File:
+    """A file that comes to be as it is read: a header, then the frames of payloads."""
+
+    def __init__(self, frames: Iterator[tuple[bytes, int]]) -> None:
+        self._frames, self._left = frames, b""
+        self.samples: deque[int] = deque()
+        """Of each payload that was read and not taken from here yet."""
+
+    def read(self, size: int) -> bytes:
+        """Some octets, ``size`` at most; none at the end."""
+        while not self._left and self.next_payload():
+            pass
+        given, self._left = self._left[:size], self._left[size:]
+        return given
+
+    def next_payload(self) -> bool:
+        """Take one more payload; False where there is none."""
+        octets, samples = next(self._frames, (b"", -1))
+        if samples < 0:
+            return False
+        self._left += octets
+        self.samples.append(samples)
+        return True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no octet waits to be read."""
+        return not self._left
+
+    def prepend(self, octets: bytes) -> None:
+        """Put octets before those that wait."""
+        self._left = octets + self._left
+
+
 def _by_container(
-    container: str,
-    header: Callable[[Codec, list[bytes]], bytes],
-    frames: Callable[[Codec, bytes], list[tuple[bytes, int]]],
-    options: Callable[[Codec], dict[str, str]] = lambda _: {},
-) -> Recipe:
-    """Decoders whose mode PyAV can only set through a demuxer: the payloads become a file in memory.
+    container: str, header: bytes, frames: Iterator[tuple[bytes, int]], options: dict[str, str]
+) -> Iterator[Pcm]:
+    """Decoders whose mode PyAV can only set through a demuxer: the payloads become a file, read as it is decoded.
 
-    ``frames`` splits a payload into (octets, samples) pairs; every frame's samples are known, so the decoded file can
-    be cut back into packets.
+    ``frames`` gives octets and samples of each payload; as the samples are known, what is decoded can be cut back into
+    packets.
     """
+    import av
 
-    def decode(codec: Codec, given: Iterable[bytes]) -> Iterator[Pcm]:
-        import av
-
-        payloads = list(given)
-        split = [frames(codec, payload) for payload in payloads]
-        body = b"".join(octets for packet in split for octets, _ in packet)
-        wanted = [sum(samples for _, samples in packet) for packet in split]
-        if not body:
-            yield from (np.zeros(0, np.int16) for _ in payloads)
-            return
-        pieces: list[Pcm] = []
-        source: Any = av.open(
-            io.BytesIO(header(codec, payloads) + body), format=container, options=options(codec)
-        )
-        with source:
-            for packet in source.demux(audio=0):
-                try:
-                    pieces += [_mono(frame) for frame in packet.decode()]
-                except av.FFmpegError:
-                    continue
-        pcm = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-        start = 0
-        for count in wanted:
-            yield pcm[start : start + count]
-            start += count
-
-    return Recipe(decode)
+    file = _File(frames)
+    while file.is_empty and file.next_payload():
+        if file.is_empty:
+            yield np.zeros(file.samples.popleft(), np.int16)
+    if file.is_empty:
+        return
+    file.prepend(header)
+    pcm = np.zeros(0, np.int16)
+    # A demuxer of raw octets knows all that there is to know before it looks at any.
+    source: Any = av.open(
+        file, format=container, options={"probesize": "2048", **options}, buffer_size=_READ_BYTES
+    )
+    with source:
+        for packet in source.demux(audio=0):
+            try:
+                pcm = np.concatenate([pcm, *(_mono(frame) for frame in packet.decode())])
+            except av.FFmpegError:
+                continue
+            while file.samples and file.samples[0] <= len(pcm):
+                count = file.samples.popleft()
+                yield pcm[:count]
+                pcm = pcm[count:]
+    # What the decoder kept to itself at the end is missing from the last payloads.
+    while file.samples:
+        count = file.samples.popleft()
+        yield pcm[:count]
+        pcm = pcm[count:]
 
 
 def _whole(size: int) -> Callable[[bytes], list[bytes]]:
@@ -177,25 +208,32 @@ def _g723_frames(payload: bytes) -> list[bytes]:
     return frames
 
 
-def _ilbc_size(codec: Codec, payloads: list[bytes]) -> int:
-    """38 octets (20 ms) or 50 (30 ms): fmtp says, or else the first payload's length."""
+def _ilbc_size(codec: Codec, payload: bytes) -> int:
+    """38 octets (20 ms) or 50 (30 ms): fmtp says, or else the length of the first payload that is not empty."""
     if "mode=20" in codec.fmtp.replace(" ", ""):
         return 38
     if "mode=30" in codec.fmtp.replace(" ", ""):
         return 50
-    first = next((len(payload) for payload in payloads if payload), 50)
-    return 50 if first % 50 == 0 else 38
+    return 50 if len(payload) % 50 == 0 else 38
 
 
-def _ilbc(codec: Codec, given: Iterable[bytes]) -> Iterator[Pcm]:
-    payloads = list(given)
-    size = _ilbc_size(codec, payloads)
-    recipe = _by_container(
-        "ilbc",
-        lambda *_: b"#!iLBC20\n" if size == 38 else b"#!iLBC30\n",
-        lambda _, payload: [(frame, 160 if size == 38 else 240) for frame in _whole(size)(payload)],
-    )
-    return recipe.decode(codec, payloads)
+def _ilbc(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
+    given = iter(payloads)
+    empty, first = 0, b""
+    for first in given:
+        if first:
+            break
+        empty += 1
+    size = _ilbc_size(codec, first)
+    header, samples = (b"#!iLBC20\n", 160) if size == 38 else (b"#!iLBC30\n", 240)
+    yield from (np.zeros(0, np.int16) for _ in range(empty))
+
+    def frames() -> Iterator[tuple[bytes, int]]:
+        for payload in chain([first] if first else [], given):
+            count = len(payload) // size
+            yield payload[: count * size], count * samples
+
+    yield from _by_container("ilbc", header, frames(), {})
 
 
 # Speech bits of each AMR frame type; SID is type 8 (narrowband) or 9 (wideband), 15 is "nothing".
@@ -269,12 +307,13 @@ def _g726_bits(codec: Codec) -> int:
 
 
 def _g726(container: str) -> Recipe:
-    return _by_container(
-        container,
-        lambda *_: b"",
-        lambda codec, payload: [(payload, len(payload) * 8 // _g726_bits(codec))],
-        lambda codec: {"code_size": str(_g726_bits(codec)), "sample_rate": "8000"},
-    )
+    def decode(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
+        bits = _g726_bits(codec)
+        frames = ((payload, len(payload) * 8 // bits) for payload in payloads)
+        options = {"code_size": str(bits), "sample_rate": "8000"}
+        return _by_container(container, b"", frames, options)
+
+    return Recipe(decode)
 
 
 _SPEEX_SIZES: Final = {8000: (0, 160), 16000: (1, 320), 32000: (2, 640)}

@@ -6,6 +6,20 @@ so that the death of one is known at once, and touches no other.
 
 Pipes are short, and a worker writes its rows without looking whether there is something to read. So the parent never
 waits to write: a thread for each worker does. It only reads, whatever has come, and what a worker writes finds room.
+
+Who owns what, and in which order:
+
+- All of a ``LocalCrew`` but the senders belongs to the one thread that runs the batch; nothing there is locked. A
+  sender has two things, its worker's queue and the writing half of the pipe; nobody else writes there. It ends on
+  ``_FINISH``, or where the pipe breaks.
+- A share belongs to one worker from ``start`` until its end is told, by the worker (its number, after its last row) or
+  by the pipe's end. Rows and the number go through one pipe, so the number never comes before a row.
+- A worker notes a row in the share's journal before it sends it. The parent removes the journal only when whoever took
+  the ``Event`` of the end came back for the next, and so has its rows. A run killed at any point therefore has each
+  row in the journal, in the manifest, or in both.
+- A worker that ends before it was ``READY`` has not touched its share: a new one gets it, three times at most.
+- A closed pipe is what tells of a death. ``join`` reaps the process first and closes the pipe then, since the number of
+  a closed descriptor may be another file's at once.
 """
 
 from __future__ import annotations

@@ -67,11 +67,15 @@ class Folder:
         self._path = path
 
     def create(self, name: str) -> AtomicFile:
-        path = self._path / name
-        folder = os.path.dirname(path)  # noqa: PTH120  # of every output, and a third of pathlib's time
-        if not os.path.isdir(folder):  # noqa: PTH112
+        path = os.path.join(self._path, name)  # noqa: PTH118  # of every output, and a third of pathlib's time
+        try:
+            return AtomicFile(path)
+        except OutputError:
+            folder = os.path.dirname(path)  # noqa: PTH120
+            if os.path.isdir(folder):  # noqa: PTH112
+                raise
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        return AtomicFile(path)
+            return AtomicFile(path)
 
     def size(self, name: str) -> int:
         try:

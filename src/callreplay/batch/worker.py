@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay._version import __version__
 from callreplay.audio.external import decoders
 from callreplay.audio.mix import RenderGroup
 from callreplay.batch.closing import Closer
@@ -157,10 +159,13 @@ class _Open:
 
 def job_key(job: Job, order: Order) -> str:
     """A fingerprint of the inputs and of what is made of them: equal keys give equal outputs."""
-    from callreplay import __version__
-
     facts = (job.captures, job.name, sorted(job.codecs.items()), job.size, job.modified_ns)
-    return hashlib.sha256(repr((__version__, facts, order.format, order.options)).encode()).hexdigest()[:16]
+    return hashlib.sha256(f"({__version__!r}, {facts!r}, {_wanted(order)})".encode()).hexdigest()[:16]
+
+
+@lru_cache(8)
+def _wanted(order: Order) -> str:
+    return f"{order.format!r}, {order.options!r}"
 
 
 def _cost(job: Job, pooled: bool) -> int:

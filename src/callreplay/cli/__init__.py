@@ -33,6 +33,13 @@ def main() -> None:
 def _run() -> None:
     # NumPy's linear algebra starts a thread for each core and has nothing to do here; workers inherit it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.argv[1:] == [
+        "--version"
+    ]:  # what scripts ask for often, and Typer takes a tenth of a second to say
+        from callreplay._version import __version__
+
+        print(f"callreplay {__version__}")
+        return
     import typer
     from typer.main import get_command
 

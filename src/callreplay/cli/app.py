@@ -25,13 +25,17 @@ COMMANDS: Final[dict[str, str]] = {
     "serve": "serve",
     "import": "import_",
     "watch": "watch",
+    "record": "record",
     "volumes": "volumes",
     "retain": "retain",
+    "backup": "backup",
+    "restore": "restore",
     "calls": "calls",
     "tenants": "tenants",
     "users": "users",
     "man": "man",
     "audit": "audit",
+    "jobs": "jobs",
 }
 """Command name to the module of this package that registers it."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.printable import json_text
 from callreplay.errors import ArgumentError
 
 __all__ = ["register"]
@@ -25,12 +27,47 @@ def _head(text: str) -> tuple[int, str] | None:
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="The audit log: verify.")
+    group = typer.Typer(no_args_is_help=True, help="The audit log: export, verify.")
     app.add_typer(group, name="audit")
 
     @group.callback()
     def audit() -> None:
         """The audit log."""
+
+    @group.command(name="export")
+    def export(
+        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per row; else CSV.")] = False,
+        user: Annotated[str, typer.Option("--actor", help="Only what this login did.")] = "",
+        action: Annotated[str, typer.Option(help="Only this, as play or call.delete.")] = "",
+        target: Annotated[str, typer.Option("--object", help="Only what was done to this.")] = "",
+        begin: Annotated[datetime | None, typer.Option(help="From this time on (UTC).")] = None,
+        end: Annotated[datetime | None, typer.Option(help="Before this time (UTC).")] = None,
+        tenant: TenantOption = "default",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Write the rows of a tenant to standard output, the newest first; of tenant default those of no tenant too."""
+        from callreplay.store import accounts, audit
+
+        with database(url, data) as opened:
+            with opened.connection() as connection:
+                tenant_id = accounts.tenant_id(connection, tenant)
+            rows = audit.every(
+                opened,
+                tenant_id,
+                system=tenant == accounts.SITE,
+                actor=user,
+                action=action,
+                target=target,
+                begin=begin and begin.replace(tzinfo=UTC),
+                end=end and end.replace(tzinfo=UTC),
+            )
+            if not as_json:
+                for part in audit.as_csv(rows):
+                    sys.stdout.write(part)
+                return
+            for row in rows:
+                typer.echo(json_text(row))
 
     @group.command(name="verify")
     def verify(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -124,7 +124,30 @@ def _interruptible(as_json: bool) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _run(jobs: list[Job], settings: BatchSettings, engine: str, address: str, as_json: bool) -> Summary:
+@dataclass(slots=True)
+class _Watched:
+    """A batch of stored calls, as the page of jobs shows it."""
+
+    job: Any
+
+    def start(self, todo: Sequence[Job]) -> None:
+        self.job.total = len(todo)
+
+    def row(self, row: Row) -> None:
+        self.job.step()
+        self.job.result["failed" if row.error else "calls"] = 1 + self.job.result.get(
+            "failed" if row.error else "calls", 0
+        )
+
+
+def _run(
+    jobs: list[Job],
+    settings: BatchSettings,
+    engine: str,
+    address: str,
+    as_json: bool,
+    watched: _Watched | None = None,
+) -> Summary:
     arguments: dict[str, Any] = {}
     run: Callable[..., Summary] = run_batch
     if engine == "ray":
@@ -134,7 +157,19 @@ def _run(jobs: list[Job], settings: BatchSettings, engine: str, address: str, as
     elif engine != "local":
         raise ArgumentError(f"engine must be local or ray, not {engine!r}")
     with _watching(as_json) as watch, _interruptible(as_json) as stop:
-        return run(jobs, settings, on_start=watch.start, on_row=watch.row, stop=stop, **arguments)
+        if watched is None:
+            return run(jobs, settings, on_start=watch.start, on_row=watch.row, stop=stop, **arguments)
+        seen, asked = (watch, watched), watched.job.asked
+        summary = run(
+            jobs,
+            settings,
+            on_start=lambda todo: [each.start(todo) for each in seen],
+            on_row=lambda row: [each.row(row) for each in seen],
+            stop=lambda: stop() or asked.is_set(),
+            **arguments,
+        )
+        watched.job.is_cancelled = summary.interrupted
+        return summary
 
 
 def register(app: typer.Typer) -> None:
@@ -199,18 +234,15 @@ def register(app: typer.Typer) -> None:
             AtomicFile(report).abort()
         with _looking(as_json):
             jobs = find_jobs(sources or [], parse_codecs(codec))
-        if query is not None:
-            from callreplay.batch.stored import find_stored_jobs
-
-            with database(url, data) as opened:
-                jobs += find_stored_jobs(opened, tenant, query, user)
         settings = BatchSettings(
             output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest, speech
         )
         began = time.time()
         summary, stopped = None, ""
         try:
-            summary = _run(jobs, settings, engine, address, as_json)
+            with _stored(query, output, tenant, user, url, data) as (found, watched):
+                jobs += found
+                summary = _run(jobs, settings, engine, address, as_json, watched)
         except BatchError as error:
             summary, stopped = error.summary, str(error)
         if summary:
@@ -226,6 +258,26 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
         if strict and summary.undecoded:
             raise typer.Exit(UNDECODED)
+
+
+@contextmanager
+def _stored(
+    query: str | None, output: str, tenant: str, user: str, url: str, data: Path | None
+) -> Iterator[tuple[list[Job], _Watched | None]]:
+    """The stored calls that a query finds, and the job that the page of jobs shows of them; nothing without a query."""
+    if query is None:
+        yield [], None
+        return
+    from callreplay.batch.stored import find_stored_jobs
+    from callreplay.store import accounts
+    from callreplay.store import jobs as work
+
+    with database(url, data) as opened:
+        tenant_id, _ = accounts.open_tenant(opened, tenant)
+        found = find_stored_jobs(opened, tenant, query, user)
+        what = f"{query or 'all calls'} → {output}"
+        with work.running(opened, "batch", what=what, tenant_id=tenant_id, total=len(found)) as job:
+            yield found, _Watched(job)
 
 
 def _tell(summary: Summary, as_json: bool) -> None:

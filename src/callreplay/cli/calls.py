@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -201,11 +202,44 @@ def _add_hold(group: typer.Typer) -> None:
         change(call, False, reason, url, data)
 
 
+def _add_erase(group: typer.Typer) -> None:
+    @group.command(name="erase")
+    def erase(
+        number: Annotated[str, typer.Argument(metavar="NUMBER", help="As the calls have it.")],
+        reason: Annotated[str, typer.Option(help="For the audit log.")] = "",
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Show what would go; change nothing.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        tenant: TenantOption = "default",
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Remove every call that a number made or got, with its recordings; calls under legal hold stay."""
+        from callreplay.cli.retain import Told
+        from callreplay.store import accounts, jobs, retention
+
+        told = Told(dry_run, as_json)
+        with database(url, data) as opened:
+            tenant_id, _ = accounts.open_tenant(opened, tenant)
+            removals = retention.erase(opened, tenant, number, dry_run=dry_run, reason=reason)
+            watching = (
+                nullcontext() if dry_run else jobs.running(opened, "erase", what=number, tenant_id=tenant_id)
+            )
+            with watching as job:
+                for removal in jobs.counted(job, removals):
+                    told.take(removal)
+        told.end()
+
+
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Stored calls: find, transcode, hold, release, tag.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Stored calls: find, transcode, hold, release, tag, erase."
+    )
     app.add_typer(group, name="calls")
     _add_find(group)
     _add_transcode(group)
     _add_hold(group)
     _add_tag(group)
+    _add_erase(group)

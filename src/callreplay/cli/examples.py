@@ -24,13 +24,26 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "serve": ("callreplay serve --data-dir /srv/callreplay",),
     "import": ("callreplay import captures --data-dir /srv/callreplay --jobs 4",),
     "watch": ("callreplay watch /var/spool/pcap --after move --linger 60",),
+    "record": (
+        "callreplay record -i eth1 --user callreplay --data-dir /srv/callreplay",
+        "tcpdump -i eth1 -w - udp | callreplay record -",
+    ),
     "volumes": ("callreplay volumes list",),
     "volumes list": ("callreplay volumes list --json",),
     "volumes add": ("callreplay volumes add /mnt/calls --quota 500G",),
+    "volumes change": ("callreplay volumes change --volume-id 2 --quota 500G --reserved 50G",),
     "volumes join": ("callreplay volumes join --volume-id 2 --into-id 1",),
     "volumes move": ("callreplay volumes move /mnt/elsewhere --volume-id 2",),
     "volumes retire": ("callreplay volumes retire --volume-id 2",),
     "retain": ("callreplay retain --dry-run", "callreplay retain --set period --days 90"),
+    "backup": (
+        "callreplay backup /mnt/backup/calls.tar --recordings",
+        "callreplay backup database.tar --data-dir /srv/callreplay",
+    ),
+    "restore": (
+        "callreplay restore /mnt/backup/calls.tar --data-dir /srv/callreplay",
+        "callreplay restore database.tar --data-dir /srv/callreplay --volume 2=/mnt/audio2",
+    ),
     "calls": ("callreplay calls find --caller-number 0721555010",),
     "calls find": (
         "callreplay calls find --caller-number 0721555010 --begin-time 2026.01.06-00.00.00",
@@ -40,6 +53,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "calls tag": ("callreplay calls tag 0b9d1c8e-3f52-4c57-9f1e-52e0a3a4d7aa --add complaint",),
     "calls hold": ("callreplay calls hold 0b9d1c8e-3f52-4c57-9f1e-52e0a3a4d7aa --reason 'case 7'",),
     "calls release": ("callreplay calls release 0b9d1c8e-3f52-4c57-9f1e-52e0a3a4d7aa",),
+    "calls erase": ("callreplay calls erase 0721555010 --reason 'request 12' --dry-run",),
     "tenants": ("callreplay tenants list",),
     "tenants list": ("callreplay tenants list --json",),
     "tenants add": ("callreplay tenants add acme --timezone Europe/Riga",),
@@ -56,6 +70,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "users delete": ("callreplay users delete ana",),
     "audit": ("callreplay audit verify",),
     "audit verify": ("callreplay audit verify --data-dir /srv/callreplay",),
+    "audit export": ("callreplay audit export --json --begin 2026-01-01",),
+    "jobs": ("callreplay jobs list",),
+    "jobs list": ("callreplay jobs list --json",),
+    "jobs cancel": ("callreplay jobs cancel 12",),
     "man": ("callreplay man ~/.local/share/man/man1",),
 }
 """By the command's words. Names of files are the tests' as well."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from callreplay.importing.importer import Outcome
+    from callreplay.store.jobs import Job
 
 __all__ = ["register"]
 
@@ -30,6 +31,7 @@ class _Summary:
     def __init__(self) -> None:
         self.captures = self.added = self.known = self.without_media = self.octets = self.skipped = 0
         self.bad = self.failed = 0
+        self.is_stopped = False
         self.start = time.monotonic()
 
     def take(self, outcome: Outcome, named: bool) -> None:
@@ -59,7 +61,7 @@ class _Summary:
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.failed else 2 if self.bad else 0
+        return 1 if self.failed or self.is_stopped else 2 if self.bad else 0
 
 
 @contextmanager
@@ -80,6 +82,12 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         typer.echo(json_text(call))
     for warning in outcome.warnings:
         print(printable(f"callreplay: warning: {outcome.capture}: {warning}"), file=sys.stderr)
+
+
+def _goes_on(job: Job, outcome: Outcome, summary: _Summary) -> bool:
+    """Tell who watches what has been done; whether it is to go on."""
+    job.result = {"calls": summary.added, "failed": summary.failed + summary.bad}
+    return job.step(job.done + outcome.files)
 
 
 def register(app: typer.Typer) -> None:
@@ -106,6 +114,7 @@ def register(app: typer.Typer) -> None:
         """Read captures with SIP or Skinny and RTP, and file every call of them once."""
         from callreplay.importing import importer, sources, workers
         from callreplay.store import accounts
+        from callreplay.store import jobs as work
 
         unread: list[str] = []
         chosen = list(sources.captures(paths, unread))
@@ -122,7 +131,13 @@ def register(app: typer.Typer) -> None:
             with opened.connection() as connection:
                 volume = wanted(connection, volume_id, volume_name, volume_path)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume, dry_run)
-            with _bar(len(chosen)) as bar:
+            what, total = " ".join(paths), len(chosen)
+            watching = (
+                nullcontext()
+                if dry_run
+                else work.running(opened, "import", what=what, tenant_id=tenant_id, total=total)
+            )
+            with watching as watched, _bar(total) as bar:
                 for outcome in workers.import_captures(job, (path for path, _ in chosen), jobs):
                     was_named = named[Path(outcome.capture)]
                     summary.take(outcome, was_named)
@@ -131,6 +146,10 @@ def register(app: typer.Typer) -> None:
                         print(printable(f"callreplay: {outcome.capture}: {outcome.error}"), file=sys.stderr)
                     if bar is not None:
                         bar[0].advance(bar[1], outcome.files)
+                    if watched is not None and not _goes_on(watched, outcome, summary):
+                        print("callreplay: stopped on the page of jobs", file=sys.stderr)
+                        summary.is_stopped = True
+                        break
         print(summary.line(dry_run), file=sys.stderr)
         if summary.exit_code:
             raise typer.Exit(summary.exit_code)

@@ -56,15 +56,14 @@ def register(app: typer.Typer) -> None:
         """Make a tenant and its first administrator, whose password is printed once."""
         from argon2 import PasswordHasher
 
-        from callreplay.store import accounts, audit
+        from callreplay.store import accounts, audit, people
 
         accounts.zone_of(timezone)
         password = secrets.token_urlsafe(12)
         with database(url, data, build=True) as opened, opened.connection() as connection:
-            made = accounts.add_tenant(connection, name, timezone)
-            accounts.add_user(connection, made, login, PasswordHasher().hash(password), role="admin")
-            for action, target in (("tenant.add", name), ("user.add", login)):
-                audit.write(connection, action, tenant_id=made, actor="system", target=target)
+            people.add_tenant(
+                connection, audit.SYSTEM, name, timezone, login, PasswordHasher().hash(password)
+            )
         typer.echo(f"user: {printable(login)}\npassword: {password}")
 
     @group.command(name="change")
@@ -78,19 +77,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Change a tenant's time zone, or lock it."""
-        from callreplay.store import accounts, audit
+        from callreplay.store import audit, people
 
-        detail: dict[str, object] = {"zone": timezone} if timezone else {}
-        if timezone:
-            accounts.zone_of(timezone)
-        if locked is not None:
-            detail["locked"] = locked
         with database(url, data) as opened, opened.connection() as connection:
-            tenant = accounts.tenant_id(connection, name)
-            if timezone:
-                accounts.set_time_zone(connection, tenant, timezone)
-            if locked is not None:
-                accounts.lock_tenant(connection, tenant, locked)
-            audit.write(
-                connection, "tenant.change", tenant_id=tenant, actor="system", target=name, detail=detail
-            )
+            people.change_tenant(connection, audit.SYSTEM, name, time_zone=timezone, locked=locked)

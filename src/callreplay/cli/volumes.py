@@ -64,7 +64,7 @@ def _add_listing(group: typer.Typer) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Volumes: add, list, join, move, retire.")
+    group = typer.Typer(no_args_is_help=True, help="Volumes: add, list, change, join, move, retire.")
     app.add_typer(group, name="volumes")
     _add_listing(group)
 
@@ -88,9 +88,44 @@ def register(app: typer.Typer) -> None:
             volume = volumes.add(connection, path, name=name, quota_bytes=quota, reserved_bytes=reserved)
         typer.echo(f"volume {volume.id}: {printable(volume.path)}")
 
+    _add_change(group)
     _add_join(group)
     _add_move(group)
     _add_retire(group)
+
+
+def _add_change(group: typer.Typer) -> None:
+    @group.command(name="change")
+    def change(
+        number: VolumeId = None,
+        name: VolumeName = "",
+        path: VolumePath = None,
+        new_name: Annotated[str, typer.Option("--name", help="Its new name.")] = "",
+        quota: Annotated[
+            int | None, typer.Option(parser=parse_size, help="The most to put on it (500G); 0: no limit.")
+        ] = None,
+        reserved: Annotated[
+            int | None, typer.Option(parser=parse_size, help="Room kept for new calls (50G).")
+        ] = None,
+        use: Annotated[
+            bool, typer.Option("--use", help="Let one that was retired take calls again.")
+        ] = False,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Give a volume another name, quota or reserve."""
+        from callreplay.store import volumes
+
+        with database(url, data) as opened, opened.connection() as connection:
+            volume = volumes.change(
+                connection,
+                needed(connection, number, name, path),
+                name=new_name or None,
+                quota_bytes=quota,
+                reserved_bytes=reserved,
+                in_use=use,
+            )
+        typer.echo(f"volume {volume.id}: {printable(volume.name)}")
 
 
 def _add_join(group: typer.Typer) -> None:
@@ -108,19 +143,25 @@ def _add_join(group: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Move every call of one volume to another."""
-        from callreplay.store import joining, volumes
+        from callreplay.store import jobs, joining, volumes
 
         with database(url, data) as opened, opened.connection() as connection:
             volumes.reconcile(connection)
             source = needed(connection, number, name, path)
             target = needed(connection, into_id, into_name, into_path)
             connection.commit()
-            done = joining.join(connection, source, target)
+            what = f"{source.name} → {target.name}"
+            with jobs.running(opened, "join", what=what, total=joining.calls_on(connection, source)) as job:
+                connection.commit()
+                done = joining.join(connection, source, target, step=job.step)
+                job.result = {"calls": done.calls, "bytes": done.size_bytes, "failed": len(done.failed)}
         for line in done.failed:
             print(f"callreplay: {line}", file=sys.stderr)
         said = f"{done.calls} calls ({show_size(done.size_bytes)}) moved from volume {source.id} to volume {target.id}"
         typer.echo(said + (f", {len(done.failed)} stay" if done.failed else ""))
-        if done.failed:
+        if done.stopped:
+            print("callreplay: stopped on the page of jobs", file=sys.stderr)
+        if done.failed or done.stopped:
             raise typer.Exit(1)
 
 

@@ -53,6 +53,10 @@ class Job:
     zone: str = "UTC"
     volume: int | None = None
     dry_run: bool = False
+    source: str = ""
+    """What calls say that they were captured from; the file, if empty."""
+    drops: int = 0
+    """Packets that the kernel dropped while a call was recorded, for its quality."""
 
 
 @dataclass(slots=True)
@@ -139,7 +143,9 @@ def _import(
     needed, last_ns = len(run), 0
     try:
         outcome.octets = sum(path.stat().st_size for path in paths)
-        found = reading.read(*paths)
+        found = reading.read(*paths, name=job.source)
+        for call in found.calls if job.drops else ():
+            call.quality["capture_drops"] = job.drops
         outcome.warnings += found.warnings
         last_ns = max(found.last_ns, carry.until_ns)
         wanted = []

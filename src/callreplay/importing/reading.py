@@ -36,8 +36,10 @@ class Reading:
     last_ns: int = 0
 
 
-def read(*paths: Path) -> Reading:
+def read(*paths: Path, name: str = "") -> Reading:
     """Read the capture at ``paths``, one file or those of a rotation in order. They stay mapped with the reading.
+
+    ``name`` is what calls say that they were captured from, if not the file.
 
     Raises:
         CaptureError: it is not a capture.
@@ -45,11 +47,11 @@ def read(*paths: Path) -> Reading:
     """
     said: list[str] = []
     if len(paths) == 1:
-        name = _shown(paths[0])
+        name = name or _shown(paths[0])
         data = packets.open_buffer(paths[0], warnings=said)
         scan = packets.scan(data, name=str(paths[0]), announced=signalling.sockets_of, by_stream=True)
     else:
-        name = f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
+        name = name or f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
         data, spans = packets.join(paths, warnings=said)
         parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
         scan = packets.scan(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from callreplay.model import PacketFlag
 from callreplay.order.columns import Columns
+from callreplay.order.gathering import bunched
 from callreplay.order.payloads import Kind, PayloadTables
 from callreplay.order.sequence import STRAY
 
@@ -91,13 +92,7 @@ def play_ahead(columns: Columns, tables: PayloadTables, clock_hz: int, step_tick
 
 def _suspected(columns: Columns, clock_hz: int, step_ticks: int) -> bool:
     """Whether packets arrive in bunches, at the start or altogether: most streams are let go here."""
-    arrival = columns.arrival_ns
-    packet_ns = step_ticks * 1e9 / clock_hz
-    head = arrival[:_HEAD]
-    if len(head) > 2 and int(head.max() - head.min()) < (len(head) - 1) * packet_ns / 2:
-        return True
-    came = arrival[::_RUN]
-    return bool(np.any(np.abs(np.diff(came)) < _RUN * packet_ns / 2))
+    return bunched(columns.arrival_ns, _HEAD, _RUN, step_ticks * 1e9 / clock_hz)
 
 
 def _spurts(media: NDArray[np.float64], arrival: NDArray[np.float64], packet_s: float) -> list[_Spurt]:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import delay_ns
-from callreplay.model import GAP_DTYPE, GapReason, LegColumns, PacketFlag, Span
+from callreplay.model import GAP_DTYPE, GapReason, LegColumns, Span
 from callreplay.order.aside import Aside
 from callreplay.order.columns import Columns
+from callreplay.order.gathering import audio_rows
 from callreplay.order.placing import gap_table
 from callreplay.order.streams import Line, OrderedStream, Packets, payloads
 from callreplay.packets.arena import Arena
@@ -97,9 +98,11 @@ def arrange(
         span, gaps = _span(piece, columns.rows(first, stop), first, index)
         leg.spans.append(span)
         tables.append(gaps)
-    tables.append(_between(leg, columns.missing))
-    leg.gaps = np.concatenate([np.zeros(0, GAP_DTYPE), *tables])
-    leg.gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
+    if len(tables) == 1:
+        leg.gaps = tables[0]
+    else:
+        leg.gaps = np.concatenate([np.zeros(0, GAP_DTYPE), *tables, _between(leg, columns.missing)])
+        leg.gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
     return leg, aside
 
 
@@ -108,14 +111,13 @@ def _span(piece: _Piece, rows: Columns, first: int, index: int) -> tuple[Span, N
     tables = source.tables
     codec = tables.listed[source.runs[piece.run][2]]
     origin = int(rows.timestamp[0])
-    rows.timestamp -= origin
+    if origin:
+        rows.timestamp -= origin
     elapsed = origin * 1e9 / line.clock_rate_hz / (1 + line.clock.drift_ppm * 1e-6)
-    audio = (rows.flags & PacketFlag.NOISE) == 0
-    heard = bool(audio.any())
-    last_audio = len(audio) - 1 - int(audio[::-1].argmax()) if heard else 0
-    payload_type = int(rows.payload_type[int(audio.argmax())])
+    first_audio, last_audio = audio_rows(rows.flags)
+    payload_type = int(rows.payload_type[max(first_audio, 0)])
     duration = 0
-    if heard:
+    if last_audio >= 0:
         which = int(tables.codecs[rows.payload_type[last_audio]])
         duration = int(tables.durations[which, rows.size[last_audio]]) or int(tables.typical[which])
     span = Span(
@@ -128,7 +130,7 @@ def _span(piece: _Piece, rows: Columns, first: int, index: int) -> tuple[Span, N
         line.clock.anchor_ns
         + round(elapsed)
         - delay_ns(codec, int(tables.typical[source.runs[piece.run][2]])),
-        max(int(rows.timestamp[last_audio]) + duration, int(rows.timestamp[-1])),
+        max(int(rows.timestamp[max(last_audio, 0)]) + duration, int(rows.timestamp[-1])),
         line.clock.drift_ppm,
         tables.resolution.sources.get(payload_type) in ("inferred", "unknown"),
     )

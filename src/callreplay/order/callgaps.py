@@ -13,6 +13,7 @@ from callreplay.order.arrange import ns_of, ticks_of
 
 __all__ = ["mark_call_gaps"]
 
+_LOST: Final = int(GapReason.LOST)
 _LEAST_PACKETS: Final = 3
 _TOGETHER_NS: Final = 60_000_000  # both ends of the two losses agree this well
 _EDGE_NS: Final = 1_000_000  # and what the codecs' own delays set legs apart
@@ -53,7 +54,7 @@ def _end_ns(leg: LegColumns) -> int:
 
 def _losses(leg: LegColumns) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the gap table that are losses worth a comparison, with their absolute start and end, by start."""
-    rows = np.flatnonzero((leg.gaps["reason"] == GapReason.LOST) & (leg.gaps["packets"] >= _LEAST_PACKETS))
+    rows = np.flatnonzero((leg.gaps["reason"] == _LOST) & (leg.gaps["packets"] >= _LEAST_PACKETS))
     start, end = (
         np.array([_edge_ns(leg.spans, leg.gaps, row, at) for row in rows], np.int64) for at in (0, 1)
     )
@@ -67,7 +68,11 @@ def _edge_ns(spans: list[Span], gaps: NDArray[np.void], row: np.intp, end: int) 
 
 
 def _mark_capture(caller: LegColumns, called: LegColumns) -> None:
+    if not len(caller.gaps) or not len(called.gaps):
+        return
     rows, start, end = _losses(caller)
+    if not len(rows):
+        return
     other_rows, other_start, other_end = _losses(called)
     for row, one, two in zip(rows, start, end, strict=True):
         near = np.searchsorted(other_start, (one - _TOGETHER_NS, one + _TOGETHER_NS))

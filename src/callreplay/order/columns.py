@@ -55,7 +55,9 @@ class Columns:
         )
 
     def rows(self, first: int, stop: int) -> Columns:
-        """A view of some rows."""
+        """A view of some rows; itself where that is all of them."""
+        if first == 0 and stop == len(self):
+            return self
         return Columns(*(column[first:stop] for column in self.each()))
 
     def take(self, order: NDArray[Any]) -> None:

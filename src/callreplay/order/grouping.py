@@ -67,6 +67,8 @@ def signalled_groups(
     RTP, that side's own (see `callreplay.order.matching`). The reverse of a stream that was placed belongs to the
     opposite leg. Streams described as video or the like are set aside.
     """
+    if not descriptions:
+        return [], sorted(facts, key=lambda fact: fact.first_ns), []
     groups = [Group(description) for description in descriptions]
     for group in groups:
         if group.description is not None:

@@ -261,6 +261,18 @@ cdef bint wild_alone(const Walk* walk, Py_ssize_t row, Py_ssize_t ahead, int64_t
     return -slack < here - walk.floor_ns < slack and -slack < there - walk.floor_ns < slack
 
 
+cdef bint covers(const int32_t[:, ::1] durations, const uint8_t[::1] codecs, const uint16_t[::1] size) noexcept nogil:
+    """Whether ``durations`` has every codec of ``codecs`` and every length of ``size``."""
+    cdef Py_ssize_t i
+    for i in range(codecs.shape[0]):
+        if codecs[i] >= durations.shape[0]:
+            return False
+    for i in range(size.shape[0]):
+        if size[i] >= durations.shape[1]:
+            return False
+    return True
+
+
 def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
                 int64_t[::1] arrival not None, int64_t[::1] offset not None, uint16_t[::1] size not None,
                 uint8_t[::1] payload_type not None, uint8_t[::1] flags not None,
@@ -300,7 +312,7 @@ def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,
             "shifted", "wild", "double_ticks", "wild_noise", "line_timestamp", "line_tick"), 0)
     if typical.shape[0] < durations.shape[0] or doubtful.shape[0] < durations.shape[0]:
         raise ValueError("tables by codec differ in length")
-    if durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
+    if not covers(durations, codecs, size):
         raise ValueError("durations do not cover every codec and size")
 
     cdef Walk walk

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Final, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ UNKNOWN: Final = Codec("UNKNOWN", 8000, 8000, kind="other")
 _QUESTION: Final = "what codec is this?"
 _AGREED: Final = 0.9  # of the payloads bear a reading out
 _BELIED: Final = 0.1  # of them or fewer do
+_KEPT: Final = 2048  # octets of payload up to which tables are kept
 _FEWEST: Final = 4  # payloads that tell how AMR is packed
 
 Source = Literal["sdp", "static", "hint", "inferred", "unknown"]
@@ -75,20 +77,9 @@ class PayloadTables:
     def build(cls, resolution: Resolution, longest_payload: int) -> PayloadTables:
         """Tables covering payloads of up to ``longest_payload`` octets."""
         listed = list(dict.fromkeys(resolution.codecs.values())) or [UNKNOWN]
-        kinds = np.zeros(256, np.uint8)
-        clocks = np.full(256, 8000, np.int32)
-        codecs = np.zeros(256, np.uint8)
-        for payload_type, codec in resolution.codecs.items():
-            kinds[payload_type] = _KIND.get(codec.kind, Kind.AUDIO)
-            clocks[payload_type] = codec.clock_rate_hz
-            codecs[payload_type] = listed.index(codec)
-        octets = np.arange(longest_payload + 1)
-        durations = np.stack([np.clip(payload_ticks(codec, octets), 0, 1 << 24) for codec in listed]).astype(
-            np.int32
-        )
-        typical = np.array([codec.clock_rate_hz // 50 for codec in listed], np.int32)
-        doubtful = np.array([codec.name == "G722" for codec in listed], np.uint8)
-        return cls(resolution, listed, kinds, clocks, codecs, durations, typical, doubtful)
+        make = _arrays if longest_payload <= _KEPT else _arrays.__wrapped__
+        arrays = make(tuple(resolution.codecs.items()), longest_payload)
+        return cls(resolution, listed, *(array.copy() for array in arrays))
 
     def replace(self, which: int, codec: Codec) -> None:
         """Take another codec of the same clock for row ``which`` and for the payload types that stand for it."""
@@ -99,6 +90,26 @@ class PayloadTables:
         self.listed[which] = codec
         octets = np.arange(self.durations.shape[1])
         self.durations[which] = np.clip(payload_ticks(codec, octets), 0, 1 << 24)
+
+
+@lru_cache(128)
+def _arrays(named: tuple[tuple[int, Codec], ...], longest_payload: int) -> tuple[NDArray[Any], ...]:
+    """The look-up tables of ``PayloadTables``: captures have few combinations of payload types and lengths."""
+    listed = list(dict.fromkeys(codec for _, codec in named)) or [UNKNOWN]
+    kinds = np.zeros(256, np.uint8)
+    clocks = np.full(256, 8000, np.int32)
+    codecs = np.zeros(256, np.uint8)
+    for payload_type, codec in named:
+        kinds[payload_type] = _KIND.get(codec.kind, Kind.AUDIO)
+        clocks[payload_type] = codec.clock_rate_hz
+        codecs[payload_type] = listed.index(codec)
+    octets = np.arange(longest_payload + 1)
+    durations = np.stack([np.clip(payload_ticks(codec, octets), 0, 1 << 24) for codec in listed]).astype(
+        np.int32
+    )
+    typical = np.array([codec.clock_rate_hz // 50 for codec in listed], np.int32)
+    doubtful = np.array([codec.name == "G722" for codec in listed], np.uint8)
+    return kinds, clocks, codecs, durations, typical, doubtful
 
 
 def resolve(

@@ -20,12 +20,26 @@ cdef enum:  # GapReason
     SILENCE = 2
     HOLD = 3
 
-cdef struct Gap:  # GAP_DTYPE, packed: see GAP_FIELDS below
+ALIGNED = np.dtype(GAP_DTYPE.descr, align=True)
+
+cdef struct Gap:  # ALIGNED
     int32_t span
     int64_t start
     int64_t ticks
     int32_t packets
     uint8_t reason
+
+
+cdef bint covers(const int32_t[:, ::1] durations, const uint8_t[::1] codecs, const uint16_t[::1] size) noexcept nogil:
+    """Whether ``durations`` has every codec of ``codecs`` and every length of ``size``."""
+    cdef Py_ssize_t i
+    for i in range(codecs.shape[0]):
+        if codecs[i] >= durations.shape[0]:
+            return False
+    for i in range(size.shape[0]):
+        if size[i] >= durations.shape[1]:
+            return False
+    return True
 
 
 def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
@@ -99,7 +113,7 @@ def packet_ends(const int64_t[::1] timestamp not None, const uint16_t[::1] size 
         raise ValueError("columns differ in length")
     if rows == 0:
         return
-    if codecs.shape[0] != 256 or durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
+    if codecs.shape[0] != 256 or not covers(durations, codecs, size):
         raise ValueError("durations do not cover every codec and size")
     if typical.shape[0] < durations.shape[0]:
         raise ValueError("tables differ in length")
@@ -137,7 +151,7 @@ def settle(int64_t[::1] timestamp not None, const uint16_t[::1] size not None,
         raise ValueError("columns differ in length")
     if rows == 0:
         return 0
-    if codecs.shape[0] != 256 or durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
+    if codecs.shape[0] != 256 or not covers(durations, codecs, size):
         raise ValueError("durations do not cover every codec and size")
     if typical.shape[0] < durations.shape[0] or shifts.shape[0] < 1:
         raise ValueError("tables differ in length")
@@ -228,63 +242,54 @@ def gap_table(const int64_t[::1] timestamp not None, const uint16_t[::1] size no
         raise ValueError("columns differ in length")
     if rows == 0:
         return np.zeros(0, GAP_DTYPE)
-    if codecs.shape[0] != 256 or durations.shape[0] <= np.max(codecs) or durations.shape[1] <= np.max(size):
+    if codecs.shape[0] != 256 or not covers(durations, codecs, size):
         raise ValueError("durations do not cover every codec and size")
     if typical.shape[0] < durations.shape[0]:
         raise ValueError("tables differ in length")
-    aligned = np.dtype(GAP_DTYPE.descr, align=True)
-    table = np.zeros(1, aligned)
+    table = np.zeros(1, ALIGNED)
     cdef Gap[::1] view = table
     cdef Py_ssize_t found
     with nogil:
         found = gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span,
                          hold_ticks, longest, view, False)
-    table = np.zeros(found, aligned)
-    if found:
-        view = table
-        with nogil:
-            gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span,
-                     hold_ticks, longest, view, True)
+    if not found:
+        return np.zeros(0, GAP_DTYPE)
+    table = np.zeros(found, ALIGNED)
+    view = table
+    with nogil:
+        gap_pass(timestamp, size, payload_type, flags, missing, codecs, durations, typical, span,
+                 hold_ticks, longest, view, True)
     return table.astype(GAP_DTYPE)
 
 
 def codec_runs(const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
                const uint8_t[::1] codecs not None):
-    """First row and codec of every run of one codec; comfort noise belongs to the run it stands in.
+    """First row, stop row and codec of every run of one codec; comfort noise belongs to the run it stands in.
 
-    Returns (first, codec): int64 arrays; noise before any audio belongs to the first run. A leg of noise
+    Returns a list of (first, stop, codec); noise before any audio belongs to the first run. A leg of noise
     alone is one run with the codec of its noise.
     """
-    cdef Py_ssize_t rows = payload_type.shape[0], i, runs = 0
+    cdef Py_ssize_t rows = payload_type.shape[0], i, begun = 0
     if flags.shape[0] != rows or codecs.shape[0] != 256:
         raise ValueError("columns differ in length")
-    cdef int current = -1, codec
-    with nogil:
-        for i in range(rows):
-            if not flags[i] & NOISE_FLAG:
-                codec = codecs[payload_type[i]]
-                if codec != current:
-                    current = codec
-                    runs += 1
-    if runs == 0:
-        if rows == 0:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return np.zeros(1, np.int64), np.full(1, codecs[payload_type[0]], np.int64)
-    first = np.zeros(runs, np.int64)
-    which = np.zeros(runs, np.int64)
-    cdef int64_t[::1] first_v = first, which_v = which
-    current = -1
-    runs = 0
-    with nogil:
-        for i in range(rows):
-            if not flags[i] & NOISE_FLAG:
-                codec = codecs[payload_type[i]]
-                if codec != current:
-                    current = codec
-                    first_v[runs] = i if runs else 0
-                    which_v[runs] = codec
-                    runs += 1
-    return first, which
+    cdef int current = -1
+    runs = []
+    i = 0
+    while True:
+        with nogil:
+            while i < rows and (flags[i] & NOISE_FLAG or codecs[payload_type[i]] == current):
+                i += 1
+        if i == rows:
+            break
+        if current >= 0:
+            runs.append((begun, i, current))
+            begun = i
+        current = codecs[payload_type[i]]
+    if current >= 0:
+        runs.append((begun, rows, current))
+    elif rows:
+        runs.append((0, rows, codecs[payload_type[0]]))
+    return runs
 
 
 def count_late(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None, int64_t origin_ns,

@@ -5,6 +5,7 @@ Every index below is within 0..rows-1, and every column is checked to have that 
 bounds checks of Cython are off here. No payload is read in this file.
 """
 
+from libc.stdlib cimport calloc, free
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 import numpy as np
@@ -104,6 +105,22 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
     return LOST_KEY
 
 
+cdef bint begins_a_hole(const State* state, int64_t key) noexcept nogil:
+    """Whether the packets before ``key`` were heard, and neither it nor those after it.
+
+    Further back than a lap the ring knows nothing: it has old keys only where the packet a lap later was lost.
+    """
+    cdef int64_t j
+    cdef bint before = False
+    if state.newest - key > RING - WITNESSES or state.ring_key[key & (RING - 1)] == key:
+        return False
+    for j in range(1, WITNESSES + 1):
+        before = before or state.ring_key[(key - j) & (RING - 1)] == key - j
+        if state.ring_key[(key + j) & (RING - 1)] == key + j and key + j < state.newest:
+            return False
+    return before
+
+
 cdef bint begins_anew(const State* state, const int64_t[::1] sequence, const int64_t[::1] timestamp,
                       const int64_t[::1] arrival, const uint8_t[::1] flags, Py_ssize_t row, int64_t key,
                       int64_t clock) noexcept nogil:
@@ -124,10 +141,8 @@ cdef bint begins_anew(const State* state, const int64_t[::1] sequence, const int
             return False
     elif leap > -NEAREST_LEAP or state.late_run >= LATE_RUN or state.advances < WITNESSES:
         return False
-    elif state.ring_key[key & (RING - 1)] != key:
-        for j in range(1, WITNESSES + 1):
-            if state.ring_key[(key - j) & (RING - 1)] == key - j:
-                return False  # it fills a hole: the newest came before its time
+    elif begins_a_hole(state, key):
+        return False  # the newest came before its time
     for j in range(row + 1, min(row + 1 + MOST_WITNESSES, sequence.shape[0])):
         if flags[j] & REDUNDANT:
             continue
@@ -354,9 +369,8 @@ def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestam
         raise ValueError("columns differ in length")
     if wanted.shape[0] != 256:
         raise ValueError("wanted needs 256 entries")
-    counts_array = np.zeros(65536, np.int32)
-    cdef int32_t[::1] counts = counts_array
-    cdef int64_t step
+    cdef int32_t* counts = NULL  # made when a second step is met: most streams have one
+    cdef int64_t step, only = 0, alike = 0
     with nogil:
         for i in range(rows):
             if flags[i] & REDUNDANT or not wanted[payload_type[i]]:
@@ -364,13 +378,32 @@ def usual_step(const int64_t[::1] sequence not None, const int64_t[::1] timestam
             if last >= 0 and <uint16_t>(<uint16_t>sequence[i] - <uint16_t>sequence[last]) == 1:
                 step = <int32_t>(<uint32_t>timestamp[i] - <uint32_t>timestamp[last])
                 if 0 < step < 65536:
-                    counts[step] += 1
-                    longest = max(longest, step)
                     pairs += 1
+                    if counts == NULL and (alike == 0 or step == only):
+                        only = step
+                        alike += 1
+                    else:
+                        if counts == NULL:
+                            counts = <int32_t*>calloc(65536, sizeof(int32_t))
+                            if counts == NULL:
+                                break
+                            counts[only] = <int32_t>alike
+                            longest = only
+                        counts[step] += 1
+                        longest = max(longest, step)
                     if pairs >= limit:
                         break
             last = i
-    return int(counts_array[: longest + 1].argmax()) if pairs else 0
+        if pairs > alike and counts != NULL:
+            for step in range(longest + 1):
+                if counts[step] > counts[only] or (counts[step] == counts[only] and step < only):
+                    only = step
+            free(counts)
+            counts = NULL
+            alike = pairs
+    if alike < pairs:
+        raise MemoryError
+    return only
 
 
 def histogram(const uint8_t[::1] values not None):

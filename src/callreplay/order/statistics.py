@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from callreplay.order.mos import Quality, burst_ratio, estimate
 from callreplay.order.streams import OrderedStream
 
 __all__ = ["LegStatistics", "measure"]
+
+_CAPTURE: Final = int(GapReason.CAPTURE)
 
 
 @dataclass(slots=True)
@@ -58,26 +62,27 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     if not streams:
         return result
 
-    def total(key: str) -> int:
-        return sum(ordered.counts[key] for ordered in streams)
-
-    result.packets = sum(ordered.received for ordered in streams)
-    result.lost, result.recovered = total("lost"), total("recovered")
-    result.duplicates, result.conflicts = total("duplicates"), total("conflicts")
-    result.reordered, result.stale, result.strays = total("reordered"), total("stale"), total("strays")
-    result.wild_timestamps = total("wild") + total("wild_noise")
-    result.restarts, result.shifts = total("restarts"), total("shifted")
+    counts = _added([ordered.counts for ordered in streams])
+    result.packets = sum([ordered.received for ordered in streams])
+    result.lost, result.recovered = counts["lost"], counts["recovered"]
+    result.duplicates, result.conflicts = counts["duplicates"], counts["conflicts"]
+    result.reordered, result.stale, result.strays = counts["reordered"], counts["stale"], counts["strays"]
+    result.wild_timestamps = counts["wild"] + counts["wild_noise"]
+    result.restarts, result.shifts = counts["restarts"], counts["shifted"]
     result.reorder_depth = max(ordered.deepest for ordered in streams)
     result.late = sum(ordered.late for ordered in streams)
     result.jitter_max_ms = max(ordered.jitter_max_ms for ordered in streams)
     weights = [max(len(ordered.columns), 1) for ordered in streams]
-    result.jitter_ms = float(np.average([ordered.jitter_ms for ordered in streams], weights=weights))
+    if len(streams) == 1:
+        result.jitter_ms = streams[0].jitter_ms * weights[0] / weights[0]
+    else:
+        result.jitter_ms = float(np.average([ordered.jitter_ms for ordered in streams], weights=weights))
     result.first_arrival_ns = min(ordered.first_arrival_ns for ordered in streams)
     result.last_arrival_ns = max(ordered.last_arrival_ns for ordered in streams)
     longest = max(streams, key=lambda ordered: len(ordered.columns))
     if longest.lines:
         line = max(longest.lines, key=lambda line: line.stop - line.first)
-        if np.isfinite(line.clock.estimated_ppm):
+        if math.isfinite(line.clock.estimated_ppm):
             result.drift_ppm, result.drift_error_ppm = line.clock.estimated_ppm, line.clock.error_ppm
         result.drift_corrected = line.clock.drift_ppm != 0.0
         result.ptime_ms = 1000.0 * longest.step_ticks / line.clock_rate_hz
@@ -85,12 +90,18 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     return result
 
 
+def _added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    if len(counts) == 1:
+        return counts[0]
+    return {key: sum(each[key] for each in counts) for key in counts[0]}
+
+
 def _loss(result: LegStatistics, gaps: NDArray[np.void], codec: Codec | None) -> None:
-    missing = gaps["packets"] > 0
-    in_capture = missing & (gaps["reason"] == GapReason.CAPTURE)
     result.gaps = len(gaps)
-    result.bursts = int(missing.sum())
-    result.lost_in_capture = int(gaps["packets"][in_capture].sum())
+    missing = gaps["packets"]
+    result.bursts = int(np.count_nonzero(missing > 0))
+    if _CAPTURE in (reasons := gaps["reason"]).tobytes():
+        result.lost_in_capture = int(missing[reasons == _CAPTURE].sum())
     expected = result.packets - result.duplicates + result.lost
     result.loss_percent = 100.0 * result.lost / expected if expected > 0 else 0.0
     result.burst_ratio = burst_ratio(result.lost, result.bursts, expected)

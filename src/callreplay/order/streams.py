@@ -14,11 +14,12 @@ from callreplay.evidence import Verdict
 from callreplay.model import PacketFlag, RtpColumns, Stream
 from callreplay.order.ahead import play_ahead
 from callreplay.order.columns import Columns
+from callreplay.order.gathering import Survey, restarts
 from callreplay.order.inference import Sample
 from callreplay.order.media import NO_TICK, walk_stream
 from callreplay.order.payloads import Kind, PayloadTables, resolve
 from callreplay.order.placing import codec_runs, count_late, packet_ends, settle
-from callreplay.order.sequence import STRAY, histogram, unwrap, usual_step
+from callreplay.order.sequence import STRAY, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
 from callreplay.order.trust import mend_time, set_aside
 from callreplay.packets.arena import Arena, fetch, release
@@ -31,6 +32,10 @@ _LATE_NS: Final = 200e6
 _LONGEST_MS: Final = 120  # of audio in one packet
 _BEYOND_NS: Final = 2e9
 _SPILL: Final = int(PacketFlag.SPILL)
+_AUDIO: Final = int(Kind.AUDIO)
+_EVENT: Final = int(Kind.EVENT)
+_BLOCK: Final = 1 << 16  # rows between two releases of pages
+_NO_SHIFT: Final = np.zeros(1, np.int64)
 
 
 class Packets(Protocol):
@@ -138,13 +143,11 @@ def order_stream(
     arena: Arena,
 ) -> OrderedStream:
     """Put one stream in order (see the passes in sequence.pyx, media.pyx and placing.pyx)."""
-    columns = _gather(packets.rtp, stream, arena)
-    received = len(columns)
-    first_ns = int(columns.arrival_ns.min()) if received else 0
-    last_ns = int(columns.arrival_ns.max()) if received else 0
-    tables = _tables(packets, columns, signalled, hints)
-    step = _step(columns, tables)
-    clock = _main_clock(columns, tables)
+    columns, survey = _gather(packets.rtp, stream, arena)
+    steps: dict[bytes, int] = {}
+    tables = _tables(packets, columns, survey, signalled, hints, steps)
+    clock = _main_clock(survey, tables)
+    step = _usual_step(columns, _of_kind(tables, _AUDIO), steps) or max(1, clock // 50)
     ordered, late, deepest, strays, epochs, jitter, jitter_max = unwrap(
         columns.sequence,
         columns.timestamp,
@@ -160,7 +163,7 @@ def order_stream(
         columns.take(order)
         del order
     said = set_aside(columns, tables)
-    mended, recounted = mend_time(columns, tables, lambda rows: payloads(packets, columns, rows))
+    mended, recounted = mend_time(columns, tables, survey, lambda rows: payloads(packets, columns, rows))
     said += [mended] if mended else []
     sent_ahead = play_ahead(columns, tables, clock, step)
     said += [sent_ahead] if sent_ahead else []
@@ -188,8 +191,20 @@ def order_stream(
     counts |= {"strays": strays, "epochs": epochs, "reordered": max(0, late - counts["duplicates"])}
     columns = columns.rows(0, counts["rows"])
     release(columns.offset, columns.sequence)
-    result = OrderedStream(stream, columns, tables, [], _runs(columns, tables.codecs), events, counts)
-    result.first_arrival_ns, result.last_arrival_ns, result.received = first_ns, last_ns, received
+    result = OrderedStream(
+        stream,
+        columns,
+        tables,
+        [],
+        codec_runs(columns.payload_type, columns.flags, tables.codecs),
+        events,
+        counts,
+    )
+    result.received, result.first_arrival_ns, result.last_arrival_ns = (
+        survey.rows,
+        survey.first_ns,
+        survey.last_ns,
+    )
     result.jitter_ms, result.jitter_max_ms = jitter * 1e3 / clock, jitter_max * 1e3 / clock
     result.deepest, result.step_ticks = deepest, step
     result.lines = _lines(columns, tables, arena)
@@ -241,39 +256,38 @@ def _beyond_arrival(ordered: OrderedStream) -> list[str]:
     return [f"its timestamps cover {media * 1e-9:.1f} s, but it arrived within {arrival * 1e-9:.1f} s"]
 
 
-def _gather(rtp: RtpColumns, stream: Stream, arena: Arena) -> Columns:
-    """The rows of one stream, in order of arrival; reads each column of the capture once and lets it go."""
+def _gather(rtp: RtpColumns, stream: Stream, arena: Arena) -> tuple[Columns, Survey]:
+    """The rows of one stream, in order of arrival, and what was seen of them; lets the capture's columns go."""
     rows = stream.rows
-    count = len(range(*rows.indices(len(rtp.offset)))) if isinstance(rows, slice) else len(rows)
+    listed: NDArray[np.int32] | None = None
+    first, step = 0, 1
+    if isinstance(rows, slice):
+        every = range(*rows.indices(len(rtp.offset)))
+        first, step, count = every.start, every.step, len(every)
+    else:
+        listed, count = rows.astype(np.int32, copy=False), len(rows)
     columns = Columns.empty(count, arena)
-    pairs = (
-        (columns.offset, rtp.offset),
-        (columns.size, rtp.size),
-        (columns.timestamp, rtp.timestamp),
-        (columns.arrival_ns, rtp.arrival_ns),
-        (columns.sequence, rtp.sequence),
-        (columns.payload_type, rtp.payload_type),
-        (columns.flags, rtp.flags),
-    )
-    block = 1 << 16  # so that the temporary of a fancy index stays small
-    for target, source in pairs:
-        for start in range(0, count, block):
-            stop = start + block
-            target[start:stop] = (
-                source[rows][start:stop] if isinstance(rows, slice) else source[rows[start:stop]]
-            )
-        release(target, source)
-    if count and np.any(columns.arrival_ns[1:] < columns.arrival_ns[:-1]):
+    survey = Survey()
+    source = (rtp.offset, rtp.size, rtp.timestamp, rtp.arrival_ns, rtp.sequence, rtp.payload_type, rtp.flags)
+    target = columns.each()[:7]
+    for at in range(0, count, _BLOCK):
+        survey.take(*source, listed, first + at * step, min(_BLOCK, count - at), step, at, *target)
+        release(*target, *source)
+    if not survey.in_time:
         # pcapng interfaces and merged files: capture order is not time order
         columns.take(np.argsort(columns.arrival_ns, kind="stable"))
-    return columns
+    return columns, survey
 
 
 def _tables(
-    packets: Packets, columns: Columns, signalled: Sequence[Mapping[int, Codec]], hints: Mapping[int, Codec]
+    packets: Packets,
+    columns: Columns,
+    survey: Survey,
+    signalled: Sequence[Mapping[int, Codec]],
+    hints: Mapping[int, Codec],
+    steps: dict[bytes, int],
 ) -> PayloadTables:
-    counts = histogram(columns.payload_type)
-    present = {pt: int(counts[pt]) for pt in np.flatnonzero(counts).tolist()}
+    present = survey.present()
     named = {pt for described in signalled for pt in described} | set(hints)
     samples = {
         payload_type: _sample(
@@ -283,12 +297,11 @@ def _tables(
         if payload_type >= 20 or (payload_type in named and payload_type not in STATIC)
     }
     resolution = resolve(present, samples, signalled, hints)
-    longest = int(columns.size.max()) if len(columns) else 0
-    tables = PayloadTables.build(resolution, longest)
+    tables = PayloadTables.build(resolution, survey.largest)
     for index, codec in enumerate(tables.listed):
         wanted = np.zeros(256, np.uint8)
         wanted[[kind for kind, named in resolution.codecs.items() if named == codec]] = 1
-        step = usual_step(columns.sequence, columns.timestamp, columns.payload_type, columns.flags, wanted)
+        step = _usual_step(columns, wanted, steps)
         if codec.kind in ("audio", "other") and 0 < step <= codec.clock_rate_hz // 5:
             tables.typical[index] = step
     return tables
@@ -324,30 +337,34 @@ def payloads(packets: Packets, columns: Columns | RtpColumns, rows: NDArray[np.i
     return found
 
 
-def _audio(tables: PayloadTables) -> NDArray[np.uint8]:
-    audio: NDArray[np.uint8] = (tables.kinds == Kind.AUDIO).astype(np.uint8)
-    return audio
+def _of_kind(tables: PayloadTables, kind: int) -> NDArray[np.uint8]:
+    """Which payload types are of a kind: 1 or 0 for each of 256."""
+    wanted: NDArray[np.uint8] = (tables.kinds == kind).view(np.uint8)
+    return wanted
 
 
-def _step(columns: Columns, tables: PayloadTables) -> int:
-    """The usual timestamp step of the stream's audio; 20 ms where nothing tells."""
-    step = usual_step(
-        columns.sequence, columns.timestamp, columns.payload_type, columns.flags, _audio(tables)
-    )
-    return step or max(1, _main_clock(columns, tables) // 50)
+def _usual_step(columns: Columns, wanted: NDArray[np.uint8], known: dict[bytes, int]) -> int:
+    """The usual timestamp step of the payload types ``wanted``, 0 where nothing tells; ``known`` from before."""
+    key = wanted.tobytes()
+    if key not in known:
+        known[key] = usual_step(
+            columns.sequence, columns.timestamp, columns.payload_type, columns.flags, wanted
+        )
+    return known[key]
 
 
-def _main_clock(columns: Columns, tables: PayloadTables) -> int:
-    counts = histogram(columns.payload_type) * (tables.kinds == Kind.AUDIO)
-    return int(tables.clocks[int(counts.argmax())]) if counts.any() else 8000
+def _main_clock(survey: Survey, tables: PayloadTables) -> int:
+    """The clock rate of the audio that most packets carry."""
+    commonest = survey.commonest(tables.kinds, _AUDIO)
+    return int(tables.clocks[commonest]) if commonest >= 0 else 8000
 
 
 def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> EventRows:
     """Copies of the event packets, which the walk then drops; they are few."""
-    if not (tables.kinds == Kind.EVENT).any():
+    if _EVENT not in tables.kinds.tobytes():
         nothing = np.zeros(0, np.int64)
         return EventRows(nothing, nothing, nothing, [], nothing, nothing)
-    is_event = (tables.kinds == Kind.EVENT).view(np.uint8)
+    is_event = _of_kind(tables, _EVENT)
     rows = np.flatnonzero(is_event[columns.payload_type] & (columns.sequence != STRAY))
     clock = int(tables.clocks[columns.payload_type[rows[0]]]) if len(rows) else 8000
     return EventRows(
@@ -361,24 +378,26 @@ def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> E
     )
 
 
-def _runs(columns: Columns, table: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
-    if len(columns) == 0:
-        return []
-    first, which = codec_runs(columns.payload_type, columns.flags, table)
-    stops = [*first[1:].tolist(), len(columns)]
-    return list(zip(first.tolist(), stops, which.tolist(), strict=True))
+def _clock_runs(columns: Columns, tables: PayloadTables) -> list[tuple[int, int, int]]:
+    """First row, stop row and clock rate of every run of one clock rate."""
+    rates = sorted({8000, *(codec.clock_rate_hz for codec in tables.resolution.codecs.values())})
+    if len(rates) == 1:
+        return [(0, len(columns), rates[0])] if len(columns) else []
+    by_type = np.searchsorted(rates, tables.clocks).astype(np.uint8)
+    return [
+        (first, stop, rates[which])
+        for first, stop, which in codec_runs(columns.payload_type, columns.flags, by_type)
+    ]
 
 
 def _lines(columns: Columns, tables: PayloadTables, arena: Arena) -> list[Line]:
     """Settle positions and fit the clock, line by line: a new line begins where the clock rate changes."""
-    rates, by_type = np.unique(tables.clocks, return_inverse=True)
     lines: list[Line] = []
     ends = arena.empty(len(columns), np.int64)
-    for first, stop, which in _runs(columns, by_type.astype(np.uint8)):
-        rate = int(rates[which])
+    for first, stop, rate in _clock_runs(columns, tables):
         rows = columns.rows(first, stop)
-        shifts = np.zeros(1, np.int64)
-        if _restarts(rows.flags):
+        shifts = _NO_SHIFT
+        if restarts(rows.flags):
             _fill_ends(rows, tables, rate, ends[first:stop])
             shifts = stretch_shifts(ends[first:stop], rows.arrival_ns, rows.flags, rate)
         end = settle(
@@ -399,10 +418,6 @@ def _lines(columns: Columns, tables: PayloadTables, arena: Arena) -> list[Line]:
         lines.append(Line(first, stop, rate, clock, end, late))
     release(ends)
     return lines
-
-
-def _restarts(flags: NDArray[np.uint8]) -> bool:
-    return bool((flags[1:] & PacketFlag.RESTART).any())
 
 
 def _fill_ends(rows: Columns, tables: PayloadTables, rate: int, ends: NDArray[np.int64]) -> None:

@@ -8,7 +8,6 @@ calls that signalling describes stay two.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import ipaddress
 from collections import Counter, defaultdict
@@ -137,11 +136,14 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts], owners: Sequence
     ``owners``: to which call and leg each stream was given. Streams that never overlap in time are not compared; a
     stream is the copy of one other at most.
     """
+    comparable = _comparable(facts)
+    if not comparable:
+        return []
     exact: dict[bytes, list[int]] = defaultdict(list)
     loose: dict[bytes, list[int]] = defaultdict(list)
     by_ssrc: dict[int, list[int]] = defaultdict(list)
     sizes: dict[int, tuple[int, int]] = {}
-    for index in _comparable(facts):
+    for index in comparable:
         headers, bodies = _digests(packets, facts[index])
         sizes[index] = (len(headers), len(bodies))
         by_ssrc[facts[index].stream.ssrc].append(index)
@@ -325,6 +327,8 @@ def _common(table: dict[bytes, list[int]]) -> dict[tuple[int, int], int]:
 
 def _digests(packets: Packets, fact: StreamFacts) -> tuple[set[bytes], set[bytes]]:
     """Digests of (SSRC, number, timestamp, payload) and of the payload alone, for the sampled packets of a stream."""
+    from hashlib import blake2b
+
     rtp = packets.rtp
     rows = rows_of(rtp, fact.stream)
     arrival = rtp.arrival_ns[rows[: 1 << 16]]
@@ -335,7 +339,7 @@ def _digests(packets: Packets, fact: StreamFacts) -> tuple[set[bytes], set[bytes
     chosen = rows[near]
     numbers, timestamps = rtp.sequence[chosen].tolist(), rtp.timestamp[chosen].tolist()
     for body, number, timestamp in zip(payloads(packets, rtp, chosen), numbers, timestamps, strict=True):
-        strong = hashlib.blake2b(body, digest_size=16)
+        strong = blake2b(body, digest_size=16)
         # Short and constant payloads (events, noise, silence) are alike in every call.
         if len(body) >= 10 and (len(set(body[:32])) > 4 or len(set(body)) > 4):
             bodies.add(strong.digest())

@@ -108,7 +108,8 @@ def fit_clock(
     worth = abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
     sure = abs(estimated) > _SURE * error and abs(estimated) <= _LARGEST_PPM
     drift = estimated if correct and worth and sure else 0.0
-    lifted = np.sort(least + ticks * ns_per_tick * (drift * 1e-6 / (1 + drift * 1e-6)))
+    lifted = least if drift == 0.0 else least + ticks * ns_per_tick * (drift * 1e-6 / (1 + drift * 1e-6))
+    lifted = np.sort(lifted)
     # One window in fifty may be a glitch of the capture's clock.
     floor = float(lifted[len(lifted) // 50])
     if 4 <= len(lifted) < 50 and lifted[1] - lifted[0] > _APART_NS:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from callreplay.codecs import STEREO, payload_octets
 from callreplay.model import PacketFlag
 from callreplay.order.columns import Columns
+from callreplay.order.gathering import Survey
 from callreplay.order.payloads import Kind, PayloadTables
-from callreplay.order.sequence import STRAY, histogram
+from callreplay.order.sequence import STRAY
 from callreplay.order.speechlike import two_channels
 
 __all__ = ["mend_time", "set_aside"]
@@ -26,8 +27,10 @@ __all__ = ["mend_time", "set_aside"]
 Sound = Callable[[NDArray[np.intp]], list[bytes]]
 """The payloads of some rows of a stream."""
 
+_AUDIO: Final = int(Kind.AUDIO)
 _OFF: Final = 3e-3  # a step further from the payload's time than any quartz takes it
 _FEWEST: Final = 25  # packets, one after the other in number, that tell how often they come
+_HEAD: Final = 4096  # packets that tell the usual length
 _SAMPLE: Final = 200  # payloads that are listened to
 _EXTRA: Final = {
     4: "an authentication tag, of 32 bits",
@@ -49,11 +52,13 @@ def set_aside(columns: Columns, tables: PayloadTables) -> list[str]:
     unknown = [
         payload_type
         for payload_type, codec in tables.resolution.codecs.items()
-        if codec.kind == "other" and tables.kinds[payload_type] == Kind.AUDIO
+        if codec.kind == "other" and tables.kinds[payload_type] == _AUDIO
     ]
+    if not unknown:
+        return []
     known = np.zeros(256, np.bool_)
     known[[pt for pt, codec in tables.resolution.codecs.items() if codec.kind == "audio"]] = True
-    if not unknown or not known.any():
+    if not known.any():
         return []
     audible = known[columns.payload_type] & (columns.size > 0) & (columns.sequence != STRAY)
     audio = np.flatnonzero(audible & ((columns.flags & PacketFlag.REDUNDANT) == 0))
@@ -103,7 +108,7 @@ def _since(later: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.i
     return (later - earlier).astype(np.uint32).view(np.int32).astype(np.int64)
 
 
-def mend_time(columns: Columns, tables: PayloadTables, sound: Sound) -> tuple[str, bool]:
+def mend_time(columns: Columns, tables: PayloadTables, survey: Survey, sound: Sound) -> tuple[str, bool]:
     """Settle the time of a packet where timestamps and payload lengths do not agree; arrival decides between them.
 
     Some senders step by what another codec would take (320 ticks for 160 octets of G.711): where arrival agrees with
@@ -113,17 +118,17 @@ def mend_time(columns: Columns, tables: PayloadTables, sound: Sound) -> tuple[st
     clock's error, and worth a fifth of a second is put right. Returns what must be said of it, or '', and whether
     timestamps changed.
     """
-    counts = histogram(columns.payload_type) * (tables.kinds == Kind.AUDIO)
-    payload_type = int(counts.argmax())
+    payload_type = survey.commonest(tables.kinds, _AUDIO)
+    if payload_type < 0 or survey.count(payload_type) < _FEWEST:
+        return "", False
     which = int(tables.codecs[payload_type])
     step = int(tables.typical[which])
-    if counts[payload_type] < _FEWEST:
-        return "", False
-    few = np.flatnonzero(columns.payload_type[:4096] == payload_type)
-    sizes = columns.size[few]
-    if not len(sizes):
-        return "", False
-    usual = int(np.bincount(sizes).argmax())
+    usual = survey.largest
+    if survey.smallest < usual or len(columns) > _HEAD:
+        sizes = columns.size[np.flatnonzero(columns.payload_type[:_HEAD] == payload_type)]
+        if not len(sizes):
+            return "", False
+        usual = int(np.bincount(sizes).argmax())
     duration = int(tables.durations[which, usual])
     if duration <= 0 or abs(step / duration - 1) <= _OFF or (tables.doubtful[which] and step > duration):
         return "", False

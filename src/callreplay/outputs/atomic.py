@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final
@@ -23,10 +23,16 @@ __all__ = ["AtomicFile", "write_all"]
 _MODE: Final = 0o666  # less the umask, as for any file that a program makes
 
 
-def _open_unnamed(folder: Path, mode: int) -> int | None:
+@lru_cache(1)
+def _nameable() -> bool:
+    """Whether a file without a name can be given one: by what /proc calls it."""
+    return os.path.isdir("/proc/self/fd")  # noqa: PTH112
+
+
+def _open_unnamed(folder: str, mode: int) -> int | None:
     """A file of this folder that has no name yet; None where there is no such thing (or no /proc to name it by)."""
     flag = getattr(os, "O_TMPFILE", 0)
-    if not flag or not Path("/proc/self/fd").is_dir():
+    if not flag or not _nameable():
         return None
     try:
         return os.open(folder, os.O_RDWR | flag | os.O_CLOEXEC, mode)
@@ -37,13 +43,9 @@ def _open_unnamed(folder: Path, mode: int) -> int | None:
         raise
 
 
-def _name(descriptor: int, path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        # A folder's descriptor makes os.link call linkat(), which alone follows /proc's link to the file.
-        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
-    finally:
-        os.close(folder)
+def _name(descriptor: int, path: str, folder: int) -> None:
+    # A folder's descriptor makes os.link call linkat(), which alone follows /proc's link to the file.
+    os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
 
 
 def _keep_rights(descriptor: int, old: os.stat_result) -> None:
@@ -84,8 +86,8 @@ class AtomicFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Final = os.fspath(path)
-        self._aside: Path | None = None
-        self._target: Path | None = None
+        self._aside: str | None = None
+        self._target: str | None = None
         self._named = False
         self._file: IO[bytes] | None = None
         try:
@@ -97,25 +99,28 @@ class AtomicFile:
         if self.path == "-":
             self._file = sys.stdout.buffer
             return
-        target = Path(self.path).absolute()  # wherever the process goes meanwhile
+        target = self.path.rstrip("/") or "/"
+        if not os.path.isabs(target):  # noqa: PTH117  # it stays there, wherever the process goes meanwhile
+            target = os.path.join(os.getcwd(), target)  # noqa: PTH109, PTH118
         old: os.stat_result | None = None
         with contextlib.suppress(FileNotFoundError):
-            found = target.lstat()
+            found = os.lstat(target)
             if stat.S_ISLNK(found.st_mode):
                 # A symbolic link keeps pointing where it points: its target is replaced.
-                target = target.resolve()
-                found = target.stat()
+                target = str(Path(target).resolve())
+                found = os.stat(target)  # noqa: PTH116
             old = found
             if stat.S_ISDIR(old.st_mode):
                 raise IsADirectoryError(21, "it is a folder")
             if not stat.S_ISREG(old.st_mode):
-                self._file = target.open("wb")
+                self._file = open(target, "wb")  # noqa: PTH123, SIM115
                 return
         # Octets are cut from a long name, not characters: a name has at most 255.
-        name = os.fsdecode(os.fsencode(target.name)[:200])
-        aside = target.with_name(f".{name}.{secrets.token_hex(6)}.part")
+        folder, name = os.path.split(target)
+        name = os.fsdecode(os.fsencode(name)[:200])
+        aside = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.part")  # noqa: PTH118
         mode = 0o600 if old else _MODE
-        descriptor = _open_unnamed(target.parent, mode)
+        descriptor = _open_unnamed(folder, mode)
         if descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
             descriptor = os.open(aside, flags, mode)
@@ -154,28 +159,25 @@ class AtomicFile:
                     file.close()
                 return
             os.fsync(file.fileno())
-            if not self._named:
-                # linkat() names a file, but takes no name that is in use.
-                _name(file.fileno(), self._aside)
-                self._named = True
-            file.close()
-            self._aside.replace(self._target)
-            self._aside = None
-            self._sync_folder(self._target.parent)
+            folder = os.open(os.path.dirname(self._target), os.O_RDONLY)  # noqa: PTH120
+            try:
+                if not self._named:
+                    # linkat() names a file, but takes no name that is in use.
+                    _name(file.fileno(), self._aside, folder)
+                    self._named = True
+                file.close()
+                os.replace(self._aside, self._target)  # noqa: PTH105
+                self._aside = None
+                # The name itself is on the disk only when its folder is; some file systems refuse, and lose nothing
+                # by it.
+                with contextlib.suppress(OSError):
+                    os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as error:
             self._file = file
             self.abort()
             raise self._failed("cannot finish", error) from error
-
-    def _sync_folder(self, folder: Path) -> None:
-        # The name itself is on the disk only when its folder is; some file systems refuse, and lose nothing
-        # by it.
-        with contextlib.suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
     def abort(self) -> None:
         """Leave nothing behind. What went to a pipe is gone already."""
@@ -184,7 +186,8 @@ class AtomicFile:
             with contextlib.suppress(OSError):
                 file.close()
         if self._aside is not None and self._named:
-            self._aside.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._aside)  # noqa: PTH108
         self._aside = None
 
     def __enter__(self) -> AtomicFile:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Final, Literal, Protocol
 
@@ -368,6 +369,14 @@ def format_of(name: str = "", path: str | PurePath | None = None) -> Format:
 
 def fit_options(form: Format, options: Options, native_rate_hz: int) -> Options:
     """Options with the blanks filled in for this format and call: channels and a rate the format can hold."""
+    try:
+        return _fitted(form, options, native_rate_hz)
+    except TypeError:  # labels as a list
+        return _fitted.__wrapped__(form, options, native_rate_hz)
+
+
+@lru_cache(64)  # a batch asks the same for every call
+def _fitted(form: Format, options: Options, native_rate_hz: int) -> Options:
     channels = options.channels or form.default_channels
     if form.mono_only and channels == "stereo":
         raise ArgumentError(f"{form.name} holds one channel: channels must be mono, caller or called")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
@@ -22,6 +21,7 @@ from callreplay.model import mappings
 from callreplay.packets import fetching
 from callreplay.packets.guard import forget, lost, watch
 from callreplay.packets.joined import Joined
+from callreplay.spare import folder, temporary_file
 
 __all__ = [
     "BUDGET_BYTES",
@@ -156,15 +156,21 @@ class Arena:
 
 
 def _mapped(octets: int) -> NDArray[np.uint8]:
-    with tempfile.TemporaryFile(prefix="callreplay-") as file:
+    with temporary_file() as file:
         file.truncate(octets)
         mapping = Mapping(file.fileno(), octets)
-    return np.frombuffer(mapping.watch(f"temporary file in {tempfile.gettempdir()}", writable=True), np.uint8)
+    return np.frombuffer(mapping.watch(f"temporary file in {folder()}", writable=True), np.uint8)
 
 
 def release(*columns: NDArray[Any]) -> None:
-    """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone."""
-    for owner in mappings(*columns):
+    """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone.
+
+    What takes less than 128 KiB is left: to have its pages back costs more than they do.
+    """
+    large = [column for column in columns if column.nbytes >= _SMALL]
+    if not large:
+        return
+    for owner in mappings(*large):
         if isinstance(owner, (Mapping, JoinedMapping)):
             owner.madvise(mmap.MADV_DONTNEED)
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import shutil
 import stat
-import tempfile
 import warnings as python_warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol, cast, runtime_checkable
+from typing import IO, Any, Final, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from callreplay.errors import CaptureError, LimitError
 from callreplay.model import check_intact
 from callreplay.packets.arena import JoinedMapping, Mapping, release
 from callreplay.packets.compression import PIECE, compression, members, pieces
+from callreplay.spare import folder, room, temporary_file
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
@@ -103,16 +102,18 @@ def open_buffer(
 
 def archive(path: str | os.PathLike[str]) -> list[str]:
     """The files in the ZIP archive at ``path``; [] for anything else. Raises as ``open_buffer`` does."""
-    where = Path(path)
     try:
-        if not where.is_file():  # to open a pipe and close it again would end whoever writes to it
+        # To open a pipe and close it would end whoever writes to it.
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             return []
-        with where.open("rb") as file:
-            if file.read(4) != b"PK\3\4":
-                return []
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            head = os.read(file, 4)
+        finally:
+            os.close(file)
     except (OSError, ValueError):  # whoever opens it says what is wrong
         return []
-    return members(_map(where), os.fspath(path))
+    return members(_map(Path(path)), os.fspath(path)) if head == b"PK\3\4" else []
 
 
 def _source(
@@ -137,7 +138,7 @@ def _source(
 
 def _is_pipe(name: str) -> bool:
     try:
-        mode = Path(name).stat().st_mode
+        mode = os.stat(name).st_mode  # noqa: PTH116
     except (OSError, ValueError):
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
@@ -174,7 +175,7 @@ def join(
             file = stack.enter_context(_open(path))
             if compression(file.peek(10)[:10]):
                 data = open_buffer(path, warnings=warnings)
-                plain = stack.enter_context(tempfile.TemporaryFile(prefix="callreplay-"))
+                plain = stack.enter_context(temporary_file())
                 for start in range(0, len(data), PIECE):
                     plain.write(data[start : start + PIECE].data)
                     release(data)
@@ -248,7 +249,7 @@ def _map(path: Path, opener: Callable[[str, int], int] = _at_once) -> NDArray[np
 def _kept(parts: Iterable[bytes], name: str, limit: int) -> NDArray[np.uint8]:
     """The octets of ``parts``: in memory, or, above 16 MiB, in an unlinked temporary file that is mapped."""
     kept = bytearray()
-    file: BinaryIO | None = None
+    file: IO[bytes] | None = None
     total = 0
     try:
         for piece in parts:
@@ -256,8 +257,8 @@ def _kept(parts: Iterable[bytes], name: str, limit: int) -> NDArray[np.uint8]:
             if total > limit:
                 raise LimitError(f"{name}: more than {limit} octets when decompressed")
             if file is None and total > _IN_MEMORY:
-                file = tempfile.TemporaryFile(prefix="callreplay-")  # noqa: SIM115
-                limit = min(limit, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+                file = temporary_file()
+                limit = min(limit, room() // 2)
                 file.write(kept)
                 kept.clear()
             if file is not None:
@@ -269,7 +270,7 @@ def _kept(parts: Iterable[bytes], name: str, limit: int) -> NDArray[np.uint8]:
         file.flush()
         mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
         mapped.keep([(0, len(mapped), file.fileno())])
-        return np.frombuffer(mapped.watch(f"temporary file in {tempfile.gettempdir()}"), np.uint8)
+        return np.frombuffer(mapped.watch(f"temporary file in {folder()}"), np.uint8)
     finally:
         if file is not None:
             file.close()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import bz2
 import io
-import lzma
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.errors import CaptureError, LimitError, UnsupportedError
+
+if TYPE_CHECKING:
+    import zipfile
 
 __all__ = ["PIECE", "compression", "members", "pieces"]
 
@@ -112,8 +112,12 @@ def _maker(kind: str) -> Callable[[], _Decoder]:
     if kind == "gzip":
         return _Gzip
     if kind == "bzip2":
+        import bz2
+
         return lambda: _Bounded(bz2.BZ2Decompressor())
     if kind == "xz":
+        import lzma
+
         return lambda: _Bounded(lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY))
     try:
         import zstandard
@@ -202,6 +206,8 @@ def members(data: NDArray[np.uint8], name: str) -> list[str]:
 
 
 def _open_zip(data: NDArray[np.uint8], name: str) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]:
+    import zipfile
+
     if _directory_size(data) > _MAX_DIRECTORY:
         raise LimitError(f"{name}: a ZIP archive of too many files")
     try:
@@ -232,6 +238,9 @@ def _directory_size(data: NDArray[np.uint8]) -> int:
 
 
 def _zip_pieces(data: NDArray[np.uint8], name: str, member: str, said: list[str]) -> Iterator[bytes]:
+    from lzma import LZMAError
+    from zipfile import BadZipFile
+
     archive, files = _open_zip(data, name)
     if not files:
         raise CaptureError(f"{name}: a ZIP archive without a file in it")
@@ -252,11 +261,11 @@ def _zip_pieces(data: NDArray[np.uint8], name: str, member: str, said: list[str]
     except NotImplementedError as error:
         raise CaptureError(f"{name}: {chosen.filename} in it: {error}") from error
     except (
-        zipfile.BadZipFile,
+        BadZipFile,
         EOFError,
         OSError,
         zlib.error,
-        lzma.LZMAError,
+        LZMAError,
         ValueError,
         RuntimeError,
     ) as error:

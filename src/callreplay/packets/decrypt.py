@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from callreplay.model import CallDescription, PacketFlag, RtpColumns, Stream
 from callreplay.packets.arena import Arena
 from callreplay.packets.red import regroup
 from callreplay.packets.scan import Scan
-from callreplay.packets.srtp import SrtpKey, SrtpStream, parse_crypto
+
+if TYPE_CHECKING:
+    from callreplay.packets.srtp import SrtpKey
 
 __all__ = ["decrypt_srtp"]
 
@@ -27,6 +29,8 @@ class _Keys:
     """The keys of one stream: the one that worked last is tried first, so a re-key costs one failure a packet."""
 
     def __init__(self, keys: Sequence[SrtpKey]) -> None:
+        from callreplay.packets.srtp import SrtpStream
+
         self._streams = [SrtpStream(key) for key in keys]
 
     def decrypt(self, packet: bytes, header_size: int) -> bytes | None:
@@ -47,6 +51,8 @@ def decrypt_srtp(scan: Scan, descriptions: Iterable[CallDescription]) -> Scan:
     """
     said: list[str] = []
     calls = list(descriptions)
+    if not any(media.crypto for call in calls for media in call.media):
+        return scan
     decrypted: dict[int, list[tuple[int, bytes]]] = {}
     for stream in scan.streams:
         rows = _rows(scan, stream)
@@ -87,6 +93,8 @@ def _keys(stream: Stream, calls: Iterable[CallDescription], said: list[str]) -> 
         for media in call.media:
             own = (media.address, media.port) == source
             lines.update((line, own or lines.get(line, False)) for line in media.crypto)
+    from callreplay.packets.srtp import parse_crypto
+
     keys: list[SrtpKey] = []
     for line in sorted(lines, key=lambda line: not lines[line]):
         try:

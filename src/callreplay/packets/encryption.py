@@ -28,7 +28,7 @@ _UNIFORM: Final = 400.0
 is never above, G.711 of four packets and G.722 of twenty never below."""
 _ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays above 600 from there on
 _PLAIN: Final = 800.0
-_OCTET_A_TICK: Final = np.isin(np.arange(256), (0, 8, 9))  # by payload type
+_OCTET_A_TICK: Final = frozenset((0, 8, 9))  # payload types
 _MARKED: Final = 20  # payloads that tell by marks of their codec
 
 SHORT: Final = "too short to tell"
@@ -65,7 +65,7 @@ def suspect(
 def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
     """Rows of the beginning and, of long streams, the middle and the end: a call may be encrypted from a point on."""
     rows = stream.rows
-    every = np.arange(*rows.indices(total)) if isinstance(rows, slice) else rows
+    every = np.arange(*rows.indices(total), dtype=np.int32) if isinstance(rows, slice) else rows
     yield every[:_SAMPLE]
     if len(every) > 3 * _SAMPLE:
         middle = len(every) // 2
@@ -99,9 +99,9 @@ def _judge(
     if not octets:
         return
     even = chi < _UNIFORM
-    types = rtp.payload_type[rows]
+    types = set(rtp.payload_type[rows].tolist())
     tagged = pairs >= _PAIRS and longer >= _MOST * pairs
-    told_by_parity = bool((types == 18).all())
+    told_by_parity = types == {18}
     parity = even and told_by_parity and _has_parity(data, spill, rtp, rows)
     tagged = tagged and not parity  # a sender of G.729 that counts its time wrongly
     fits = pairs >= _PAIRS and exact >= _MOST * pairs
@@ -112,7 +112,7 @@ def _judge(
         said.append(EVEN)
     if keyed:
         said.append("a DTLS or ZRTP key exchange was seen on the same ports")
-    octet_a_tick = bool(_OCTET_A_TICK[types].all())
+    octet_a_tick = types <= _OCTET_A_TICK
     clear = chi >= _PLAIN or parity or (fits and not (even and (octet_a_tick or told_by_parity)))
     stream.payload_spread = chi if octets >= _ENOUGH else 0.0
     stream.in_clear = clear
@@ -122,7 +122,7 @@ def _judge(
         return
     if octets >= _ENOUGH and (octet_a_tick or (told_by_parity and not parity)):
         stream.srtp_doubt = EVEN
-    elif pairs < _PAIRS and not exact and not parity and bool((types < 96).all()):
+    elif pairs < _PAIRS and not exact and not parity and max(types) < 96:
         stream.srtp_doubt = LONGER if longer else SHORT
 
 

@@ -63,23 +63,51 @@ class MessageReader:
     ) -> list[Message]:
         """Every whole SIP message and Skinny frame, in order of arrival (of the last octet)."""
         found: list[Message] = []
+        if not len(notes):
+            return found
         for note in notes[notes["kind"] != RTCP].tolist():
             offset, arrival_ns, index, size, sequence, kind, flags, tcp_flags, _ = note
             payload = (spill if flags & _SPILL else data)[offset : offset + size].tobytes()
-            if kind in (SIP, SIP_STREAM):
-                found.append(
-                    Message("sip", arrival_ns, self._flow(index), "udp" if kind == SIP else "tcp", payload)
-                )
-            elif kind in (SCTP, PACKED, FRAME):
-                found += self._one(index, arrival_ns, kind, payload)
-            else:
-                direction = self._directions.setdefault(index, Direction(index, kind))
-                direction.kind = kind
-                if direction.add(sequence, payload, tcp_flags, arrival_ns):
-                    found += self._framed(direction, arrival_ns)
+            found += self.take(index, kind, arrival_ns, payload, sequence, tcp_flags)
         found += self._rest(int(notes["arrival_ns"][-1]) if len(notes) else 0)
         found.sort(key=lambda message: message.arrival_ns)
         return found
+
+    def take(
+        self, index: int, kind: int, arrival_ns: int, payload: bytes, sequence: int = 0, tcp_flags: int = 0
+    ) -> list[Message]:
+        """The messages that are whole with one more note of the flow ``index``."""
+        if kind in (SIP, SIP_STREAM):
+            transport: Final = "udp" if kind == SIP else "tcp"
+            return [Message("sip", arrival_ns, self._flow(index), transport, payload)]
+        if kind in (SCTP, PACKED, FRAME):
+            return list(self._one(index, arrival_ns, kind, payload))
+        direction = self._directions.setdefault(index, Direction(index, kind))
+        direction.kind = kind
+        if not direction.add(sequence, payload, tcp_flags, arrival_ns):
+            return []
+        return list(self._framed(direction, arrival_ns))
+
+    def overdue(self, before_ns: int) -> list[Message]:
+        """Give up on octets that segments have waited for since before ``before_ns``; the messages behind them."""
+        found: list[Message] = []
+        for direction in self._directions.values():
+            while direction.waiting and direction.waiting[direction.order[0]][1] < before_ns:
+                self._count("tcp_gaps")
+                arrival_ns = direction.waiting[direction.order[0]][1]
+                direction.skip()
+                found += self._framed(direction, arrival_ns)
+        return found
+
+    def forget(self, index: int) -> None:
+        """Let go of what is known of a flow."""
+        for known in (self._directions, self._frames, self._chunks, self._clear, self.unread):
+            known.pop(index, None)  # type: ignore[attr-defined]
+        for ends, connection in list(self._connections.items()):
+            if index in connection.flows:
+                connection.flows.remove(index)
+                if not connection.flows:
+                    del self._connections[ends]
 
     def _rest(self, last_ns: int) -> Iterator[Message]:
         """What waits behind octets that the capture never had."""

@@ -10,18 +10,17 @@ import io
 import mmap
 import os
 import re
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.errors import ArgumentError, CaptureError, LimitError, UnsupportedError
 from callreplay.packets.arena import Mapping
+from callreplay.spare import folder, room, temporary_file
 
 __all__ = ["is_url", "localised", "name_of"]
 
@@ -117,20 +116,20 @@ def _pieces(file: Any) -> Iterator[Any]:
 
 def _spooled(pieces: Iterable[Any], name: str) -> NDArray[np.uint8]:
     kept, total, limit = bytearray(), 0, 0
-    file: BinaryIO | None = None
+    file: IO[bytes] | None = None
     try:
         for piece in pieces:
             total += len(piece)
             if file is None and total > _IN_MEMORY:
-                file = tempfile.TemporaryFile(prefix="callreplay-")  # noqa: SIM115
-                limit = shutil.disk_usage(tempfile.gettempdir()).free // 2
+                file = temporary_file()
+                limit = room() // 2
                 file.write(kept)
                 kept.clear()
             if file is None:
                 kept += piece
                 continue
             if total > limit:
-                raise LimitError(f"{name}: more than half of what {tempfile.gettempdir()} has free")
+                raise LimitError(f"{name}: more than half of what {folder()} has free")
             file.write(piece)
         if file is None:
             return np.frombuffer(bytes(kept), np.uint8)

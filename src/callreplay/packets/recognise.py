@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import struct
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.errors import CaptureError
+from callreplay.packets.rows import most_below_second
 
 __all__ = ["Container", "recognise"]
 
@@ -19,6 +19,7 @@ PCAP, PCAPNG, RTPDUMP, RTPPROXY, SNOOP, MJR = 1, 2, 3, 4, 5, 6
 JOINABLE: Final = (PCAP, PCAPNG, SNOOP)
 """Containers whose records have their own ends and times: several may be read as one capture."""
 _PCAP_MAGIC: Final = {0xA1B2C3D4: (False, 16), 0xA1B23C4D: (True, 16), 0xA1B2CD34: (False, 24)}
+_RECORDS: Final = 64  # that tell microseconds from nanoseconds
 _OTHERS: Final = (
     (b"RIFF", "a WAV file"), (b"OggS", "an Ogg file"), (b"fLaC", "a FLAC file"), (b"#!AMR", "an AMR file"),
     (b"ID3", "an MP3 file"),
@@ -79,25 +80,12 @@ def _pcap(
     link = struct.unpack_from(order + "I", head, 20)[0] & 0xFFFF  # FCS length and flags stand above
     name = "pcap-modified" if header == 24 else "pcap-ns" if nano else "pcap"
     said: tuple[str, ...] = ()
-    if not nano and _holds_nanoseconds(data, order, header):
+    # The first records of a microsecond file have a million or more below the second, one of them at least.
+    if not nano and most_below_second(data, big, header, _RECORDS) >= 10**6:
         nano = True
         said = ("the capture says microseconds but holds nanoseconds below the second; read as nanoseconds",)
     options = {"position": 24, "big": big, "nano": nano, "header": header, "link": link}
     return Container(PCAP, name, 56, options, link, said)
-
-
-def _holds_nanoseconds(data: NDArray[np.uint8], order: str, header: int) -> bool:
-    """Whether the first records of a microsecond file have a million or more below the second, one of them at least."""
-    at, most = 24, 0
-    for _ in range(64):
-        if at + 16 > len(data):
-            break
-        _, below, captured, _ = struct.unpack(order + "IIII", data[at : at + 16].tobytes())
-        if below >= 10**9 or captured > 1 << 18:
-            return False
-        most = max(most, below)
-        at += header + captured
-    return most >= 10**6
 
 
 def _rtpdump(head: bytes, where: str) -> Container:
@@ -150,6 +138,8 @@ def _mjr(data: NDArray[np.uint8], head: bytes, where: str) -> Container:
     """
     if len(head) < 10:
         raise CaptureError(f"{where}: MJR header cut at octet {len(head)}")
+    import json
+
     size = int.from_bytes(head[8:10], "big")
     text = data[10 : 10 + size].tobytes()
     if len(text) < size:

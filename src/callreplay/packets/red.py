@@ -25,6 +25,8 @@ def unpack_red(scan: Scan, payload_types: Iterable[int]) -> Scan:
     that is, and make no sense, are kept as they are and counted (``red_malformed``). Returns ``scan`` itself where
     there is nothing to unpack.
     """
+    if not payload_types:
+        return scan
     wanted = np.zeros((len(scan.streams), 128), np.uint8)
     wanted[:, [pt for pt in set(payload_types) if 0 <= pt < 128]] = 1
     if not wanted.any():

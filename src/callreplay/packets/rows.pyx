@@ -5,8 +5,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.math cimport ceil, fabs
 from libc.string cimport memcpy, memset
 
+import sys
+
 import numpy as np
 
+cdef bint BIG_ENDIAN = sys.byteorder == "big"
 cdef uint8_t SPILL = 2
 cdef uint8_t TRUNCATED = 4
 cdef uint8_t MENDED = 128  # RESTART, which rows have once they are in order; no row leaves mend_times with it
@@ -182,6 +185,54 @@ cdef uint64_t _hash(const uint8_t* p, int64_t size) noexcept nogil:
         memcpy(&word, p, size)
         h = _fold(h ^ word)
     return _fold(h)
+
+
+def most_below_second(const uint8_t[::1] data not None, bint big, int64_t header, int64_t records):
+    """The most that one of the first ``records`` of a pcap has below the second; -1 where one of them makes no sense.
+
+    ``header`` is what a record has before its packet, ``big`` whether its numbers are big-endian.
+    """
+    cdef int64_t at = 24, number
+    cdef uint32_t below, captured, most = 0
+    if header < 16:
+        raise ValueError("a record's header has 16 octets or more")
+    for number in range(records):
+        if at > data.shape[0] - 16:
+            break
+        memcpy(&below, &data[at + 4], 4)
+        memcpy(&captured, &data[at + 8], 4)
+        if big != BIG_ENDIAN:
+            below, captured = _swapped(below), _swapped(captured)
+        if below >= 1000000000 or captured > 1 << 18:
+            return -1
+        most = max(most, below)
+        at += header + captured
+    return int(most)
+
+
+cdef inline uint32_t _swapped(uint32_t value) noexcept nogil:
+    return value >> 24 | value >> 8 & 0xFF00 | value << 8 & 0xFF0000 | value << 24
+
+
+def leaps(const int64_t[::1] arrival_ns not None, int64_t ahead_ns, int64_t back_ns):
+    """Whether the time of any row is more than ``ahead_ns`` after the one before it, or ``back_ns`` before that."""
+    cdef int64_t row, n = arrival_ns.shape[0]
+    cdef uint64_t later
+    cdef bint found = False
+    if ahead_ns < 0 or back_ns < 0:
+        raise ValueError("lengths of time are not negative")
+    with nogil:
+        for row in range(1, n):
+            # Differences of two int64 may overflow: as unsigned they cannot.
+            if arrival_ns[row] >= arrival_ns[row - 1]:
+                later = <uint64_t>arrival_ns[row] - <uint64_t>arrival_ns[row - 1]
+                found = later > <uint64_t>ahead_ns
+            else:
+                later = <uint64_t>arrival_ns[row - 1] - <uint64_t>arrival_ns[row]
+                found = later > <uint64_t>back_ns
+            if found:
+                break
+    return bool(found)
 
 
 def hash_payloads(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[:] offset, const uint16_t[:] size,

@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -116,6 +117,8 @@ class Scan:
 
 
 def _text(octets: bytes) -> str:
+    if len(octets) == 4:
+        return ".".join(map(str, octets)) if any(octets) else ""
     address = ipaddress.ip_address(octets)
     return str(address) if any(octets) else ""
 
@@ -214,7 +217,8 @@ def scan(
     first_ns, last_ns, *_, spilled, noted = scanner.state()
     flows = Flows(scanner)
     notes = notes[:noted]
-    notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
+    if noted > 1:
+        notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
     lost: dict[str, int] = {}
     reader = MessageReader(flows.__getitem__, lost, keys)
     heard = reader.read(notes, data, spill[:spilled])
@@ -232,7 +236,7 @@ def scan(
         data, spill[:spilled], columns, streams, flows, Rtcp(), heard, counters,
         warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
-    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
+    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill) if noted else Rtcp()
     result.unread = _unread(scanner, flows, reader, keys is not None)
     if found.codec:
         result.codecs = _named_codecs(found.codec, columns)
@@ -363,9 +367,9 @@ def _streams(
     """Streams with their rows: a slice for one alone, else views of one grouping of all rows (4 octets a row)."""
     if len(rough) == 1:
         return [Stream(0, flows[rough[0][0]], rough[0][1], slice(0, len(columns.offset)), rough[0][2])]
-    ends = np.cumsum([packets for _, _, packets, _, _ in rough], dtype=np.int64)
-    starts = ends - np.array([packets for _, _, packets, _, _ in rough], dtype=np.int64)
-    bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    edges = list(accumulate((packets for _, _, packets, _, _ in rough), initial=0))
+    bounds = list(pairwise(edges))
+    starts = np.array(edges[:-1], np.int64)
     grouped = arena.empty(len(columns.offset), np.int32)
     rows: list[NDArray[np.integer] | slice]
     if by_stream and places(columns.stream, starts.copy(), grouped) == len(grouped):

@@ -8,8 +8,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from callreplay.packets.classify cimport (
-    is_dtls, is_h248, is_mgcp, is_q931, is_sip, is_stun, is_tls, is_udptl, is_upgrade, is_websocket_sip, is_zrtp,
+    is_dtls, is_h248, is_mgcp, is_q931, is_sip, is_stun, is_udptl, is_websocket_sip, is_zrtp,
 )
+from callreplay.packets.connections cimport kind_by_content, kind_by_port
 from callreplay.packets.fragments cimport Fragments, free_fragments, new_fragments
 from callreplay.packets.packet cimport *
 from callreplay.packets.peel cimport peel
@@ -517,8 +518,8 @@ cdef class Scanner:
     cdef void _segment(self, Packet* packet, int32_t interface) noexcept nogil:
         cdef const uint8_t* p = packet.base + packet.offset
         cdef int64_t size = packet.end - packet.offset
-        cdef uint8_t kind = self._by_content(p, size)
-        cdef uint8_t port_kind = 0 if kind else self._by_port(packet)
+        cdef uint8_t kind = kind_by_content(p, size)
+        cdef uint8_t port_kind = 0 if kind else kind_by_port(packet)
         cdef int32_t index
         cdef Flow* flow
         self.segments += 1
@@ -548,23 +549,6 @@ cdef class Scanner:
             flow.unread += 1
         elif flow.signalling != STREAM_TLS or self.keep_tls:
             self._note(packet, index, self._stream_note(flow.signalling))
-
-    cdef uint8_t _by_content(self, const uint8_t* p, int64_t size) noexcept nogil:
-        """The StreamKind that the octets of a segment show, if they are the beginning of something."""
-        if size < 6:
-            return STREAM_UNKNOWN
-        if is_tls(p, size):
-            return STREAM_TLS
-        if is_upgrade(p, size) or is_websocket_sip(p, size):
-            return STREAM_WEBSOCKET
-        if be32(p) == 0x48455033 and 6 < be16(p + 4):  # "HEP3"
-            return STREAM_HEP
-        return STREAM_SIP if is_sip(p, size) else STREAM_UNKNOWN
-
-    cdef uint8_t _by_port(self, Packet* packet) noexcept nogil:
-        if packet.source_port == 5060 or packet.destination_port == 5060:
-            return STREAM_SIP
-        return STREAM_SKINNY if packet.source_port == 2000 or packet.destination_port == 2000 else STREAM_UNKNOWN
 
     cdef uint8_t _stream_note(self, uint8_t kind) noexcept nogil:
         if kind == STREAM_SIP:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from callreplay.clock import utc
 from callreplay.model import PacketFlag, RtpColumns
+from callreplay.packets.rows import leaps as any_leaps
 
 __all__ = ["Step", "mend_steps"]
 
@@ -88,6 +89,8 @@ def _steps(columns: RtpColumns) -> list[Step]:
 def _candidates(arrival: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows before which the times leap, and by how much (ns); the largest few, in order of rows."""
     rows, leaps = [], []
+    if not any_leaps(arrival, _AHEAD_NS, _BACK_NS):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     for start in range(1, len(arrival), _BLOCK):
         change = np.diff(arrival[start - 1 : start + _BLOCK])
         at = np.flatnonzero((change > _AHEAD_NS) | (change < -_BACK_NS))

@@ -6,7 +6,6 @@ be read has its reason in ``Session.reason``.
 
 from __future__ import annotations
 
-import hmac
 import struct
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -52,6 +51,8 @@ def available() -> bool:
 
 def _prf(secret: bytes, label: bytes, seed: bytes, size: int, digest: str) -> bytes:
     """RFC 5246 section 5."""
+    import hmac
+
     seed, found = label + seed, b""
     step = seed
     while len(found) < size:
@@ -62,6 +63,8 @@ def _prf(secret: bytes, label: bytes, seed: bytes, size: int, digest: str) -> by
 
 def _expand_label(secret: bytes, label: str, size: int, digest: str) -> bytes:
     """HKDF-Expand-Label with no context (RFC 8446 section 7.1)."""
+    import hmac
+
     name = b"tls13 " + label.encode()
     info = struct.pack(">HB", size, len(name)) + name + b"\0"
     found = step = b""

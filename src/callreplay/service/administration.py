@@ -1,24 +1,28 @@
-"""The pages of those who run the service: Storage, Users and tokens, Audit."""
+"""The pages of who comes in and what was done: Users, roles and tokens, one's own account, Audit."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from callreplay.service import logs
+from callreplay.service import keeping, running
 from callreplay.service.addresses import client_address, network
-from callreplay.service.auth import COOKIE, MAXIMUM_PASSWORD, NO_PASSWORD, Refused, Visitor
-from callreplay.service.context import PLAYER_PASSWORD, Problem, base, service_of, zone_of
+from callreplay.service.auth import COOKIE, NO_PASSWORD, Refused, Visitor
+from callreplay.service.context import Problem, base, service_of, zone_of
+from callreplay.service.desk import actor_of, allowed, changing, check, in_database, number_of
+from callreplay.service.files import disposition
 from callreplay.service.listing import as_written
 from callreplay.service.rendering import page, posted_by, query_of, set_cookie, visitor_of
-from callreplay.store import accounts, audit, people, search, volumes
+from callreplay.store import accounts, audit, people, search
 from callreplay.store.database import Connection
 from callreplay.store.search import ParameterError
 
@@ -26,76 +30,11 @@ __all__ = ["routes"]
 
 _AUDIT_ROWS: Final = 100
 _AUDIT_FIELDS: Final = ("user", "action", "object", "beginTime", "endTime")
-_SHORTEST_PASSWORD: Final = 8
 _TOKEN_COOKIE: Final = "callreplay_new_token"
 _TOKEN_SECONDS: Final = 60
 
 
-def _check(is_allowed: bool) -> None:
-    if not is_allowed:
-        raise Problem(403, "This page is for administrators.")
-
-
-async def _allowed(request: Request) -> Visitor:
-    visitor = await visitor_of(request)
-    _check(visitor.is_admin)
-    return visitor
-
-
-async def _changing(request: Request) -> tuple[Visitor, dict[str, str]]:
-    visitor, fields = await posted_by(request)
-    _check(visitor.is_admin)
-    return visitor, fields
-
-
-async def _in_database(request: Request, work: Callable[[Connection], Any]) -> Any:
-    def run() -> Any:
-        with service_of(request).database.connection() as connection:
-            return work(connection)
-
-    return await to_thread.run_sync(run)
-
-
-# -- storage --------------------------------------------------------------------------------------------------------
-
-
-async def storage_page(request: Request) -> Response:
-    """Volumes with quota, reserved, used and free; Advanced: the Player Access Password."""
-    visitor = await _allowed(request)
-    _check(visitor.runs_site)
-    service = service_of(request)
-    listed = await _in_database(request, volumes.listing)
-    shown = await to_thread.run_sync(
-        lambda: [(volume, volume.free_bytes, volume.warning) for volume in listed]
-    )
-    password = await to_thread.run_sync(service.database.setting, PLAYER_PASSWORD)
-    saved = "saved" in request.query_params
-    values = {"volumes": shown, "player_password": password, "nomenu": False, "saved": saved}
-    return page(request, "storage.html", visitor, values)
-
-
-async def set_player_password(request: Request) -> Response:
-    """Storage > Advanced > Player Access Password."""
-    visitor, fields = await _changing(request)
-    _check(visitor.runs_site)
-    password = fields.get("player_password", "")
-    if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD or not password.isprintable():
-        raise Problem(400, "A password has at least 8 characters.", parameter="player_password")
-    service = service_of(request)
-
-    def work(connection: Connection) -> None:
-        service.audit(connection, request, visitor.user, "storage.player_password", "player")
-
-    await _in_database(request, work)
-    await to_thread.run_sync(service.database.set_setting, PLAYER_PASSWORD, password)
-    return RedirectResponse(f"{base(request)}/Volumes?saved", 303)
-
-
 # -- users and tokens -----------------------------------------------------------------------------------------------
-
-
-def _actor(request: Request, visitor: Visitor) -> people.Actor:
-    return people.Actor(visitor.user.login, client_address(request), logs.request_id.get())
 
 
 async def _users_page(
@@ -109,12 +48,13 @@ async def _users_page(
             people.roles(connection),
         )
 
-    users, tokens, roles = await _in_database(request, work)
+    users, tokens, roles = await in_database(request, work)
     values = {
         "users": users,
         "tokens": tokens,
         "roles": roles,
         "rights": people.TOKEN_RIGHTS,
+        "all_rights": people.RIGHTS,
         "shortest": service_of(request).settings.password_length,
         "token": token,
         "bad": bad,
@@ -125,7 +65,7 @@ async def _users_page(
 
 async def users_page(request: Request) -> Response:
     """The users of the tenant and their API tokens; a token that has just been made, this once."""
-    visitor = await _allowed(request)
+    visitor = await allowed(request)
     token = request.cookies.get(_TOKEN_COOKIE, "")
     if not re.fullmatch(accounts.TOKEN_PREFIX + r"[\w-]{20,100}", token, re.ASCII):
         return await _users_page(request, visitor)
@@ -159,12 +99,12 @@ async def _hashed(request: Request, password: str) -> str:
 
 async def add_user(request: Request) -> Response:
     """Make a user."""
-    visitor, fields = await _changing(request)
+    visitor, fields = await changing(request)
 
     def work(connection: Connection) -> None:
         people.add_user(
             connection,
-            _actor(request, visitor),
+            actor_of(request, visitor),
             visitor.user.tenant_id,
             fields.get("login", "").strip(),
             hashed,
@@ -175,29 +115,26 @@ async def add_user(request: Request) -> Response:
 
     try:
         hashed = await _hashed(request, fields.get("password", ""))
-        await _in_database(request, work)
+        await in_database(request, work)
     except people.RefusedError as refusal:
         return await _refused(request, visitor, refusal)
     return _back(request)
 
 
-def _number(request: Request) -> int:
-    text = request.path_params["id"]
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
-        raise Problem(404, "There is nothing of that number.")
-    return int(text)
-
-
 async def change_user(request: Request) -> Response:
     """Give a user another name, role, scope or password, lock the user out or in, or delete."""
-    visitor, fields = await _changing(request)
-    user, action, tenant = _number(request), fields.get("action", ""), visitor.user.tenant_id
+    visitor, fields = await changing(request)
+    user, action, tenant = (
+        number_of(request.path_params["id"]),
+        fields.get("action", ""),
+        visitor.user.tenant_id,
+    )
     is_oneself, role, hashed = user == visitor.user.id, fields.get("role"), ""
     if is_oneself and action == "change" and role not in (None, visitor.user.role):
         raise Problem(400, "You cannot change your own role.", parameter="role")
     if is_oneself and action in ("disable", "delete"):
         raise Problem(400, "You cannot lock yourself out.", parameter="action")
-    actor = _actor(request, visitor)
+    actor = actor_of(request, visitor)
     steps: dict[str, Callable[[Connection], None]] = {
         "password": lambda connection: people.set_password(connection, actor, tenant, user, hashed),
         "change": lambda connection: people.change_user(
@@ -218,7 +155,7 @@ async def change_user(request: Request) -> Response:
     try:
         if action == "password":
             hashed = await _hashed(request, fields.get("password", ""))
-        await _in_database(request, steps[action])
+        await in_database(request, steps[action])
     except people.RefusedError as refusal:
         return await _refused(request, visitor, refusal)
     return _back(request)
@@ -226,7 +163,7 @@ async def change_user(request: Request) -> Response:
 
 async def add_token(request: Request) -> Response:
     """Make an API token, one's own or another user's. The page of users shows it once: a cookie takes it there."""
-    visitor, fields = await _changing(request)
+    visitor, fields = await changing(request)
     days, tenant = fields.get("days", ""), visitor.user.tenant_id
     lifetime = timedelta(days=int(days)) if re.fullmatch(r"[1-9]\d{0,3}", days, re.ASCII) else None
     rights = [right for right in people.TOKEN_RIGHTS if fields.get(f"right_{right}")]
@@ -236,7 +173,7 @@ async def add_token(request: Request) -> Response:
         user = people.find(connection, tenant, owner) if owner else visitor.user.id
         return people.add_token(
             connection,
-            _actor(request, visitor),
+            actor_of(request, visitor),
             tenant,
             user,
             _name(fields, 100),
@@ -245,7 +182,7 @@ async def add_token(request: Request) -> Response:
         )
 
     try:
-        token = await _in_database(request, work)
+        token = await in_database(request, work)
     except people.RefusedError as refusal:
         return await _refused(request, visitor, refusal)
     response = _back(request)
@@ -253,15 +190,30 @@ async def add_token(request: Request) -> Response:
     return response
 
 
+async def define_role(request: Request) -> Response:
+    """Make a role, or give one other rights. Roles are those of every tenant: the site's own defines them."""
+    visitor, fields = await changing(request, site=True)
+    rights = [right for right in people.RIGHTS if fields.get(f"right_{right}")]
+    name = fields.get("role", "").strip()
+    try:
+        await in_database(
+            request,
+            lambda connection: people.define_role(connection, actor_of(request, visitor), name, rights),
+        )
+    except people.RefusedError as refusal:
+        return await _refused(request, visitor, refusal)
+    return _back(request)
+
+
 async def revoke_token(request: Request) -> Response:
     """End an API token."""
-    visitor, _ = await _changing(request)
-    token = _number(request)
+    visitor, _ = await changing(request)
+    token = number_of(request.path_params["id"])
     try:
-        await _in_database(
+        await in_database(
             request,
             lambda connection: people.revoke_token(
-                connection, _actor(request, visitor), visitor.user.tenant_id, token
+                connection, actor_of(request, visitor), visitor.user.tenant_id, token
             ),
         )
     except people.RefusedError as refusal:
@@ -306,10 +258,10 @@ async def change_own_password(request: Request) -> Response:
         hashed = await _hashed(request, fields.get("new_password", ""))
     except people.RefusedError:
         return _account_page(request, visitor, "password", 400)
-    await _in_database(
+    await in_database(
         request,
         lambda connection: people.set_password(
-            connection, _actor(request, visitor), user.tenant_id, user.id, hashed
+            connection, actor_of(request, visitor), user.tenant_id, user.id, hashed
         ),
     )
     secret = await to_thread.run_sync(service.auth.open_session, user, visitor.language, address)
@@ -321,64 +273,117 @@ async def change_own_password(request: Request) -> Response:
 # -- audit ----------------------------------------------------------------------------------------------------------
 
 
-async def audit_page(request: Request) -> Response:
-    """What happened, newest first: by user, action, object and time."""
-    visitor = await visitor_of(request)
-    _check(visitor.may_audit)
-    asked = {
+@dataclass(slots=True)
+class _Asked:
+    """Which rows of the audit log a request asks for; ``bad`` is what is wrong with a time."""
+
+    fields: dict[str, str]
+    filters: dict[str, Any]
+    bad: ParameterError | None = None
+
+
+def _asked(request: Request, visitor: Visitor) -> _Asked:
+    fields = {
         name: as_written(name, request.query_params.get(name, "").replace("\0", "").strip()[:300])
         for name in _AUDIT_FIELDS
     }
-    before = request.query_params.get("before", "")
-    zone, times, bad, rows = zone_of(visitor.user), {}, None, []
+    zone, bad = zone_of(visitor.user), None
+    filters: dict[str, Any] = {
+        "system": visitor.of_site,
+        "actor": fields["user"],
+        "action": fields["action"],
+        "target": fields["object"],
+    }
     try:
-        if asked["beginTime"]:
-            times["begin"] = search.parse_time("beginTime", asked["beginTime"], zone)
-        if asked["endTime"]:
-            times["end"] = search.parse_time("endTime", asked["endTime"], zone, last=True) + timedelta(
-                seconds=1
-            )
+        if fields["beginTime"]:
+            filters["begin"] = search.parse_time("beginTime", fields["beginTime"], zone)
+        if fields["endTime"]:
+            end = search.parse_time("endTime", fields["endTime"], zone, last=True)
+            filters["end"] = end + timedelta(seconds=1)
     except ParameterError as error:
         bad = error
+    return _Asked(fields, filters, bad)
+
+
+async def _auditor(request: Request) -> Visitor:
+    visitor = await visitor_of(request)
+    check(visitor.may_audit)
+    return visitor
+
+
+async def audit_page(request: Request, chain: audit.Chain | None = None) -> Response:
+    """What happened, newest first: by user, action, object and time."""
+    visitor = await _auditor(request)
+    asked = _asked(request, visitor)
+    before, rows = request.query_params.get("before", ""), []
 
     def work(connection: Connection) -> Any:
-        return audit.listing(
-            connection,
-            visitor.user.tenant_id,
-            system=visitor.of_site,
-            before=int(before) if re.fullmatch(r"\d{1,18}", before, re.ASCII) else None,
-            actor=asked["user"],
-            action=asked["action"],
-            target=asked["object"],
-            limit=_AUDIT_ROWS + 1,
-            **times,
-        )
+        place = int(before) if re.fullmatch(r"\d{1,18}", before, re.ASCII) else None
+        tenant = visitor.user.tenant_id
+        return audit.listing(connection, tenant, before=place, limit=_AUDIT_ROWS + 1, **asked.filters)
 
-    if bad is None:
-        rows = await _in_database(request, work)
+    if asked.bad is None:
+        rows = await in_database(request, work)
     values = {
         "rows": rows[:_AUDIT_ROWS],
         "older": f"before={rows[_AUDIT_ROWS - 1]['id']}" if len(rows) > _AUDIT_ROWS else "",
         "is_first": not before,
-        "query": query_of((name, value) for name, value in asked.items() if value),
-        "fields": asked,
-        "bad": bad,
+        "query": query_of((name, value) for name, value in asked.fields.items() if value),
+        "fields": asked.fields,
+        "bad": asked.bad,
+        "chain": chain,
         "nomenu": False,
     }
-    return page(request, "audit.html", visitor, values, 400 if bad else 200)
+    status = 400 if asked.bad else 200
+    return page(request, "audit.html", visitor, values, status, place=f"{base(request)}/Audit")
+
+
+async def export_audit(request: Request) -> Response:
+    """The rows that the page's filters find, all of them, as CSV or JSON lines. Taking them along is a row itself."""
+    visitor = await _auditor(request)
+    asked, form = _asked(request, visitor), request.query_params.get("format", "csv")
+    if asked.bad is not None or form not in ("csv", "json"):
+        raise Problem(400, "A value is not right", parameter=asked.bad.parameter if asked.bad else "format")
+    service = service_of(request)
+    said = {name: value for name, value in asked.fields.items() if value}
+
+    def work(connection: Connection) -> None:
+        service.audit(connection, request, visitor.user, "audit.export", "", format=form, **said)
+
+    await in_database(request, work)
+    rows = audit.every(service.database, visitor.user.tenant_id, **asked.filters)
+    parts = (
+        audit.as_csv(rows) if form == "csv" else (f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    )
+    headers = {
+        "cache-control": "no-store",
+        "content-disposition": disposition(f"audit.{'csv' if form == 'csv' else 'jsonl'}", attachment=True),
+    }
+    media_type = "text/csv; charset=utf-8" if form == "csv" else "application/jsonl"
+    return StreamingResponse(parts, media_type=media_type, headers=headers)
+
+
+async def verify_audit(request: Request) -> Response:
+    """Check the chain of hashes over the audit log: of every tenant's rows, so for those who run the site."""
+    visitor, _ = await posted_by(request)
+    check(visitor.runs_site and visitor.may_audit)
+    return await audit_page(request, await in_database(request, audit.verify))
 
 
 def routes(prefix: str) -> list[Route]:
     """The routes of these pages."""
     return [
-        Route(prefix + "/Volumes", storage_page, methods=["GET"]),
-        Route(prefix + "/Volumes/player", set_player_password, methods=["POST"]),
         Route(prefix + "/Users", users_page, methods=["GET"]),
         Route(prefix + "/Users/add", add_user, methods=["POST"]),
+        Route(prefix + "/Users/roles", define_role, methods=["POST"]),
         Route(prefix + "/Users/{id}", change_user, methods=["POST"]),
         Route(prefix + "/Account", account_page, methods=["GET"]),
         Route(prefix + "/Account/password", change_own_password, methods=["POST"]),
         Route(prefix + "/Tokens/add", add_token, methods=["POST"]),
         Route(prefix + "/Tokens/{id}/revoke", revoke_token, methods=["POST"]),
         Route(prefix + "/Audit", audit_page, methods=["GET"]),
+        Route(prefix + "/Audit/export", export_audit, methods=["GET"]),
+        Route(prefix + "/Audit/verify", verify_audit, methods=["POST"]),
+        *keeping.routes(prefix),
+        *running.routes(prefix),
     ]

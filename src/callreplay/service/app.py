@@ -183,7 +183,9 @@ async def metrics(request: Request) -> Response:
 
 async def _to_base(request: Request) -> Response:
     query = request.url.query
-    return RedirectResponse(f"{base(request)}/{'?' if query else ''}{query}", 308)
+    # It may hold a password, which a browser's cache of such answers must not keep.
+    headers = {"cache-control": "no-store"} if query else {}
+    return RedirectResponse(f"{base(request)}/{'?' if query else ''}{query}", 308, headers=headers)
 
 
 async def _problem(request: Request, problem: Exception) -> Response:

@@ -3,15 +3,14 @@
 An entry is a file named by its key. It is written as ``KEY.part`` under an exclusive lock on ``KEY.lock`` and renamed
 when whole, so what bears an entry's name is never half of one. Who finds the lock taken follows the part as it grows.
 A file that is whole is no longer writable: its mode tells who follows it, though it be renamed and evicted between two
-looks. Where the lock falls before that, its holder was killed, and the next one starts anew. The total is bounded, and
-what is being written counts: the least recently used entries go first. A reader keeps its open file, whatever is
-evicted meanwhile. What nobody waits for any more is not made to its end.
+looks. Where the lock falls before that, its holder was killed, and the next one starts anew. The total is bounded (see
+``room``). A reader keeps its open file, whatever is evicted meanwhile. What nobody waits for any more is not made to
+its end.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import io
 import os
@@ -25,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from callreplay.service.ledger import Ledger, octets_on_disk
 from callreplay.service.metrics import Metrics
+from callreplay.service.room import Piece, Room
 
 __all__ = ["Abandoned", "Cache", "Entry"]
 
@@ -34,9 +33,7 @@ _BLOCK: Final = 1 << 16
 _POLL_SECONDS: Final = 0.01
 _LOOK_SECONDS: Final = 0.5  # after which who waits looks whether anybody still waits for him
 _LINGER_SECONDS: Final = 10.0  # that work goes on for nobody: a redirect is followed, a player comes back
-_MOST_RESERVED: Final = 256  # steps that all processes together have counted and not written yet
 _NICER: Final = 5
-_ROOM: Final = 0.9  # evict down to this share of the bound
 
 
 class Abandoned(Exception):  # noqa: N818  # an end that was asked for
@@ -213,8 +210,7 @@ class _Pool:
 class Cache:
     """Files under ``folder``, together at most ``limit`` octets; ``slots`` are made at once in this process.
 
-    What is being written counts. Of each process the oldest part goes on where others take the room, so that one file
-    of each process may pass the bound, and one that is larger than the bound is written and read to its end.
+    The bound holds for all processes together, and for what is being written: see ``room``.
     """
 
     def __init__(self, folder: Path, limit: int, slots: int, metrics: Metrics) -> None:
@@ -223,11 +219,7 @@ class Cache:
         self._pool = _Pool(slots)
         self._jobs: dict[str, _Job] = {}
         self._guard = threading.Lock()
-        self._writing: dict[str, None] = {}  # keys, the oldest first
-        self._written = threading.Condition()
-        self._step = max(4096, min(1 << 20, limit // 16))
-        self._ledger = Ledger(folder / "total")
-        self._evicting = threading.Lock()
+        self._room = Room(folder, limit, metrics, self._bury)
         self._sweep()
 
     def _path(self, key: str, suffix: str = "") -> Path:
@@ -366,158 +358,72 @@ class Cache:
         part, final = self._path(key, ".part"), self._path(key)
         error: BaseException | None = None
         self.metrics.running.inc()
-        with self._written:
-            self._writing[key] = None
-        counted = 0
+
+        def check() -> None:
+            if not self._is_wanted(job, lock):
+                raise Abandoned
+
         try:
             part.unlink(missing_ok=True)
             with part.open("wb", buffering=0) as file:
-                for data in self._wanted(make, job, lock):
-                    counted = self._reserve(key, job, lock, counted, job.size + len(data))
-                    self._write(file, data)
-                    with job.changed:
-                        job.size += len(data)
-                        job.changed.notify_all()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), stat.S_IRUSR)
-                taken = octets_on_disk(os.fstat(file.fileno()))
-                self._ledger.add(taken - counted)
-                counted = taken
-            part.replace(final)
+                piece = Piece(key, file, check)
+                try:
+                    while not self._written(piece, job, make):
+                        self._room.wait_for_turn(piece)
+                    self._room.keep(piece, part, final)
+                except BaseException:
+                    self._room.drop(piece, part)
+                    raise
+                finally:
+                    piece.end_turn()
         except BaseException as raised:
             error = raised
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            self._ledger.add(-counted)
         finally:
             self.metrics.running.dec()
             with self._guard:
                 self._jobs.pop(key, None)
-            with self._written:
-                self._writing.pop(key, None)
-                self._written.notify_all()
             self._path(key, ".lock").unlink(missing_ok=True)
             os.close(lock)
             with job.changed:
                 job.error, job.done = error, True
                 job.changed.notify_all()
         if error is None:
-            self.shrink(key)
+            self._room.shrink(key)
 
-    def _wanted(self, make: Callable[[], Iterator[bytes]], job: _Job, lock: int) -> Iterator[bytes]:
-        """The bytes that ``make`` gives, as long as anybody waits for them."""
-        if not self._is_wanted(job, lock):
-            raise Abandoned
+    def _written(self, piece: Piece, job: _Job, make: Callable[[], Iterator[bytes]]) -> bool:
+        """Write all that ``make`` gives, as long as anybody waits for it; False where the piece gave way."""
+        piece.check()
         blocks = make()
         try:
             for data in blocks:
-                if not self._is_wanted(job, lock):
-                    raise Abandoned
-                yield data
+                piece.check()
+                is_written = self._room.write(piece, data)
+                with job.changed:
+                    job.size = piece.file.tell()
+                    job.changed.notify_all()
+                if not is_written:
+                    return False
+            return True
         finally:
             if isinstance(blocks, Generator):
                 blocks.close()
 
-    def _reserve(self, key: str, job: _Job, lock: int, counted: int, wanted: int) -> int:
-        """Count octets before they are written, and make room for them; how many are counted then."""
-        if wanted <= counted:
-            return counted
-        more = -(-(wanted - counted) // self._step) * self._step
-        total = self._ledger.add(more)
-        try:
-            while total > self.limit:
-                total = self._make_room(key)
-                with self._written:
-                    # Where the others are being written too, the oldest goes on, and the others wait for it.
-                    if total <= self.limit or next(iter(self._writing)) == key:
-                        break
-                    self._written.wait(_LOOK_SECONDS)
-                if not self._is_wanted(job, lock):
-                    raise Abandoned
-        except BaseException:
-            self._ledger.add(-more)
-            raise
-        return counted + more
-
-    def _write(self, file: io.FileIO, data: bytes) -> None:
-        """Write all of it; older entries go where the disk is full."""
-        left = memoryview(data)
-        while left:
-            try:
-                # A disk that is nearly full takes a part of it, and says nothing.
-                left = left[file.write(left) :]
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._evict_oldest():
-                    raise
-
-    def _evict_oldest(self) -> bool:
-        return any(self._evict(path, size) for _, size, path in sorted(self._files()[0]))
-
-    def _evict(self, path: Path, size: int) -> bool:
-        """Remove an entry; False where another process has."""
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            return False
-        self._ledger.add(-size)
-        self.metrics.evicted.inc(size)
-        return True
-
-    def _files(self) -> tuple[list[tuple[float, int, Path]], int]:
-        """Time of last use, octets on the disk and path of each entry; and the octets of parts."""
-        found, parts = [], 0
-        for shelf in os.scandir(self.folder):
-            if not shelf.is_dir(follow_symlinks=False):
-                continue
-            for entry in os.scandir(shelf.path):
-                if entry.name.endswith(".lock"):
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.name.endswith(".part"):
-                        parts += octets_on_disk(status)
-                    else:
-                        found.append((status.st_mtime, octets_on_disk(status), Path(entry.path)))
-        return found, parts
-
-    def _make_room(self, keep: str) -> int:
-        """Evict the least recently used entries but ``keep``; the total then. One look serves for many evictions."""
-        with self._evicting:
-            total = self._ledger.total()
-            if total <= self.limit:
-                return total
-            files, parts = self._files()
-            there = sum(size for _, size, _ in files) + parts
-            if total > there + self.limit // 4 + _MOST_RESERVED * self._step:
-                self._ledger.set(there)  # somebody removed files by hand
-                total = there
-            for _, size, path in sorted(files):
-                if total <= self.limit * _ROOM:
-                    break
-                if path.name != keep and self._evict(path, size):
-                    total -= size
-            return self._ledger.total()
-
-    def shrink(self, keep: str = "") -> None:
-        """Evict the least recently used entries where the bound is passed; ``keep`` has just been made."""
-        total = self._ledger.total()
-        if total > self.limit:
-            total = self._make_room(keep)
-        self.metrics.cache_bytes.set(max(0, total))
-
     def _sweep(self) -> None:
         """Remove what killed processes left half done, or had not begun; count what there is."""
-        left = [path for suffix in ("part", "lock") for path in self.folder.glob(f"*/*.{suffix}")]
-        for key in {path.stem for path in left}:
-            lock = self._lock(key)
-            if lock is None:
-                continue
-            self._path(key, ".part").unlink(missing_ok=True)
-            self._path(key, ".lock").unlink(missing_ok=True)
-            os.close(lock)
-        files, parts = self._files()
-        self._ledger.set(sum(size for _, size, _ in files) + parts)
-        self.shrink()
+        for key in {path.stem for suffix in ("part", "lock") for path in self.folder.glob(f"*/*.{suffix}")}:
+            self._bury(key)
+        self._room.recount()
+        self._room.shrink()
+
+    def _bury(self, key: str) -> bool:
+        """Remove the part of a process that was killed at it; False where one is at work."""
+        lock = self._lock(key)
+        if lock is None:
+            return False
+        self._path(key, ".part").unlink(missing_ok=True)
+        self._path(key, ".lock").unlink(missing_ok=True)
+        os.close(lock)
+        return True
 
 
 def _open(path: Path) -> io.FileIO:

@@ -21,6 +21,7 @@ from callreplay.service.cache import Cache
 from callreplay.service.fair import Fair
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
+from callreplay.service.work import Works
 from callreplay.store import accounts, audit
 from callreplay.store.accounts import User
 from callreplay.store.database import SERVICE, Connection, Database, migrate
@@ -98,6 +99,7 @@ class Service:
         self.metrics = Metrics()
         self.database = Database(settings.database_url, size=settings.db_pool, limits=SERVICE)
         self.auth = Authenticator(self.database, settings, self.metrics)
+        self.works = Works(settings.database_url)
         self._opening = threading.Lock()
         self._cache: Cache | None = None
         self._signer: URLSafeSerializer | None = None
@@ -132,6 +134,7 @@ class Service:
         with self._opening:
             if self._signer is not None:
                 self._signer = None
+                self.works.close()
                 self.database.close()
 
     @property

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from callreplay.capture import Call, decoders, open_capture, undecodable_codecs
+from callreplay.capture import Call, Leg, decoders, open_capture, undecodable_codecs
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
 from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.options import ROWS, Options
+from callreplay.outputs.peaks import Peaks
+from callreplay.outputs.zoom import finest_of, zoom_file
 from callreplay.store.handle import StoredFile
 from callreplay.store.records import StoredCall
 
@@ -25,13 +29,25 @@ __all__ = [
     "check",
     "decoders",
     "render",
+    "silent_codecs",
     "undecoded",
 ]
 
 _BLOCK: Final = 1 << 18
-MEDIA_TYPES: Final = {name: form.media_type for name, form in FORMATS.items()} | {"rtp": "application/zip"}
-"""Format name to media type. ``rtp`` is the stored recordings themselves, as a zip archive."""
-SUFFIXES: Final = {name: form.suffixes[0] for name, form in FORMATS.items()} | {"rtp": ".zip"}
+MEDIA_TYPES: Final = {name: form.media_type for name, form in FORMATS.items()} | {
+    "rtp": "application/zip",
+    "zoom": "application/octet-stream",
+    "marks": "application/json",
+}
+"""Format name to media type. ``rtp`` is the stored recordings themselves, as a zip archive; ``zoom`` peaks of several
+resolutions (``callreplay.outputs.zoom``); ``marks`` when what happens in the audio (``_marks``)."""
+SUFFIXES: Final = {name: form.suffixes[0] for name, form in FORMATS.items()} | {
+    "rtp": ".zip",
+    "zoom": ".zoom",
+    "marks": ".json",
+}
+_LONG_S: Final = 600
+_MOST_MARKS: Final = 10_000  # of a kind and leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +76,27 @@ def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid
     call = _call(files)
     call.uuid = uuid
     chosen = Options(**options)
+    if form in ("zoom", "marks"):
+        call.refuse_encrypted()
+    if form == "zoom":
+        return Rendering(call.duration_s, _zoom(call, chosen))
+    if form == "marks":
+        return Rendering(call.duration_s, _marks(call))
     return Rendering(call.duration_s, call.stream(format_of(form).name, options=chosen))
 
 
 def undecoded(call: StoredCall) -> list[str]:
     """What of a stored call cannot be decoded here, and is silent in whatever is made of it; a line for each codec."""
-    return undecodable_codecs(
-        codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec
-    )
+    return undecodable_codecs(_codecs(call))
+
+
+def silent_codecs(call: StoredCall) -> list[str]:
+    """The names of the codecs that ``undecoded`` tells of."""
+    return [codec for codec in dict.fromkeys(_codecs(call)) if undecodable_codecs([codec])]
+
+
+def _codecs(call: StoredCall) -> list[str]:
+    return [codec for file in call.files for codec in file["codecs"] or [file["codec"]] if codec]
 
 
 def _call(files: Sequence[StoredFile]) -> Call:
@@ -79,6 +108,67 @@ def _call(files: Sequence[StoredFile]) -> Call:
     if not capture.calls:
         raise ArgumentError(f"{capture.name}: no call was found in it ({capture.why_empty()})")
     return max(capture.calls, key=lambda call: call.duration_s)
+
+
+def _zoom(call: Call, options: Options) -> Iterator[bytes]:
+    """Peaks of several resolutions, of the legs apart. A long call is decoded by two threads, a half each."""
+    shape, chosen = call.prepare(format_of("dat"), options)
+    samples = finest_of(shape.frames)
+    whole = chosen.end is None and not chosen.start and all(leg.external() is None for leg in call.legs)
+    halves = 2 if whole and call.duration_s > _LONG_S else 1
+    # Each begins with a pixel of the finest level.
+    cut = shape.frames // halves // samples * samples / shape.rate_hz
+
+    def half(number: int) -> Peaks:
+        begin, end = (chosen.start, chosen.end) if halves == 1 else ((0.0, cut), (cut, None))[number]
+        peaks = Peaks(shape.channels, samples)
+        for block in call.renderer(replace(chosen, start=begin, end=end)):
+            peaks.write(block)
+        return peaks
+
+    with ThreadPoolExecutor(halves) as threads:
+        yield zoom_file(list(threads.map(half, range(halves))), shape.rate_hz, shape.frames)
+
+
+def _marks(call: Call) -> Iterator[bytes]:
+    """When what happens: JSON, times in seconds from the first sample of the call's audio.
+
+    ``gaps``: leg (0 the caller), start, end, ``loss`` or ``silence``; ``digits``: leg, start, length, digit; ``talk``:
+    leg, start, end; ``duration``.
+    """
+    start, end = call.bounds
+    gaps, digits, talk = [], [], []
+    for number, leg in enumerate(call.legs):
+        for kind in ("loss", "silence"):
+            found = [
+                ((one - start) / 1e9, (two - start) / 1e9)
+                for one, two, what in leg.marks(start, end)
+                if what == kind
+            ]
+            gaps += [(number, *stretch, kind) for stretch in _few(found, call.duration_s)]
+        digits += [
+            (number, round((event.start_ns - start) / 1e9, 3), round(event.duration_ms / 1e3, 3), event.digit)
+            for event in leg.events[:_MOST_MARKS]
+        ]
+        talk += [(number, *stretch) for stretch in _few(_talk(leg), call.duration_s)]
+    said = {"duration": round(call.duration_s, 3), "gaps": gaps, "digits": digits, "talk": talk}
+    yield json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _talk(leg: Leg) -> list[tuple[float, float]]:
+    return [(talk.start_s, talk.end_s) for talk in leg.speech()]
+
+
+def _few(stretches: Sequence[tuple[float, float]], duration_s: float) -> list[tuple[float, float]]:
+    """Stretches in order, to the millisecond; those that lie so close that there would be too many are made one."""
+    apart = duration_s / _MOST_MARKS
+    found: list[tuple[float, float]] = []
+    for start, end in sorted(stretches):
+        if found and start - found[-1][1] < (apart if len(stretches) > _MOST_MARKS else 0.001):
+            found[-1] = (found[-1][0], max(found[-1][1], round(end, 3)))
+        else:
+            found.append((round(start, 3), round(end, 3)))
+    return found
 
 
 class _Pipe:

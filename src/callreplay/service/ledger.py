@@ -1,4 +1,4 @@
-"""A running total that several processes share, in a file."""
+"""How much room the cache's processes take together: a running total, and what each piece of work holds of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import fcntl
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Ledger", "octets_on_disk"]
+__all__ = ["Ledger", "Page", "octets_on_disk"]
 
-_FORM: Final = struct.Struct("<q")
+_TOTAL: Final = struct.Struct("<q")
+_HELD: Final = struct.Struct("<32sq")
 
 
 def octets_on_disk(status: os.stat_result) -> int:
@@ -24,33 +27,58 @@ def octets_on_disk(status: os.stat_result) -> int:
     return -(-status.st_size // block) * block
 
 
+@dataclass(slots=True)
+class Page:
+    """The ledger while nobody else changes it: octets in all, and those held by work on a key, written or not yet."""
+
+    octets: int = 0
+    held: dict[str, int] = field(default_factory=dict)
+
+    def hold(self, key: str, octets: int) -> None:
+        """Hold so many octets for a key from now on; the total changes with it."""
+        self.octets = max(0, self.octets + octets - self.held.pop(key, 0))
+        if octets:
+            self.held[key] = octets
+
+
 class Ledger:
-    """A number of octets in the file ``path``, changed by one process at a time."""
+    """A `Page` in the file ``path``, changed by one process at a time. Keys are 64 hexadecimal digits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._guard = threading.Lock()  # one open file a time is enough for a process
 
-    def _change(self, change: Callable[[int], int]) -> int:
+    @contextmanager
+    def page(self) -> Iterator[Page]:
+        """The page, to be read and changed by the block alone."""
         with self._guard:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                kept = os.pread(descriptor, _FORM.size, 0)
-                total = change(_FORM.unpack(kept)[0] if len(kept) == _FORM.size else 0)
-                os.pwrite(descriptor, _FORM.pack(total), 0)
-                return total
+                kept = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+                page = _read(kept)
+                yield page
+                if (made := _write(page)) != kept:
+                    os.pwrite(descriptor, made, 0)
+                    os.ftruncate(descriptor, len(made))
             finally:
                 os.close(descriptor)
 
-    def add(self, octets: int) -> int:
-        """Add to the total, or take from it; the total then."""
-        return self._change(lambda total: max(0, total + octets))
-
-    def set(self, octets: int) -> None:
-        """Begin anew from what was counted."""
-        self._change(lambda _: octets)
-
     def total(self) -> int:
         """The total now."""
-        return self._change(lambda total: total)
+        with self.page() as page:
+            return page.octets
+
+
+def _read(kept: bytes) -> Page:
+    page = Page(_TOTAL.unpack_from(kept)[0] if len(kept) >= _TOTAL.size else 0)
+    whole = (len(kept) - _TOTAL.size) // _HELD.size * _HELD.size
+    if whole > 0:
+        held = _HELD.iter_unpack(kept[_TOTAL.size : _TOTAL.size + whole])
+        page.held = {key.hex(): octets for key, octets in held}
+    return page
+
+
+def _write(page: Page) -> bytes:
+    held = (_HELD.pack(bytes.fromhex(key), octets) for key, octets in page.held.items())
+    return _TOTAL.pack(page.octets) + b"".join(held)

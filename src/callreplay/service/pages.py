@@ -28,7 +28,7 @@ from callreplay.service.rendering import (
     ticket_of,
     visitor_of,
 )
-from callreplay.service.transcoder import temporary_url
+from callreplay.service.transcoder import option_values, temporary_url
 from callreplay.store import records, search
 from callreplay.store.records import StoredCall
 from callreplay.store.search import ParameterError
@@ -37,7 +37,8 @@ __all__ = ["audio", "describe", "home", "login", "logout"]
 
 _TABS: Final = ("general", "media", "events", "advanced")
 _PLACE: Final = (*search.PARAMETERS, "sort", "after", "before")  # what makes a page of the list
-_TARGET: Final = (*_PLACE, "callDetails", "player", "tab", "nomenu")  # what makes a page of calls
+_PART: Final = ("start", "end")  # seconds: the part of a call that a link is for
+_TARGET: Final = (*_PLACE, "callDetails", "player", "tab", "nomenu", *_PART)  # what makes a page of calls
 _DOWNLOADS: Final = ("wav", "spx", "png")
 _DESCRIPTION: Final = 4000
 
@@ -120,7 +121,7 @@ async def login(request: Request) -> Response:
         return RedirectResponse(base(request) + "/", 303)
     fields = await posted(request)
     values = {**request.query_params, **fields}
-    if "password" in request.query_params and not service_of(request).settings.get_login:
+    if request.query_params.get("password") and not service_of(request).settings.get_login:
         return _form(request, values, "get", 403)
     return await _enter(request, values, _address(request, _kept(values, (*_TARGET, "lang"))))
 
@@ -140,7 +141,7 @@ async def home(request: Request) -> Response:
     """``GET /CallRecorder/``: log in by URL, the call list, Call Details, or the player."""
     values = dict(request.query_params)
     service = service_of(request)
-    if "password" in values:
+    if values.get("password"):
         if not service.settings.get_login:
             return _form(request, values, "get", 403)
         # The same URL without the credentials: what a browser keeps in its history.
@@ -158,7 +159,7 @@ async def home(request: Request) -> Response:
         and (values["user"], values.get("tenant") or "default") != (visitor.user.login, visitor.user.tenant)
     ):
         return _form(request, values)
-    name = next((name for name in ("player", "callDetails") if name in values), "")
+    name = next((name for name in ("player", "callDetails") if values.get(name)), "")
     try:
         call = search.parse_uuid(name, values[name]) if name else None
     except ParameterError:
@@ -265,7 +266,7 @@ def _list(
             shown["bad"], status = error, 400
     if details is not None:
         shown |= {"strips": _strips(details), "media": _media(request, visitor, details)}
-        shown["silent"] = engine.undecoded(details)
+        shown["silent"] = engine.silent_codecs(details)
     return page(request, "calls.html", visitor, shown, status)
 
 
@@ -321,8 +322,6 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
         grant = Grant(str(call.uuid), visitor.user.id, form, options, lasting, action, reason_of(request))
         return temporary_url(request, grant, call)
 
-    # About two thousand buckets, whatever the length, at 8000 or 16000 samples a second.
-    per_pixel = max(64, min(1 << 20, call.row["duration_ms"] * 8 // 2000))
     links = {}
     if ticket_of(request):
         # Without a cookie the Transcoder would not know who asks.
@@ -330,7 +329,18 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     return {
         **links,
         "audio": url("wav", "play", channels="stereo"),
-        "peaks": url("peaks", channels="stereo", samples_per_pixel=per_pixel, bits=8),
+        "zoom": url("zoom", channels="stereo"),
+        "marks": url("marks"),
+        "spectrogram": url(
+            "png",
+            channels="stereo",
+            spectrogram=True,
+            width=_SPECTROGRAM[0],
+            height=_SPECTROGRAM[1],
+            axis=False,
+        ),
+        "part": _part(request),
+        "origins": " ".join(("self", *service_of(request).settings.frame_ancestors)),
     }
 
 
@@ -357,13 +367,28 @@ async def audio(request: Request) -> Response:
     return RedirectResponse(place, 302, headers={"cache-control": "no-store"})
 
 
+_SPECTROGRAM: Final = (1600, 400)  # pixels: a waveform's place on a dense screen
+
+
+def _part(request: Request) -> str:
+    """The part of the call that the address asks for, as a media fragment; '' for all of it, or for what is no part."""
+    found = [(name, text) for name in _PART if (text := request.query_params.get(name, ""))]
+    try:
+        part = option_values(found)
+    except ParameterError:
+        return ""
+    if not part:
+        return ""
+    return f"{part.get('start', 0):g}" + (f",{part['end']:g}" if "end" in part else "")
+
+
 def _player(request: Request, service: Service, visitor: Visitor, uuid: UUID) -> Response:
     check_right(visitor, "play")
     call = _load(request, service, visitor, uuid, "player")
     shown = {
         "call": call,
         "media": _media(request, visitor, call),
-        "silent": engine.undecoded(call),
+        "silent": engine.silent_codecs(call),
         "nomenu": True,
     }
     return page(request, "player.html", visitor, shown)

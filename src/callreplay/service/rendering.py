@@ -163,7 +163,7 @@ def page(
 
 async def problem_page(request: Request, problem: Problem) -> Response:
     """A page that says what went wrong, with the menu of whoever is logged in."""
-    nomenu = "nomenu" in request.query_params or "player" in request.query_params
+    nomenu = "nomenu" in request.query_params or bool(request.query_params.get("player"))
     visitor = None
     # What is broken here may be what would tell who is asking.
     if problem.status < 500 and not nomenu:
@@ -261,8 +261,8 @@ async def posted(request: Request) -> dict[str, str]:
         return {"type": "http.request", "body": octets, "more_body": False}
 
     try:
-        if kind == _FORM_TYPES[0]:
-            unquote_to_bytes(octets).decode("utf-8")
+        # Starlette would read what is no UTF-8 as Latin-1. Files, which may be anything, are not taken at all.
+        (unquote_to_bytes(octets) if kind == _FORM_TYPES[0] else octets).decode("utf-8")
         form = await Request(request.scope, again).form(max_files=0, max_fields=100)
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         "".join([*fields, *fields.values()]).encode()  # a part may name an encoding that has half characters

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -44,7 +44,7 @@ OPTIONS: Final[dict[str, tuple[str, Any]]] = {row.url: (row.name, row.kind.read)
 """Parameter name to the engine's option (the same name, in camel case) and how its text is read."""
 
 
-def option_values(_form: str, parameters: list[tuple[str, str]]) -> dict[str, Any]:
+def option_values(parameters: list[tuple[str, str]]) -> dict[str, Any]:
     """The engine's options that the parameters give, whatever the format. Raises ParameterError."""
     found: dict[str, Any] = {}
     for name, text in parameters:
@@ -85,7 +85,7 @@ async def authorise(request: Request) -> Visitor:
     service = service_of(request)
     parameters = request.query_params
     credentials = None
-    if "password" in parameters:
+    if parameters.get("password"):
         if not service.settings.get_login:
             raise Problem(403, "Credentials in URLs are switched off here.", parameter="password")
         credentials = (
@@ -111,7 +111,7 @@ async def authorise(request: Request) -> Visitor:
     return visitor
 
 
-_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat")
+_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks")
 """What who may only play gets: audio as the specification has it, and pictures."""
 
 
@@ -144,7 +144,7 @@ def _search(request: Request, visitor: Visitor) -> _Found:
         form = _format(parameters)
         _check_right(visitor, form)
         query = CallQuery.parse(parameters, zone_of(visitor.user))
-        options = option_values(form, parameters)
+        options = option_values(parameters)
         limit, after = _page(service, parameters)
     except ParameterError as error:
         raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
@@ -236,7 +236,8 @@ async def transcoder(request: Request) -> Response:
 def warning_header(call: StoredCall, form: str) -> dict[str, str]:
     """``X-CallReplay-Warning``: what of the call is silent because it cannot be decoded here; none where all can."""
     said = engine.undecoded(call) if form != "rtp" else []
-    return {"x-callreplay-warning": "; ".join(said).encode("ascii", "replace").decode()} if said else {}
+    # Names of codecs are a capture's: a header is a line of printable ASCII.
+    return {"x-callreplay-warning": re.sub(r"[^ -~]", "?", "; ".join(said))} if said else {}
 
 
 def temporary_url(request: Request, grant: Grant, call: StoredCall) -> str:
@@ -383,10 +384,25 @@ def _note_use(request: Request, grant: Grant, user: User) -> None:
         )
 
 
+def _narrowed(grant: Grant, parameters: list[tuple[str, str]]) -> Grant:
+    """What ``start`` and ``end`` behind a temporary URL ask for: a part of what it allows. Raises Problem (400)."""
+    asked = [(name, text) for name, text in parameters if name in ("start", "end") and text]
+    if not asked or grant.form in ("rtp", "marks"):
+        return grant
+    try:
+        part = option_values(asked)
+    except ParameterError as error:
+        raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
+    first, last = grant.options.get("start", 0.0), grant.options.get("end", float("inf"))
+    if part.get("start", first) < first or part.get("end", last) > last:
+        raise Problem(400, "A value is not right", detail="outside of what the address is for")
+    return replace(grant, options=grant.options | part)
+
+
 async def temporary(request: Request) -> Response:
-    """``GET /CallRecorder/Temp/TOKEN/NAME``."""
+    """``GET /CallRecorder/Temp/TOKEN/NAME``; ``start`` and ``end`` ask for a part of what the address is for."""
     service = service_of(request)
-    grant = service.unsign(request.path_params["token"])
+    grant = _narrowed(service.unsign(request.path_params["token"]), request.query_params.multi_items())
     call, user = await to_thread.run_sync(_granted, service, grant)
     is_saved = "download" in request.query_params
     if is_saved and "download" not in user.rights:

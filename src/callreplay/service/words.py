@@ -10,7 +10,19 @@ from typing import Final
 
 from callreplay.service.i18n import mark
 
-__all__ = ["ACTIONS", "EVENTS", "GAPS", "LEGS", "RIGHTS", "ROLES", "STATUSES", "WARNINGS"]
+__all__ = [
+    "ACTIONS",
+    "EVENTS",
+    "GAPS",
+    "JOBS",
+    "JOB_STATES",
+    "LEGS",
+    "POLICIES",
+    "RIGHTS",
+    "ROLES",
+    "STATUSES",
+    "WARNINGS",
+]
 
 STATUSES: Final = {
     "answered": mark("answered"),
@@ -64,6 +76,33 @@ WARNINGS: Final = {
 }
 """``callreplay.store.volumes.Volume.warning``."""
 
+POLICIES: Final = {
+    "forever": mark("for ever"),
+    "period": mark("for a period"),
+    "backup": mark("until they are in a backup"),
+    "space": mark("until space is needed"),
+}
+"""``callreplay.store.retention.POLICIES``."""
+
+JOBS: Final = {
+    "import": mark("Import"),
+    "batch": mark("Batch"),
+    "export": mark("Export"),
+    "join": mark("Join of volumes"),
+    "retain": mark("Retention"),
+    "erase": mark("Erasure"),
+}
+"""``callreplay.store.jobs.KINDS``."""
+
+JOB_STATES: Final = {
+    "running": mark("under way"),
+    "done": mark("done"),
+    "failed": mark("failed"),
+    "cancelled": mark("cancelled"),
+    "lost": mark("its process has ended"),
+}
+"""What ``callreplay.store.jobs.listing`` calls a job's ``state``."""
+
 ACTIONS: Final = {
     "login": mark("Logged in"),
     "login.refused": mark("Login refused"),
@@ -98,5 +137,8 @@ ACTIONS: Final = {
     "volume.retire": mark("Volume deleted"),
     "volume.join": mark("Volumes joined"),
     "volume.move": mark("Volume moved"),
+    "volume.change": mark("Volume changed"),
+    "job.cancel": mark("Job cancelled"),
+    "audit.export": mark("Audit log exported"),
 }
 """``audit_log.action``."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from callreplay.model import CallDescription, Message
-from callreplay.signalling import dialogs, hosts, skinny
+from callreplay.signalling import dialogs, hosts
 from callreplay.signalling.related import merge_related
 
 __all__ = ["announced", "calls_of", "describe", "merge_related", "sockets_of"]
@@ -22,7 +22,13 @@ def describe(messages: Sequence[Message], faults: Counter[str] | None = None) ->
     The two hops of a B2BUA are two descriptions that name each other in ``related``; `merge_related` makes one of
     them.
     """
-    calls = dialogs.describe(messages, faults) + skinny.describe(messages, faults)
+    if not messages:
+        return []
+    calls = dialogs.describe(messages, faults)
+    if any(message.protocol == "skinny" for message in messages):
+        from callreplay.signalling import skinny
+
+        calls += skinny.describe(messages, faults)
     hosts.resolve(calls, messages)
     calls.sort(key=lambda call: call.start_ns)
     return calls

@@ -20,12 +20,42 @@ from callreplay.signalling.recorders import recorded_calls, take_recorders
 from callreplay.signalling.related import relate
 from callreplay.signalling.sides import settle_sides
 
-__all__ = ["describe"]
+__all__ = ["Dialogs", "describe"]
 
 _RETRANSMITTED_NS: Final = 32_000_000_000
 """64 times T1 (RFC 3261 17.1.1.2): an INVITE is repeated for no longer."""
 _MOST_NUMBERS: Final = 32
 _OFFER_METHODS: Final = frozenset(("INVITE", "ACK", "UPDATE", "PRACK"))
+
+
+class Dialogs:
+    """INVITE dialogs in the making, message by message: ``open`` by Call-ID, ``every`` one in order of its beginning."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self.counts = counts
+        self.open: dict[str, Dialog] = {}
+        self.every: list[Dialog] = []
+
+    def take(self, message: Message) -> Dialog | None:
+        """Take in a SIP message; the dialog that it belongs to, None for one of no call. What cannot be read counts."""
+        counts = self.counts
+        parsed = sip.parse(message.payload, counts)
+        if parsed is None:
+            return None
+        call_id = parsed.call_id
+        cseq, method = parsed.cseq
+        method = parsed.method or method
+        if not call_id or not method:
+            counts["sip: no Call-ID or CSeq"] += 1
+            return None
+        dialog = self.open.get(call_id)
+        if method == "INVITE" and (dialog is None or _starts_anew(dialog, parsed, message)):
+            dialog = _open(call_id, parsed, message, cseq)
+            self.open[call_id] = dialog
+            self.every.append(dialog)
+        if dialog is not None:
+            _feed(dialog, parsed, message, cseq, method, counts)
+        return dialog
 
 
 def describe(messages: Iterable[Message], faults: Counter[str] | None = None) -> list[CallDescription]:
@@ -34,31 +64,13 @@ def describe(messages: Iterable[Message], faults: Counter[str] | None = None) ->
     ``messages`` are whole SIP messages in arrival order; other protocols are passed over. Calls that never carried
     media (refused, cancelled) are kept with their status. What cannot be read is counted in ``faults``.
     """
-    counts: Counter[str] = Counter() if faults is None else faults
-    open_dialogs: dict[str, Dialog] = {}
-    dialogs: list[Dialog] = []
+    table = Dialogs(Counter() if faults is None else faults)
     for message in messages:
-        if message.protocol != "sip":
-            continue
-        parsed = sip.parse(message.payload, counts)
-        if parsed is None:
-            continue
-        call_id = parsed.call_id
-        cseq, method = parsed.cseq
-        method = parsed.method or method
-        if not call_id or not method:
-            counts["sip: no Call-ID or CSeq"] += 1
-            continue
-        dialog = open_dialogs.get(call_id)
-        if method == "INVITE" and (dialog is None or _starts_anew(dialog, parsed, message)):
-            dialog = _open(call_id, parsed, message, cseq)
-            open_dialogs[call_id] = dialog
-            dialogs.append(dialog)
-        if dialog is not None:
-            _feed(dialog, parsed, message, cseq, method, counts)
-    for dialog in dialogs:
+        if message.protocol == "sip":
+            table.take(message)
+    for dialog in table.every:
         _close(dialog)
-    made = [(dialog, *each) for dialog in dialogs for each in recorded_calls(dialog)]
+    made = [(dialog, *each) for dialog in table.every for each in recorded_calls(dialog)]
     calls = [call for _, call, _ in made]
     relate(calls, [hint for _, _, hint in made])
     siprec.link(calls, [call for dialog, call, _ in made if dialog.recording is not None])

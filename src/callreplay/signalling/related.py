@@ -20,7 +20,7 @@ from callreplay.signalling import sdp, sip
 from callreplay.signalling.bridge import Bridge, name_bridged, read_bridge
 from callreplay.signalling.digits import merge_digits
 
-__all__ = ["Hint", "merge_related", "relate"]
+__all__ = ["Hint", "first_hop", "likenesses", "merge_related", "relate"]
 
 _WINDOW_NS: Final = 60_000_000_000
 """The far side of a B2BUA is invited while the near side waits; longer than a minute is another call."""
@@ -108,6 +108,31 @@ def relate(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> None:
             name_bridged(call, hint.bridge)
 
 
+def first_hop(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> int:
+    """Which of the dialogs before the last one the last is the next hop of, as far as they have come; -1 for none."""
+    later = len(calls) - 1
+    earlier = list(range(later))
+    margins = [_weigh(calls, hints, one, later, earlier)[0] for one in earlier]
+    best = max(margins, default=0)
+    return margins.index(best) if best > 0 and margins.count(best) == 1 else -1
+
+
+def likenesses(call: CallDescription, hint: Hint) -> tuple[list[object], list[object]]:
+    """What a dialog may share with an earlier one that it is the next hop of, and what with a later one."""
+    own: list[object] = [("session", text) for text in hint.session_ids]
+    own += [("socket", *socket) for socket in hint.offered if socket[0] == "caller"]
+    if hint.bridge is not None:
+        own.append(("bridge", hint.bridge.key))
+
+    def chained(ends: set[tuple[str, int]]) -> list[object]:
+        parties = (("from", call.caller_number), ("to", call.called_number))
+        return [
+            ("chain", host, *party) for host in {host for host, _ in ends} for party in parties if party[1]
+        ]
+
+    return own + chained(hint.senders), own + chained(hint.receivers)
+
+
 def _candidates(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> Iterator[tuple[int, list[int]]]:
     """Each dialog with the earlier ones that may be its first hop; a bounded number, found by what they share."""
     recent: dict[object, deque[int]] = {}
@@ -119,13 +144,7 @@ def _candidates(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> Iter
     prefixes = _prefixes(calls)
     for index in sorted(range(len(calls)), key=lambda index: calls[index].start_ns):
         call, hint = calls[index], hints[index]
-        asked: list[object] = [("session", text) for text in hint.session_ids]
-        asked += [("socket", *socket) for socket in hint.offered if socket[0] == "caller"]
-        hosts = {host for host, _ in hint.senders}
-        asked += [("chain", host, "from", call.caller_number) for host in hosts if call.caller_number]
-        asked += [("chain", host, "to", call.called_number) for host in hosts if call.called_number]
-        if hint.bridge is not None:
-            asked.append(("bridge", hint.bridge.key))
+        asked, told = likenesses(call, hint)
         found = {other for key in asked for other in recent.get(key, ())}
         found |= {by_id[text] for text in hint.quoted if text in by_id}
         found |= {
@@ -136,13 +155,6 @@ def _candidates(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> Iter
         found.discard(index)
         if found:
             yield index, sorted(found)
-        told: list[object] = [key for key in asked if isinstance(key, tuple) and key[0] != "chain"]
-        told += [
-            ("chain", host, "from", call.caller_number) for host, _ in hint.receivers if call.caller_number
-        ]
-        told += [
-            ("chain", host, "to", call.called_number) for host, _ in hint.receivers if call.called_number
-        ]
         for key in told:
             recent.setdefault(key, deque(maxlen=_FEW)).append(index)
         by_id[call.call_id] = index

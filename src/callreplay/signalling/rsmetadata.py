@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
-from xml.parsers import expat
 
 from callreplay.signalling import sip
 
@@ -73,6 +72,8 @@ class Metadata:
 
     def take(self, text: bytes, now_ns: int) -> bool:
         """Read one snapshot or update; False where it is not metadata or not well-formed (what came before counts)."""
+        from xml.parsers import expat
+
         reader = _Reader(self, now_ns)
         try:
             reader.parser.Parse(text, True)
@@ -115,6 +116,8 @@ class _Reader:
     """One pass of expat over a text. Document types are refused: entities can be made to grow without end."""
 
     def __init__(self, into: Metadata, now_ns: int) -> None:
+        from xml.parsers import expat
+
         self.root = False
         self.complete = True
         self.named: set[str] = set()

@@ -11,8 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email.errors import HeaderParseError
-from email.header import decode_header
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -269,6 +267,9 @@ def parse_name_address(text: str) -> NameAddress:
 def _decode_name(text: str) -> str:
     """Undo RFC 2047 encoded words and %-escapes, both met in display names though neither is legal there."""
     if "=?" in text and "?=" in text:
+        from email.errors import HeaderParseError
+        from email.header import decode_header
+
         try:
             parts = decode_header(text)
             text = "".join(

@@ -16,7 +16,7 @@ from typing import Final
 from callreplay.codecs import BY_NAME, STATIC, Codec
 from callreplay.model import CallDescription, MediaDescription, Message, Side
 
-__all__ = ["Frame", "Registration", "describe", "parse", "registrations"]
+__all__ = ["Frame", "Phones", "Registration", "describe", "parse", "registrations"]
 
 _WIDE_ADDRESSES: Final = 17
 """First header version whose addresses carry a family word and 16 octets."""
@@ -200,18 +200,11 @@ def describe(messages: Iterable[Message], faults: Counter[str] | None = None) ->
     call, joined by the socket one opens and the other is told to send to. Copies to a recorder are media rows with
     ``fork`` set, on the side that keeps the rule of `MediaDescription`: RTP sent there belongs to the other side.
     """
-    counts: Counter[str] = Counter() if faults is None else faults
-    state = _State(counts)
+    phones = Phones(Counter() if faults is None else faults)
     for message in messages:
-        if message.protocol != "skinny":
-            continue
-        frame = parse(message.payload, counts)
-        if frame is None:
-            continue
-        handler = _HANDLERS.get(frame.message_id)
-        if handler is not None:
-            handler(state, frame, message)
-    return _calls(state.parties)
+        if message.protocol == "skinny":
+            phones.take(message)
+    return _calls(phones.state.parties)
 
 
 @dataclass(slots=True)
@@ -388,6 +381,34 @@ def _on_hook(state: _State, frame: Frame, message: Message) -> None:
     party = state.open.get((message.flow.source, reference))
     if party is not None and not party.end_ns:
         party.end_ns = message.arrival_ns
+
+
+class Phones:
+    """What Skinny frames tell of, frame by frame."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self.state = _State(counts)
+
+    def take(self, message: Message) -> bool:
+        """Take in a frame; whether it is of a kind that tells of calls."""
+        frame = parse(message.payload, self.state.counts)
+        handler = _HANDLERS.get(frame.message_id) if frame is not None else None
+        if frame is None or handler is None:
+            return False
+        handler(self.state, frame, message)
+        return True
+
+    def parties(self, device: str) -> list[_Party]:
+        """What is known of the calls of the phone at an address."""
+        return [party for party in self.state.parties if party.device == device]
+
+    def forget(self, device: str) -> None:
+        """Let go of the calls of a phone."""
+        state = self.state
+        state.parties = [party for party in state.parties if party.device != device]
+        for known in (state.open, state.passes):
+            for key in [key for key in known if key[0] == device]:
+                del known[key]
 
 
 _HANDLERS: Final[dict[int, Callable[[_State, Frame, Message], None]]] = {

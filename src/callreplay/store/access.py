@@ -6,18 +6,19 @@ it. A server that a command started itself stops with the last that uses it.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from callreplay.store import volumes
-from callreplay.store.cluster import EmbeddedError
+from callreplay.store.cluster import DEFAULT_PASSWORD, Cluster, EmbeddedError
 from callreplay.store.database import connect, migrate
 from callreplay.store.embedded import DEFAULT_PORT, EmbeddedPostgres, free_port
 from callreplay.store.places import DATABASE_VARIABLE, default_data_dir
 
-__all__ = ["opened", "ready"]
+__all__ = ["opened", "reader_password", "ready"]
 
 
 @contextmanager
@@ -50,6 +51,18 @@ def opened(
             with connect(server.url) as connection:
                 volumes.first(connection, folder)
         yield server.url
+
+
+def reader_password(url: str, data_dir: Path | None) -> str:
+    """The password of an embedded server's published login; '' for the default one, and for another server."""
+    if url or os.environ.get(DATABASE_VARIABLE, ""):
+        return ""
+    cluster = Cluster((data_dir or default_data_dir()).resolve())
+    try:
+        found = str(json.loads(cluster.passwords_path.read_text(encoding="utf-8"))["password"])
+    except (OSError, ValueError, KeyError):
+        return ""
+    return "" if found == DEFAULT_PASSWORD else found
 
 
 def _usual_port(folder: Path) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,9 +14,46 @@ from typing import Any, Final
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from callreplay.store.database import Connection
+from callreplay.store.database import Connection, Database
 
-__all__ = ["Chain", "listing", "verify", "write", "write_once"]
+__all__ = ["SYSTEM", "Actor", "Chain", "as_csv", "every", "listing", "note", "verify", "write", "write_once"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes something, for the audit log."""
+
+    login: str
+    address: str | None = None
+    request_id: str = ""
+
+
+SYSTEM: Final = Actor("system")
+"""Who runs a command."""
+
+
+def note(
+    connection: Connection,
+    actor: Actor,
+    action: str,
+    target: str,
+    *,
+    tenant_id: int | None = None,
+    reason: str = "",
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Add a row of what ``actor`` did."""
+    write(
+        connection,
+        action,
+        tenant_id=tenant_id,
+        actor=actor.login,
+        target=target,
+        address=actor.address,
+        request_id=actor.request_id,
+        reason=reason,
+        detail=detail,
+    )
 
 
 def write(
@@ -107,6 +148,40 @@ def listing(
     ).fetchall()
 
 
+EXPORTED: Final = ("id", "at", "actor", "action", "object", "address", "request_id", "reason", "detail")
+"""What an export holds of a row, in this order."""
+
+
+def every(database: Database, tenant_id: int, **asked: Any) -> Iterator[dict[str, Any]]:
+    """All rows that ``listing`` would find, newest first, as plain JSON data: times ISO 8601, UTC."""
+    before: int | None = None
+    while True:
+        with database.connection() as connection:
+            rows = listing(connection, tenant_id, before=before, limit=_PAGE, **asked)
+        for row in rows:
+            yield {name: row[name] for name in EXPORTED} | {"at": row["at"].isoformat()}
+        if len(rows) < _PAGE:
+            return
+        before = rows[-1]["id"]
+
+
+def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The rows as CSV, with a head. A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(EXPORTED)
+    for row in rows:
+        values = (*(row[name] for name in EXPORTED[:-1]), json.dumps(row["detail"], ensure_ascii=False))
+        writer.writerow(["'" + v if isinstance(v, str) and v[:1] in _FORMULA else v for v in values])
+        if out.tell() > 1 << 16:
+            yield out.getvalue()
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue()
+
+
+_PAGE: Final = 1000
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _GENESIS: Final = hashlib.sha256(b"callreplay audit").digest()
 # Written out, not the function that the trigger calls: what is checked must not depend on what might be at fault.
 _CHAIN: Final = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,25 +12,34 @@ from uuid import UUID
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.model import recording_files
 from callreplay.store import audit
+from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection
 from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
 from callreplay.store.volumes import Volume, VolumeFullError, claim, reconcile
 
-__all__ = ["Joined", "join"]
+__all__ = ["Joined", "calls_on", "join"]
 
 
 @dataclass(slots=True)
 class Joined:
-    """What became of a join: calls and octets moved, and a line for each call that stayed where it was."""
+    """What became of a join: calls and octets moved, a line for each call that stayed, and whether it was stopped."""
 
     calls: int = 0
     size_bytes: int = 0
     failed: list[str] = field(default_factory=list)
+    stopped: bool = False
 
 
-def join(connection: Connection, source: Volume, target: Volume) -> Joined:
-    """Move every call of ``source`` to ``target``.
+def join(
+    connection: Connection,
+    source: Volume,
+    target: Volume,
+    *,
+    actor: Actor = SYSTEM,
+    step: Callable[[int], bool] = lambda _: True,
+) -> Joined:
+    """Move every call of ``source`` to ``target``. ``step`` is told of each call before it moves; False stops the join.
 
     Each call moves in a transaction of its own, so a stop in between loses and doubles nothing and a second run goes
     on. A call with a recording that is missing or cannot be copied stays. ``connection`` must not be in a transaction.
@@ -44,7 +53,10 @@ def join(connection: Connection, source: Volume, target: Volume) -> Joined:
         raise ArgumentError("join needs two volumes, and the second must be in use")
     done = Joined()
     with source.open() as outgoing, target.open() as incoming:
-        for call in _calls(connection, source):
+        for number, call in enumerate(_calls(connection, source)):
+            if not step(number):
+                done.stopped = True
+                break
             try:
                 done.size_bytes += _move(connection, call, (source, outgoing), (target, incoming))
                 done.calls += 1
@@ -61,8 +73,16 @@ def join(connection: Connection, source: Volume, target: Volume) -> Joined:
             "bytes": done.size_bytes,
             "failed": len(done.failed),
         }
-        audit.write(connection, "volume.join", actor="system", target=str(source.path), detail=said)
+        audit.note(connection, actor, "volume.join", str(source.path), detail=said)
     return done
+
+
+def calls_on(connection: Connection, volume: Volume) -> int:
+    """How many calls have files on a volume."""
+    row = connection.execute(
+        "SELECT count(DISTINCT call_uuid) AS calls FROM call_files WHERE volume_id = %s", (volume.id,)
+    ).fetchone()
+    return int(row["calls"]) if row else 0
 
 
 def _calls(connection: Connection, volume: Volume) -> Iterator[UUID]:

@@ -3,6 +3,17 @@
 Every change of files notes first, in a journal on the same volume, which call it is about and which paths it may touch;
 PostgreSQL's commit then decides. A journal that no living process holds is settled by asking the database whether the
 call is there: what belongs to a call stays, what belongs to none goes.
+
+Who owns what, and in which order:
+
+- A journal belongs to the process that holds ``flock`` on it. The kernel lets go when that process ends, however it
+  ends, so a journal that can be locked is a dead process's. The lock is of the open file, not of its name: whoever has
+  got it must look whether the name still leads to that file, since ``settle`` removes names under the same lock.
+- An import writes parts, syncs them, notes their paths (synced), links them, commits, and then drops journal and
+  parts. A removal notes the paths, commits, unlinks them, and then drops the journal. Wherever either is cut off, the
+  database tells which of the two worlds the files must be brought to; doing it twice changes nothing.
+- Nothing here waits while it holds a lock of the database, and ``settle`` waits for nobody: it passes over what it
+  cannot lock.
 """
 
 from __future__ import annotations
@@ -43,13 +54,24 @@ class Journal:
     def __enter__(self) -> Journal:
         self._folder = self.volume.journals()
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _FLAGS
-            self._descriptor = os.open(self._name, flags, _MODE, dir_fd=self._folder)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            while not self._hold():
+                os.close(self._descriptor)
         except BaseException:
             self.close()
             raise
         return self
+
+    def _hold(self) -> bool:
+        """Open and lock the file of that name; False where ``settle`` took the name away between the two."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _FLAGS
+        self._descriptor = os.open(self._name, flags, _MODE, dir_fd=self._folder)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        held = os.fstat(self._descriptor)
+        try:
+            named = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -16,6 +15,7 @@ from psycopg.rows import DictRow
 
 from callreplay.errors import ArgumentError
 from callreplay.store import accounts, audit
+from callreplay.store.audit import Actor
 from callreplay.store.database import Connection, Database
 from callreplay.store.search import Reach
 
@@ -24,8 +24,10 @@ __all__ = [
     "TOKEN_RIGHTS",
     "Actor",
     "RefusedError",
+    "add_tenant",
     "add_token",
     "add_user",
+    "change_tenant",
     "change_user",
     "check_password",
     "define_role",
@@ -53,28 +55,10 @@ class RefusedError(ArgumentError):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who changes something, for the audit log."""
-
-    login: str
-    address: str | None = None
-    request_id: str = ""
-
-
 def _note(
     connection: Connection, actor: Actor, tenant: int, action: str, target: str, **detail: object
 ) -> None:
-    audit.write(
-        connection,
-        action,
-        tenant_id=tenant,
-        actor=actor.login,
-        target=target,
-        address=actor.address,
-        request_id=actor.request_id,
-        detail=detail,
-    )
+    audit.note(connection, actor, action, target, tenant_id=tenant, detail=detail)
 
 
 def check_password(text: str, shortest: int) -> None:
@@ -105,6 +89,38 @@ def define_role(connection: Connection, actor: Actor, name: str, rights: Collect
         raise RefusedError("role", f"the role {name} comes with the program")
     site = accounts.tenant_id(connection, accounts.SITE)
     _note(connection, actor, site, "role.define", name, rights=sorted(rights))
+
+
+def add_tenant(
+    connection: Connection, actor: Actor, name: str, time_zone: str, login: str, password_hash: str
+) -> int:
+    """Make a tenant with its first administrator; its id. Raises ArgumentError, RefusedError where it is a field's."""
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise RefusedError("name", "a tenant's name has 1 to 100 printable characters")
+    if _LOGIN.fullmatch(login) is None:
+        raise RefusedError("login", "a login has 1 to 100 characters and no spaces")
+    accounts.zone_of(time_zone)
+    made = accounts.add_tenant(connection, name.strip(), time_zone)
+    accounts.add_user(connection, made, login, password_hash, role="admin")
+    _note(connection, actor, made, "tenant.add", name.strip())
+    _note(connection, actor, made, "user.add", login)
+    return made
+
+
+def change_tenant(
+    connection: Connection, actor: Actor, name: str, *, time_zone: str = "", locked: bool | None = None
+) -> None:
+    """Give a tenant another time zone, or lock it or let it in. Raises ArgumentError for an unknown tenant or zone."""
+    tenant = accounts.tenant_id(connection, name)
+    detail: dict[str, object] = {}
+    if time_zone:
+        accounts.zone_of(time_zone)
+        accounts.set_time_zone(connection, tenant, time_zone)
+        detail["zone"] = time_zone
+    if locked is not None:
+        accounts.lock_tenant(connection, tenant, locked)
+        detail["locked"] = locked
+    _note(connection, actor, tenant, "tenant.change", name, **detail)
 
 
 def find(connection: Connection, tenant: int, login: str) -> int:

@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
+from psycopg.rows import DictRow
+
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.model import recording_files
 from callreplay.store import accounts, audit, volumes
+from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection, Database
 from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
@@ -26,14 +29,18 @@ __all__ = [
     "POLICIES",
     "Policy",
     "Removal",
+    "erase",
+    "held",
     "hold",
     "needed",
     "note_backup",
+    "policy_of",
     "remove",
     "retain",
     "set_policy",
     "set_tag",
     "tag",
+    "tags",
 ]
 
 POLICIES: Final = ("forever", "period", "backup", "space")
@@ -74,7 +81,9 @@ def _check(policy: str, days: int | None) -> None:
         raise ArgumentError("days: a number from 1 on goes with the policy 'period', and only with it")
 
 
-def set_policy(connection: Connection, tenant: str, policy: str, days: int | None = None) -> None:
+def set_policy(
+    connection: Connection, tenant: str, policy: str, days: int | None = None, *, actor: Actor = SYSTEM
+) -> None:
     """Set a tenant's policy. Raises ArgumentError for an unknown tenant or policy, or a period without days."""
     _check(policy, days)
     row = connection.execute(
@@ -83,16 +92,13 @@ def set_policy(connection: Connection, tenant: str, policy: str, days: int | Non
     ).fetchone()
     if row is None:
         raise ArgumentError(f"tenant: there is none named {tenant!r}")
-    _note_policy(connection, row["id"], tenant, {"policy": policy, "days": days})
+    said = {"policy": policy, "days": days}
+    audit.note(connection, actor, "retention.policy", tenant, tenant_id=row["id"], detail=said)
 
 
-def _note_policy(connection: Connection, tenant_id: int, target: str, detail: dict[str, Any]) -> None:
-    audit.write(
-        connection, "retention.policy", tenant_id=tenant_id, actor="system", target=target, detail=detail
-    )
-
-
-def set_tag(connection: Connection, tenant: str, tag: str, days: int | None) -> None:
+def set_tag(
+    connection: Connection, tenant: str, tag: str, days: int | None, *, actor: Actor = SYSTEM
+) -> None:
     """Give a tag days of its own, None for none. Raises ArgumentError for an unknown tenant or days below 1."""
     if not tag or (days is not None and not 0 < days < 36_525):
         raise ArgumentError("tag: a name, and days from 1 on or none")
@@ -102,10 +108,42 @@ def set_tag(connection: Connection, tenant: str, tag: str, days: int | None) -> 
         "ON CONFLICT (tenant_id, name) DO UPDATE SET retention_days = EXCLUDED.retention_days",
         (owner, tag, days),
     )
-    _note_policy(connection, owner, tag, {"tag": tag, "days": days})
+    said = {"tag": tag, "days": days}
+    audit.note(connection, actor, "retention.policy", tag, tenant_id=owner, detail=said)
 
 
-def note_backup(connection: Connection, tenant: str, imported_before: datetime) -> int:
+def policy_of(connection: Connection, tenant_id: int) -> DictRow:
+    """A tenant's ``policy`` and ``days``."""
+    row = connection.execute(
+        "SELECT retention AS policy, retention_days AS days FROM tenants WHERE id = %s", (tenant_id,)
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def tags(connection: Connection, tenant_id: int) -> list[DictRow]:
+    """The tags that a tenant has given days, or that calls have: ``name``, ``days``, ``calls`` (how many)."""
+    return connection.execute(
+        "SELECT name, max(days) AS days, max(calls) AS calls FROM ("
+        "SELECT name, retention_days AS days, 0 AS calls FROM tags WHERE tenant_id = %(tenant)s UNION ALL "
+        "SELECT t, NULL, count(*) FROM calls, unnest(tags) AS t WHERE tenant_id = %(tenant)s GROUP BY t"
+        ") AS found GROUP BY name ORDER BY name LIMIT 1000",
+        {"tenant": tenant_id},
+    ).fetchall()
+
+
+def held(connection: Connection, tenant_id: int, limit: int = 200) -> list[DictRow]:
+    """A tenant's calls under legal hold, the newest first: ``uuid``, ``started_at`` and the parties."""
+    return connection.execute(
+        "SELECT uuid, started_at, caller_number, caller_name, called_number, called_name FROM calls "
+        "WHERE tenant_id = %s AND legal_hold ORDER BY started_at DESC, uuid LIMIT %s",
+        (tenant_id, limit),
+    ).fetchall()
+
+
+def note_backup(
+    connection: Connection, tenant: str, imported_before: datetime, *, actor: Actor = SYSTEM
+) -> int:
     """Note that what was imported before a time is in a backup, which lets ``backup`` remove it; how many calls."""
     owner = accounts.tenant_id(connection, tenant)
     noted = connection.execute(
@@ -113,11 +151,13 @@ def note_backup(connection: Connection, tenant: str, imported_before: datetime) 
         (owner, imported_before),
     ).rowcount
     before = {"before": imported_before.isoformat(), "calls": noted}
-    audit.write(connection, "retention.backup", tenant_id=owner, actor="system", target=tenant, detail=before)
+    audit.note(connection, actor, "retention.backup", tenant, tenant_id=owner, detail=before)
     return noted
 
 
-def tag(connection: Connection, uuid: UUID, add: Sequence[str], remove: Sequence[str]) -> bool:
+def tag(
+    connection: Connection, uuid: UUID, add: Sequence[str], remove: Sequence[str], *, actor: Actor = SYSTEM
+) -> bool:
     """Give a call tags and take others from it; False where there is no such call."""
     row = connection.execute(
         "UPDATE calls SET tags = ARRAY(SELECT DISTINCT t FROM unnest(tags || %(add)s::text[]) AS t "
@@ -127,27 +167,29 @@ def tag(connection: Connection, uuid: UUID, add: Sequence[str], remove: Sequence
     if row is None:
         return False
     said = {"tags": row["tags"]}
-    audit.write(
-        connection, "call.tag", tenant_id=row["tenant_id"], actor="system", target=str(uuid), detail=said
-    )
+    audit.note(connection, actor, "call.tag", str(uuid), tenant_id=row["tenant_id"], detail=said)
     return True
 
 
-def hold(connection: Connection, uuid: UUID, held: bool, *, actor: str = "system", reason: str = "") -> bool:
-    """Put a call under legal hold or release it; False where there is no such call."""
+def hold(
+    connection: Connection,
+    uuid: UUID,
+    held: bool,
+    *,
+    actor: Actor = SYSTEM,
+    reason: str = "",
+    tenant_id: int | None = None,
+) -> bool:
+    """Put a call (of ``tenant_id``, where that is given) under legal hold or release it; False where there is none."""
     row = connection.execute(
-        "UPDATE calls SET legal_hold = %s WHERE uuid = %s RETURNING tenant_id", (held, uuid)
+        "UPDATE calls SET legal_hold = %(held)s WHERE uuid = %(uuid)s "
+        "AND (%(tenant)s::integer IS NULL OR tenant_id = %(tenant)s) RETURNING tenant_id",
+        {"held": held, "uuid": uuid, "tenant": tenant_id},
     ).fetchone()
     if row is None:
         return False
-    audit.write(
-        connection,
-        "call.hold" if held else "call.release",
-        tenant_id=row["tenant_id"],
-        actor=actor,
-        target=str(uuid),
-        reason=reason,
-    )
+    action = "call.hold" if held else "call.release"
+    audit.note(connection, actor, action, str(uuid), tenant_id=row["tenant_id"], reason=reason)
     return True
 
 
@@ -158,8 +200,11 @@ def retain(
     now: datetime | None = None,
     actor: str = "system",
     tried: Policy | None = None,
+    only: int | None = None,
 ) -> Iterator[Removal]:
-    """Apply every policy; yields the calls removed (with ``dry_run``: that would be), one transaction each.
+    """Apply every policy, or that of the tenant ``only``.
+
+    Yields the calls removed (with ``dry_run``: that would be), one transaction each.
 
     Periods and backups first, over all tenants; then, volume by volume, the oldest calls of the tenants that keep
     calls until space is needed, until the volume has its reserve again. A dry run may say what ``tried`` would
@@ -180,7 +225,7 @@ def retain(
                 raise ArgumentError(f"tenant: there is none named {tried.tenant!r}")
     moment = now or datetime.now(UTC)
     gone: dict[int, int] = {}
-    for candidate, reason in _expired(database, moment, tried):
+    for candidate, reason in _candidates(database, _EXPIRED, {"now": moment, "only": only}, tried):
         removal = _take(database, candidate, reason, dry_run, actor)
         if removal is not None:
             for volume_id, size in removal.sizes.items():
@@ -190,8 +235,52 @@ def retain(
         every = volumes.listing(connection)
     for volume in every:
         yield from _make_room(
-            database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor, tried
+            database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor, tried, only
         )
+
+
+_NUMBERED: Final = """
+    SELECT uuid, legal_hold, started_at FROM calls
+     WHERE tenant_id = %(tenant)s AND (caller_number = %(number)s OR called_number = %(number)s)
+       AND (started_at, uuid) > (%(after)s, %(uuid)s)
+     ORDER BY started_at, uuid LIMIT %(batch)s
+"""
+
+
+def erase(
+    database: Database,
+    tenant: str,
+    number: str,
+    *,
+    dry_run: bool = False,
+    actor: str = "system",
+    reason: str = "",
+) -> Iterator[Removal]:
+    """Remove every call of a tenant that a number made or got, whatever the policies; yields them as ``retain`` does.
+
+    The number is that of the calls, digit by digit. A call under legal hold stays, and is told with an ``error``.
+    Raises ArgumentError for an unknown tenant or an empty number.
+    """
+    if not number.strip() or "\0" in number:
+        raise ArgumentError("number: whose calls are to be erased")
+    with database.connection() as connection:
+        owner = accounts.tenant_id(connection, tenant)
+    why = f"erased by number: {reason}" if reason else "erased by number"
+    place: dict[str, Any] = {"after": datetime.min.replace(tzinfo=UTC), "uuid": UUID(int=0), "batch": _BATCH}
+    while True:
+        with database.connection() as connection:
+            found = connection.execute(
+                _NUMBERED, {"tenant": owner, "number": number.strip(), **place}
+            ).fetchall()
+        for row in found:
+            candidate = _Candidate(row["uuid"], owner, tenant, row["started_at"])
+            if row["legal_hold"]:
+                yield Removal(row["uuid"], tenant, row["started_at"], why, error="under legal hold")
+            elif (removal := _take(database, candidate, why, dry_run, actor)) is not None:
+                yield removal
+        if len(found) < _BATCH:
+            return
+        place |= {"after": found[-1]["started_at"], "uuid": found[-1]["uuid"]}
 
 
 def needed(volume: Volume) -> int:
@@ -227,7 +316,7 @@ _EXPIRED: Final = f"""
       LEFT JOIN LATERAL (SELECT max(g.retention_days) AS days FROM tags g
                           WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
                             AND g.retention_days IS NOT NULL) g ON true
-     WHERE NOT c.legal_hold
+     WHERE NOT c.legal_hold AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
        AND CASE WHEN g.days IS NOT NULL THEN c.started_at < %(now)s - make_interval(days => g.days)
                 WHEN t.retention = 'period' THEN c.started_at < %(now)s - make_interval(days => t.retention_days)
                 WHEN t.retention = 'backup' THEN c.backed_up_at IS NOT NULL
@@ -242,7 +331,7 @@ _OLDEST: Final = f"""
     SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, 'space' AS reason
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
-     WHERE NOT c.legal_hold AND t.retention = 'space'
+     WHERE NOT c.legal_hold AND t.retention = 'space' AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
        AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)
        AND NOT EXISTS (SELECT FROM tags g WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
                           AND g.retention_days IS NOT NULL)
@@ -277,17 +366,19 @@ def _candidates(
         position.update(after=rows[-1]["started_at"], uuid=rows[-1]["uuid"])
 
 
-def _expired(database: Database, now: datetime, tried: Policy | None) -> Iterator[tuple[_Candidate, str]]:
-    return _candidates(database, _EXPIRED, {"now": now}, tried)
-
-
 def _make_room(
-    database: Database, volume: Volume, freed: int, dry_run: bool, actor: str, tried: Policy | None
+    database: Database,
+    volume: Volume,
+    freed: int,
+    dry_run: bool,
+    actor: str,
+    tried: Policy | None,
+    only: int | None,
 ) -> Iterator[Removal]:
     missing = needed(volume) - freed
     if missing <= 0:
         return
-    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id}, tried):
+    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id, "only": only}, tried):
         removal = _take(database, candidate, reason, dry_run, actor)
         if removal is None:
             continue

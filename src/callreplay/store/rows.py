@@ -64,12 +64,15 @@ def _time(value: object) -> datetime | None:
 
 
 def _address(value: object) -> str | None:
-    """An IPv4 or IPv6 address; a zone (RFC 4007 section 11) says nothing outside the host that wrote it."""
+    """An IPv4 or IPv6 address; a zone (RFC 4007 section 11) says nothing outside the host that wrote it.
+
+    An IPv4 address as IPv6 sockets show it (RFC 4291 section 2.5.5.2) is that address, and found as it is.
+    """
     try:
         found = ipaddress.ip_address(str(value or "").partition("%")[0])
     except ValueError:
         return None
-    return str(found)
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def _mac(value: object) -> str | None:

@@ -20,6 +20,7 @@ from uuid import UUID
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.model import recording_files
 from callreplay.store import audit
+from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection
 from callreplay.store.handle import Handle, StoredFile, VolumeError, mark, marker_of, unmark
 from callreplay.store.journal import settle
@@ -32,12 +33,14 @@ __all__ = [
     "active",
     "add",
     "adopt",
+    "change",
     "claim",
     "find",
     "first",
     "listing",
     "locate",
     "move",
+    "put",
     "reconcile",
     "retire",
 ]
@@ -200,7 +203,13 @@ def _check_path(connection: Connection, path: Path, but: int = 0) -> None:
 
 
 def add(
-    connection: Connection, path: Path, *, name: str = "", quota_bytes: int = 0, reserved_bytes: int = 0
+    connection: Connection,
+    path: Path,
+    *,
+    name: str = "",
+    quota_bytes: int = 0,
+    reserved_bytes: int = 0,
+    actor: Actor = SYSTEM,
 ) -> Volume:
     """Add the folder ``path`` (made where missing) as a volume, and mark it as that one.
 
@@ -232,8 +241,42 @@ def add(
     except OSError as error:
         raise OutputError(f"volume {path} cannot be written to: {error.strerror}") from error
     said: dict[str, Any] = {"quota": quota_bytes, "reserved": reserved_bytes}
-    audit.write(connection, "volume.add", actor="system", target=str(path), detail=said)
+    audit.note(connection, actor, "volume.add", str(path), detail=said)
     return volume
+
+
+def change(
+    connection: Connection,
+    volume: Volume,
+    *,
+    name: str | None = None,
+    quota_bytes: int | None = None,
+    reserved_bytes: int | None = None,
+    in_use: bool = False,
+    actor: Actor = SYSTEM,
+) -> Volume:
+    """Give a volume another name, quota or reserve; None leaves one as it is.
+
+    ``in_use``: one that was retired takes calls again.
+
+    Raises ArgumentError where the name is taken, or a size is negative, or more is reserved than the quota allows.
+    """
+    quota = volume.quota_bytes if quota_bytes is None else quota_bytes
+    reserved = volume.reserved_bytes if reserved_bytes is None else reserved_bytes
+    _check_sizes(quota, reserved)
+    if name and name != volume.name:
+        _check_name(connection, name)
+    row = connection.execute(
+        "UPDATE storage_volumes SET name = %s, quota_bytes = %s, reserved_bytes = %s, "
+        f"deleted_at = CASE WHEN %s THEN NULL ELSE deleted_at END WHERE id = %s RETURNING {_COLUMNS}",
+        (name or volume.name, quota, reserved, in_use, volume.id),
+    ).fetchone()
+    if row is None:
+        raise ArgumentError(f"volume: there is none with id {volume.id}")
+    said: dict[str, Any] = {"name": name or volume.name, "quota": quota, "reserved": reserved}
+    said |= {"in use": True} if in_use else {}
+    audit.note(connection, actor, "volume.change", str(volume.path), detail=said)
+    return _volume(row)
 
 
 def first(connection: Connection, data_dir: Path) -> None:
@@ -244,7 +287,7 @@ def first(connection: Connection, data_dir: Path) -> None:
         _note_place(connection, volume, volume.path, str(Path("volumes") / "1"))
 
 
-def move(connection: Connection, volume: Volume, path: Path) -> Volume:
+def move(connection: Connection, volume: Volume, path: Path, *, actor: Actor = SYSTEM) -> Volume:
     """Note that the volume is at ``path`` now: its folder was moved, copied, or mounted there.
 
     Raises:
@@ -261,7 +304,7 @@ def move(connection: Connection, volume: Volume, path: Path) -> Volume:
     ).fetchone()
     assert row is not None
     said = {"from": str(volume.path)}
-    audit.write(connection, "volume.move", actor="system", target=str(path), detail=said)
+    audit.note(connection, actor, "volume.move", str(path), detail=said)
     return _volume(row)
 
 
@@ -287,6 +330,21 @@ def _note_place(connection: Connection, volume: Volume, path: Path, home: str) -
     connection.execute(
         "UPDATE storage_volumes SET path = %s, home = %s WHERE id = %s", (str(path), home, volume.id)
     )
+
+
+def put(connection: Connection, places: dict[int, tuple[Path, str | None]]) -> None:
+    """Say of every volume, by its id, where a restored database has it: its path, and that below the data directory.
+
+    Where its marker did not come along, `adopt` writes it again once its files are seen there.
+    """
+    connection.execute(
+        "UPDATE storage_volumes SET path = 'restored ' || id, marked_at = NULL"
+    )  # two may change places
+    for volume in listing(connection):
+        path, home = places[volume.id]
+        connection.execute(
+            "UPDATE storage_volumes SET path = %s, home = %s WHERE id = %s", (str(path), home, volume.id)
+        )
 
 
 def _bears(path: Path, uuid: UUID) -> bool:
@@ -330,7 +388,7 @@ def _seen(connection: Connection, volume: Volume) -> bool:
     return any((volume.path / str(row["path"])).is_file() for row in rows)
 
 
-def retire(connection: Connection, volume: Volume) -> bool:
+def retire(connection: Connection, volume: Volume, *, actor: Actor = SYSTEM) -> bool:
     """Stop new calls on a volume. One without calls is removed, with its marker; returns whether it was.
 
     Its files stay readable under the same id as long as calls are on it.
@@ -347,7 +405,7 @@ def retire(connection: Connection, volume: Volume) -> bool:
         connection.execute("DELETE FROM storage_volumes WHERE id = %s", (volume.id,))
         unmark(volume.path, volume.uuid)
     said = {"removed": not holds}
-    audit.write(connection, "volume.retire", actor="system", target=str(volume.path), detail=said)
+    audit.note(connection, actor, "volume.retire", str(volume.path), detail=said)
     return not holds
 
 

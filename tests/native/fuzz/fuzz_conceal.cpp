@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::vector<int16_t> sides(before + after), pcm(count, 99);
   if (!sides.empty()) std::memcpy(sides.data(), data + 4, std::min(size - 4, 2 * sides.size()));
   const callreplay::Surroundings around{sides.data(), before, sides.data() + before, after};
-  const bool sounds = callreplay::bridge_loss(rate, around, data[0], pcm.data(), count);
+  const bool sounds = callreplay::Concealer(rate).bridge(around, data[0], pcm.data(), count);
   if (!sounds && std::count(pcm.begin(), pcm.end(), 0) != static_cast<std::ptrdiff_t>(count)) std::abort();
   return 0;
 }

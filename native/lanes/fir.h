@@ -1,0 +1,35 @@
+// A plain filter over float lanes, for the resampler and the concealer.
+#pragma once
+
+#include "lanes/f32_wide.h"
+
+namespace callreplay::CR_ISA {
+
+// y[n] += sum over t of taps[t] * x[n + t], n < count, t < taps_count. Reads x and writes y up to the next
+// multiple of 64 of count. Several vectors of outputs at a time: a tap is loaded once for all of them, and
+// their sums do not wait for one another. Each sum runs over t in order, whatever the width.
+template <int N>
+void fir(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
+         size_t count) {
+  using V = Lanes<float, N>;
+  constexpr int kVectors = N == 16 ? 4 : 8;
+  static_assert(64 % (kVectors * N) == 0);
+  for (size_t n = 0; n < count; n += kVectors * N) {
+    V sums[kVectors];
+    for (int i = 0; i < kVectors; ++i) {
+      sums[i] = V::load(y + n + i * N);
+    }
+    const float *from = x + n;
+    for (size_t t = 0; t < taps_count; ++t, ++from) {
+      const V tap = V::all(taps[t]);
+      for (int i = 0; i < kVectors; ++i) {
+        sums[i] = sums[i] + tap * V::load(from + i * N);
+      }
+    }
+    for (int i = 0; i < kVectors; ++i) {
+      sums[i].store(y + n + i * N);
+    }
+  }
+}
+
+}  // namespace callreplay::CR_ISA

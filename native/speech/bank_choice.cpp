@@ -1,0 +1,70 @@
+#include <cmath>
+#include <numbers>
+
+#include "speech/bank.h"
+
+namespace callreplay {
+namespace {
+
+// Centres of the bands, about a critical bandwidth and a half apart; telephone speech ends at 3400 Hz.
+constexpr double kCentre_hz[kBands] = {200, 330, 500, 760, 1150, 1700, 2450, 3300};
+constexpr double kQuality = 2.2;  // neighbours meet at -3 dB
+
+}  // namespace
+
+BankLaw::BankLaw(int32_t rate_hz) {
+  for (size_t band = 0; band < kBands; ++band) {
+    const double angle = 2 * std::numbers::pi * kCentre_hz[band] / rate_hz;
+    const double alpha = std::sin(angle) / (2 * kQuality);
+    const double gain = alpha / (1 + alpha);
+    const double first = -2 * std::cos(angle) / (1 + alpha), second = (1 - alpha) / (1 + alpha);
+    b0[band] = static_cast<float>(gain);
+    a1[band] = static_cast<float>(first);
+    a2[band] = static_cast<float>(second);
+    in[band] = static_cast<float>(-first * gain);
+    s11[band] = static_cast<float>(first * first - second);
+    s12[band] = static_cast<float>(-first);
+    s21[band] = static_cast<float>(first * second);
+    s22[band] = static_cast<float>(-second);
+    x10[band] = static_cast<float>(gain * (first * first - second - 1));
+    x11[band] = static_cast<float>(-first * gain);
+    x20[band] = static_cast<float>(gain * first * second);
+    x21[band] = static_cast<float>(-gain * (1 + second));
+  }
+}
+
+namespace baseline {
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+}
+#ifdef CR_X86
+namespace avx2 {
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+}
+namespace avx512 {
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+}
+#endif
+#ifdef CR_AARCH64
+namespace neon {
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+}
+#endif
+
+BankKernel bank_kernel(cr_isa isa) {
+  switch (isa) {
+#ifdef CR_X86
+    case CR_ISA_AVX2:
+      return avx2::bank;
+    case CR_ISA_AVX512:
+      return avx512::bank;
+#endif
+#ifdef CR_AARCH64
+    case CR_ISA_NEON:
+      return neon::bank;
+#endif
+    default:
+      return baseline::bank;
+  }
+}
+
+}  // namespace callreplay

@@ -1,0 +1,150 @@
+"""``callreplay record``: calls from network interfaces, a stream on standard input, or capture agents, as they are held."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.printable import json_text, printable
+from callreplay.cli.sizes import parse_size
+from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
+
+if TYPE_CHECKING:
+    from callreplay.importing.importer import Outcome
+    from callreplay.recording.sources import Source
+
+__all__ = ["register"]
+
+
+def _say(text: str) -> None:
+    print(printable(f"callreplay: {text}"), file=sys.stderr, flush=True)
+
+
+def _sources(
+    stream: str, interfaces: list[str], hep: int | None, ring: str, pattern: str, promiscuous: bool
+) -> list[Source]:
+    from callreplay.recording.ring import Ring
+    from callreplay.recording.sources import Agents, Interface, Stream
+
+    found: list[Source] = []
+    names = [name for text in interfaces for name in text.split(",") if name]
+    for name in names:
+        found.append(Interface(Ring(name, parse_size(ring), pattern, promiscuous)))
+    if hep is not None:
+        found.append(Agents(hep))
+    if stream == "-":
+        found.append(Stream(sys.stdin.fileno()))
+    return found
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(name="record")
+    def record(
+        stream: Annotated[
+            str,
+            typer.Argument(
+                metavar="[-]", help="'-': pcap or pcapng on standard input, as tcpdump -w - writes it."
+            ),
+        ] = "",
+        interface: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--interface",
+                "-i",
+                metavar="IFACE[,IFACE…]",
+                help="Network interfaces, a mirror port's for one.",
+            ),
+        ] = None,
+        hep: Annotated[
+            int | None, typer.Option(metavar="PORT", help="UDP port that capture agents send HEP3 to.")
+        ] = None,
+        check: Annotated[
+            str,
+            typer.Option(
+                metavar="IFACE", help="Listen for --seconds, say what is wrong, and record nothing."
+            ),
+        ] = "",
+        seconds: Annotated[float, typer.Option(min=0.1, help="How long --check listens.")] = 10.0,
+        spool: Annotated[
+            Path | None,
+            typer.Option(help="Folder of calls that go on; spool in the data directory if not given."),
+        ] = None,
+        flush: Annotated[
+            float,
+            typer.Option(min=0.05, max=3600, help="Seconds between syncs: what is older survives a crash."),
+        ] = 1.0,
+        ring: Annotated[str, typer.Option(help="Memory that the kernel keeps packets in for us.")] = "64MiB",
+        pattern: Annotated[str, typer.Option("--filter", help="What to capture, as of pcap-filter(7).")] = "",
+        promiscuous: Annotated[bool, typer.Option(help="Take in what is addressed to others.")] = True,
+        user: Annotated[str, typer.Option(help="Become this user once the interfaces are open.")] = "",
+        jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Processes that import.")] = 1,
+        tenant: TenantOption = "default",
+        volume_id: VolumeId = None,
+        volume_name: VolumeName = "",
+        volume_path: VolumePath = None,
+        timezone: Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")] = "",
+        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        url: DatabaseOption = "",
+        data: DataOption = None,
+    ) -> None:
+        """Record calls as they are held, each filed when it is over. Ctrl-C files all; SIGTERM leaves the rest to the next start."""
+        from callreplay.errors import ArgumentError
+        from callreplay.importing import importer
+        from callreplay.recording import privileges
+        from callreplay.recording.recorder import Recorder
+        from callreplay.store import accounts
+        from callreplay.store.places import default_data_dir
+
+        if stream not in ("", "-"):
+            raise ArgumentError(f"{stream}: record takes '-'; captures in files are for `callreplay import`")
+        if check:
+            from callreplay.recording.checking import check as listen
+
+            for line in listen(check, seconds):
+                typer.echo(printable(line))
+            return
+        sources = _sources(stream, interface or [], hep, ring, pattern, promiscuous)
+        if not sources:
+            raise ArgumentError("nothing to record from: -i IFACE, --hep PORT, or - for standard input")
+        if user:
+            privileges.become(user)
+        privileges.drop_network()
+        stop, leave = threading.Event(), threading.Event()
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
+        signal.signal(signal.SIGTERM, lambda *_: leave.set())
+        spools = spool or (data or default_data_dir()) / "spool"
+        with database(url, data, build=True, volume=True) as opened:
+            tenant_id, zone = accounts.open_tenant(opened, tenant)
+            accounts.zone_of(timezone or zone)
+            with opened.connection() as connection:
+                volume = wanted(connection, volume_id, volume_name, volume_path)
+            names = ", ".join(source.name for source in sources)
+            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, source=names)
+            _say(f"recording from {names}")
+
+            def report(outcome: Outcome) -> None:
+                for call in outcome.calls if as_json else ():
+                    typer.echo(json_text(call))
+                sys.stdout.flush()
+                for text in [*outcome.warnings, *([outcome.error] if outcome.error else [])]:
+                    _say(text)
+
+            recorder = Recorder(sources, job, spools, flush, jobs, report=report, warn=_say)
+            try:
+                recorder.run(stop, leave)
+            finally:
+                for source in sources:
+                    source.close()
+                figures = recorder.figures
+                _say(
+                    f"{figures.packets:,} packets, {figures.drops:,} dropped by the kernel; {figures.added} calls added, "
+                    f"{figures.in_progress} go on, {figures.waiting} wait to be filed"
+                )

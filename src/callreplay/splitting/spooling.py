@@ -1,0 +1,347 @@
+"""Spools on disk: what a packet's group is decided, its spool is written to, and, once its calls are over, handed on.
+
+A folder holds ``open-N`` (files of groups that go on, of the N-th start) and ``closed`` (a note for each group that is to
+be imported: which files are its own). Notes are the journal: a file that a note names is imported with it and removed
+after that; every other file is split again by the next start (`callreplay.splitting.recovery`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from callreplay.model import Flow, Message
+from callreplay.packets.messages import MessageReader
+from callreplay.splitting.frames import segments
+from callreplay.splitting.groups import Board, Group
+from callreplay.splitting.hearing import Hearing
+from callreplay.splitting.splitter import Splitter
+from callreplay.splitting.stops import Stop
+
+_log = logging.getLogger(__name__)
+
+__all__ = ["CLOSED", "Closed", "Limits", "Spooler", "sync"]
+
+CLOSED: Final = "closed"
+_NS: Final = 10**9
+_RUN: Final = 1 << 16
+_SWEEP_NS: Final = _NS
+_TOGETHER_NS: Final = 3 * _NS
+_STALE_NS: Final = 600 * _NS
+_GAP_NS: Final = 5 * _NS
+"""So long a segment of TCP that was not captured is waited for."""
+_BUFFERED: Final = 64 << 20
+_BACKLOG: Final = 256 << 20
+"""Octets that may wait in memory where the disk takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a group is over, in seconds of capture time.
+
+    ``ended``: after BYE or a final failure. ``quiet``: without a packet, of what only RTP tells of or was not answered.
+    ``held``: without a packet, of an answered call. ``part``: how long one file of a call may go on. ``parts``: files
+    of one call, after which it is imported as far as it came.
+    """
+
+    ended: float = 5.0
+    quiet: float = 180.0
+    held: float = 3600.0
+    part: float = 3600.0
+    parts: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A group to be imported: its note, its files (in order of their beginning), and drops of the kernel meanwhile."""
+
+    note: Path
+    files: tuple[Path, ...]
+    drops: int = 0
+
+
+@dataclass(slots=True)
+class Spooler:
+    """Splits what its ``splitter`` is given. ``closed`` gets each group whose calls are over, once it is on the disk.
+
+    ``durable``: files are synced at each ``flush``, and only what was synced is handed on. Without, as for the import of
+    a capture that stays where it is, groups are handed on at once.
+    """
+
+    folder: Path
+    epoch: int
+    closed: Callable[[Closed], None]
+    limits: Limits = field(default_factory=Limits)
+    durable: bool = True
+    splitter: Splitter = field(default_factory=Splitter)
+    board: Board = field(init=False)
+    hearing: Hearing = field(init=False)
+    junk: int = 0
+    """Spools of what looked like RTP and was none."""
+    groups: int = 0
+    """Groups handed on."""
+    _directory: int = -1
+    _flows: dict[int, Flow] = field(default_factory=dict)
+    _texts: dict[bytes, str] = field(default_factory=dict)
+    _reader: MessageReader = field(init=False)
+    _sequence: int = 1
+    _made: int = 0
+    _names_of: dict[int, str] = field(default_factory=dict)
+    _swept_ns: int = 0
+    _tidied_ns: int = 0
+    _waiting: list[Closed] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.board = Board(self)
+        self.hearing = Hearing(self.board)
+        self._reader = MessageReader(self._flow, {})
+        (self.folder / CLOSED).mkdir(parents=True, exist_ok=True)
+        self.open_folder.mkdir(exist_ok=True)
+        self._directory = os.open(self.open_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @property
+    def open_folder(self) -> Path:
+        """Where files are written."""
+        return self.folder / f"open-{self.epoch}"
+
+    def shut(self) -> None:
+        """Let go of the folder; what is open stays there for the next start."""
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+    # Packets
+
+    def drain(self) -> Stop:
+        """Split all that the splitter has been given; END, CUT or DAMAGED."""
+        splitter = self.splitter
+        while True:
+            stop = splitter.run(_RUN, self._swept_ns + _SWEEP_NS)
+            if stop == Stop.WAY:
+                self._way()
+            elif stop == Stop.MESSAGE:
+                self._message()
+            elif stop == Stop.SEGMENT:
+                self._segment()
+            elif stop != Stop.MORE:
+                return Stop(stop)
+            if splitter.last_ns - self._swept_ns >= _SWEEP_NS:
+                self.sweep(splitter.last_ns)
+            if splitter.buffered > _BUFFERED:
+                self._write_out()
+
+    def _way(self) -> None:
+        way, _, media, now_ns, _, _ = self.splitter.pending()
+        source, sport, destination, dport = self.splitter.way(way)
+        ends = (self._text(source), sport), (self._text(destination), dport)
+        if self.board.add_way(way, *ends, now_ns, media) is None:
+            self.splitter.leave(way)
+        elif (spool := self.splitter.spool_of(way)) >= 0:
+            self.splitter.keep(spool)
+
+    def _message(self) -> None:
+        way, _, _, now_ns, _, _ = self.splitter.pending()
+        message = Message("sip", now_ns, self._flow(way), "udp", self.splitter.payload())
+        group = self.hearing.take(message)
+        if group is not None and (spool := self.spool_for(group)) >= 0:
+            self.splitter.keep(spool)
+
+    def _segment(self) -> None:
+        way, kind, _, now_ns, sequence, flags = self.splitter.pending()
+        self._write_messages(self._reader.take(way, kind, now_ns, self.splitter.payload(), sequence, flags))
+
+    def _write_messages(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            group = self.hearing.take(message)
+            if group is None or (spool := self.spool_for(group)) < 0:
+                continue
+            for frame in segments(message.flow, message.payload, self._sequence):
+                self.splitter.write(spool, message.arrival_ns, frame)
+            self._sequence = (self._sequence + len(message.payload) + 1) & 0xFFFFFFFF
+
+    def _text(self, address: bytes) -> str:
+        text = self._texts.get(address)
+        if text is None:
+            if len(self._texts) > 1 << 17:
+                self._texts.clear()
+            family = socket.AF_INET6 if len(address) == 16 else socket.AF_INET
+            text = self._texts[address] = socket.inet_ntop(family, address) if any(address) else ""
+        return text
+
+    def _flow(self, way: int) -> Flow:
+        flow = self._flows.get(way)
+        if flow is None:
+            source, sport, destination, dport = self.splitter.way(way)
+            flow = self._flows[way] = Flow(self._text(source), sport, self._text(destination), dport)
+        return flow
+
+    # What the board asks for
+
+    def spool_for(self, group: Group) -> int:
+        """The spool of a group; -1 where there are too many."""
+        if not group.spools:
+            name = self._name()
+            spool = self.splitter.spool(name.encode(), bool(group.talks))
+            if spool < 0:
+                return -1
+            self._names_of[spool] = name
+            group.spools.append(spool)
+        return group.spools[0]
+
+    def _name(self) -> str:
+        self._made += 1
+        return f"{self._made:x}.pcapng"
+
+    def _rename(self, spool: int) -> None:
+        self._names_of[spool] = self._name()
+        self.splitter.rename(spool, self._names_of[spool].encode())
+
+    def _let_go(self, spool: int) -> None:
+        self.splitter.drop(spool)
+        self._names_of.pop(spool, None)
+
+    def put(self, way: int, group: Group) -> None:
+        """From now on the packets of a way go to the group's spool."""
+        spool = self.spool_for(group)
+        if spool >= 0:
+            self.splitter.place(way, spool)
+
+    # Time
+
+    def sweep(self, now_ns: int) -> None:
+        """Hand on the groups that are over at ``now_ns`` of the capture's clock."""
+        self._swept_ns = now_ns
+        self._write_messages(self._reader.overdue(now_ns - _GAP_NS))
+        for group in list(self.board.groups.values()):
+            if group.merged_into is not None:
+                continue
+            if self._is_over(group, now_ns):
+                self.close(group, now_ns)
+            elif now_ns - group.begun_ns > self.limits.part * _NS:
+                self._go_on(group, now_ns)
+        if now_ns - self._tidied_ns > _STALE_NS // 10:
+            self._tidied_ns = now_ns
+            self.hearing.tidy(now_ns)
+            for way in self.splitter.stale(now_ns - _STALE_NS):
+                self._forget(way)
+                self.board.forget(way)
+
+    def _is_over(self, group: Group, now_ns: int) -> bool:
+        limits = self.limits
+        if group.talks and all(talk.over_ns for talk in group.talks):
+            return now_ns - max(talk.over_ns for talk in group.talks) >= limits.ended * _NS
+        heard_ns = max((talk.last_ns for talk in group.talks), default=group.begun_ns)
+        silence_ns = now_ns - max(heard_ns, self.splitter.last_of(group.spools))
+        held = any(talk.answered and not talk.over_ns for talk in group.talks)
+        return silence_ns >= (limits.held if held else limits.quiet) * _NS
+
+    def _go_on(self, group: Group, now_ns: int) -> None:
+        """Begin a new file where one has gone on for long; a call of too many files is handed on as far as it came."""
+        for spool in group.spools:
+            _, _, packets, first_ns, last_ns = self.splitter.figures(spool)
+            if packets and last_ns - first_ns > self.limits.part * _NS and self.splitter.believed(spool):
+                self.splitter.flush(self._directory, 1, [spool])
+                group.files.append(self._names_of[spool])
+                self._rename(spool)
+        if len(group.files) >= self.limits.parts:
+            self.close(group, now_ns)
+
+    def finish(self) -> None:
+        """Hand on everything, over or not."""
+        self._write_messages(self._reader.overdue(1 << 62))
+        for group in list(self.board.groups.values()):
+            if group.merged_into is None:
+                self.close(group, self.splitter.last_ns)
+        self.flush()
+
+    def close(self, group: Group, now_ns: int) -> None:
+        """Hand a group on; its ways and talks are free for others."""
+        second = self.board.lone(group)
+        if second is not None:
+            ends = [self.splitter.last_of(each.spools) for each in (group, second)]
+            if abs(ends[0] - ends[1]) <= _TOGETHER_NS:
+                group = self.board.merge(group, second)
+        for talk in group.talks:
+            self.hearing.close(talk, now_ns)
+        wanted = bool(group.talks) or bool(group.files)
+        for way in self.board.close(group):
+            self._forget(way)
+        names = list(group.files)
+        for spool in group.spools:
+            if wanted:
+                self.splitter.believe(spool)
+            if not self.splitter.believed(spool):
+                self.junk += 1
+            else:
+                self.splitter.flush(self._directory, 1, [spool])
+                if self.splitter.figures(spool)[1]:
+                    names.append(self._names_of[spool])
+            self._let_go(spool)
+        if names:
+            self._note(names, group)
+
+    def _forget(self, way: int) -> None:
+        self.splitter.forget(way)
+        self._flows.pop(way, None)
+        self._reader.forget(way)
+
+    def _note(self, names: list[str], group: Group) -> None:
+        self.groups += 1
+        note = self.folder / CLOSED / f"{self.epoch}-{group.number}.json"
+        files = [f"{self.open_folder.name}/{name}" for name in names]
+        part = note.with_suffix(".part")
+        part.write_text(json.dumps({"files": files, "drops": group.drops}), "ascii")
+        part.rename(note)
+        one = Closed(note, tuple(self.folder / name for name in files), group.drops)
+        if self.durable:
+            self._waiting.append(one)
+        else:
+            self.closed(one)
+
+    def dropped(self, packets: int) -> None:
+        """The kernel dropped packets: each group that goes on may have lost some."""
+        for group in self.board.groups.values():
+            group.drops += packets
+
+    # Disk
+
+    def _write_out(self) -> None:
+        """Make room in memory. Where the disk takes nothing for long, packets wait in the kernel, which counts its drops."""
+        while True:
+            try:
+                self.splitter.flush(self._directory, 1 << 14)
+                return
+            except OSError as error:
+                if self.splitter.buffered <= _BACKLOG:
+                    return
+                if not self.durable:
+                    raise
+                _log.error("%s: %s; waiting for room", self.folder, error.strerror)
+                time.sleep(1)
+
+    def flush(self) -> None:
+        """Write and sync what is buffered, then hand on what is closed. Raises OSError where the disk takes no more."""
+        self.splitter.flush(self._directory)
+        if self.durable:
+            sync(self._directory)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self.closed(one)
+
+
+def sync(descriptor: int) -> None:
+    """Sync the file system of an open folder: one call for thousands of files."""
+    if _libc.syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,238 @@
+"""`callreplay record` as a process: from standard input, from an interface, from agents; killed, and begun again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.captures import Record, hep3, pcap, pcapng
+from tests.importing.test_rotation import call, rows, whole
+
+from callreplay.store import volumes
+from callreplay.store.database import Database
+
+INVITE, MEDIA = b"SIP/2.0", 42
+
+
+@pytest.fixture
+def shelf(database: Database, tmp_path: Path) -> Path:
+    with database.connection() as connection:
+        volumes.add(connection, tmp_path / "shelf")
+    return tmp_path / "shelf"
+
+
+@contextmanager
+def recorder(database: Database, spools: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A recorder that is ready, killed at the end if it is there still."""
+    command = [sys.executable, "-m", "callreplay", "record", *arguments]
+    command += ["--database-url", database.url, "--spool", str(spools), "--flush", "0.2"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert b"recording from" in line, line + process.stderr.read()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def ended(process: subprocess.Popen[bytes], number: int | None = signal.SIGINT) -> str:
+    """What it said until it was gone, having been told so."""
+    if number is not None:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    return said.decode()
+
+
+def until(condition: object, seconds: float = 60) -> None:
+    """Wait for what must come."""
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("container", [pcap, pcapng])
+def test_from_standard_input(container: object, database: Database, shelf: Path, tmp_path: Path) -> None:
+    records = sorted(record for number in (1, 2, 3) for record in call(number, 700 * number, 3))
+    assert callable(container)
+    with recorder(database, tmp_path / "spools", "-") as process:
+        _, said = process.communicate(container(records), timeout=120)
+    assert process.returncode == 0, said
+    assert b"3 calls added, 0 go on, 0 wait" in said
+    assert rows(database) == [whole(1, 3), whole(2, 3), whole(3, 3)]
+    assert [path.name for path in (tmp_path / "spools").rglob("*") if path.is_file()] == ["lock"]
+    with database.connection() as connection:
+        assert connection.execute("SELECT DISTINCT source FROM calls").fetchall() == [
+            {"source": "standard input"}
+        ]
+
+
+def test_a_stream_that_is_damaged_is_filed_as_far_as_it_came(
+    database: Database, shelf: Path, tmp_path: Path
+) -> None:
+    content = pcapng(sorted(call(1, 0, 3)))
+    with recorder(database, tmp_path / "spools", "-") as process:
+        _, said = process.communicate(content + bytes(64), timeout=120)
+    assert process.returncode != 0
+    assert b"damaged at octet" in said
+    assert rows(database) == [whole(1, 3)]
+
+
+def test_killed_and_begun_again(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """Three kills at any time: what was on the disk is there, once; the pieces of a call are one call."""
+    records = sorted(record for number in range(4) for record in call(number, 400 * number, 3))
+    spools, sent = tmp_path / "spools", 0
+    for piece in range(3):
+        upto = len(records) * (piece + 1) // 4
+        with recorder(database, spools, "-") as process:
+            assert process.stdin is not None
+            process.stdin.write(pcap(records[sent:upto]))
+            process.stdin.flush()
+            wanted = sum(len(octets) for _, octets in records[:upto])
+            until(lambda wanted=wanted: sum(p.stat().st_size for p in spools.glob("open-*/*")) > wanted)
+            process.kill()
+        sent = upto
+    with recorder(database, spools, "-") as process:
+        _, said = process.communicate(pcap(records[sent:]), timeout=120)
+    assert b"4 calls added, 0 go on, 0 wait" in said
+    assert rows(database) == [whole(number, 3) for number in range(4)]
+
+
+def test_what_goes_on_is_left_to_the_next_start(database: Database, shelf: Path, tmp_path: Path) -> None:
+    records, spools = sorted(call(1, 0, 3)), tmp_path / "spools"
+    with recorder(database, spools, "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(records[:200]))
+        process.stdin.flush()
+        until(lambda: sum(p.stat().st_size for p in spools.glob("open-*/*")) > 200 * 200)
+        assert "1 go on" in ended(process, signal.SIGTERM)
+    assert rows(database) == []
+    with recorder(database, spools, "-") as process:
+        process.communicate(pcap(records[200:]), timeout=120)
+    assert rows(database) == [whole(1, 3)]
+
+
+def test_capture_agents(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """Signalling and media by HEP3; filed when Ctrl-C is pressed."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with recorder(database, tmp_path / "spools", "--hep", str(port)) as process:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+            records = sorted(call(1, 0, 2))
+            shift = time.time_ns() - records[0][0]
+            for number, (at, octets) in enumerate(records):
+                ends = [".".join(map(str, octets[n : n + 4])) for n in (26, 30)]
+                ports = [int.from_bytes(octets[n : n + 2], "big") for n in (34, 36)]
+                kind = 1 if INVITE in octets[MEDIA:] else 4
+                frame = hep3(
+                    octets[MEDIA:], ends[0], ports[0], ends[1], ports[1], kind=kind, time_ns=at + shift
+                )
+                agent.sendto(frame, ("127.0.0.1", port))
+                if number % 20 == 0:
+                    time.sleep(0.005)
+        until(lambda: sum(p.stat().st_size for p in (tmp_path / "spools").glob("open-*/*")) > 40_000)
+        time.sleep(0.5)
+        said = ended(process)
+    assert "1 calls added" in said
+    assert rows(database) == [whole(1, 2)]
+
+
+@contextmanager
+def wire() -> Iterator[tuple[str, str]]:
+    """A wire from a network namespace to us: the namespace, and our interface."""
+    name, ours = f"cr{os.getpid()}", f"crl{os.getpid() % 10**7}"
+
+    def run(*words: str) -> None:
+        subprocess.run(words, check=True, capture_output=True)
+
+    try:
+        run("ip", "netns", "add", name)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no network namespace can be made here")
+    try:
+        run("ip", "link", "add", ours, "type", "veth", "peer", "name", "crsend", "netns", name)
+        run("ip", "link", "set", ours, "up")
+        run("ip", "-n", name, "link", "set", "crsend", "up")
+        yield name, ours
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+_SEND = """
+import socket, struct, sys, time
+octets, at = sys.stdin.buffer.read(), 0
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+raw.bind((sys.argv[1], 0))
+number = 0
+while at < len(octets):
+    size = struct.unpack_from("<I", octets, at)[0]
+    raw.send(octets[at + 4 : at + 4 + size])
+    at += 4 + size
+    number += 1
+    if number % 50 == 0:
+        time.sleep(0.002)
+"""
+
+
+def send(namespace: str, interface: str, records: Sequence[Record]) -> None:
+    """Put frames on a wire."""
+    octets = b"".join(len(frame).to_bytes(4, "little") + frame for _, frame in records)
+    subprocess.run(
+        ["ip", "netns", "exec", namespace, sys.executable, "-c", _SEND, interface], input=octets, check=True
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="capturing needs root")
+def test_from_an_interface(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """Calls on a wire, and, by a filter, nothing else; filed five seconds after their BYE."""
+    records = sorted(record for number in (1, 2) for record in call(number, 100 * number, 2))
+    other = [(at, octets.replace(b"call-7@a", b"call-8@a")) for at, octets in call(7, 0, 1)]
+    with (
+        wire() as (namespace, interface),
+        recorder(
+            database, tmp_path / "spools", "-i", interface, "--filter", "not port 4028 and not port 5028"
+        ) as process,
+    ):  # fmt: skip
+        send(namespace, "crsend", [*records, *[record for record in other if INVITE not in record[1]]])
+        until(lambda: len(rows(database)) == 2)
+        said = ended(process)
+    assert "0 dropped by the kernel; 2 calls added, 0 go on" in said
+    assert [(name, status, legs) for name, status, _, legs in rows(database)] == [
+        (f"call-{number}@a", "answered", {"caller": 100, "called": 100}) for number in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "nothing to record from"),
+        (("capture.pcap",), "captures in files are for `callreplay import`"),
+        (("-i", "nosuch0"), "no such network interface"),
+        (("-i", "lo", "--filter", "this is no filter"), "filter"),
+        (("-", "--user", "nobody-of-this-name"), "no user"),
+        (("--hep", "70000"), "is no port"),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    if "-i" in arguments and os.geteuid() != 0:
+        pytest.skip("capturing needs root")
+    command = [sys.executable, "-m", "callreplay", "record", *arguments, "--data-dir", str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not (tmp_path / "data").exists()
