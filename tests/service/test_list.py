@@ -128,7 +128,7 @@ def test_the_line_leads_to_an_address_to_keep(client: httpx.Client) -> None:
     page = client.get(answer.headers["location"]).text
     chips = re.findall(r'<a class="chip" href="([^"]*)"><span>(.*?)</span>', page)
     assert [re.sub("<[^>]*>", "", text) for _, text in chips] == [
-        "Caller&#39;s name: ana",
+        "Caller's name: ana",
         "Tag: disputes",
         "Loss above: 0.5",
     ]

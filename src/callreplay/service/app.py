@@ -29,7 +29,17 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callreplay.service import administration, logs, openapi, pages, rendering, settings, storage, transcoder
+from callreplay.service import (
+    administration,
+    export,
+    logs,
+    openapi,
+    pages,
+    rendering,
+    settings,
+    storage,
+    transcoder,
+)
 from callreplay.service.context import BASE, Problem, Service, base, service_of
 from callreplay.service.i18n import mark
 from callreplay.service.proxies import Proxies
@@ -257,6 +267,7 @@ def create_app(chosen: Settings) -> Starlette:
         Route(BASE + "/Temp/{token}/{name}", transcoder.temporary, methods=get),
         Route(BASE + "/Storage/{volume}/{path:path}", storage.storage, methods=get),
         *administration.routes(BASE),
+        *export.routes(BASE),
         Route(BASE + "/openapi.json", openapi.document, methods=get),
         Mount(BASE + "/static", StaticFiles(directory=_STATIC), name="static"),
     ]

@@ -252,6 +252,7 @@ def _list(
         "found": listing.Found(),
         "counted": listing.COUNTED_ROWS,
         "asked": query_of(asked),
+        "asked_items": asked,
         "state": state,
         "query": query_of(state),
         "loss_percent": records.loss_percent,
