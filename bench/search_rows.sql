@@ -13,7 +13,7 @@ SELECT tenant, n::text, md5(n::text) || '@10.0.0.' || n %% 200, 'sip',
        CASE WHEN outbound THEN gateway_ip ELSE phone_ip END, 10000 + 2 * (r2 * 10000)::integer,
        CASE WHEN outbound THEN gateway_mac ELSE phone_mac END,
        CASE WHEN outbound THEN outside ELSE extension END, CASE WHEN outbound THEN company ELSE person END,
-       (1000 * (2 + 600 * r4 * r4))::bigint, CASE WHEN n %% 50 > 0 THEN 4.4 - 3.2 * power(r2, 9) END, 100 * power(r2, 40),
+       (1000 * (2 + 600 * r4 * r4))::bigint, CASE WHEN n %% 50 > 0 THEN 4.4 - 3.2 * power(r2, 9) END, round((100 * power(r2, 40))::numeric, 3),
        ARRAY[(ARRAY['PCMA', 'PCMA', 'PCMU', 'G722', 'G729', 'OPUS'])[1 + n %% 6]], n %% 97 = 0
   FROM (SELECT n, r1, r2, r4, r3 < 0.5 AS outbound,
                CASE WHEN r5 < 0.90 THEN %(first)s WHEN r5 < 0.99 THEN %(first)s + 1 ELSE %(first)s + 2 END AS tenant,

@@ -103,7 +103,7 @@ def test_what_cannot_be_rendered_is_told(client: httpx.Client) -> None:
         assert archive.namelist() == ["index.csv"]
         lines = list(csv.DictReader(io.StringIO(archive.read("index.csv").decode())))
     assert len(lines) == int(failed[1])
-    assert {line["error"] for line in lines} == {"FileNotFoundError"}
+    assert {line["error"] for line in lines} == {"CaptureError"}
 
 
 def test_who_may_not_download_gets_no_zip(service: Running, client: httpx.Client) -> None:
