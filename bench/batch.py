@@ -20,6 +20,7 @@ import numpy as np
 
 from bench._captures import leg, write_pcap
 from callreplay.batch import BatchSettings, find_jobs, run_batch
+from callreplay.outputs.options import Options
 
 CALLS = int(os.environ.get("CALLREPLAY_BENCH_CALLS", "2000"))
 CODECS = ("PCMU", "G722", "G729")
@@ -81,6 +82,22 @@ def _batch(source: Path, out: Path, form: str, workers: int) -> tuple[float, flo
     return _cpu() - cpu, time.monotonic() - wall
 
 
+def _shards(folder: Path) -> list[dict[str, Any]]:
+    """The rate of shards over that of WAV files with the same sound, both channels at 16 kHz."""
+    options = Options(channels="stereo", rate=16000)
+    jobs = find_jobs([str(folder / "in" / "PCMU")])
+    times: dict[str, list[float]] = {"wav": [], "shards": []}
+    for _ in range(REPEATS + 1):  # in turn
+        for form, taken in times.items():
+            shutil.rmtree(folder / "out", ignore_errors=True)
+            before = _cpu()
+            run_batch(jobs, BatchSettings(str(folder / "out"), form, options, workers=1))
+            taken.append(_cpu() - before)
+    wav, shards = (min(taken) for taken in times.values())
+    row = {"name": "PCMU to shards (WebDataset, stereo at 16 kHz) over wav", "cpu_s": shards}
+    return [{**row, "ratio": wav / shards, "bar": 0.8, "noise": sum(map(_spread, times.values()))}]
+
+
 _SHELL = {
     "PCMU": "-f mulaw -ar 8000 -ac 1",
     "G722": "-f g722",
@@ -127,6 +144,7 @@ def run() -> list[dict[str, Any]]:
                 if (codec, form) in BARS:
                     row["bar"] = BARS[codec, form]
                 rows.append(row)
+        rows += _shards(folder)
         walls: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(REPEATS):  # in turn, so that what else the machine does meets both
             for workers, wall in walls.items():

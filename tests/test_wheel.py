@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import callreplay
+
 ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = ("tests/", "bench/", "peers", ".pyx", ".cpp", "bcg729", "spandsp")
 
@@ -23,26 +25,25 @@ def _sdist(folder: Path) -> Path:
     return archive
 
 
+def _run(command: list[str | Path], options: str = "", **more: str) -> str:
+    """A script of deploy/docker with the Python of this environment."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PATH": path, "CALLREPLAY_PIP_OPTIONS": options, **more},
+    )
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the source distribution: what that leaves out is missed here."""
     folder = tmp_path_factory.mktemp("wheel")
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        folder,
-        _sdist(folder),
-    ]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run(
-        command, check=True, env={**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    )
+    # By the script that an image is built with (deploy/Dockerfile).
+    _run([ROOT / "deploy" / "docker" / "build-wheel", _sdist(folder), folder], "--no-build-isolation")
     (found,) = folder.glob("callreplay-*.whl")
     return found
 
@@ -89,17 +90,38 @@ def test_the_wheel_transcodes_where_nothing_can_compile(wheel: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.serial
+def test_a_release_of_these_files_would_be_whole(wheel: Path) -> None:
+    done = subprocess.run(
+        [ROOT / "scripts" / "release", "--check", "--dist", wheel.parent],
+        check=False, capture_output=True, text=True, env={**os.environ, "CALLREPLAY_RELEASE_DIRTY": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert wheel.name in done.stdout.splitlines()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.serial
+def test_the_wheel_installs_as_an_image_has_it(wheel: Path, tmp_path: Path) -> None:
+    """The script itself; what it would fetch is of this environment."""
+    site = next(p for p in sys.path if p.endswith("site-packages"))
+    install: list[str | Path] = [ROOT / "deploy" / "docker" / "install-wheel", wheel.parent, tmp_path / "opt"]
+    assert _run(install, "--no-deps --no-index", PYTHONPATH=site) == f"callreplay {callreplay.__version__}\n"
+    assert list((tmp_path / "opt").glob("lib/python3*/site-packages/callreplay/capi.pxd"))
+
+
+@pytest.mark.slow
+@pytest.mark.serial
 @pytest.mark.skipif(
     "CALLREPLAY_INSTALL" not in os.environ, reason="CALLREPLAY_INSTALL: asks the package index"
 )
 def test_the_wheel_installs_with_what_it_depends_on(wheel: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     programs = tmp_path / "venv" / "bin"
-    subprocess.run(
-        [programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:",
-         f"{wheel}[service,batch]"],
-        check=True, cwd=tmp_path,
-    )  # fmt: skip
+    install: list[str | Path] = [
+        ROOT / "deploy" / "docker" / "install-wheel",
+        wheel.parent,
+        tmp_path / "venv",
+    ]
+    _run(install, "--only-binary :all:", CALLREPLAY_EXTRAS="service,batch")
     clean = {"PATH": "/nonexistent"}
     for command in (
         ["transcode", ROOT / "samples" / "support.pcap", "-o", tmp_path / "x.spx"],
@@ -147,6 +169,8 @@ def test_the_source_distribution_is_whole_and_lean(tmp_path: Path) -> None:
         "src/callreplay/packets/scanner.pyx",
         "LICENSE",
         "README.md",
+        "deploy/docker/install-wheel",
+        "mkdocs.yml",
     ):
         assert needed in names, needed
     assert not [name for name in names if name.startswith(("tests/", "bench/", ".ci/"))]

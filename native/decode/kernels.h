@@ -67,6 +67,10 @@ constexpr int kErasureCalls = 4;
 constexpr uint16_t next_erasure_seed(uint16_t seed) {
   return static_cast<uint16_t>(seed * 31821u + 13849u);
 }
+constexpr uint16_t previous_erasure_seed(uint16_t seed) {
+  return static_cast<uint16_t>((seed - 13849u) * 7301u);
+}
+static_assert(previous_erasure_seed(next_erasure_seed(kErasureSeed)) == kErasureSeed);
 
 // The kernel of one instruction set, null when it was not compiled in or this CPU cannot run it;
 // CR_ISA_SCALAR (one lane) is always there. Tests walk all; the conveyor has all up to cr_isa_active() at

@@ -4,15 +4,27 @@
 
 namespace callreplay::CR_ISA {
 
-void bank(const BankLaw &law, BankState &state, const int16_t *pcm, size_t count, float *energy,
-          int64_t *squares) {
-  float x[kLongestFrame + 1];
+namespace {
+
+template <size_t kStride>
+int64_t load(float *x, const int16_t *pcm, size_t stride, size_t count) {
   int64_t sum = 0;
   for (size_t n = 0; n < count; ++n) {
-    x[n] = pcm[n];
-    sum += static_cast<int32_t>(pcm[n]) * pcm[n];
+    const int16_t sample = pcm[n * (kStride ? kStride : stride)];
+    x[n] = sample;
+    sum += static_cast<int32_t>(sample) * sample;
   }
-  *squares = sum;
+  return sum;
+}
+
+}  // namespace
+
+void bank(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride, size_t count,
+          float *energy, int64_t *squares) {
+  float x[kLongestFrame + 1];
+  *squares = stride == 1   ? load<1>(x, pcm, stride, count)
+             : stride == 2 ? load<2>(x, pcm, stride, count)
+                           : load<0>(x, pcm, stride, count);
   // Copies: the compiler then knows that nothing else changes them, and keeps them in registers.
   const BankLaw c = law;
   float s1[kBands], s2[kBands], e[kBands];

@@ -29,9 +29,10 @@ struct BankState {
 
 constexpr size_t kLongestFrame = 480;  // 10 ms at 48 kHz
 
-// What `count` samples (at most kLongestFrame) leave of squares in each band, and of their own.
-using BankKernel = void (*)(const BankLaw &law, BankState &state, const int16_t *pcm, size_t count,
-                            float *energy, int64_t *squares);
+// What `count` samples (at most kLongestFrame), `stride` apart, leave of squares in each band, and of their
+// own.
+using BankKernel = void (*)(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride,
+                            size_t count, float *energy, int64_t *squares);
 
 BankKernel bank_kernel(cr_isa isa);
 

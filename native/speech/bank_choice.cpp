@@ -34,19 +34,19 @@ BankLaw::BankLaw(int32_t rate_hz) {
 }
 
 namespace baseline {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
 }
 #ifdef CR_X86
 namespace avx2 {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
 }
 namespace avx512 {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
 }
 #endif
 #ifdef CR_AARCH64
 namespace neon {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, float *, int64_t *);
+void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
 }
 #endif
 

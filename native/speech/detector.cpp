@@ -64,32 +64,33 @@ const Bands &NoiseFloor::follow(const Bands &level_db) {
 SpeechDetector::SpeechDetector(int32_t rate_hz)
     : rate_hz_(rate_hz), law_(rate_hz), kernel_(bank_kernel(cr_isa_active())) {}
 
-void SpeechDetector::write(const int16_t *pcm, size_t count) {
+void SpeechDetector::write(const int16_t *pcm, size_t count, size_t stride) {
   while (count > 0) {
     const size_t length = frame_length();
-    if (have_ == 0 && count >= length) {
-      take_frame(pcm, length);
-      pcm += length;
-      count -= length;
-      continue;
+    const bool whole = have_ == 0 && count >= length;
+    const size_t now = whole ? length : std::min(length - have_, count);
+    if (whole) {
+      take_frame(pcm, length, stride);
+    } else {
+      for (size_t n = 0; n < now; ++n) {
+        part_[have_ + n] = pcm[n * stride];
+      }
+      have_ += now;
+      if (have_ == length) {
+        have_ = 0;
+        take_frame(part_.data(), length, 1);
+      }
     }
-    const size_t now = std::min(length - have_, count);
-    std::copy_n(pcm, now, part_.begin() + static_cast<ptrdiff_t>(have_));
-    have_ += now;
-    pcm += now;
+    pcm += now * stride;
     count -= now;
-    if (have_ == length) {
-      have_ = 0;
-      take_frame(part_.data(), length);
-    }
   }
 }
 
-void SpeechDetector::take_frame(const int16_t *pcm, size_t count) {
+void SpeechDetector::take_frame(const int16_t *pcm, size_t count, size_t stride) {
   const auto length = static_cast<float>(count);
   Bands energy;
   int64_t squares = 0;
-  kernel_(law_, filters_, pcm, count, energy.data(), &squares);
+  kernel_(law_, filters_, pcm, stride, count, energy.data(), &squares);
   Bands level_db;
   for (size_t band = 0; band < kBands; ++band) {
     level_db[band] = std::max(kQuietest_db, decibels(energy[band] / length + 1.0f));
@@ -146,6 +147,12 @@ void SpeechDetector::end(int64_t frame) {
   const double energy = (stop == frame_ ? sum_ : energy_before(stop)) - before_;
   free_ = stop;
   done_.push_back({sample_of(start_), sample_of(stop), std::max(energy, 0.0)});
+}
+
+int64_t SpeechDetector::settled() const {
+  // A stretch that is not begun yet may begin with the frames before the oldest of the last six.
+  const int64_t oldest = frame_ - std::bit_width(kLast) - kLead;
+  return sample_of(talking_ ? start_ : std::max(free_, std::max<int64_t>(oldest, 0)));
 }
 
 void SpeechDetector::finish() {

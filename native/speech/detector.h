@@ -30,13 +30,16 @@ class NoiseFloor {
 class SpeechDetector {
  public:
   explicit SpeechDetector(int32_t rate_hz);
-  void write(const int16_t *pcm, size_t count);
+  // Samples that are `stride` apart: one channel of several.
+  void write(const int16_t *pcm, size_t count, size_t stride);
   void finish();
   size_t take(cr_talk *talk, size_t capacity);
+  // No talk that is handed out later begins before this sample.
+  int64_t settled() const;
 
  private:
   size_t frame_length() const { return static_cast<size_t>(sample_of(frame_ + 1) - sample_of(frame_)); }
-  void take_frame(const int16_t *pcm, size_t length);
+  void take_frame(const int16_t *pcm, size_t length, size_t stride);
   void decide(bool loud, bool audible, float level_db);
   void begin();
   void end(int64_t frame);

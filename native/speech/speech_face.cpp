@@ -27,14 +27,18 @@ void cr_speech_destroy(cr_speech *speech) {
 }
 
 cr_status cr_speech_write(cr_speech *speech, const int16_t *pcm, size_t count) {
-  if (speech == nullptr || (count > 0 && pcm == nullptr)) {
+  return cr_speech_write_channel(speech, pcm, count, 1);
+}
+
+cr_status cr_speech_write_channel(cr_speech *speech, const int16_t *pcm, size_t count, size_t channels) {
+  if (speech == nullptr || channels == 0 || (count > 0 && pcm == nullptr)) {
     return CR_ARGUMENT;
   }
   if (speech->finished) {
     return CR_STATE;
   }
   try {
-    speech->detector.write(pcm, count);
+    speech->detector.write(pcm, count, channels);
   } catch (const std::bad_alloc &) {
     return CR_MEMORY;
   }
@@ -59,6 +63,14 @@ cr_status cr_speech_take(cr_speech *speech, cr_talk *talk, size_t capacity, size
     return CR_ARGUMENT;
   }
   *count = speech->detector.take(talk, capacity);
+  return CR_OK;
+}
+
+cr_status cr_speech_settled(const cr_speech *speech, int64_t *sample) {
+  if (speech == nullptr || sample == nullptr) {
+    return CR_ARGUMENT;
+  }
+  *sample = speech->detector.settled();
   return CR_OK;
 }
 

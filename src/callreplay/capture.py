@@ -51,6 +51,7 @@ from callreplay.sources import Origin, Source, gather, open_files
 if TYPE_CHECKING:
     from callreplay.audio.mastered import MasteredRenderer
     from callreplay.audio.mastering import LoudnessBy
+    from callreplay.audio.segments import Segment
     from callreplay.audio.speech import Conversation, Talk
     from callreplay.outputs.files import Writable
     from callreplay.outputs.formats import Data, Format, FormatName, Shape
@@ -595,6 +596,25 @@ class Call:
         from callreplay.audio.speech import conversation
 
         return conversation(self.caller.speech(), self.called.speech(), self.duration_s)
+
+    def segments(
+        self,
+        seconds: float = 30.0,
+        channels: Channels | Literal["apart"] = "apart",
+        *,
+        rate: int = 16000,
+        dtype: Int16 | Float32 = "int16",
+        pause_s: float = 1.0,
+        dtmf: Literal["tone", "mute"] = "mute",
+    ) -> Iterator[Segment]:
+        """The talk in pieces of at most ``seconds``, cut where nobody talks: see ``audio.segments`` for the law.
+
+        ``channels``: ``apart``, each speaker's talk for itself, or as ``mix`` has them. ``rate`` as there, 0 for the
+        call's own; ``dtype``: ``int16`` or ``float32``. ``pause_s``: longer pauses are left out. Memory holds a piece.
+        """
+        from callreplay.pieces import call_segments
+
+        return call_segments(self, seconds, channels, rate=rate, dtype=dtype, pause_s=pause_s, dtmf=dtmf)
 
     def stream(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,9 +18,20 @@ from callreplay.model import GapReason
 if TYPE_CHECKING:
     from callreplay.capture import Call, Leg
 
-__all__ = ["call_report", "leg_report"]
+__all__ = ["call_report", "leg_report", "schema"]
 
 _NS: Final = 1_000_000_000
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of what ``Capture.report`` returns and ``callreplay info --json`` prints.
+
+    >>> schema()["$defs"]["statistics"]["properties"]["lost"]["type"]
+    'integer'
+    """
+    path = Path(__file__).with_name("report.schema.json")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def call_report(call: Call, *, audio: bool) -> dict[str, Any]:

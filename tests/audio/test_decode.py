@@ -143,6 +143,57 @@ def test_a_window_is_a_slice_with_losses_too(codec: Codec, concealment: Concealm
     )
 
 
+def _talk_with_lost_sids(seed: int, *, loss: float) -> LegColumns:
+    """G.729: one pause with its SIDs, then talk of many seconds with pauses whose SIDs were all lost."""
+    dice = np.random.default_rng(seed)
+    rows: list[tuple[int, int, bytes, int]] = []
+    gaps: list[tuple[int, int, int, int, int]] = []
+    tick = number = 0
+
+    def lose(packets: int) -> None:
+        nonlocal tick, number
+        gaps.append((0, tick, 160 * packets, packets, GapReason.LOST))
+        tick, number = tick + 160 * packets, number + packets
+
+    def pause(ticks: int) -> None:
+        nonlocal tick
+        gaps.append((0, tick, ticks, 0, GapReason.SILENCE))
+        tick += ticks
+
+    for turn in range(5):
+        for packet in range(60 if turn == 0 else int(dice.integers(170, 260))):
+            if packet > 0 and dice.random() < loss:
+                lose(1)
+                continue
+            rows.append((tick, number, dice.bytes(20), 0))
+            tick, number = tick + 160, number + 1
+        if turn == 0:
+            for _ in range(2):
+                rows.append((tick, number, dice.bytes(2), 0))
+                tick, number = tick + 80, number + 1
+                pause(800)
+        else:
+            lose(int(dice.integers(1, 3)))
+            pause(int(dice.integers(1600, 4000)))
+    return laws.make_leg(rows, [Span(STATIC[18], 0, len(rows), 7, 0, 18, 1_000_000_000, tick)], gaps)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+@pytest.mark.parametrize("concealment", ["exact", "best"])
+def test_a_window_knows_the_last_sid_however_long_ago_it_came(concealment: Concealment, loss: float) -> None:
+    leg = _talk_with_lost_sids(4, loss=loss)
+    whole = decode_leg(leg, concealment=concealment)
+    chunks = [c for c in decode_many([leg], concealment=concealment) if c.kind == ChunkKind.NOISE]
+    later = sum(len(c.pcm) for c in chunks if c.first_sample > 16000)
+    assert later > 6000  # the pauses without a SID are noise
+    renderer = Renderer([leg], 8000, dtmf="keep", correct_drift=False, concealment=concealment)
+    for chunk in chunks:
+        for start in (chunk.first_sample - 400, chunk.first_sample + 100):
+            renderer.seek(max(start, 0))
+            part = renderer.read(1200)
+            assert np.array_equal(part, whole[max(start, 0) :][: len(part)]), f"from {start} on"
+
+
 def test_the_grouping_never_changes_a_sample_of_bridged_frames() -> None:
     legs = [made_leg(STATIC[18], 20 + 7 * i, i, loss=0.15) for i in range(40)]
     alone = [decode_leg(leg, concealment="best") for leg in legs]

@@ -31,6 +31,7 @@ from callreplay.batch import (
     BatchSettings,
     Job,
     Row,
+    Shards,
     find_jobs,
     read_rows,
     run_batch,
@@ -614,7 +615,7 @@ _ON_RAY = """
 import os, signal, sys
 import ray
 from ray.cluster_utils import Cluster
-from callreplay.batch import BatchSettings, find_jobs
+from callreplay.batch import BatchSettings, Shards, find_jobs
 from callreplay.batch.ray_engine import run_batch_on_ray
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -638,6 +639,8 @@ def kill_one(row):
                     print("killed", name)
                     break
 
+shards = BatchSettings(sys.argv[2] + "-shards", "shards", shards=Shards("webdataset", 5.0, 1 << 20))
+run_batch_on_ray(find_jobs([sys.argv[1]]), shards)
 s = run_batch_on_ray(find_jobs([sys.argv[1]]), BatchSettings(sys.argv[2]), on_row=kill_one)
 print(s.outputs, s.errors)
 ray.shutdown()
@@ -679,6 +682,18 @@ def test_ray_gives_what_the_local_engine_gives_though_a_worker_dies(folder: Path
     ]
     assert manifests[0] == manifests[1]
     assert len(manifests[0]) == CALLS + 1
+    # Shards of a data set as well.
+    local = folder / "shards"
+    run_batch(
+        find_jobs([str(folder / "in")]),
+        BatchSettings(str(local), "shards", shards=Shards("webdataset", 5.0, 1 << 20)),
+    )
+    made = [
+        {path.name: path.read_bytes() for path in place.glob("*.tar")}
+        for place in (local, folder / "ray" / "out-shards")
+    ]
+    assert made[0] == made[1]
+    assert len(made[0]) > 1
 
 
 def test_what_loses_its_worker_every_time_costs_its_own_row(folder: Path) -> None:

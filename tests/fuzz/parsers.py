@@ -19,6 +19,7 @@ import json
 import lzma
 import struct
 import sys
+import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -32,8 +33,12 @@ with atheris.instrument_imports(include=["callreplay"]):
     from callreplay.errors import CallReplayError
     from callreplay.outputs.tag_reading import read_tags_of
     from callreplay.packets import hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
+    from callreplay.packets.recognise import recognise
     from callreplay.packets.scanner import NOTE_DTYPE
     from callreplay.signalling import bodies, rsmetadata, rtpengine, sdp, sip, skinny
+    from callreplay.splitting.recovery import merged
+    from callreplay.splitting.spooling import Closed, Spooler
+    from callreplay.splitting.stops import Stop
 
 import numpy as np
 
@@ -50,6 +55,7 @@ KEYS: Final = keylog.KeyLog(
         ("SERVER_HANDSHAKE_TRAFFIC_SECRET", bytes(32)): bytes(32),
     }
 )
+SHM: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 CUT: Final = b"\xff\x00\xff"
 """Parts a signalling input into messages."""
 
@@ -222,11 +228,58 @@ def recorders(octets: bytes) -> None:
     signalling.calls_of(said)
 
 
+def split_up(octets: bytes) -> None:
+    """Blocks of a ring, a stream cut anywhere, or frames of any link type, split into spools that are captures."""
+    if len(octets) < 2:
+        return
+    kind, rest = octets[0] % 3, octets[1:]
+    with tempfile.TemporaryDirectory(dir=SHM) as folder:
+        handed: list[Closed] = []
+        spooler = Spooler(Path(folder), 1, handed.append, durable=False)
+        splitter = spooler.splitter
+        if kind == 0:
+            try:
+                found = recognise(np.frombuffer(rest, np.uint8))
+            except CallReplayError:
+                return
+            if found.number not in (1, 2):
+                return
+            middle = max(28, len(rest) * octets[0] // 255)
+            splitter.open(np.frombuffer(rest[:middle], np.uint8), found.number, **found.options, stream=True)
+            if spooler.drain() != Stop.DAMAGED:
+                left = rest[splitter.used : middle] + rest[middle:]
+                splitter.rest()
+                splitter.feed(np.frombuffer(left, np.uint8))
+                spooler.drain()
+        elif kind == 1:
+            for part in rest.split(CUT):
+                splitter.block(
+                    np.frombuffer(part.ljust(48, b"\0"), np.uint8), LINKS[octets[0] % len(LINKS)], True
+                )
+                spooler.drain()
+        else:
+            records, at = [], 1
+            while at < len(rest):
+                end = at + 1 + rest[at]
+                records.append((T + len(records) * 20_000_000, rest[at + 1 : end]))
+                at = end
+            data = np.frombuffer(c.pcap(records, link=LINKS[rest[0] % len(LINKS)]), np.uint8)
+            splitter.open(data, 1, **recognise(data).options)
+            spooler.drain()
+        spooler.finish()
+        spooler.shut()
+        for one in handed:
+            whole = b"".join(chunk.tobytes() for chunk in merged(one.files))
+            _columns_hold(packets.scan(packets.open_buffer(whole, warnings=[])))
+        assert not spooler.board.ways
+        assert not spooler.board.groups
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         capture, frames, sip_sdp, skinny_frames, rtcp_compound, red_payloads, srtp_packet, side_index,
-        transports, recorders, file_tags,
+        transports, recorders, file_tags, split_up,
     )
 }  # fmt: skip
 
@@ -287,6 +340,19 @@ def _seeds(target: str) -> Iterator[bytes]:
         yield b"\0" + _framed(segment, chunks, record)
         for port in (4789, 6081, 2152, 37008, 9060, 1701, 4790):
             yield b"\0" + _framed(c.udp("10.0.0.1", 4000, "10.0.0.2", port, b"\x08" + bytes(7) + inner))
+    elif target == "split_up":
+        yield from (b"\0" + c.pcap(udp), b"\x7e" + c.pcapng(udp))
+        yield from (
+            b"\2" + bytes([link]) + _framed(*(frame for _, frame in udp)) for link in range(len(LINKS))
+        )
+        agent = c.hep3(invite[:180], "10.0.0.1", 5060, "10.0.0.2", 5060, time_ns=T)
+        yield b"\2\0" + _framed(c.udp("10.0.0.9", 1, "10.0.0.8", 9060, agent), udp[0][1], udp[1][1])
+        block = struct.pack("<4xI4xIII28x", 0, len(udp), 48, 0)
+        for number, (_, frame) in enumerate(udp):
+            size = 80 + (len(frame) + 15 & ~15)
+            head = struct.pack("<6IHH20x", size, 1_700_000_000, number, len(frame), len(frame), 0, 80, 80)
+            block += head.ljust(80, b"\0") + frame.ljust(size - 80, b"\0")
+        yield b"\1" + block
     elif target == "sip_sdp":
         yield from (invite, body if isinstance(body, bytes) else body.encode())
         yield CUT.join((invite, c.sip("SIP/2.0 200 OK", body=body), c.sip("BYE sip:200@pbx SIP/2.0")))

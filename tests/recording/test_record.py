@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ import pytest
 from tests.captures import Record, hep3, pcap, pcapng
 from tests.importing.test_rotation import call, rows, whole
 
+from callreplay.errors import CaptureError
+from callreplay.importing.importer import Job, Outcome
+from callreplay.recording.recorder import Figures, Recorder
+from callreplay.recording.sources import Agents, Stream
 from callreplay.store import volumes
 from callreplay.store.database import Database
 
@@ -65,90 +70,136 @@ def until(condition: object, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def pumped(
+    database: Database, spools: Path, content: bytes, *, leave: bool = False
+) -> tuple[Figures, list[Outcome]]:
+    """What a recorder in this process makes of a stream, which ends, or which it leaves."""
+    ours, theirs = os.pipe()
+    told, seen = threading.Event(), list[Outcome]()
+    recorder = Recorder(
+        [Stream(ours)], Job(database.url, 1, source="a pipe"), spools, 0.1, 0, report=seen.append
+    )
+
+    def write() -> None:
+        with os.fdopen(theirs, "wb") as out:
+            out.write(content)
+            out.flush()
+            if leave:
+                until(lambda: sum(p.stat().st_size for p in spools.glob("open-*/*")) > len(content) / 2)
+                told.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        recorder.run(threading.Event(), told)
+    finally:
+        thread.join()
+        os.close(ours)
+    return recorder.figures, seen
+
+
 @pytest.mark.parametrize("container", [pcap, pcapng])
-def test_from_standard_input(container: object, database: Database, shelf: Path, tmp_path: Path) -> None:
+def test_from_a_stream(container: object, database: Database, shelf: Path, tmp_path: Path) -> None:
     records = sorted(record for number in (1, 2, 3) for record in call(number, 700 * number, 3))
     assert callable(container)
-    with recorder(database, tmp_path / "spools", "-") as process:
-        _, said = process.communicate(container(records), timeout=120)
-    assert process.returncode == 0, said
-    assert b"3 calls added, 0 go on, 0 wait" in said
+    figures, seen = pumped(database, tmp_path / "spools", container(records))
+    assert [outcome.error for outcome in seen] == [""] * 3
+    assert (figures.packets, figures.added, figures.in_progress, figures.waiting) == (len(records), 3, 0, 0)
     assert rows(database) == [whole(1, 3), whole(2, 3), whole(3, 3)]
     assert [path.name for path in (tmp_path / "spools").rglob("*") if path.is_file()] == ["lock"]
     with database.connection() as connection:
-        assert connection.execute("SELECT DISTINCT source FROM calls").fetchall() == [
-            {"source": "standard input"}
-        ]
+        assert connection.execute("SELECT DISTINCT source FROM calls").fetchall() == [{"source": "a pipe"}]
 
 
 def test_a_stream_that_is_damaged_is_filed_as_far_as_it_came(
     database: Database, shelf: Path, tmp_path: Path
 ) -> None:
     content = pcapng(sorted(call(1, 0, 3)))
-    with recorder(database, tmp_path / "spools", "-") as process:
-        _, said = process.communicate(content + bytes(64), timeout=120)
-    assert process.returncode != 0
-    assert b"damaged at octet" in said
+    with pytest.raises(CaptureError, match="damaged at octet"):
+        pumped(database, tmp_path / "spools", content + bytes(64))
     assert rows(database) == [whole(1, 3)]
-
-
-def test_killed_and_begun_again(database: Database, shelf: Path, tmp_path: Path) -> None:
-    """Three kills at any time: what was on the disk is there, once; the pieces of a call are one call."""
-    records = sorted(record for number in range(4) for record in call(number, 400 * number, 3))
-    spools, sent = tmp_path / "spools", 0
-    for piece in range(3):
-        upto = len(records) * (piece + 1) // 4
-        with recorder(database, spools, "-") as process:
-            assert process.stdin is not None
-            process.stdin.write(pcap(records[sent:upto]))
-            process.stdin.flush()
-            wanted = sum(len(octets) for _, octets in records[:upto])
-            until(lambda wanted=wanted: sum(p.stat().st_size for p in spools.glob("open-*/*")) > wanted)
-            process.kill()
-        sent = upto
-    with recorder(database, spools, "-") as process:
-        _, said = process.communicate(pcap(records[sent:]), timeout=120)
-    assert b"4 calls added, 0 go on, 0 wait" in said
-    assert rows(database) == [whole(number, 3) for number in range(4)]
 
 
 def test_what_goes_on_is_left_to_the_next_start(database: Database, shelf: Path, tmp_path: Path) -> None:
     records, spools = sorted(call(1, 0, 3)), tmp_path / "spools"
-    with recorder(database, spools, "-") as process:
-        assert process.stdin is not None
-        process.stdin.write(pcap(records[:200]))
-        process.stdin.flush()
-        until(lambda: sum(p.stat().st_size for p in spools.glob("open-*/*")) > 200 * 200)
-        assert "1 go on" in ended(process, signal.SIGTERM)
-    assert rows(database) == []
-    with recorder(database, spools, "-") as process:
-        process.communicate(pcap(records[200:]), timeout=120)
+    figures, _ = pumped(database, spools, pcap(records[:200]), leave=True)
+    assert (figures.in_progress, rows(database)) == (1, [])
+    pumped(database, spools, pcap(records[200:]))
     assert rows(database) == [whole(1, 3)]
 
 
+def test_a_full_volume_leaves_the_spools(database: Database, tmp_path: Path) -> None:
+    with database.connection() as connection:
+        volumes.add(connection, tmp_path / "shelf", quota_bytes=1)
+    figures, seen = pumped(database, tmp_path / "spools", pcap(sorted(call(1, 0, 2))))
+    assert (figures.waiting, len(seen), rows(database)) == (1, 1, [])
+    assert "no room" in seen[0].error
+    with database.connection() as connection:
+        volumes.add(connection, tmp_path / "more")
+    pumped(database, tmp_path / "spools", pcap([]) + pcap(sorted(call(2, 0, 1)))[24:])
+    assert rows(database) == [whole(1, 2), whole(2, 1)]
+
+
+def test_drops_are_told_of_the_calls_that_go_on(database: Database, shelf: Path, tmp_path: Path) -> None:
+    class Lossy(Stream):
+        def drops(self) -> int:
+            return 7
+
+    ours, theirs = os.pipe()
+    os.write(theirs, pcap(sorted(call(1, 0, 1)))[:30_000])
+    told, said = threading.Event(), list[str]()
+    recorder = Recorder([Lossy(ours)], Job(database.url, 1), tmp_path / "spools", 0.05, 0, warn=said.append)
+    thread = threading.Thread(target=recorder.run, args=(told,))
+    thread.start()
+    until(lambda: said)
+    told.set()
+    thread.join()
+    os.close(ours)
+    os.close(theirs)
+    assert "the kernel dropped 7 packets" in said[0]
+    with database.connection() as connection:
+        (row,) = connection.execute("SELECT quality FROM calls").fetchall()
+    assert row["quality"]["capture_drops"] >= 7
+
+
+def test_killed_and_begun_again(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """A kill at any time: what was on the disk is there, once; the pieces of a call are one call."""
+    records = sorted(record for number in range(4) for record in call(number, 400 * number, 3))
+    spools, half = tmp_path / "spools", len(records) // 2
+    with recorder(database, spools, "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(records[:half]))
+        process.stdin.flush()
+        wanted = sum(len(octets) for _, octets in records[:half])
+        until(lambda: sum(p.stat().st_size for p in spools.glob("open-*/*")) > wanted)
+        process.kill()
+    with recorder(database, spools, "-") as process:
+        _, said = process.communicate(pcap(records[half:]), timeout=120)
+    assert b"4 calls added, 0 go on, 0 wait" in said
+    assert rows(database) == [whole(number, 3) for number in range(4)]
+
+
 def test_capture_agents(database: Database, shelf: Path, tmp_path: Path) -> None:
-    """Signalling and media by HEP3; filed when Ctrl-C is pressed."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    with recorder(database, tmp_path / "spools", "--hep", str(port)) as process:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
-            records = sorted(call(1, 0, 2))
-            shift = time.time_ns() - records[0][0]
-            for number, (at, octets) in enumerate(records):
-                ends = [".".join(map(str, octets[n : n + 4])) for n in (26, 30)]
-                ports = [int.from_bytes(octets[n : n + 2], "big") for n in (34, 36)]
-                kind = 1 if INVITE in octets[MEDIA:] else 4
-                frame = hep3(
-                    octets[MEDIA:], ends[0], ports[0], ends[1], ports[1], kind=kind, time_ns=at + shift
-                )
-                agent.sendto(frame, ("127.0.0.1", port))
-                if number % 20 == 0:
-                    time.sleep(0.005)
-        until(lambda: sum(p.stat().st_size for p in (tmp_path / "spools").glob("open-*/*")) > 40_000)
-        time.sleep(0.5)
-        said = ended(process)
-    assert "1 calls added" in said
+    """Signalling and media by HEP3, over IPv4 to a socket of both families."""
+    agents, told = Agents(0), threading.Event()
+    recorder = Recorder([agents], Job(database.url, 1), tmp_path / "spools", 0.1, 0)
+    thread = threading.Thread(target=recorder.run, args=(told,))
+    thread.start()
+    records = sorted(call(1, 0, 2))
+    shift = time.time_ns() - records[0][0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        for number, (at, octets) in enumerate(records):
+            ends = [".".join(map(str, octets[n : n + 4])) for n in (26, 30)]
+            ports = [int.from_bytes(octets[n : n + 2], "big") for n in (34, 36)]
+            kind = 1 if INVITE in octets[MEDIA:] else 4
+            frame = hep3(octets[MEDIA:], ends[0], ports[0], ends[1], ports[1], kind=kind, time_ns=at + shift)
+            agent.sendto(frame, ("127.0.0.1", agents.port))
+            if number % 20 == 0:
+                time.sleep(0.002)
+    until(lambda: recorder.figures.packets == len(records))
+    told.set()
+    thread.join()
+    agents.close()
     assert rows(database) == [whole(1, 2)]
 
 

@@ -639,7 +639,10 @@ def places(call: dict[str, Any]) -> dict[str, str]:
         "details-nomenu": f"{details}&nomenu",
         "player": f"?player={call['callId']}",
         "volumes": "Volumes",
+        "retention": f"Retention?number={call['callerNumber']}",
+        "tenants": "Tenants",
         "users": "Users",
+        "jobs": "Jobs",
         "audit": "Audit",
         "problem": "Nothing",
     }

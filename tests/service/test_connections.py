@@ -165,6 +165,55 @@ def certificate(folder: Path) -> tuple[str, str]:
     return cert, key
 
 
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+    """A service with a certificate, which may open 256 descriptors and gives two seconds; and the certificate."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    cert, key = certificate(tmp_path_factory.mktemp("tls"))
+    with ended(fresh(("--header-seconds", "2", "--tls-cert", cert, "--tls-key", key))) as running:
+        running.prefix = ("prlimit", "--nofile=256:256")
+        yield running.start(), cert
+
+
+@pytest.mark.parametrize("sources", [1, 30])
+def test_half_open_handshakes_keep_nobody_out(secure: tuple[Running, str], sources: int) -> None:
+    running, cert = secure
+    trusting = ssl.create_default_context(cafile=cert)
+    with ExitStack() as owned:
+        for number in range(600):
+            taken = owned.enter_context(connect(running, f"127.0.1.{1 + number % sources}"))
+            if number % 3:
+                taken.sendall(b"\x16\x03\x01\x02\x00"[: number % 6])  # the beginning of a greeting
+            if number % 60 == 0:
+                assert httpx.get(running.base + "/healthz", timeout=30, verify=trusting).status_code == 200
+        silent = connect(running)
+        began = time.monotonic()
+        assert rest(silent, 30) == b""
+        assert time.monotonic() - began < 20, "a handshake has the time that headers have"
+        silent.close()
+    for text in ("Too many open files", "out of system resource", "Traceback", "Fatal error"):
+        assert text not in running.log
+    with connect(running) as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"HTTP" not in rest(plain), "not TLS: closed"
+    assert httpx.get(running.base + "/healthz", verify=trusting).status_code == 200
+
+
+def test_requests_over_tls_are_answered_whole(secure: tuple[Running, str]) -> None:
+    running, cert = secure
+    with connect(running) as taken:
+        trusting = ssl.create_default_context(cafile=cert)
+        with trusting.wrap_socket(taken, server_hostname="localhost") as speaking:
+            # With the last octets of the handshake, before anybody over there has got up.
+            speaking.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+            speaking.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            found = b""
+            while data := speaking.recv(65536):
+                found += data
+    assert found.count(b"HTTP/1.1 200 OK") == 3
+
+
 def children(pid: int) -> list[int]:
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
     return [int(line) for line in found.stdout.split()]
@@ -252,6 +301,7 @@ def test_what_a_library_says_again_and_again_is_said_once(service: Running) -> N
         ({"metrics_listen": "9464"}, "metrics_listen"),
         ({"metrics_listen": "127.0.0.1:99999"}, "metrics_listen"),
         ({"db_password": "short"}, "db_password"),
+        ({"db_password": "Football"}, "guessed first"),
         ({"password_length": 4}, "password_length"),
     ],
 )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page
 
 from callreplay.capture import open_capture
+from callreplay.outputs.options import Options
 from callreplay.service import engine
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
@@ -50,8 +51,10 @@ STATIC = Path(engine.__file__).with_name("static")
 SECONDS = 80
 QUIET = (20.0, 36.0)  # of the long call, in seconds
 LONG = "6b1f4a52-64a9-4a5e-9d5a-2f9b1f5f0c11"
-PART = "(([a, b]) => [Number(a), Number(b)])(new URL(document.querySelector('.part input').value).search.match(/[\\d.]+(?=&|$)/g).slice(-2))"
-VIEW = "document.querySelector('.overview').getContext('2d').getImageData(0, 0, 1, 1).data[3]"
+PART = (
+    "(given => [Number(given.get('start')), Number(given.get('end'))])"
+    "(new URL(document.querySelector('.part input').value).searchParams)"
+)
 
 
 def ulaw(pcm: NDArray[np.int16]) -> NDArray[np.uint8]:
@@ -59,7 +62,8 @@ def ulaw(pcm: NDArray[np.int16]) -> NDArray[np.uint8]:
     size = np.minimum(np.abs(pcm.astype(np.int32)) + 132, 32767)
     exponent = np.log2(size).astype(int) - 7
     code = (pcm < 0) * 128 | exponent << 4 | (size >> (exponent + 3)) & 15
-    return (~code & 255).astype(np.uint8)
+    octets: NDArray[np.uint8] = (~code & 255).astype(np.uint8)
+    return octets
 
 
 def long_capture() -> bytes:
@@ -93,8 +97,10 @@ def long(service: Running) -> Iterator[str]:
     path = Path(volume["path"], "long.pcap")
     path.write_bytes(long_capture())
     service.rows(
-        "INSERT INTO calls (uuid, identity, tenant_id, wire_call_id, started_at, ended_at, caller_number, called_number) "
-        "SELECT %s, 'long', id, 'long', now() - interval '80 seconds', now(), '100', '200' FROM tenants WHERE name = 'default'",
+        "INSERT INTO calls "
+        "(uuid, identity, tenant_id, wire_call_id, started_at, ended_at, caller_number, called_number) "
+        "SELECT %s, 'long', id, 'long', now() - interval '80 seconds', now(), '100', '200' "
+        "FROM tenants WHERE name = 'default'",
         LONG,
     )
     service.rows(
@@ -143,7 +149,7 @@ def test_marks_are_bounded_whatever_a_capture_holds() -> None:
 def test_two_threads_make_the_same_zoom_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def made() -> bytes:
         with open_capture(SAMPLES / "wideband.pcapng") as capture:
-            return b"".join(engine._zoom(capture.calls[0], engine.Options(channels="stereo")))
+            return b"".join(engine._zoom(capture.calls[0], Options(channels="stereo")))
 
     alone = made()
     monkeypatch.setattr(engine, "_LONG_S", 0)
@@ -159,7 +165,7 @@ def test_a_temporary_address_gives_a_part_of_what_it_is_for(service: Running, ca
             answer = client.get(address + query)
             assert answer.status_code == 200, answer.text
             with wave.open(io.BytesIO(answer.content)) as audio:
-                return audio.getnframes() / audio.getframerate()
+                return float(audio.getnframes() / audio.getframerate())
 
         assert seconds("") == 10
         assert seconds("?start=3&end=4.5") == 1.5
@@ -351,7 +357,8 @@ def test_a_link_outlasts_the_login_and_works_without_script(
 def test_the_legs_have_levels(page: Page, service: Running, call: dict[str, Any]) -> None:
     page.add_init_script(
         "window.gains = []; const made = AudioContext.prototype.createGain;"
-        "AudioContext.prototype.createGain = function () { const g = made.call(this); window.gains.push(g); return g; };"
+        "AudioContext.prototype.createGain = function () "
+        "{ const g = made.call(this); window.gains.push(g); return g; };"
     )
     enter(page, service, f"&player={call['callId']}")
     loaded(page)
@@ -362,6 +369,31 @@ def test_the_legs_have_levels(page: Page, service: Running, call: dict[str, Any]
     page.keyboard.press("2")
     assert page.evaluate("gains.map(g => g.gain.value)") == [1.5, 0]
     assert not page.is_checked("[data-do=called]")
+
+
+def test_call_details_are_printed_without_what_is_pressed(
+    page: Page, service: Running, call: dict[str, Any]
+) -> None:
+    service.rows("UPDATE calls SET description = 'asked twice' WHERE uuid = %s", call["callId"])
+    enter(page, service, f"&callDetails={call['callId']}")
+    loaded(page)
+    assert not page.locator("dd.printed").first.is_visible()
+    page.emulate_media(media="print")
+    service.rows("UPDATE calls SET description = '' WHERE uuid = %s", call["callId"])
+    for shown in ("dd.printed", "canvas.wave", "#details-title", "text=Front Desk"):
+        assert page.locator(shown).first.is_visible(), shown
+    for hidden in (
+        "header.top",
+        ".controls >> nth=0",
+        "form.search",
+        ".calls",
+        "footer",
+        ".dialog form >> nth=0",
+    ):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    box = page.locator("dialog").bounding_box()
+    assert box is not None
+    assert (box["x"], box["width"]) == (0, DESKTOP["width"])
 
 
 # -- frames ---------------------------------------------------------------------------------------------------------
@@ -427,7 +459,8 @@ def test_which_origins_are_listened_to(page: Page, service: Running, origin: str
     page.goto("/CallRecorder/Login")
     answer = page.evaluate(
         "async ([origin]) => { const { allows } = await import('/CallRecorder/static/frame.js');"
-        "return 'self https://crm.example.com https://*.example.org'.split(' ').some((each) => allows(each, origin)); }",
+        "return 'self https://crm.example.com https://*.example.org'.split(' ')"
+        ".some((each) => allows(each, origin)); }",
         [origin],
     )
     assert answer is known

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -467,7 +467,7 @@ def test_pages_of_others_are_quick_while_many_guess(listened: Running) -> None:
     def guess(number: int) -> int:
         # From many addresses: of one, nearly all would only be told to wait.
         way = httpx.HTTPTransport(local_address=f"127.0.2.{number + 1}")
-        with httpx.Client(base_url=listened.base, transport=way, timeout=60) as client:
+        with httpx.Client(base_url=listened.base, transport=way, timeout=300) as client:
             given = {"user": f"nobody{number}", "password": "guess"}
             return client.post("/CallRecorder/Login", data=given).status_code
 
@@ -480,18 +480,29 @@ def test_pages_of_others_are_quick_while_many_guess(listened: Running) -> None:
 
     with ThreadPoolExecutor(61) as pool:
         browsing = pool.submit(browse)
-        while not took:
-            time.sleep(0.01)
-            assert not browsing.done(), browsing.result()
-        took.clear()
-        assert set(pool.map(guess, range(60))) == {401}
-        stop.set()
+        try:
+            quiet = _enough(took, browsing, 40)
+            guessed = set(pool.map(guess, range(60)))
+            meanwhile = took[len(quiet) :]
+        finally:
+            stop.set()
         browsing.result()
+    assert guessed == {401}
     listened.rows("DELETE FROM login_failures")
-    took.sort()
-    assert took[len(took) // 2] < 0.3, (
-        f"of {len(took)} pages the middle one took {took[len(took) // 2]:.3f} s"
-    )
+    # Of a machine that is busy with other things, pages are slower anyway: as a quiet moment showed.
+    assert _p95(meanwhile) < 0.3 + 2 * _p95(quiet), f"{_p95(meanwhile):.3f} s, and {_p95(quiet):.3f} s before"
+
+
+def _enough(took: list[float], work: Future[None], count: int) -> list[float]:
+    """The first ``count`` pages' times."""
+    while len(took) < count:
+        time.sleep(0.01)
+        assert not work.done(), work.result()
+    return took[:count]
+
+
+def _p95(seconds: list[float]) -> float:
+    return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
 def test_users_change_their_own_password(listened: Running) -> None:
@@ -519,6 +530,43 @@ def test_users_change_their_own_password(listened: Running) -> None:
             client.post("/CallRecorder/Login", data={"user": "own", "password": PASSWORD}).status_code == 401
         )
         assert client.post("/CallRecorder/Login", data={"user": "own", "password": new}).status_code == 303
+    listened.rows("DELETE FROM login_failures")
+
+
+COMMON = ("Football", "qwertyuiop", "1qaz2wsx", "CallReplay!2026")
+
+
+def test_passwords_that_are_guessed_first_are_refused_everywhere(listened: Running) -> None:
+    said = "one of those that are guessed first"
+    with person(listened, "fred-from-sales") as fred, listened.logged_in() as client:
+        given = {"user": "fred-from-sales", "password": PASSWORD}
+        csrf = re.search(r'name="csrf" value="([^"]+)', client.get("/CallRecorder/Users").text)
+        assert csrf
+
+        def post(path: str, **form: str) -> None:
+            answer = client.post(f"/CallRecorder/{path}", data={"csrf": csrf[1], **form}, headers={
+                "accept": "text/html", "accept-language": "en"})  # fmt: skip
+            assert (answer.status_code, said in answer.text) == (400, True), (path, form, answer.text)
+
+        for password in COMMON:
+            post("Users/add", login="new", password=password)
+            post(f"Users/{fred}", action="password", password=password)
+            post("Volumes/player", player_password=password)
+        post("Users/add", login="fred-from-sales", password="Fred-From-Sales2026")
+        with listened.client() as own:
+            assert own.post("/CallRecorder/Login", data=given).status_code == 303
+            found = re.search(r'name="csrf" value="([^"]+)', own.get("/CallRecorder/Account").text)
+            assert found
+            for password in (*COMMON, "Fred-From-Sales 1"):
+                form = {"csrf": found[1], "password": PASSWORD, "new_password": password}
+                answer = own.post("/CallRecorder/Account/password?lang=en", data=form)
+                assert (answer.status_code, said in answer.text) == (400, True), password
+        refused = command(
+            listened, "users", "password", "fred-from-sales", "--password-stdin", input="football\n"
+        )
+        assert refused.returncode == 2
+        assert said in refused.stderr
+    assert not listened.rows("SELECT 1 FROM users WHERE login = 'new'")
     listened.rows("DELETE FROM login_failures")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_a_recorder_that_was_killed_goes_on(kills: int, tmp_path: Path) -> None:
     every = records()
     bounds = np.linspace(0, len(every), kills + 2).astype(int)
     closed = {}
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds.tolist()):
         spooler, found = start(tmp_path / "spools")
         spooled(spooler, pcap(every[first:last]))
         spooler.flush()

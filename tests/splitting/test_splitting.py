@@ -205,7 +205,7 @@ def test_a_long_call_goes_on_in_another_file(tmp_path: Path) -> None:
 
 
 def test_groups_are_handed_on_when_they_are_over(tmp_path: Path) -> None:
-    """After BYE and five seconds, an unanswered call and strange RTP after three minutes, an answered one after an hour."""
+    """After BYE and five seconds, RTP that nobody announced after three minutes, an answered call after an hour."""
     records = sorted(call(1, 0, 3) + call(2, 0, 4, bye=False))
     records += [record for record in call(3, 0, 2) if b"SIP/2.0" not in record[1]]
     spooler, found = start(tmp_path)

@@ -17,6 +17,7 @@ import callreplay
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.importing import filing
 from callreplay.store import accounts, retention, volumes
+from callreplay.store.audit import Actor
 from callreplay.store.database import Database
 from callreplay.store.journal import Journal
 
@@ -138,7 +139,7 @@ def test_a_dry_run_changes_nothing(database: Database, filed: list[filing.Filed]
 def test_legal_hold_stays(database: Database, filed: list[filing.Filed]) -> None:
     policy(database, "period", 1)
     with database.connection() as connection:
-        assert retention.hold(connection, filed[1].uuid, True, actor="ann", reason="case 7")
+        assert retention.hold(connection, filed[1].uuid, True, actor=Actor("ann"), reason="case 7")
     assert len(list(retention.retain(database, now=NOW))) == 4
     assert left(database) == ["day 1"]
     assert retention.remove(database, filed[1].uuid, reason="asked") is None
@@ -281,6 +282,29 @@ def test_until_space_is_needed(
     case.check(database, tmp_path / "v")
 
 
+def test_a_number_is_erased_and_holds_stay(
+    database: Database, filed: list[filing.Filed], tmp_path: Path
+) -> None:
+    with database.connection() as connection:
+        connection.execute("UPDATE calls SET caller_number = '+40721', called_number = '7'")
+        connection.execute("UPDATE calls SET caller_number = '5' WHERE uuid = %s", (filed[4].uuid,))
+        retention.hold(connection, filed[1].uuid, True)
+    looked = list(retention.erase(database, "default", " +40721 ", dry_run=True))
+    assert [bool(each.error) for each in looked] == [False, True, False, False]
+    assert len(left(database)) == 5
+    command(database, "calls", "erase", "+40721", "--reason", "request 12")
+    assert left(database) == ["day 1", "day 4"]
+    with database.connection() as connection:
+        rows = connection.execute("SELECT reason FROM audit_log WHERE action = 'call.delete'").fetchall()
+        [job] = connection.execute("SELECT kind, what, state, result FROM jobs").fetchall()
+    assert {row["reason"] for row in rows} == {"erased by number: request 12"}
+    assert (job["kind"], job["what"], job["state"]) == ("erase", "+40721", "done")
+    assert job["result"] == {"calls": 3, "bytes": sum(each.size_bytes for each in looked), "failed": 1}
+    for number in ("", " "):
+        with pytest.raises(ArgumentError):
+            list(retention.erase(database, "default", number))
+
+
 def test_policies_are_checked(database: Database) -> None:
     with database.connection() as connection:
         for name, days in (("always", None), ("period", None), ("space", 3), ("period", 0)):
@@ -312,7 +336,7 @@ def test_a_hold_that_comes_in_between(
     going = retention.retain(database, now=NOW)
     assert next(going).uuid == filed[0].uuid
     with database.connection() as connection:
-        assert retention.hold(connection, filed[2].uuid, True, actor="ann", reason="case 7")
+        assert retention.hold(connection, filed[2].uuid, True, actor=Actor("ann"), reason="case 7")
     assert [removal.uuid for removal in going] == [filed[n].uuid for n in (1, 3, 4)]
     assert left(database) == ["day 2"]
     case.check(database, tmp_path / "v")

@@ -24,6 +24,10 @@ constexpr uint32_t kMostChannels = 8;  // check_span
 constexpr int kWarmWaveformMs = 250;
 constexpr int kWarmStateMs = 2000;
 
+// G.729: frames that a SID's spectrum depends on, and itself. Its predictor looks back by four of them, and
+// what is lost among those further.
+constexpr size_t kMemoryFrames = 24;
+
 // A decoder with a state comes out of a loss out of step, which a cross-fade hides.
 constexpr int kBlendMs = 4;
 
@@ -40,6 +44,11 @@ double overload(int32_t codec) {
 
 bool is_loss(uint8_t reason) {
   return reason == CR_GAP_LOST || reason == CR_GAP_CAPTURE;
+}
+
+// Of the predictor of G.729's spectrum.
+bool moves_memory(const FramePlan &plan) {
+  return plan.frame.type != G729Frame::kUntransmitted && (!plan.frame.erased || plan.erased_speech);
 }
 
 // The noise of a loss depends on where it stands and on nothing else.
@@ -74,8 +83,9 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
   if (span_->codec == CR_CODEC_G722) {
     octets_.reserve(codec_room_ / 2 + 1);
   } else if (framed()) {
-    frames_.reserve(codec_room_ / kFrameSamples * 3 + 2);
+    frames_.reserve(codec_room_ / kFrameSamples * 3 + 2 * kMemoryFrames + 3);
   }
+  prelude_.clear();
   past_.resize((framed() && !looks_ahead()) || external() ? 0 : static_cast<size_t>(in_ms(kContextMs)));
   concealer_ = Concealer(span_->sample_rate_hz);
   run_ = 0;
@@ -166,34 +176,89 @@ void SpanCursor::recall() {
   }
 }
 
-// G.729: plan all frames before row_ without decoding them, some ten nanoseconds each, for the generator of
-// concealment runs on from erasure to erasure.
+// G.729: plan all frames before row_ without decoding them, some ten nanoseconds each. The generator of
+// concealment runs on from erasure to erasure, and the spectrum of the last SID, made with the memory of the
+// frames before it, is that of a pause whose own SID is lost: a few of the skipped frames are a prelude that is
+// decoded and not heard.
 void SpanCursor::skip_frames() {
   const int64_t to = to_, start = row_sample(row_);
   row_ = span_->first;
   position_ = gained_ = row_sample(row_);
   gap_ = first_gap();
   erasure_seed_ = kErasureSeed;
+  skipping_ = true;
   to_ = start;
+  recent_.resize(kMemoryFrames);
+  prelude_.reserve(2 * kMemoryFrames + 1);
+  recent_count_ = sid_count_ = 0;
+  recalled_ = {};
+  recalled_.frame.type = G729Frame::kIdle;
   while (!done_) {
     plan();
     for (const FramePlan &plan : frames_) {
       for (int i = 0; i < kErasureCalls && plan.erased_speech; ++i) {
         erasure_seed_ = next_erasure_seed(erasure_seed_);
       }
+      remember_frame(plan);
     }
   }
+  end_prelude();
   to_ = to;
-  done_ = false;
+  skipping_ = done_ = false;
   counts_ = {};
   segments_.clear();
   frames_.clear();
+}
+
+// Keep the last frames that move the memory of the spectrum's predictor, and of them those up to the last
+// SID.
+void SpanCursor::remember_frame(const FramePlan &plan) {
+  recalled_ = plan;
+  recalled_.keep = 0;
+  if (!moves_memory(plan)) {
+    return;
+  }
+  recent_[recent_count_++ % kMemoryFrames] = recalled_;
+  if (plan.frame.type == G729Frame::kSid) {
+    prelude_.clear();
+    take_recent(recent_count_ - std::min(recent_count_, kMemoryFrames));
+    sid_count_ = recent_count_;
+  }
+}
+
+void SpanCursor::take_recent(size_t from) {
+  for (size_t i = from; i < recent_count_; ++i) {
+    prelude_.push_back(recent_[i % kMemoryFrames]);
+  }
+}
+
+// What was skipped comes down to a few frames: those up to the last SID, the last ones before the first
+// packet, and what the very last one was.
+void SpanCursor::end_prelude() {
+  size_t from = std::max(sid_count_, recent_count_ - std::min(recent_count_, kMemoryFrames));
+  while (from > sid_count_ && from < recent_count_ && recent_[from % kMemoryFrames].erased_speech) {
+    ++from;  // behind a SID it would not be one of speech
+  }
+  take_recent(from);
+  if (recalled_.frame.type != G729Frame::kIdle && !moves_memory(recalled_)) {
+    prelude_.push_back(recalled_);
+  }
+  // The random numbers that they draw once more are taken back.
+  for (const FramePlan &plan : prelude_) {
+    for (int i = 0; i < kErasureCalls && plan.erased_speech; ++i) {
+      erasure_seed_ = previous_erasure_seed(erasure_seed_);
+    }
+  }
 }
 
 bool SpanCursor::plan() {
   segments_.clear();
   octets_.clear();
   frames_.clear();
+  if (!skipping_) {
+    frames_.insert(frames_.end(), prelude_.begin(), prelude_.end());
+    prelude_.clear();
+  }
   used_ = decoded_used_ = 0;
   awaited_ = 0;
   bool room = true;

@@ -85,6 +85,9 @@ class SpanCursor {
   void start_at(int64_t from);
   void recall();
   void skip_frames();
+  void remember_frame(const FramePlan &plan);
+  void take_recent(size_t from);
+  void end_prelude();
   size_t first_gap() const;
   int64_t row_sample(int64_t row) const;
   const uint8_t *payload(int64_t row) const;
@@ -153,6 +156,7 @@ class SpanCursor {
   bool lost_before_ = false;  // right behind what was received
   uint16_t erasure_seed_ = kErasureSeed;
   bool told_noise_ = false;    // G.729: a SID came
+  bool skipping_ = false;      // G.729: skip_frames() is at work
   bool erased_ = false;        // G.729: the last frame was lost
   size_t run_ = 0;             // samples received without a break, as far as they matter
   std::vector<int16_t> past_;  // the last of them, oldest first
@@ -161,6 +165,11 @@ class SpanCursor {
   std::vector<int16_t> pcm_;
   std::vector<uint8_t> octets_;
   std::vector<FramePlan> frames_;
+  // G.729: of what is skipped
+  std::vector<FramePlan> recent_;  // the last that move the predictor's memory, in a ring
+  std::vector<FramePlan> prelude_;
+  FramePlan recalled_{};  // the very last
+  size_t recent_count_ = 0, sid_count_ = 0;
   std::vector<Segment> segments_;
   cr_leg_counts counts_{};
 };

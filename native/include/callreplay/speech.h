@@ -29,11 +29,17 @@ void cr_speech_destroy(cr_speech *speech);
 /* The next samples. CR_STATE after cr_speech_finish. */
 cr_status cr_speech_write(cr_speech *speech, const int16_t *pcm, size_t count);
 
+/* The same of one channel of interleaved ones: `count` samples from `pcm` on, `channels` apart. */
+cr_status cr_speech_write_channel(cr_speech *speech, const int16_t *pcm, size_t count, size_t channels);
+
 /* No more samples will come: talk that is under way ends here. */
 cr_status cr_speech_finish(cr_speech *speech);
 
 /* Hand out the stretches that have ended, in order and once each; *count of at most `capacity`. */
 cr_status cr_speech_take(cr_speech *speech, cr_talk *talk, size_t capacity, size_t *count);
+
+/* *sample: talk that is handed out later does not begin before it. */
+cr_status cr_speech_settled(const cr_speech *speech, int64_t *sample);
 
 #ifdef __cplusplus
 }

@@ -24,6 +24,27 @@ class NativeSpeech {
     raise_on_error(status, "the speech detector has finished");
   }
 
+  // One channel of frames (n, channels).
+  void write_channel(const py::array_t<int16_t, py::array::c_style> &pcm, size_t channel) {
+    if (pcm.ndim() != 2 || channel >= static_cast<size_t>(pcm.shape(1))) {
+      throw py::value_error("need frames of shape (n, channels) that have that channel");
+    }
+    const auto count = static_cast<size_t>(pcm.shape(0)), channels = static_cast<size_t>(pcm.shape(1));
+    const int16_t *from = count > 0 ? pcm.data() + channel : nullptr;
+    cr_status status;
+    {
+      py::gil_scoped_release release;
+      status = cr_speech_write_channel(speech_.get(), from, count, channels);
+    }
+    raise_on_error(status, "the speech detector has finished");
+  }
+
+  int64_t settled() const {
+    int64_t sample = 0;
+    raise_on_error(cr_speech_settled(speech_.get(), &sample));
+    return sample;
+  }
+
   void finish() { raise_on_error(cr_speech_finish(speech_.get())); }
 
   py::list take() {
@@ -52,6 +73,8 @@ void bind_speech(py::module_ &m) {
   py::class_<NativeSpeech>(m, "Speech")
       .def(py::init<int32_t>())
       .def("write", &NativeSpeech::write, py::arg().noconvert())
+      .def("write_channel", &NativeSpeech::write_channel, py::arg().noconvert(), py::arg("channel"))
+      .def("settled", &NativeSpeech::settled)
       .def("finish", &NativeSpeech::finish)
       .def("take", &NativeSpeech::take);
 }

@@ -70,8 +70,8 @@ class Blocks(Generic[S]):
     ) -> None:
         if not 0 < seconds < float("inf"):
             raise ArgumentError(f"seconds must be positive, not {seconds}")
-        self._kind = check_pcm_type(dtype, out)
-        self._renderer = renderer
+        self._kind: np.dtype[Any] = check_pcm_type(dtype, out)
+        self._renderer: Readable = renderer
         self._out: Any = out
         self.rate_hz: Final = renderer.rate_hz
         self.channels: Final = renderer.channels

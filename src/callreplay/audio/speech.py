@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from callreplay import _core
 from callreplay.errors import ArgumentError
 
-__all__ = ["Conversation", "PartyTalk", "SpeechMeter", "Talk", "conversation"]
+__all__ = ["Conversation", "PartyTalk", "SpeechMeter", "Talk", "conversation", "level_dbfs"]
 
 _MONOLOGUE_GAP_S: Final = 1.0
 _HELD_FLOOR_S: Final = 0.5
@@ -29,16 +29,24 @@ _INTERRUPTED_S: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """A stretch of talk: seconds from the start of the call, and its level (RMS; full scale is 0)."""
+    """A stretch of talk: seconds from the start of the call, and its level (RMS; full scale is 0).
+
+    The level is None where the stretch had not ended when it was asked for.
+    """
 
     start_s: float
     end_s: float
-    level_dbfs: float
+    level_dbfs: float | None
 
     @property
     def duration_s(self) -> float:
         """How long it is, in seconds."""
         return self.end_s - self.start_s
+
+
+def level_dbfs(energy: float, samples: int) -> float:
+    """The level of samples with this sum of squares; full scale is 0."""
+    return round(10 * math.log10(max(energy / samples, 1e-9)) - 20 * math.log10(32768), 1)
 
 
 class SpeechMeter:
@@ -65,12 +73,11 @@ class SpeechMeter:
 
     def _take(self) -> None:
         for start, end, energy in self._native.take():
-            level = 10 * math.log10(max(energy / (end - start), 1e-9)) - 20 * math.log10(32768)
             self._found.append(
                 Talk(
                     round(self._start_s + start / self._rate_hz, 6),
                     round(self._start_s + end / self._rate_hz, 6),
-                    round(level, 1),
+                    level_dbfs(energy, end - start),
                 )
             )
 

@@ -9,6 +9,7 @@ from callreplay.batch.engine import BatchSettings, run_batch
 from callreplay.batch.jobs import Job, find_jobs, read_manifest_jobs
 from callreplay.batch.manifest import Row, read_rows
 from callreplay.batch.many import transcode_many, transcode_many_async
+from callreplay.batch.shards import Shards
 from callreplay.batch.summary import BatchError, Summary
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "BatchSettings",
     "Job",
     "Row",
+    "Shards",
     "Summary",
     "find_jobs",
     "read_manifest_jobs",

@@ -32,14 +32,16 @@ from callreplay.batch.manifest import (
     write_parquet,
 )
 from callreplay.batch.resume import recover, stands, survey
+from callreplay.batch.shards import Shards, Shelf, halves, plan, row_name
 from callreplay.batch.summary import BatchError, Summary
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.outputs.options import Options
 
-__all__ = ["BatchSettings", "cut_shares", "run_batch"]
+__all__ = ["SHARDS", "BatchSettings", "cut_shares", "plan_of", "run_batch"]
 
+SHARDS: Final = "shards"
 _SHARE_JOBS: Final = 512
 _SHARE_BYTES: Final = 2 << 30
 _SHARES_PER_WORKER: Final = 4  # of what is left; where workers do not stream, of everything
@@ -54,7 +56,8 @@ class BatchSettings:
 
     ``destination``: a folder, or a URL of an object store. ``workers``, 0: one per core that this process may use.
     ``memory`` octets for all workers together, 0: 512 MiB for each. Less than 128 MiB for each means fewer workers.
-    ``speech``: rows tell who talks how long. ArgumentError for values that are none of these.
+    ``speech``: rows tell who talks how long. ``format`` ``shards`` makes a data set of the calls' talk, as ``shards``
+    says. ArgumentError for values that are none of these.
     """
 
     destination: str | os.PathLike[str]
@@ -66,6 +69,7 @@ class BatchSettings:
     resume: bool = True
     manifest: str = ""
     speech: bool = False
+    shards: Shards = field(default_factory=Shards)
 
     def __post_init__(self) -> None:
         """Check what no later stage checks."""
@@ -84,6 +88,13 @@ class BatchSettings:
         if self.manifest:
             return Path(self.manifest)
         return Path(MANIFEST) if "://" in self.place else Path(self.place) / MANIFEST
+
+    def order(self) -> Order:
+        """What a worker is to make of every call."""
+        memory = self.worker_memory()
+        if self.format != SHARDS:
+            return Order(self.format, self.options, memory, self.speech)
+        return Order(self.format, self.shards.fill(self.options), memory, self.speech, self.shards)
 
     def worker_count(self) -> int:
         """Workers: as asked, or one per core this process may use, as far as the memory goes."""
@@ -130,6 +141,9 @@ def _weight(job: Job) -> int:
 def _faulty(job: Job, order: Order, error: str) -> Row:
     """The row of a job that gives no output; one that has an ``error`` was not tried."""
     output = "" if job.error else job.output(1, order.suffix())
+    if job.members and order.shards:
+        output = row_name(order.shards.kind, job.name, job.members[0].output(1, ""))
+        job = job.members[0]
     return Row(job.captures[0], output, 0, job_key(job, order), error=error, finished=time.time())
 
 
@@ -160,19 +174,19 @@ def run_batch(
     check_manifest(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     workers = settings.worker_count()
-    order = Order(settings.format, settings.options, settings.worker_memory(), settings.speech)
-    place = open_destination(settings.place)
+    order = settings.order()
+    place = _place(settings.place, order)
     began = time.monotonic()
     with ManifestWriter(path, fresh=not settings.resume) as manifest:
         for row in recover(path, place):
             manifest.write(row)
         _remove(journals(path))
-        left = survey(jobs, order, path, place) if settings.resume else jobs
+        left = _left(jobs, order, path, place, settings.resume)
         todo = [job for job in left if not job.error]
         faulty = (_faulty(job, order, job.error) for job in left if job.error)
         place.sweep([job.name for job in todo])
-        on_start(todo)
-        summary = Summary(inputs=len(jobs), skipped=len(jobs) - len(left))
+        on_start([member for job in todo for member in job.members or (job,)])
+        summary = Summary(inputs=len(jobs), skipped=len(jobs) - sum(len(job.members) or 1 for job in left))
         chosen = crew(order) if crew else LocalCrew(workers, order, settings.place, path)
         run = _Run(chosen, cut_shares(todo, workers, streams=chosen.streams), order, place, path, stop)
         try:
@@ -195,6 +209,27 @@ def run_batch(
     return summary
 
 
+def plan_of(jobs: Sequence[Job], settings: BatchSettings) -> tuple[Order, Sequence[Job]]:
+    """What a run would do: how, and the jobs that are left."""
+    order = settings.order()
+    place = _place(settings.place, order)
+    return order, _left(jobs, order, settings.manifest_path(), place, settings.resume)
+
+
+def _place(name: str, order: Order) -> Destination:
+    place = open_destination(name)
+    return Shelf(place, order.shards.kind) if order.shards else place
+
+
+def _left(
+    jobs: Sequence[Job], order: Order, manifest: Path, place: Destination, resume: bool
+) -> Sequence[Job]:
+    """What is still to do."""
+    if isinstance(place, Shelf):
+        return plan(jobs, order, manifest, place, resume=resume)
+    return survey(jobs, order, manifest, place) if resume else jobs
+
+
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
@@ -211,10 +246,18 @@ class _Share:
     def add(self, row: Row) -> None:
         self.rows.setdefault(row.key, []).append(row)
 
+    def _whole(self, job: Job, order: Order) -> bool:
+        rows = self.rows.get(job_key(job, order), [])
+        return bool(rows) and len({row.call for row in rows}) >= rows[0].calls
+
     def left(self, order: Order) -> list[Job]:
         """The jobs that are not done, told to skip their calls that are."""
         left = []
         for job in self.jobs:
+            if job.members:  # told of as a whole
+                if not all(self._whole(member, order) for member in job.members):
+                    left.append(job)
+                continue
             rows = self.rows.get(job_key(job, order), [])
             skip = job.skip | {row.call for row in rows}
             if not rows:
@@ -301,6 +344,9 @@ class _Run:
     def _after_death(self, share: _Share, left: list[Job], error: str) -> Iterator[Row]:
         """Put the jobs back in parts, until what kills is alone; give up on one that died alone three times."""
         if share.alone and len(share.jobs) == 1:
+            if left and len(left[0].members) > 1:
+                self._again += [[part] for part in halves(left[0])]
+                return
             for job in left:
                 self._deaths[job.name] += 1
                 if self._deaths[job.name] >= _DEATHS:

@@ -29,6 +29,7 @@ class Job:
     ``{97: "opus/48000"}``; ``size`` and ``modified_ns`` of the files tell a changed input from a done one. ``skip`` are
     the calls (from 1) whose outputs are whole already. ``error`` says why there is nothing to transcode: a row tells.
     ``stored`` opens the files of a stored call (`callreplay.packets.Opener`), which are not reached by path.
+    ``members``: the jobs of one shard of a data set, which is then what this job is.
     """
 
     captures: tuple[str, ...]
@@ -39,6 +40,7 @@ class Job:
     skip: frozenset[int] = frozenset()
     error: str = ""
     stored: tuple[Any, ...] = ()
+    members: tuple[Job, ...] = ()
 
     def __post_init__(self) -> None:
         """ArgumentError for a name that does not lie below the destination."""

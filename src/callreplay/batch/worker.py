@@ -26,6 +26,7 @@ from callreplay.batch.closing import Closer
 from callreplay.batch.destinations import Apart, Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import LEGS, Row
+from callreplay.batch.shards import Shards
 from callreplay.capture import Call, open_capture
 from callreplay.clock import utc
 from callreplay.errors import StateError
@@ -77,9 +78,12 @@ class Order:
     options: Options
     memory: int = WORKER_MEMORY  # octets for one worker
     speech: bool = False  # rows tell who talks how long
+    shards: Shards | None = None  # pieces of the calls, many in one output
 
     def suffix(self) -> str:
         """The outputs' suffix, with the leg where they are of one: ``.wav``, ``.caller.wav``."""
+        if self.shards is not None:
+            return ""
         return LEGS.get(self.options.channels, "") + format_of(self.format).suffixes[0]
 
 
@@ -160,12 +164,15 @@ class _Open:
 def job_key(job: Job, order: Order) -> str:
     """A fingerprint of the inputs and of what is made of them: equal keys give equal outputs."""
     facts = (job.captures, job.name, sorted(job.codecs.items()), job.size, job.modified_ns)
+    if job.members:
+        facts = tuple(job_key(member, order) for member in job.members)  # type: ignore[assignment]
     return hashlib.sha256(f"({__version__!r}, {facts!r}, {_wanted(order)})".encode()).hexdigest()[:16]
 
 
 @lru_cache(8)
 def _wanted(order: Order) -> str:
-    return f"{order.format!r}, {order.options!r}"
+    wanted = f"{order.format!r}, {order.options!r}"
+    return wanted if order.shards is None else f"{wanted}, {order.shards.law!r}"
 
 
 def _cost(job: Job, pooled: bool) -> int:
@@ -215,6 +222,11 @@ def run_share(jobs: Sequence[Job], order: Order, destination: Destination) -> It
 
 def run_feed(feed: Feed, order: Order, destination: Destination) -> Iterator[tuple[Job, Row]]:
     """``run_share`` of jobs that come as the work goes on; each row with its job."""
+    if order.shards is not None:
+        from callreplay.batch.sharding import run_shards
+
+        yield from run_shards(feed, order, destination)
+        return
     with closing(_Work(feed, order, destination).rows()) as done:
         for job, row, _ in done:
             yield job, row
@@ -233,7 +245,7 @@ _Done = tuple[Job, Row, Any]  # with the file, whole, of a destination that does
 class _Work:
     def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
         self.feed, self.order, self.destination = feed, order, destination
-        self.form: Format = format_of(order.format)
+        self.form: Format = self._form()
         self.waiting: deque[Job] = deque()
         self.fed_up = False  # no more jobs will come
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
@@ -249,6 +261,13 @@ class _Work:
         self.aside_s = 0.0  # CPU seconds of the closer's threads
         self.done: list[_Done] = []
         self.whole: list[Job] = []  # whose last row is in ``done``
+
+    def _form(self) -> Format:
+        return format_of(self.order.format)
+
+    def _sink(self, call: Call, name: str, shape: Shape, options: Options, file: Any) -> Sink:
+        """What makes the output's octets; ``file`` is where they go."""
+        return self.form.open(shape, options)
 
     def rows(self) -> Generator[_Done, None, None]:
         try:
@@ -370,7 +389,7 @@ class _Work:
                 shape, options = call.prepare(self.form, self.order.options)
                 file = stack.enter_context(self.destination.create(name))
                 number = self._render(call, shape, options)
-                sink = self.form.open(shape, options)
+                sink = self._sink(call, name, shape, options, file)
                 files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
                 opened = _Open(
                     source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, shape.frames, files

@@ -17,8 +17,11 @@ def main() -> None:
     if sys.stderr is None:  # closed (2>&-): what is said goes nowhere, and no file of ours gets its number
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         os.set_inheritable(sys.stderr.fileno(), True)  # by workers
+    from callreplay.cli.printable import careful_streams
+
     try:
-        _run()
+        with careful_streams():
+            _run()
     except KeyboardInterrupt:
         code: str | int | None = _INTERRUPTED
     except SystemExit as left:

@@ -16,7 +16,18 @@ from typing import Annotated, Any
 
 import typer
 
-from callreplay.batch import BatchError, BatchSettings, Job, Row, Summary, find_jobs, read_rows, run_batch
+from callreplay.batch import (
+    BatchError,
+    BatchSettings,
+    Job,
+    Row,
+    Shards,
+    Summary,
+    find_jobs,
+    read_rows,
+    run_batch,
+)
+from callreplay.batch.engine import SHARDS
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import parse_codecs, with_output_options
 from callreplay.cli.printable import printable
@@ -189,8 +200,26 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--output", "-o", help="Folder, or s3://, gs://, az:// with a prefix.")
         ],
         form: Annotated[
-            str, typer.Option("--format", help="wav, spx, png, json, mp3, opus, flac, m4a.")
+            str,
+            typer.Option(
+                "--format",
+                help="wav, spx, png, json, mp3, opus, flac, m4a; shards for a data set of the talk.",
+            ),
         ] = "wav",
+        container: Annotated[
+            str, typer.Option(help="Of shards: webdataset, parquet (for datasets), lhotse.")
+        ] = "webdataset",
+        piece_seconds: Annotated[
+            float, typer.Option(help="Of shards: the longest piece; cut where nobody talks.")
+        ] = 30.0,
+        shard_size: Annotated[
+            int | None,
+            typer.Option(parser=parse_memory, help="Of shards: audio in each, about; 256M if not given."),
+        ] = None,
+        native_rate: Annotated[
+            bool,
+            typer.Option("--native-rate", help="Of shards: each call at its own rate instead of 16000."),
+        ] = False,
         workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
         memory: Annotated[
             int | None,
@@ -234,8 +263,10 @@ def register(app: typer.Typer) -> None:
             AtomicFile(report).abort()
         with _looking(as_json):
             jobs = find_jobs(sources or [], parse_codecs(codec))
+        shards = Shards(container, piece_seconds, shard_size or 256 << 20, native_rate)
+        name = form if form == SHARDS else format_of(form).name
         settings = BatchSettings(
-            output, format_of(form).name, options, workers, memory or 0, max_errors, resume, manifest, speech
+            output, name, options, workers, memory or 0, max_errors, resume, manifest, speech, shards
         )
         began = time.time()
         summary, stopped = None, ""

@@ -26,7 +26,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "watch": ("callreplay watch /var/spool/pcap --after move --linger 60",),
     "record": (
         "callreplay record -i eth1 --user callreplay --data-dir /srv/callreplay",
-        "tcpdump -i eth1 -w - udp | callreplay record -",
+        "callreplay record --hep 9060 --data-dir /srv/callreplay",
     ),
     "volumes": ("callreplay volumes list",),
     "volumes list": ("callreplay volumes list --json",),

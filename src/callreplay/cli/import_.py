@@ -113,7 +113,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Read captures with SIP or Skinny and RTP, and file every call of them once."""
         from callreplay.importing import importer, sources, workers
-        from callreplay.store import accounts
+        from callreplay.store import accounts, activity
         from callreplay.store import jobs as work
 
         unread: list[str] = []
@@ -142,6 +142,8 @@ def register(app: typer.Typer) -> None:
                     was_named = named[Path(outcome.capture)]
                     summary.take(outcome, was_named)
                     _show(outcome, as_json)
+                    if not dry_run and (was_named or not outcome.bad):
+                        activity.note(opened, "import", **outcome.figures())
                     if outcome.error and (was_named or not outcome.bad):
                         print(printable(f"callreplay: {outcome.capture}: {outcome.error}"), file=sys.stderr)
                     if bar is not None:

@@ -86,10 +86,12 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
     who = f"{said[0] or 'caller'} → {said[1] or 'called'}"
     who = _shown(who)
     console.print(
-        f"\n[bold]Call {call['number']}[/]  {who}  {call['start']}  {length(call['duration_s'], hours=True)}"
+        f"\n[bold]Call {call['number']}[/]  {who}  {_shown(call['start'])}  {length(call['duration_s'], hours=True)}"
     )
     if call["call_id"]:
-        console.print(f"  {call['protocol'].upper()} {_shown(call['call_id'])}  {_shown(call['status'])}")
+        console.print(
+            f"  {_shown(call['protocol'].upper())} {_shown(call['call_id'])}  {_shown(call['status'])}"
+        )
     if call["encrypted"]:
         console.print(f"  [red]encrypted:[/] {_shown(call['encrypted'])}")
     table = Lines("", "caller", "called")
@@ -105,13 +107,15 @@ def _show_call(console: Console, call: dict[str, Any]) -> None:
 def _show_why(console: Console, call: dict[str, Any]) -> None:
     """What was weighed, with the reasons for each answer, and what was set aside."""
     for verdict in call["why"]:
-        console.print(f"  [bold]{verdict['question']}[/] {verdict['about']}")
-        console.print(f"    [green]{verdict['answer']}[/]: {'; '.join(verdict['reasons']) or 'nothing else'}")
+        reasons = _shown("; ".join(verdict["reasons"]))
+        console.print(f"  [bold]{_shown(verdict['question'])}[/] {_shown(verdict['about'])}")
+        console.print(f"    [green]{_shown(verdict['answer'])}[/]: {reasons or 'nothing else'}")
         for rival in verdict["rivals"]:
-            console.print(f"    [dim]not {rival['answer']}: {'; '.join(rival['reasons']) or 'no reason'}[/]")
+            reasons = _shown("; ".join(rival["reasons"]))
+            console.print(f"    [dim]not {_shown(rival['answer'])}: {reasons or 'no reason'}[/]")
     for row in call["set_aside"]:
         what = f"{row['packets']:,} packets, {row['seconds']:.1f} s, {row['ssrc']} {row['flow']}"
-        console.print(f"  [bold]set aside[/] ({row['kind']}) {what}: {row['reason']}")
+        console.print(f"  [bold]set aside[/] ({_shown(row['kind'])}) {_shown(what)}: {_shown(row['reason'])}")
 
 
 def register(app: typer.Typer) -> None:
@@ -152,7 +156,8 @@ def register(app: typer.Typer) -> None:
             console = Console(highlight=False, soft_wrap=True)
             count = len(report["calls"])
             calls = f"{count} call" if count == 1 else f"{count} calls"
-            console.print(f"{_shown(report['name'])}: {', '.join(report['containers'])}, {calls}")
+            containers = _shown(", ".join(report["containers"]))
+            console.print(f"{_shown(report['name'])}: {containers}, {calls}")
             for call in report["calls"]:
                 _show_call(console, call)
                 if why:
@@ -160,4 +165,4 @@ def register(app: typer.Typer) -> None:
             for warning in report["warnings"]:
                 console.print(f"[yellow]{_shown(warning)}[/]")
             if not report["calls"]:
-                console.print(f"no call was found ({capture.why_empty()})")
+                console.print(f"no call was found ({_shown(capture.why_empty())})")

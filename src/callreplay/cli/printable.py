@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
-from typing import Any, Final
+import sys
+from collections.abc import Iterator
+from typing import Any, Final, TextIO
 
-__all__ = ["json_text", "printable"]
+__all__ = ["careful_streams", "json_text", "plain", "printable"]
 
 # C0 and C1 controls, which move the cursor, change colours and titles, or write to the clipboard; what turns the
 # direction of a line, or has no width; halves of surrogate pairs, which cannot be written at all.
 _OBEYED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+_OBEYED_IN_LINES: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)|" + _OBEYED.pattern.replace("\x00-\x1f", "")
+)
+"""As they are printed: line breaks and tabs stay."""
 
 _OBEYED_IN_JSON: Final = re.compile(_OBEYED.pattern.replace("\n", "").replace("\x00-\x1f", ""))
 
@@ -31,3 +40,51 @@ def printable(text: object, *, lines: bool = False) -> str:
         return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
     return _OBEYED.sub(escaped, str(text))
+
+
+class _Careful(io.TextIOWrapper):
+    """A stream of text for people: whatever is printed to it, no terminal obeys what a capture holds.
+
+    Rich, which has to tell a terminal of colours, finds the ``plain`` one by the name that it asks for; what it is given
+    goes through `printable` first.
+    """
+
+    rich_proxied_file: TextIO
+
+    def write(self, text: str) -> int:
+        """Write it, with ``\\x1b`` in place of an escape and ``\\u202e`` of what lies beyond ASCII, as JSON has it."""
+        super().write(_OBEYED_IN_LINES.sub(_escaped, text))
+        return len(text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}"
+
+
+@contextlib.contextmanager
+def careful_streams() -> Iterator[None]:
+    """Standard output and error, for the length of a block, as streams that no terminal obeys."""
+    kept = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    for name, stream in kept.items():
+        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Careful):
+            stream.flush()
+            made = _Careful(
+                stream.buffer, stream.encoding, stream.errors, line_buffering=True, write_through=True
+            )
+            made.rich_proxied_file = stream
+            setattr(sys, name, made)
+    try:
+        yield
+    finally:
+        for name, stream in kept.items():
+            made, _ = getattr(sys, name), setattr(sys, name, stream)
+            if isinstance(made, _Careful):
+                # Its buffer is the other's, which says itself that nobody reads it.
+                with contextlib.suppress(OSError, ValueError):
+                    made.detach()
+
+
+def plain(stream: TextIO) -> TextIO:
+    """The stream behind a careful one, for what is ours to tell a terminal."""
+    return getattr(stream, "rich_proxied_file", stream)

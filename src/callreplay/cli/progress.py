@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from callreplay.cli.printable import printable
+
 __all__ = ["progress_bar"]
 
 
@@ -16,9 +18,10 @@ def progress_bar(title: str) -> Iterator[Callable[[float], None] | None]:
         yield None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=1.0)
+        task = progress.add_task(escape(printable(title)), total=1.0)
         yield lambda share: progress.update(task, completed=share)

@@ -1,4 +1,4 @@
-"""``callreplay record``: calls from network interfaces, a stream on standard input, or capture agents, as they are held."""
+"""``callreplay record``: calls from network interfaces, standard input or capture agents, as they are held."""
 
 from __future__ import annotations
 
@@ -85,6 +85,14 @@ def register(app: typer.Typer) -> None:
         pattern: Annotated[str, typer.Option("--filter", help="What to capture, as of pcap-filter(7).")] = "",
         promiscuous: Annotated[bool, typer.Option(help="Take in what is addressed to others.")] = True,
         user: Annotated[str, typer.Option(help="Become this user once the interfaces are open.")] = "",
+        only: Annotated[
+            list[str] | None,
+            typer.Option(help="Keep calls of this number (0721*) or network (10.1.0.0/16) only."),
+        ] = None,
+        never: Annotated[
+            list[str] | None, typer.Option(help="Keep no call of this number or network.")
+        ] = None,
+        percent: Annotated[float, typer.Option(help="Keep so many of a hundred calls.")] = 100.0,
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Processes that import.")] = 1,
         tenant: TenantOption = "default",
         volume_id: VolumeId = None,
@@ -95,12 +103,16 @@ def register(app: typer.Typer) -> None:
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
-        """Record calls as they are held, each filed when it is over. Ctrl-C files all; SIGTERM leaves the rest to the next start."""
+        """Record calls as they are held; each is filed when it is over.
+
+        Ctrl-C files all of them, SIGTERM leaves those that go on to the next start.
+        """
         from callreplay.errors import ArgumentError
         from callreplay.importing import importer
+        from callreplay.importing.rules import Rules
         from callreplay.recording import privileges
         from callreplay.recording.recorder import Recorder
-        from callreplay.store import accounts
+        from callreplay.store import accounts, activity
         from callreplay.store.places import default_data_dir
 
         if stream not in ("", "-"):
@@ -111,6 +123,7 @@ def register(app: typer.Typer) -> None:
             for line in listen(check, seconds):
                 typer.echo(printable(line))
             return
+        rules = Rules(tuple(only or ()), tuple(never or ()), percent)
         sources = _sources(stream, interface or [], hep, ring, pattern, promiscuous)
         if not sources:
             raise ArgumentError("nothing to record from: -i IFACE, --hep PORT, or - for standard input")
@@ -127,10 +140,11 @@ def register(app: typer.Typer) -> None:
             with opened.connection() as connection:
                 volume = wanted(connection, volume_id, volume_name, volume_path)
             names = ", ".join(source.name for source in sources)
-            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, source=names)
+            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, source=names, rules=rules)
             _say(f"recording from {names}")
 
             def report(outcome: Outcome) -> None:
+                activity.note(opened, "record", **outcome.figures())
                 for call in outcome.calls if as_json else ():
                     typer.echo(json_text(call))
                 sys.stdout.flush()
@@ -145,6 +159,6 @@ def register(app: typer.Typer) -> None:
                     source.close()
                 figures = recorder.figures
                 _say(
-                    f"{figures.packets:,} packets, {figures.drops:,} dropped by the kernel; {figures.added} calls added, "
-                    f"{figures.in_progress} go on, {figures.waiting} wait to be filed"
+                    f"{figures.packets:,} packets, {figures.drops:,} dropped by the kernel; {figures.added} calls "
+                    f"added, {figures.in_progress} go on, {figures.waiting} wait to be filed"
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio.constants
 import contextlib
 import inspect
 import logging
@@ -24,6 +23,7 @@ import typer
 
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.importing import importer
+from callreplay.recording.beside import beside
 from callreplay.service import logs, settings
 from callreplay.service.settings import Settings
 from callreplay.store import accounts, audit, volumes
@@ -171,11 +171,9 @@ def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from callreplay.service.connections import Door, raise_descriptor_limit
+    from callreplay.service.connections import Door, TlsDoor, raise_descriptor_limit
 
     raise_descriptor_limit()
-    # Half-open TLS connections are not counted yet: they end as soon as those that send no headers.
-    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = float(chosen.header_seconds)
     os.environ.update(chosen.as_environment())
     config = uvicorn.Config(
         "callreplay.service.app:from_environment",
@@ -186,12 +184,10 @@ def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=Door,
+        http=TlsDoor if chosen.tls_cert else Door,
         ws="none",
         backlog=_BACKLOG,
         proxy_headers=False,  # the application's own, which remembers through whom a request came
-        ssl_certfile=chosen.tls_cert or None,
-        ssl_keyfile=chosen.tls_key or None,
         timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)
@@ -235,6 +231,8 @@ def _run(chosen: Settings) -> int:
             )
             with Database(url, size=2) as database:
                 prepare(database, running)
+            if running.record:
+                owned.enter_context(beside(running.record, url, chosen.data_path))
             shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
             scheme = "https" if chosen.tls_cert else "http"
             typer.echo(f"serving {scheme}://{shown}:{port}/CallRecorder/")

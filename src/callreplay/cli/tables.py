@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from callreplay.cli.printable import json_text, printable
+from callreplay.cli.printable import json_text, plain, printable
 from callreplay.errors import ArgumentError
 
 __all__ = ["Lines", "choose_columns", "print_csv", "print_json"]
@@ -33,11 +33,13 @@ class Lines:
         """Print it on standard output."""
         from rich.cells import cell_len
 
+        out = plain(sys.stdout)  # every cell is printable, and the heads are bold
         widths = [max(map(cell_len, column)) for column in zip(*self._rows, strict=True)]
         for number, row in enumerate(self._rows):
             cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
             line = "  ".join(cells).rstrip()
-            print(_bold(line) if number == 0 else line)
+            print(_bold(line) if number == 0 else line, file=out)
+        out.flush()
 
 
 def _bold(text: str) -> str:

@@ -52,7 +52,7 @@ def _actor() -> Any:
     return Actor("system")
 
 
-def _password(from_stdin: bool) -> str:
+def _password(from_stdin: bool, login: str) -> str:
     from callreplay.service import settings
     from callreplay.store import people
 
@@ -61,7 +61,7 @@ def _password(from_stdin: bool) -> str:
     given = sys.stdin.readline().rstrip("\r\n")
     length = os.environ.get(settings.PREFIX + "PASSWORD_LENGTH", "")
     shortest = int(length) if length.isdigit() else settings.SHORTEST_PASSWORD
-    people.check_password(given, max(shortest, settings.SHORTEST_PASSWORD))
+    people.check_password(given, max(shortest, settings.SHORTEST_PASSWORD), login)
     return given
 
 
@@ -153,7 +153,7 @@ def _add_making(group: typer.Typer) -> None:
         """Make a user, and print the password once."""
         from callreplay.store import people
 
-        password = _password(password_stdin)
+        password = _password(password_stdin, login)
         hashed = _hash(password)
         _do(
             url,
@@ -183,7 +183,7 @@ def _add_making(group: typer.Typer) -> None:
         """Give a user another password, and print it once; the user's sessions end."""
         from callreplay.store import people
 
-        made = _password(password_stdin)
+        made = _password(password_stdin, login)
         hashed = _hash(made)
         _do(
             url,

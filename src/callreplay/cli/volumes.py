@@ -155,6 +155,7 @@ def _add_join(group: typer.Typer) -> None:
                 connection.commit()
                 done = joining.join(connection, source, target, step=job.step)
                 job.result = {"calls": done.calls, "bytes": done.size_bytes, "failed": len(done.failed)}
+                job.done = done.calls + len(done.failed)
         for line in done.failed:
             print(f"callreplay: {line}", file=sys.stderr)
         said = f"{done.calls} calls ({show_size(done.size_bytes)}) moved from volume {source.id} to volume {target.id}"

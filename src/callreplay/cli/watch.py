@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         """Import captures as they are finished; runs until it is told to stop (SIGINT, SIGTERM)."""
         from callreplay.importing import importer
         from callreplay.importing.watching import Watch
-        from callreplay.store import accounts
+        from callreplay.store import accounts, activity
 
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -74,6 +74,7 @@ def register(app: typer.Typer) -> None:
             print(printable(f"callreplay: watching {watching.folder}"), file=sys.stderr)
 
             def report(outcome: Outcome) -> None:
+                activity.note(opened, "watch", **outcome.figures())
                 for call in outcome.calls if as_json else ():
                     typer.echo(json_text(call))
                 sys.stdout.flush()

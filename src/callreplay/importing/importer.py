@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,34 @@ import psycopg
 
 from callreplay.clock import moment
 from callreplay.errors import CallReplayError, CaptureError
-from callreplay.importing import reading
+from callreplay.importing import portions, reading
 from callreplay.importing.ahead import ReadAhead
 from callreplay.importing.filing import CallRecord, CaptureRows, Filed, file_call, identity
 from callreplay.importing.rotation import Carry, Member, again, begins, pending, settled, window
+from callreplay.importing.rules import Rules
 from callreplay.store import accounts, records
 from callreplay.store.database import Database
 from callreplay.store.rows import clean_text, clean_time
 from callreplay.store.volumes import VolumeFullError
 
-__all__ = ["Job", "Outcome", "Unit", "import_one", "import_run", "import_unit"]
+__all__ = [
+    "Job",
+    "Outcome",
+    "Unit",
+    "import_one",
+    "import_portions",
+    "import_portions_of",
+    "import_run",
+    "import_unit",
+]
 
 Unit = Path | tuple[Member, ...]
 """A capture, or the files of a rotation."""
 
 _log = logging.getLogger(__name__)
 
+_MOST_WARNINGS = 100
+"""Of a capture that is split up: each of its calls may have some."""
 _OWN_FAULTS = (
     psycopg.DataError,
     psycopg.errors.CheckViolation,
@@ -55,6 +67,8 @@ class Job:
     dry_run: bool = False
     source: str = ""
     """What calls say that they were captured from; the file, if empty."""
+    rules: Rules | None = None
+    """Which calls are kept; all of them if not given."""
     drops: int = 0
     """Packets that the kernel dropped while a call was recorded, for its quality."""
 
@@ -88,14 +102,83 @@ class Outcome:
         """Calls that the database did not have."""
         return sum(call["added"] for call in self.calls)
 
+    def figures(self) -> dict[str, Any]:
+        """What of it is counted (`callreplay.store.activity.note`)."""
+        return {"failed": bool(self.error), "calls": self.added, "warnings": len(self.warnings)}
+
 
 def import_unit(database: Database, job: Job, unit: Unit) -> Iterator[Outcome]:
     """Import a capture, or the files of a rotation as one."""
+    paths = [unit] if isinstance(unit, Path) else [member.path for member in unit]
+    if portions.is_large(paths):
+        yield import_portions(database, job, paths)
+        return
     if isinstance(unit, Path):
         yield import_one(database, job, unit)
         return
     for outcome, _, _ in import_run(database, job, unit):
         yield outcome
+
+
+def import_portions(database: Database, job: Job, paths: Sequence[Path]) -> Outcome:
+    """Import a large capture, or the files of a rotation, split by call as it is read. Raises nothing."""
+    with portions.fed() as feeder:
+        return import_portions_of(database, job, paths, feeder, Carry(), feed=paths, final=True)
+
+
+def import_portions_of(
+    database: Database,
+    job: Job,
+    paths: Sequence[Path],
+    feeder: portions.Feeder,
+    carry: Carry,
+    *,
+    feed: Sequence[Path],
+    final: bool,
+) -> Outcome:
+    """Import what is over once ``feeder`` has split ``feed``, all of it where ``final``; an outcome of ``paths``.
+
+    Calls that ``carry`` says were dealt with are passed over. Raises nothing.
+    """
+    outcome = Outcome(str(paths[0]), len(paths))
+    job = replace(job, source=job.source or reading.named(paths))
+
+    def take(path: Path) -> bool:
+        one, _, _ = _import(database, job, (path,), carry, (), final=True)
+        outcome.calls += one.calls
+        told = [text for text in one.warnings if text not in outcome.warnings]
+        outcome.warnings += told[: max(0, _MOST_WARNINGS - len(outcome.warnings))]
+        outcome.lost += one.lost
+        if one.error and not one.lost:
+            outcome.error, outcome.bad = one.error, one.bad
+        return one.final and not one.bad
+
+    feeder.take = take
+    try:
+        outcome.octets = sum(path.stat().st_size for path in paths)
+        feeder.feed(feed, outcome.warnings, named=len(paths) > 1)
+        if final:
+            feeder.finish(outcome.warnings)
+    except portions.AbandonedError:
+        pass
+    except CaptureError as error:
+        outcome.error, outcome.bad = str(error), True
+    except (CallReplayError, OSError) as error:
+        outcome.error = str(error)
+        outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
+    except Exception as error:
+        _log.exception("%s", outcome.capture)
+        outcome.error = f"unexpected {type(error).__name__}: {error}"
+    _tell_lost(outcome)
+    return outcome
+
+
+def _tell_lost(outcome: Outcome) -> None:
+    if outcome.lost and not outcome.error:
+        outcome.error = (
+            f"{len(outcome.lost)} of {len(outcome.lost) + len(outcome.calls)} calls: {outcome.lost[0]}"
+        )
+        outcome.warnings += outcome.lost[1:]
 
 
 def import_one(database: Database, job: Job, path: Path) -> Outcome:
@@ -143,14 +226,15 @@ def _import(
     needed, last_ns = len(run), 0
     try:
         outcome.octets = sum(path.stat().st_size for path in paths)
-        found = reading.read(*paths, name=job.source)
+        found = reading.read(*paths)
+        found.rows.name = job.source or found.rows.name
         for call in found.calls if job.drops else ():
             call.quality["capture_drops"] = job.drops
         outcome.warnings += found.warnings
         last_ns = max(found.last_ns, carry.until_ns)
         wanted = []
         for call in found.calls:
-            if settled(call, carry):
+            if settled(call, carry) or (job.rules is not None and not job.rules.keeps(call.description)):
                 continue
             if not final and pending(call, last_ns):
                 first = begins(run, call.start_ns)
@@ -185,11 +269,7 @@ def _import(
         # A defect of ours must cost the one capture, not the batch or the watch.
         _log.exception("%s", outcome.capture)
         outcome.error = f"unexpected {type(error).__name__}: {error}"
-    if outcome.lost and not outcome.error:
-        outcome.error = (
-            f"{len(outcome.lost)} of {len(outcome.lost) + len(outcome.calls)} calls: {outcome.lost[0]}"
-        )
-        outcome.warnings += outcome.lost[1:]
+    _tell_lost(outcome)
     return outcome, Carry(last_ns, frozenset(waiting)), needed
 
 

@@ -20,7 +20,7 @@ from callreplay.order.legs import CallMedia, LegMedia, assemble
 from callreplay.packets.arena import Arena, release
 from callreplay.sources import metadata_of
 
-__all__ = ["Reading", "gather", "read"]
+__all__ = ["Reading", "gather", "named", "read"]
 
 _MOST_GAPS: Final = 10_000
 """Gaps of a leg that go into the database; the recording has them all."""
@@ -36,10 +36,8 @@ class Reading:
     last_ns: int = 0
 
 
-def read(*paths: Path, name: str = "") -> Reading:
+def read(*paths: Path) -> Reading:
     """Read the capture at ``paths``, one file or those of a rotation in order. They stay mapped with the reading.
-
-    ``name`` is what calls say that they were captured from, if not the file.
 
     Raises:
         CaptureError: it is not a capture.
@@ -47,11 +45,11 @@ def read(*paths: Path, name: str = "") -> Reading:
     """
     said: list[str] = []
     if len(paths) == 1:
-        name = name or _shown(paths[0])
+        name = named(paths)
         data = packets.open_buffer(paths[0], warnings=said)
         scan = packets.scan(data, name=str(paths[0]), announced=signalling.sockets_of, by_stream=True)
     else:
-        name = name or f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
+        name = named(paths)
         data, spans = packets.join(paths, warnings=said)
         parts = [packets.Part(*span, path.name) for span, path in zip(spans, paths, strict=True)]
         scan = packets.scan(
@@ -64,6 +62,13 @@ def read(*paths: Path, name: str = "") -> Reading:
     )
     found.last_ns = scan.last_ns
     return found
+
+
+def named(paths: Sequence[Path]) -> str:
+    """What calls say that they were captured from: the file, or the first and the last of several."""
+    if len(paths) == 1:
+        return _shown(paths[0])
+    return f"{_shown(paths[0])} … {_shown(Path(paths[-1].name))}"
 
 
 def _shown(path: Path) -> str:

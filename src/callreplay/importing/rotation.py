@@ -17,6 +17,7 @@ from typing import Final
 from callreplay import packets
 from callreplay.errors import CallReplayError
 from callreplay.importing.filing import CallRecord
+from callreplay.splitting.spooling import Limits
 
 __all__ = [
     "Carry",
@@ -25,6 +26,7 @@ __all__ = [
     "begins",
     "follows",
     "key",
+    "limits",
     "members",
     "pending",
     "rotations",
@@ -169,6 +171,11 @@ def pending(call: CallRecord, last_ns: int) -> bool:
     if call.description.end_ns:
         return silence_ns < _ENDED_NS
     return silence_ns < (_HELD_NS if call.description.status == "answered" else _QUIET_NS)
+
+
+def limits() -> Limits:
+    """When calls are over, for what splits a rotation: as `pending` has it."""
+    return Limits(_ENDED_NS / 1e9, _QUIET_NS / 1e9, _HELD_NS / 1e9)
 
 
 def settled(call: CallRecord, carry: Carry) -> bool:

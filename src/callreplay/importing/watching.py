@@ -27,9 +27,10 @@ from typing import Final
 import psycopg
 
 from callreplay.errors import ArgumentError
-from callreplay.importing import rotation
-from callreplay.importing.importer import Job, Outcome, import_one, import_run
+from callreplay.importing import portions, rotation
+from callreplay.importing.importer import Job, Outcome, import_run, import_unit
 from callreplay.importing.rotation import Carry, Member
+from callreplay.importing.turning import Turning
 from callreplay.model import INDEX_SUFFIX
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.store import volumes
@@ -109,6 +110,7 @@ class Watch:
     settle_seconds: float = 2.0
     linger_seconds: float | None = None
     _runs: dict[str, _Run] = field(default_factory=dict)
+    _turnings: dict[str, Turning] = field(default_factory=dict)
     _seen: dict[Path, _Seen] = field(default_factory=dict)
     _kept: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _later: dict[Path, float] = field(default_factory=dict)
@@ -139,11 +141,18 @@ class Watch:
 
         ``report`` is called with the outcome of every capture.
         """
-        from watchfiles import watch
-
         self._runs = _load(self.folder / _STATE)
         if once:
             self.linger_seconds = 0.0
+        try:
+            self._watch(stop, report, once)
+        finally:
+            for name in list(self._turnings):
+                self._end_turning(name)
+
+    def _watch(self, stop: threading.Event, report: Callable[[Outcome], None], once: bool) -> None:
+        from watchfiles import watch
+
         with Database(self.job.url, size=2) as database:
             with database.connection() as connection:
                 volumes.reconcile(connection)
@@ -312,8 +321,9 @@ class Watch:
             before = [member.path.stat() for member in run]
         except FileNotFoundError:
             return False
-        for outcome, left, needed in import_run(database, self.job, run, carry, known, final=final):
+        for outcome, left, needed in self._read_run(database, name, run, carry, known, final):
             if not outcome.final:
+                self._end_turning(name)
                 self._unsettled = time.monotonic() + _RETRY_SECONDS
                 for member in run:
                     self._later[member.path] = self._unsettled
@@ -328,6 +338,7 @@ class Watch:
             except FileNotFoundError:
                 grown = True
             if grown:
+                self._end_turning(name)
                 return False
             seconds = 1e-9 * (run[-1].last_ns - run[-1].first_ns)
             self._remember(name, _Run(left, names[needed:], seconds))
@@ -344,6 +355,27 @@ class Watch:
             away = max(away, needed)
             report(outcome)
         return True
+
+    def _read_run(
+        self, database: Database, name: str, run: tuple[Member, ...], carry: Carry, known: int, final: bool
+    ) -> Iterator[tuple[Outcome, Carry, int]]:
+        """Read what is new of a rotation: large ones are split by call as their files come, others read at once."""
+        turning = self._turnings.get(name)
+        if turning is None and not portions.is_large([member.path for member in run]):
+            yield from import_run(database, self.job, run, carry, known, final=final)
+            return
+        if turning is None or not turning.goes_on_with([member.path.name for member in run]):
+            self._end_turning(name)
+            turning = self._turnings[name] = Turning(carry)
+        done = turning.feed(database, self.job, run, final=final)
+        if final:
+            self._end_turning(name)
+        yield done
+
+    def _end_turning(self, name: str) -> None:
+        turning = self._turnings.pop(name, None)
+        if turning is not None:
+            turning.close()
 
     def _remember(self, name: str, run: _Run) -> None:
         """Note, durably, what a reading left, before files are put away."""
@@ -388,7 +420,7 @@ class Watch:
             before = path.stat()
         except FileNotFoundError:
             return
-        outcome = import_one(database, self.job, path)
+        (outcome,) = import_unit(database, self.job, path)
         try:
             after = path.stat()
         except FileNotFoundError:

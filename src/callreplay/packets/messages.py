@@ -102,7 +102,7 @@ class MessageReader:
     def forget(self, index: int) -> None:
         """Let go of what is known of a flow."""
         for known in (self._directions, self._frames, self._chunks, self._clear, self.unread):
-            known.pop(index, None)  # type: ignore[attr-defined]
+            known.pop(index, None)
         for ends, connection in list(self._connections.items()):
             if index in connection.flows:
                 connection.flows.remove(index)

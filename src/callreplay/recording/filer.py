@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from callreplay.importing.importer import Job, Outcome, import_one
-from callreplay.splitting.recovery import discard, merged
+from callreplay.importing.portions import whole
+from callreplay.splitting.recovery import discard
 from callreplay.splitting.spooling import Closed
 from callreplay.store.database import Database
 
@@ -29,19 +29,15 @@ _database: dict[str, Database] = {}
 def import_group(database: Database, job: Job, one: Closed) -> Outcome:
     """Import the calls of a group, whose files may overlap in time. Does not raise for what captures or volumes do."""
     job = replace(job, drops=one.drops)
-    files = [path for path in one.files if path.exists()]
-    if len(files) == 1:
-        return import_one(database, job, files[0])
-    whole = one.note.with_suffix(f".{os.getpid()}.part")
+    path = None
     try:
-        with whole.open("wb") as out:
-            for chunk in merged(files):
-                out.write(chunk.data)
-        return import_one(database, job, whole)
+        path = whole(one)
+        return import_one(database, job, path)
     except OSError as error:
         return Outcome(str(one.note), error=str(error))
     finally:
-        whole.unlink(missing_ok=True)
+        if path is not None and path not in one.files:
+            path.unlink(missing_ok=True)
 
 
 def _work(job: Job, one: Closed) -> Outcome:
@@ -56,7 +52,8 @@ def _work(job: Job, one: Closed) -> Outcome:
 class Filer:
     """Takes groups, has them imported, and removes what is done; what fails for now is tried again.
 
-    A group that cannot be read, or that kills its worker twice, goes to the folder ``failed`` with the reason.
+    ``jobs`` processes do it; with 0 it is done here, one group at each ``poll``. A group that cannot be read, or that
+    kills its worker twice, goes to the folder ``failed`` with the reason.
     """
 
     job: Job
@@ -84,6 +81,11 @@ class Filer:
         now = time.monotonic()
         self._queue += [one for when, one in self._later if when <= now]
         self._later = [(when, one) for when, one in self._later if when > now]
+        if not self.jobs:
+            for one in self._queue[:1]:
+                self._queue.remove(one)
+                self._settle(one, _work(self.job, one))
+            return
         while self._queue and len(self._running) < 2 * self.jobs:
             if not self._submit(self._queue.pop(0)):
                 break
@@ -147,6 +149,8 @@ class Filer:
 
     def close(self) -> None:
         """Let the workers go; what is under way is finished first."""
+        for url in list(_database):
+            _database.pop(url).__exit__(None, None, None)
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

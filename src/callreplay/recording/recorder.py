@@ -65,8 +65,8 @@ class Recorder:
     def run(self, stop: threading.Event, leave: threading.Event | None = None) -> None:
         """Record until the sources end or ``stop`` is set, then file everything.
 
-        ``leave``: what goes on stays in the spools, and the next start goes on with it. Raises OutputError where another
-        recorder has the folder; CaptureError, once all is filed, where a stream is damaged.
+        ``leave``: what goes on stays in the spools, and the next start goes on with it. Raises OutputError where
+        another recorder has the folder; CaptureError, once all is filed, where a stream is damaged.
         """
         leave = leave or threading.Event()
         with recovery.locked(self.spools):

@@ -1,7 +1,7 @@
 """Packets of a network interface, by AF_PACKET with a ring of the third version (Linux, packet(7), packet_mmap.rst).
 
-The kernel fills blocks of the ring, each with many packets; a block is ours from the moment it says so until we say that
-it is the kernel's again. Nothing is copied but what a spool keeps.
+The kernel fills blocks of the ring, each with many packets; a block is ours from when it says so until we say that it
+is the kernel's again. Nothing is copied but what a spool keeps.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Ring:
         return self._socket.fileno()
 
     def ready(self) -> Iterator[memoryview]:
-        """The blocks that are full, or have waited long enough, at most all of the ring; each is given back behind us."""
+        """The blocks that are full, or have waited long enough, once round at most; each is given back behind us."""
         for _ in range(self._blocks):
             start = self._next * self._block
             if not struct.unpack_from("I", self._view, start + 8)[0] & _STATUS_USER:
@@ -152,7 +152,7 @@ class _Program(ctypes.Structure):
 
 
 def compiled(pattern: str, link: int) -> bytes:
-    """A filter's text as instructions, 8 octets each, by libpcap. Raises ArgumentError where there is none, or it errs."""
+    """A filter's text as instructions, 8 octets each. Raises ArgumentError without libpcap, or where the text errs."""
     name = ctypes.util.find_library("pcap")
     if name is None:
         raise ArgumentError("a filter needs libpcap (Debian: libpcap0.8)")

@@ -90,11 +90,15 @@ async def _refused(request: Request, visitor: Visitor, refusal: people.RefusedEr
     )
 
 
-async def _hashed(request: Request, password: str) -> str:
-    """What is kept of a password. Raises Refusal."""
+async def _hashed(request: Request, password: str, login: str = "") -> str:
+    """What is kept of a password. Raises RefusedError."""
     service = service_of(request)
-    people.check_password(password, service.settings.password_length)
-    return await service.logins.run(network(client_address(request)), service.auth.hash, password)
+
+    def work() -> str:
+        people.check_password(password, service.settings.password_length, login)
+        return service.auth.hash(password)
+
+    return await service.logins.run(network(client_address(request)), work)
 
 
 async def add_user(request: Request) -> Response:
@@ -114,7 +118,7 @@ async def add_user(request: Request) -> Response:
         )
 
     try:
-        hashed = await _hashed(request, fields.get("password", ""))
+        hashed = await _hashed(request, fields.get("password", ""), fields.get("login", "").strip())
         await in_database(request, work)
     except people.RefusedError as refusal:
         return await _refused(request, visitor, refusal)
@@ -255,9 +259,9 @@ async def change_own_password(request: Request) -> Response:
         bad = "wait" if refused.wait_seconds else "wrong"
         return _account_page(request, visitor, bad, 429 if refused.wait_seconds else 403)
     try:
-        hashed = await _hashed(request, fields.get("new_password", ""))
-    except people.RefusedError:
-        return _account_page(request, visitor, "password", 400)
+        hashed = await _hashed(request, fields.get("new_password", ""), user.login)
+    except people.RefusedError as refusal:
+        return _account_page(request, visitor, refusal.field, 400)
     await in_database(
         request,
         lambda connection: people.set_password(
@@ -348,7 +352,7 @@ async def export_audit(request: Request) -> Response:
     said = {name: value for name, value in asked.fields.items() if value}
 
     def work(connection: Connection) -> None:
-        service.audit(connection, request, visitor.user, "audit.export", "", format=form, **said)
+        service.audit(connection, request, visitor.user, "audit.export", "", format=form, asked=said)
 
     await in_database(request, work)
     rows = audit.every(service.database, visitor.user.tenant_id, **asked.filters)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import ssl
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,7 +20,7 @@ from callreplay.service import settings
 from callreplay.service.addresses import among, network, plain
 from callreplay.service.settings import Settings
 
-__all__ = ["Door", "Keeper", "raise_descriptor_limit"]
+__all__ = ["Door", "Keeper", "TlsDoor", "raise_descriptor_limit"]
 
 _log = logging.getLogger("callreplay.connections")
 _MOST_DESCRIPTORS: Final = 65_536
@@ -37,6 +38,13 @@ def raise_descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+class Guest(Protocol):
+    """A connection, as the keeper sees it."""
+
+    client: Any
+    transport: Any
+
+
 class Keeper:
     """Who is connected to one process, and who of them waits."""
 
@@ -46,11 +54,11 @@ class Keeper:
         self.limit_of_address = max(1, -(-chosen.address_connections // chosen.workers))
         self.header_seconds = chosen.header_seconds
         self._proxies = chosen.trusted_proxies
-        self._all: dict[Door, str] = {}
-        self._waiting: dict[Door, None] = {}
-        self._of_address: dict[str, dict[Door, None]] = {}
+        self._all: dict[Guest, str] = {}
+        self._waiting: dict[Guest, None] = {}
+        self._of_address: dict[str, dict[Guest, None]] = {}
 
-    def admit(self, door: Door) -> bool:
+    def admit(self, door: Guest) -> bool:
         """Count a new connection, at another's cost where there are too many; False where none can give way."""
         host = door.client[0] if door.client else None
         # All who come through a proxy of ours have its address.
@@ -66,7 +74,7 @@ class Keeper:
             self._of_address.setdefault(address, {})[door] = None
         return True
 
-    def _make_room(self, among_these: dict[Door, None]) -> bool:
+    def _make_room(self, among_these: dict[Guest, None]) -> bool:
         oldest = next((door for door in among_these if door in self._waiting), None)
         if oldest is None:
             return False
@@ -74,16 +82,16 @@ class Keeper:
         oldest.transport.abort()
         return True
 
-    def busy(self, door: Door) -> None:
+    def busy(self, door: Guest) -> None:
         """A whole request has come."""
         self._waiting.pop(door, None)
 
-    def waits(self, door: Door) -> None:
+    def waits(self, door: Guest) -> None:
         """The request has been answered."""
         if door in self._all:
             self._waiting[door] = None
 
-    def leave(self, door: Door) -> None:
+    def leave(self, door: Guest) -> None:
         """The connection has ended; a second time does nothing."""
         address = self._all.pop(door, None)
         self._waiting.pop(door, None)
@@ -149,3 +157,68 @@ class Door(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """The certificate of this process, whose settings are in the environment."""
+    chosen = settings.load()
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    made.load_cert_chain(chosen.tls_cert, chosen.tls_key)
+    return made
+
+
+class _Early(asyncio.Protocol):
+    """Keeps what comes between the end of a handshake and the door's beginning."""
+
+    def __init__(self) -> None:
+        self.octets = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it; one reading of the socket at most."""
+        self.octets += data
+
+
+class TlsDoor(asyncio.Protocol):
+    """A connection that is to speak TLS: counted by the keeper from the moment that it stands.
+
+    asyncio's own way would show it to nobody before its handshake is done: thousands that never begin one would take
+    every descriptor. Once it is done a ``Door`` takes its place.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        self._given = given
+        self.transport: Any = None
+        self.client: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Count it, and begin the handshake; close it where there is no room."""
+        self.transport, self.client = transport, transport.get_extra_info("peername")
+        if not keeper().admit(self):
+            transport.abort()
+            return
+        transport.pause_reading()
+        self._handshake = asyncio.ensure_future(self._shake_hands())
+
+    async def _shake_hands(self) -> None:
+        early, loop = _Early(), asyncio.get_running_loop()
+        try:
+            made = await loop.start_tls(
+                self.transport, early, _tls(), server_side=True, ssl_handshake_timeout=keeper().header_seconds
+            )
+        except OSError:  # of TLS too: what strangers send is no news
+            made = None
+        finally:
+            keeper().leave(self)
+        if made is None or made.is_closing():
+            self.transport.abort()
+            return
+        door = Door(**self._given)
+        made.set_protocol(door)
+        door.connection_made(made)
+        if early.octets:
+            door.data_received(early.octets)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        keeper().leave(self)

@@ -26,6 +26,7 @@ from callreplay.service.rendering import check_right, page, posted_by, query_of,
 from callreplay.store import joining, retention, search, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.jobs import Job, counted
+from callreplay.store.passwords import is_common
 from callreplay.store.sizes import exact_size, parse_size
 from callreplay.store.volumes import Volume
 
@@ -93,6 +94,10 @@ async def set_player_password(request: Request) -> Response:
     password = fields.get("player_password", "")
     if not _SHORTEST_PASSWORD <= len(password) <= MAXIMUM_PASSWORD or not password.isprintable():
         raise Problem(400, "A password has at least 8 characters.", parameter="player_password")
+    if await to_thread.run_sync(is_common, password, "player"):
+        raise Problem(
+            400, "This password is one of those that are guessed first.", parameter="player_password"
+        )
     service = service_of(request)
 
     def work(connection: Connection) -> None:
@@ -174,6 +179,7 @@ async def _join(request: Request, visitor: Visitor, source: int, target: int) ->
         with database.connection() as connection:
             done = joining.join(connection, one, other, actor=actor, step=job.step)
         job.result = {"calls": done.calls, "bytes": done.size_bytes, "failed": len(done.failed)}
+        job.done = done.calls + len(done.failed)
 
     try:
         one, other, calls = await in_database(request, look)
@@ -407,7 +413,7 @@ def routes(prefix: str) -> list[Route]:
         Route(prefix + "/Volumes/add", add_volume, methods=["POST"]),
         Route(prefix + "/Volumes/{id}", change_volume, methods=["POST"]),
         Route(prefix + "/Retention", retention_page, methods=["GET"]),
-        Route(prefix + "/Retention", change_retention, methods=["POST"]),
+        Route(prefix + "/Retention/change", change_retention, methods=["POST"]),
         Route(prefix + "/Retention/run", run_retention, methods=["POST"]),
         Route(prefix + "/Retention/erase", erase, methods=["POST"]),
         Route(prefix + "/Call/{uuid}/hold", hold, methods=["POST"]),

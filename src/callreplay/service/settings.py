@@ -18,6 +18,8 @@ from typing import Any, Final, get_type_hints
 
 from callreplay.cores import cores
 from callreplay.errors import ArgumentError
+from callreplay.store.cluster import DEFAULT_PASSWORD
+from callreplay.store.passwords import is_common
 from callreplay.store.places import home_data_dir
 
 __all__ = ["PREFIX", "SHORTEST_PASSWORD", "Settings", "listen_address", "load", "table"]
@@ -86,6 +88,7 @@ class Settings:
     json_limit: int = _setting(0, "Calls that format=json answers with when limit is left out; 0: all.")
     metrics: bool = _setting(False, "Serve /metrics to everybody, at the address of the pages.")
     metrics_listen: str = _setting("", "HOST:PORT of its own for /metrics, e.g. 127.0.0.1:9464.")
+    record: str = _setting("", "Record calls beside the service: interfaces (eth1,eth2), hep:PORT, or both.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:
@@ -134,6 +137,8 @@ class Settings:
             raise ArgumentError("tls_cert and tls_key go together")
         if self.db_password and len(self.db_password) < SHORTEST_PASSWORD:
             raise ArgumentError(f"db_password must have {SHORTEST_PASSWORD} characters or more")
+        if self.db_password and self.db_password != DEFAULT_PASSWORD and is_common(self.db_password):
+            raise ArgumentError("db_password is one of those that are guessed first: choose another")
         if self.metrics_listen:
             listen_address("metrics_listen", self.metrics_listen)
 

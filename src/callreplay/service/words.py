@@ -18,6 +18,7 @@ __all__ = [
     "JOB_STATES",
     "LEGS",
     "POLICIES",
+    "REASONS",
     "RIGHTS",
     "ROLES",
     "STATUSES",
@@ -83,6 +84,15 @@ POLICIES: Final = {
     "space": mark("until space is needed"),
 }
 """``callreplay.store.retention.POLICIES``."""
+
+REASONS: Final = {
+    "period": mark("its period is over"),
+    "tag": mark("its tag's days are over"),
+    "backed up": mark("it is in a backup"),
+    "space": mark("space is needed"),
+    "erased by number": mark("erased by number"),
+}
+"""What begins ``callreplay.store.retention.Removal.reason``."""
 
 JOBS: Final = {
     "import": mark("Import"),

@@ -29,7 +29,7 @@ _OFFER_METHODS: Final = frozenset(("INVITE", "ACK", "UPDATE", "PRACK"))
 
 
 class Dialogs:
-    """INVITE dialogs in the making, message by message: ``open`` by Call-ID, ``every`` one in order of its beginning."""
+    """INVITE dialogs in the making, message by message: ``open`` by Call-ID, ``every`` one in order."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self.counts = counts

@@ -1,7 +1,7 @@
 """Messages that came in pieces (TCP, WebSocket, SCTP, compressed by an agent) as TCP segments of our own: one each.
 
-Each begins as a new connection would, with SYN: the messages of one connection lie in the spools of many calls, and in a
-spool none may wait for octets that lie in another.
+Each begins as a new connection would, with SYN: the messages of one connection lie in the spools of many calls, and
+none may wait in its spool for octets that lie in another.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whose packets go together: talks that signalling tells of, the ways of their media, and what nobody announced.
 
 The law is that of docs/calls.md, as far as it can be told while packets come. Where it cannot, packets of both readings
-are kept together: what reads a spool decides with all the evidence, and what was kept apart cannot be put together then.
+are kept together: what reads a spool decides with all the evidence; what was kept apart it cannot put together.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Group:
 
     @property
     def standing(self) -> Group:
-        """This group, or the one that it became part of."""
+        """The group itself, or the one that it became part of."""
         found = self
         while found.merged_into is not None:
             found = found.merged_into
@@ -201,7 +201,7 @@ class Board:
         return _lasting(hosts or [*sends, *gets])
 
     def _by_ports(self, ends: WayEnds) -> list[Talk]:
-        """Where signalling names hosts that packets do not (names, addresses behind NAT): both ports must be a talk's."""
+        """Where signalling names hosts that packets do not (names, NAT): both ports must be a talk's."""
         sends, gets = self._ports.get(ends.source[1], {}), self._ports.get(ends.destination[1], {})
         if len(sends) > _MANY or len(gets) > _MANY:
             return []

@@ -51,6 +51,7 @@ class Hearing:
     def __init__(self, board: Board) -> None:
         self.faults: Counter[str] = Counter()
         self.late = 0
+        self._now_ns = 0
         self._board = board
         self._dialogs = Dialogs(self.faults)
         self._phones = Phones(self.faults)
@@ -60,12 +61,13 @@ class Hearing:
         self._recent: dict[object, deque[_Sip]] = {}
         self._over: dict[str, int] = {}
 
-    def take(self, message: Message) -> Group | None:
-        """The group that a message belongs to; None for one of no call."""
+    def take(self, message: Message, now_ns: int) -> Group | None:
+        """The group that a message belongs to; None for one of no call. ``now_ns`` is the capture's clock."""
+        self._now_ns = now_ns
         talk = self._take_sip(message) if message.protocol == "sip" else self._take_skinny(message)
         if talk is None:
             return None
-        talk.last_ns = max(talk.last_ns, message.arrival_ns)
+        talk.last_ns = now_ns
         return talk.group.standing
 
     # SIP
@@ -86,7 +88,7 @@ class Hearing:
         if dialog is None:
             return None
         if known is None or known.dialog is not dialog:
-            talk = Talk(self._board.new_group(message.arrival_ns), dialog.call.call_id)
+            talk = Talk(self._board.new_group(self._now_ns), dialog.call.call_id)
             talk.group.talks.add(talk)
             known = self._sip[dialog.call.call_id] = self._of_talk[talk] = _Sip(dialog, talk)
         self._follow(known)
@@ -97,8 +99,7 @@ class Hearing:
         dialog, talk, call = known.dialog, known.talk, known.dialog.call
         talk.answered = dialog.answered
         ended = dialog.ended or (not dialog.answered and (bool(dialog.failure) or dialog.cancelled))
-        over_ns = call.end_ns if dialog.ended else dialog.failure_ns
-        talk.over_ns = max(over_ns, 1) if ended else 0
+        talk.over_ns = (talk.over_ns or max(self._now_ns, 1)) if ended else 0
         state = (len(dialog.hint.senders) + len(dialog.hint.offered), dialog.answered)
         if state != known.state:
             known.state = state
@@ -156,7 +157,7 @@ class Hearing:
                 continue
             talk = self._skinny.get(device)
             if talk is None:
-                talk = Talk(self._board.new_group(message.arrival_ns), f"skinny {device}")
+                talk = Talk(self._board.new_group(self._now_ns), f"skinny {device}")
                 talk.group.talks.add(talk)
                 self._skinny[device] = talk
             media = [
@@ -165,7 +166,8 @@ class Hearing:
                 for row in (*party.receives, *party.sends, *(row for _, row in party.forks))
             ]
             talk.answered = any(party.connected_ns for party in parties)
-            talk.over_ns = 0 if any(not party.end_ns for party in parties) else max(p.end_ns for p in parties)
+            over = all(party.end_ns for party in parties)
+            talk.over_ns = (talk.over_ns or max(self._now_ns, 1)) if over else 0
             self._board.announce(
                 talk, set().union(*map(_sockets, media)), {device}.union(*map(_hosts, media))
             )
@@ -221,8 +223,7 @@ def _sockets(row: MediaDescription) -> Iterator[Socket]:
     """Where a media row expects packets: RTP, RTCP, candidates of ICE."""
     yield row.address, row.port
     yield row.address, row.rtcp_port or row.port + 1
-    for address, port in row.candidates:
-        yield address, port
+    yield from row.candidates
 
 
 def _hosts(row: MediaDescription) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """What a start finds in the folder of spools: groups that are to be imported, and packets of those that went on.
 
-The latter are split again into the new start's folder, as if they came now: whoever was killed goes on where it was. The
-new folder holds a file ``replaying`` until that is done, renamed to ``replayed`` once all of it is on the disk. So a start
-that is killed meanwhile is undone by the next, and no packet is there twice.
+The latter are split again into the new start's folder, as if they came now: whoever was killed goes on where it was.
+The new folder holds a file ``replaying`` until that is done, renamed to ``replayed`` once all of it is on the disk. So
+a start that is killed meanwhile is undone by the next, and no packet is there twice.
 """
 
 from __future__ import annotations
@@ -108,8 +108,9 @@ def _undo(folder: Path) -> None:
             (current / _REPLAYED).unlink()
     for done in (folder / CLOSED).glob(f"*{_DONE}"):
         _remove(folder, done)
-    for part in (folder / CLOSED).glob("*.part"):
-        part.unlink()
+    for end in ("part", "pcapng"):  # a note, and several files as one, that were not whole yet
+        for part in (folder / CLOSED).glob(f"*.{end}"):
+            part.unlink()
 
 
 def _notes(folder: Path) -> list[Closed]:

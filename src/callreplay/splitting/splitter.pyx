@@ -87,6 +87,9 @@ cdef int64_t MAX_SPOOLS = 1 << 19
 cdef int64_t SHRINK_OCTETS = 1 << 17
 cdef int64_t BLOCK_HEAD = 48  # of struct tpacket_block_desc and of struct tpacket3_hdr
 cdef int64_t SECOND = 1000000000
+cdef int64_t LEAP_NS = 60 * SECOND
+cdef int32_t LEAP_PACKETS = 64
+cdef int64_t LARGE_FRAME = 1600  # above Ethernet's 1,518 with tags and a tunnel's headers
 
 WAYS_AT_MOST = MAX_WAYS
 SPOOLS_AT_MOST = MAX_SPOOLS
@@ -165,7 +168,9 @@ cdef class Splitter:
     cdef bint failed
     cdef public int64_t used
     cdef readonly int64_t last_ns, buffered
-    cdef uint64_t records, media, beside, other, segments, messages, nothing, no_room, unread, cut, merged, vlan
+    cdef int64_t leap_ns
+    cdef int32_t leapt
+    cdef uint64_t records, media, beside, other, segments, messages, nothing, no_room, unread, cut, large
 
     def __cinit__(self):
         memset(&self.reader, 0, sizeof(Reader))
@@ -394,8 +399,7 @@ cdef class Splitter:
         cdef int found
         cdef const uint8_t* base = &self.data[0]
         self.records += 1
-        if record.time_ns > self.last_ns:
-            self.last_ns = record.time_ns
+        self._tell_time(record.time_ns)
         self.frame = base + record.offset
         self.frame_captured, self.frame_original = record.captured, record.original
         self.frame_ns, self.frame_link = record.time_ns, record.link
@@ -407,6 +411,7 @@ cdef class Splitter:
         packet.cut = record.captured < record.original
         packet.spilled = False
         self.cut += packet.cut
+        self.large += record.original > LARGE_FRAME
         self.spill.size = 0
         found = peel(packet, record.link, &self.fragments, &self.spill)
         if found == FOUND_UDP:
@@ -422,13 +427,29 @@ cdef class Splitter:
         self.nothing += packet.reason != FRAGMENT
         return 0
 
+    cdef void _tell_time(self, int64_t time_ns) noexcept nogil:
+        """Let the capture's clock go on. A leap, either way, is believed once many packets in a row are there."""
+        cdef int64_t ahead = time_ns - self.last_ns
+        if self.records == 1 or 0 <= ahead < LEAP_NS:
+            self.last_ns = time_ns
+            self.leapt = 0
+        elif ahead >= LEAP_NS or ahead <= -LEAP_NS:
+            if -LEAP_NS < time_ns - self.leap_ns < LEAP_NS:
+                self.leapt += 1
+                if self.leapt >= LEAP_PACKETS:
+                    self.last_ns = time_ns
+                    self.leapt = 0
+            else:
+                self.leapt = 1
+            self.leap_ns = time_ns
+
     cdef int _pend(self, Packet* packet, uint8_t kind) noexcept nogil:
         """Stop at a note for the reader of messages."""
         cdef int32_t way = self._find(packet, True)
         if way < 0:
             return 0
         self.ways[way].state = WAY_SIGNALLING
-        self.ways[way].last_ns = self.frame_ns
+        self.ways[way].last_ns = self.last_ns
         self.pending_way, self.pending_kind = way, kind
         return STOP_SEGMENT
 
@@ -450,7 +471,7 @@ cdef class Splitter:
             index = self._find(packet, True)
             if index < 0:
                 return 0
-            self.ways[index].last_ns = self.frame_ns
+            self.ways[index].last_ns = self.last_ns
             if self.ways[index].state == WAY_NEW:
                 self.ways[index].state = WAY_SIGNALLING
             self.pending_way, self.pending_kind = index, 0
@@ -466,7 +487,7 @@ cdef class Splitter:
         self.media += media
         self.beside += not media
         cdef Way* way = &self.ways[index]
-        way.last_ns = self.frame_ns
+        way.last_ns = self.last_ns
         if way.state == WAY_PLACED:
             if media and not self.spools[way.spool].believed:
                 self._believe(way, p, size)
@@ -515,7 +536,7 @@ cdef class Splitter:
         elif not way.kind and port_kind:
             way.kind = port_kind | BY_PORT
         way.state = WAY_SIGNALLING
-        way.last_ns = self.frame_ns
+        way.last_ns = self.last_ns
         self.pending_way = index
         kind = way.kind & 0x7F
         if kind == STREAM_SIP:
@@ -849,10 +870,10 @@ cdef class Splitter:
         put_packet(grown, link, time_ns, captured, original)
         spool.used += PACKET_OCTETS + padded(captured)
         self.buffered += spool.used
-        if not spool.packets or time_ns < spool.first_ns:
-            spool.first_ns = time_ns
-        if not spool.packets or time_ns > spool.last_ns:
-            spool.last_ns = time_ns
+        # By the clock of all packets: one whose own time is odd must keep no spool open.
+        if not spool.packets:
+            spool.first_ns = self.last_ns
+        spool.last_ns = self.last_ns
         spool.packets += 1
         return grown + 28
 
@@ -951,12 +972,16 @@ cdef class Splitter:
             spool.octets, spool.room = NULL, 0
         return done
 
+    def damage(self):
+        """(whether the file ends inside a record, whether one makes no sense, where)."""
+        return bool(self.reader.truncated), bool(self.reader.damaged), self.reader.stop_offset
+
     def counters(self):
         """What was counted, by name."""
         return {
             "records": self.records, "media": self.media, "beside": self.beside, "messages": self.messages,
             "segments": self.segments, "other": self.other, "nothing": self.nothing, "unread": self.unread,
-            "no_room": self.no_room, "cut_by_snaplen": self.cut, "fragments": self.fragments.fragments,
+            "no_room": self.no_room, "cut_by_snaplen": self.cut, "large": self.large, "fragments": self.fragments.fragments,
             "fragments_reassembled": self.fragments.completed,
             "ways": self.ways_live, "spools": self.spools_live,
         }

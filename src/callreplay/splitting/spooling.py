@@ -1,8 +1,8 @@
 """Spools on disk: what a packet's group is decided, its spool is written to, and, once its calls are over, handed on.
 
-A folder holds ``open-N`` (files of groups that go on, of the N-th start) and ``closed`` (a note for each group that is to
-be imported: which files are its own). Notes are the journal: a file that a note names is imported with it and removed
-after that; every other file is split again by the next start (`callreplay.splitting.recovery`).
+A folder holds ``open-N`` (files of groups that go on, of the N-th start) and ``closed`` (notes: for each group that
+is to be imported the files that are its own). Notes are the journal: a file that a note names is imported with it
+and removed after that; every other file is split again by the next start (`callreplay.splitting.recovery`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ CLOSED: Final = "closed"
 _NS: Final = 10**9
 _RUN: Final = 1 << 16
 _SWEEP_NS: Final = _NS
+_SET_BACK_NS: Final = 60 * _NS
 _TOGETHER_NS: Final = 3 * _NS
 _STALE_NS: Final = 600 * _NS
 _GAP_NS: Final = 5 * _NS
@@ -72,8 +73,8 @@ class Closed:
 class Spooler:
     """Splits what its ``splitter`` is given. ``closed`` gets each group whose calls are over, once it is on the disk.
 
-    ``durable``: files are synced at each ``flush``, and only what was synced is handed on. Without, as for the import of
-    a capture that stays where it is, groups are handed on at once.
+    ``durable``: files are synced at each ``flush``, and only what was synced is handed on. Without, as for the import
+    of a capture that stays where it is, groups are handed on at once.
     """
 
     folder: Path
@@ -82,6 +83,8 @@ class Spooler:
     limits: Limits = field(default_factory=Limits)
     durable: bool = True
     splitter: Splitter = field(default_factory=Splitter)
+    breathe: Callable[[], None] = lambda: None
+    """Called now and then while a source is split."""
     board: Board = field(init=False)
     hearing: Hearing = field(init=False)
     junk: int = 0
@@ -133,16 +136,18 @@ class Spooler:
                 self._segment()
             elif stop != Stop.MORE:
                 return Stop(stop)
-            if splitter.last_ns - self._swept_ns >= _SWEEP_NS:
+            else:
+                self.breathe()
+            if not -_SET_BACK_NS < splitter.last_ns - self._swept_ns < _SWEEP_NS:
                 self.sweep(splitter.last_ns)
             if splitter.buffered > _BUFFERED:
                 self._write_out()
 
     def _way(self) -> None:
-        way, _, media, now_ns, _, _ = self.splitter.pending()
+        way, _, media, _, _, _ = self.splitter.pending()
         source, sport, destination, dport = self.splitter.way(way)
         ends = (self._text(source), sport), (self._text(destination), dport)
-        if self.board.add_way(way, *ends, now_ns, media) is None:
+        if self.board.add_way(way, *ends, self.splitter.last_ns, media) is None:
             self.splitter.leave(way)
         elif (spool := self.splitter.spool_of(way)) >= 0:
             self.splitter.keep(spool)
@@ -150,7 +155,7 @@ class Spooler:
     def _message(self) -> None:
         way, _, _, now_ns, _, _ = self.splitter.pending()
         message = Message("sip", now_ns, self._flow(way), "udp", self.splitter.payload())
-        group = self.hearing.take(message)
+        group = self.hearing.take(message, self.splitter.last_ns)
         if group is not None and (spool := self.spool_for(group)) >= 0:
             self.splitter.keep(spool)
 
@@ -160,7 +165,7 @@ class Spooler:
 
     def _write_messages(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            group = self.hearing.take(message)
+            group = self.hearing.take(message, self.splitter.last_ns)
             if group is None or (spool := self.spool_for(group)) < 0:
                 continue
             for frame in segments(message.flow, message.payload, self._sequence):
@@ -314,7 +319,7 @@ class Spooler:
     # Disk
 
     def _write_out(self) -> None:
-        """Make room in memory. Where the disk takes nothing for long, packets wait in the kernel, which counts its drops."""
+        """Make room in memory. Where the disk takes nothing, packets wait in the kernel, which counts its drops."""
         while True:
             try:
                 self.splitter.flush(self._directory, 1 << 14)

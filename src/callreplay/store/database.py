@@ -124,9 +124,12 @@ class Database:
         self.close()
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """A connection for one transaction: committed at the end of the block, rolled back on an exception."""
-        with self._pool.connection() as connection:
+    def connection(self, timeout_seconds: float | None = None) -> Iterator[Connection]:
+        """A connection for one transaction: committed at the end of the block, rolled back on an exception.
+
+        Raises psycopg.OperationalError where none comes free within ``timeout_seconds`` (None: those of the pool).
+        """
+        with self._pool.connection(timeout_seconds) as connection:
             yield connection
 
     def statistics(self) -> dict[str, int]:

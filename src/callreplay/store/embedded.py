@@ -31,6 +31,7 @@ from callreplay.store.cluster import (
     EmbeddedError,
     is_loopback,
 )
+from callreplay.store.rotating import rotate
 from callreplay.store.sharing import Shares
 
 __all__ = ["DEFAULT_PORT", "EmbeddedPostgres", "free_port"]
@@ -48,7 +49,7 @@ class EmbeddedPostgres:
 
     Args:
         data_dir: made when missing. ``cluster/`` in it is PostgreSQL's; ``database.json`` (mode 0600) keeps the
-            passwords; ``postgresql.log`` is the server's log.
+            passwords; ``postgresql.log`` is the server's log, kept short by `callreplay.store.rotating`.
         host: the address to listen on. With the default password only a loopback address is accepted.
         port: the TCP port; 0 takes any free one.
         password: of the user ``callreplay``, who reads; None keeps the one set before, or the default at first start.
@@ -187,6 +188,7 @@ class EmbeddedPostgres:
         while not self._leaving.wait(pause):
             if self._pid is not None and self._alive(self._pid):
                 pause = _WATCH_SECONDS
+                self._rotate()
                 continue
             _log.error("the database server died; starting it again")
             try:
@@ -278,6 +280,7 @@ class EmbeddedPostgres:
         command: list[str | Path] = [programs / "postgres", "-D", self.cluster]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
+        self._rotate()
         with self.log_path.open("ab") as log:
             self.log_path.chmod(0o600)
             # A session of its own: Ctrl-C in the terminal must reach us alone, so that we stop things in order.
@@ -398,6 +401,11 @@ class EmbeddedPostgres:
             _log.warning("the database belongs to %s now; %s reads it", OWNER, NAME)
         if self._writes:
             _log.warning("%s may write calls: --db-writes is on", NAME)
+
+    def _rotate(self) -> None:
+        # One of those who watch over the server does it.
+        with contextlib.suppress(OSError):
+            rotate(self.log_path)
 
     def _log_tail(self) -> str:
         try:

@@ -17,6 +17,7 @@ from callreplay.errors import ArgumentError
 from callreplay.store import accounts, audit
 from callreplay.store.audit import Actor
 from callreplay.store.database import Connection, Database
+from callreplay.store.passwords import is_common
 from callreplay.store.search import Reach
 
 __all__ = [
@@ -48,7 +49,7 @@ _LOGIN: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,100}")
 
 
 class RefusedError(ArgumentError):
-    """What was asked for cannot be; ``field`` is what is wrong: login, password, role, scope, name, taken, last."""
+    """What was asked for cannot be; ``field`` is what is wrong: login, password, common, role, …, taken, last."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -61,10 +62,12 @@ def _note(
     audit.note(connection, actor, action, target, tenant_id=tenant, detail=detail)
 
 
-def check_password(text: str, shortest: int) -> None:
-    """Raise RefusedError for a password that is too short or too long, or holds a zero character."""
+def check_password(text: str, shortest: int, login: str = "") -> None:
+    """Raise RefusedError for a password that is too short or too long, holds a zero character, or is tried first."""
     if not shortest <= len(text) <= LONGEST_PASSWORD or "\0" in text:
         raise RefusedError("password", f"a password has at least {shortest} characters")
+    if is_common(text, login):
+        raise RefusedError("common", "this password is one of those that are guessed first: choose another")
 
 
 def roles(connection: Connection) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ export class Wave {
     this.images = [];
     this.listen();
     new ResizeObserver(() => this.renew()).observe(this.canvas);
-    for (const asked of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(asked).addEventListener("change", () => this.renew());
+    for (const asked of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "print"]) matchMedia(asked).addEventListener("change", () => this.renew());
   }
   get span() { return this.to - this.from; }
   get isWhole() { return this.from <= 0.01 && this.to >= this.player.duration() - 0.05; }
@@ -151,7 +151,7 @@ export class Wave {
     else {
       // What has been played is bright.
       if (lit > 0) pen.drawImage(this.picture, 0, 0, lit, height, 0, 0, lit, height);
-      pen.globalAlpha = 0.55;
+      pen.globalAlpha = matchMedia("print").matches ? 1 : 0.55;
       if (lit < width) pen.drawImage(this.picture, lit, 0, width - lit, height, lit, 0, width - lit, height);
       pen.globalAlpha = 1;
     }
