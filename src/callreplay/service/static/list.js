@@ -1,5 +1,4 @@
 // The list of calls: plays a call without leaving it, and is walked through by keys. Without script its links do.
-"use strict";
 document.documentElement.classList.add("scripting");
 const one = (choice, within = document) => within.querySelector(choice);
 const bar = one(".bar"), sound = bar && one("audio", bar), keys = one("#keys");
@@ -15,7 +14,8 @@ const play = (row) => {
   playing = row;
   row.classList.add("playing");
   const uuid = link(row).id.slice(5), cells = ["caller", "called"].map((name) => one(`.c-${name}`, row)?.textContent.trim());
-  one(".what", bar).textContent = cells.filter(Boolean).join(" → ") || link(row).textContent;
+  const text = cells.filter(Boolean).join(" → ") || link(row).textContent;
+  one(".what", bar).textContent = text;
   one(".failed", bar).hidden = true;
   sound.src = new URL(`Call/${uuid}/audio`, new URL(link(row).href).origin + new URL(link(row).href).pathname).href;
   bar.hidden = false;
@@ -44,7 +44,10 @@ if (bar) {
   one("[data-do=close]", bar).addEventListener("click", close);
   sound.addEventListener("error", () => { one(".failed", bar).hidden = !sound.getAttribute("src"); });
   for (const name of ["play", "pause", "ended"]) sound.addEventListener(name, () => {
-    for (const each of document.querySelectorAll(".play")) each.textContent = each.closest("tr") === playing && !sound.paused ? "❚❚" : "▶";
+    for (const each of document.querySelectorAll(".play")) {
+      const text = each.closest("tr") === playing && !sound.paused ? "❚❚" : "▶";
+      each.textContent = text;
+    }
   });
   // A menu closes when another thing is clicked, or by Escape.
   document.addEventListener("click", (event) => { for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false; });
