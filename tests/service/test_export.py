@@ -63,7 +63,7 @@ def test_the_audio_is_a_zip_that_a_job_makes(service: Running, client: httpx.Cli
     with service.logged_in() as admin:
         page = admin.get(HOME).text
         fields = {"csrf": hidden(page, "csrf") or "", "form": "wav", "status": "answered"}
-        answer = admin.post(PLACE, data=fields)
+        answer = admin.post(PLACE + "/audio", data=fields)
         assert answer.status_code == 303, answer.text
         place = answer.headers["location"]
         shown = ended(admin, place)
@@ -94,7 +94,7 @@ def test_the_audio_is_a_zip_that_a_job_makes(service: Running, client: httpx.Cli
 def test_what_cannot_be_rendered_is_told(client: httpx.Client) -> None:
     page = client.get(HOME).text
     fields = {"csrf": hidden(page, "csrf") or "", "form": "spx", "tag": "disputes"}
-    place = client.post(PLACE, data=fields).headers["location"]
+    place = client.post(PLACE + "/audio", data=fields).headers["location"]
     shown = ended(client, place)
     failed = re.search(r"(\d+) failed", shown)
     assert failed
@@ -107,12 +107,17 @@ def test_what_cannot_be_rendered_is_told(client: httpx.Client) -> None:
 
 
 def test_who_may_not_download_gets_no_zip(service: Running, client: httpx.Client) -> None:
-    assert client.post(PLACE, data={"form": "wav", "csrf": "x"}).status_code == 403
+    assert client.post(PLACE + "/audio", data={"form": "wav", "csrf": "x"}).status_code == 403
     service.rows("UPDATE users SET role = 'listener' WHERE login = 'olga'")
     try:
         page = client.get(HOME).text
         assert "zip of wav" not in page
-        assert client.post(PLACE, data={"form": "wav", "csrf": hidden(page, "csrf") or ""}).status_code == 403
+        assert (
+            client.post(
+                PLACE + "/audio", data={"form": "wav", "csrf": hidden(page, "csrf") or ""}
+            ).status_code
+            == 403
+        )
         assert client.get(PLACE, params={"form": "csv"}).status_code == 200
     finally:
         service.rows("UPDATE users SET role = 'user' WHERE login = 'olga'")

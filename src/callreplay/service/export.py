@@ -128,7 +128,7 @@ def _json(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
 
 
 async def begin(request: Request) -> Response:
-    """``POST /CallRecorder/Export``: begin the job that makes a zip of what the fields find; leads to its page."""
+    """``POST /CallRecorder/Export/audio``: begin the job that makes a zip of what the fields find; leads to its page."""
     visitor, fields = await posted_by(request)
     check_right(visitor, "download")
     form = fields.get("form", "")
@@ -304,7 +304,7 @@ def routes(prefix: str) -> list[Route]:
     """The routes of exports."""
     return [
         Route(prefix + "/Export", listed, methods=["GET"]),
-        Route(prefix + "/Export", begin, methods=["POST"]),
+        Route(prefix + "/Export/audio", begin, methods=["POST"]),
         Route(prefix + "/Export/{id}", shown, methods=["GET"]),
         Route(prefix + "/Export/{id}/cancel", cancel, methods=["POST"]),
         Route(prefix + "/Export/{id}/calls.zip", fetched, methods=["GET", "HEAD"]),
