@@ -78,7 +78,8 @@ def careful_streams() -> Iterator[None]:
         yield
     finally:
         for name, stream in kept.items():
-            made, _ = getattr(sys, name), setattr(sys, name, stream)
+            made = getattr(sys, name)
+            setattr(sys, name, stream)
             if isinstance(made, _Careful):
                 # Its buffer is the other's, which says itself that nobody reads it.
                 with contextlib.suppress(OSError, ValueError):
