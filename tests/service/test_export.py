@@ -17,12 +17,21 @@ from .test_list import client, office
 from .test_pages import hidden
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .conftest import Running
 
 __all__ = ["client", "office"]
 pytestmark = pytest.mark.database
 HOME = "/CallRecorder/"
 PLACE = "/CallRecorder/Export"
+
+
+@pytest.fixture(autouse=True)
+def tidied(service: Running) -> Iterator[None]:
+    """No job of ours is left on the page of jobs."""
+    yield
+    service.rows("DELETE FROM jobs WHERE kind = 'export'")
 
 
 def ended(browsing: httpx.Client, place: str) -> str:

@@ -318,7 +318,7 @@ def test_a_playback_is_audited_when_its_audio_is_asked_for(
         page = client.get(HOME, params={place: call["callId"], "reason": f"case of {place}"}).text
         found = re.search(r'<audio [^>]*src="([^"]+)"', page)
         assert found
-        peaks = re.search(r'data-peaks="([^"]+)"', page)
+        peaks = re.search(r'data-zoom="([^"]+)"', page)
         assert peaks
         assert client.get(peaks[1]).status_code == 200
         assert client.head(found[1]).status_code == 200
