@@ -19,9 +19,11 @@ from callreplay.store.readings import Address, ParameterError
 
 __all__ = ["PARAMETERS", "ROWS", "TOLD", "CallQuery", "SearchRow", "asks", "tell"]
 
-Match = Literal["from", "before", "exact", "contains", "has", "above", "below", "party"]
+Match = Literal["from", "before", "exact", "contains", "has", "above", "below", "party", "said"]
 """How a call's column meets the value: not less, less (times), equal, contains it in any letter case, is a list that
-has it, is more, is less; ``party``: each word is contained in a number or a name of either side."""
+has it, is more, is less; ``party``: each word is contained in a number or a name of either side; ``said``: the words of
+that call (``call_words``) have all of the value's.
+"""
 _OPTIONAL_TEXT: Final = {"type": ["string", "null"]}
 _USUAL: Final = "usual"
 _MORE: Final = "more"
@@ -159,6 +161,12 @@ class CallQuery:
         panel=_MEDIA,
         example="disputes",
     )
+    words: str = _parameter(
+        readings.WORDS, "said", "uuid", mark("Words"),
+        "Words that were said, all of them, as a recogniser heard them (callreplay transcribe); in any letter case. "
+        "-word: not this one; or: either.", "",
+        panel=_MORE, example="refund",
+    )  # fmt: skip
 
     party: tuple[str, ...] = _parameter(
         readings.WORDS, "party", "", mark("Either party"),

@@ -6,14 +6,14 @@ from alembic import op
 
 from callreplay.store.migrations.beside import run_sql
 
-revision = "0015"
-down_revision = "0014"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Run 0015_call_figures.sql."""
+    """Run 0017_call_figures.sql."""
     run_sql(__file__)
 
 
