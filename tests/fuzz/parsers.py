@@ -258,7 +258,8 @@ def split_up(octets: bytes) -> None:
                 )
                 spooler.drain()
         else:
-            records, at = [], 1
+            records: list[tuple[int, bytes]] = []
+            at = 1
             while at < len(rest):
                 end = at + 1 + rest[at]
                 records.append((T + len(records) * 20_000_000, rest[at + 1 : end]))

@@ -16,6 +16,7 @@ from tests import captures as c
 
 import callreplay
 from callreplay import packets
+from callreplay.audio.mix import Renderer
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
@@ -80,6 +81,7 @@ def test_what_was_written_before_is_right(tmp_path: Path) -> None:
     path = _capture(tmp_path / "x.pcap")
     whole = callreplay.open(path).calls[0].mix()
     blocks = callreplay.open(path).calls[0].renderer(Options(channels="stereo", rate=8000, dtmf="mute"))
+    assert isinstance(blocks, Renderer)
     first = blocks.read(4000)
     assert (first == whole[:4000]).all()
     _shrink(path, 0.3)

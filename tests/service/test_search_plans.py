@@ -78,7 +78,12 @@ def test_answers_are_right_and_plans_use_indexes(
                     (f"X{name}y", name, str(100 + number)),
                 )
             connection.execute("UPDATE calls SET tags = '{sales}' WHERE identity IN ('11', '7001', '15002')")
-            connection.execute("ANALYZE calls")
+            # Everybody says hello, few want a refund.
+            connection.execute(
+                "INSERT INTO call_words (call_uuid, words, lexemes) SELECT uuid, '[]', to_tsvector('simple', "
+                "CASE WHEN identity IN ('12', '7002', '15003') THEN 'hello refund' ELSE 'hello' END) FROM calls"
+            )
+            connection.execute("ANALYZE calls, call_words")
         with Explaining.connect(server.url, row_factory=dict_row) as connection:
             kinds = queries(connection, 3) | adversarial(connection, 2)
             asked = list(itertools.chain.from_iterable(kinds.values()))
@@ -91,7 +96,12 @@ def test_answers_are_right_and_plans_use_indexes(
                 "SELECT * FROM calls WHERE tenant_id = 1 AND called_name <> '' LIMIT 1"
             ).fetchone()
             assert row is not None
-            asked += [{"tag": "sales"}]
+            asked += [{"tag": "sales"}, {"words": "refund"}, {"words": "hello -refund"}]
+            asked += [
+                {"words": "refund", "tag": "sales"},
+                {"words": "nobody"},
+                {"words": "hello", "callerNumber": "07"},
+            ]
             for parameter in search.ROWS:
                 if parameter.match in ("exact", "contains"):
                     whole = str(row[parameter.column])

@@ -45,14 +45,14 @@ def printable(text: object, *, lines: bool = False) -> str:
 class _Careful(io.TextIOWrapper):
     """A stream of text for people: whatever is printed to it, no terminal obeys what a capture holds.
 
-    Rich, which has to tell a terminal of colours, finds the ``plain`` one by the name that it asks for; what it is given
-    goes through `printable` first.
+    Rich, which has to tell a terminal of colours, finds the ``plain`` one by the name that it asks for; what it is
+    given goes through `printable` first.
     """
 
     rich_proxied_file: TextIO
 
     def write(self, text: str) -> int:
-        """Write it, with ``\\x1b`` in place of an escape and ``\\u202e`` of what lies beyond ASCII, as JSON has it."""
+        r"""Write it, with ``\x1b`` in place of an escape and ``\u202e`` of what lies beyond ASCII, as JSON has it."""
         super().write(_OBEYED_IN_LINES.sub(_escaped, text))
         return len(text)
 
@@ -78,7 +78,8 @@ def careful_streams() -> Iterator[None]:
         yield
     finally:
         for name, stream in kept.items():
-            made, _ = getattr(sys, name), setattr(sys, name, stream)
+            made = getattr(sys, name)
+            setattr(sys, name, stream)
             if isinstance(made, _Careful):
                 # Its buffer is the other's, which says itself that nobody reads it.
                 with contextlib.suppress(OSError, ValueError):

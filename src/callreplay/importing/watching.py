@@ -9,6 +9,18 @@ imported but not yet moved when the process died is read again and adds nothing.
 Files of a rotation are read together. Where a call goes on at the end of the last, the files that hold it stay until
 the next is there, or until none has come for ``linger_seconds``; what was filed of them is noted in a hidden file
 beside them (`callreplay.importing.rotation.Carry`), before any is put away.
+
+One thread sweeps, and everything of a ``Watch`` is its own; nothing is locked. What other programs do to the folder
+meanwhile is what each step looks out for:
+
+- A file's size and time are taken before it is read and again after. Where they differ it grew under our hands: what
+  was filed stays, and the file is read again when it rests.
+- The order is: calls are committed, then the note of the rotation is written and synced, then files are put away.
+  Killed between any two, the next start reads files again whose calls are filed, which adds nothing; never is a file
+  put away whose calls are not filed.
+- A fault that is not the capture's (a full volume, a database that is gone) leaves the file and puts it off for a
+  minute; volumes are settled with the database (``volumes.reconcile``) before anything of the kind is tried again.
+- Events of the folder only wake the sweep. It believes what it sees there, so a lost event costs a moment.
 """
 
 from __future__ import annotations

@@ -6,6 +6,22 @@ A file that is whole is no longer writable: its mode tells who follows it, thoug
 looks. Where the lock falls before that, its holder was killed, and the next one starts anew. The total is bounded (see
 ``room``). A reader keeps its open file, whatever is evicted meanwhile. What nobody waits for any more is not made to
 its end.
+
+Locks, and who owns what:
+
+- Between processes: ``flock`` on ``KEY.lock`` makes its holder the only writer of ``KEY.part``. The kernel lets go of
+  it when the holder ends, however it ends. The lock is of the open file, so whoever gets it looks whether the name
+  still leads to that file (``_lock``): the last holder removes the name before it lets go.
+- Within a process: ``Cache._guard`` protects the table of jobs, and is held only to look, to take ``KEY.lock`` without
+  waiting, and to note the job. No rendering, and no wait, happens under it. ``_Job.changed`` protects one job's
+  figures; whoever waits there looks every half second whether its own client has gone.
+- Order: ``_guard`` before ``changed`` (``open``); nobody takes ``_guard`` while holding ``changed``. ``Room``'s ledger
+  is locked last and never around either.
+- The descriptor of the lock belongs to ``open`` until ``_begin`` has handed it to the pool's work, which closes it
+  after the job has left the table and the name of the lock is gone: in this order, so that whoever finds no job finds
+  the entry whole, or may begin anew.
+- A descriptor of an entry belongs to its ``Entry`` until ``take``. A job counts how many entries and openers wait for
+  it, and work that nobody wants ends at the next block.
 """
 
 from __future__ import annotations

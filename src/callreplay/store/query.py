@@ -19,8 +19,10 @@ from callreplay.store.readings import Address, ParameterError
 
 __all__ = ["PARAMETERS", "ROWS", "TOLD", "CallQuery", "SearchRow", "asks", "tell"]
 
-Match = Literal["from", "before", "exact", "contains", "has"]
-"""How a call's column meets the value: not less, less, equal, contains it in any letter case, is a list that has it."""
+Match = Literal["from", "before", "exact", "contains", "has", "said"]
+"""How a call's column meets the value: not less, less, equal, contains it in any letter case, is a list that has it; or
+the words of that call (``call_words``) have all of the value's.
+"""
 _OPTIONAL_TEXT: Final = {"type": ["string", "null"]}
 _USUAL: Final = "usual"
 _MORE: Final = "more"
@@ -156,6 +158,12 @@ class CallQuery:
         panel=_MORE,
         example="disputes",
     )
+    words: str = _parameter(
+        readings.WORDS, "said", "uuid", mark("Words"),
+        "Words that were said, all of them, as a recogniser heard them (callreplay transcribe); in any letter case. "
+        "-word: not this one; or: either.", "",
+        panel=_MORE, example="refund",
+    )  # fmt: skip
 
     @classmethod
     def parse(cls, values: Mapping[str, str] | Iterable[tuple[str, str]], zone: ZoneInfo) -> CallQuery:

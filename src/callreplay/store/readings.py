@@ -184,6 +184,7 @@ BEGIN: Final = Kind(name="time", read=parse_time, schema=_TIMES)
 END: Final = Kind(name="time", read=_read_end, schema=_TIMES)
 UUID: Final = Kind(name="uuid", read=_uuid, schema={"type": "string", "format": "uuid"})
 TEXT: Final = Kind(name="text", read=_text, schema=_NO_NUL | {"minLength": 1})
+WORDS: Final = Kind(name="words", read=_text, schema=_NO_NUL)
 CONTAINED: Final = Kind(name="part of a text", read=_text, schema=_NO_NUL)
 NUMBER: Final = Kind(name="part of a number", read=_number, schema=_NO_NUL)
 ADDRESS: Final = Kind(

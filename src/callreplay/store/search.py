@@ -172,6 +172,19 @@ class _Atoms:
             if _TRIGRAM.search(value) is None:
                 like, self.has_short, self.keyed[row.column] = "({} || '') ILIKE {}", True, value
             self.texts.append(sql.SQL(like).format(column, self.given(row.name, _like(value))))
+        elif row.match == "said":
+            asked = sql.SQL("websearch_to_tsquery('simple', {})").format(self.given(row.name, value))
+            # As a value, which a walk asks for of each of its rows; as a set, which the index of words gives at once.
+            self.texts.append(
+                sql.SQL("(SELECT w.lexemes @@ {} FROM call_words w WHERE w.call_uuid = {})").format(
+                    asked, column
+                )
+            )
+            self.keys.append(
+                sql.SQL("{} IN (SELECT w.call_uuid FROM call_words w WHERE w.lexemes @@ {})").format(
+                    column, asked
+                )
+            )
         else:
             has = sql.SQL("{} @> ARRAY[{}]::text[]").format(column, self.given(row.name, value))
             self.texts.append(has)
