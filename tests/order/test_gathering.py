@@ -30,7 +30,7 @@ def _take(
     columns, survey = Columns.empty(count, Arena()), Survey()
     for at in range(0, count, 7):  # in blocks, as long streams are
         start = first + at * (1 if rows is not None else step)
-        survey.take(*source, rows, start, min(7, count - at), step, at, *columns.each()[:7])
+        survey.take(*source, rows, start, min(7, count - at), step, at, *columns.each()[:7])  # type: ignore[call-arg]
     return columns, survey
 
 
@@ -67,7 +67,7 @@ def test_places_beyond_the_targets_are_refused() -> None:
     columns = Columns.empty(4, Arena())
     for first, count, at in ((0, 5, 0), (0, 1, 4), (0, 1, -1), (2, 3, 0)):
         with pytest.raises(ValueError, match=r"no such rows|no room"):
-            Survey().take(
+            Survey().take(  # type: ignore[call-arg]
                 *_source(9),
                 np.arange(4, dtype=np.int32),
                 first,
