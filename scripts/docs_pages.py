@@ -72,10 +72,9 @@ def settings() -> str:
             f"`--{each.name.replace('_', '-')}`",
             f"`CALLREPLAY_{each.name.upper()}`",
             f"`{each.default}`" if each.default != "" else "",
-            str(each.metadata["help"]),
+            str(each.metadata["text"]),
         ]
         for each in fields(Settings)
-        if "help" in each.metadata
     )
     return "\n".join(_table(["setting", "flag", "environment", "default", "meaning"], rows))
 

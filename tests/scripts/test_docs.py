@@ -61,6 +61,11 @@ def test_every_public_name_has_a_page(site: Path) -> None:
             module, attribute = callreplay._HOMES.get(name, ("", name))
             home = f"callreplay.{module}.{attribute}" if module else f"callreplay.{attribute}"
             assert f'id="callreplay.{name}"' in python or f'id="{home}"' in python, name
+    (names,) = re.findall(
+        r"^__all__ = \[(.*)\]$", (ROOT / "src/callreplay/torch.py").read_text(), re.MULTILINE
+    )
+    for name in re.findall(r"\w+", names):
+        assert f'id="callreplay.torch.{name}"' in python, name
     for name in ("Call", "Capture", "Leg"):
         for member, value in vars(getattr(callreplay, name)).items():
             if not member.startswith("_") and getattr(value, "__doc__", None):
@@ -71,7 +76,7 @@ def test_every_public_name_has_a_page(site: Path) -> None:
 def test_commands_settings_parameters_and_fields_have_a_page(site: Path) -> None:
     text = {name: shown(site / "reference" / f"{name}.html") for name in
             ("cli", "settings", "views", "report")}  # fmt: skip
-    text["parameters"] = shown(site / "parameters.html")
+    text["parameters"] = shown(site / "parameters.html") + shown(site / "service.html")
     command: Any = get_command(app.build(["--help"]))
     for name in app.COMMANDS:
         assert f"callreplay {name}" in text["cli"]
