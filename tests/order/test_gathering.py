@@ -1,5 +1,7 @@
 """Rows of a stream gathered and surveyed in one pass: equal to NumPy's way, whatever the rows, and never outside."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from callreplay.order.sequence import usual_step
 from callreplay.packets.arena import Arena
 from callreplay.packets.rows import leaps, most_below_second
 
-Source = tuple[NDArray[np.generic], ...]
+Source = Any  # columns of several types, for a call that takes them one by one
 
 
 def _source(rows: int, seed: int = 1) -> Source:
@@ -28,7 +30,7 @@ def _take(
     columns, survey = Columns.empty(count, Arena()), Survey()
     for at in range(0, count, 7):  # in blocks, as long streams are
         start = first + at * (1 if rows is not None else step)
-        survey.take(*source, rows, start, min(7, count - at), step, at, *columns.each()[:7])  # type: ignore[arg-type]
+        survey.take(*source, rows, start, min(7, count - at), step, at, *columns.each()[:7])  # type: ignore[call-arg]
     return columns, survey
 
 
@@ -65,14 +67,14 @@ def test_places_beyond_the_targets_are_refused() -> None:
     columns = Columns.empty(4, Arena())
     for first, count, at in ((0, 5, 0), (0, 1, 4), (0, 1, -1), (2, 3, 0)):
         with pytest.raises(ValueError, match=r"no such rows|no room"):
-            Survey().take(
+            Survey().take(  # type: ignore[call-arg]
                 *_source(9),
                 np.arange(4, dtype=np.int32),
                 first,
                 count,
                 1,
                 at,
-                *columns.each()[:7],  # type: ignore[arg-type]
+                *columns.each()[:7],
             )
 
 
