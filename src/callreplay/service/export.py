@@ -128,7 +128,7 @@ def _json(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
 
 
 async def begin(request: Request) -> Response:
-    """``POST /CallRecorder/Export/audio``: begin the job that makes a zip of what the fields find; leads to its page."""
+    """``POST /CallRecorder/Export/audio``: begin the job that makes a zip of what is found; leads to its page."""
     visitor, fields = await posted_by(request)
     check_right(visitor, "download")
     form = fields.get("form", "")

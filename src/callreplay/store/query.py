@@ -169,7 +169,7 @@ class CallQuery:
     )  # fmt: skip
 
     party: tuple[str, ...] = _parameter(
-        readings.WORDS, "party", "", mark("Either party"),
+        readings.PARTY, "party", "", mark("Either party"),
         "Words, each of them a part of a number or a name of either party, in any letter case.", (),
         panel=_LINE, example="ana 0721",
     )  # fmt: skip

@@ -26,6 +26,7 @@ __all__ = [
     "LENGTH",
     "MAC",
     "NUMBER",
+    "PARTY",
     "PORT",
     "STATUS",
     "TEXT",
@@ -249,8 +250,8 @@ MAC: Final = Kind(
     read=_mac,
     schema={"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"},
 )
-WORDS: Final = Kind(
-    name="words", read=_words,
+PARTY: Final = Kind(
+    name="parts of numbers and names", read=_words,
     schema={"type": "string", "maxLength": MAXIMUM_TEXT, "pattern": r'^[^\u0000\s"]*( [^\u0000\s"]+){0,7}$'},
 )  # fmt: skip
 DECIMAL: Final = Kind(
