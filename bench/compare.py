@@ -1,6 +1,7 @@
 """``scripts/bench compare OLD.json NEW.json``: figures of two runs side by side, and a failure on a real loss.
 
-Only ratios are compared: absolute times of two runs mean nothing against each other. A row's ``noise`` (the relative
+Only ratios are compared: absolute times of two runs mean nothing against each other, and ratios of two processors or
+instruction sets are told apart from a loss by nothing: such runs are refused. A row's ``noise`` (the relative
 spread of its repeats in its own run) widens the tolerance of 10 %.
 """
 
@@ -43,12 +44,22 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
+def where(document: dict[str, Any]) -> str:
+    """What a run was measured on: processor, instruction set and cores."""
+    machine = document.get("machine", {})
+    isa, cores = machine.get("isa", "?"), machine.get("cores", "?")
+    return f"{machine.get('processor', 'an unknown processor')}, {isa}, {cores} cores"
+
+
 def main(arguments: list[str]) -> int:
-    """Print the comparison; 1 if anything lost more than is allowed."""
+    """Print the comparison; 1 if anything lost more than is allowed, 2 where the runs cannot be compared."""
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2
     old, new = (json.loads(Path(name).read_text()) for name in arguments)
+    if where(old) != where(new):
+        print(f"two machines: {where(old)}; {where(new)}. Measure both commits on one", file=sys.stderr)
+        return 2
     table = Table("bench", "name", "old", "new", "gain", "allowed loss")
     rows = compare(old, new)
     for row in rows:

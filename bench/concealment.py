@@ -310,7 +310,8 @@ def markdown(result: dict[str, Any]) -> dict[str, str]:
             "| loss | " + " | ".join(methods) + " |",
             "| --- " * (len(methods) + 1) + "|",
         ]
-        for pattern, rate in dict.fromkeys((m["pattern"], m["rate"]) for m in rows):
+        conditions = {(m["pattern"], m["rate"]) for m in rows}
+        for pattern, rate in sorted(conditions, key=lambda each: (each[0] == "bursty", each[1])):
             cells = {m["method"]: m for m in rows if (m["pattern"], m["rate"]) == (pattern, rate)}
             best = {k: max(c[k] for c in cells.values()) for k in METRICS if k in rows[0]}
             texts = []

@@ -1,6 +1,7 @@
 """``scripts/bench plot FILE.json … -o OUT.png``: every ratio that has a bar, over the runs, oldest first.
 
-A line for each benchmark row, as the share of its bar: on the dark line or above it the promise is kept.
+A line for each benchmark row, as the share of its bar: on the dark line or above it the promise is kept. Runs of two
+processors share no line: a row that several have has one for each.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
+
+from bench.compare import where
 
 WIDTH, LEFT, RIGHT, TOP, STEP = 1100, 70, 430, 60, 21
 INKS = ("#2563eb", "#0d9488", "#e11d48", "#d97706", "#7c3aed", "#475569", "#0891b2", "#65a30d")
@@ -25,16 +28,21 @@ def shorten(text: str, most: int) -> str:
 
 
 def shares(documents: list[dict[str, Any]]) -> dict[str, list[float | None]]:
-    """By row: ratio over bar (turned round where less is better) in each run; None where the run lacks the row."""
+    """By row: ratio over bar (turned round where less is better) in each run; None where the run lacks the row.
+
+    Where the runs are of several processors or instruction sets, a row's name says which.
+    """
     found: dict[str, list[float | None]] = {}
+    several = len({where(document) for document in documents}) > 1
     for index, document in enumerate(documents):
+        at = f" ({where(document)})" if several else ""
         for bench, rows in document["benches"].items():
             for row in rows:
                 if not row.get("bar") or not row.get("ratio"):
                     continue
                 share = row["ratio"] / row["bar"]
                 name = row["name"].removeprefix(f"{bench}: ")
-                line = found.setdefault(f"{bench}: {name}", [None] * len(documents))
+                line = found.setdefault(f"{bench}: {name}{at}", [None] * len(documents))
                 line[index] = 1 / share if row.get("bar_kind") == "at_most" else share
     return found
 

@@ -199,7 +199,8 @@ def _split_alone(path: Path, packets: int) -> dict[str, Any]:
 
     data = np.fromfile(path, np.uint8)
     found = recognise(data[: 1 << 20])
-    splitter, best, spools = Splitter(), 0.0, 0
+    splitter, best = Splitter(), 0.0
+    spools: dict[frozenset[bytes], int] = {}
     folder = tempfile.mkdtemp(dir="/dev/shm")
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -212,8 +213,11 @@ def _split_alone(path: Path, packets: int) -> dict[str, Any]:
                 took += time.process_time() - began
                 if stop == Stop.WAY:
                     way = splitter.pending()[0]
-                    spools += 1
-                    splitter.place(way, splitter.spool(b"%x" % spools, True))
+                    source, _, target, _ = splitter.way(way)
+                    call = frozenset((source, target))
+                    if call not in spools:
+                        spools[call] = splitter.spool(b"%x" % len(spools), True)
+                    splitter.place(way, spools[call])
                     splitter.keep(splitter.spool_of(way))
                 elif stop == Stop.END:
                     break
@@ -225,7 +229,7 @@ def _split_alone(path: Path, packets: int) -> dict[str, Any]:
     finally:
         os.close(descriptor)
         shutil.rmtree(folder)
-    return {"name": "splitter alone, packets/s over 2 M", "packets": packets, "spools": spools, "packets/s": best,
+    return {"name": "splitter alone, packets/s over 2 M", "packets": packets, "spools": len(spools), "packets/s": best,
             "ratio": best / 2e6, "bar": 1.0}  # fmt: skip
 
 

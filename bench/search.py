@@ -85,7 +85,34 @@ def queries(connection: Connection, count: int) -> dict[str, list[dict[str, str]
             lambda r: {"callerIP": r["caller_ip"], "callerPort": r["caller_port"], "beginTime": time_of(r)}
         ),
         "no match": each(lambda r: {"callerName": "zyxwv", "calledNumber": r["called_number"]}),
+        "party": each(lambda r: {"party": r["caller_number"]}),
+        "party two words": each(lambda r: {"party": f"{r['caller_number'][-4:]} {r['called_number'][:2]}"}),
+        "party two letters": each(lambda r: {"party": r["caller_name"][:2] or "Po"}),
+        "lossAbove": each(lambda r: {"lossAbove": 30 + r["caller_port"] % 60}),
+        "mosBelow + calledNumber": each(lambda r: {"mosBelow": 2, "calledNumber": r["called_number"]}),
+        "mosAbove": each(lambda r: {"mosAbove": 4}),
+        "longerThan + callerName": each(
+            lambda r: {"longerThan": "9m", "callerName": r["caller_name"][:8] or "Acme"}
+        ),
+        "shorterThan, lossBelow": each(
+            lambda r: {"shorterThan": "3s", "lossBelow": 1 + r["caller_port"] % 9}
+        ),
+        "codec": each(lambda r: {"codec": r["codecs"][0]}),
+        "status": each(lambda r: {"status": "failed"}),
+        "oneWay + callerNumber part": each(
+            lambda r: {"oneWay": "true", "callerNumber": r["caller_number"][-3:]}
+        ),
     }
+
+
+def orders(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
+    """Each order of the list, of everything and of what few calls meet; ``sort`` is none of the search's parameters."""
+    asked = queries(connection, count)["callerNumber part"]
+    made = {}
+    for name in search.SORTS:
+        made[f"sort {name}"] = [{"sort": name}] * count
+        made[f"sort {name}, callerNumber part"] = [each | {"sort": name} for each in asked]
+    return made
 
 
 def adversarial(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
@@ -155,7 +182,7 @@ def measure(connection: Connection, asked: list[dict[str, str]], limit: int) -> 
     for values in asked:
         query = search.CallQuery.parse(values, zone)
         started = time.perf_counter()
-        search.find(connection, 1, query, limit=limit)
+        search.find(connection, 1, query, limit=limit, sort=values.get("sort", "start"))
         taken.append((time.perf_counter() - started) * 1000)
         connection.rollback()
     taken.sort()
@@ -173,7 +200,8 @@ def run(rows: int = 0, count: int = 100) -> list[dict[str, Any]]:
             migrate(server.url)
             fill(server.url, rows, lambda _: None)
             with Database(server.url, size=1) as database, database.connection() as connection:
-                for name, asked in (queries(connection, count) | adversarial(connection, count)).items():
+                kinds = queries(connection, count) | adversarial(connection, count)
+                for name, asked in (kinds | orders(connection, count)).items():
                     measure(connection, asked[:10], 1)  # warm
                     first, page = measure(connection, asked, 1), measure(connection, asked, 100)
                     made.append(

@@ -5,8 +5,8 @@
 
 namespace callreplay::CR_ISA {
 
-// pcm[n] = y[n] to nearest (ties to even), saturated; |y| < 2^22. Written with min and max of lanes: compilers
-// leave a loop with the branches of saturation as it is.
+// pcm[n] = y[n] to nearest (ties to even), saturated; |y| < 2^22. Written with min and max of lanes:
+// compilers leave a loop with the branches of saturation as it is.
 template <int N>
 CR_LANE void round_samples(int16_t *__restrict pcm, const float *__restrict y, size_t count) {
   using V = Lanes<float, N>;

@@ -51,8 +51,9 @@ void make_filter(int32_t from_hz, int32_t to_hz, double fraction, float *taps) {
     exact[t] = cutoff * sinc(cutoff * x) * window;
     sum += exact[t];
   }
+  // What is left of a zero of the sinc by rounding is a zero.
   for (size_t t = 0; t < count; ++t) {
-    taps[t] = static_cast<float>(exact[t] / sum);
+    taps[t] = std::abs(exact[t]) < 1e-12 ? 0.0f : static_cast<float>(exact[t] / sum);
   }
 }
 

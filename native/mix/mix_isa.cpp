@@ -120,8 +120,8 @@ void dots(float *__restrict y, const float *__restrict x, const float *__restric
 
 template <int N>
 constexpr MixKernel kernel(cr_isa isa) {
-  return {isa,   add,          saturate, interleave, saturate_f32, interleave_f32, widen,
-          round_samples<N>, every_second, zip,      fir<N>,     lerp_dot<N>,  dots<N>};
+  return {isa,          add, saturate, interleave,  saturate_f32, interleave_f32, widen, round_samples<N>,
+          every_second, zip, fir<N>,   lerp_dot<N>, dots<N>};
 }
 
 }  // namespace

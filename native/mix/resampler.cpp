@@ -27,7 +27,8 @@ Resampler::Resampler(const MixKernel &kernel, const Placement &placement, int32_
   const int64_t divisor = std::gcd(from_hz, to_hz);
   stride_ = from_hz / divisor;
   filters_ = to_hz / divisor;
-  exact_ = placement.recurs(filters_, stride_) && stride_ <= kMaxStride && filters_ <= kMaxFilters;
+  exact_ = placement.recurs(filters_, stride_) && stride_ <= Placement::kMaxStride &&
+           filters_ <= Placement::kMaxFilters;
   if (!exact_) {
     bank_ = filter_bank(from_hz, to_hz);
     return;
@@ -41,6 +42,16 @@ Resampler::Resampler(const MixKernel &kernel, const Placement &placement, int32_
     for (size_t t = 0; t < taps_; ++t) {
       phases_[(static_cast<size_t>(n) * stride + t % stride) * part + t / stride] = taps[t];
     }
+  }
+  parts_.resize(static_cast<size_t>(filters_) * stride);
+  for (size_t p = 0; p < parts_.size(); ++p) {
+    const float *from = phases_.data() + p * part, *to = from + part;
+    const auto heard = [](float tap) { return tap != 0.0f; };
+    const float *first = std::find_if(from, to, heard);
+    while (to > first && !heard(to[-1])) {
+      --to;
+    }
+    parts_[p] = {static_cast<size_t>(first - from), static_cast<size_t>(to - from)};
   }
   split_.resize(stride * (padded(capacity_ / stride + 1) + part + 2 * kPad));
   partial_.resize(2 * kPartial);
@@ -152,8 +163,10 @@ void Resampler::by_phase(size_t count) {
       const size_t where = at + m;
       const float *x =
           stride == 1 ? input_.data() + base + where : split_.data() + where % stride * span + where / stride;
-      const size_t taps = (taps_ - m + stride - 1) / stride;
-      kernel_.fir(sums, x, phases_.data() + (phase * stride + m) * part, taps, outputs);
+      const size_t number = phase * stride + m;
+      const Part taps = parts_[number];
+      kernel_.fir(sums, x + taps.first, phases_.data() + number * part + taps.first, taps.stop - taps.first,
+                  outputs);
     }
     for (size_t j = 0; filters > 2 && j < outputs; ++j) {
       output_[residue + j * filters] = sums[j];

@@ -43,17 +43,20 @@ class Resampler {
 
   static constexpr size_t kBlock = 1024;
   static constexpr size_t kPartial = kBlock + 64;  // MixKernel.fir works in blocks of 64
-  static constexpr int64_t kMaxStride = 8;
-  static constexpr int64_t kMaxFilters = 512;
 
   const MixKernel &kernel_;
   const Placement placement_;
   size_t taps_;
   size_t capacity_;
-  int64_t stride_ = 0;         // samples per `filters_` frames when the ratio is that simple; else 0
-  int64_t filters_ = 0;        // frames until the fraction recurs
-  bool exact_ = false;         // by_phase
-  std::vector<float> phases_;  // exact_: filters_ filters, each split into stride_ parts
+  int64_t stride_ = 0;   // samples per `filters_` frames when the ratio is that simple; else 0
+  int64_t filters_ = 0;  // frames until the fraction recurs
+  bool exact_ = false;   // by_phase
+  // exact_: filters_ filters, each split into stride_ parts, and of each part the taps that are not nought
+  struct Part {
+    size_t first, stop;
+  };
+  std::vector<float> phases_;
+  std::vector<Part> parts_;
   std::shared_ptr<const FilterBank> bank_;
   bool running_ = false;
   bool ended_ = false;

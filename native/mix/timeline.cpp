@@ -1,6 +1,7 @@
 #include "mix/timeline.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace callreplay {
 namespace {
@@ -31,22 +32,30 @@ Placement::Placement(int64_t anchor_ns, int64_t origin_ns, int32_t sample_rate_h
       numerator_(Wide{sample_rate_hz} * (kBillion + drift_ppb)),
       denominator_(Wide{rate_hz} * kBillion * kBillion),
       copy_(sample_rate_hz == rate_hz && drift_ppb == 0) {
-  // One frame is 10^9 units of n * 10^9.
-  step_q48_ = static_cast<uint64_t>(((numerator_ * kBillion) << 48) / denominator_);
+  const int64_t divisor = std::gcd(sample_rate_hz, rate_hz);
+  const int64_t stride = sample_rate_hz / divisor, filters = rate_hz / divisor;
   if (copy_) {
     first_frame_ = narrow(floor_divide(offset_ + kBillion / 2, kBillion));
+  } else if (drift_ppb == 0 && stride <= kMaxStride && filters <= kMaxFilters) {
+    // x(n) = (n * stride - offset) / filters, offset a whole number.
+    offset_ = floor_divide(offset_ * stride + kBillion / 2, kBillion);
+    unit_ = stride;
+    numerator_ = 1;
+    denominator_ = filters;
   }
+  // One frame is `unit` of n * unit.
+  step_q48_ = static_cast<uint64_t>(((numerator_ * unit_) << 48) / denominator_);
 }
 
 Placement::Position Placement::at(int64_t frame) const {
-  const Wide product = (Wide{frame} * kBillion - offset_) * numerator_;
+  const Wide product = (Wide{frame} * unit_ - offset_) * numerator_;
   const Wide whole = floor_divide(product, denominator_);
   const Wide rest = product - whole * denominator_;  // < denominator < 2^76, so << 48 fits
   return {narrow(whole), static_cast<uint64_t>((rest << 48) / denominator_)};
 }
 
 bool Placement::recurs(int64_t frames, int64_t samples) const {
-  return Wide{frames} * kBillion * numerator_ == Wide{samples} * denominator_;
+  return Wide{frames} * unit_ * numerator_ == Wide{samples} * denominator_;
 }
 
 int64_t Placement::frame_from(int64_t sample) const {
@@ -55,7 +64,7 @@ int64_t Placement::frame_from(int64_t sample) const {
   }
   // The inverse of x(n), rounded up: n = (s * rate * 10^18 / numerator + offset) / 10^9.
   const Wide scaled = floor_divide(Wide{sample} * denominator_, numerator_);
-  int64_t frame = narrow(floor_divide(scaled + offset_, kBillion));
+  int64_t frame = narrow(floor_divide(scaled + offset_, unit_));
   while (at(frame).sample < sample) {
     ++frame;
   }

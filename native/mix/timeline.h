@@ -6,7 +6,9 @@
 namespace callreplay {
 
 // Sample s of a span is at anchor + s / sample_rate / (1 + drift); frame n of the output at origin + n /
-// rate.
+// rate. Where the rates are as a few to a few and no drift is corrected, the anchor is moved, by half a
+// sample of their common multiple at most (16 and 8 kHz: 31 us), so that samples and frames coincide every so
+// often: there half of the filter's taps are nought, or all but one.
 class Placement {
  public:
   // Bounds that keep every product below 2^127: |anchor - origin| < 2^63 ns, rates <= 48000, |drift| <= 10^7
@@ -29,12 +31,17 @@ class Placement {
 
   // The first frame at or after sample s.
   int64_t frame_from(int64_t sample) const;
+  // The most samples to so many frames, and frames to so many samples, of simple ratios.
+  static constexpr int64_t kMaxStride = 8;
+  static constexpr int64_t kMaxFilters = 512;
   // Whether frame n + frames lies exactly `samples` after frame n, for every n.
   bool recurs(int64_t frames, int64_t samples) const;
 
  private:
   using Wide = __int128;
 
+  // x(n) = (n * unit - offset) * numerator / denominator
+  int64_t unit_ = 1'000'000'000;
   Wide offset_;     // (anchor - origin) * rate
   Wide numerator_;  // samples per frame = numerator / denominator
   Wide denominator_;

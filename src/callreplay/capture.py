@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from callreplay.outputs.formats import Data, Format, FormatName, Shape
     from callreplay.outputs.options import Options, OptionValues
     from callreplay.outputs.waveform import Mark
+    from callreplay.transcripts import Recogniser, Transcript
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
@@ -615,6 +616,15 @@ class Call:
         from callreplay.pieces import call_segments
 
         return call_segments(self, seconds, channels, rate=rate, dtype=dtype, pause_s=pause_s, dtmf=dtmf)
+
+    def transcribe(self, recogniser: Recogniser, seconds: float = 30.0) -> Transcript:
+        """The words that ``recogniser`` hears: it is given one speaker's ``Utterance`` at a time, float32 at 16 kHz.
+
+        It gives ``(start, end, text)`` or ``(start, end, text, confidence)``, in seconds from the utterance's start.
+        """
+        from callreplay.transcripts import transcribe
+
+        return transcribe(self, recogniser, seconds)
 
     def stream(
         self,

@@ -20,7 +20,7 @@ from bench._captures import leg, write_pcap
 from numpy.typing import NDArray
 
 import callreplay
-from callreplay.batch import BatchSettings, Job, many, read_rows, run_batch
+from callreplay.batch import BatchSettings, Job, Summary, many, read_rows, run_batch
 from callreplay.batch.many import Result, transcode_many, transcode_many_async
 from callreplay.errors import ArgumentError
 from callreplay.outputs.formats import FORMATS, Data, Shape, Sink
@@ -259,9 +259,9 @@ def test_little_memory_means_few_threads(
     seen = []
 
     class Run(many._Run):
-        def __init__(self, source: Any, order: Any, place: str, workers: int, deliver: Any) -> None:
+        def __init__(self, source: Any, order: Any, place: str, workers: int, *more: Any) -> None:
             seen.append((workers, order.memory))
-            super().__init__(source, order, place, workers, deliver)
+            super().__init__(source, order, place, workers, *more)
 
     monkeypatch.setattr(many, "_Run", Run)
     assert not list(transcode_many([], workers=64, memory=memory))
@@ -392,3 +392,26 @@ def test_names_of_arrow_and_others_and_outputs_are_named_as_a_batch_names_them(t
     assert len(set(wanted.values())) == 4
     with pytest.raises(ArgumentError, match="not by NoneType"):
         list(transcode_many(pyarrow.array([paths[0], None]), "wav"))
+
+
+def test_progress_tells_what_is_done_so_far(captures: list[str]) -> None:
+    told: list[Summary] = []
+    results = list(transcode_many(captures, "wav", workers=2, progress=told.append))
+    assert [summary.outputs + summary.errors for summary in told] == list(range(1, len(results) + 1))
+    assert {summary.inputs for summary in told} == {len(captures)}
+    assert told[-1].audio_s == pytest.approx(sum(result.row.duration_s for result in results))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_stop_lets_what_is_under_way_finish_and_begins_no_more(captures: list[str], listed: bool) -> None:
+    asked = threading.Event()
+    jobs = captures * 20
+    found = []
+    for result in transcode_many(
+        jobs if listed else iter(jobs), "wav", workers=1, memory=1 << 27, stop=asked.is_set
+    ):
+        assert not result.error
+        assert result.data
+        found.append(result)
+        asked.set()
+    assert 0 < len(found) < len(jobs)

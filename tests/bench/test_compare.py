@@ -49,6 +49,37 @@ def test_shares_of_the_bars_are_drawn_over_the_runs(tmp_path: Path) -> None:
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def _on(processor: str, ratio: float) -> dict[str, Any]:
+    run = _run(x={"ratio": ratio, "bar": 10.0})
+    run["machine"] = {
+        "processor": processor,
+        "isa": "avx512",
+        "cores": 2,
+        "time": "2026-01-01",
+        "commit": "c",
+    }
+    return run
+
+
+def test_runs_of_two_processors_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, processor, ratio in (("old", "one", 8.0), ("new", "other", 12.0), ("later", "other", 11.9)):
+        (tmp_path / name).write_text(json.dumps(_on(processor, ratio)))
+    assert compare.main([str(tmp_path / "old"), str(tmp_path / "new")]) == 2
+    assert "two machines" in capsys.readouterr().err
+    assert compare.main([str(tmp_path / "new"), str(tmp_path / "later")]) == 0
+    found = plot.shares([_on("one", 8.0), _on("other", 12.0)])
+    assert sorted(found.values(), key=str) == [[0.8, None], [None, 1.2]]
+    assert all(name.startswith("codecs: x (") for name in found)
+
+
+def test_what_the_pipeline_is_measured_by_can_be_made(tmp_path: Path) -> None:
+    from bench import pipeline
+
+    assert pipeline._calls(tmp_path / "in", [1.0, 2.0], loss=0.1, ppm=40.0) == 3.0
+    assert len(list((tmp_path / "in").iterdir())) == 2
+    assert (max(pipeline.LOSSES), pipeline.OCCUPANCY[-1]) == (0.20, 64)
+
+
 def test_the_spread_of_repeats_is_the_noise_and_the_machine_tells_its_flags() -> None:
     from bench import batch, run
 

@@ -69,7 +69,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     name = EVIL.replace("/", "")
     made = {
         "good": hostile(), "unknown": hostile(EVIL + "/8000"),
-        "empty": pcap([(START, udp("10.0.0.1", 5060, "10.0.0.2", 5060, b"INVITE " + EVIL.encode() + b" SIP/2.0\r\n\r\n"))]),
+        "empty": pcap([(START, udp("10.0.0.1", 5060, "10.0.0.2", 5060, b"INVITE %b SIP/2.0\r\n\r\n" % EVIL.encode()))]),
         "broken": b"\x1b[2J no capture",
     }  # fmt: skip
     for kind, octets in made.items():

@@ -272,7 +272,7 @@ def split_up(octets: bytes) -> None:
         for one in handed:
             whole = b"".join(chunk.tobytes() for chunk in merged(one.files))
             _columns_hold(packets.scan(packets.open_buffer(whole, warnings=[])))
-        assert not spooler.board.ways
+        assert all(ends.group is None for ends in spooler.board.ways.values())
         assert not spooler.board.groups
 
 

@@ -159,7 +159,8 @@ TEST_CASE("every instruction set fills a loss with the same samples") {
         checkasm::fill(other.data(), other.size(), pattern, random);
         const int shift = static_cast<int>(random.below(16));  // from noise alone to a voice
         for (size_t i = 0; i < pcm.size(); ++i)
-          pcm[i] = static_cast<int16_t>(std::clamp(pcm[i] * (turn % 3 > 0) + (other[i] >> shift), -32768, 32767));
+          pcm[i] =
+              static_cast<int16_t>(std::clamp(pcm[i] * (turn % 3 > 0) + (other[i] >> shift), -32768, 32767));
         const Surroundings around{pcm.data(), turn == 4 ? 0 : side - random.below(side), pcm.data() + side,
                                   turn == 5 ? 0 : side - random.below(side)};
         std::vector<int16_t> law(count), got(count);

@@ -25,7 +25,7 @@ def test_it_is_begun_anew_and_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
         f'#!/bin/sh\necho "$CALLREPLAY_DATABASE_URL $*" >> {noted}\n[ $(wc -l < {noted}) -lt 2 ] || exec sleep 60\n'
     )
     program.chmod(0o755)
-    monkeypatch.setattr("callreplay.recording.beside.sys.executable", str(program))
+    monkeypatch.setattr("sys.executable", str(program))
     monkeypatch.setattr("callreplay.recording.beside._PAUSES", (0.05,))
     began = time.monotonic()
     with beside("hep:9060", "postgresql://x", tmp_path):

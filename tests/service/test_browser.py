@@ -133,10 +133,10 @@ def test_log_in_by_url_search_open_and_play(page: Page, service: Running) -> Non
     assert service.password not in page.url
     assert page.locator("tbody tr").count() == 3
     assert page.get_by_role("status").inner_text() == "3 calls"
-    page.fill("[name=callerName]", "ana")
-    page.click("form.search button")
+    page.fill("[name=q]", "from:ana")
+    page.click("form.search .line button")
     assert page.locator("tbody tr").count() == 1
-    page.click("tbody a")
+    page.click("tbody a[id]")
     assert page.get_by_role("dialog").is_visible()
     loaded(page)
     plays(page)
@@ -151,9 +151,10 @@ def test_log_in_by_url_search_open_and_play(page: Page, service: Running) -> Non
 def test_times_are_chosen_from_a_calendar(page: Page, service: Running, call: dict[str, Any]) -> None:
     enter(page, service)
     day, _, clock = call["beginTime"].partition("-")
+    page.click(".more summary")
     page.fill("[name=beginTime]", f"{day.replace('.', '-')}T{clock.replace('.', ':')}")
     page.fill("[name=endTime]", f"{day.replace('.', '-')}T{clock.replace('.', ':')}")
-    page.click("form.search button")
+    page.click("form.search .sheet button")
     assert page.locator("tbody tr").count() == 1
     assert "Ana Pop" in page.locator("tbody tr").inner_text()
 
@@ -466,9 +467,9 @@ def test_without_script_the_browsers_own_player_plays(
     context = browser.new_context(base_url=service.base, java_script_enabled=False, viewport=DESKTOP)
     page = context.new_page()
     enter(page, service)
-    page.fill("[name=callerName]", "ana")
-    page.click("form.search button")
-    page.click("tbody a")
+    page.fill("[name=q]", "from:ana")
+    page.click("form.search .line button")
+    page.click("tbody a[id]")
     for place in ("details", "player"):
         audio = page.locator("audio[controls]")
         assert audio.is_visible(), place

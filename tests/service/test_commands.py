@@ -7,12 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.test_terminal import EVIL, OBEYED, hostile
 
 from callreplay import cli
+from tests.cli.test_terminal import EVIL, OBEYED, hostile
 
 if TYPE_CHECKING:
     from .conftest import Running

@@ -90,19 +90,19 @@ def test_headers_must_come_in_time(narrow: Running) -> None:
     with connect(narrow) as silent, connect(narrow) as slow, connect(narrow) as done:
         slow.sendall(b"GET /healthz HTTP/1.1\r\n")
         done.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        for letter in NICE * 3:
+        for letter in NICE * 40:  # more than a minute of it
             try:
                 slow.sendall(letter.encode())
             except OSError:
                 break
             time.sleep(0.1)
-            if time.monotonic() - began > 8:
+            if time.monotonic() - began > 50:
                 break
-        assert time.monotonic() - began < 6, "one octet after the other does not help"
-        assert rest(silent) == b""
-        assert rest(slow) == b""
-        assert rest(done).startswith(b"HTTP/1.1 200 OK")
-    assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 40, "one octet after the other does not help"
+        assert rest(silent, 40) == b""
+        assert rest(slow, 40) == b""
+        assert rest(done, 40).startswith(b"HTTP/1.1 200 OK")
+    assert time.monotonic() - began < 60
 
 
 def test_a_form_must_come_in_time(narrow: Running) -> None:
@@ -110,9 +110,9 @@ def test_a_form_must_come_in_time(narrow: Running) -> None:
         head = "POST /CallRecorder/Login HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n"
         slow.sendall(f"{head}content-type: application/x-www-form-urlencoded\r\n\r\nuser=".encode())
         began = time.monotonic()
-        answer = rest(slow)
+        answer = rest(slow, 40)
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 40
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/CallRecorder/Login", "/CallRecorder/Nothing"])
@@ -189,8 +189,10 @@ def test_half_open_handshakes_keep_nobody_out(secure: tuple[Running, str], sourc
                 assert httpx.get(running.base + "/healthz", timeout=30, verify=trusting).status_code == 200
         silent = connect(running)
         began = time.monotonic()
-        assert rest(silent, 30) == b""
-        assert time.monotonic() - began < 20, "a handshake has the time that headers have"
+        assert rest(silent, 50) == b""
+        assert time.monotonic() - began < 40, (
+            "a handshake has the time that headers have: asyncio's is a minute"
+        )
         silent.close()
     for text in ("Too many open files", "out of system resource", "Traceback", "Fatal error"):
         assert text not in running.log

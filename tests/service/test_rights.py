@@ -325,7 +325,7 @@ def test_temporary_addresses_end_with_their_user_tenant_and_scope(
         headers = session(listened, user)
         page = ask(doors, "GET", f"{HOME}?player={call}", headers=headers).text
         held = [ask(doors, "GET", f"{TRANSCODER}?callId={call}", "leaver").headers["location"]]
-        held += re.findall(r'(?:src|data-peaks)="(/CallRecorder/Temp/[^"]+)', page)
+        held += re.findall(r'(?:src|data-zoom)="(/CallRecorder/Temp/[^"]+)', page)
         assert len(held) == 3
         assert [ask(doors, "GET", place).status_code for place in held] == [200] * 3
         for lock, release, status in (

@@ -78,7 +78,12 @@ def test_answers_are_right_and_plans_use_indexes(
                     (f"X{name}y", name, str(100 + number)),
                 )
             connection.execute("UPDATE calls SET tags = '{sales}' WHERE identity IN ('11', '7001', '15002')")
-            connection.execute("ANALYZE calls")
+            # Everybody says hello, few want a refund.
+            connection.execute(
+                "INSERT INTO call_words (call_uuid, words, lexemes) SELECT uuid, '[]', to_tsvector('simple', "
+                "CASE WHEN identity IN ('12', '7002', '15003') THEN 'hello refund' ELSE 'hello' END) FROM calls"
+            )
+            connection.execute("ANALYZE calls, call_words")
         with Explaining.connect(server.url, row_factory=dict_row) as connection:
             kinds = queries(connection, 3) | adversarial(connection, 2)
             asked = list(itertools.chain.from_iterable(kinds.values()))
@@ -91,10 +96,33 @@ def test_answers_are_right_and_plans_use_indexes(
                 "SELECT * FROM calls WHERE tenant_id = 1 AND called_name <> '' LIMIT 1"
             ).fetchone()
             assert row is not None
-            asked += [{"tag": "sales"}]
+            asked += [
+                {"tag": "sales"},
+                {"party": "ana"},
+                {"party": "x 7"},
+                {"lossAbove": "30"},
+                {"lossBelow": "1"},
+            ]
+            asked += [
+                {"mosAbove": "4"},
+                {"mosBelow": "2"},
+                {"longerThan": "9m"},
+                {"shorterThan": "3"},
+                {"codec": "g722"},
+            ]
+            asked += [{"tag": "sales"}, {"words": "refund"}, {"words": "hello -refund"}]
+            asked += [
+                {"words": "refund", "tag": "sales"},
+                {"words": "nobody"},
+                {"words": "hello", "callerNumber": "07"},
+            ]
             for parameter in search.ROWS:
                 if parameter.match in ("exact", "contains"):
-                    whole = str(row[parameter.column])
+                    whole = (
+                        str(row[parameter.column]).split(" ")[0]
+                        if parameter.name == "status"
+                        else (str(row[parameter.column]))
+                    )
                     asked += [{parameter.url: whole}]
                     asked += [{parameter.url: whole[:2]}] * (parameter.match == "contains")
             time = search.format_time(row["started_at"], ZoneInfo("UTC"))
@@ -111,12 +139,19 @@ def test_answers_are_right_and_plans_use_indexes(
                 "beginTime={}&calledNumber={}".format(time, row["called_number"][:2]),
             ]
             bound = [(bounds[n % len(bounds)], values) for n, values in enumerate([{}] * 4 + asked[::3])]
-            for scope, values in [("", values) for values in asked] + bound:
+            orders = itertools.cycle([f"{sign}{name}" for name in search.SORTS for sign in ("", "-")])
+            ways = [(scope, values, "start") for scope, values in [("", values) for values in asked] + bound]
+            ways += [("", values, next(orders)) for values in ({}, *asked[::5])]
+            ways += [(scope, values, next(orders)) for scope, values in bound[::4]]
+            for scope, values, order in ways:
                 query = search.CallQuery.parse(values, ZoneInfo("UTC"))
                 reach = search.Reach.parse(1, scope, ZoneInfo("UTC"))
                 conditions = search._conditions(reach, query)
-                plain = sql.SQL("SELECT uuid FROM calls WHERE {} ORDER BY started_at, uuid LIMIT 50").format(
-                    conditions.all
+                by, down = order.removeprefix("-"), order.startswith("-")
+                turn = " DESC" if down else ""
+                keys = f"{search.SORTS[by].expression}{turn} NULLS LAST, started_at{turn}, uuid{turn}"
+                plain = sql.SQL("SELECT uuid FROM calls WHERE {} ORDER BY {} LIMIT 50").format(
+                    conditions.all, sql.SQL(keys)
                 )
                 connection.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off")
                 expected = connection.execute(plain.as_string(connection), conditions.values).fetchall()
@@ -126,25 +161,26 @@ def test_answers_are_right_and_plans_use_indexes(
                     with monkeypatch.context() as patched:
                         for name, value in ({"_WALK_ROWS_EACH": 0} | limits if limits else {}).items():
                             patched.setattr(search, name, value)
-                        found = search.find(connection, reach, query, limit=50)
+                        found = search.find(connection, reach, query, limit=50, sort=by, newest_first=down)
                     connection.rollback()
                     for plan in connection.plans:
-                        assert "Seq Scan" not in plan, f"{scope} {values} {way}\n{plan}"
+                        assert "Seq Scan" not in plan, f"{scope} {values} {order} {way}\n{plan}"
                         if "CTE hits" in plan:
                             taken.add("collect")
                             hits = plan.split("CTE hits")[1].split("CTE page")[0]
                             # Not the whole tenant by way of an index: something narrows each of them.
                             narrowed = re.findall(r"Index Cond: \((.*)\)", hits)
-                            assert narrowed, f"{scope} {values} {way}\n{plan}"
+                            assert narrowed, f"{scope} {values} {order} {way}\n{plan}"
                             for condition in narrowed:
                                 assert not re.fullmatch(r"tenant_id = \S+", condition), (
-                                    f"{scope} {values} {way}\n{plan}"
+                                    f"{scope} {values} {order} {way}\n{plan}"
                                 )
                     if sum("Subquery Scan on walk" in plan for plan in connection.plans) > 1:
                         taken.add("walk on")
                     assert [row["uuid"] for row in found] == [row["uuid"] for row in expected], (
                         scope,
                         values,
+                        order,
                         way,
                     )
             assert taken == {"collect", "walk on"}

@@ -44,6 +44,12 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("GET", BASE + "/Login"): dict.fromkeys(ANYBODY, 303),
     ("POST", BASE + "/Login"): dict.fromkeys(ANYBODY, 401),  # with wrong credentials
     ("POST", BASE + "/Logout"): dict.fromkeys(ANYBODY, 303) | {"nobody": 401},
+    ("GET", BASE + "/Call/{uuid}/audio"): dict.fromkeys(ANYBODY, 302) | {"nobody": 401, "stranger": 404},
+    ("GET", BASE + "/Export"): dict.fromkeys(ANYBODY, 400) | {"nobody": 401},  # without a format
+    ("POST", BASE + "/Export/audio"): dict.fromkeys(ANYBODY, 400) | {"nobody": 401},
+    ("GET", BASE + "/Export/{id}"): dict.fromkeys(ANYBODY, 404) | {"nobody": 401},  # there is none
+    ("POST", BASE + "/Export/{id}/cancel"): dict.fromkeys(ANYBODY, 404) | {"nobody": 401},
+    ("GET", BASE + "/Export/{id}/calls.zip"): dict.fromkeys(ANYBODY, 404) | {"nobody": 401},
     ("POST", BASE + "/Call/{uuid}/description"): dict.fromkeys(ANYBODY, 303)
     | {"nobody": 401, "stranger": 404},
     ("GET", BASE + "/Transcoder?callId={call}"): dict.fromkeys(ANYBODY, 302)

@@ -54,8 +54,8 @@ class Side {
   size_t period_ = 0;               // samples of excitation_ in use
   float periodic_ = 0, noise_ = 0;  // gains of the repeated residual and of noise in its place
   Synthesis synthesis_;
-  float past_[kMaxContext + kSlack];        // nearest to the loss last, in the first filled_ places
-  float excitation_[kMaxPeriod + kSlack];   // residual of the last period, oldest first
+  float past_[kMaxContext + kSlack];       // nearest to the loss last, in the first filled_ places
+  float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
   float memory_[kMemory + kMaxBridge + kSlack];
 };
 
@@ -132,8 +132,7 @@ Side::Period Side::find_period() const {
 Side::Period Side::refine(Period rough, size_t span) const {
   const size_t rate = tables_.rate_hz, step = rate / 8000;
   const size_t from = std::max(rate * kShortestMs / 1000, rough.samples - step + 1);
-  const size_t to =
-      std::min(std::min(rate * kLongestMs / 1000, filled_ / 2), rough.samples + step - 1);
+  const size_t to = std::min(std::min(rate * kLongestMs / 1000, filled_ / 2), rough.samples + step - 1);
   const float *now = past_ + filled_ - span, *then = now - to;
   const size_t lags = to - from + 1;  // 2 * 6 - 1 at most
   float likeness[16], energies[16];

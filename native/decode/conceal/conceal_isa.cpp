@@ -315,8 +315,9 @@ void reverse(int16_t *pcm, size_t count) {
 
 template <int N>
 constexpr ConcealKernel kernel(cr_isa isa) {
-  return {isa,          widen,  widen_back,    multiply,      correlate<N>, correlate_few<N>, autocorrelate<N>,
-          predict<N>, square, normalise<N>, excite, synthesise<N>, cross_fade<N>, fade<N>,      reverse};
+  return {isa,        widen,  widen_back,   multiply, correlate<N>,  correlate_few<N>, autocorrelate<N>,
+          predict<N>, square, normalise<N>, excite,   synthesise<N>, cross_fade<N>,    fade<N>,
+          reverse};
 }
 
 }  // namespace

@@ -48,9 +48,9 @@ ConcealTables::ConcealTables(size_t sample_rate_hz)
 std::shared_ptr<const ConcealTables> conceal_tables(size_t sample_rate_hz) {
   constexpr size_t kTelephoneRates[] = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000};
   static std::atomic<const ConcealTables *> places[std::size(kTelephoneRates)];
-  const auto found = static_cast<size_t>(
-      std::find(std::begin(kTelephoneRates), std::end(kTelephoneRates), sample_rate_hz) -
-      std::begin(kTelephoneRates));
+  const auto found =
+      static_cast<size_t>(std::find(std::begin(kTelephoneRates), std::end(kTelephoneRates), sample_rate_hz) -
+                          std::begin(kTelephoneRates));
   if (found == std::size(kTelephoneRates)) {
     return std::make_shared<const ConcealTables>(sample_rate_hz);
   }

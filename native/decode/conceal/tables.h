@@ -13,10 +13,10 @@ struct ConcealTables {
   explicit ConcealTables(size_t sample_rate_hz);
   size_t rate_hz;
   int order;
-  std::vector<float> window;         // of the linear prediction
-  float lag_window[kMaxOrder + 1];   // of its autocorrelation
-  std::vector<float> sag;            // of a bridge, by the distance from the side that goes on
-  std::vector<float> fade;           // of a side that is alone
+  std::vector<float> window;        // of the linear prediction
+  float lag_window[kMaxOrder + 1];  // of its autocorrelation
+  std::vector<float> sag;           // of a bridge, by the distance from the side that goes on
+  std::vector<float> fade;          // of a side that is alone
 };
 
 // Those of the rates of telephony are made once a process and kept.

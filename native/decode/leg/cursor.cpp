@@ -178,8 +178,8 @@ void SpanCursor::recall() {
 
 // G.729: plan all frames before row_ without decoding them, some ten nanoseconds each. The generator of
 // concealment runs on from erasure to erasure, and the spectrum of the last SID, made with the memory of the
-// frames before it, is that of a pause whose own SID is lost: a few of the skipped frames are a prelude that is
-// decoded and not heard.
+// frames before it, is that of a pause whose own SID is lost: a few of the skipped frames are a prelude that
+// is decoded and not heard.
 void SpanCursor::skip_frames() {
   const int64_t to = to_, start = row_sample(row_);
   row_ = span_->first;
@@ -717,8 +717,7 @@ void SpanCursor::bridge(size_t index) {
   int16_t filled[16 * (kBridgedMs + kBlendMs)];
   const bool apart = blend > 0;
   int16_t *pcm = apart ? filled : samples() + segment.pcm;
-  const bool sounds =
-      concealer_.bridge(sides, loss_seed(segment.first), pcm, segment.count + blend);
+  const bool sounds = concealer_.bridge(sides, loss_seed(segment.first), pcm, segment.count + blend);
   if (apart && sounds) {
     std::copy_n(filled, segment.count, samples() + segment.pcm);
     for (size_t i = 0; i < blend; ++i) {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sized
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Unpack
 
@@ -15,6 +16,7 @@ from callreplay.batch.destinations import Once, open_destination
 from callreplay.batch.engine import BatchSettings, cut_shares
 from callreplay.batch.jobs import Job, Namer, own_name
 from callreplay.batch.manifest import Row
+from callreplay.batch.summary import Summary
 from callreplay.batch.worker import Feed, Order, run_feed, run_in_memory
 from callreplay.errors import ArgumentError
 from callreplay.outputs.formats import FormatName
@@ -62,14 +64,16 @@ class _Source(Feed):
     """Jobs for all threads, until it is closed: then they drop what they have. ``error``: why there are no more."""
 
     error: BaseException | None = None
+    stop: Callable[[], bool] | None = None  # asked whether no more calls are to be begun
 
     def __init__(self) -> None:
         self._closed = threading.Event()
 
     def stopped(self) -> bool:
-        return self._closed.is_set()
+        return self._closed.is_set() or (self.stop is not None and self.stop())
 
-    dropped = stopped
+    def dropped(self) -> bool:
+        return self._closed.is_set()
 
     def close(self) -> None:
         """Let nobody wait for it any longer."""
@@ -89,7 +93,7 @@ class _Listed(_Source):
         # In the first thread that asks: the sizes of many files are long in coming.
         jobs = []
         for item in items:
-            if self.stopped():
+            if self.dropped():
                 return
             jobs.append(_as_job(item, self._name))
         yield from cut_shares(jobs, workers)
@@ -120,7 +124,7 @@ class _Read(_Source):
             for item in self._items:
                 job = _as_job(_checked(item), self._name)
                 self._room.acquire()
-                if self.stopped():
+                if self.dropped():
                     return
                 self._queue.put(job)
         except BaseException as error:
@@ -161,7 +165,10 @@ class _Run:
         place: str,
         workers: int,
         deliver: Callable[[Delivered], None],
+        progress: Callable[[Summary], None] | None = None,
+        inputs: int = 0,
     ) -> None:
+        self._progress, self._seen, self._began = progress, Summary(inputs=inputs), time.monotonic()
         self._source, self._order, self._place, self._deliver = source, order, place, deliver
         self._taken: dict[str, object] = {}  # names of outputs
         self._room = threading.Semaphore(2 * workers)
@@ -187,7 +194,7 @@ class _Run:
             with closing(self._work()) as results:
                 for result in results:
                     self._room.acquire()
-                    if self._source.stopped():
+                    if self._source.dropped():
                         break
                     self._deliver(result)
         except BaseException as error:
@@ -198,6 +205,10 @@ class _Run:
         """The result of what was delivered, if it is one; raises what is an error, the jobs' own after the last."""
         if isinstance(item, Result):
             self._room.release()
+            self._seen.add(item.row)
+            if self._progress is not None:
+                self._seen.elapsed_s = time.monotonic() - self._began
+                self._progress(replace(self._seen))
             return item
         if item is None:
             self.working -= 1
@@ -225,6 +236,8 @@ def _start(
     workers: int = 0,
     memory: int = 0,
     speech: bool = False,
+    progress: Callable[[Summary], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     **options: Any,
 ) -> _Start:
     """Check the arguments; what starts the run, given what takes the results."""
@@ -238,9 +251,18 @@ def _start(
         raise ArgumentError(f"jobs are paths or Jobs of a list or an iterator, not a {type(jobs).__name__}")
     if isinstance(jobs, Sized):
         listed = list(map(_checked, jobs))
-        return lambda deliver: _Run(_Listed(listed, count, name), order, settings.place, count, deliver)
-    items = iter(jobs)
-    return lambda deliver: _Run(_Read(items, name), order, settings.place, count, deliver)
+        source: Callable[[], _Source] = lambda: _Listed(listed, count, name)  # noqa: E731
+        inputs = len(listed)
+    else:
+        items, inputs = iter(jobs), 0
+        source = lambda: _Read(items, name)  # noqa: E731
+
+    def start(deliver: Callable[[Delivered], None]) -> _Run:
+        chosen = source()
+        chosen.stop = stop
+        return _Run(chosen, order, settings.place, count, deliver, progress, inputs)
+
+    return start
 
 
 class Arguments(OptionValues, total=False):
@@ -250,6 +272,8 @@ class Arguments(OptionValues, total=False):
     workers: int
     memory: int
     speech: bool
+    progress: Callable[[Summary], None] | None
+    stop: Callable[[], bool] | None
 
 
 def transcode_many(
@@ -259,15 +283,18 @@ def transcode_many(
 ) -> Generator[Result, None, None]:
     """Transcode captures and give each result as it finishes, in no fixed order.
 
-    ``jobs`` are captures (paths, also of an Arrow array or a Series) or ``Job``s, of a list or of an iterator that is
-    read as the work goes on. Outputs are named as ``callreplay batch`` names them: ``x.pcap`` gives ``x.wav``, a second
-    one of that name ``x~2.wav``. ``arguments`` are ``destination`` (a folder or a URL), ``workers`` (threads; one per
-    core), ``memory`` (octets for all of them, 512 MiB each; below 128 MiB each there are fewer), ``speech`` (rows tell
-    who talks how long; each leg is decoded once more for that) and the fields of ``Options``. Without
-    ``destination`` the bytes are in the results. With it, a result whose output another job has is an error. Work
-    waits for its results to be taken, so that few are in memory at once. Errors are results too; only wrong arguments
-    raise (ArgumentError), at once, and what the iterator raised, after the results of what it gave before. Closing the
-    iterator drops the calls under way and returns when the block of audio that each thread has in hand is through.
+    ``jobs`` are captures (paths, also of an Arrow array or a Series) or ``Job``s, of a list or of an iterator that
+    is read as the work goes on. Outputs are named as ``callreplay batch`` names them: ``x.pcap`` gives ``x.wav``, a
+    second one of that name ``x~2.wav``. ``arguments`` are ``destination`` (a folder or a URL), ``workers``
+    (threads; one per core), ``memory`` (octets for all of them, 512 MiB each; below 128 MiB each there are fewer),
+    ``speech`` (rows tell who talks how long; each leg is decoded once more for that), ``progress`` (called with a
+    ``Summary`` so far before each result is given, by whom takes it; ``inputs`` is 0 where jobs come of an
+    iterator), ``stop`` (asked by the threads now and then: once it says True no more calls are begun, those under
+    way finish) and the fields of ``Options``. Without ``destination`` the bytes are in the results. With it, a
+    result whose output another job has is an error. Work waits for its results to be taken, so that few are in
+    memory at once. Errors are results too; only wrong arguments raise (ArgumentError), at once, and what the
+    iterator raised, after the results of what it gave before. Closing the iterator drops the calls under way and
+    returns when the block of audio that each thread has in hand is through.
     """
     return _results(_start(jobs, format, **arguments))
 

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "info": "info",
     "peaks": "peaks",
     "speech": "speech",
+    "transcribe": "transcribe",
     "batch": "batch",
     "serve": "serve",
     "import": "import_",

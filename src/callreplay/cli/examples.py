@@ -54,6 +54,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "calls hold": ("callreplay calls hold 0b9d1c8e-3f52-4c57-9f1e-52e0a3a4d7aa --reason 'case 7'",),
     "calls release": ("callreplay calls release 0b9d1c8e-3f52-4c57-9f1e-52e0a3a4d7aa",),
     "calls erase": ("callreplay calls erase 0721555010 --reason 'request 12' --dry-run",),
+    "transcribe": (
+        "callreplay transcribe call.pcap --with recogniser:hear -o call.vtt",
+        "callreplay transcribe --query callerNumber=0721 --with recogniser:hear",
+    ),
     "tenants": ("callreplay tenants list",),
     "tenants list": ("callreplay tenants list --json",),
     "tenants add": ("callreplay tenants add acme --timezone Europe/Riga",),

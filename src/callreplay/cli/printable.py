@@ -45,14 +45,14 @@ def printable(text: object, *, lines: bool = False) -> str:
 class _Careful(io.TextIOWrapper):
     """A stream of text for people: whatever is printed to it, no terminal obeys what a capture holds.
 
-    Rich, which has to tell a terminal of colours, finds the ``plain`` one by the name that it asks for; what it is given
-    goes through `printable` first.
+    Rich, which has to tell a terminal of colours, finds the ``plain`` one by the name that it asks for; what it is
+    given goes through `printable` first.
     """
 
     rich_proxied_file: TextIO
 
     def write(self, text: str) -> int:
-        """Write it, with ``\\x1b`` in place of an escape and ``\\u202e`` of what lies beyond ASCII, as JSON has it."""
+        r"""Write it, with ``\x1b`` in place of an escape and ``\u202e`` of what lies beyond ASCII, as JSON has it."""
         super().write(_OBEYED_IN_LINES.sub(_escaped, text))
         return len(text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,20 +28,41 @@ def _say(text: str) -> None:
 
 
 def _sources(
-    stream: str, interfaces: list[str], hep: int | None, ring: str, pattern: str, promiscuous: bool
+    owned: ExitStack,
+    stream: str,
+    interfaces: list[str],
+    hep: int | None,
+    ring: str,
+    pattern: str,
+    promiscuous: bool,
 ) -> list[Source]:
+    """What to record from, open; ``owned`` closes it."""
+    from callreplay.errors import ArgumentError
     from callreplay.recording.ring import Ring
     from callreplay.recording.sources import Agents, Interface, Stream
 
+    if stream not in ("", "-"):
+        raise ArgumentError(f"{stream}: record takes '-'; captures in files are for `callreplay import`")
     found: list[Source] = []
-    names = [name for text in interfaces for name in text.split(",") if name]
-    for name in names:
+    for name in [name for text in interfaces for name in text.split(",") if name]:
         found.append(Interface(Ring(name, parse_size(ring), pattern, promiscuous)))
+        owned.callback(found[-1].close)
     if hep is not None:
         found.append(Agents(hep))
+        owned.callback(found[-1].close)
     if stream == "-":
         found.append(Stream(sys.stdin.fileno()))
+    if not found:
+        raise ArgumentError("nothing to record from: -i IFACE, --hep PORT, or - for standard input")
     return found
+
+
+def _tell(outcome: Outcome, as_json: bool) -> None:
+    for call in outcome.calls if as_json else ():
+        typer.echo(json_text(call))
+    sys.stdout.flush()
+    for text in [*outcome.warnings, *([outcome.error] if outcome.error else [])]:
+        _say(text)
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +129,6 @@ def register(app: typer.Typer) -> None:
 
         Ctrl-C files all of them, SIGTERM leaves those that go on to the next start.
         """
-        from callreplay.errors import ArgumentError
         from callreplay.importing import importer
         from callreplay.importing.rules import Rules
         from callreplay.recording import privileges
@@ -115,26 +136,19 @@ def register(app: typer.Typer) -> None:
         from callreplay.store import accounts, activity
         from callreplay.store.places import default_data_dir
 
-        if stream not in ("", "-"):
-            raise ArgumentError(f"{stream}: record takes '-'; captures in files are for `callreplay import`")
         if check:
-            from callreplay.recording.checking import check as listen
-
-            for line in listen(check, seconds):
-                typer.echo(printable(line))
+            _check(check, seconds)
             return
         rules = Rules(tuple(only or ()), tuple(never or ()), percent)
-        sources = _sources(stream, interface or [], hep, ring, pattern, promiscuous)
-        if not sources:
-            raise ArgumentError("nothing to record from: -i IFACE, --hep PORT, or - for standard input")
-        if user:
-            privileges.become(user)
-        privileges.drop_network()
         stop, leave = threading.Event(), threading.Event()
-        signal.signal(signal.SIGINT, lambda *_: stop.set())
-        signal.signal(signal.SIGTERM, lambda *_: leave.set())
-        spools = spool or (data or default_data_dir()) / "spool"
-        with database(url, data, build=True, volume=True) as opened:
+        with ExitStack() as owned:
+            sources = _sources(owned, stream, interface or [], hep, ring, pattern, promiscuous)
+            if user:
+                privileges.become(user)
+            privileges.drop_network()
+            signal.signal(signal.SIGINT, lambda *_: stop.set())
+            signal.signal(signal.SIGTERM, lambda *_: leave.set())
+            opened = owned.enter_context(database(url, data, build=True, volume=True))
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)
             with opened.connection() as connection:
@@ -142,23 +156,25 @@ def register(app: typer.Typer) -> None:
             names = ", ".join(source.name for source in sources)
             job = importer.Job(opened.url, tenant_id, timezone or zone, volume, source=names, rules=rules)
             _say(f"recording from {names}")
+            spools = spool or (data or default_data_dir()) / "spool"
 
             def report(outcome: Outcome) -> None:
                 activity.note(opened, "record", **outcome.figures())
-                for call in outcome.calls if as_json else ():
-                    typer.echo(json_text(call))
-                sys.stdout.flush()
-                for text in [*outcome.warnings, *([outcome.error] if outcome.error else [])]:
-                    _say(text)
+                _tell(outcome, as_json)
 
             recorder = Recorder(sources, job, spools, flush, jobs, report=report, warn=_say)
             try:
                 recorder.run(stop, leave)
             finally:
-                for source in sources:
-                    source.close()
                 figures = recorder.figures
                 _say(
                     f"{figures.packets:,} packets, {figures.drops:,} dropped by the kernel; {figures.added} calls "
                     f"added, {figures.in_progress} go on, {figures.waiting} wait to be filed"
                 )
+
+
+def _check(interface: str, seconds: float) -> None:
+    from callreplay.recording.checking import check
+
+    for line in check(interface, seconds):
+        typer.echo(printable(line))

@@ -28,7 +28,7 @@ from callreplay.service import logs, settings
 from callreplay.service.settings import Settings
 from callreplay.store import accounts, audit, volumes
 from callreplay.store.access import ready
-from callreplay.store.cluster import EmbeddedError
+from callreplay.store.cluster import EmbeddedError, is_loopback
 from callreplay.store.database import Database, why
 from callreplay.store.embedded import EmbeddedPostgres
 
@@ -117,6 +117,8 @@ def _database(chosen: Settings) -> Iterator[str]:
         writes=chosen.db_writes,
     )
     with server:
+        if not is_loopback(chosen.db_host):
+            _log.warning("connections to the database are not encrypted: this PostgreSQL speaks no TLS")
         _log.info("database ready", extra={"host": server.host, "port": server.port})
         try:
             yield server.url

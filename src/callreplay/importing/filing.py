@@ -30,7 +30,7 @@ from callreplay.store import records, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
-from callreplay.store.rows import CallRow, EventRow, FileRow, clean_time
+from callreplay.store.rows import CallRow, EventRow, FileRow, clean_time, figures_of
 from callreplay.store.volumes import Volume, VolumeError, VolumeFullError
 
 __all__ = ["CallRecord", "CaptureRows", "Filed", "LegRecord", "file_call", "identity", "recording_name"]
@@ -171,8 +171,10 @@ def file_call(
         draft = _write_somewhere(stack, connection, capture, call, uuid, zone, volume, fetcher(call))
         decided = False
         try:
-            _insert_call(connection, tenant_id, uuid, key, capture, call)
-            _insert_files(connection, uuid, draft)
+            files = _file_rows(uuid, draft)
+            _insert_call(connection, tenant_id, uuid, key, capture, call, files)
+            for file in files:
+                records.add(connection, file)
             decided = True
             connection.commit()
         except BaseException as error:
@@ -430,7 +432,13 @@ def _end(call: CallRecord, side: Side) -> dict[str, Any]:
 
 
 def _insert_call(
-    connection: Connection, tenant_id: int, uuid: UUID, key: str, capture: CaptureRows, call: CallRecord
+    connection: Connection,
+    tenant_id: int,
+    uuid: UUID,
+    key: str,
+    capture: CaptureRows,
+    call: CallRecord,
+    files: Sequence[FileRow] = (),
 ) -> None:
     said = call.description
     caller, called = _end(call, "caller"), _end(call, "called")
@@ -459,6 +467,7 @@ def _insert_call(
         said.related,
         capture.name,
         "".join(f" {number}" for number in said.called_numbers if number != said.called_number),
+        **figures_of(files),
     )
     records.add(connection, row)
     for leg in call.legs:
@@ -467,9 +476,11 @@ def _insert_call(
             records.add(connection, digit)
 
 
-def _insert_files(connection: Connection, uuid: UUID, draft: _Draft) -> None:
+def _file_rows(uuid: UUID, draft: _Draft) -> list[FileRow]:
+    made = []
     for entry in draft.files:
         figures = dict(entry.leg.figures)
         start = figures.pop("start_ns", None)
         place = (uuid, entry.leg.side, entry.position, draft.volume.id, entry.path, entry.size, entry.sha256)
-        records.add(connection, FileRow(*place, start or None, **figures))
+        made.append(FileRow(*place, start or None, **figures))
+    return made

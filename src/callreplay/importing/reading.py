@@ -58,10 +58,26 @@ def read(*paths: Path) -> Reading:
     rows = CaptureRows(name, scan.data, scan.spill, scan.rtp, list(scan.streams))
     described = metadata_of(paths[0]) if len(paths) == 1 else []
     found = gather(
-        rows, scan.messages, scan.sender_reports, said + list(scan.warnings), described, scan.codecs
+        rows,
+        scan.messages,
+        scan.sender_reports,
+        _said_once(paths, said, scan.warnings),
+        described,
+        scan.codecs,
     )
     found.last_ns = scan.last_ns
     return found
+
+
+def _said_once(paths: Sequence[Path], said: Sequence[str], scanned: Sequence[str]) -> list[str]:
+    """What opening and scanning said; that a record is cut follows from compressed data that end too soon."""
+    cut = {Path(line.partition(": ")[0]).name for line in said}
+    kept = []
+    for line in scanned:
+        part, found, _ = line.partition(packets.CUT)
+        if not found or (part.removesuffix(": ") or paths[0].name) not in cut:
+            kept.append(line)
+    return [*(line.removeprefix(f"{paths[0]}: ") for line in said), *kept]
 
 
 def named(paths: Sequence[Path]) -> str:

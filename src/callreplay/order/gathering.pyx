@@ -56,7 +56,8 @@ cdef class Survey:
     def take(self, const int64_t[::1] offset not None, const uint16_t[::1] size not None,
              const uint32_t[::1] timestamp not None, const int64_t[::1] arrival not None,
              const uint16_t[::1] sequence not None, const uint8_t[::1] payload_type not None,
-             const uint8_t[::1] flags not None, const int32_t[::1] rows, int64_t first, int64_t count, int64_t step, int64_t at,
+             const uint8_t[::1] flags not None, const int32_t[::1] rows, int64_t first, int64_t count, int64_t step,
+             int64_t at,
              int64_t[::1] offset_to not None, uint16_t[::1] size_to not None, int64_t[::1] timestamp_to not None,
              int64_t[::1] arrival_to not None, int64_t[::1] sequence_to not None,
              uint8_t[::1] payload_type_to not None, uint8_t[::1] flags_to not None):

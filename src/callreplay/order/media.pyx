@@ -14,7 +14,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
-import numpy as np
 
 cdef enum:
     SPILL = 2

@@ -192,11 +192,11 @@ def most_below_second(const uint8_t[::1] data not None, bint big, int64_t header
 
     ``header`` is what a record has before its packet, ``big`` whether its numbers are big-endian.
     """
-    cdef int64_t at = 24, number
+    cdef int64_t at = 24, _number
     cdef uint32_t below, captured, most = 0
     if header < 16:
         raise ValueError("a record's header has 16 octets or more")
-    for number in range(records):
+    for _number in range(records):
         if at > data.shape[0] - 16:
             break
         memcpy(&below, &data[at + 4], 4)

@@ -20,7 +20,7 @@ from callreplay.service.auth import COOKIE, NO_PASSWORD, Refused, Visitor
 from callreplay.service.context import Problem, base, service_of, zone_of
 from callreplay.service.desk import actor_of, allowed, changing, check, in_database, number_of
 from callreplay.service.files import disposition
-from callreplay.service.pages import as_written
+from callreplay.service.listing import as_written
 from callreplay.service.rendering import page, posted_by, query_of, set_cookie, visitor_of
 from callreplay.store import accounts, audit, people, search
 from callreplay.store.database import Connection

@@ -30,7 +30,17 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callreplay.service import administration, logs, openapi, pages, rendering, settings, storage, transcoder
+from callreplay.service import (
+    administration,
+    export,
+    logs,
+    openapi,
+    pages,
+    rendering,
+    settings,
+    storage,
+    transcoder,
+)
 from callreplay.service.context import BASE, Problem, Service, base, service_of
 from callreplay.service.i18n import mark
 from callreplay.service.proxies import Proxies
@@ -262,10 +272,12 @@ def create_app(chosen: Settings) -> Starlette:
         Route(BASE + "/Login", pages.login, methods=["GET", "POST"]),
         Route(BASE + "/Logout", pages.logout, methods=["POST"]),
         Route(BASE + "/Call/{uuid}/description", pages.describe, methods=["POST"]),
+        Route(BASE + "/Call/{uuid}/audio", pages.audio, methods=get),
         Route(BASE + "/Transcoder", transcoder.transcoder, methods=get),
         Route(BASE + "/Temp/{token}/{name}", transcoder.temporary, methods=get),
         Route(BASE + "/Storage/{volume}/{path:path}", storage.storage, methods=get),
         *administration.routes(BASE),
+        *export.routes(BASE),
         Route(BASE + "/openapi.json", openapi.document, methods=get),
         Mount(BASE + "/static", StaticFiles(directory=_STATIC), name="static"),
     ]

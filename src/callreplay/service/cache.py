@@ -10,8 +10,8 @@ its end.
 Locks, and who owns what:
 
 - Between processes: ``flock`` on ``KEY.lock`` makes its holder the only writer of ``KEY.part``. The kernel lets go of
-  it when the holder ends, however it ends. The lock is of the open file, so whoever gets it looks whether the name still
-  leads to that file (``_lock``): the last holder removes the name before it lets go.
+  it when the holder ends, however it ends. The lock is of the open file, so whoever gets it looks whether the name
+  still leads to that file (``_lock``): the last holder removes the name before it lets go.
 - Within a process: ``Cache._guard`` protects the table of jobs, and is held only to look, to take ``KEY.lock`` without
   waiting, and to note the job. No rendering, and no wait, happens under it. ``_Job.changed`` protects one job's
   figures; whoever waits there looks every half second whether its own client has gone.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 from anyio import to_thread
-from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from callreplay.service import engine, i18n
+from callreplay.service import engine, i18n, listing
 from callreplay.service.addresses import client_address, network
 from callreplay.service.auth import COOKIE, Refused, Visitor
-from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
+from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of
 from callreplay.service.rendering import (
     LANGUAGE_COOKIE,
     YEAR_SECONDS,
@@ -28,20 +26,17 @@ from callreplay.service.rendering import (
     session_or_ticket,
     set_cookie,
     ticket_of,
+    visitor_of,
 )
 from callreplay.service.transcoder import option_values, temporary_url
 from callreplay.store import records, search
-from callreplay.store.database import Connection
 from callreplay.store.records import StoredCall
-from callreplay.store.search import CallQuery, ParameterError
+from callreplay.store.search import ParameterError
 
-__all__ = ["as_written", "describe", "home", "login", "logout"]
+__all__ = ["audio", "describe", "home", "login", "logout"]
 
-PAGE_ROWS: Final = 50
-COUNTED_ROWS: Final = 500
-"""Matches are counted as far as this: counting a million of them takes longer than anybody waits."""
 _TABS: Final = ("general", "media", "events", "advanced")
-_PLACE: Final = (*search.PARAMETERS, "after", "before")  # what makes a page of the list
+_PLACE: Final = (*search.PARAMETERS, "sort", "after", "before")  # what makes a page of the list
 _PART: Final = ("start", "end")  # seconds: the part of a call that a link is for
 _TARGET: Final = (*_PLACE, "callDetails", "player", "tab", "nomenu", *_PART)  # what makes a page of calls
 _DOWNLOADS: Final = ("wav", "spx", "png")
@@ -179,98 +174,101 @@ async def home(request: Request) -> Response:
 # -- the list -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Found:
-    """A page of calls, newest first; ``newer`` and ``older`` are the parameters of its neighbours, '' for none."""
+COLUMNS_COOKIE: Final = "callreplay_columns"
 
-    rows: list[DictRow]
-    newer: str | None = None
-    older: str | None = None
-    total: int = 0
+
+def _chips(fields: dict[str, str], asked: list[tuple[str, str]]) -> list[dict[str, str]]:
+    """What is asked for, each with the query of the same list without it."""
+    return [
+        {
+            "label": row.label,
+            "value": fields[row.url],
+            "kind": row.kind.name,
+            "without": query_of([each for each in asked if each[0] != row.url]),
+        }
+        for row in search.ROWS
+        if row.url in fields
+    ]
+
+
+def _tidied(
+    request: Request,
+    visitor: Visitor,
+    values: dict[str, str],
+    fields: dict[str, str],
+    kept: list[tuple[str, str]],
+) -> Response | None:
+    """The address that the search form or the choice of columns leads to; None where neither was sent."""
+    if not ("q" in values or "column" in values):
+        return None
+    line = listing.line_of(visitor, values.get("q", ""), fields)
+    if line.unknown:
+        return None
+    response = RedirectResponse(
+        _address(request, [*line.fields.items(), *kept]), 303, headers={"cache-control": "no-store"}
+    )
+    if "column" in values:
+        names = listing.chosen_columns(request.query_params.getlist("column"))
+        set_cookie(request, response, COLUMNS_COOKIE, "-".join(names), YEAR_SECONDS)
+    return response
 
 
 def _list(
     request: Request, service: Service, visitor: Visitor, values: dict[str, str], call: UUID | None
 ) -> Response:
     check_right(visitor, "search")
-    details = None if call is None else _load(request, service, visitor, call, "details")
-    fields = {
-        name: as_written(name, values[name].strip())
-        for name in search.PARAMETERS
-        if values.get(name, "").strip()
-    }
-    asked = [*fields.items(), *([("nomenu", "")] if "nomenu" in values else [])]
+    fields = listing.fields_of(values)
+    order = listing.Order.parse(values.get("sort", ""))
+    kept = [("sort", order.text)] if order.text else []
+    kept += [("nomenu", "")] if "nomenu" in values else []
     if ticket := ticket_of(request):
-        asked.append(("ticket", ticket))
+        kept.append(("ticket", ticket))
+    if (tidied := _tidied(request, visitor, values, fields, kept)) is not None:
+        return tidied
+    details = None if call is None else _load(request, service, visitor, call, "details")
+    asked = [*fields.items(), *kept]
     state = [*asked, *_kept(values, ("after", "before"))]
+    unknown = listing.line_of(visitor, values.get("q", ""), fields).unknown
     shown: dict[str, Any] = {
         "parameters": search.ROWS,
         "labels": {row.url: row.label for row in search.ROWS},
         "fields": fields,
+        "line": values.get("q", ""),
+        "unknown": unknown,
+        "chips": _chips(fields, asked),
+        "undated": query_of([each for each in asked if each[0] not in search.TIMES]),
+        "unsorted": query_of([each for each in asked if each[0] != "sort"]),
+        "columns": listing.chosen_columns(request.cookies.get(COLUMNS_COOKIE, "").split("-")),
+        "heads": listing.COLUMNS,
+        "order": order,
+        "kept": kept,
         "nomenu": "nomenu" in values,
         "details": details,
+        "beside": (None, None),
         "tab": values["tab"] if values.get("tab") in _TABS else "general",
         "tabs": _TABS,
         "saved": "saved" in values,
         "bad": None,
-        "found": _Found([]),
-        "counted": COUNTED_ROWS,
+        "found": listing.Found(),
+        "counted": listing.COUNTED_ROWS,
         "asked": query_of(asked),
+        "asked_items": asked,
         "state": state,
         "query": query_of(state),
         "loss_percent": records.loss_percent,
     }
-    status = 200
+    status = 400 if unknown else 200
     if details is None or "nomenu" not in values:
         try:
-            shown["found"] = _find(service, visitor, values, fields)
+            shown["found"] = listing.find(service, visitor, values, fields, order)
+            if details is not None:
+                shown["beside"] = listing.neighbours(service, visitor, fields, order, details.row)
         except ParameterError as error:
             shown["bad"], status = error, 400
     if details is not None:
         shown |= {"strips": _strips(details), "media": _media(request, visitor, details)}
         shown["silent"] = engine.silent_codecs(details)
     return page(request, "calls.html", visitor, shown, status)
-
-
-def _find(service: Service, visitor: Visitor, values: dict[str, str], fields: dict[str, str]) -> _Found:
-    """The page of the list that the values ask for. Raises ParameterError."""
-    query = CallQuery.parse(fields, zone_of(visitor.user))
-    after, before = (
-        search.parse_uuid(name, values[name]) if values.get(name) else None for name in ("after", "before")
-    )
-
-    def some(connection: Connection, limit: int, **place: Any) -> list[DictRow]:
-        return search.find(connection, visitor.reach, query, limit=limit, **place)
-
-    with service.database.connection() as connection:
-        counted = some(connection, COUNTED_ROWS + 1, newest_first=True)
-        if after is not None:
-            rows = some(connection, PAGE_ROWS + 1, after=after, newest_first=True)
-            found = _Found(rows[:PAGE_ROWS], newer=f"before={rows[0]['uuid']}" if rows else "")
-            has_older = len(rows) > PAGE_ROWS
-        else:
-            rows = some(connection, PAGE_ROWS + 1, after=before)[::-1] if before is not None else []
-            # Less than a page before that call: they are on the first page.
-            if len(rows) > PAGE_ROWS:
-                found = _Found(rows[1:], newer=f"before={rows[1]['uuid']}")
-                has_older = True
-            else:
-                found = _Found(counted[:PAGE_ROWS])
-                has_older = len(counted) > PAGE_ROWS
-    if has_older:
-        found.older = f"after={found.rows[-1]['uuid']}"
-    found.total = len(counted)
-    return found
-
-
-def as_written(name: str, text: str) -> str:
-    """A time of a browser's date and time field as the URLs write it."""
-    if name not in search.TIMES or "T" not in text:
-        return text
-    day, _, time = text.partition("T")
-    time = time.partition(".")[0]
-    whole = time if time.count(":") == 2 else f"{time}:{'59' if name == 'endTime' else '00'}"
-    return f"{day.replace('-', '.')}-{whole.replace(':', '.')}"
 
 
 # -- one call -------------------------------------------------------------------------------------------------------
@@ -345,6 +343,29 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
         "part": _part(request),
         "origins": " ".join(("self", *service_of(request).settings.frame_ancestors)),
     }
+
+
+async def audio(request: Request) -> Response:
+    """``GET /CallRecorder/Call/UUID/audio``: a call's sound, to be played in the list. Leads to a temporary URL."""
+    visitor = await visitor_of(request)
+    check_right(visitor, "play")
+    service = service_of(request)
+    try:
+        call = search.parse_uuid("callId", request.path_params["uuid"])
+    except ParameterError:
+        raise Problem(404, "There is no such call.") from None
+
+    def load() -> StoredCall | None:
+        with service.database.connection() as connection:
+            return records.load(connection, visitor.reach, call)
+
+    found = await service.searching.run(str(visitor.user.id), load)
+    if found is None:
+        raise Problem(404, "There is no such call.")
+    place = _media(request, visitor, found).get("audio")
+    if place is None:
+        raise Problem(404, "The call has no recording.")
+    return RedirectResponse(place, 302, headers={"cache-control": "no-store"})
 
 
 _SPECTROGRAM: Final = (1600, 400)  # pixels: a waveform's place on a dense screen

@@ -45,7 +45,7 @@ OPTIONS: Final[dict[str, tuple[str, Any]]] = {row.url: (row.name, row.kind.read)
 
 
 def option_values(parameters: list[tuple[str, str]]) -> dict[str, Any]:
-    """The engine's options that the parameters give. Raises ParameterError."""
+    """The engine's options that the parameters give, whatever the format. Raises ParameterError."""
     found: dict[str, Any] = {}
     for name, text in parameters:
         if name not in OPTIONS or not text:

@@ -125,6 +125,8 @@ ACTIONS: Final = {
     "storage.read": mark("File read"),
     "storage.refused": mark("File refused"),
     "storage.player_password": mark("Player Access Password set"),
+    "call.list": mark("Calls listed"),
+    "call.export": mark("Call exported"),
     "call.describe": mark("Description changed"),
     "call.hold": mark("Legal hold set"),
     "call.release": mark("Legal hold lifted"),

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +23,7 @@ MAX_MESSAGE: Final = 1 << 18
 """Octets of one message that are read; a SIP message over UDP cannot reach it, over TCP only an attack does."""
 MAX_HEADERS: Final = 1024
 MAX_VALUES: Final = 256
+_SHORT: Final = 512
 
 _COMPACT: Final = {
     "a": "accept-contact",
@@ -246,6 +248,10 @@ def _parameters(text: str) -> dict[str, str]:
 
 def parse_name_address(text: str) -> NameAddress:
     """Read a name-addr or addr-spec with its header parameters; never fails, an unreadable URI is None."""
+    return _known_name_address(text) if len(text) <= _SHORT else _name_address(text)
+
+
+def _name_address(text: str) -> NameAddress:
     text = text.strip()
     display = ""
     if text.startswith('"'):
@@ -262,6 +268,10 @@ def parse_name_address(text: str) -> NameAddress:
         # RFC 3261 20.10: without angle brackets every parameter belongs to the header, not to the URI.
         uri, _, parameters = text.partition(";")
     return NameAddress(_decode_name(display), parse_uri(uri), _parameters(parameters))
+
+
+_known_name_address = lru_cache(maxsize=4096)(_name_address)
+"""From and To are the same in every message of a dialog, and asked for several times of each."""
 
 
 def _decode_name(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol, TypeVar
 
 __all__ = ["Board", "Group", "Placer", "Socket", "Talk", "WayEnds"]
@@ -331,6 +332,7 @@ def _remove(table: dict[_Key, dict[Talk, None]], key: _Key, talk: Talk) -> None:
             del table[key]
 
 
+@lru_cache(maxsize=1 << 14)
 def _multicast(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_multicast
@@ -338,6 +340,7 @@ def _multicast(address: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=1 << 14)
 def _unroutable(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_private

@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Captures that overlap in time as one pcapng: a heap of readers, the earliest packet next, frames copied as they are."""
+"""Captures that overlap in time as one pcapng: a heap of readers, the earliest packet next, frames as they are."""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from callreplay.packets.records cimport *
 from callreplay.splitting.pcapng cimport *

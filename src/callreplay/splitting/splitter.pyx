@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Packets into spools: one pass over frames of any source, a table of ways (socket to socket), and what each spool holds.
+"""Packets into spools: one pass over frames of any source, a table of ways (socket to socket), and spools.
 
 A packet of a way that is known goes to the way's spool without a Python object. The run stops at what Python decides:
 the first packet of a way, a signalling message, a segment of a connection that carries signalling.
@@ -9,7 +9,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from callreplay.packets.classify cimport is_dtls, is_q931, is_sip, is_stun, is_udptl, is_websocket_sip, is_zrtp
@@ -18,13 +18,11 @@ from callreplay.packets.fragments cimport Fragments, free_fragments, new_fragmen
 from callreplay.packets.packet cimport *
 from callreplay.packets.peel cimport peel
 from callreplay.packets.records cimport *
-from callreplay.packets.tables cimport STREAM_HEP, STREAM_SIP, STREAM_SKINNY, STREAM_TLS, STREAM_WEBSOCKET
-from callreplay.packets.wire cimport be16, be32, le16, le32
+from callreplay.packets.tables cimport STREAM_HEP, STREAM_SIP, STREAM_TLS, STREAM_WEBSOCKET
+from callreplay.packets.wire cimport be16, be32
 from callreplay.splitting.pcapng cimport *
 
 import os
-
-import numpy as np
 
 cdef extern from "<fcntl.h>" nogil:
     int openat(int, const char*, int, ...)
@@ -579,7 +577,8 @@ cdef class Splitter:
 
     # The table of ways.
 
-    cdef inline uint64_t _hash(self, const uint64_t* source, const uint64_t* destination, uint64_t ports) noexcept nogil:
+    cdef inline uint64_t _hash(self, const uint64_t* source, const uint64_t* destination,
+                               uint64_t ports) noexcept nogil:
         cdef uint64_t h = self.seed ^ source[0]
         h = _fold(h + source[1])
         h = _fold(h ^ destination[0]) + destination[1]
@@ -981,7 +980,8 @@ cdef class Splitter:
         return {
             "records": self.records, "media": self.media, "beside": self.beside, "messages": self.messages,
             "segments": self.segments, "other": self.other, "nothing": self.nothing, "unread": self.unread,
-            "no_room": self.no_room, "cut_by_snaplen": self.cut, "large": self.large, "fragments": self.fragments.fragments,
+            "no_room": self.no_room, "cut_by_snaplen": self.cut, "large": self.large,
+            "fragments": self.fragments.fragments,
             "fragments_reassembled": self.fragments.completed,
             "ways": self.ways_live, "spools": self.spools_live,
         }
@@ -1029,5 +1029,3 @@ cdef void _put_udp(uint8_t* p, const Packet* packet, int64_t size) noexcept nogi
     udp[2], udp[3] = <uint8_t>(packet.destination_port >> 8), <uint8_t>(packet.destination_port & 0xFF)
     if whole < 65536:
         udp[4], udp[5] = <uint8_t>(whole >> 8), <uint8_t>(whole & 0xFF)
-
-

@@ -20,7 +20,7 @@ from callreplay.store import audit
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection, Database
 
-__all__ = ["KINDS", "Job", "ask_to_stop", "counted", "listing", "running"]
+__all__ = ["KINDS", "Job", "ask_to_stop", "counted", "listing", "own", "running"]
 
 _log = logging.getLogger("callreplay.store")
 KINDS: Final = ("import", "batch", "export", "join", "retain", "erase")
@@ -149,6 +149,16 @@ def listing(
         "WHERE %(system)s OR j.tenant_id = %(tenant)s ORDER BY j.state <> 'running', j.id DESC LIMIT %(limit)s",
         {"lost": _LOST, "system": system, "tenant": tenant_id, "limit": limit},
     ).fetchall()
+
+
+def own(connection: Connection, number: int, kind: str, tenant_id: int, actor: str) -> DictRow | None:
+    """The job of that number and kind, where ``actor`` of the tenant began it; ``state`` is as in ``listing``."""
+    return connection.execute(
+        "SELECT id, what, done, total, result, error, cancel_asked_at, CASE WHEN state = 'running' "
+        "AND seen_at < now() - %s::interval THEN 'lost' ELSE state END AS state FROM jobs "
+        "WHERE id = %s AND kind = %s AND tenant_id = %s AND actor = %s",
+        (_LOST, number, kind, tenant_id, actor),
+    ).fetchone()
 
 
 def ask_to_stop(

@@ -19,11 +19,16 @@ from callreplay.store.readings import Address, ParameterError
 
 __all__ = ["PARAMETERS", "ROWS", "TOLD", "CallQuery", "SearchRow", "asks", "tell"]
 
-Match = Literal["from", "before", "exact", "contains", "has"]
-"""How a call's column meets the value: not less, less, equal, contains it in any letter case, is a list that has it."""
+Match = Literal["from", "before", "exact", "contains", "has", "above", "below", "party", "said"]
+"""How a call's column meets the value: not less, less (times), equal, contains it in any letter case, is a list that
+has it, is more, is less; ``party``: each word is contained in a number or a name of either side; ``said``: the words of
+that call (``call_words``) have all of the value's.
+"""
 _OPTIONAL_TEXT: Final = {"type": ["string", "null"]}
 _USUAL: Final = "usual"
 _MORE: Final = "more"
+_MEDIA: Final = "media"
+_LINE: Final = "line"  # has no field of its own: it is what the search line takes without a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +158,60 @@ class CallQuery:
         mark("Tag"),
         "A tag that the call has, exact.",
         "",
-        panel=_MORE,
+        panel=_MEDIA,
         example="disputes",
     )
+    words: str = _parameter(
+        readings.WORDS, "said", "uuid", mark("Words"),
+        "Words that were said, all of them, as a recogniser heard them (callreplay transcribe); in any letter case. "
+        "-word: not this one; or: either.", "",
+        panel=_MORE, example="refund",
+    )  # fmt: skip
+
+    party: tuple[str, ...] = _parameter(
+        readings.PARTY, "party", "", mark("Either party"),
+        "Words, each of them a part of a number or a name of either party, in any letter case.", (),
+        panel=_LINE, example="ana 0721",
+    )  # fmt: skip
+    length_above: int | None = _parameter(
+        readings.LENGTH, "above", "length_ms", mark("Longer than"), "The audio is longer: 90, 90s, 5m, 1h30m or 1:30.",
+        url="longerThan", panel=_MEDIA, example="5m",
+    )  # fmt: skip
+    length_below: int | None = _parameter(
+        readings.LENGTH, "below", "length_ms", mark("Shorter than"),
+        "The audio is shorter: 90, 90s, 5m, 1h30m or 1:30.",
+        url="shorterThan", panel=_MEDIA, example="30s",
+    )  # fmt: skip
+    mos_above: float | None = _parameter(
+        readings.DECIMAL, "above", "mos", mark("MOS above"), "The least MOS of the legs is greater.",
+        panel=_MEDIA, example="4.2",
+    )  # fmt: skip
+    mos_below: float | None = _parameter(
+        readings.DECIMAL, "below", "mos", mark("MOS below"), "The least MOS of the legs is less.",
+        panel=_MEDIA, example="3.5",
+    )  # fmt: skip
+    loss_above: float | None = _parameter(
+        readings.DECIMAL, "above", "loss_percent", mark("Loss above"), "A leg lost more of its packets, in percent.",
+        panel=_MEDIA, example="3",
+    )  # fmt: skip
+    loss_below: float | None = _parameter(
+        readings.DECIMAL, "below", "loss_percent", mark("Loss below"),
+        "Every leg lost less of its packets, in percent.",
+        panel=_MEDIA, example="0.5",
+    )  # fmt: skip
+    codec: str = _parameter(
+        readings.CODEC, "has", "codecs", mark("Codec"), "A codec of a leg, in any letter case.", "",
+        panel=_MEDIA, example="G729",
+    )  # fmt: skip
+    status: str = _parameter(
+        readings.STATUS, "exact", "status", mark("Status"),
+        "The first word of the call's status: answered, unanswered, cancelled, redirected, failed.", "",
+        rank=7, panel=_MEDIA, example="failed",
+    )  # fmt: skip
+    one_way: bool | None = _parameter(
+        readings.FLAG, "exact", "one_way", mark("One-way"), "Whether only one leg has packets.",
+        rank=6, panel=_MEDIA, example="true",
+    )  # fmt: skip
 
     @classmethod
     def parse(cls, values: Mapping[str, str] | Iterable[tuple[str, str]], zone: ZoneInfo) -> CallQuery:

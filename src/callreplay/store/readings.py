@@ -18,13 +18,20 @@ from callreplay.parameters import Kind
 __all__ = [
     "ADDRESS",
     "BEGIN",
+    "CODEC",
     "CONTAINED",
+    "DECIMAL",
     "END",
+    "FLAG",
+    "LENGTH",
     "MAC",
     "NUMBER",
+    "PARTY",
     "PORT",
+    "STATUS",
     "TEXT",
     "UUID",
+    "WORDS",
     "Address",
     "ParameterError",
     "format_time",
@@ -35,6 +42,7 @@ __all__ = [
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 TIME_FORMAT: Final = "%Y.%m.%d-%H.%M.%S"
+MAXIMUM_WORDS: Final = 8
 MAXIMUM_TEXT: Final = 256  # characters of a text parameter; the refusal of a longer one names it
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _TIME: Final = re.compile(r"\d{4}\.\d{2}\.\d{2}-\d{2}\.\d{2}\.\d{2}", re.ASCII)
@@ -159,6 +167,50 @@ def _mac(parameter: str, text: str, _: ZoneInfo) -> str:
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
+def _words(parameter: str, text: str, _: ZoneInfo) -> tuple[str, ...]:
+    """Words; what stands in quotation marks is one."""
+    found = [quoted or bare for quoted, bare in re.findall(r'"([^"]+)"|([^\s"]+)', _text(parameter, text))]
+    if len(found) > MAXIMUM_WORDS:
+        raise ParameterError(parameter, "more than 8 words")
+    return tuple(found)
+
+
+def _decimal(parameter: str, text: str, _: ZoneInfo) -> float:
+    if not re.fullmatch(r"\d{1,3}([.,]\d{1,6})?", text, re.ASCII):
+        raise ParameterError(parameter, "not a number from 0 to 999")
+    return float(text.replace(",", "."))
+
+
+def _length(parameter: str, text: str, _: ZoneInfo) -> int:
+    """Milliseconds of ``90``, ``90s``, ``5m``, ``1h30m`` or ``1:30``."""
+    if (found := re.fullmatch(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})", text, re.ASCII)) or (
+        found := re.fullmatch(
+            r"(?=.)(?:(\d{1,4})h)?(?:(\d{1,5})m(?:in)?)?(?:(\d{1,7}(?:\.\d{1,3})?)s?)?",
+            text,
+            re.ASCII | re.IGNORECASE,
+        )
+    ):
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    else:
+        raise ParameterError(parameter, "a length is written 90, 5m, 1h30m or 1:30")
+    return round((hours * 3600 + minutes * 60 + seconds) * 1000)
+
+
+def _codec(parameter: str, text: str, _: ZoneInfo) -> str:
+    return _text(parameter, text).upper()
+
+
+def _status(parameter: str, text: str, _: ZoneInfo) -> str:
+    """The first word of a status, in lower case as they all are."""
+    return _text(parameter, text).strip().partition(" ")[0].lower()
+
+
+def _flag(parameter: str, text: str, _: ZoneInfo) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ParameterError(parameter, "not true or false")
+    return text.lower() in ("true", "1")
+
+
 # -- kinds ----------------------------------------------------------------------------------------------------------
 
 _YEAR: Final = "(?!0000)[0-9]{4}"
@@ -184,6 +236,7 @@ BEGIN: Final = Kind(name="time", read=parse_time, schema=_TIMES)
 END: Final = Kind(name="time", read=_read_end, schema=_TIMES)
 UUID: Final = Kind(name="uuid", read=_uuid, schema={"type": "string", "format": "uuid"})
 TEXT: Final = Kind(name="text", read=_text, schema=_NO_NUL | {"minLength": 1})
+WORDS: Final = Kind(name="words", read=_text, schema=_NO_NUL)
 CONTAINED: Final = Kind(name="part of a text", read=_text, schema=_NO_NUL)
 NUMBER: Final = Kind(name="part of a number", read=_number, schema=_NO_NUL)
 ADDRESS: Final = Kind(
@@ -197,3 +250,14 @@ MAC: Final = Kind(
     read=_mac,
     schema={"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"},
 )
+PARTY: Final = Kind(
+    name="parts of numbers and names", read=_words,
+    schema={"type": "string", "maxLength": MAXIMUM_TEXT, "pattern": r'^[^\u0000\s"]*( [^\u0000\s"]+){0,7}$'},
+)  # fmt: skip
+DECIMAL: Final = Kind(
+    name="number", read=_decimal, schema={"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,6})?$"}
+)
+LENGTH: Final = Kind(name="length", read=_length, schema={"type": "string", "pattern": "^[0-9]{1,5}[sm]?$"})
+CODEC: Final = Kind(name="codec", read=_codec, schema=_NO_NUL | {"minLength": 1})
+STATUS: Final = Kind(name="status", read=_status, schema=_NO_NUL | {"minLength": 1})
+FLAG: Final = Kind(name="true or false", read=_flag, schema={"type": "boolean"})

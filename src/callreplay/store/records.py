@@ -135,6 +135,11 @@ def as_json(call: StoredCall, zone: ZoneInfo) -> dict[str, Any]:
         "tags": row["tags"],
         "inferred": row["inferred"],
         "legalHold": row["legal_hold"],
+        "length": row["length_ms"] / 1000,
+        "mos": row["mos"],
+        "lossPercent": row["loss_percent"],
+        "codecs": row["codecs"],
+        "oneWay": row["one_way"],
         "quality": row["quality"],
         "legs": [
             {"leg": leg, "files": [_file_json(file) for file in call.files if file["leg"] == leg]}

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from callreplay.clock import moment
 
-__all__ = ["CallRow", "EventRow", "FileRow", "clean_json", "clean_text", "clean_time"]
+__all__ = ["CallRow", "EventRow", "FileRow", "clean_json", "clean_text", "clean_time", "figures_of"]
 
 _MAC: Final = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}")
 _LONGEST_TEXT: Final = 255
@@ -161,6 +161,11 @@ class CallRow(_Row):
         "source": clean_text,
         "quality": clean_json,
         "hop_numbers": lambda value: clean_text(value, _LONGEST_PATH),
+        "length_ms": _COUNT,
+        "mos": _real,
+        "loss_percent": _real,
+        "codecs": _texts,
+        "one_way": bool,
     }
 
     uuid: UUID
@@ -187,6 +192,11 @@ class CallRow(_Row):
     related: Sequence[str] = ()
     source: str = ""
     hop_numbers: str = ""
+    length_ms: int = 0
+    mos: float | None = None
+    loss_percent: float = 0.0
+    codecs: Sequence[str] = ()
+    one_way: bool = False
 
     def __post_init__(self) -> None:
         """Every value as its column takes it; a call does not end before it starts."""
@@ -238,6 +248,28 @@ class FileRow(_Row):
     jitter_ms: float | None = None
     mos: float | None = None
     gaps: Sequence[Any] = ()
+
+
+def figures_of(files: Sequence[FileRow]) -> dict[str, Any]:
+    """What a call has of its files. The database's function ``call_figures`` says the same, to whoever writes files."""
+    begun = [file.started_at for file in files if file.started_at is not None]
+    ends = [
+        file.started_at + timedelta(milliseconds=file.duration_ms)
+        for file in files
+        if file.started_at is not None
+    ]
+    whole = round((max(ends) - min(begun)) / timedelta(milliseconds=1)) if begun else 0
+    sent = {file.leg for file in files if file.packets}
+    return {
+        "length_ms": max([whole, *(file.duration_ms for file in files)]),
+        "mos": min((file.mos for file in files if file.mos is not None), default=None),
+        "loss_percent": max(
+            (file.lost * 100 / (file.packets + file.lost) for file in files if file.packets + file.lost),
+            default=0.0,
+        ),
+        "codecs": sorted({codec.upper() for file in files for codec in file.codecs or [file.codec] if codec}),
+        "one_way": len(sent) == 1 and "both" not in sent,
+    }
 
 
 @dataclass(frozen=True)

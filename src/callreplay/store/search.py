@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -35,6 +36,7 @@ __all__ = [
     "PARAMETERS",
     "ROWS",
     "SCHEMAS",
+    "SORTS",
     "TIMES",
     "TOLD",
     "CallQuery",
@@ -68,9 +70,45 @@ _KEYED: Final = (
 _BY_RANK: Final = sorted(ROWS, key=lambda row: row.rank)
 
 
+_PARTIES: Final = ("caller_number", "caller_name", "called_number", "called_name")
+_EXPRESSIONS: Final = {
+    "called_number": "(called_number || hop_numbers)",
+    "status": "\"left\"(split_part(status, ' ', 1), 60)",
+}
+"""Columns as the indexes have them: a called number is any hop's, a status its first word."""
+
+
 def _column(name: str) -> sql.Composable:
-    """A column as the indexes have it: a called number is any hop's."""
-    return sql.SQL("(called_number || hop_numbers)") if name == "called_number" else sql.Identifier(name)
+    return sql.SQL(_EXPRESSIONS[name]) if name in _EXPRESSIONS else sql.Identifier(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """An order of calls: by an expression that an index has, then by start and uuid. ``type`` is the expression's."""
+
+    expression: str
+    type: str
+    can_be_unknown: bool = False
+
+
+SORTS: Final[dict[str, Sort]] = {
+    "start": Sort("started_at", "timestamptz"),
+    "caller": Sort('"left"(caller_number, 60)', "text"),
+    "called": Sort('"left"(called_number, 60)', "text"),
+    "length": Sort("length_ms", "bigint"),
+    "mos": Sort("mos", "real", can_be_unknown=True),
+    "loss": Sort("loss_percent", "real"),
+    "codec": Sort("coalesce(\"left\"(codecs[1], 60), '')", "text"),
+    "tags": Sort("coalesce(\"left\"(tags[1], 60), '')", "text"),
+    "status": Sort(_EXPRESSIONS["status"], "text"),
+    "oneWay": Sort("one_way", "boolean"),
+}
+"""What a list of calls can be sorted by."""
+
+
+def _is_short(text: str) -> bool:
+    """Whether no trigram is in it."""
+    return _TRIGRAM.search(text) is None
 
 
 def _like(text: str) -> str:
@@ -88,6 +126,10 @@ class _Conditions:
     rest: list[sql.Composable]
     values: dict[str, Any]
     keys: list[sql.Composable] = field(default_factory=list)
+    columns: tuple[str, ...] = ("uuid", "started_at")
+    """What the order is made of."""
+    is_narrowed: bool = False
+    """Whether an index that begins with the tenant knows more of what is asked for: times, whole values, ranges."""
 
     @property
     def all(self) -> sql.Composed:
@@ -145,6 +187,7 @@ class _Atoms:
     keys: list[sql.Composable] = field(default_factory=list)
     keyed: dict[str, Any] = field(default_factory=dict)
     has_short: bool = False
+    has_range: bool = False
 
     @property
     def conditions(self) -> list[sql.Composable]:
@@ -166,29 +209,56 @@ class _Atoms:
             cast = sql.SQL("::" + row.cast if row.cast else "")
             self.exact.append(sql.SQL("{} = {}{}").format(column, self.given(row.name, value), cast))
         elif row.match == "contains":
-            # A text that has no trigram would read the whole trigram index, even beside a rare one. As an expression
-            # the column is not in that index.
-            like = "{} ILIKE {}"
-            if _TRIGRAM.search(value) is None:
-                like, self.has_short, self.keyed[row.column] = "({} || '') ILIKE {}", True, value
-            self.texts.append(sql.SQL(like).format(column, self.given(row.name, _like(value))))
-        else:
+            self.texts.append(self._contains(row.name, row.column, value))
+            if _is_short(value):
+                self.has_short, self.keyed[row.column] = True, value
+        elif row.match == "party":
+            for number, word in enumerate(value):
+                either = [self._contains(f"{row.name}{number}_{each}", each, word) for each in _PARTIES]
+                self.texts.append(_any(either))
+                if _is_short(word):
+                    keys = [self._keys(f"{row.name}{number}_{each}", {each: word}) for each in _PARTIES]
+                    self.keys.append(_any(keys))
+        elif row.match == "said":
+            asked = sql.SQL("websearch_to_tsquery('simple', {})").format(self.given(row.name, value))
+            # As a value, which a walk asks for of each of its rows; as a set, which the index of words gives at once.
+            self.texts.append(
+                sql.SQL("(SELECT w.lexemes @@ {} FROM call_words w WHERE w.call_uuid = {})").format(
+                    asked, column
+                )
+            )
+            self.keys.append(
+                sql.SQL("{} IN (SELECT w.call_uuid FROM call_words w WHERE w.lexemes @@ {})").format(
+                    column, asked
+                )
+            )
+        elif row.match == "has":
             has = sql.SQL("{} @> ARRAY[{}]::text[]").format(column, self.given(row.name, value))
             self.texts.append(has)
+        else:
+            sign, self.has_range = sql.SQL(">" if row.match == "above" else "<"), True
+            self.texts.append(sql.SQL("{} {} {}").format(column, sign, self.given(row.name, value)))
+
+    def _contains(self, name: str, column: str, value: str) -> sql.Composable:
+        # A text that has no trigram would read the whole trigram index, even beside a rare one. As an expression the
+        # column is not in that index.
+        like = "({} || '') ILIKE {}" if _is_short(value) else "{} ILIKE {}"
+        return sql.SQL(like).format(_column(column), self.given(name, _like(value)))
+
+    def _keys(self, prefix: str, keyed: dict[str, Any]) -> sql.Composable:
+        columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
+        asked = sql.SQL(", ").join(
+            sql.SQL("{}::" + kind).format(self.given(f"{prefix}key_{name}", keyed.get(name)))
+            for name, kind in _KEYED
+        )
+        return sql.SQL("call_keys(tenant_id, {}, true) @> call_keys(%(tenant)s, {}, false)").format(
+            columns, asked
+        )
 
     def add_keys(self) -> None:
         """What the index of keys knows of them all, where that narrows anything."""
         if self.has_short or len(self.keyed) > 1:
-            columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
-            asked = sql.SQL(", ").join(
-                sql.SQL("{}::" + kind).format(self.given(f"key_{name}", self.keyed.get(name)))
-                for name, kind in _KEYED
-            )
-            self.keys.append(
-                sql.SQL("call_keys(tenant_id, {}, true) @> call_keys(%(tenant)s, {}, false)").format(
-                    columns, asked
-                )
-            )
+            self.keys.append(self._keys("", self.keyed))
 
 
 def _atoms(query: CallQuery, prefix: str, values: dict[str, Any]) -> _Atoms:
@@ -202,33 +272,30 @@ def _atoms(query: CallQuery, prefix: str, values: dict[str, Any]) -> _Atoms:
     return made
 
 
-def _conditions(reach: Reach, query: CallQuery) -> _Conditions:
+def _conditions(reach: Reach, query: CallQuery, sort: str = "start") -> _Conditions:
     made = _Conditions([sql.SQL("tenant_id = %(tenant)s")], [], {"tenant": reach.tenant_id})
     of_query = _atoms(query, "", made.values)
-    made.walk += [*of_query.times, *of_query.exact[:1]]
-    made.rest += [*of_query.exact[1:], *of_query.texts]
-    made.keys += of_query.keys
     within = [_atoms(each, f"in{number}_", made.values) for number, each in enumerate(reach.within)]
-    if len(within) == 1:
-        [only] = within
-        made.walk += [*only.times, *(only.exact[:1] if not of_query.exact else [])]
-        made.rest += [*(only.exact if of_query.exact else only.exact[1:]), *only.texts]
-        made.keys += only.keys
-    elif within:
-        either = sql.SQL("({})").format(
-            sql.SQL(" OR ").join(sql.SQL("({})").format(_all(each.conditions)) for each in within)
-        )
-        made.rest.append(either)
+    whole = [of_query, *within] if len(within) == 1 else [of_query]
+    for atoms in whole:
+        made.keys += atoms.keys
+        made.is_narrowed = made.is_narrowed or bool(atoms.times or atoms.exact or atoms.has_range)
+    if sort == "start":
+        exact = [each for atoms in whole for each in atoms.exact]
+        made.walk += [*(each for atoms in whole for each in atoms.times), *exact[:1]]
+        made.rest += [*exact[1:], *(each for atoms in whole for each in atoms.texts)]
+    else:  # along the index of that order, which knows nothing else
+        made.rest += [each for atoms in whole for each in atoms.conditions]
+    if len(within) > 1:
+        made.rest.append(_any([_all(each.conditions) for each in within]))
         # Each with the tenant and its keys: an index for each, and a bitmap of them all.
         tenant = sql.SQL("tenant_id = %(tenant)s")
-        made.keys.append(
-            sql.SQL("({})").format(
-                sql.SQL(" OR ").join(
-                    sql.SQL("({})").format(_all([tenant, *each.conditions, *each.keys])) for each in within
-                )
-            )
-        )
+        made.keys.append(_any([_all([tenant, *each.conditions, *each.keys]) for each in within]))
     return made
+
+
+def _any(conditions: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(sql.SQL("({})").format(each) for each in conditions))
 
 
 def _all(conditions: list[sql.Composable]) -> sql.Composed:
@@ -251,38 +318,88 @@ def find(
     limit: int = 100,
     after: uuid.UUID | DictRow | None = None,
     newest_first: bool = False,
+    sort: str = "start",
+    backwards: bool = False,
 ) -> list[DictRow]:
     """At most ``limit`` rows of ``calls`` within reach that match, in order, after the call ``after`` if given.
 
-    ``newest_first`` turns the order round. A call ``after`` that is out of reach gives an empty page; a row that was
-    found before may have been deleted since.
+    ``sort`` is one of SORTS; ``newest_first`` turns the order round, of whatever it is: what is not known stays last.
+    ``backwards`` finds what stands before ``after``, the nearest first. A call ``after`` that is out of reach gives an
+    empty page; a row that was found before may have been deleted since.
     """
     limit = max(1, min(limit, MAXIMUM_LIMIT))
     if isinstance(reach, int):
         reach = Reach(reach)
-    made = _conditions(reach, query)
-    if after is not None:
-        if isinstance(after, uuid.UUID):
-            row = is_within(connection, reach, after)
-            if row is None:
-                return []
-            after = row
-        comparison = "<" if newest_first else ">"
-        made.walk.append(sql.SQL(f"(started_at, uuid) {comparison} (%(after_time)s, %(after_uuid)s)"))
-        made.values |= {"after_time": after["started_at"], "after_uuid": after["uuid"]}
-    order = sql.SQL("started_at DESC, uuid DESC" if newest_first else "started_at, uuid")
-    made.values["limit"] = limit
+    if isinstance(after, uuid.UUID):
+        after = is_within(connection, reach, after)
+        if after is None:
+            return []
     # Small tables and rare keys look cheap to read whole. A bitmap that does not fit would try its keys on every row.
     # Starting parallel workers takes longer than most answers.
     connection.execute(
         "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'; "
         "SET LOCAL max_parallel_workers_per_gather = 0"
     )
+    found: list[DictRow] = []
+    for made, order in _parts(reach, query, after, sort, newest_first, backwards):
+        made.values["limit"] = limit - len(found)
+        found += _find(connection, made, order)
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _parts(
+    reach: Reach, query: CallQuery, after: DictRow | None, sort: str, is_descending: bool, backwards: bool
+) -> Iterator[tuple[_Conditions, sql.SQL]]:
+    """The answer's parts, one after the other: those whose key is known, then those where it is not."""
+    by, turn = SORTS[sort], " DESC" if is_descending is not backwards else ""
+    keys = ("started_at", "uuid") if sort == "start" else (by.expression, "started_at", "uuid")
+    order = sql.SQL(", ".join(key + turn for key in keys))
+    parts = (True, False) if by.can_be_unknown else (True,)
+    is_after_known = after is not None and (not by.can_be_unknown or after[_KEY_OF[sort]] is not None)
+    for is_known in reversed(parts) if backwards else parts:
+        if after is not None and is_known is not is_after_known and is_known is not backwards:
+            continue  # the call is of the other part, and this one lies behind
+        made = _conditions(reach, query, sort)
+        if sort in _KEY_OF:
+            made.columns += (_KEY_OF[sort],)
+        if by.can_be_unknown:
+            made.walk.append(sql.SQL(by.expression + (" IS NOT NULL" if is_known else " IS NULL")))
+        if after is not None and is_known is is_after_known:
+            made.values |= {"after_time": after["started_at"], "after_uuid": after["uuid"]}
+            places = ["%(after_time)s", "%(after_uuid)s"]
+            if sort != "start" and is_known:
+                places.insert(0, f"%(after_key)s::{by.type}")
+                made.values["after_key"] = _key(sort, after)
+            row = ", ".join(keys[-len(places) :])
+            made.walk.append(sql.SQL(f"({row}) {'<' if turn else '>'} ({', '.join(places)})"))
+        yield made, order
+
+
+_KEY_OF: Final = {
+    "caller": "caller_number", "called": "called_number", "length": "length_ms", "mos": "mos", "loss": "loss_percent",
+    "codec": "codecs", "tags": "tags", "status": "status", "oneWay": "one_way",
+}  # fmt: skip
+
+
+def _key(sort: str, row: DictRow) -> Any:
+    """The value of a sort's expression, of a row."""
+    value = row[_KEY_OF[sort]]
+    if sort == "status":
+        value = value.split(" ")[0]
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    return value[:60] if isinstance(value, str) else value
+
+
+def _find(connection: Connection, made: _Conditions, order: sql.SQL) -> list[DictRow]:
     if not made.rest:
         statement = sql.SQL("SELECT * FROM calls WHERE {} ORDER BY {} LIMIT %(limit)s").format(
             made.all, order
         )
         return connection.execute(statement, made.values, prepare=False).fetchall()
+    limit: int = made.values["limit"]
     walk = _WALK_ROWS + _WALK_ROWS_EACH * limit
     found, is_whole = _walk(connection, made, order, walk)
     if not is_whole and len(found) > _DENSE * walk:
@@ -319,15 +436,20 @@ def _beyond_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
 
 def _collect_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
     walk = made.walk
-    if len(walk) == 1:
+    if not made.is_narrowed and (len(walk) == 1 or len(made.columns) > 2):
         # The tenant alone narrows nothing, yet the planner would read all of it from an index and intersect. As an
         # expression it is in none.
-        walk = [sql.SQL("tenant_id + 0 = %(tenant)s")]
+        walk = [sql.SQL("tenant_id + 0 = %(tenant)s"), *walk[1:]]
     return sql.SQL(
-        "WITH hits AS MATERIALIZED (SELECT uuid, started_at FROM calls WHERE {}), "
+        "WITH hits AS MATERIALIZED (SELECT {} FROM calls WHERE {}), "
         "page AS (SELECT uuid FROM hits ORDER BY {} LIMIT %(limit)s) "
         "SELECT calls.* FROM calls JOIN page USING (uuid) ORDER BY {}"
-    ).format(sql.SQL(" AND ").join([*walk, *made.rest, *made.keys]), order, order)
+    ).format(
+        sql.SQL(", ").join(map(sql.Identifier, made.columns)),
+        sql.SQL(" AND ").join([*walk, *made.rest, *made.keys]),
+        order,
+        order,
+    )
 
 
 def first(connection: Connection, reach: Reach | int, query: CallQuery) -> DictRow | None:

@@ -1,0 +1,264 @@
+"""The pipeline around the kernels: what a call, a run and a start cost, whatever the codec.
+
+G.711 unless a row says otherwise. The limit is what the disk asks for in the same run: read the captures, write as
+many octets as the outputs have, each file with its fsync. CPU seconds everywhere (user and system, children included).
+``CALLREPLAY_BENCH_CALLS`` (2000) sets how many calls the mixed set has, as in ``batch``.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import os
+import pstats
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import callreplay
+from bench._captures import leg, write_pcap
+from bench.batch import CALLS, _batch, _cpu, _lengths, _spread
+
+MIXED = max(12, CALLS // 8)
+SHORT = max(20, CALLS // 10)
+DRIFT_PPM = 40.0
+LOSSES = (0.0, 0.01, 0.05, 0.10, 0.20)
+LENGTHS = ((10, 60), (60, 20), (600, 4), (3600, 1), *(((36000, 1),) if CALLS >= 1000 else ()))
+"""Seconds, and how many calls; ten hours are a capture of 800 MB."""
+OCCUPANCY = (1, 2, 4, 8, 16, 32, 64)  # calls at a time
+ENTRIES = 100_000
+REPEATS = 3
+SAMPLE = Path(__file__).parents[1] / "samples" / "reservation.pcap"
+
+Row = dict[str, Any]
+
+
+def _calls(
+    folder: Path, lengths: list[float], codec: str = "PCMU", loss: float = 0.01, ppm: float = 0.0
+) -> float:
+    """Write calls of these lengths; seconds of all. ``ppm``: how fast the caller's clock is, and slow the other."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number, seconds in enumerate(lengths):
+        sides = []
+        for side in (0, 1):
+            arrival, records = leg(seconds, side, codec, seed=number, loss=loss, jitter_ms=20)
+            factor = 1 + (ppm, -ppm)[side] * 1e-6
+            begin = int(arrival[0])
+            sides.append((begin + ((arrival - begin) / factor).astype("int64"), records))
+        write_pcap(folder / f"call{number:05}.pcap", *sides)
+    return sum(lengths)
+
+
+def _spent(folder: Path, form: str = "wav", repeats: int = REPEATS) -> tuple[float, float]:
+    """CPU seconds of a batch of the folder with one worker, the best of some runs, and their spread."""
+    out = folder.with_name(folder.name + "-out")
+    times = [_batch(folder, out, form, 1)[0] for _ in range(repeats)]
+    return min(times), _spread(times)
+
+
+def _limit(folder: Path) -> float:
+    """CPU seconds to read the captures of a batch that has just run and to write as much as it wrote."""
+    block = bytes(1 << 20)
+    outputs = [path for path in folder.with_name(folder.name + "-out").iterdir() if path.suffix != ".jsonl"]
+    target = folder.with_name(folder.name + "-limit")
+
+    def work() -> float:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        before = _cpu()
+        for source in folder.iterdir():
+            with source.open("rb", buffering=0) as file:
+                while file.read(1 << 20):
+                    pass
+        for output in outputs:
+            left = output.stat().st_size
+            with (target / output.name).open("wb", buffering=0) as file:
+                while left > 0:
+                    left -= file.write(block[: min(left, len(block))])
+                os.fsync(file.fileno())
+        return _cpu() - before
+
+    return min(work() for _ in range(REPEATS))
+
+
+def _fixed(folder: Path) -> Iterator[Row]:
+    """What a run costs before its first call, and each call of 10 s; how much of Python a call that is opened takes."""
+    _calls(folder / "one", [10.0])
+    run, noise = _spent(folder / "one")
+    yield {
+        "name": "a run of one call",
+        "cpu_s": run,
+        "ratio": run,
+        "bar": 0.3,
+        "bar_kind": "at_most",
+        "noise": noise,
+    }
+    seconds = _calls(folder / "short", [10.0] * SHORT)
+    whole, noise = _spent(folder / "short")
+    ratio = seconds / whole
+    yield {
+        "name": "calls of 10 s to wav",
+        "cpu_s": whole,
+        "ratio": ratio,
+        "x_real_time": ratio,
+        "bar": 8000.0,
+        "noise": noise,
+    }
+    each = (whole - run) / (SHORT - 1) * 1e3
+    yield {
+        "name": "ms a call of 10 s, without the run's",
+        "ratio": each,
+        "bar": 1.0,
+        "bar_kind": "at_most",
+        "noise": noise,
+    }
+    path = folder / "short" / "call00000.pcap"
+    callreplay.open(path)
+    profile = cProfile.Profile()
+    profile.runcall(callreplay.open, path)
+    calls = pstats.Stats(profile).total_calls  # type: ignore[attr-defined]
+    yield {"name": "calls of Python to open one", "ratio": float(calls), "bar": 500.0, "bar_kind": "at_most"}
+
+
+def _mixed(folder: Path) -> Iterator[Row]:
+    """The mixed set, and what it costs over the limit."""
+    lengths = [min(seconds, 600.0) for seconds in _lengths(MIXED)]
+    for codec, form, bar in (
+        ("PCMU", "wav", 25_000.0),
+        ("G722", "wav", 12_000.0),
+        ("G729", "wav", 12_000.0),
+        ("PCMU", "png", 12_000.0),
+        ("PCMU", "spx", 4_500.0),
+    ):
+        seconds = _calls(folder / "mixed", lengths, codec)
+        spent, noise = _spent(folder / "mixed", form)
+        ratio = seconds / spent
+        yield {
+            "name": f"{codec} to {form}",
+            "cpu_s": spent,
+            "ratio": ratio,
+            "x_real_time": ratio,
+            "bar": bar,
+            "noise": noise,
+        }
+        if form == "wav":
+            limit = _limit(folder / "mixed")
+            row = {
+                "name": f"{codec} to wav over the limit",
+                "cpu_s": limit,
+                "ratio": spent / limit,
+                "noise": noise,
+            }
+            yield row | ({"bar": 5.0, "bar_kind": "at_most"} if codec == "PCMU" else {})
+
+
+def _conditions(folder: Path) -> Iterator[Row]:
+    """Loss and drift against none of either, lengths, and how many calls there are at a time."""
+    lengths = _lengths(12)
+    plain = 0.0
+    for loss in LOSSES:
+        _calls(folder / "loss", lengths, loss=loss)
+        spent, noise = _spent(folder / "loss")
+        plain = plain or spent
+        row = {
+            "name": f"loss of {loss:.0%}: times none's cost",
+            "cpu_s": spent,
+            "ratio": spent / plain,
+            "noise": noise,
+        }
+        yield row | ({"bar": 1.25, "bar_kind": "at_most"} if loss == 0.10 else {})
+    _calls(folder / "loss", lengths, loss=0.0, ppm=DRIFT_PPM)
+    spent, noise = _spent(folder / "loss")
+    yield {
+        "name": f"drift of {DRIFT_PPM:g} ppm: rate over that without",
+        "cpu_s": spent,
+        "ratio": plain / spent,
+        "bar": 0.8,
+        "noise": noise,
+    }
+    for each, count in LENGTHS:
+        seconds = _calls(folder / "length", [float(each)] * count)
+        spent, noise = _spent(folder / "length", repeats=1 if each > 3600 else REPEATS)
+        yield {
+            "name": f"{count} of {each} s",
+            "cpu_s": spent,
+            "ratio": seconds / spent,
+            "x_real_time": seconds / spent,
+            "noise": noise,
+        }
+    for codec in ("PCMU", "G729"):
+        for count in OCCUPANCY:
+            seconds = _calls(folder / "many", [120.0] * count, codec)
+            spent, noise = _spent(folder / "many")
+            yield {
+                "name": f"{codec}, {count} of 120 s",
+                "cpu_s": spent,
+                "ratio": seconds / spent,
+                "x_real_time": seconds / spent,
+                "noise": noise,
+            }
+
+
+def _start() -> Iterator[Row]:
+    """CPU of a process, in ms: beyond NumPy's for the library, all of it for the command line."""
+
+    def ms(*arguments: str) -> float:
+        def once() -> float:
+            before = _cpu()
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+            return (_cpu() - before) * 1e3
+
+        return min(once() for _ in range(2 * REPEATS))
+
+    opened = ms("-c", f"import callreplay; callreplay.open({str(SAMPLE)!r})")
+    with tempfile.TemporaryDirectory() as folder:
+        written = ms("-m", "callreplay", "transcode", str(SAMPLE), "-o", f"{folder}/out.wav")
+    for name, spent, bar in (
+        ("ms to import and open, beyond NumPy", opened - ms("-c", "import numpy"), 60.0),
+        ("ms of transcode, 20 s", written, 120.0),
+        ("ms of --version", ms("-m", "callreplay", "--version"), 60.0),
+    ):
+        yield {"name": name, "ratio": spent, "bar": bar, "bar_kind": "at_most"}
+
+
+def _cache(folder: Path) -> Iterator[Row]:
+    """An entry that is made and read beside 100,000 others, over one that has few beside it."""
+    from callreplay.service.cache import Cache
+    from callreplay.service.metrics import Metrics
+
+    def ms(limit: int) -> float:
+        cache = Cache(folder, limit, 2, Metrics())
+        times = []
+        for number in range(20):
+            before = _cpu()
+            cache.open(f"zz{limit}{number}", lambda: iter([bytes(320_000)])).close()
+            times.append((_cpu() - before) * 1e3)
+        return sorted(times)[len(times) // 2]
+
+    few = ms(1 << 40)
+    for number in range(ENTRIES):
+        key = f"{number * 2654435761 % (1 << 32):08x}{number:08x}"
+        shelf = folder / key[:2]
+        shelf.mkdir(exist_ok=True)
+        (shelf / key).write_bytes(b"x")
+    many = ms(1 << 41)
+    row = {"name": f"a cache of {ENTRIES:,} entries: cost of a new one over that in an empty one"}
+    yield row | {"ratio": many / few, "ms": many, "bar": 2.0, "bar_kind": "at_most"}
+
+
+def run() -> list[Row]:
+    """Rows as the functions above say; ``ratio`` is what the name says."""
+    parts: tuple[Callable[[Path], Iterator[Row]], ...] = (_fixed, _mixed, _conditions)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        for part in parts:
+            rows += part(Path(name) / "work")
+            shutil.rmtree(Path(name) / "work", ignore_errors=True)
+        (Path(name) / "cache").mkdir()
+        rows += _start()
+        rows += _cache(Path(name) / "cache")
+    return rows
