@@ -16,7 +16,10 @@ KNOWN = {"webdataset", "datasets", "lhotse", "pyarrow", "polars", "pandas", "ray
 
 
 def _needs(block: str) -> set[str]:
-    return {name.split(".")[0] for name in re.findall(r"^(?:import|from) (\S+)", block, re.MULTILINE)} & KNOWN
+    found = {
+        name.split(".")[0] for name in re.findall(r"^(?:import|from) (\S+)", block, re.MULTILINE)
+    } & KNOWN
+    return found | {"pandas"} if "ray.data" in block else found  # which Ray Data needs
 
 
 @pytest.fixture(scope="module")

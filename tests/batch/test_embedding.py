@@ -61,7 +61,7 @@ def test_the_guide_runs_from_its_first_block_to_its_last(
         exec(compile(block, "docs/embedding.md", "exec"), space)
     said = capsys.readouterr().out
     assert "Ana Pop <0721555010> Front Desk <2001> 2026-01-06T08:30:01 19.94" in said
-    assert "channels must be one of mono, stereo, caller, called, not 'steroe'" in said
+    assert "channels must be mono, stereo, caller or called, not 'steroe'" in said
     assert "20 blocks of 16000" in said
 
 

@@ -156,7 +156,10 @@ def test_completion_scripts(shell: str) -> None:
 
 _TO_WAV = ["transcode", "call.pcap", "-o", "x.wav"]
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "a command that is none": (["transcoed", "call.pcap"], r"No such command 'transcoed'. Did you mean 'transcode'\?"),
+    "a command that is none": (
+        ["transcoed", "call.pcap"],
+        r"No such command 'transcoed'. Did you mean 'transcode', 'transcribe'\? callreplay --help tells more.",
+    ),
     "an option that is none": ([*_TO_WAV, "--chanels", "mono"], "--channels"),
     "no capture": (["transcode", "-o", "x.wav"], "CAPTURE"),
     "no output": (["transcode", "call.pcap"], "--output"),
@@ -167,7 +170,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no format": (["transcode", "call.pcap", "-o", "-"], "name one of wav"),
     "over itself": (["transcode", "call.pcap", "-o", "call.pcap", "--format", "wav"], "is the capture"),
     "a call that is none": ([*_TO_WAV, "--call", "7"], "holds 1 calls"),
-    "channels that are none": ([*_TO_WAV, "--channels", "left"], "mono, stereo, caller, called, not 'left'"),
+    "channels that are none": ([*_TO_WAV, "--channels", "left"], "mono, stereo, caller or called, not 'left'"),
     "a time that is none": ([*_TO_WAV, "--start", "1m30"], "'1m30' is no time: use seconds or h:mm:ss"),
     "a window that is none": ([*_TO_WAV, "--start", "9", "--end", "3"], "start < end"),
     "a rate that is none": ([*_TO_WAV, "--rate", "96000"], "8000 to 48000"),

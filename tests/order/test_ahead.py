@@ -24,6 +24,12 @@ def _leg(packets: list[Packet]) -> LegMedia:
     clock_runs=st.booleans(),
     jitter_ms=st.sampled_from([0.0, 5.0]),
 )
+@example(
+    answers=[(1.5, 1.9), (1.1, 3.378), (2.684, 5.073), (1.662, 5.022), (2.135, 1.0)],
+    apart_ms=0.1876,
+    clock_runs=False,
+    jitter_ms=5.0,
+)
 @example(answers=[(3.0, 3.0), (3.0, 3.0), (3.0, 3.0)], apart_ms=0.667, clock_runs=True, jitter_ms=0.0)
 def test_a_bots_answers_play_where_they_arrived(
     answers: list[tuple[float, float]], apart_ms: float, clock_runs: bool, jitter_ms: float

@@ -9,9 +9,8 @@ from callreplay.model import Flow, GapReason, RtpColumns, Stream
 from callreplay.order import assemble
 from tests.scenario.call import SyntheticScan
 
-
-# The longest that an octet of a static type lasts: 1 ms (G.729) unless it stands here. A frame of G.723 that was not sent
-# is an octet and 30 ms (RFC 3551, 4.5.3), one of LPC 14 octets and 20 ms.
+# The longest that an octet of a static type lasts: 1 ms (G.729) unless it stands here. A frame of G.723 that was not
+# sent is an octet and 30 ms (RFC 3551, 4.5.3), one of LPC 14 octets and 20 ms.
 _SECONDS_PER_OCTET = {4: 0.03, 7: 0.02 / 14}
 
 

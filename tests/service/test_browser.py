@@ -194,7 +194,7 @@ def test_every_tab_of_the_details_is_reached_by_keys_alone(
     enter(page, service, f"&callDetails={call['callId']}")
     until(page, "document.querySelector('dialog').matches(':modal')")
     for tab in ("Media", "Events", "Advanced", "General"):
-        for _ in range(30):
+        for _ in range(80):
             page.keyboard.press("Tab")
             if page.evaluate("document.activeElement.innerText") == tab:
                 break

@@ -61,7 +61,7 @@ async def ask_for_everything(app: Any, running: Running, call: dict[str, Any], p
             codes.append((await client.get(path, **options)).status_code)
         for path, values in (
             (f"/CallRecorder/Call/{call['callId']}/description", {}),
-            ("/CallRecorder/Users/add", {"login": "admin", "password": "12345678"}),
+            ("/CallRecorder/Users/add", {"login": "admin", "password": "seven otters"}),
             ("/CallRecorder/Tokens/add", {"name": "watched"}),
             ("/CallRecorder/Logout", {}),
         ):

@@ -226,7 +226,7 @@ def test_no_page_has_a_word_that_no_catalogue_could_translate(
     names += "|CSV|JSON|/mnt/calls|callerNumber=0721"
     data: set[str] = set(engine.MEDIA_TYPES) | {"x", "nobody"}  # what is asked for above
     for table, columns in {
-        "calls": "caller_name called_name caller_number called_number",
+        "calls": "caller_name called_name caller_number called_number description",
         "call_files": "codec",
         "users": "login name",
         "storage_volumes": "name",

@@ -117,14 +117,14 @@ class House:
         """A form that the route takes."""
         return {
             **{key: {"user": "admin", "password": "wrong"} for key in ("", "/", "/Login")},
-            "/Account/password": {"password": "wrong", "new_password": "12345678"},
+            "/Account/password": {"password": "wrong", "new_password": "seven otters"},
             "/Call/{uuid}/description": {"description": "as it was"},
             "/Volumes/player": {"player_password": self.values["player_password"]},
             "/Volumes/{id}": {"action": "use"},
             "/Retention/change": {"action": "tag", "tag": "house", "days": "9"},
             "/Call/{uuid}/hold": {"action": "release"},
             "/Tenants/change": {"action": "zone", "name": "default", "zone": "UTC"},
-            "/Users/add": {"login": f"made{self.count()}", "password": "12345678"},
+            "/Users/add": {"login": f"made{self.count()}", "password": "seven otters"},
             "/Users/{id}": {"action": "enable"},
             "/Tokens/add": {"name": "made"},
         }.get(path.removeprefix(BASE), {})
@@ -425,7 +425,12 @@ def parts(parameters: str, body: bytes) -> dict[str, Any]:
         ("GET", "/", {"params": {"callDetails": "x" * 5000}}, 400),
         ("GET", "/", {"params": {"after": "x" * 5000}}, 400),
         ("POST", "/Users/" + "9" * 30, {"data": {"csrf": "admin", "action": "enable"}}, 404),
-        ("POST", "/Users/add", {"data": {"csrf": "admin", "login": "x" * 101, "password": "12345678"}}, 400),
+        (
+            "POST",
+            "/Users/add",
+            {"data": {"csrf": "admin", "login": "x" * 101, "password": "seven otters"}},
+            400,
+        ),
         ("POST", "/Users/add", {"data": {"csrf": "admin", "login": "x", "password": "1" * 1025}}, 400),
     ],
 )

@@ -81,5 +81,6 @@ def _say_usage(error: Any) -> int:
     if type(error).__name__ != "NoArgsIsHelpError":  # whose help is shown already
         path = error.ctx.command_path if getattr(error, "ctx", None) else "callreplay"
         text = " ".join(error.format_message().split()).rstrip(".")
-        print(f"callreplay: {text}. {path} --help tells more.", file=sys.stderr)
+        stop = "" if text.endswith("?") else "."
+        print(f"callreplay: {text}{stop} {path} --help tells more.", file=sys.stderr)
     return int(error.exit_code)

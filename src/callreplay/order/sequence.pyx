@@ -106,17 +106,19 @@ cdef int64_t place(State* state, uint16_t sequence, uint32_t timestamp, int64_t 
 
 
 cdef bint begins_a_hole(const State* state, int64_t key) noexcept nogil:
-    """Whether the packets before ``key`` were heard, and neither it nor those after it.
+    """Whether the packets before ``key`` were heard, and not it: it fills a hole.
 
-    Further back than a lap the ring knows nothing: it has old keys only where the packet a lap later was lost.
+    Of a hole that is further back than packets overtake each other, those after it were not heard either; else it is
+    the place of one that was lost. Further back than a lap the ring knows nothing: it has old keys only where the
+    packet a lap later was lost.
     """
     cdef int64_t j
-    cdef bint before = False
+    cdef bint before = False, far = state.newest - key > MAX_MISORDER
     if state.newest - key > RING - WITNESSES or state.ring_key[key & (RING - 1)] == key:
         return False
     for j in range(1, WITNESSES + 1):
         before = before or state.ring_key[(key - j) & (RING - 1)] == key - j
-        if state.ring_key[(key + j) & (RING - 1)] == key + j and key + j < state.newest:
+        if far and state.ring_key[(key + j) & (RING - 1)] == key + j:
             return False
     return before
 

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from callreplay.store import audit
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection, Database
+from callreplay.store.rows import clean_text
 
 __all__ = ["KINDS", "Job", "ask_to_stop", "counted", "listing", "own", "running"]
 
@@ -63,7 +64,7 @@ def running(
         connection.execute("DELETE FROM jobs WHERE started_at < now() - %s::interval", (_KEPT,))
         row = connection.execute(
             "INSERT INTO jobs (tenant_id, kind, what, actor, total) VALUES (%s, %s, %s, %s, %s) RETURNING id",
-            (tenant_id, kind, what.replace("\0", "")[:_LONGEST], actor.login, total),
+            (tenant_id, kind, clean_text(what, _LONGEST), actor.login, total),
         ).fetchone()
     assert row is not None
     job = Job(row["id"], total)

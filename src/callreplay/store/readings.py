@@ -232,6 +232,10 @@ def _read_end(parameter: str, text: str, zone: ZoneInfo) -> datetime:
     return parse_time(parameter, text, zone, last=True) + timedelta(seconds=1)
 
 
+_LENGTHS: Final = (
+    r"^(([0-9]{1,4}:)?[0-9]{1,4}:[0-9]{1,2}|"
+    r"([0-9]{1,4}[hH])?([0-9]{1,5}[mM]([iI][nN])?)?([0-9]{1,7}(\.[0-9]{1,3})?[sS]?)?)$"
+)
 BEGIN: Final = Kind(name="time", read=parse_time, schema=_TIMES)
 END: Final = Kind(name="time", read=_read_end, schema=_TIMES)
 UUID: Final = Kind(name="uuid", read=_uuid, schema={"type": "string", "format": "uuid"})
@@ -255,9 +259,9 @@ PARTY: Final = Kind(
     schema={"type": "string", "maxLength": MAXIMUM_TEXT, "pattern": r'^[^\u0000\s"]*( [^\u0000\s"]+){0,7}$'},
 )  # fmt: skip
 DECIMAL: Final = Kind(
-    name="number", read=_decimal, schema={"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,6})?$"}
+    name="number", read=_decimal, schema={"type": "string", "pattern": r"^[0-9]{1,3}([.,][0-9]{1,6})?$"}
 )
-LENGTH: Final = Kind(name="length", read=_length, schema={"type": "string", "pattern": "^[0-9]{1,5}[sm]?$"})
+LENGTH: Final = Kind(name="length", read=_length, schema={"type": "string", "pattern": _LENGTHS})
 CODEC: Final = Kind(name="codec", read=_codec, schema=_NO_NUL | {"minLength": 1})
 STATUS: Final = Kind(name="status", read=_status, schema=_NO_NUL | {"minLength": 1})
 FLAG: Final = Kind(name="true or false", read=_flag, schema={"type": "boolean"})

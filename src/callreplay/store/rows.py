@@ -252,13 +252,12 @@ class FileRow(_Row):
 
 def figures_of(files: Sequence[FileRow]) -> dict[str, Any]:
     """What a call has of its files. The database's function ``call_figures`` says the same, to whoever writes files."""
-    begun = [file.started_at for file in files if file.started_at is not None]
-    ends = [
-        file.started_at + timedelta(milliseconds=file.duration_ms)
-        for file in files
-        if file.started_at is not None
-    ]
-    whole = round((max(ends) - min(begun)) / timedelta(milliseconds=1)) if begun else 0
+    begun = [(file.started_at, file.duration_ms) for file in files if file.started_at is not None]
+    first = min((at for at, _ in begun), default=None)
+    # From the first beginning: an end may lie beyond the last date that there is.
+    whole = max(
+        (round((at - first) / timedelta(milliseconds=1)) + ms for at, ms in begun if first), default=0
+    )
     sent = {file.leg for file in files if file.packets}
     return {
         "length_ms": max([whole, *(file.duration_ms for file in files)]),
