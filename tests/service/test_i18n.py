@@ -222,7 +222,7 @@ def test_no_page_has_a_word_that_no_catalogue_could_translate(
         *("Nothing", "Temp/x/y", "Transcoder?format=exe"),
     ]
     # Data, and names of the product and of standards.
-    names = r"CallReplay( [\d.]+)?|MOS|SHA-256|SSRC|SIP|UTC|Hz|ms|[kMGT]?B|wav|spx|png|PCM[UA]|G7\d\d|admin|default"
+    names = r"CallReplay( [\d.]+)?|MOS|SHA-256|SSRC|SIP|UTC|Hz|ms|[kMGT]?B|wav|spx|png|csv|PCM[UA]|G7\d\d|admin|default"
     names += "|CSV|JSON|/mnt/calls|callerNumber=0721"
     data: set[str] = set(engine.MEDIA_TYPES) | {"x", "nobody"}  # what is asked for above
     for table, columns in {

@@ -167,9 +167,14 @@ def _mac(parameter: str, text: str, _: ZoneInfo) -> str:
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
+# White space as JSON Schema's patterns have it (ECMA-262), which knows no U+001C to U+001F and no U+0085.
+_SPACE: Final = r"\t-\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+_WORD: Final = re.compile(rf'"([^"]+)"|([^{_SPACE}"]+)')
+
+
 def _words(parameter: str, text: str, _: ZoneInfo) -> tuple[str, ...]:
     """Words; what stands in quotation marks is one."""
-    found = [quoted or bare for quoted, bare in re.findall(r'"([^"]+)"|([^\s"]+)', _text(parameter, text))]
+    found = [quoted or bare for quoted, bare in _WORD.findall(_text(parameter, text))]
     if len(found) > MAXIMUM_WORDS:
         raise ParameterError(parameter, "more than 8 words")
     return tuple(found)
