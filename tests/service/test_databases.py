@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def test_a_client_of_another_make_connects_with_the_plain_password(service: Runn
 
 
 @contextmanager
-def debian_postgresql(folder: Path) -> Iterator[tuple[str, str]]:
+def debian_postgresql(folder: Path, options: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """URLs of a plain Debian cluster's superuser, and of a user who owns an empty database and nothing more."""
     port = free_port("127.0.0.1", 0)
     account: dict[str, Any] = {"cwd": "/"}
@@ -79,7 +80,7 @@ def debian_postgresql(folder: Path) -> Iterator[tuple[str, str]]:
         check=True, capture_output=True, **account,
     )  # fmt: skip
     command: list[Any] = [DEBIAN / "postgres", "-D", folder / "data", "-p", str(port), "-c", "fsync=off",
-                          "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]  # fmt: skip
+                          "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", *options]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, **account) as server:
         try:
             root = f"postgresql://root:the%20superuser's@127.0.0.1:{port}/postgres"
@@ -96,6 +97,52 @@ def debian_postgresql(folder: Path) -> Iterator[tuple[str, str]]:
             yield root, f"postgresql://owner:p%40ss%2Fword@127.0.0.1:{port}/calls"
         finally:
             server.terminate()
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "server.crt", folder / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=database", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o600)
+    return certificate, key
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_database_behind_tls_is_spoken_to_in_nothing_else() -> None:
+    """``database_url`` with sslmode=verify-full: every connection is encrypted; another's certificate is refused."""
+    with tempfile.TemporaryDirectory(prefix="callreplay-tls-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        certificate, key = _certificate(folder)
+        if os.geteuid() == 0:
+            shutil.chown(key, "nobody", "nogroup")
+        options = ("-c", "ssl=on", "-c", f"ssl_cert_file={certificate}", "-c", f"ssl_key_file={key}")
+        (folder / "other").mkdir()
+        other, _ = _certificate(folder / "other")
+        with debian_postgresql(folder, options) as (root, plain):
+            url = f"{plain}?sslmode=verify-full&sslrootcert={certificate}"
+            with ended(fresh(("--database-url", url))) as running, running.start().basic() as client:
+                assert len(client.get("/CallRecorder/Transcoder", params={"format": "json"}).json()) == 3
+                with psycopg.connect(root) as connection:
+                    asked = (
+                        "SELECT bool_and(ssl), count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                        "WHERE usename = 'owner'"
+                    )
+                    encrypted, count = connection.execute(asked).fetchone() or (False, 0)
+                assert encrypted
+                assert count
+            url = f"{plain}?sslmode=verify-full&sslrootcert={other}"
+            done = subprocess.run(
+                [sys.executable, "-m", "callreplay", "calls", "find", "--database-url", url],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 1, done.stderr
+            assert "certificate verify failed" in done.stderr
+            assert "Traceback" not in done.stderr
+            assert "p%40ss" not in done.stderr
 
 
 @pytest.fixture(scope="module")
