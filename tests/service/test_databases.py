@@ -31,7 +31,7 @@ DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 
 def test_psql_connects(service: Running) -> None:
-    asked = "SELECT caller_name FROM call_list WHERE caller_name LIKE 'Ana%'"
+    asked = "SELECT caller_name FROM call_list WHERE caller_name LIKE 'Ana P%'"
     done = subprocess.run(
         ["psql", "-XAt", "-w", service.reader_url, "-c", asked], capture_output=True, text=True, check=True
     )
