@@ -42,7 +42,8 @@ PHONE = ViewportSize(width=390, height=844)
 
 INK = (
     "(() => { const c = document.querySelector('canvas'); if (!c) return 0; "
-    "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
+    "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; "
+    "let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
 )
 """Script that counts the waveform's pixels that are drawn."""
 NOW = "document.querySelector('audio').currentTime"
