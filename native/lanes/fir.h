@@ -1,9 +1,21 @@
-// A plain filter over float lanes, for the resampler and the concealer.
+// A plain filter over float lanes, and the sum of a dot product's parts, for the resampler and the concealer.
 #pragma once
 
 #include "lanes/f32_wide.h"
 
 namespace callreplay::CR_ISA {
+
+// Sixteen partial sums, added pairwise: the order that every width keeps.
+CR_LANE float add_up(const float *sums) {
+  float eight[8], four[4];
+  for (int i = 0; i < 8; ++i) {
+    eight[i] = sums[i] + sums[i + 8];
+  }
+  for (int i = 0; i < 4; ++i) {
+    four[i] = eight[i] + eight[i + 4];
+  }
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
 
 // y[n] += sum over t of taps[t] * x[n + t], n < count, t < taps_count. Reads x and writes y up to the next
 // multiple of 64 of count. Several vectors of outputs at a time: a tap is loaded once for all of them, and

@@ -66,18 +66,6 @@ void zip(float *__restrict y, const float *__restrict even, const float *__restr
   }
 }
 
-// Sixteen partial sums, added pairwise: the order that every width keeps.
-float add_up(const float *sums) {
-  float eight[8], four[4];
-  for (int i = 0; i < 8; ++i) {
-    eight[i] = sums[i] + sums[i + 8];
-  }
-  for (int i = 0; i < 4; ++i) {
-    four[i] = eight[i] + eight[i + 4];
-  }
-  return (four[0] + four[2]) + (four[1] + four[3]);
-}
-
 // Products with taps that `tap(t, i)` gives for taps t + i * N to t + i * N + N - 1.
 template <int N, class Tap>
 CR_LANE float dot_with(const float *__restrict x, size_t taps_count, Tap &&tap) {

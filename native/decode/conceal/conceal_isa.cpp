@@ -61,18 +61,6 @@ void correlate_few(float *__restrict y, const float *__restrict x, const float *
   }
 }
 
-// Sixteen partial sums, added pairwise: the order that every width keeps.
-CR_LANE float add_up(const float *sums) {
-  float eight[8], four[4];
-  for (int i = 0; i < 8; ++i) {
-    eight[i] = sums[i] + sums[i + 8];
-  }
-  for (int i = 0; i < 4; ++i) {
-    four[i] = eight[i] + eight[i + 4];
-  }
-  return (four[0] + four[2]) + (four[1] + four[3]);
-}
-
 // kLags of them, from lag `from` on.
 template <int N, int kLags>
 CR_LANE void autocorrelate_some(float *r, const float *x, size_t count, int from) {

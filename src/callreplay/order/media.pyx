@@ -14,6 +14,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
+from callreplay.order.durations cimport covers
+
 
 cdef enum:
     SPILL = 2
@@ -258,18 +260,6 @@ cdef bint wild_alone(const Walk* walk, Py_ssize_t row, Py_ssize_t ahead, int64_t
     if onward - due > walk.clock >> 2 or due - onward > walk.clock >> 2:
         return False
     return -slack < here - walk.floor_ns < slack and -slack < there - walk.floor_ns < slack
-
-
-cdef bint covers(const int32_t[:, ::1] durations, const uint8_t[::1] codecs, const uint16_t[::1] size) noexcept nogil:
-    """Whether ``durations`` has every codec of ``codecs`` and every length of ``size``."""
-    cdef Py_ssize_t i
-    for i in range(codecs.shape[0]):
-        if codecs[i] >= durations.shape[0]:
-            return False
-    for i in range(size.shape[0]):
-        if size[i] >= durations.shape[1]:
-            return False
-    return True
 
 
 def walk_stream(int64_t[::1] sequence not None, int64_t[::1] timestamp not None,

@@ -7,6 +7,8 @@ here.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
+from callreplay.order.durations cimport covers
+
 import numpy as np
 
 from callreplay.model import GAP_DTYPE
@@ -28,18 +30,6 @@ cdef struct Gap:  # ALIGNED
     int64_t ticks
     int32_t packets
     uint8_t reason
-
-
-cdef bint covers(const int32_t[:, ::1] durations, const uint8_t[::1] codecs, const uint16_t[::1] size) noexcept nogil:
-    """Whether ``durations`` has every codec of ``codecs`` and every length of ``size``."""
-    cdef Py_ssize_t i
-    for i in range(codecs.shape[0]):
-        if codecs[i] >= durations.shape[0]:
-            return False
-    for i in range(size.shape[0]):
-        if size[i] >= durations.shape[1]:
-            return False
-    return True
 
 
 def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
