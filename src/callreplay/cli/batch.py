@@ -29,7 +29,7 @@ from callreplay.batch import (
 )
 from callreplay.batch.engine import SHARDS
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
-from callreplay.cli.options import parse_codecs, with_output_options
+from callreplay.cli.options import CodecOption, parse_codecs, with_output_options
 from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_memory
 from callreplay.cli.transcode import UNDECODED, StrictOption
@@ -236,10 +236,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
         address: Annotated[str, typer.Option(help="Of the Ray cluster.")] = "",
-        codec: Annotated[
-            list[str],
-            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
-        ] = [],  # noqa: B006
+        codec: CodecOption = [],  # noqa: B006
         query: Annotated[
             str | None, typer.Option(help="Stored calls, as the Transcoder: 'callerNumber=…&beginTime=…'.")
         ] = None,

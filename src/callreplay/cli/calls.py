@@ -12,7 +12,14 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
+from callreplay.cli.database import (
+    DatabaseOption,
+    DataOption,
+    JsonLinesOption,
+    TenantOption,
+    UserOption,
+    database,
+)
 from callreplay.cli.options import with_output_options
 from callreplay.cli.printable import json_text
 from callreplay.cli.tables import Lines, choose_columns, print_csv, print_json
@@ -210,7 +217,7 @@ def _add_erase(group: typer.Typer) -> None:
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Show what would go; change nothing.")
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        as_json: JsonLinesOption = False,
         tenant: TenantOption = "default",
         url: DatabaseOption = "",
         data: DataOption = None,

@@ -14,7 +14,16 @@ from callreplay.store.places import DATA_VARIABLE, DATABASE_VARIABLE
 if TYPE_CHECKING:
     from callreplay.store.database import Database
 
-__all__ = ["DataOption", "DatabaseOption", "TenantOption", "UserOption", "database"]
+__all__ = [
+    "DataOption",
+    "DatabaseOption",
+    "JsonLinesOption",
+    "JsonOption",
+    "TenantOption",
+    "TimezoneOption",
+    "UserOption",
+    "database",
+]
 
 DatabaseOption = Annotated[
     str,
@@ -35,6 +44,9 @@ DataOption = Annotated[
     ),
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="Whose calls.")]
+TimezoneOption = Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+JsonLinesOption = Annotated[bool, typer.Option("--json", help="One line of JSON per call.")]
 UserOption = Annotated[
     str, typer.Option("--user", help="Only calls that this user of the tenant may find and play.")
 ]

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.database import (
+    DatabaseOption,
+    DataOption,
+    JsonLinesOption,
+    TenantOption,
+    TimezoneOption,
+    database,
+)
 from callreplay.cli.printable import json_text, printable
 from callreplay.cli.sizes import show_size
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
@@ -102,12 +109,12 @@ def register(app: typer.Typer) -> None:
         volume_id: VolumeId = None,
         volume_name: VolumeName = "",
         volume_path: VolumePath = None,
-        timezone: Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")] = "",
+        timezone: TimezoneOption = "",
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Captures at a time.")] = 1,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Say what would be added; store nothing.")
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        as_json: JsonLinesOption = False,
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:

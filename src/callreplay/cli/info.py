@@ -11,7 +11,7 @@ import typer
 
 from callreplay.capture import open_capture
 from callreplay.cli.audiofile import is_audio, show_audio
-from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.options import CodecOption, KeyLogOption, capture_sources, parse_codecs
 from callreplay.cli.printable import printable
 from callreplay.cli.tables import Lines
 from callreplay.clock import length
@@ -136,10 +136,7 @@ def register(app: typer.Typer) -> None:
             typer.Option("--why", help="Say how packets became calls: what was weighed, and the reasons."),
         ] = False,
         audio: Annotated[bool, typer.Option(help="Decode the audio to measure clipping and silence.")] = True,
-        codec: Annotated[
-            list[str],
-            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
-        ] = [],  # noqa: B006
+        codec: CodecOption = [],  # noqa: B006
         keylog: KeyLogOption = None,
     ) -> None:
         """Show the calls, legs, codecs, loss, jitter and quality in a capture, or what an audio file says of itself."""

@@ -20,9 +20,24 @@ from callreplay.outputs.options import ROWS, Options
 if TYPE_CHECKING:
     from callreplay.packets import Opener
 
-__all__ = ["KeyLogOption", "capture_sources", "parse_codecs", "parse_time", "with_output_options"]
+__all__ = [
+    "CallOption",
+    "CodecOption",
+    "KeyLogOption",
+    "capture_sources",
+    "parse_codecs",
+    "parse_time",
+    "with_output_options",
+]
 
 
+CallOption = Annotated[
+    int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
+]
+CodecOption = Annotated[
+    list[str],
+    typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
+]
 KeyLogOption = Annotated[
     Path | None,
     typer.Option("--keylog", help="Secrets of TLS connections (SSLKEYLOGFILE), to read the SIP in them."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from callreplay.cli.options import KeyLogOption, with_output_options
+from callreplay.cli.options import CallOption, KeyLogOption, with_output_options
 from callreplay.cli.transcode import run
 from callreplay.outputs.options import Options
 
@@ -30,9 +30,7 @@ def register(app: typer.Typer) -> None:
         output: Annotated[
             str, typer.Option("--output", "-o", help="x.json or x.dat; - for standard output.")
         ] = "-",
-        call: Annotated[
-            int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
-        ] = None,
+        call: CallOption = None,
         codec: Annotated[list[str], typer.Option("--codec", help="PT=NAME/RATE for a payload type.")] = [],  # noqa: B006
         keylog: KeyLogOption = None,
         *,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, JsonLinesOption, TenantOption, database
 from callreplay.cli.sizes import show_size
 from callreplay.errors import ArgumentError
 
@@ -88,7 +88,7 @@ def register(app: typer.Typer) -> None:
                 "--dry-run", help="Show what would go (with --set: under that policy); change nothing."
             ),
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        as_json: JsonLinesOption = False,
         tenant: TenantOption = "default",
         url: DatabaseOption = "",
         data: DataOption = None,

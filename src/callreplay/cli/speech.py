@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from callreplay.capture import Call, open_capture
-from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.options import CallOption, CodecOption, KeyLogOption, capture_sources, parse_codecs
 from callreplay.cli.tables import Lines
 from callreplay.cli.transcode import choose_call
 from callreplay.clock import length, utc
@@ -72,13 +72,8 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Option("--format", help=f"{', '.join(LABEL_FORMATS)}, instead of by the file's suffix."),
         ] = "",
-        call: Annotated[
-            int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
-        ] = None,
-        codec: Annotated[
-            list[str],
-            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
-        ] = [],  # noqa: B006
+        call: CallOption = None,
+        codec: CodecOption = [],  # noqa: B006
         keylog: KeyLogOption = None,
     ) -> None:
         """Find who talks when: talk time, silence, overlap, and a file of labels."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
 from callreplay.cli.tables import Lines
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
     @group.command(name="list")
     def listing(
-        as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+        as_json: JsonOption = False,
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:

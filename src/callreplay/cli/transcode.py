@@ -11,7 +11,14 @@ from typing import Annotated, Final
 import typer
 
 from callreplay.capture import Call, Capture, open_capture
-from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs, with_output_options
+from callreplay.cli.options import (
+    CallOption,
+    CodecOption,
+    KeyLogOption,
+    capture_sources,
+    parse_codecs,
+    with_output_options,
+)
 from callreplay.cli.printable import printable
 from callreplay.cli.progress import progress_bar
 from callreplay.errors import ArgumentError, OutputError
@@ -117,13 +124,8 @@ def register(app: typer.Typer) -> None:
         ],
         output: Annotated[str, typer.Option("--output", "-o", help="File to write; - for standard output.")],
         form: Annotated[str, typer.Option("--format", help="Instead of by the file's suffix.")] = "",
-        call: Annotated[
-            int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
-        ] = None,
-        codec: Annotated[
-            list[str],
-            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
-        ] = [],  # noqa: B006
+        call: CallOption = None,
+        codec: CodecOption = [],  # noqa: B006
         keylog: KeyLogOption = None,
         strict: StrictOption = False,
         *,

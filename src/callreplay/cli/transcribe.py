@@ -10,7 +10,7 @@ import typer
 
 from callreplay.capture import Call, open_capture
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
-from callreplay.cli.options import KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.options import CallOption, CodecOption, KeyLogOption, capture_sources, parse_codecs
 from callreplay.cli.printable import printable
 from callreplay.cli.transcode import choose_call
 from callreplay.clock import utc
@@ -98,13 +98,8 @@ def register(app: typer.Typer) -> None:
         seconds: Annotated[
             float, typer.Option(help="The longest piece that the recogniser is given.")
         ] = 30.0,
-        call: Annotated[
-            int | None, typer.Option("--call", help="Which call, where there are several; from 1.")
-        ] = None,
-        codec: Annotated[
-            list[str],
-            typer.Option("--codec", help="PT=NAME/RATE for a payload type that no signalling names."),
-        ] = [],  # noqa: B006
+        call: CallOption = None,
+        codec: CodecOption = [],  # noqa: B006
         keylog: KeyLogOption = None,
         query: Annotated[
             str | None,

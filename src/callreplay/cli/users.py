@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
 from callreplay.errors import ArgumentError
 
@@ -85,7 +85,7 @@ def _add_listing(group: typer.Typer) -> None:
     @group.command(name="list")
     def listing(
         tenant: TenantOption = "default",
-        as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+        as_json: JsonOption = False,
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, database
+from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_size, show_size
 from callreplay.cli.tables import Lines
@@ -35,7 +35,7 @@ def _as_json(volume: Any) -> dict[str, Any]:
 def _add_listing(group: typer.Typer) -> None:
     @group.command(name="list")
     def listing(
-        as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+        as_json: JsonOption = False,
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, database
+from callreplay.cli.database import (
+    DatabaseOption,
+    DataOption,
+    JsonLinesOption,
+    TenantOption,
+    TimezoneOption,
+    database,
+)
 from callreplay.cli.printable import json_text, printable
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
 
@@ -51,8 +58,8 @@ def register(app: typer.Typer) -> None:
         volume_id: VolumeId = None,
         volume_name: VolumeName = "",
         volume_path: VolumePath = None,
-        timezone: Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")] = "",
-        as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per call.")] = False,
+        timezone: TimezoneOption = "",
+        as_json: JsonLinesOption = False,
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
