@@ -8,17 +8,18 @@ from typing import Any
 
 from anyio import to_thread
 from starlette.requests import Request
+from starlette.responses import Response
 
 from callreplay.errors import CallReplayError
 from callreplay.service import logs
 from callreplay.service.addresses import client_address
 from callreplay.service.auth import Visitor
-from callreplay.service.context import Problem, service_of
-from callreplay.service.rendering import posted_by, visitor_of
+from callreplay.service.context import Problem, base, service_of
+from callreplay.service.rendering import Items, page, posted_by, visitor_of
 from callreplay.store.audit import Actor
 from callreplay.store.database import Connection
 
-__all__ = ["actor_of", "allowed", "changing", "check", "in_database", "number_of", "refused"]
+__all__ = ["actor_of", "allowed", "changing", "check", "forms", "in_database", "number_of", "refused"]
 
 
 def check(is_allowed: bool) -> None:
@@ -39,6 +40,23 @@ async def changing(request: Request, *, site: bool = False) -> tuple[Visitor, di
     visitor, fields = await posted_by(request)
     check(visitor.runs_site if site else visitor.is_admin)
     return visitor, fields
+
+
+def forms(
+    request: Request,
+    template: str,
+    visitor: Visitor,
+    values: dict[str, Any],
+    place: str,
+    bad: str = "",
+    state: Items | None = None,
+) -> Response:
+    """A page of forms at ``place``, which says that what was posted is saved or, with status 400, what was ``bad``."""
+    common = {"saved": "saved" in request.query_params, "bad": bad, "nomenu": False}
+    status = 400 if bad else 200
+    return page(
+        request, template, visitor, values | common, status, place=f"{base(request)}/{place}", state=state
+    )
 
 
 def actor_of(request: Request, visitor: Visitor) -> Actor:

@@ -21,8 +21,8 @@ from starlette.routing import Route
 from callreplay.errors import CallReplayError
 from callreplay.service.auth import MAXIMUM_PASSWORD, Visitor
 from callreplay.service.context import PLAYER_PASSWORD, Problem, base, service_of, zone_of
-from callreplay.service.desk import actor_of, allowed, changing, check, in_database, number_of, refused
-from callreplay.service.rendering import check_right, page, posted_by, query_of, ticket_of
+from callreplay.service.desk import actor_of, allowed, changing, check, forms, in_database, number_of, refused
+from callreplay.service.rendering import check_right, posted_by, query_of, ticket_of
 from callreplay.store import joining, retention, search, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.jobs import Job, counted
@@ -75,12 +75,8 @@ async def _storage(request: Request, visitor: Visitor, bad: str = "") -> Respons
     values = {
         "volumes": await in_database(request, found),
         "player_password": await to_thread.run_sync(service.database.setting, PLAYER_PASSWORD),
-        "nomenu": False,
-        "saved": "saved" in request.query_params,
-        "bad": bad,
     }
-    status = 400 if bad else 200
-    return page(request, "storage.html", visitor, values, status, place=f"{base(request)}/Volumes", state=())
+    return forms(request, "storage.html", visitor, values, "Volumes", bad, state=())
 
 
 async def storage_page(request: Request) -> Response:
@@ -249,12 +245,8 @@ async def _retention(request: Request, visitor: Visitor, bad: str = "") -> Respo
         "kept": sum(bool(each.error) for each in erased),
         "many": len(erased) > _LOOKED_AT,
         "may_erase": _may_erase(visitor),
-        "saved": "saved" in request.query_params,
-        "bad": bad,
-        "nomenu": False,
     }
-    status = 400 if bad else 200
-    return page(request, "retention.html", visitor, values, status, place=f"{base(request)}/Retention")
+    return forms(request, "retention.html", visitor, values, "Retention", bad)
 
 
 def _may_erase(visitor: Visitor) -> bool:

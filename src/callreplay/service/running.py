@@ -14,7 +14,7 @@ from callreplay.errors import CallReplayError
 from callreplay.service.addresses import client_address, network
 from callreplay.service.auth import Visitor
 from callreplay.service.context import Problem, base, service_of
-from callreplay.service.desk import actor_of, allowed, changing, in_database, number_of, refused
+from callreplay.service.desk import actor_of, allowed, changing, forms, in_database, number_of, refused
 from callreplay.service.rendering import page
 from callreplay.store import accounts, jobs, people
 from callreplay.store.database import Connection
@@ -49,15 +49,8 @@ async def cancel_job(request: Request) -> Response:
 
 async def _tenants(request: Request, visitor: Visitor, bad: str = "", **made: Any) -> Response:
     found = await in_database(request, accounts.tenants)
-    values = {
-        "tenants": found,
-        "made": made,
-        "bad": bad,
-        "saved": "saved" in request.query_params,
-        "nomenu": False,
-    }
-    status = 400 if bad else 200
-    return page(request, "tenants.html", visitor, values, status, place=f"{base(request)}/Tenants", state=())
+    values = {"tenants": found, "made": made}
+    return forms(request, "tenants.html", visitor, values, "Tenants", bad, state=())
 
 
 async def tenants_page(request: Request) -> Response:
