@@ -140,7 +140,7 @@ async def begin(request: Request) -> Response:
 
     def work(database: Database, job: jobs.Job) -> None:
         numbers.put(job.id)
-        _make(database, job, _folder(service), visitor, actor, query, form)
+        _make(database, job, _cleared(_folder(service)), visitor, actor, query, form)
 
     def run() -> int:
         service.works.begin(
@@ -156,9 +156,16 @@ async def begin(request: Request) -> Response:
     return RedirectResponse(f"{base(request)}/Export/{number}", 303)
 
 
+def _zip(folder: Path, job: int) -> Path:
+    return folder / f"{job}.zip"
+
+
 def _folder(service: Service) -> Path:
-    """Where zips are; those of yesterday go."""
-    folder = service.settings.data_path / "exports"
+    return service.settings.data_path / "exports"
+
+
+def _cleared(folder: Path) -> Path:
+    """The folder, made where it is missing; zips of yesterday go."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.stat().st_mtime < time.time() - _KEPT_SECONDS:
@@ -198,7 +205,7 @@ def _make(
                     return
             archive.writestr("index.csv", _index(index))
         job.result["bytes"] = part.stat().st_size
-        part.replace(folder / f"{job.id}.zip")
+        part.replace(_zip(folder, job.id))
     finally:
         part.unlink(missing_ok=True)
 
@@ -262,7 +269,7 @@ async def shown(request: Request) -> Response:
     """How far a zip is, and where to get it."""
     visitor = await visitor_of(request)
     job = await _job(request, visitor)
-    there = (service_of(request).settings.data_path / "exports" / f"{job['id']}.zip").is_file()
+    there = _zip(_folder(service_of(request)), job["id"]).is_file()
     return page(request, "export.html", visitor, {"job": job, "there": there, "nomenu": False})
 
 
@@ -285,7 +292,7 @@ async def fetched(request: Request) -> Response:
     visitor = await visitor_of(request)
     check_right(visitor, "download")
     job = await _job(request, visitor)
-    path = service_of(request).settings.data_path / "exports" / f"{job['id']}.zip"
+    path = _zip(_folder(service_of(request)), job["id"])
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
