@@ -139,12 +139,9 @@ def _marks(call: Call) -> Iterator[bytes]:
     start, end = call.bounds
     gaps, digits, talk = [], [], []
     for number, leg in enumerate(call.legs):
+        marks = list(leg.marks(start, end))
         for kind in ("loss", "silence"):
-            found = [
-                ((one - start) / 1e9, (two - start) / 1e9)
-                for one, two, what in leg.marks(start, end)
-                if what == kind
-            ]
+            found = [((one - start) / 1e9, (two - start) / 1e9) for one, two, what in marks if what == kind]
             gaps += [(number, *stretch, kind) for stretch in _few(found, call.duration_s)]
         digits += [
             (number, round((event.start_ns - start) / 1e9, 3), round(event.duration_ms / 1e3, 3), event.digit)

@@ -57,9 +57,7 @@ def option_values(parameters: list[tuple[str, str]]) -> dict[str, Any]:
             found[option] = read(text)
             if option != "end":
                 engine.check({option: found[option]})
-        except ArgumentError as error:
-            raise ParameterError(name, str(error)) from None
-        except ValueError as error:
+        except ValueError as error:  # ArgumentError is one
             raise ParameterError(name, str(error)) from None
     if "end" in found and found["end"] <= found.get("start", 0.0):
         raise ParameterError("end", "must come after start")
