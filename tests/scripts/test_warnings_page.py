@@ -61,9 +61,9 @@ def texts(module: str, functions: tuple[str, ...]) -> Iterator[str]:
     """What these functions say; where a value is put in, a 7 stands."""
     tree = ast.parse((SOURCES / module).read_text(encoding="utf-8"))
     constants = {
-        ast.unparse(node.targets[0]): str(node.value.value)
+        ast.unparse(node.target): str(node.value.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant)
     }
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for name in functions:
