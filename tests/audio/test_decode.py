@@ -355,7 +355,8 @@ def test_g726_is_what_libavcodec_makes_of_its_own_codes(packing: str, rate: int)
         peer = np.concatenate([part.to_ndarray().ravel() for part in file.decode(audio=0)])
 
     codec = parse_rtpmap(f"{packing}G726-{rate}/8000")
-    rows, tick, at, dice = [], 0, 0, np.random.default_rng(rate)
+    rows: list[tuple[int, int, bytes, int]] = []
+    tick, at, dice = 0, 0, np.random.default_rng(rate)
     while at < len(octets):
         ticks = int(dice.choice([40, 80, 160, 240, 480]))
         payload = octets[at : at + ticks * bits // 8]
