@@ -2,6 +2,8 @@
 // turn into vectors of whatever width the flags allow; every operation is exact, so all instances agree.
 #include "raster/extremes.h"
 
+#include "lanes/lanes.h"
+
 namespace callreplay::CR_ISA {
 
 namespace {
@@ -20,9 +22,7 @@ void scalar(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
   }
 }
 
-}  // namespace
-
-void extremes(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
+void in_blocks(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
   if (kBlock % channels != 0) {
     scalar(into, pcm, frames, channels);
     return;
@@ -64,5 +64,16 @@ void extremes(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
   const size_t done = blocks * kBlock / channels;
   scalar(into, pcm + done * channels, frames - done, channels);
 }
+
+constexpr RasterKernel blocks(cr_isa isa) {
+  return {isa, in_blocks};
+}
+constexpr RasterKernel one_by_one(cr_isa isa) {
+  return {isa, scalar};
+}
+
+}  // namespace
+
+CR_DEFINE_KERNELS(RasterKernel, raster, blocks, one_by_one)
 
 }  // namespace callreplay::CR_ISA
