@@ -29,6 +29,7 @@ from callreplay.order.grouping import (
     unsignalled_groups,
 )
 from callreplay.order.matching import endpoint
+from callreplay.order.short import order_plainly
 from callreplay.order.statistics import LegStatistics, measure
 from callreplay.order.streams import OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, gather_facts
@@ -216,14 +217,17 @@ class _Builder:
             leg.statistics.parallel = sum(one.packets for one in parallel[side])
         return call
 
+    def _ordered(
+        self, scan: Packets, stream: Stream, signalled: Sequence[Mapping[int, Codec]]
+    ) -> OrderedStream:
+        plain = order_plainly(scan, stream, signalled, self.hints, self.arena)
+        return plain or order_stream(scan, stream, signalled, self.hints, self.arena)
+
     def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream], list[Aside]]:
         facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
         scan = self.scans[facts[0].scan] if facts else self.scans[0]
         streams = [
-            order_stream(
-                scan, fact.stream, _payload_types(group.description, side, fact), self.hints, self.arena
-            )
-            for fact in facts
+            self._ordered(scan, fact.stream, _payload_types(group.description, side, fact)) for fact in facts
         ]
         events = sorted(
             (event for ordered in streams for event in collect_events(ordered)),
