@@ -13,6 +13,10 @@ from callreplay.packets.arena import Arena, release
 __all__ = ["Columns"]
 
 
+_Any = NDArray[Any]
+_Eight = tuple[_Any, _Any, _Any, _Any, _Any, _Any, _Any, _Any]
+
+
 @dataclass(slots=True)
 class Columns:
     """The columns of one stream while it is put in order; same length all, ``missing`` as in ``walk_stream``."""
@@ -41,7 +45,7 @@ class Columns:
             make(rows, np.int32),
         )
 
-    def each(self) -> tuple[NDArray[Any], ...]:
+    def each(self) -> _Eight:
         """All columns, in the order of the fields."""
         return (
             self.offset,

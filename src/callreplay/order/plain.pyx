@@ -63,7 +63,6 @@ cdef struct State:
     int64_t audio_ns    # arrival of the last audio
     double departure    # of the last audio
     int64_t usual       # step of neighbours in number, 0: none met
-    int64_t measured
     double jitter
     double jitter_sum
     double jitter_max
@@ -108,32 +107,28 @@ cdef class Plain:
     def __dealloc__(self):
         free(self.table)
 
-    cdef bint put(self, State* s, int64_t start, int64_t ticks, int64_t packets, uint8_t reason) noexcept nogil:
-        cdef int64_t room
+    cdef bint gap(self, int64_t end, int64_t ticks, int64_t missing) noexcept nogil:
+        """Note a hole of ``ticks`` after the end of the last audio, as ``gap_table`` does; False without memory."""
+        cdef int64_t lost = 0, room
         cdef Gap* table
-        if s.gaps == self.room:
+        if self.state.gaps + 2 > self.room:
             room = 2 * self.room + 16
             table = <Gap*>realloc(self.table, room * sizeof(Gap))
             if table == NULL:
                 return False
             self.table, self.room = table, room
-        table = self.table + s.gaps
-        table.span, table.start, table.ticks, table.packets, table.reason = 0, start, ticks, <int32_t>packets, reason
-        s.gaps += 1
-        return True
-
-    cdef bint gap(self, State* s, int64_t ticks, int64_t missing) noexcept nogil:
-        """Note a hole of ``ticks`` after the end of the last audio, as ``gap_table`` does."""
-        cdef int64_t lost = 0
         if missing:
             lost = missing * self.duration
             if lost + self.duration // 2 >= ticks:
                 lost = ticks
-            if not self.put(s, s.end, lost, missing, LOST):
-                return False
+            table = self.table + self.state.gaps
+            table.span, table.start, table.ticks, table.packets, table.reason = 0, end, lost, <int32_t>missing, LOST
+            self.state.gaps += 1
         if ticks > lost:
-            return self.put(s, s.end + lost, ticks - lost, 0,
-                            HOLD if ticks - lost >= self.hold else SILENCE)
+            table = self.table + self.state.gaps
+            table.span, table.start, table.ticks, table.packets = 0, end + lost, ticks - lost, 0
+            table.reason = HOLD if ticks - lost >= self.hold else SILENCE
+            self.state.gaps += 1
         return True
 
     def take(self, const int64_t[::1] offset not None, const uint16_t[::1] size not None,
@@ -157,7 +152,19 @@ cdef class Plain:
         cdef bint listed = rows is not None, bad = False, plain = True
         cdef uint16_t number
         cdef uint32_t stamp
-        cdef State s = self.state
+        # In registers: for all the compiler knows, a column that is written might be the state.
+        cdef State* of = &self.state
+        cdef int64_t seen = of.rows, kept = of.kept, met = of.events, total = of.number, missing = of.missing
+        cdef int64_t lost = of.lost, last_ticks = of.ticks, end = of.end, before_ns = of.before_ns
+        cdef int64_t first_ns = of.first_ns, audio_ns = of.audio_ns, usual = of.usual, head_ns = of.head_ns
+        cdef int64_t head_last = of.head_last, mark_ns = of.mark_ns, bunch_ns = of.bunch_ns
+        cdef double last_d = of.departure, jitter = of.jitter, jitter_sum = of.jitter_sum, jitter_max = of.jitter_max
+        cdef uint32_t last_stamp = of.stamp
+        cdef uint16_t first_sequence = of.first_sequence, last = of.sequence, audio_sequence = of.audio_sequence
+        cdef uint16_t octets = self.octets
+        cdef uint8_t audio = self.audio
+        cdef int64_t duration = self.duration, most = 2 * self.clock
+        cdef bint doubtful = self.doubtful
         if (size.shape[0] != n or timestamp.shape[0] != n or arrival.shape[0] != n or sequence.shape[0] != n
                 or payload_type.shape[0] != n or flags.shape[0] != n):
             raise ValueError("columns differ in length")
@@ -175,99 +182,104 @@ cdef class Plain:
                     break
                 # Order of arrival, of which ``unwrap`` makes keys.
                 number = sequence[row]
-                if s.rows == 0:
-                    s.head_ns = s.mark_ns = s.head_last = arrival[row]
-                    s.first_sequence = number
-                    s.number = 1
+                if seen == 0:
+                    head_ns = mark_ns = head_last = arrival[row]
+                    first_sequence = number
+                    total = 1
                     plain = 0 <= arrival[row] < LATEST_NS
                 else:
-                    ahead = <uint16_t>(number - s.sequence)
-                    plain = 0 < ahead <= SMALL_LEAP and s.before_ns <= arrival[row] < LATEST_NS
-                    s.number += ahead
-                    s.missing += ahead - 1
-                    s.lost += ahead - 1
-                    if s.rows < HEAD:
-                        s.head_last = arrival[row]
-                    if s.rows % RUN == 0:
-                        s.bunch_ns = min(s.bunch_ns, arrival[row] - s.mark_ns)
-                        s.mark_ns = arrival[row]
+                    ahead = <uint16_t>(number - last)
+                    plain = 0 < ahead <= SMALL_LEAP and before_ns <= arrival[row] < LATEST_NS
+                    total += ahead
+                    missing += ahead - 1
+                    lost += ahead - 1
+                    if seen < HEAD:
+                        head_last = arrival[row]
+                    if seen % RUN == 0:
+                        bunch_ns = min(bunch_ns, arrival[row] - mark_ns)
+                        mark_ns = arrival[row]
                 if flags[row] & (REDUNDANT | NOISE_FLAG | RESTART):
                     plain = False
                 if not plain:
                     break
-                s.rows += 1
-                s.sequence = number
-                s.before_ns = arrival[row]
+                seen += 1
+                last = number
+                before_ns = arrival[row]
                 stamp = timestamp[row]
-                if payload_type[row] != self.audio:
-                    if self.kinds[payload_type[row]] != EVENT or s.events >= events.shape[0]:
+                if payload_type[row] != audio:
+                    if self.kinds[payload_type[row]] != EVENT or met >= events.shape[0]:
                         plain = False
                         break
-                    events[s.events, 0] = row
-                    events[s.events, 1] = FIRST_KEY + s.first_sequence + s.number - 1
-                    events[s.events, 2] = s.kept
-                    events[s.events, 3] = s.ticks + <int32_t>(stamp - s.stamp) if s.kept else NO_TICK
-                    s.events += 1
+                    events[met, 0] = row
+                    events[met, 1] = FIRST_KEY + first_sequence + total - 1
+                    events[met, 2] = kept
+                    events[met, 3] = last_ticks + <int32_t>(stamp - last_stamp) if kept else NO_TICK
+                    met += 1
                     continue
-                if size[row] != self.octets:
+                if size[row] != octets:
                     plain = False
                     break
-                if s.kept == 0:
-                    s.first_ns = arrival[row]
+                if kept == 0:
+                    first_ns = arrival[row]
                     ticks = position = 0
                     d = 0
                 else:
                     # Media time as ``walk_stream`` reads it off, where it sees nothing to look at more closely.
-                    raw = <int32_t>(stamp - s.stamp)
-                    expected = (1 + s.missing) * self.duration
-                    ticks = s.ticks + raw
-                    d = <double>(arrival[row] - s.first_ns) - ticks * ns_per_tick
-                    if raw <= 0 or d - s.departure > SUSPECT_NS or s.departure - d > SUSPECT_NS:
+                    raw = <int32_t>(stamp - last_stamp)
+                    expected = (1 + missing) * duration
+                    ticks = last_ticks + raw
+                    d = <double>(arrival[row] - first_ns) - ticks * ns_per_tick
+                    if raw <= 0 or d - last_d > SUSPECT_NS or last_d - d > SUSPECT_NS:
                         plain = False
                         break
-                    if self.doubtful and raw == 2 * expected:
+                    if doubtful and raw == 2 * expected:
                         plain = False
                         break
-                    if <uint16_t>(number - s.audio_sequence) == 1 and raw < 65536:
-                        if s.usual == 0:
-                            s.usual = raw
-                        elif s.usual != raw:
+                    if <uint16_t>(number - audio_sequence) == 1 and raw < 65536:
+                        if usual == 0:
+                            usual = raw
+                        elif usual != raw:
                             plain = False  # the commonest step is to be counted
                             break
                     # ``settle``: hairline gaps close, and nothing overlaps.
                     position = ticks
-                    gap = position - s.end
-                    if gap < 0 or (gap <= slack and s.missing == 0):
-                        position = s.end
-                    if position > s.end and not self.gap(&s, position - s.end, s.missing):
+                    gap = position - end
+                    if gap < 0 or (gap <= slack and missing == 0):
+                        position = end
+                    if position > end and not self.gap(end, position - end, missing):
                         self.failed = True
                         break
                     # RFC 3550, as ``unwrap`` reckons it.
-                    difference = (arrival[row] - s.audio_ns) * ticks_per_ns
-                    difference -= <int32_t>(stamp - s.stamp)
+                    difference = (arrival[row] - audio_ns) * ticks_per_ns
+                    difference -= <int32_t>(stamp - last_stamp)
                     if difference < 0:
                         difference = -difference
-                    if difference < 2 * self.clock:
-                        s.jitter += (difference - s.jitter) * 0.0625
-                        s.jitter_sum += s.jitter
-                        if s.jitter > s.jitter_max:
-                            s.jitter_max = s.jitter
-                if s.kept >= room:
+                    if difference < most:
+                        jitter += (difference - jitter) * 0.0625
+                        jitter_sum += jitter
+                        if jitter > jitter_max:
+                            jitter_max = jitter
+                if kept >= room:
                     bad = True
                     break
-                s.stamp, s.audio_sequence, s.audio_ns = stamp, number, arrival[row]
-                s.ticks, s.departure, s.end = ticks, d, position + self.duration
-                offset_to[s.kept] = offset[row]
-                size_to[s.kept] = size[row]
-                timestamp_to[s.kept] = position
-                arrival_to[s.kept] = arrival[row]
-                sequence_to[s.kept] = s.number
-                payload_type_to[s.kept] = self.audio
-                flags_to[s.kept] = flags[row]
-                missing_to[s.kept] = <int32_t>(s.missing if s.missing < 0x7FFFFFFF else 0x7FFFFFFF)
-                s.missing = 0
-                s.kept += 1
-        self.state = s
+                last_stamp, audio_sequence, audio_ns = stamp, number, arrival[row]
+                last_ticks, last_d, end = ticks, d, position + duration
+                offset_to[kept] = offset[row]
+                size_to[kept] = size[row]
+                timestamp_to[kept] = position
+                arrival_to[kept] = arrival[row]
+                sequence_to[kept] = total
+                payload_type_to[kept] = audio
+                flags_to[kept] = flags[row]
+                missing_to[kept] = <int32_t>(missing if missing < 0x7FFFFFFF else 0x7FFFFFFF)
+                missing = 0
+                kept += 1
+        of.rows, of.kept, of.events, of.number, of.missing = seen, kept, met, total, missing
+        of.lost, of.ticks, of.end, of.before_ns = lost, last_ticks, end, before_ns
+        of.first_ns, of.audio_ns, of.usual, of.head_ns = first_ns, audio_ns, usual, head_ns
+        of.head_last, of.mark_ns, of.bunch_ns = head_last, mark_ns, bunch_ns
+        of.departure, of.jitter, of.jitter_sum, of.jitter_max = last_d, jitter, jitter_sum, jitter_max
+        of.stamp, of.first_sequence, of.sequence, of.audio_sequence = last_stamp, first_sequence, last, audio_sequence
         if bad:
             raise ValueError("no such rows, or no room for them")
         if self.failed:

@@ -84,6 +84,10 @@ class _Watched:
             self._files = np.array(kept, np.int64)
         return self
 
+    def own(self, descriptor: int) -> None:
+        """Take over the descriptor of the one file that is mapped, whole: ``keep`` without another one."""
+        self._files = np.array([(0, len(self), descriptor)], np.int64)  # type: ignore[arg-type]
+
     def fill(
         self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], before: int, out: NDArray[np.uint8]
     ) -> bool:
