@@ -13,6 +13,7 @@ from callreplay.packets.arena import Arena, release
 __all__ = ["Columns"]
 
 
+_KINDS = tuple(map(np.dtype, ("i8", "u2", "i8", "i8", "i8", "u1", "u1", "i4")))
 _Any = NDArray[Any]
 _Eight = tuple[_Any, _Any, _Any, _Any, _Any, _Any, _Any, _Any]
 
@@ -33,17 +34,7 @@ class Columns:
     @classmethod
     def empty(cls, rows: int, arena: Arena) -> Columns:
         """Uninitialised columns of ``rows`` rows."""
-        make = arena.empty
-        return cls(
-            make(rows, np.int64),
-            make(rows, np.uint16),
-            make(rows, np.int64),
-            make(rows, np.int64),
-            make(rows, np.int64),
-            make(rows, np.uint8),
-            make(rows, np.uint8),
-            make(rows, np.int32),
-        )
+        return cls(*arena.several(rows, _KINDS))
 
     def each(self) -> _Eight:
         """All columns, in the order of the fields."""

@@ -143,7 +143,7 @@ def assemble(
             _group_of_files([gather_facts(scan, index) for index, scan in enumerate(several)], descriptions)
         ]
         calls = [builder.call(group) for group in groups if group.packets]
-        _check(several, calls)
+        builder.check()
         return calls
     facts = gather_facts(several[0]) if several else []
     groups, left, aside = signalled_groups(facts, descriptions)
@@ -151,17 +151,11 @@ def assemble(
     if several:
         without_copies(several[0], groups)
     calls = [builder.call(group) for group in groups if group.packets]
-    _check(several, calls)
+    builder.check()
     calls.sort(key=lambda call: call.start_ns)
     if unplaced is not None:
         unplaced += aside
     return calls
-
-
-def _check(scans: Sequence[Packets], calls: Sequence[CallMedia]) -> None:
-    check_intact(
-        *(scan.data for scan in scans), *(a for c in calls for leg in c.legs for a in leg.columns.arrays)
-    )
 
 
 def _group_of_files(files: Sequence[Sequence[StreamFacts]], descriptions: Sequence[CallDescription]) -> Group:
@@ -180,6 +174,12 @@ class _Builder:
     hints: Mapping[int, Codec]
     reports: Sequence[SenderReport]
     arena: Arena
+
+    def check(self) -> None:
+        """Raise OutputError where a file failed that columns or packets lie in."""
+        for scan in self.scans:
+            check_intact(scan.data, scan.spill, scan.rtp.arrival_ns)
+        self.arena.check()
 
     def call(self, group: Group) -> CallMedia:
         """Order both legs of a group and set them on one timeline."""

@@ -76,6 +76,22 @@ cdef struct State:
     uint16_t audio_sequence
 
 
+def long_losses(table, int64_t least):
+    """How many rows of a gap table (GAP_DTYPE) are of lost packets, ``least`` or more."""
+    cdef int64_t i, found = 0, rows = len(table)
+    cdef const uint8_t[::1] octets
+    cdef const Gap* gap
+    if table.dtype != GAP_DTYPE:
+        raise ValueError("no table of gaps")
+    if rows == 0:
+        return 0
+    octets = np.ascontiguousarray(table).view(np.uint8)
+    gap = <const Gap*>&octets[0]
+    for i in range(rows):
+        found += gap[i].reason == LOST and gap[i].packets >= least
+    return found
+
+
 cdef class Plain:
     """What one pass finds of a stream and makes of it. ``take`` its rows, block by block; then read the rest."""
 

@@ -68,7 +68,7 @@ def order_plainly(
     codec = resolution.codecs[sounds[0]] if len(sounds) == 1 else None
     if codec is None or codec.kind != "audio":
         return None
-    tables = PayloadTables.build(resolution, survey.largest)
+    tables = PayloadTables.shared(resolution, survey.largest)
     kind = sounds[0]
     which = int(tables.codecs[kind])
     size = survey.largest if len(present) == 1 else _size(rtp, rows, kind)

@@ -26,8 +26,9 @@ __all__ = ["CaptureWarning", "Member", "Opener", "Readable", "join", "lay_togeth
 
 _IN_MEMORY: Final = 16 << 20
 _LIMIT: Final = 1 << 40
-_AHEAD: Final = 128 << 10
-"""Octets that the system reads ahead whatever it is told."""
+_FLAGS: Final = mmap.MAP_SHARED
+_AT_ONCE: Final = getattr(mmap, "MAP_POPULATE", 0)
+"""A capture is read from its first octet to its last: one call that maps all its pages costs less than their faults."""
 _MOST_LAYERS: Final = 3
 """A ZIP archive may hold a capture compressed with gzip; what is packed more often is no capture."""
 
@@ -273,7 +274,8 @@ def _open(path: str, opener: Callable[[str, int], int] = _at_once) -> int:
 def _map(path: str, opener: Callable[[str, int], int] = _at_once) -> NDArray[np.uint8]:
     file = _open(path, opener)
     try:
-        mapped = Mapping(file, 0, access=mmap.ACCESS_READ)
+        size = os.fstat(file).st_size
+        mapped = Mapping(file, 0, flags=_FLAGS | (_AT_ONCE if size <= _IN_MEMORY else 0), prot=mmap.PROT_READ)
         mapped.own(file)
         file = -1
     except (OSError, ValueError) as error:
@@ -282,7 +284,7 @@ def _map(path: str, opener: Callable[[str, int], int] = _at_once) -> NDArray[np.
     finally:
         if file >= 0:
             os.close(file)
-    if len(mapped) >= _AHEAD and hasattr(mmap, "MADV_SEQUENTIAL"):
+    if len(mapped) > _IN_MEMORY and hasattr(mmap, "MADV_SEQUENTIAL"):
         mapped.madvise(mmap.MADV_SEQUENTIAL)
     return np.frombuffer(mapped.watch(path), np.uint8)
 
