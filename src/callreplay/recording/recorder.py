@@ -13,9 +13,10 @@ from typing import Final
 from callreplay.errors import CaptureError
 from callreplay.importing.importer import Job, Outcome
 from callreplay.recording.filer import Filer
+from callreplay.recording.progress import Progress
 from callreplay.recording.sources import Source, Stream, wait
 from callreplay.splitting import recovery
-from callreplay.splitting.spooling import Limits, Spooler
+from callreplay.splitting.spooling import Closed, Limits, Spooler
 from callreplay.store import volumes
 from callreplay.store.database import Database
 
@@ -73,23 +74,39 @@ class Recorder:
             with Database(self.job.url, size=1) as database, database.connection() as connection:
                 volumes.reconcile(connection)
             filer = Filer(self.job, self.report, self.jobs)
-            spooler = recovery.start(self.spools, filer.take, self.limits)
+            progress = Progress(self.job, recovery.identity(self.spools), str(self.spools.resolve()))
+
+            def closed(one: Closed) -> None:
+                progress.handed_on(one.row)
+                filer.take(one)
+
+            spooler = recovery.start(self.spools, closed, self.limits, progress.open())
+            progress.note(spooler, spooler.board.rows.values())
+            spooler.board.rows.clear()
             try:
-                fault = self._record(spooler, filer, stop, leave)
+                fault = self._record(spooler, filer, progress, stop, leave)
                 if not leave.is_set():
                     spooler.finish()
                 spooler.flush()
+                progress.note(spooler)
                 filer.finish(0 if leave.is_set() else 3600)
             finally:
                 filer.close()
                 filer.poll()
                 self._count(spooler, filer)
+                progress.note(spooler, filer.take_interrupted())
+                progress.close()
                 spooler.shut()
         if fault is not None:
             raise fault
 
     def _record(
-        self, spooler: Spooler, filer: Filer, stop: threading.Event, leave: threading.Event
+        self,
+        spooler: Spooler,
+        filer: Filer,
+        progress: Progress,
+        stop: threading.Event,
+        leave: threading.Event,
     ) -> CaptureError | None:
         live = list(self.sources)
         clocked = not any(isinstance(source, Stream) for source in live)
@@ -102,12 +119,12 @@ class Recorder:
                 except CaptureError as error:
                     return error
             if time.monotonic() >= due:
-                self._beat(spooler, filer, clocked)
+                self._beat(spooler, filer, progress, clocked)
                 due = time.monotonic() + self.flush_seconds
             filer.poll()
         return None
 
-    def _beat(self, spooler: Spooler, filer: Filer, clocked: bool) -> None:
+    def _beat(self, spooler: Spooler, filer: Filer, progress: Progress, clocked: bool) -> None:
         """What is done once an interval."""
         for source in self.sources:
             drops = source.drops()
@@ -123,6 +140,8 @@ class Recorder:
             spooler.flush()
         except OSError as error:
             self.warn(f"{self.spools}: {error.strerror}; packets wait in memory")
+        else:
+            progress.note(spooler, filer.take_interrupted())
         self._count(spooler, filer)
 
     def _count(self, spooler: Spooler, filer: Filer) -> None:

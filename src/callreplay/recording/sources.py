@@ -73,7 +73,6 @@ class Stream:
 
     def __init__(self, descriptor: int, name: str = "standard input") -> None:
         self.name = name
-        self.damaged = ""
         self._descriptor = descriptor
         self._held = bytearray()
         self._begun = False
@@ -83,7 +82,7 @@ class Stream:
         return self._descriptor
 
     def pump(self, spooler: Spooler) -> bool:
-        """Raises CaptureError where the stream is no capture, or is damaged: what came before is kept."""
+        """Raises CaptureError where the stream is no capture, damaged or cut: what came before is kept."""
         octets = os.read(self._descriptor, _CHUNK)
         self._held += octets
         if not self._begun and len(self._held) >= _HEAD:
@@ -92,12 +91,20 @@ class Stream:
             spooler.splitter.feed(np.frombuffer(bytes(self._held), np.uint8))
             self._split(spooler)
         if not octets:
-            if self._held and not self._begun:
-                raise CaptureError(f"{self.name}: no capture: it ends after {len(self._held)} octets")
-            if self._held:
-                self.damaged = f"{self.name}: the capture ends inside the record at octet {self._passed}"
+            self._end()
             return False
         return True
+
+    def _end(self) -> None:
+        """What is to be said of an end that is none."""
+        if not self._begun and not self._held:
+            raise CaptureError(f"{self.name}: empty: it ended without a capture")
+        if not self._begun:
+            raise CaptureError(f"{self.name}: no capture: it ends after {len(self._held)} octets")
+        if self._held:
+            raise CaptureError(
+                f"{self.name}: cut: it ends inside the record that begins at octet {self._passed}"
+            )
 
     def _begin(self, spooler: Spooler) -> None:
         data = np.frombuffer(bytes(self._held), np.uint8)

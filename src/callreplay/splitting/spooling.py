@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from callreplay.model import Flow, Message
 from callreplay.packets.messages import MessageReader
@@ -67,6 +68,8 @@ class Closed:
     note: Path
     files: tuple[Path, ...]
     drops: int = 0
+    row: UUID | None = None
+    """That the call had in the database while it went on."""
 
 
 @dataclass(slots=True)
@@ -199,6 +202,7 @@ class Spooler:
                 return -1
             self._names_of[spool] = name
             group.spools.append(spool)
+            group.changed = True
         return group.spools[0]
 
     def _name(self) -> str:
@@ -256,6 +260,7 @@ class Spooler:
                 self.splitter.flush(self._directory, 1, [spool])
                 group.files.append(self._names_of[spool])
                 self._rename(spool)
+                group.changed = True
         if len(group.files) >= self.limits.parts:
             self.close(group, now_ns)
 
@@ -292,6 +297,13 @@ class Spooler:
             self._let_go(spool)
         if names:
             self._note(names, group)
+        elif group.row is not None:
+            self.board.orphans.append(group.row)
+
+    def files_of(self, group: Group) -> tuple[str, ...]:
+        """The files that a group's packets are in, or will be, relative to the folder."""
+        names = [*group.files, *(self._names_of[spool] for spool in group.spools)]
+        return tuple(f"{self.open_folder.name}/{name}" for name in names)
 
     def _forget(self, way: int) -> None:
         self.splitter.forget(way)
@@ -303,9 +315,10 @@ class Spooler:
         note = self.folder / CLOSED / f"{self.epoch}-{group.number}.json"
         files = [f"{self.open_folder.name}/{name}" for name in names]
         part = note.with_suffix(".part")
-        part.write_text(json.dumps({"files": files, "drops": group.drops}), "ascii")
+        said = {"files": files, "drops": group.drops, "row": str(group.row or "")}
+        part.write_text(json.dumps(said), "ascii")
         part.rename(note)
-        one = Closed(note, tuple(self.folder / name for name in files), group.drops)
+        one = Closed(note, tuple(self.folder / name for name in files), group.drops, group.row)
         if self.durable:
             self._waiting.append(one)
         else:
