@@ -73,7 +73,7 @@ class Progress:
         with self._guard:
             self._pending.update((change.uuid, change) for change in changes)
             self._lost += lost
-            self._clock_ns = max(self._clock_ns, spooler.splitter.last_ns)
+            self._clock_ns = max(self._clock_ns, spooler.clock_ns)
             self._guard.notify()
 
     def _change(self, spooler: Spooler, group: Group) -> Change | None:

@@ -14,7 +14,7 @@ from callreplay.errors import CaptureError
 from callreplay.importing.importer import Job, Outcome
 from callreplay.recording.filer import Filer
 from callreplay.recording.progress import Progress
-from callreplay.recording.sources import Source, Stream, wait
+from callreplay.recording.sources import Share, Source, Stream, wait
 from callreplay.splitting import recovery
 from callreplay.splitting.spooling import Closed, Limits, Spooler
 from callreplay.store import volumes
@@ -24,6 +24,7 @@ __all__ = ["Figures", "Recorder"]
 
 _log = logging.getLogger(__name__)
 _PATIENCE: Final = 0.1
+_GATHER_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -83,10 +84,13 @@ class Recorder:
             spooler = recovery.start(self.spools, closed, self.limits, progress.open())
             progress.note(spooler, spooler.board.rows.values())
             spooler.board.rows.clear()
+            for source in self.sources:
+                source.begin(spooler, self.flush_seconds)
             try:
                 fault = self._record(spooler, filer, progress, stop, leave)
                 if not leave.is_set():
                     spooler.finish()
+                    self._gather(spooler)
                 spooler.flush()
                 progress.note(spooler)
                 filer.finish(0 if leave.is_set() else 3600)
@@ -124,6 +128,13 @@ class Recorder:
             filer.poll()
         return None
 
+    def _gather(self, spooler: Spooler) -> None:
+        """Wait until the workers have written what they have of the calls that are handed on."""
+        until = time.monotonic() + _GATHER_SECONDS
+        while spooler.far.closing and time.monotonic() < until:
+            for source in wait([each for each in self.sources if isinstance(each, Share)], _PATIENCE):
+                source.pump(spooler)
+
     def _beat(self, spooler: Spooler, filer: Filer, progress: Progress, clocked: bool) -> None:
         """What is done once an interval."""
         for source in self.sources:
@@ -134,6 +145,8 @@ class Recorder:
                 self.warn(
                     f"{source.name}: the kernel dropped {drops} packets; a larger ring (--ring) holds more"
                 )
+            for text in source.warnings() if isinstance(source, Share) else ():
+                self.warn(f"{source.name}: {text}; packets wait in memory")
         if clocked:  # of a wire the clock goes on where no packet comes; a file's stands still with it
             spooler.sweep(max(time.time_ns(), spooler.splitter.last_ns))
         try:
@@ -146,6 +159,7 @@ class Recorder:
 
     def _count(self, spooler: Spooler, filer: Filer) -> None:
         figures = self.figures
-        figures.packets = spooler.splitter.counters()["records"]
+        far = spooler.far
+        figures.packets = spooler.splitter.counters()["records"] - far.fed + sum(far.packets.values())
         figures.groups, figures.added, figures.waiting = spooler.groups, filer.added, filer.waiting
         figures.in_progress = len(spooler.board.groups)

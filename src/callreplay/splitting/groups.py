@@ -51,6 +51,10 @@ class Group:
     ways: set[int] = field(default_factory=set)
     files: list[str] = field(default_factory=list)
     """Files that spools have gone on from."""
+    remote: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Spools that workers have of it: worker, the number that it goes by there, and how many files came before."""
+    heard_ns: int = 0
+    """The latest packet of those."""
     begun_ns: int = 0
     drops: int = 0
     merged_into: Group | None = None
@@ -130,6 +134,8 @@ class Board:
             one, other = other, one
         one.spools += other.spools
         one.files += other.files
+        one.remote |= other.remote
+        one.heard_ns = max(one.heard_ns, other.heard_ns)
         one.talks |= other.talks
         one.ways |= other.ways
         one.begun_ns = min(one.begun_ns, other.begun_ns)
