@@ -100,8 +100,7 @@ extern "C" cr_status cr_draw_band(const cr_band *band, const cr_peak *peaks, siz
     }
     // No row beyond is covered; nor is one by the RMS, which ends within the peaks.
     const auto top = static_cast<uint32_t>(std::clamp(first, 0.0, static_cast<double>(height)));
-    const auto bottom =
-        static_cast<uint32_t>(std::ceil(std::clamp(stop, 0.0, static_cast<double>(height))));
+    const auto bottom = static_cast<uint32_t>(std::ceil(std::clamp(stop, 0.0, static_cast<double>(height))));
     if (top >= bottom) {
       continue;
     }
