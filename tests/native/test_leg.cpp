@@ -465,3 +465,56 @@ TEST_CASE("a leg that points outside its bytes, or out of its ranges, is refused
   refuse([](MadeLeg &l) { l.gap(0, 0, -1, CR_GAP_LOST); }, CR_ARGUMENT);
   refuse([](MadeLeg &l) { l.gap(0, 5, 1, CR_GAP_LOST), l.gap(0, 4, 1, CR_GAP_LOST); }, CR_ARGUMENT);
 }
+
+TEST_CASE("G.711 of several channels is their average") {
+  test::Random random{10};
+  for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_ALAW}) {
+    for (const int channels : {2, 3, 8}) {
+      const auto samples = static_cast<size_t>(150);
+      const std::vector<uint8_t> octets =
+          test::noise_payload(random, samples * static_cast<size_t>(channels));
+      std::vector<int16_t> each(octets.size()), expected;
+      const G711Kernel *g711 = g711_kernel(CR_ISA_SCALAR);
+      (codec == CR_CODEC_ULAW ? g711->decode_ulaw : g711->decode_alaw)(octets.data(), each.data(),
+                                                                       each.size());
+      for (size_t n = 0; n < samples; ++n) {
+        int32_t sum = 0;
+        for (int c = 0; c < channels; ++c)
+          sum += each[n * static_cast<size_t>(channels) + static_cast<size_t>(c)];
+        expected.push_back(static_cast<int16_t>(sum / channels));
+      }
+      MadeLeg leg;
+      leg.packet(0, octets);
+      leg.span(codec, 8000, 8000, 150, channels);
+      const auto pieces = decode(leg.view());
+      REQUIRE(pieces.size() == 1);
+      CHECK(pieces[0].pcm == expected);
+    }
+  }
+}
+
+TEST_CASE("a span that was decoded elsewhere gives its samples, and its losses are bridged") {
+  std::vector<int16_t> pcm;
+  for (int n = 0; n < 8000; ++n) pcm.push_back(static_cast<int16_t>(8000 * std::sin(n * 0.2)));
+  std::fill_n(pcm.begin() + 1600, 160, int16_t{0});
+  std::fill_n(pcm.begin() + 4000, 1600, int16_t{0});
+  MadeLeg leg;
+  leg.gap(0, 1600, 160, CR_GAP_LOST);
+  leg.gap(0, 4000, 1600, CR_GAP_SILENCE);
+  cr_span &span = leg.span(CR_CODEC_EXTERNAL, 48000, 8000, 48000);
+  span.pcm = pcm.data();
+  span.pcm_count = static_cast<int64_t>(pcm.size());
+  for (int64_t &each : leg.gap_start) each *= 6;  // ticks of 48000
+  for (int64_t &each : leg.gap_ticks) each *= 6;
+  cr_leg_counts counts{};
+  std::vector<int16_t> sound(pcm.size());
+  for (const Piece &piece : decode(leg.view(), &counts)) {
+    REQUIRE(static_cast<size_t>(piece.first) + piece.pcm.size() <= sound.size());
+    std::copy(piece.pcm.begin(), piece.pcm.end(), sound.begin() + piece.first);
+  }
+  CHECK(counts.concealed_samples == 160);
+  CHECK(counts.decoded_samples + counts.concealed_samples <= pcm.size());
+  CHECK(std::any_of(sound.begin() + 1600, sound.begin() + 1760, [](int16_t x) { return x > 4000; }));
+  std::fill_n(sound.begin() + 1600, 160, int16_t{0});
+  CHECK(sound == pcm);
+}
