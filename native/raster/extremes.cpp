@@ -2,6 +2,8 @@
 // turn into vectors of whatever width the flags allow; every operation is exact, so all instances agree.
 #include "raster/extremes.h"
 
+#include "lanes/lanes.h"
+
 namespace callreplay::CR_ISA {
 
 namespace {
@@ -91,14 +93,23 @@ size_t blockwise(Extremes *into, const int16_t *pcm, size_t samples, int channel
   return blocks * kBlock;
 }
 
-}  // namespace
-
-void extremes(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
+void in_blocks(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
   size_t done = 0;
   if (kBlock % channels == 0) {
     done = blockwise(into, pcm, frames * channels, channels);
   }
   scalar(into, pcm + done, frames - done / channels, channels);
 }
+
+constexpr RasterKernel blocks(cr_isa isa) {
+  return {isa, in_blocks};
+}
+constexpr RasterKernel one_by_one(cr_isa isa) {
+  return {isa, scalar};
+}
+
+}  // namespace
+
+CR_DEFINE_KERNELS(RasterKernel, raster, blocks, one_by_one)
 
 }  // namespace callreplay::CR_ISA
