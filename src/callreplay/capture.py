@@ -1041,9 +1041,7 @@ def open_capture(
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
     known = {
-        each
-        for file, index in zip(files, beside, strict=True)
-        for each in _file_ids(file, index is not None)
+        each for file, index in zip(files, beside, strict=True) for each in _file_ids(file, index is not None)
     }
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names

@@ -110,11 +110,13 @@ def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
 
 def metadata_of(path: Path) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
+    # Of texts: paths take several times as long, and most calls have none of these files.
     folder, name = os.path.split(path)
     if not name.endswith(".pcap") or name == ".pcap":
         return []
     text_name = f"{name[:-5]}.txt"
-    for beside in (os.path.join(folder, text_name), os.path.join(os.path.dirname(folder), "metadata", text_name)):  # noqa: PTH118, PTH120
+    above = os.path.split(folder)[0]
+    for beside in (f"{folder or '.'}/{text_name}", f"{above or '.'}/metadata/{text_name}"):
         try:
             status = os.stat(beside)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:

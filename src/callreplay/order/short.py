@@ -85,7 +85,11 @@ def order_plainly(
     if step <= clock // 5:
         tables.typical[which] = step
     usual = int(tables.typical[which])
-    if survey.count(kind) >= FEWEST and abs(usual / duration - 1) > OFF and not (doubtful and usual > duration):
+    if (
+        survey.count(kind) >= FEWEST
+        and abs(usual / duration - 1) > OFF
+        and not (doubtful and usual > duration)
+    ):
         return None
     return _ordered(packets, stream, survey, tables, columns, plain, kind, duration, events)
 
@@ -160,9 +164,7 @@ def _walked(
     source = (rtp.offset, rtp.size, rtp.timestamp, rtp.arrival_ns, rtp.sequence, rtp.payload_type, rtp.flags)
     target = columns.each()
     for at in range(0, count, BLOCK):
-        if not plain.take(
-            *source, listed, first + at * step, min(BLOCK, count - at), step, *target, events
-        ):
+        if not plain.take(*source, listed, first + at * step, min(BLOCK, count - at), step, *target, events):
             return None
         release(*target, *source)
     return columns
