@@ -30,6 +30,7 @@ _ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays ab
 _PLAIN: Final = 800.0
 _OCTET_A_TICK: Final = 1 << 0 | 1 << 8 | 1 << 9  # payload types, as bits
 _G729: Final = 1 << 18
+_LARGE: Final = 1 << 20  # octets
 _MARKED: Final = 20  # payloads that tell by marks of their codec
 
 SHORT: Final = "too short to tell"
@@ -59,7 +60,8 @@ def suspect(
             apart = spread(rtp.offset, rows) > len(rows) * APART
             evidence = _apart(data, spill, rtp, rows) if apart else (data, spill, rtp, rows)
             _judge(stream, *evidence, keyed_here)
-        release(data)
+        if len(data) >= _LARGE:
+            release(data)
 
 
 def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
