@@ -31,7 +31,7 @@ from callreplay.order.grouping import (
 from callreplay.order.matching import endpoint
 from callreplay.order.short import order_plainly
 from callreplay.order.statistics import LegStatistics, measure
-from callreplay.order.streams import OrderedStream, Packets, order_stream
+from callreplay.order.streams import BLOCK, OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, gather_facts
 from callreplay.packets.arena import Arena, release
 
@@ -178,7 +178,7 @@ class _Builder:
     def check(self) -> None:
         """Raise OutputError where a file failed that columns or packets lie in."""
         for scan in self.scans:
-            check_intact(scan.data, scan.spill, scan.rtp.arrival_ns)
+            check_intact(scan.data, scan.spill)
         self.arena.check()
 
     def call(self, group: Group) -> CallMedia:
@@ -236,7 +236,8 @@ class _Builder:
         events += signalled_events(group.description, side, events)
         events.sort(key=lambda event: event.start_ns)
         columns, aside = arrange(scan, streams, self.arena)
-        release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
+        if len(columns.offset) >= BLOCK:
+            release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])
         leg.warnings += [str(one) for one in aside]
         for ordered in streams:

@@ -24,7 +24,16 @@ from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
 from callreplay.order.trust import mend_time, set_aside
 from callreplay.packets.arena import Arena, fetch, release
 
-__all__ = ["NO_EVENTS", "EventRows", "Line", "OrderedStream", "Packets", "beyond_arrival", "order_stream", "payloads"]
+__all__ = [
+    "NO_EVENTS",
+    "EventRows",
+    "Line",
+    "OrderedStream",
+    "Packets",
+    "beyond_arrival",
+    "order_stream",
+    "payloads",
+]
 
 SAMPLE_PACKETS: Final = 2000  # of a payload type that nobody names
 FIT_PACKETS: Final = 200  # of one whose name is held against its payloads
