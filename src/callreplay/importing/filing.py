@@ -167,7 +167,8 @@ def file_call(
 ) -> Filed:
     """File a call on the next volume that has room, or on the one with the id ``volume``.
 
-    ``row``: that of the call while it was in progress, which becomes its own. ``fetcher`` gives what takes the packets out of the capture (`callreplay.importing.ahead`).
+    ``row``: that of the call while it was in progress, which becomes its own. ``fetcher`` gives what takes the packets
+    out of the capture (`callreplay.importing.ahead`).
 
     Raises:
         VolumeError: the volume named cannot be reached; nothing was written.

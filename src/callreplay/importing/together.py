@@ -166,7 +166,9 @@ class Together:
                 decided = True
                 connection.commit()
             except Exception as error:
-                if decided and not (isinstance(error, psycopg.Error) and connection and not connection.closed):
+                if decided and not (
+                    isinstance(error, psycopg.Error) and connection and not connection.closed
+                ):
                     raise  # it may have been made: the journals stand, and the next start asks
                 self._undo(connection, drafts)
                 raise _Several from error
@@ -200,14 +202,14 @@ class Together:
             journal = stack.enter_context(Journal(handle, one.uuid))
             one.draft = Draft(volume, handle, journal)
             drafts.append(one.draft)
-            one.parts = write_legs(
-                one.draft, one.capture, one.call, one.fetching(one.call), durable=False
-            )
+            one.parts = write_legs(one.draft, one.capture, one.call, one.fetching(one.call), durable=False)
         pairs, names = [], set[str]()
         for one in fresh:
             if one.draft is not None:
                 _, noted, chosen = prepare(one.draft, one.parts, recording_name(one.call, self._zone))
-                if names.intersection(path for _, path in noted):  # of two calls of one second and its parties
+                if names.intersection(
+                    path for _, path in noted
+                ):  # of two calls of one second and its parties
                     free = max(chosen) + 1
                     while names.intersection(path for _, path in noted):
                         _, noted, chosen = prepare(

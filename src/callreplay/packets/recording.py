@@ -21,8 +21,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -370,14 +369,9 @@ def _call_to_json(call: CallDescription) -> dict[str, Any]:
     return _fields_of(call) | {"verdicts": []}
 
 
-@cache
-def _names_of(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
-
-
 def _fields_of(value: Any) -> dict[str, Any]:
     """A dataclass for JSON, as ``asdict`` has it without a copy of all that is in it: json asks for what is inside."""
-    return {name: getattr(value, name) for name in _names_of(type(value))}
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def _call_from_json(values: dict[str, Any]) -> CallDescription:

@@ -63,8 +63,8 @@ def _work(job: Job, groups: Sequence[Closed]) -> list[Outcome]:
 class Filer:
     """Takes groups, has them imported, and removes what is done; what fails for now is tried again.
 
-    ``jobs`` processes do it, several groups at a time where many wait; with 0 it is done here, one at each ``poll``. A group that cannot be read, or that
-    kills its worker twice, goes to the folder ``failed`` with the reason.
+    ``jobs`` processes do it, several groups at a time where many wait; with 0 it is done here, one at each ``poll``. A
+    group that cannot be read, or that kills its worker twice, goes to the folder ``failed`` with the reason.
     """
 
     job: Job

@@ -25,7 +25,9 @@ _CALL_ID: Final = re.compile(
     rb"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
 _CSEQ: Final = re.compile(rb"^cseq[ \t]*:[ \t]*\d+[ \t]+([A-Za-z]+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-_IDLE: Final = frozenset((b"BYE", b"CANCEL", b"INFO", b"NOTIFY", b"OPTIONS", b"MESSAGE", b"REFER", b"SUBSCRIBE"))
+_IDLE: Final = frozenset(
+    (b"BYE", b"CANCEL", b"INFO", b"NOTIFY", b"OPTIONS", b"MESSAGE", b"REFER", b"SUBSCRIBE")
+)
 """Methods whose answers change nothing that is heard for."""
 _IDLE_REQUESTS: Final = (b"ACK ", b"INFO ", b"NOTIFY ", b"OPTIONS ", b"MESSAGE ", b"SUBSCRIBE ")
 _FEW: Final = 8

@@ -1,9 +1,8 @@
 """Calls that are being recorded: rows like those of stored calls, with a status of their own, until they are over.
 
 A row is begun at the INVITE, once its packets are on the disk, and says what signalling has said so far. When the call
-is over the import makes it the row of the stored call, in the transaction that files it (`callreplay.importing.filing`):
-the uuid, and what people have put to it meanwhile (tags, a description, a hold), stay. One whose recorder lost its
-spools ends as ``interrupted``.
+is over the import makes it the row of the stored call, in the transaction that files it: the uuid, and what people have
+put to it meanwhile (tags, a description, a hold), stay. One whose recorder lost its spools ends as ``interrupted``.
 """
 
 from __future__ import annotations
@@ -88,7 +87,9 @@ def rows_of(connection: Connection, recorder: UUID) -> dict[UUID, str]:
 
 def apply(connection: Connection, recorder: UUID, changes: Iterable[Change]) -> None:
     """Begin, change and drop rows. What has become a stored call meanwhile stays as it is."""
-    for change in sorted(changes, key=lambda each: each.uuid):  # in the order that who files them locks them in
+    for change in sorted(
+        changes, key=lambda each: each.uuid
+    ):  # in the order that who files them locks them in
         if change.row is None:
             drop(connection, change.uuid)
             continue
@@ -130,7 +131,8 @@ def take_over_all(connection: Connection, rows: Sequence[CallRow]) -> set[UUID]:
     uuids = [row.uuid for row in rows]
     connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = ANY(%s)", (uuids,))
     found = connection.execute(
-        "SELECT uuid FROM calls WHERE uuid = ANY(%s) AND status = %s ORDER BY uuid FOR UPDATE", (uuids, IN_PROGRESS)
+        "SELECT uuid FROM calls WHERE uuid = ANY(%s) AND status = %s ORDER BY uuid FOR UPDATE",
+        (uuids, IN_PROGRESS),
     ).fetchall()
     there = {each["uuid"] for each in found}
     for row in rows:
@@ -155,7 +157,7 @@ def interrupt(connection: Connection, uuids: Sequence[UUID]) -> None:
 
 
 def beat(connection: Connection, recorder: UUID, clock_ns: int, *, ends: bool) -> None:
-    """The recorder is alive, and what came before ``clock_ns`` is on the disk; with ``ends`` its calls last till then."""
+    """The recorder is alive; what came before ``clock_ns`` is on the disk. With ``ends`` its calls last till then."""
     clock = moment(clock_ns)
     connection.execute(
         "UPDATE recorders SET seen_at = now(), clock_at = %s WHERE uuid = %s", (clock, recorder)

@@ -91,7 +91,9 @@ def identified(connection: Connection, tenant_id: int, identity: str) -> uuid.UU
     return None if row is None else cast("uuid.UUID", row["uuid"])
 
 
-def lock_identities(connection: Connection, tenant_id: int, identities: Sequence[str]) -> dict[str, uuid.UUID]:
+def lock_identities(
+    connection: Connection, tenant_id: int, identities: Sequence[str]
+) -> dict[str, uuid.UUID]:
     """As `lock_identity` for many, in an order that all take; those that the tenant has, with their calls."""
     ordered = sorted(identities)
     connection.execute(
