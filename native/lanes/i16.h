@@ -607,11 +607,6 @@ CR_LANE Lanes<int16_t, N> sign(Lanes<int16_t, N> a) {
 }
 
 template <int N>
-CR_LANE Lanes<int16_t, N> negate_if(Lanes<int16_t, N> a, Lanes<int16_t, N> mask) {
-  return (a ^ mask) - mask;
-}
-
-template <int N>
 CR_LANE Lanes<int16_t, N> select(Lanes<int16_t, N> mask, Lanes<int16_t, N> a, Lanes<int16_t, N> b) {
   return ((a ^ b) & mask) ^ b;
 }

@@ -62,7 +62,7 @@ void reset(void *opaque, int lane) {
 }
 
 template <int N>
-void save(const void *opaque, int lane, void *stream) {
+void save_lane(const void *opaque, int lane, void *stream) {
   const auto &state = *static_cast<const State<N> *>(opaque);
   auto *to = static_cast<int32_t *>(stream);
   for (int r = 0; r < kRows; ++r) to[r] = state.word[r][lane];
@@ -75,28 +75,23 @@ void load_lane(void *opaque, int lane, const void *stream) {
   for (int r = 0; r < kRows; ++r) state.word[r][lane] = from[r];
 }
 
-template <class V>
-CR_INLINE V negate_if(V a, V mask) {
-  return (a ^ mask) - mask;
-}
-
 // -1 where the mask is set.
 template <class V>
-CR_INLINE V filled(typename V::Mask mask) {
+CR_LANE V filled(MaskOf<V> mask) {
   return select(mask, splat<V>(-1), splat<V>(0));
 }
 
 // FLOATA, FLOATB and the first half of FMULT: a magnitude of 15 bits. Doubling it lets 0 be what the
 // recommendation makes of it, a mantissa of 32 with the exponent 0, without a case of its own.
 template <class V>
-CR_INLINE V normalised(V magnitude, V &shifts) {
+CR_LANE V normalised(V magnitude, V &shifts) {
   const V doubled = max(shl<1>(magnitude), splat<V>(1));
   shifts = norm(doubled);
-  return shr<25>(shlv(doubled, shifts));
+  return shr<25>(shl_each(doubled, shifts));
 }
 
 template <class V>
-CR_INLINE Float<V> to_float(V magnitude, V sign) {
+CR_LANE Float<V> to_float(V magnitude, V sign) {
   V shifts;
   const V mantissa = normalised(magnitude, shifts);
   return {mantissa, splat<V>(32) - shifts, sign};
@@ -105,36 +100,36 @@ CR_INLINE Float<V> to_float(V magnitude, V sign) {
 // FMULT. Its exponents add up to at most 28 = 13 + 15, so the right shift of the product, which the
 // recommendation does in two directions, is one of 28 less their sum from a product 2^2 larger.
 template <class V>
-CR_INLINE V product(V coefficient, const Float<V> &tap) {
+CR_LANE V product(V coefficient, const Float<V> &tap) {
   V shifts;
-  const V mantissa = normalised(abs32(sar<2>(coefficient)) & splat<V>(8191), shifts);
+  const V mantissa = normalised(abs(sar<2>(coefficient)) & splat<V>(8191), shifts);
   const V rounded = (madd(mantissa, tap.mantissa) + splat<V>(48)) & splat<V>(~15);
-  const V magnitude = sarv(shl<5>(rounded), shifts - tap.exponent) & splat<V>(32767);
+  const V magnitude = sar_each(shl<5>(rounded), shifts - tap.exponent) & splat<V>(32767);
   return negate_if(magnitude, sar<31>(coefficient) ^ tap.sign);
 }
 
 // UPB: one zero, whose step is +-128 by the signs of the newest difference and its own, 0 where the newest is
 // 0.
 template <int kLeak, class V>
-CR_INLINE V next_zero(V zero, V step, V sign) {
+CR_LANE V next_zero(V zero, V step, V sign) {
   return low(zero + negate_if(step, sign) - sar<kLeak>(zero));
 }
 
 // TRANS: a tone ends; everything that predicts is to be forgotten.
 template <class V>
-CR_INLINE V transition(const Signals<V> &s, V magnitude) {
+CR_LANE V transition(const Signals<V> &s, V magnitude) {
   const V whole = sar<15>(s.slow_scale);
-  const V threshold = select(gt(whole, splat<V>(9)), splat<V>(31 << 10),
-                             shlv((sar<10>(s.slow_scale) & splat<V>(31)) + splat<V>(32), whole));
-  return filled<V>(gt(magnitude, sar<1>(threshold + sar<1>(threshold)))) & s.tone;
+  const V threshold = select(whole > splat<V>(9), splat<V>(31 << 10),
+                             shl_each((sar<10>(s.slow_scale) & splat<V>(31)) + splat<V>(32), whole));
+  return filled<V>(magnitude > sar<1>(threshold + sar<1>(threshold))) & s.tone;
 }
 
 // ADDC, UPA2, LIMC, UPA1, LIMD, TONE and TRIGB.
 template <class V>
-CR_INLINE void adapt_poles(Signals<V> &s, V difference, V kept) {
+CR_LANE void adapt_poles(Signals<V> &s, V difference, V kept) {
   const V partial = low(difference + s.zero_estimate);
   const V sign = sar<31>(partial);
-  const V moves = filled<V>(~eq(partial, splat<V>(0)));
+  const V moves = filled<V>(!(partial == splat<V>(0)));
   const V differs1 = sign ^ s.sign[0], differs2 = sign ^ s.sign[1];
   const V from_first = negate_if(shl<2>(clamp(s.pole[0], -8191, 8191)), differs1 ^ splat<V>(-1));
   const V gain2 = sar<7>(negate_if(splat<V>(16384), differs2) + from_first) & moves;
@@ -144,7 +139,7 @@ CR_INLINE void adapt_poles(Signals<V> &s, V difference, V kept) {
   const V first = s.pole[0] + gain1 - sar<8>(s.pole[0]);
   s.pole[0] = max(min(first, limit), splat<V>(0) - limit) & kept;
   s.pole[1] = second & kept;
-  s.tone = filled<V>(lt(second, splat<V>(-11776))) & kept;
+  s.tone = filled<V>(second < splat<V>(-11776)) & kept;
   s.sign[1] = s.sign[0];
   s.sign[0] = sign;
 }
@@ -152,12 +147,12 @@ CR_INLINE void adapt_poles(Signals<V> &s, V difference, V kept) {
 // FILTA, FILTB, SUBTC, FILTC and TRIGA; `tone` is the one before TRIGB, which matters to nobody where kept is
 // 0.
 template <class V>
-CR_INLINE void adapt_speed(Signals<V> &s, V speed_q4, V kept) {
+CR_LANE void adapt_speed(Signals<V> &s, V speed_q4, V kept) {
   const V zero = splat<V>(0);
   s.fast_speed = s.fast_speed + speed_q4 + sar<5>(zero - s.fast_speed);
   s.slow_speed = s.slow_speed + speed_q4 + sar<7>(zero - s.slow_speed);
-  const V apart = abs32(shl<2>(s.fast_speed) - s.slow_speed);
-  const V steady = filled<V>(lt(apart, sar<3>(s.slow_speed)) & gt(s.scale, splat<V>(1535)));
+  const V apart = abs(shl<2>(s.fast_speed) - s.slow_speed);
+  const V steady = filled<V>((apart < sar<3>(s.slow_speed)) & (s.scale > splat<V>(1535)));
   const V quick = (steady ^ splat<V>(-1)) | s.tone;
   const V speed = s.speed + (quick & splat<V>(32)) + sar<4>(zero - s.speed);
   s.speed = (speed & kept) | (splat<V>(256) & (kept ^ splat<V>(-1)));
@@ -165,20 +160,20 @@ CR_INLINE void adapt_speed(Signals<V> &s, V speed_q4, V kept) {
 
 // FILTD, LIMB, FILTE, LIMA and MIX, which truncates a magnitude.
 template <class V>
-CR_INLINE void adapt_scale(Signals<V> &s, V factor) {
+CR_LANE void adapt_scale(Signals<V> &s, V factor) {
   const V zero = splat<V>(0);
   s.fast_scale = clamp(s.scale + factor + sar<5>(zero - s.scale), 544, 5120);
   s.slow_scale = s.slow_scale + s.fast_scale + sar<6>(zero - s.slow_scale);
   const V slow = sar<6>(s.slow_scale);
   const V apart = s.fast_scale - slow;
   const V limited = sar<2>(min(s.speed, splat<V>(256)));
-  s.scale = slow + negate_if(sar<6>(madd(abs32(apart), limited)), sar<31>(apart));
+  s.scale = slow + negate_if(sar<6>(madd(abs(apart), limited)), sar<31>(apart));
 }
 
 // UPB, TRIGB and ACCUM: the zeros adapt to the difference and estimate the next sample.
 template <int kLeak, class V>
-CR_INLINE void predict(Signals<V> &s, V magnitude, V negative, V kept) {
-  const V step = splat<V>(128) & filled<V>(gt(magnitude, splat<V>(0)));
+CR_LANE void predict(Signals<V> &s, V magnitude, V negative, V kept) {
+  const V step = splat<V>(128) & filled<V>(magnitude > splat<V>(0));
   for (int i = 0; i < kZeros; ++i) {
     s.zero[i] = next_zero<kLeak>(s.zero[i], step, s.difference[i].sign ^ negative) & kept;
   }
@@ -193,11 +188,11 @@ CR_INLINE void predict(Signals<V> &s, V magnitude, V negative, V kept) {
 
 // One sample of each lane from the word of its code; 16 bits.
 template <int kLeak, class V>
-CR_INLINE V step(Signals<V> &s, V word) {
+CR_LANE V step(Signals<V> &s, V word) {
   // ADDA and ANTILOG: a negative logarithm is a shift of 15 or more, which leaves nothing.
   const V logarithm = sar<20>(word) + sar<2>(s.scale);
   const V mantissa = shl<7>((logarithm & splat<V>(127)) + splat<V>(128));
-  const V magnitude = sarv(mantissa, splat<V>(14) - sar<7>(logarithm));
+  const V magnitude = sar_each(mantissa, splat<V>(14) - sar<7>(logarithm));
   const V negative = splat<V>(0) - (word & splat<V>(1));
   const V difference = negate_if(magnitude, negative);
   const V kept = transition(s, magnitude) ^ splat<V>(-1);
@@ -206,7 +201,7 @@ CR_INLINE V step(Signals<V> &s, V word) {
   adapt_poles(s, difference, kept);
   s.reconstructed[1] = s.reconstructed[0];
   const V sign = sar<31>(reconstructed);
-  s.reconstructed[0] = to_float(abs32(reconstructed) & splat<V>(32767), sign);
+  s.reconstructed[0] = to_float(abs(reconstructed) & splat<V>(32767), sign);
   adapt_speed(s, word & splat<V>(0x70), kept);
   adapt_scale(s, sar<20>(shl<12>(word)));
   predict<kLeak>(s, magnitude, negative, kept);
@@ -221,8 +216,8 @@ struct Stage {
 };
 
 template <int kBits, class V>
-CR_INLINE void decode_rate(State<V::kLanes> &state, const int32_t *words, const uint8_t *const *codes,
-                           int16_t *const *pcm, size_t total) {
+CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t *words, const uint8_t *const *codes,
+                         int16_t *const *pcm, size_t total) {
   constexpr int kLeak = kBits == 5 ? 9 : 8;
   constexpr int N = V::kLanes;
   V rows[kRows];
@@ -248,7 +243,7 @@ CR_INLINE void decode_rate(State<V::kLanes> &state, const int32_t *words, const 
     }
     V pairs[kStep / 2];
     for (int i = 0; i < kStep / 2; ++i) pairs[i] = pair_low(samples[2 * i], samples[2 * i + 1]);
-    store_octets16(pairs, stage.to, 0);
+    store_eights(stage.to, 0, pairs);
     for (int lane = 0; lane < N && count < kStep; ++lane) {
       if (codes[lane] != nullptr) std::memcpy(pcm[lane] + at, stage.pcm[lane], count * sizeof(int16_t));
     }

@@ -1,6 +1,5 @@
 #include "decode/g726/g726.h"
 #include "decode/kernels.h"
-#include "lanes/isa_name.h"
 
 namespace callreplay::CR_ISA {
 
@@ -14,23 +13,11 @@ constexpr G726Kernel kernel(cr_isa isa) {
           g726::reset<N>,
           g726::decode<V>,
           g726::kRows * sizeof(int32_t),
-          g726::save<N>,
+          g726::save_lane<N>,
           g726::load_lane<N>};
 }
-
-#if defined(CR_ISA_baseline) && !defined(__SSE2__)
-using Widest = I32x1;
-#else
-using Widest = I32;
-#endif
 }  // namespace
 
-extern const G726Kernel g726_lanes;
-constexpr G726Kernel g726_lanes = kernel<Widest>(kIsa);
-
-#if defined(CR_ISA_baseline)
-extern const G726Kernel g726_scalar;
-constexpr G726Kernel g726_scalar = kernel<I32x1>(CR_ISA_SCALAR);
-#endif
+CR_DEFINE_KERNELS(G726Kernel, g726, kernel<I32>, kernel<I32x1>)
 
 }  // namespace callreplay::CR_ISA

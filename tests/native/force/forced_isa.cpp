@@ -39,10 +39,12 @@ int main(int argc, char **argv) {
   const auto *g722 = callreplay::g722_kernel(active);
   const auto *g729 = callreplay::g729_kernel(active);
   const auto *speex = callreplay::speex_kernel(active);
-  if (!is_of(active, callreplay::g711_kernel(active)) || !is_of(active, g722) || !is_of(active, g729) ||
-      !is_of(active, callreplay::conceal_kernel(active)) || !is_of(active, callreplay::mix_kernel(active)) ||
-      !is_of(active, callreplay::raster_kernel(active)) || !is_of(active, callreplay::bank_kernel(active)) ||
-      !is_of(active, speex) || !is_of(active, callreplay::speex_single_kernel(active))) {
+  const auto *g726 = callreplay::g726_kernel(active);
+  if (!is_of(active, callreplay::g711_kernel(active)) || !is_of(active, g726) || !is_of(active, g722) ||
+      !is_of(active, g729) || !is_of(active, callreplay::conceal_kernel(active)) ||
+      !is_of(active, callreplay::mix_kernel(active)) || !is_of(active, callreplay::raster_kernel(active)) ||
+      !is_of(active, callreplay::bank_kernel(active)) || !is_of(active, speex) ||
+      !is_of(active, callreplay::speex_single_kernel(active))) {
     return 1;
   }
   // The name alone is not enough: the scalar kernels have one lane, those with vectors of their own more.
