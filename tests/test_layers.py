@@ -58,7 +58,8 @@ ALLOWED: dict[str, set[str]] = {
     "importing": {"packets", "signalling", "order", "capture", "outputs", "store", "sources", "splitting"},
     "recording": {"packets", "signalling", "splitting", "importing", "store"},
     "batch": {"packets", "capture", "audio", "outputs", "store"},
-    "service": {"capture", "outputs", "store"},
+    "live": {"packets", "splitting", "audio", "capture", "outputs", "store"},
+    "service": {"capture", "outputs", "store", "live"},
     "cli": {
         "transcripts",
         "packets",

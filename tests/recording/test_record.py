@@ -122,6 +122,18 @@ def test_a_stream_that_is_damaged_is_filed_as_far_as_it_came(
     assert rows(database) == [whole(1, 3)]
 
 
+@pytest.mark.parametrize(
+    ("keep", "said"), [(0, "empty"), (10, "ends after 10 octets"), (-7, "cut: it ends inside the record")]
+)
+def test_a_stream_that_is_empty_or_cut_says_so(
+    keep: int, said: str, database: Database, shelf: Path, tmp_path: Path
+) -> None:
+    content = pcap(sorted(call(1, 0, 3)))
+    with pytest.raises(CaptureError, match=said):
+        pumped(database, tmp_path / "spools", content[:keep])
+    assert [name for name, *_ in rows(database)] == (["call-1@a"] if keep < 0 else [])
+
+
 def test_what_goes_on_is_left_to_the_next_start(database: Database, shelf: Path, tmp_path: Path) -> None:
     records, spools = sorted(call(1, 0, 3)), tmp_path / "spools"
     figures, _ = pumped(database, spools, pcap(records[:200]), leave=True)
