@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.model import CallDescription, Message, Stream
 from callreplay.packets.recognise import JOINABLE, recognise

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 
 __all__ = ["Conversation", "PartyTalk", "SpeechMeter", "Talk", "conversation", "level_dbfs"]

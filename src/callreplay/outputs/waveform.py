@@ -10,13 +10,13 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import (
     LEVELS,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.model import Flow, Message
 from callreplay.packets import hep, sctp, tls, websocket
 from callreplay.packets.keylog import KeyLog

@@ -21,7 +21,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -30,6 +30,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.errors import FormatError
 from callreplay.model import (
     INDEX_SUFFIX,

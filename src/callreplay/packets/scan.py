@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.deferred import dataclass
 from callreplay.errors import CaptureError, UnsupportedError
 from callreplay.model import Flow, Message, PacketFlag, RtpColumns, Stream, check_intact
 from callreplay.packets.arena import Arena, release

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from callreplay.deferred import dataclass
 from callreplay.model import CallDescription, MediaDescription, Side
 from callreplay.signalling.related import Hint
 from callreplay.signalling.siprec import Recording

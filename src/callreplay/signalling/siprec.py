@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
+from callreplay.deferred import dataclass
 from callreplay.model import CallDescription, MediaDescription, Message, Side
 from callreplay.signalling import bodies, sdp, sip
 from callreplay.signalling.rsmetadata import Metadata, Participant, Session, Stream
