@@ -16,21 +16,22 @@ standard library's own: ``fields``, ``replace`` and ``asdict`` take it, and type
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 __all__ = ["dataclass", "field"]
 
 
-class _Fields:
-    """``__dataclass_fields__`` and ``__dataclass_params__`` of a class, until somebody asks for one."""
+class _Asked:
+    """An attribute of a class that is made when somebody asks for it."""
 
-    def __init__(self, recipe: _Recipe, name: str) -> None:
-        self._recipe, self._name = recipe, name
+    def __init__(self, of: type, name: str, make: Callable[[], None]) -> None:
+        self._of, self._name, self._make = of, name, make
 
     def __get__(self, instance: object, owner: type) -> Any:
-        self._recipe.make_init()
-        return getattr(self._recipe.made, self._name)
+        self._make()
+        return getattr(self._of, self._name)
 
 
 class _Recipe:
@@ -56,8 +57,8 @@ class _Recipe:
         made: Any = self.made
         if not self._kw_only:
             setattr(made, "__match_args__", (*getattr(made, "__match_args__", ()), *self._names))  # noqa: B010
-        made.__dataclass_fields__ = _Fields(self, "__dataclass_fields__")
-        made.__dataclass_params__ = _Fields(self, "__dataclass_params__")
+        made.__dataclass_fields__ = _Asked(made, "__dataclass_fields__", self.make_init)
+        made.__dataclass_params__ = _Asked(made, "__dataclass_params__", self.make_params)
         self._put("__init__", _calling(made, "__init__", self.make_init))
         self._put("__repr__", _calling(made, "__repr__", self.make_compared))
         if self._eq:
@@ -76,27 +77,67 @@ class _Recipe:
 
     def _copy(self, **wanted: bool) -> Any:
         """The class as it was written once more, with what is wanted: the decorator eats what it finds in a body."""
-        copy = type(self.made)(self._name, self._bases, dict(self._body))
-        copy.__qualname__ = self.made.__qualname__
-        return dataclasses.dataclass(frozen=self._frozen, match_args=False, kw_only=self._kw_only, **wanted)(
-            copy
+        # Without a text of its own the decorator would write one from a signature, which costs more than all the rest.
+        copy = type(self.made)(
+            self._name, self._bases, self._body | {"__doc__": self._body.get("__doc__") or "-"}
         )
+        copy.__qualname__ = self.made.__qualname__
+        return dataclasses.dataclass(match_args=False, kw_only=self._kw_only, **wanted)(copy)
 
     def make_init(self) -> None:
         """Make what makes instances, and the fields' table."""
-        copy = self._copy(init=True, repr=False, eq=False)
         made: Any = self.made
-        made.__dataclass_params__ = copy.__dataclass_params__
-        made.__dataclass_fields__ = copy.__dataclass_fields__
-        self._put("__init__", copy.__init__)
+        if any(map(dataclasses.is_dataclass, self._bases)):
+            copy = self._copy(init=True, repr=False, eq=False, frozen=self._frozen)
+            made.__dataclass_params__ = copy.__dataclass_params__
+            made.__dataclass_fields__ = copy.__dataclass_fields__
+            self._put("__init__", copy.__init__)
+            return
+        # The decorator would make two methods that refuse for each class that is frozen.
+        made.__dataclass_fields__ = self._copy(init=False, repr=False, eq=False).__dataclass_fields__
+        self._put("__init__", _init(made, dataclasses.fields(made), self._frozen))
+
+    def make_params(self) -> None:
+        """Make ``__dataclass_params__``, which classes that inherit are made by."""
+        copy = self._copy(init=False, repr=False, eq=self._eq, frozen=self._frozen)
+        self.made.__dataclass_params__ = copy.__dataclass_params__  # type: ignore[attr-defined]
 
     def make_compared(self) -> None:
         """Make what compares instances and shows them."""
-        copy = self._copy(init=False, repr=True, eq=self._eq)
+        copy = self._copy(init=False, repr=True, eq=self._eq, frozen=self._frozen)
         self._put("__repr__", copy.__repr__)
         if self._eq:
             self._put("__eq__", copy.__eq__)
             self._put("__hash__", copy.__hash__)
+
+
+def _init(made: type, fields: tuple[dataclasses.Field[Any], ...], frozen: bool) -> Any:
+    """``__init__`` of a class without bases that have fields, as the standard library writes it."""
+    known: dict[str, Any] = {"_set": object.__setattr__, "_absent": object()}
+    plain: list[str] = []
+    named: list[str] = []
+    lines: list[str] = []
+    for each in fields:
+        name, value = each.name, each.name
+        default = ""
+        if each.default is not dataclasses.MISSING:
+            known[f"_default_{name}"] = each.default
+            default = value = f"_default_{name}"
+        elif each.default_factory is not dataclasses.MISSING:
+            known[f"_make_{name}"] = each.default_factory
+            default, value = "_absent", f"_make_{name}()"
+        elif not each.init:
+            continue
+        if each.init:
+            (named if each.kw_only else plain).append(f"{name}={default}" if default else name)
+            value = f"{value} if {name} is _absent else {name}" if default == "_absent" else name
+        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+    if hasattr(made, "__post_init__"):
+        lines.append("self.__post_init__()")
+    parameters = ", ".join(["self", *plain, *(["*", *named] if named else [])])
+    exec(f"def __init__({parameters}):\n " + "\n ".join(lines or ["pass"]), known)
+    known["__init__"].__qualname__ = f"{made.__qualname__}.__init__"
+    return known["__init__"]
 
 
 def _is_field(value: object) -> bool:

@@ -19,7 +19,6 @@ from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.model import CallDescription, Message, Stream
 from callreplay.packets.recognise import JOINABLE, recognise
-from callreplay.signalling import rtpengine
 
 __all__ = ["File", "Gathered", "Origin", "Source", "gather", "metadata_of", "open_files"]
 
@@ -95,7 +94,12 @@ def open_files(
 
 
 def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
-    if len(data) > _MAX_METADATA or not rtpengine.is_metadata(data[:4096].tobytes()):
+    head = data[:4096].tobytes()
+    if len(data) > _MAX_METADATA or b"\0" in head:  # a text has none
+        return None
+    from callreplay.signalling import rtpengine
+
+    if not rtpengine.is_metadata(head):
         return None
     return rtpengine.parse(data.tobytes())
 
@@ -108,6 +112,8 @@ def metadata_of(path: Path) -> list[CallDescription]:
     for beside in (path.parent / text_name, path.parent.parent / "metadata" / text_name):
         try:
             if os.path.isfile(beside) and beside.stat().st_size <= _MAX_METADATA:  # noqa: PTH113
+                from callreplay.signalling import rtpengine
+
                 text = beside.read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []

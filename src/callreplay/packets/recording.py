@@ -17,7 +17,6 @@ packet flags; and once: what signalling said of the call and its payload types. 
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -293,6 +292,8 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
         "extra": index.extra,
         "reports": index.reports,
     }
+    import json
+
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     written = crc = 0
     for piece in (
@@ -334,6 +335,8 @@ def parse_index(data: bytes) -> LegIndex:
     length = np.frombuffer(data, "<u2", count, at + 10 * count).astype(np.uint16)
     flags = np.frombuffer(data, np.uint8, count, at + 12 * count).copy()
     try:
+        import json
+
         header = json.loads(data[12 : 12 + header_size])
         streams = [_stream_from_json(number, entry, stream) for number, entry in enumerate(header["streams"])]
         call = _call_from_json(header["call"])

@@ -27,7 +27,6 @@ from callreplay.packets.rtcp import Rtcp, SenderReport, parse
 from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 from callreplay.packets.scanner import span as scanner_span
 from callreplay.packets.timebase import Step, mend_steps
-from callreplay.packets.tls import available
 from callreplay.packets.unread import DTLS, TLS, Unread, gather_unread, sentences
 
 __all__ = ["CUT", "Beside", "Flows", "Part", "Scan", "scan", "span"]
@@ -273,9 +272,13 @@ def _count_others(result: Scan, scanner: Scanner) -> None:
 
 def _keys(given: KeyLog | None, data: NDArray[np.uint8]) -> KeyLog | None:
     """The secrets given and those in the capture itself; None where there are none, or nothing to use them with."""
+    within = in_capture(data)
+    if given is None and not within:
+        return None
+    from callreplay.packets.tls import available
+
     if given is not None and not available():
         raise UnsupportedError("reading TLS needs the package cryptography: install callreplay[srtp]")
-    within = in_capture(data)
     if not within or not available():
         return given
     keys = KeyLog(dict(given.secrets) if given else {})

@@ -34,6 +34,7 @@ from callreplay.store.accounts import User
 from callreplay.store.handle import VolumeError
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
+from callreplay.store.words import words_of
 
 __all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
 
@@ -109,7 +110,7 @@ async def authorise(request: Request) -> Visitor:
     return visitor
 
 
-_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks")
+_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks", *engine.CAPTIONS)
 """What who may only play gets: audio as the specification has it, and pictures."""
 
 
@@ -265,6 +266,8 @@ async def open_entry(
 
     ``gone`` is set when the one who asked has left.
     """
+    if form in engine.CAPTIONS:
+        return await service.waiting.run(str(user), _open_captions, service, call, form, options, user)
     if not call.files:
         raise Problem(404, "The call has no recording.")
     try:
@@ -349,6 +352,18 @@ def _open_entry(
         metrics.audio_seconds.labels(form).inc(rendering.seconds)
 
     return service.cache.open(digest.hexdigest(), make, owner=str(user), gone=gone)
+
+
+def _open_captions(
+    service: Service, call: StoredCall, form: str, options: dict[str, Any], user: int
+) -> Entry:
+    with service.database.connection() as connection:
+        said = words_of(connection, call.uuid)
+    if said is None:
+        raise Problem(404, "The call has no words.", parameter="format")
+    text = engine.captions(call, said.words, form, options)
+    key = hashlib.sha256(repr((str(call.uuid), form)).encode() + text)
+    return service.cache.open(key.hexdigest(), lambda: iter((text,)), owner=str(user))
 
 
 def _granted(service: Service, grant: Grant) -> tuple[StoredCall, User]:
