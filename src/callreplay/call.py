@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from callreplay.audio.mastered import MasteredRenderer
     from callreplay.audio.mastering import LoudnessBy
     from callreplay.audio.segments import Segment
-    from callreplay.audio.speech import Conversation
+    from callreplay.audio.speech import Conversation, Detector
     from callreplay.outputs.files import Writable
     from callreplay.outputs.formats import Data, Format, FormatName, Shape
     from callreplay.outputs.options import Options, OptionValues
@@ -277,11 +277,11 @@ class Call:
 
         return self.renderer(Options(channels=channels, rate=rate, start=start, end=end, dtmf=dtmf, **more))
 
-    def speech(self) -> Conversation:
+    def speech(self, detector: Detector = "native") -> Conversation:
         """Talk time, silence, overlap, interruptions and longest monologues; who talks when: ``Leg.speech``."""
         from callreplay.audio.speech import conversation
 
-        return conversation(self.caller.speech(), self.called.speech(), self.duration_s)
+        return conversation(self.caller.speech(detector), self.called.speech(detector), self.duration_s)
 
     def segments(
         self,

@@ -19,7 +19,7 @@ from callreplay.model import Event, Flow, GapReason, LegColumns, Side
 from callreplay.reopening import Reopening, pickled
 
 if TYPE_CHECKING:
-    from callreplay.audio.speech import Talk
+    from callreplay.audio.speech import Detector, Talk
 
 __all__ = ["FloatPcm", "Leg", "Pcm"]
 
@@ -220,20 +220,26 @@ class Leg:
             external=_only(self.external()),
         )
 
-    def speech(self) -> list[Talk]:
+    def speech(self, detector: Detector = "native") -> list[Talk]:
         """Stretches of talk, in order: seconds from the start of the call, and level. See ``audio.speech`` for the law.
+
+        ``detector``: ``native``, ours, or ``silero``, a neural network (``audio.silero``; extra ``[vad]``, without
+        which UnsupportedError is raised), some hundreds of times as slow.
 
         >>> import callreplay
         >>> with callreplay.open("samples/reservation.pcap") as capture:
         ...     [(round(talk.start_s, 1), round(talk.end_s, 1)) for talk in capture.calls[0].caller.speech()][:2]
         [(4.5, 5.1), (5.4, 8.0)]
         """
-        from callreplay.audio.speech import SpeechMeter
+        from callreplay.audio.speech import meter_of
 
+        rate_hz = self.sample_rate_hz
+        if detector == "silero" and rate_hz > 16000:
+            rate_hz = 16000
+        meter = meter_of(detector, rate_hz, self.offset_s)
         if self.empty:
             return []
-        renderer = self._renderer(0, 0.0, None, False, "keep")
-        meter = SpeechMeter(renderer.rate_hz, self.offset_s)
+        renderer = self._renderer(rate_hz, 0.0, None, False, "keep")
         for block in renderer:
             meter.write(block)
         return meter.result()
