@@ -31,7 +31,7 @@ from callreplay.leg import Leg
 from callreplay.model import INDEX_SUFFIX, CallDescription, recording_files
 from callreplay.packets import recording
 from callreplay.reopening import Reopening, pickled
-from callreplay.sources import Origin, Source, gather, open_files
+from callreplay.sources import File, Origin, Source, gather, open_files
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
@@ -173,9 +173,9 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
 def _side_index(source: Origin | None) -> bytes | OSError | None:
     """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
-        if isinstance(source, Path):
-            path = recording.index_path(source)
-            return path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
+        if isinstance(source, str):
+            path = source + INDEX_SUFFIX
+            return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if isinstance(source, packets.Opener):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
                 return file.read()
@@ -186,17 +186,18 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
     return None
 
 
-def _file_ids(source: Origin | None, indexed: bool) -> Iterator[FileId | None]:
+def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
-    if isinstance(source, Path):
-        yield file_id(source)
+    source = file.origin
+    if isinstance(source, str):
+        yield file.identity or file_id(source)
         if indexed:
-            yield file_id(recording.index_path(source))
+            yield file_id(source + INDEX_SUFFIX)
     elif isinstance(source, packets.Opener):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
-                with os.fdopen(source.open(suffix), "rb") as file:
-                    status = os.fstat(file.fileno())
+                with os.fdopen(source.open(suffix), "rb") as opened:
+                    status = os.fstat(opened.fileno())
                 yield status.st_dev, status.st_ino
 
 
@@ -266,9 +267,7 @@ def open_capture(
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
     known = {
-        each
-        for file, index in zip(files, beside, strict=True)
-        for each in _file_ids(file.origin, index is not None)
+        each for file, index in zip(files, beside, strict=True) for each in _file_ids(file, index is not None)
     }
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names

@@ -7,6 +7,7 @@ of their own: they are refused with the way to look at them, for together they w
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Final
@@ -32,7 +33,7 @@ Source = (
     | NDArray[np.uint8]
     | packets.Readable
 )
-Origin = Path | packets.Opener
+Origin = str | packets.Opener
 """What a file came from, where it can be opened again: by its path, or by itself."""
 Announced = Callable[[list[Message]], Mapping[tuple[str, int], Set[int]]]
 
@@ -52,6 +53,8 @@ class File:
     origin: Origin | None = None
     cut: bool = False
     """Its compression ended too soon, which is told."""
+    identity: tuple[int, int] | None = None
+    """Device and inode of the file that it is, or is in, where that was a regular one."""
 
 
 @dataclass(slots=True)
@@ -72,49 +75,55 @@ def open_files(
     files: list[File] = []
     described: list[CallDescription] = []
     for source, given in zip(sources, names, strict=True):
-        path = Path(source) if isinstance(source, str | os.PathLike) else None
-        origin = path or (source if isinstance(source, packets.Opener) else None)
-        found = packets.archive(path) if path is not None else []
-        for member in found or [""]:
+        if isinstance(source, str | os.PathLike):
+            origin: Origin | None = os.fspath(source)
+            found, identity = packets.open_path(source, warnings)
+        else:
+            origin, identity = source if isinstance(source, packets.Opener) else None, None
             said: list[str] = []
-            data = packets.open_buffer(source, warnings=said, member=member, pipes=True)
+            data = packets.open_buffer(source, warnings=said, pipes=True)
             warnings += said
-            name = f"{path}/{member}" if len(found) > 1 else given
-            call = _metadata(data)
+            found = [packets.Member("", data, bool(said))]
+        for member in found:
+            name = f"{Path(given)}/{member.name}" if len(found) > 1 else given
+            call = _metadata(member.data)
             if call is not None:
                 described.append(call)
             else:
-                files.append(File(name, data, origin, bool(said)))
+                files.append(File(name, member.data, origin, member.cut, identity))
     if not files and described:
         raise CaptureError(f"{names[0]}: metadata of a recording, without the recording itself")
     for file in files:
-        if isinstance(file.origin, Path) and not described:
+        if isinstance(file.origin, str) and not described:
             described += metadata_of(file.origin)
     return files, described
 
 
 def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
-    head = data[:4096].tobytes()
-    if len(data) > _MAX_METADATA or b"\0" in head:  # a text has none
+    if len(data) > _MAX_METADATA or 0 in data[:24].tobytes():  # most captures; a text has none
         return None
     from callreplay.signalling import rtpengine
 
-    if not rtpengine.is_metadata(head):
+    if not rtpengine.is_metadata(data[:4096].tobytes()):
         return None
     return rtpengine.parse(data.tobytes())
 
 
-def metadata_of(path: Path) -> list[CallDescription]:
+def metadata_of(path: str | os.PathLike[str]) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
-    if path.suffix != ".pcap":
+    # Of texts: paths take several times as long, and most calls have none of these files.
+    folder, name = os.path.split(path)
+    if not name.endswith(".pcap") or name == ".pcap":
         return []
-    text_name = f"{path.stem}.txt"
-    for beside in (path.parent / text_name, path.parent.parent / "metadata" / text_name):
+    text_name = f"{name[:-5]}.txt"
+    above = os.path.split(folder)[0]
+    for beside in (f"{folder or '.'}/{text_name}", f"{above or '.'}/metadata/{text_name}"):
         try:
-            if os.path.isfile(beside) and beside.stat().st_size <= _MAX_METADATA:  # noqa: PTH113
+            status = os.stat(beside)  # noqa: PTH116
+            if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:
                 from callreplay.signalling import rtpengine
 
-                text = beside.read_bytes()
+                text = Path(beside).read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []
         except OSError:

@@ -8,15 +8,16 @@
 
 #include "callreplay/mix.h"
 #include "checkasm.h"
+#include "mix/kernels.h"
 
 namespace {
 
 // `pcm` through a mixer of its own, in pieces of `piece` samples and reads of `most` frames.
 std::vector<int16_t> mix_one(const std::vector<int16_t> &pcm, int32_t from_hz, int32_t to_hz,
-                             int64_t drift_ppb, size_t piece = 960, size_t most = 4096,
-                             int64_t anchor_ns = 0) {
+                             int64_t drift_ppb, size_t piece = 960, size_t most = 4096, int64_t anchor_ns = 0,
+                             int32_t block_ms = 120) {
   const auto frames = static_cast<int64_t>(pcm.size()) * to_hz / from_hz;
-  const cr_timeline timeline{to_hz, 1, 0, frames, 120, 0};
+  const cr_timeline timeline{to_hz, 1, 0, frames, block_ms, 0};
   cr_mixer *mixer = nullptr;
   uint32_t track = 0;
   cr_mixer_create(&timeline, nullptr, 0, &mixer);
@@ -72,6 +73,12 @@ CHECKASM_BENCH("mix of 60 s") {
     checkasm::report(row.name, row.to_hz * 60.0,
                      [&] { mix_one(pcm, row.from_hz, row.to_hz, row.drift_ppb); });
   }
+  // A window of two seconds, whoever reads how much of it at once.
+  const std::vector<int16_t> pcm = noise(size_t{8000} * 60);
+  for (const size_t most : {8192, 160}) {
+    const std::string name = "reads of " + std::to_string(most);
+    checkasm::report(name.c_str(), 8000 * 60.0, [&] { mix_one(pcm, 8000, 8000, 0, 8192, most, 0, 1000); });
+  }
 }
 
 TEST_CASE("tracks are placed, added and saturated") {
@@ -100,6 +107,53 @@ TEST_CASE("tracks are placed, added and saturated") {
     CHECK(pcm[n] == (n < 80 ? 20000 : n < 160 ? 32767 : n < 240 ? 20000 : 0));
   }
   cr_mixer_destroy(mixer);
+}
+
+namespace {
+
+// Two legs of a clock of their own, in stereo, with tones over both, read by `most` frames at a time.
+std::vector<int16_t> mix_two(const std::vector<int16_t> &pcm, size_t most) {
+  const cr_timeline timeline{8000, 2, 0, static_cast<int64_t>(pcm.size()) + 100, 20, 0};
+  const cr_event events[] = {{0, 5, 30'000'000, 1'900'000'000, -10}, {1, 11, 240'000'000, 55'000'000, -6}};
+  cr_mixer *mixer = nullptr;
+  REQUIRE(cr_mixer_create(&timeline, events, 2, &mixer) == CR_OK);
+  uint32_t tracks[2];
+  size_t pushed[2] = {};
+  for (uint32_t leg = 0; leg < 2; ++leg) {
+    REQUIRE(cr_mixer_add_track(mixer, leg, static_cast<int32_t>(leg), leg == 0 ? 8000 : 16000, 0,
+                               leg == 0 ? 300'000 : 0, &tracks[leg]) == CR_OK);
+  }
+  std::vector<int16_t> out(2 * static_cast<size_t>(timeline.frames));
+  for (size_t read = 0; read < static_cast<size_t>(timeline.frames);) {
+    for (size_t leg = 0; leg < 2; ++leg) {
+      size_t taken = 0;
+      if (pushed[leg] == pcm.size()) {
+        cr_mixer_finish(mixer, tracks[leg]);
+      } else {
+        REQUIRE(cr_mixer_push(mixer, tracks[leg], static_cast<int64_t>(pushed[leg]), pcm.data() + pushed[leg],
+                              pcm.size() - pushed[leg], &taken) == CR_OK);
+      }
+      pushed[leg] += taken;
+    }
+    size_t got = 0;
+    REQUIRE(cr_mixer_read(mixer, out.data() + 2 * read,
+                          std::min(most, static_cast<size_t>(timeline.frames) - read), &got) == CR_OK);
+    read += got;
+  }
+  cr_mixer_destroy(mixer);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("wherever the window's ring is cut: reads of any size give the same frames and tones") {
+  const std::vector<int16_t> pcm = noise(8000 * 2);
+  const std::vector<int16_t> whole = mix_two(pcm, 16384);
+  for (const size_t most : {1u, 7u, 160u, 959u, 1919u, 1920u, 1921u}) {
+    CAPTURE(most);
+    const bool same = mix_two(pcm, most) == whole;
+    CHECK(same);
+  }
 }
 
 TEST_CASE("wrong timelines") {
@@ -231,5 +285,73 @@ TEST_CASE("a glide does not click: a tone stays a tone") {
     CAPTURE(frequency);
     CHECK(nothing > 0.0);
     CHECK(10.0 * std::log10(worst) < -70.0);
+  }
+}
+
+TEST_CASE("every set gives the mixer's loops the law's bits, whatever the length") {
+  using callreplay::MixKernel;
+  checkasm::Random random(checkasm::seed());
+  const MixKernel *law = callreplay::mix_kernel(CR_ISA_SCALAR);
+  constexpr size_t kRoom = 512;  // fir reads and writes whole blocks of 64
+  std::vector<int16_t> pcm(kRoom);
+  std::vector<int32_t> sum(kRoom), sum2(kRoom);
+  std::vector<float> x(2 * kRoom), taps(kRoom);
+  checkasm::fill(pcm.data(), pcm.size(), checkasm::Pattern::kEdges, random);
+  for (int32_t &each : sum) each = static_cast<int32_t>(random.next()) >> random.below(31);
+  for (int32_t &each : sum2) each = static_cast<int32_t>(random.next()) >> random.below(31);
+  for (float &each : x) each = static_cast<float>(static_cast<int16_t>(random.next())) * 1.25f;
+  for (float &each : taps) each = static_cast<float>(static_cast<int16_t>(random.next())) / 65536.0f;
+  for (const cr_isa isa : checkasm::available_isas()) {
+    const MixKernel *kernel = callreplay::mix_kernel(isa);
+    for (const size_t count : {size_t{0}, size_t{1}, size_t{15}, size_t{33}, size_t{64}, size_t{200}}) {
+      const auto same = [&](auto &&run, auto sample, const char *name) {
+        using Out = decltype(sample);
+        std::vector<Out> want(2 * kRoom), got(2 * kRoom);
+        run(*law, want.data());
+        run(*kernel, got.data());
+        // What fir() leaves behind `count`, up to a multiple of 64, is nobody's.
+        const size_t written = std::strcmp(name, "fir") == 0 ? count : want.size();
+        CHECK_MESSAGE(std::memcmp(want.data(), got.data(), written * sizeof(Out)) == 0, cr_isa_name(isa), " ",
+                      name, " of ", count);
+      };
+      same([&](const MixKernel &k, int32_t *to) { k.add(to, pcm.data(), count); }, int32_t{}, "add");
+      same([&](const MixKernel &k, int16_t *to) { k.saturate(to, sum.data(), count); }, int16_t{},
+           "saturate");
+      same([&](const MixKernel &k, int16_t *to) { k.interleave(to, sum.data(), sum2.data(), count); },
+           int16_t{}, "interleave");
+      same([&](const MixKernel &k, float *to) { k.saturate_f32(to, sum.data(), count); }, float{},
+           "saturate_f32");
+      same([&](const MixKernel &k, float *to) { k.interleave_f32(to, sum.data(), sum2.data(), count); },
+           float{}, "interleave_f32");
+      same([&](const MixKernel &k, float *to) { k.widen(to, pcm.data(), count); }, float{}, "widen");
+      same([&](const MixKernel &k, int16_t *to) { k.round(to, x.data(), count); }, int16_t{}, "round");
+      same([&](const MixKernel &k, float *to) { k.every_second(to, x.data(), 1, count); }, float{},
+           "every_second");
+      same([&](const MixKernel &k, float *to) { k.zip(to, x.data(), x.data() + 7, count); }, float{}, "zip");
+      same([&](const MixKernel &k, float *to) { k.fir(to, x.data(), taps.data(), 48, count); }, float{},
+           "fir");
+      same([&](const MixKernel &k,
+               float *to) { *to = k.lerp_dot(x.data(), taps.data(), taps.data() + 64, 0.3f, 48); },
+           float{}, "lerp_dot");
+      same([&](const MixKernel &k, float *to) { k.dots(to, x.data(), taps.data(), 16, count / 8); }, float{},
+           "dots");
+    }
+  }
+}
+
+CHECKASM_BENCH("mix: 960 samples") {
+  std::vector<int16_t> pcm(1920, 1000);
+  std::vector<int32_t> sum(960, 40000);
+  std::vector<float> x(2048, 0.5f), y(2048), taps(64, 0.01f);
+  for (const cr_isa isa : checkasm::available_isas()) {
+    const callreplay::MixKernel *kernel = callreplay::mix_kernel(isa);
+    std::printf(" %s\n", cr_isa_name(isa));
+    checkasm::report("add", 960, [&] { kernel->add(sum.data(), pcm.data(), 960); });
+    checkasm::report("saturate", 960, [&] { kernel->saturate(pcm.data(), sum.data(), 960); });
+    checkasm::report("interleave", 960, [&] { kernel->interleave(pcm.data(), sum.data(), sum.data(), 960); });
+    checkasm::report("round", 960, [&] { kernel->round(pcm.data(), x.data(), 960); });
+    checkasm::report("fir 48", 960, [&] { kernel->fir(y.data(), x.data(), taps.data(), 48, 960); });
+    checkasm::report("lerp_dot", 1,
+                     [&] { y[0] = kernel->lerp_dot(x.data(), taps.data(), taps.data(), 0.3f, 48); });
   }
 }

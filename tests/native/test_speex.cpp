@@ -108,9 +108,9 @@ TEST_CASE("streams that move between kernels write the scalar instance's octets"
   Random random(checkasm::seed());
   const Calls calls(23, 9, random);
   using callreplay::LanePlan;
-  using callreplay::speex::speex_kernel;
+  using callreplay::speex_kernel;
   // Made-up costs: every number of lanes is the cheapest for as many streams.
-  callreplay::speex::Kernels kernels{callreplay::speex::speex_single_kernel(cr_isa_active())};
+  callreplay::speex::Kernels kernels{callreplay::speex_single_kernel(cr_isa_active())};
   std::vector<LanePlan::Width> widths{{1, 1.0, 1.0}};
   for (const auto *kernel : callreplay::kernels_at_hand(speex_kernel)) {
     if (kernel->lanes > 1) {
@@ -177,10 +177,26 @@ CHECKASM_BENCH("speex: 1 to 32 streams, narrowband, quality 8") {
                        [&] { calls.code(engine, options, true); });
     };
     for (int isa = CR_ISA_BASELINE; isa <= cr_isa_active(); ++isa) {
-      if (callreplay::speex::speex_kernel(static_cast<cr_isa>(isa)) != nullptr) {
+      if (callreplay::speex_kernel(static_cast<cr_isa>(isa)) != nullptr) {
         run(cr_isa_name(static_cast<cr_isa>(isa)), Engine(static_cast<cr_isa>(isa)));
       }
     }
     run("chosen", Engine());
+  }
+}
+
+CHECKASM_BENCH("speex: one second of every lane, quality 8") {
+  Random random(checkasm::seed());
+  for (const bool wideband : {false, true}) {
+    const RateOptions options{wideband, 8, false, false, false};
+    const size_t samples = wideband ? callreplay::speex::kWidebandFrame : callreplay::speex::kNarrowbandFrame;
+    std::printf(" %s\n", wideband ? "wideband" : "narrowband");
+    for (const cr_isa isa : checkasm::available_isas()) {
+      const auto lanes = static_cast<size_t>(callreplay::speex_kernel(isa)->lanes);
+      const Calls calls(lanes, 48, random);
+      Engine engine(isa);
+      checkasm::report(cr_isa_name(isa), static_cast<double>(50 * samples * lanes),
+                       [&] { calls.code(engine, options, true); });
+    }
   }
 }

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import pickle
@@ -52,6 +53,7 @@ __all__ = ["Crew", "Event", "LocalCrew"]
 
 Share = list[Job]
 
+_M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _FINISH: Final = pickle.dumps(None)
 _STARTS: Final = 3  # that fail one after the other: then the next will, too
@@ -180,9 +182,12 @@ class _PipeFeed(Feed):
 
 
 def _give_memory_back() -> None:
-    # glibc learns from the first large block that is freed to keep such blocks, and holds twice what is in use.
+    # glibc learns from the first large block that is freed to keep such blocks, and holds twice what is in use. Told
+    # where a large one begins, it gives back all that is free at the heap's end, and gets it again for the next call.
     with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 8 << 20)
 
 
 def _serve(pipe: Connection, order: Order, destination: str, manifest: Path) -> None:
@@ -195,6 +200,7 @@ def _serve(pipe: Connection, order: Order, destination: str, manifest: Path) -> 
     feed = _PipeFeed(pipe, manifest)
     try:
         place = open_destination(destination)
+        gc.freeze()  # what is imported stays: no need to look through it again and again
         pipe.send(_Says.READY)
         for job, row in run_feed(feed, order, place):
             pipe.send((feed.share_of(job), row))

@@ -30,8 +30,9 @@ from callreplay.order.grouping import (
     unsignalled_groups,
 )
 from callreplay.order.matching import endpoint
+from callreplay.order.short import order_plainly
 from callreplay.order.statistics import LegStatistics, measure
-from callreplay.order.streams import OrderedStream, Packets, order_stream
+from callreplay.order.streams import BLOCK, OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, gather_facts
 from callreplay.packets.arena import Arena, release
 
@@ -143,7 +144,7 @@ def assemble(
             _group_of_files([gather_facts(scan, index) for index, scan in enumerate(several)], descriptions)
         ]
         calls = [builder.call(group) for group in groups if group.packets]
-        _check(several, calls)
+        builder.check()
         return calls
     facts = gather_facts(several[0]) if several else []
     groups, left, aside = signalled_groups(facts, descriptions)
@@ -151,17 +152,11 @@ def assemble(
     if several:
         without_copies(several[0], groups)
     calls = [builder.call(group) for group in groups if group.packets]
-    _check(several, calls)
+    builder.check()
     calls.sort(key=lambda call: call.start_ns)
     if unplaced is not None:
         unplaced += aside
     return calls
-
-
-def _check(scans: Sequence[Packets], calls: Sequence[CallMedia]) -> None:
-    check_intact(
-        *(scan.data for scan in scans), *(a for c in calls for leg in c.legs for a in leg.columns.arrays)
-    )
 
 
 def _group_of_files(files: Sequence[Sequence[StreamFacts]], descriptions: Sequence[CallDescription]) -> Group:
@@ -180,6 +175,12 @@ class _Builder:
     hints: Mapping[int, Codec]
     reports: Sequence[SenderReport]
     arena: Arena
+
+    def check(self) -> None:
+        """Raise OutputError where a file failed that columns or packets lie in."""
+        for scan in self.scans:
+            check_intact(scan.data, scan.spill)
+        self.arena.check()
 
     def call(self, group: Group) -> CallMedia:
         """Order both legs of a group and set them on one timeline."""
@@ -217,14 +218,17 @@ class _Builder:
             leg.statistics.parallel = sum(one.packets for one in parallel[side])
         return call
 
+    def _ordered(
+        self, scan: Packets, stream: Stream, signalled: Sequence[Mapping[int, Codec]]
+    ) -> OrderedStream:
+        plain = order_plainly(scan, stream, signalled, self.hints, self.arena)
+        return plain or order_stream(scan, stream, signalled, self.hints, self.arena)
+
     def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream], list[Aside]]:
         facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
         scan = self.scans[facts[0].scan] if facts else self.scans[0]
         streams = [
-            order_stream(
-                scan, fact.stream, _payload_types(group.description, side, fact), self.hints, self.arena
-            )
-            for fact in facts
+            self._ordered(scan, fact.stream, _payload_types(group.description, side, fact)) for fact in facts
         ]
         events = sorted(
             (event for ordered in streams for event in collect_events(ordered)),
@@ -233,7 +237,8 @@ class _Builder:
         events += signalled_events(group.description, side, events)
         events.sort(key=lambda event: event.start_ns)
         columns, aside = arrange(scan, streams, self.arena)
-        release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
+        if len(columns.offset) >= BLOCK:
+            release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])
         leg.warnings += [str(one) for one in aside]
         for ordered in streams:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import field
 from itertools import accumulate, pairwise
 from typing import Any, Final
@@ -34,7 +34,9 @@ __all__ = ["CUT", "Beside", "Flows", "Part", "Scan", "scan", "span"]
 _SLICE: Final = 1 << 18
 _SLICE_OCTETS: Final = 32 << 20
 """Packets and octets of the capture between two releases of pages: of small packets the columns are the larger part."""
+_SEVERAL: Final = 1 << 20  # octets of a capture from which on pages of it and of its columns are given back
 _RTCP_NOTE: Final = 1
+_KINDS: Final = (*map(np.dtype, ("i8", "i8", "u4", "i4", "u2", "u2", "u1", "u1")), NOTE_DTYPE)
 CUT: Final = "the capture ends inside the record"
 """How the warning of a capture that was cut begins."""
 _ABSURD_NS: Final = 31 * 86400 * 10**9
@@ -116,9 +118,12 @@ class Scan:
         return self.streams[index].rows
 
 
+_NOWHERE: Final = bytes(4)
+
+
 def _text(octets: bytes) -> str:
     if len(octets) == 4:
-        return ".".join(map(str, octets)) if any(octets) else ""
+        return "{}.{}.{}.{}".format(*octets) if octets != _NOWHERE else ""
     address = ipaddress.ip_address(octets)
     return str(address) if any(octets) else ""
 
@@ -189,19 +194,12 @@ def scan(
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
     arena = Arena(threshold=12 << 20, budget=48 << 20)
-    capacity = len(data) // min(kind.smallest for kind in kinds) + 2
-    columns = RtpColumns(
-        *(
-            arena.empty(capacity, kind)
-            for kind in (np.int64, np.int64, np.uint32, np.int32, np.uint16, np.uint16, np.uint8, np.uint8)
-        )
-    )
-    notes = arena.empty(capacity, NOTE_DTYPE)
+    *made, notes = arena.several(len(data) // min([kind.smallest for kind in kinds]) + 2, _KINDS)
+    columns = RtpColumns(*made)
     spill = arena.empty(len(data), np.uint8)
-    seed = int.from_bytes(os.urandom(8), "little")
     scanner = Scanner(
-        data, found.number, columns, notes, spill,
-        keep_rtcp=keep_rtcp, keep_tls=keys is not None, seed=seed, **_within(several[0], found),
+        data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, keep_tls=keys is not None,
+        seed=int.from_bytes(os.urandom(8), "little"), **_within(several[0], found),
     )  # fmt: skip
     warnings: list[str] = []
     truncated = False
@@ -225,7 +223,7 @@ def scan(
     named = announced(heard) if announced and scanner.undecided() else {}
     rows, rough = scanner.settle(_ends(named), recorded)
     counters = {key: count for key, count in scanner.counters().items() if count} | lost
-    columns = RtpColumns(*(column[:rows] for column in _each(columns)))
+    columns = RtpColumns(*[column[:rows] for column in _each(columns)])
     columns, steps = _in_time_order(columns, counters, warnings)
     if steps:
         first_ns, last_ns = _count_on(notes, steps, first_ns, last_ns)
@@ -249,8 +247,10 @@ def scan(
         {b.flow for b in result.beside if b.dtls or b.zrtp},
     )
     warnings += _remarks(result)
-    check_intact(data, spill, notes, *_each(columns))
-    release(*_each(columns), data)
+    check_intact(data)
+    arena.check()
+    if len(data) >= _SEVERAL:
+        release(*_each(columns), data)
     return result
 
 
@@ -288,10 +288,13 @@ def _keys(given: KeyLog | None, data: NDArray[np.uint8]) -> KeyLog | None:
 
 def _unread(scanner: Scanner, flows: Flows, reader: MessageReader, keyed: bool) -> list[Unread]:
     found = scanner.unread()
+    beside = scanner.beside()
+    if not found and not beside:
+        return []
     read = {index for index, kind, _ in found if keyed and kind == TLS and index not in reader.unread}
     found += [
         (index, DTLS, dtls)
-        for index, _, dtls, _, _, rtp in scanner.beside()
+        for index, _, dtls, _, _, rtp in beside
         if dtls and not rtp and 5061 in (flows[index].source_port, flows[index].destination_port)
     ]
     reasons = {flows[index]: reason for index, reason in reader.unread.items()}
@@ -318,9 +321,9 @@ def _ends(named: Mapping[tuple[str, int], Set[int]]) -> dict[tuple[bytes, int], 
     return found
 
 
-def _each(columns: RtpColumns) -> Iterator[NDArray[Any]]:
-    yield from (columns.offset, columns.arrival_ns, columns.timestamp, columns.stream)
-    yield from (columns.sequence, columns.size, columns.payload_type, columns.flags)
+def _each(columns: RtpColumns) -> tuple[NDArray[Any], ...]:
+    first = columns.offset, columns.arrival_ns, columns.timestamp, columns.stream
+    return *first, columns.sequence, columns.size, columns.payload_type, columns.flags
 
 
 def _in_time_order(

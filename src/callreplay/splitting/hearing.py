@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from callreplay.model import MediaDescription, Message
+from callreplay.model import CallDescription, MediaDescription, Message
 from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.dialogs import Dialogs
 from callreplay.signalling.related import first_hop, likenesses
@@ -24,6 +24,12 @@ __all__ = ["Hearing"]
 _CALL_ID: Final = re.compile(
     rb"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
+_CSEQ: Final = re.compile(rb"^cseq[ \t]*:[ \t]*\d+[ \t]+([A-Za-z]+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_IDLE: Final = frozenset(
+    (b"BYE", b"CANCEL", b"INFO", b"NOTIFY", b"OPTIONS", b"MESSAGE", b"REFER", b"SUBSCRIBE")
+)
+"""Methods whose answers change nothing that is heard for."""
+_IDLE_REQUESTS: Final = (b"ACK ", b"INFO ", b"NOTIFY ", b"OPTIONS ", b"MESSAGE ", b"SUBSCRIBE ")
 _FEW: Final = 8
 _SEPARATORS: Final = "-_.;:@~/+=#"
 _LATE_NS: Final = 64 * 10**9
@@ -68,7 +74,22 @@ class Hearing:
         if talk is None:
             return None
         talk.last_ns = now_ns
-        return talk.group.standing
+        group = talk.group.standing
+        group.changed, group.due_ns = True, 0
+        return group
+
+    def describe(self, group: Group) -> CallDescription | None:
+        """What signalling says so far of a call that goes on: of its first hop. None where nothing does."""
+        hops = [self._of_talk[talk].dialog for talk in group.talks if talk in self._of_talk]
+        if hops:
+            first = min(hops, key=lambda dialog: dialog.call.start_ns)
+            call = replace(first.call)
+            call.called_numbers = list(dict.fromkeys([call.called_number, *first.asked]))
+            call.related = [hop.call.call_id for hop in hops if hop is not first]
+            return call
+        devices = {device for talk in group.talks for device in talk.devices}
+        calls = self._phones.describe(devices) if devices else []
+        return next((call for call in calls if not call.end_ns), calls[-1] if calls else None)
 
     # SIP
 
@@ -83,13 +104,14 @@ class Hearing:
         if known is None and call_id in self._over and not payload.startswith(b"INVITE"):
             self.late += 1
             return None
+        if known is not None and _tells_nothing(payload, known.dialog):
+            return known.talk
         dialog = self._dialogs.take(message)
         self._dialogs.every.clear()
         if dialog is None:
             return None
         if known is None or known.dialog is not dialog:
-            talk = Talk(self._board.new_group(self._now_ns), dialog.call.call_id)
-            talk.group.talks.add(talk)
+            talk = self._board.new_talk(dialog.call.call_id, self._now_ns)
             known = self._sip[dialog.call.call_id] = self._of_talk[talk] = _Sip(dialog, talk)
         self._follow(known)
         return known.talk
@@ -157,9 +179,8 @@ class Hearing:
                 continue
             talk = self._skinny.get(device)
             if talk is None:
-                talk = Talk(self._board.new_group(self._now_ns), f"skinny {device}")
-                talk.group.talks.add(talk)
-                self._skinny[device] = talk
+                talk = self._skinny[device] = self._board.new_talk(f"skinny {device}", self._now_ns)
+                talk.devices = (device,)
             media = [
                 row
                 for party in parties
@@ -212,6 +233,25 @@ class Hearing:
             if now_ns - closed_ns < _LATE_NS:
                 return
             del self._over[call_id]
+
+
+def _tells_nothing(payload: bytes, dialog: Dialog) -> bool:
+    """Whether a message of a dialog changes neither its state nor its media: most do not, and need no parser.
+
+    What it says of names and numbers the import reads; here it is of no use.
+    """
+    if payload in dialog.seen:
+        return True
+    if not payload.endswith((b"\r\n\r\n", b"\n\n")):  # what has a body may have an offer
+        return False
+    if payload.startswith(_IDLE_REQUESTS):
+        return True
+    if not payload.startswith(b"SIP/2.0 "):
+        return False
+    cseq = _CSEQ.search(payload)
+    if cseq is None:
+        return False
+    return payload[8:9] == b"1" if cseq[1] == b"INVITE" else cseq[1] in _IDLE
 
 
 def _founds(payload: bytes) -> bool:
