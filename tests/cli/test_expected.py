@@ -174,7 +174,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a time that is none": ([*_TO_WAV, "--start", "1m30"], "'1m30' is no time: use seconds or h:mm:ss"),
     "a window that is none": ([*_TO_WAV, "--start", "9", "--end", "3"], "start < end"),
     "a rate that is none": ([*_TO_WAV, "--rate", "96000"], "8000 to 48000"),
-    "kilohertz": ([*_TO_WAV, "--rate", "8k"], "'--rate': .*int(eger)?\b"),
+    "kilohertz": ([*_TO_WAV, "--rate", "8k"], "'--rate': .*int(eger)?"),
     "stereo where one channel fits": (
         ["transcode", "call.pcap", "-o", "x.spx", "--channels", "stereo"],
         "spx holds one channel",
