@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_size, show_size
-from callreplay.cli.tables import Lines
+from callreplay.cli.tables import ColumnsOption, CsvOption, Lines, print_rows
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, needed
 
 __all__ = ["register"]
@@ -36,6 +35,8 @@ def _add_listing(group: typer.Typer) -> None:
     @group.command(name="list")
     def listing(
         as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        columns: ColumnsOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
@@ -44,8 +45,8 @@ def _add_listing(group: typer.Typer) -> None:
 
         with database(url, data) as opened, opened.connection() as connection:
             found = volumes.listing(connection)
-        if as_json:
-            typer.echo(json.dumps([_as_json(volume) for volume in found], indent=1))
+        plain = [_as_json(volume) for volume in found]
+        if print_rows(plain, as_json=as_json, as_csv=as_csv, columns=columns):
             return
         table = Lines("id", "name", "path", "quota", "reserved", "used", "free", "state")
         for volume in found:
