@@ -12,24 +12,26 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 from uuid import UUID
 
 from callreplay.errors import OutputError
 from callreplay.model import recording_files
 from callreplay.store.beneath import folder_beneath, make_folders, open_beneath, parts_of
 
-__all__ = ["FOLDER", "Handle", "StoredFile", "VolumeError", "mark", "marker_of", "unmark"]
+__all__ = ["FOLDER", "Found", "Handle", "StoredFile", "VolumeError", "mark", "marker_of", "unmark"]
 
 FOLDER: Final = ".callreplay"
 """A volume's own folder: its marker and its journals."""
 _MARKER: Final = "volume.json"
 _MODE: Final = 0o640
 _LARGEST_MARKER: Final = 4096
+_THREADS: Final = 8  # folders that are emptied at a time
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK  # a named pipe would keep us waiting for its writer
 
 
@@ -118,6 +120,25 @@ def _stored(path: str) -> list[str]:
     return parts
 
 
+class Found(NamedTuple):
+    """A file on a volume: its path there, its octets and when it was written."""
+
+    path: str
+    size: int
+    written_ns: int
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The names of recordings and their side indexes by folder; a path that no stored file has is left out."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        for file in recording_files(path):
+            with contextlib.suppress(FileNotFoundError):
+                parts = _stored(file)
+                found.setdefault("/".join(parts[:-1]), []).append(parts[-1])
+    return found
+
+
 class Handle:
     """An open volume. Paths are relative to it, with ``/``. A context manager.
 
@@ -204,18 +225,62 @@ class Handle:
             raise
         return size
 
-    def remove(self, paths: list[str]) -> int:
-        """Remove stored files with their side indexes, and folders that this leaves empty; the octets they had."""
-        freed = 0
-        for name in paths:
-            freed += sum(map(self.unlink, recording_files(name)))
-            self.prune(name.rpartition("/")[0])
-        return freed
+    def remove(self, paths: Iterable[str]) -> dict[str, OSError]:
+        """Remove recordings with their side indexes, and folders that this leaves empty; what could not be, and why.
 
-    def size_of(self, paths: list[str]) -> int:
+        Folders are seen to side by side: where each answer takes its time, as on a network, they do not wait for one
+        another. Within a folder the kernel lets one at a time.
+        """
+        groups = list(_by_folder(paths).items())
+        if len(groups) == 1:
+            return self._remove_in(*groups[0])
+        failed: dict[str, OSError] = {}
+        with ThreadPoolExecutor(min(_THREADS, max(len(groups), 1))) as threads:
+            for each in threads.map(lambda group: self._remove_in(*group), groups):
+                failed |= each
+        return failed
+
+    def _remove_in(self, folder: str, files: list[str]) -> dict[str, OSError]:
+        failed: dict[str, OSError] = {}
+        try:
+            with folder_beneath(self._root, folder) as parent:
+                for name in files:
+                    try:
+                        os.unlink(name, dir_fd=parent)
+                    except OSError as error:
+                        if error.errno not in _NOT_THERE:
+                            failed[f"{folder}/{name}" if folder else name] = error
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                return {f"{folder}/{name}" if folder else name: error for name in files}
+        self.prune(folder)
+        return failed
+
+    def found(self, paths: Iterable[str]) -> list[Found]:
+        """What is there of recordings and their side indexes. Raises OSError where a folder cannot be looked into."""
+        there: list[Found] = []
+        for folder, files in _by_folder(paths).items():
+            with contextlib.ExitStack() as opened:
+                try:
+                    parent = opened.enter_context(folder_beneath(self._root, folder))
+                except OSError as error:
+                    if error.errno in _NOT_THERE:
+                        continue
+                    raise
+                for name in files:
+                    try:
+                        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                    except OSError as error:
+                        if error.errno in _NOT_THERE:
+                            continue
+                        raise
+                    path = f"{folder}/{name}" if folder else name
+                    there.append(Found(path, status.st_size, status.st_mtime_ns))
+        return there
+
+    def size_of(self, paths: Iterable[str]) -> int:
         """Octets of stored files with their side indexes; missing ones count nothing."""
-        found = (self.status(file) for name in paths for file in recording_files(name))
-        return sum(each.st_size for each in found if each is not None)
+        return sum(each.size for each in self.found(paths))
 
     def prune(self, folder: str) -> None:
         """Remove the hour, day, month and year folders that became empty, or were made in vain."""

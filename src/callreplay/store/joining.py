@@ -126,8 +126,9 @@ def _move(
             )
             names = [str(file["path"]) for file in files]
             going.note(*(("", file) for name in names for file in recording_files(name)))
-        outgoing.remove(names)
         coming.finish()
+        for error in outgoing.remove(names).values():
+            raise error
         going.finish()
     return size
 
