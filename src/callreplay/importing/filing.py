@@ -28,8 +28,7 @@ from callreplay.packets import recording
 from callreplay.packets.arena import fetch, release
 from callreplay.store import records, volumes
 from callreplay.store.database import Connection, Database
-from callreplay.store.handle import Handle
-from callreplay.store.journal import Journal
+from callreplay.store.opening import AnyHandle, AnyJournal, journal_of
 from callreplay.store.rows import CallRow, EventRow, FileRow, clean_time, figures_of
 from callreplay.store.volumes import Volume, VolumeError, VolumeFullError
 
@@ -204,8 +203,8 @@ class _Draft:
     """The files of a call on one volume, linked to their names but not yet committed."""
 
     volume: Volume
-    handle: Handle
-    journal: Journal
+    handle: AnyHandle
+    journal: AnyJournal
     files: list[_File] = field(default_factory=list)
     size: int = 0
     linked: list[str] = field(default_factory=list)
@@ -234,8 +233,11 @@ def _write_somewhere(
         try:
             # What a volume was charged with is taken back where it turns out full.
             with connection.transaction(), contextlib.ExitStack() as opened:
-                handle = opened.enter_context(volume.open())
-                draft = _Draft(volume, handle, opened.enter_context(Journal(handle, uuid)))
+                handle = volume.open()
+                opened.callback(handle.close)
+                journal = journal_of(handle, uuid).__enter__()
+                opened.callback(journal.close)
+                draft = _Draft(volume, handle, journal)
                 if _write(connection, draft, capture, call, zone, fetching):
                     stack.push(opened.pop_all())
                     return draft
@@ -376,6 +378,7 @@ def _write_parts(
 def _link(draft: _Draft, parts: list[list[tuple[str, str]]], name: str) -> None:
     """Give the parts their names: the first indices from 1 on that are free, one per leg."""
     journal, handle = draft.journal, draft.handle
+    name = handle.name_for(name, journal.call)
     draft.folder = name.rpartition("/")[0]
     made = handle.make_folder(draft.folder)
     first = 1
@@ -411,7 +414,7 @@ def _link(draft: _Draft, parts: list[list[tuple[str, str]]], name: str) -> None:
         handle.sync(directory)
 
 
-def _free_indices(volume: Handle, name: str, first: int) -> Iterator[int]:
+def _free_indices(volume: AnyHandle, name: str, first: int) -> Iterator[int]:
     return (index for index in range(first, _MAX_INDEX) if volume.status(f"{name}-{index}.rtp") is None)
 
 

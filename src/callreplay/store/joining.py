@@ -14,8 +14,7 @@ from callreplay.model import recording_files
 from callreplay.store import audit
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection
-from callreplay.store.handle import Handle
-from callreplay.store.journal import Journal
+from callreplay.store.opening import AnyHandle, AnyJournal, journal_of
 from callreplay.store.volumes import Volume, VolumeFullError, claim, reconcile
 
 __all__ = ["Joined", "calls_on", "join"]
@@ -103,11 +102,11 @@ def _calls(connection: Connection, volume: Volume) -> Iterator[UUID]:
 
 
 def _move(
-    connection: Connection, call: UUID, source: tuple[Volume, Handle], target: tuple[Volume, Handle]
+    connection: Connection, call: UUID, source: tuple[Volume, AnyHandle], target: tuple[Volume, AnyHandle]
 ) -> int:
     size = 0
     (origin, outgoing), (goal, incoming) = source, target
-    with Journal(incoming, call) as coming, Journal(outgoing, call) as going:
+    with journal_of(incoming, call) as coming, journal_of(outgoing, call) as going:
         with connection.transaction():
             files = connection.execute(
                 "SELECT id, path FROM call_files WHERE call_uuid = %s AND volume_id = %s ORDER BY position FOR UPDATE",
@@ -133,7 +132,7 @@ def _move(
     return size
 
 
-def _copy_recording(journal: Journal, source: Handle, name: str, number: int) -> int:
+def _copy_recording(journal: AnyJournal, source: AnyHandle, name: str, number: int) -> int:
     """Copy a recording with its side index, where it has one; the octets of both."""
     size = 0
     for suffix in recording_files(""):
@@ -144,7 +143,7 @@ def _copy_recording(journal: Journal, source: Handle, name: str, number: int) ->
     return size
 
 
-def _copy(journal: Journal, source: Handle, name: str, label: str) -> int:
+def _copy(journal: AnyJournal, source: AnyHandle, name: str, label: str) -> int:
     try:
         with os.fdopen(source.open(name), "rb") as origin, journal.create(label) as part:
             shutil.copyfileobj(origin, part, 1 << 20)

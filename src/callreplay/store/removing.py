@@ -20,11 +20,11 @@ from callreplay.errors import OutputError
 from callreplay.model import recording_files
 from callreplay.store import audit, volumes
 from callreplay.store.database import Connection, Database
-from callreplay.store.handle import Found, Handle
-from callreplay.store.journal import Departure
+from callreplay.store.handle import Found
+from callreplay.store.opening import AnyDeparture, AnyHandle, departure_of
 from callreplay.store.volumes import Volume, VolumeError
 
-__all__ = ["Removal", "Way", "remove", "take"]
+__all__ = ["Begun", "Removal", "Way", "begin", "remove", "take"]
 
 
 @dataclass(slots=True)
@@ -60,11 +60,33 @@ class _Call:
     removal: Removal
     names: dict[int, list[str]] = field(default_factory=dict)
     files: dict[int, list[Found]] = field(default_factory=dict)
-    handles: dict[int, Handle] = field(default_factory=dict)
+    handles: dict[int, AnyHandle] = field(default_factory=dict)
 
 
-def take(database: Database, statement: str, values: Mapping[str, Any], way: Way) -> list[Removal]:
-    """Remove the calls that ``statement`` chooses, in its order; all but those whose volumes cannot do it.
+@dataclass(slots=True)
+class Begun:
+    """Calls whose rows are gone, and whose files go by ``finish``; any thread may do that."""
+
+    removals: list[Removal]
+    gone: list[_Call] = field(default_factory=list)
+    listed: dict[int, AnyDeparture] = field(default_factory=dict)
+    opened: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def finish(self) -> list[Removal]:
+        """Remove the files; the calls, with an error where one is left to the next try."""
+        with self.opened:
+            for number, departure in self.listed.items():
+                names = [name for call in self.gone for name in call.names.get(number, ())]
+                failed = departure.volume.remove(names)
+                for call in self.gone if failed else ():
+                    _tell(call, number, failed)
+                if not failed:
+                    departure.finish()
+        return self.removals
+
+
+def begin(database: Database, statement: str, values: Mapping[str, Any], way: Way) -> Begun:
+    """Remove the rows of the calls that ``statement`` chooses, in its order; not of those whose volumes cannot do it.
 
     The statement gives ``uuid``, ``tenant_id``, ``tenant``, ``started_at``, ``wire_call_id`` and ``reason`` of ``calls
     c``. They are locked before anything is asked about them, unless it is a dry run.
@@ -76,20 +98,21 @@ def take(database: Database, statement: str, values: Mapping[str, Any], way: Way
         with database.connection() as connection:
             rows = connection.execute(f"{statement}{lock}".encode(), values).fetchall()
             if not rows:
-                return []
+                return Begun([])
             calls = _looked_at(connection, opened, rows, way)
+            begun = Begun([call.removal for call in calls])
             if way.dry_run:
-                return [call.removal for call in calls]
-            listed = _listed(opened, [call for call in calls if not call.removal.error])
-            gone = [call for call in calls if not call.removal.error]
-            _delete(connection, gone, way.actor)
-        for number, departure in listed.items():
-            failed = departure.volume.remove(name for call in gone for name in call.names.get(number, ()))
-            for call in gone if failed else ():
-                _tell(call, number, failed)
-            if not failed:
-                departure.finish()
-    return [call.removal for call in calls]
+                return begun
+            begun.listed = _listed(opened, [call for call in calls if not call.removal.error])
+            begun.gone = [call for call in calls if not call.removal.error]
+            _delete(connection, begun.gone, way.actor)
+        begun.opened = opened.pop_all()
+    return begun
+
+
+def take(database: Database, statement: str, values: Mapping[str, Any], way: Way) -> list[Removal]:
+    """As ``begin``, with their files."""
+    return begin(database, statement, values, way).finish()
 
 
 def remove(
@@ -102,7 +125,7 @@ def remove(
     done = take(
         database,
         "SELECT c.uuid, c.tenant_id, '' AS tenant, c.started_at, c.wire_call_id, %(reason)s AS reason FROM calls c "
-        "WHERE c.uuid = %(uuid)s AND NOT (%(unless)s AND c.legal_hold)",
+        "WHERE c.uuid = %(uuid)s AND NOT (%(unless)s AND c.legal_hold) AND c.status <> 'in progress'",
         {"uuid": uuid, "reason": reason, "unless": unless_held},
         Way(actor),
     )
@@ -142,13 +165,15 @@ class _Handles:
     def __init__(self, connection: Connection, opened: contextlib.ExitStack) -> None:
         self._volumes: dict[int, Volume] = {each.id: each for each in volumes.listing(connection)}
         self._opened = opened
-        self._handles: dict[int, Handle | VolumeError] = {}
+        self._handles: dict[int, AnyHandle | VolumeError] = {}
 
-    def __call__(self, number: int) -> Handle:
+    def __call__(self, number: int) -> AnyHandle:
         """The volume of that id. Raises VolumeError."""
         if number not in self._handles:
             try:
-                self._handles[number] = self._opened.enter_context(self._volumes[number].open())
+                opened = self._volumes[number].open()
+                self._opened.callback(opened.close)
+                self._handles[number] = opened
             except VolumeError as error:
                 self._handles[number] = error
         found = self._handles[number]
@@ -192,15 +217,16 @@ def _why(call: _Call, error: OSError) -> str:
     )
 
 
-def _listed(opened: contextlib.ExitStack, calls: Sequence[_Call]) -> dict[int, Departure]:
+def _listed(opened: contextlib.ExitStack, calls: Sequence[_Call]) -> dict[int, AnyDeparture]:
     """A journal on each volume, by its id, that lists the files of the calls; where it cannot, they stay."""
-    listed: dict[int, Departure] = {}
+    listed: dict[int, AnyDeparture] = {}
     for number, handle in {
         number: handle for call in calls for number, handle in call.handles.items()
     }.items():
         here = [call for call in calls if number in call.files and not call.removal.error]
         try:
-            departure = opened.enter_context(Departure(handle))
+            departure = departure_of(handle).__enter__()
+            opened.callback(departure.close)
             departure.enlist((call.removal.uuid, file) for call in here for file in call.files[number])
             listed[number] = departure
         except OSError as error:

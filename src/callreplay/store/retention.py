@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -20,7 +21,7 @@ from callreplay.errors import ArgumentError
 from callreplay.store import accounts, audit, volumes
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection, Database
-from callreplay.store.removing import Removal, Way, remove, take
+from callreplay.store.removing import Removal, Way, begin, remove, take
 from callreplay.store.volumes import Volume
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 POLICIES: Final = ("forever", "period", "backup", "space")
-_BATCH: Final = 1000
+_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,8 @@ def note_backup(
     """Note that what was imported before a time is in a backup, which lets ``backup`` remove it; how many calls."""
     owner = accounts.tenant_id(connection, tenant)
     noted = connection.execute(
-        "UPDATE calls SET backed_up_at = now() WHERE tenant_id = %s AND imported_at < %s AND backed_up_at IS NULL",
+        "UPDATE calls SET backed_up_at = now() WHERE tenant_id = %s AND imported_at < %s AND backed_up_at IS NULL "
+        "AND status <> 'in progress'",
         (owner, imported_before),
     ).rowcount
     before = {"before": imported_before.isoformat(), "calls": noted}
@@ -221,7 +223,7 @@ def retain(
 
 # Each by an index of its own.
 _NUMBERED: Final = """
-    SELECT uuid, started_at, legal_hold FROM calls
+    SELECT uuid, started_at, legal_hold, status = 'in progress' AS goes_on FROM calls
      WHERE tenant_id = %(tenant)s
        AND (("left"(caller_number, 60) = "left"(%(number)s, 60) AND caller_number = %(number)s)
             OR ("left"(called_number, 60) = "left"(%(number)s, 60) AND called_number = %(number)s))
@@ -230,7 +232,7 @@ _NUMBERED: Final = """
 """
 _OF_NUMBER: Final = """
     SELECT c.uuid, c.tenant_id, %(name)s AS tenant, c.started_at, c.wire_call_id, %(why)s AS reason FROM calls c
-     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold
+     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold AND c.status <> 'in progress'
        AND (c.caller_number = %(number)s OR c.called_number = %(number)s)
      ORDER BY c.started_at, c.uuid
 """
@@ -259,14 +261,21 @@ def erase(
     values = {"tenant": owner, "number": number, "name": tenant, "why": why}
     way = Way(actor, dry_run)
     for batch in _batches(_pages(database, _NUMBERED, values)):
-        uuids = [row["uuid"] for row in batch if not row["legal_hold"]]
+        uuids = [row["uuid"] for row in batch if not _stays(row)]
         done = take(database, _OF_NUMBER, {**values, "uuids": uuids}, way) if uuids else []
         held = [
-            Removal(row["uuid"], tenant, row["started_at"], why, error="under legal hold")
+            Removal(row["uuid"], tenant, row["started_at"], why, error=said)
             for row in batch
-            if row["legal_hold"]
+            if (said := _stays(row))
         ]
         yield from sorted([*done, *held], key=lambda each: (each.started_at, each.uuid))
+
+
+def _stays(row: DictRow) -> str:
+    """Why a call cannot be erased; '' where it can."""
+    if row["legal_hold"]:
+        return "under legal hold"
+    return "it goes on: erase it once it is over" if row["goes_on"] else ""
 
 
 def needed(volume: Volume) -> int:
@@ -297,7 +306,7 @@ _DUE: Final = f"""
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
       LEFT JOIN LATERAL ({_TAGGED}) g ON true
-     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold
+     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold AND c.status <> 'in progress'
        AND CASE WHEN g.days IS NOT NULL THEN c.started_at < %(now)s - make_interval(days => g.days)
                 WHEN t.retention = 'period' THEN c.started_at < %(now)s - make_interval(days => t.retention_days)
                 WHEN t.retention = 'backup' THEN c.backed_up_at IS NOT NULL
@@ -309,7 +318,7 @@ _SPARE: Final = f"""
     SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, c.wire_call_id, 'space' AS reason
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
-     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold AND t.retention = 'space'
+     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold AND c.status <> 'in progress' AND t.retention = 'space'
        AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)
        AND (SELECT s.days FROM ({_TAGGED}) s) IS NULL
      ORDER BY c.started_at, c.uuid
@@ -448,11 +457,23 @@ class _Removing:
             return missing <= 0
 
         way = Way(self.actor, self.dry_run, is_enough) if wanted else Way(self.actor, self.dry_run)
-        for batch in _batches(found):
-            given = {**self._values(), **values, "uuids": [row["uuid"] for row in batch]}
-            yield from take(self.database, statement, given, way)
-            if wanted and missing <= 0:
-                return
+        with ThreadPoolExecutor(1) as thread:
+            going: Future[list[Removal]] | None = None
+            for batch in _batches(found):
+                given = {**self._values(), **values, "uuids": [row["uuid"] for row in batch]}
+                begun = begin(self.database, statement, given, way)
+                # The files of many go while the next are chosen.
+                before, going = going, thread.submit(begun.finish)
+                if before is not None:
+                    yield from before.result()
+                is_last = wanted is not None and missing <= 0
+                if is_last or len(batch) < _BATCH:
+                    yield from going.result()
+                    going = None
+                if is_last:
+                    return
+            if going is not None:
+                yield from going.result()
 
 
 def _merged(sources: Sequence[Iterator[DictRow]]) -> Iterator[DictRow]:
