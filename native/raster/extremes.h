@@ -1,5 +1,4 @@
-// The inner loop of the peaks: extremes and energy of a run of interleaved samples, one copy per instruction
-// set.
+// The inner loop of the peaks: extremes and energy of a run of interleaved samples.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +16,13 @@ struct Extremes {
   uint64_t energy[kMaxChannels];
 };
 
-// Widen `into` by `frames` frames of interleaved channels.
-using ExtremesKernel = void (*)(Extremes *into, const int16_t *pcm, size_t frames, int channels);
+struct RasterKernel {
+  cr_isa isa;
+  // Widen `into` by `frames` frames of interleaved channels.
+  void (*extremes)(Extremes *into, const int16_t *pcm, size_t frames, int channels);
+};
 
-ExtremesKernel extremes_kernel(cr_isa isa);
+// Null when this CPU cannot run it; CR_ISA_SCALAR is always there.
+const RasterKernel *raster_kernel(cr_isa isa);
 
 }  // namespace callreplay

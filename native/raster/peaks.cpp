@@ -2,43 +2,12 @@
 
 #include "callreplay/raster.h"
 #include "handle.h"
+#include "lanes/kernels.h"
 #include "raster/extremes.h"
 
 namespace callreplay {
 
-namespace baseline {
-void extremes(Extremes *, const int16_t *, size_t, int);
-}
-#ifdef CR_X86
-namespace avx2 {
-void extremes(Extremes *, const int16_t *, size_t, int);
-}
-namespace avx512 {
-void extremes(Extremes *, const int16_t *, size_t, int);
-}
-#endif
-#ifdef CR_AARCH64
-namespace neon {
-void extremes(Extremes *, const int16_t *, size_t, int);
-}
-#endif
-
-ExtremesKernel extremes_kernel(cr_isa isa) {
-  switch (isa) {
-#ifdef CR_X86
-    case CR_ISA_AVX2:
-      return avx2::extremes;
-    case CR_ISA_AVX512:
-      return avx512::extremes;
-#endif
-#ifdef CR_AARCH64
-    case CR_ISA_NEON:
-      return neon::extremes;
-#endif
-    default:
-      return baseline::extremes;
-  }
-}
+CR_KERNELS(RasterKernel, raster)
 
 }  // namespace callreplay
 
@@ -63,7 +32,7 @@ struct cr_peaks : callreplay::Handle {
   uint64_t position = 0;  // frames taken so far
   uint64_t bucket = 0;    // the one being filled
   uint64_t boundary;      // first frame of the next one
-  const callreplay::ExtremesKernel kernel = callreplay::extremes_kernel(cr_isa_active());
+  const callreplay::RasterKernel *const kernel = callreplay::raster_kernel(cr_isa_active());
   std::vector<cr_peak> data;
 
   uint64_t start_of(uint64_t index) const {
@@ -102,7 +71,7 @@ struct cr_peaks : callreplay::Handle {
         run.high[c] = INT16_MIN;
         run.energy[c] = 0;
       }
-      kernel(&run, pcm, take, static_cast<int>(channels));
+      kernel->extremes(&run, pcm, take, static_cast<int>(channels));
       cr_peak *into = data.data() + bucket * channels;
       for (size_t c = 0; c < channels; ++c) {
         into[c].low = run.low[c] < into[c].low ? run.low[c] : into[c].low;

@@ -46,7 +46,7 @@ from callreplay.model import (
 )
 from callreplay.packets import recording
 from callreplay.packets.arena import release
-from callreplay.sources import Origin, Source, gather, open_files
+from callreplay.sources import File, Origin, Source, gather, open_files
 
 if TYPE_CHECKING:
     from callreplay.audio.mastered import MasteredRenderer
@@ -939,8 +939,8 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
     """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
         if isinstance(source, Path):
-            path = recording.index_path(source)
-            return path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
+            path = os.fspath(source) + INDEX_SUFFIX
+            return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if isinstance(source, packets.Opener):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
                 return file.read()
@@ -960,17 +960,18 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
-def _file_ids(source: Origin | None, indexed: bool) -> Iterator[FileId | None]:
+def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
+    source = file.origin
     if isinstance(source, Path):
-        yield _file_id(source)
+        yield file.identity or _file_id(source)
         if indexed:
             yield _file_id(recording.index_path(source))
     elif isinstance(source, packets.Opener):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
-                with os.fdopen(source.open(suffix), "rb") as file:
-                    status = os.fstat(file.fileno())
+                with os.fdopen(source.open(suffix), "rb") as opened:
+                    status = os.fstat(opened.fileno())
                 yield status.st_dev, status.st_ino
 
 
@@ -1042,7 +1043,7 @@ def open_capture(
     known = {
         each
         for file, index in zip(files, beside, strict=True)
-        for each in _file_ids(file.origin, index is not None)
+        for each in _file_ids(file, index is not None)
     }
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names

@@ -66,7 +66,7 @@ TEST_CASE("every instruction set finds the extremes that a plain loop finds") {
           got.high[c] = INT16_MIN;
           got.energy[c] = 0;
         }
-        callreplay::extremes_kernel(static_cast<cr_isa>(isa))(&got, pcm.data(), frames, channels);
+        callreplay::raster_kernel(static_cast<cr_isa>(isa))->extremes(&got, pcm.data(), frames, channels);
         for (int c = 0; c < channels; ++c) {
           CHECK(got.low[c] == want.low[c]);
           CHECK(got.high[c] == want.high[c]);

@@ -2,12 +2,13 @@
 
 from callreplay.packets.buffer import (
     CaptureWarning,
+    Member,
     Opener,
     Readable,
-    archive,
     join,
     lay_together,
     open_buffer,
+    open_path,
 )
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
@@ -24,6 +25,7 @@ __all__ = [
     "Beside",
     "CaptureWarning",
     "KeyLog",
+    "Member",
     "Opener",
     "Part",
     "Readable",
@@ -31,7 +33,6 @@ __all__ = [
     "Scan",
     "SenderReport",
     "Unread",
-    "archive",
     "decrypt_srtp",
     "doubts",
     "hash_payloads",
@@ -41,6 +42,7 @@ __all__ = [
     "localised",
     "name_of",
     "open_buffer",
+    "open_path",
     "read_keylog",
     "scan",
     "span",
