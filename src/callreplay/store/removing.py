@@ -22,6 +22,7 @@ from callreplay.store import audit, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.handle import Found
 from callreplay.store.opening import AnyDeparture, AnyHandle, departure_of
+from callreplay.store.progress import IN_PROGRESS
 from callreplay.store.volumes import Volume, VolumeError
 
 __all__ = ["Begun", "Removal", "Way", "begin", "remove", "take"]
@@ -120,16 +121,20 @@ def remove(
 ) -> int | None:
     """Remove one call with its files, audited; returns the octets freed, None where it is gone already or held.
 
-    Raises OutputError where a volume of the call cannot be reached: the call then stays whole.
+    Raises OutputError where a volume of the call cannot be reached, or the call goes on: it then stays whole.
     """
     done = take(
         database,
         "SELECT c.uuid, c.tenant_id, '' AS tenant, c.started_at, c.wire_call_id, %(reason)s AS reason FROM calls c "
-        "WHERE c.uuid = %(uuid)s AND NOT (%(unless)s AND c.legal_hold) AND c.status <> 'in progress'",
-        {"uuid": uuid, "reason": reason, "unless": unless_held},
+        "WHERE c.uuid = %(uuid)s AND NOT (%(unless)s AND c.legal_hold) AND c.status <> %(going)s",
+        {"uuid": uuid, "reason": reason, "unless": unless_held, "going": IN_PROGRESS},
         Way(actor),
     )
     if not done:
+        with database.connection() as connection:
+            row = connection.execute("SELECT status FROM calls WHERE uuid = %s", (uuid,)).fetchone()
+        if row is not None and row["status"] == IN_PROGRESS:
+            raise OutputError(f"call {uuid} goes on: it can be removed once it is over")
         return None
     if done[0].error:
         raise OutputError(done[0].error)

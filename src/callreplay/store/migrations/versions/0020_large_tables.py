@@ -7,7 +7,7 @@ from alembic import op
 from callreplay.store.migrations.beside import create_index, run_sql
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
