@@ -35,13 +35,24 @@ def test_the_service_and_batches_read_stored_calls_from_an_object_store(tmp_path
         command("volumes", "retire", "--volume-name", "Volume 1")
         command("import", str(tmp_path / "one.pcap"), "--volume-path", url)
         assert len([name for name in bucket.keys if ".rtp" in name]) == 4
-        [row] = running.rows("SELECT * FROM call_files WHERE leg = 'caller'")
+        [row] = running.rows(
+            "SELECT f.* FROM call_files f JOIN storage_volumes v ON v.id = f.volume_id "
+            "WHERE f.leg = 'caller' AND v.name = 'far'"
+        )
         [player] = running.rows("SELECT value FROM settings WHERE key = 'storage.player_password'")
 
         with running.basic() as client:
-            wav = client.get("/CallRecorder/Transcoder", params={"callerNumber": "101", "format": "wav"})
+            wav = client.get(
+                "/CallRecorder/Transcoder",
+                params={"callerNumber": "101", "format": "wav"},
+                follow_redirects=True,
+            )
             assert (wav.status_code, wav.content[:4]) == (200, b"RIFF")
-            png = client.get("/CallRecorder/Transcoder", params={"callerNumber": "101", "format": "png"})
+            png = client.get(
+                "/CallRecorder/Transcoder",
+                params={"callerNumber": "101", "format": "png"},
+                follow_redirects=True,
+            )
             assert png.content.startswith(b"\x89PNG")
         stored = bucket.keys[f"a/{row['path']}"].value
         place = f"{running.base}/CallRecorder/Storage/{row['volume_id']}/{row['path']}"
@@ -54,8 +65,6 @@ def test_the_service_and_batches_read_stored_calls_from_an_object_store(tmp_path
             assert again.status_code == 304
             assert client.get(place + "x").status_code == 404
         with running.logged_in() as client:
-            page = client.get(f"/CallRecorder/CallDetails?callId={row['call_uuid']}")
-            assert page.status_code == 200
             assert client.get("/CallRecorder/Volumes").status_code == 200
 
         out = tmp_path / "out"
