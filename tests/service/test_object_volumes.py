@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import httpx
@@ -13,6 +15,12 @@ from tests.captures import pcap
 from tests.importing.test_rotation import call
 from tests.scenario.stores import BUCKET, object_store
 from tests.service.conftest import ended, fresh
+
+
+def sound(data: bytes) -> bytes:
+    with wave.open(io.BytesIO(data)) as file:
+        frames: bytes = file.readframes(file.getnframes())
+    return frames
 
 
 def test_the_service_and_batches_read_stored_calls_from_an_object_store(tmp_path: Path) -> None:
@@ -70,7 +78,7 @@ def test_the_service_and_batches_read_stored_calls_from_an_object_store(tmp_path
         out = tmp_path / "out"
         command("batch", "--query", "callerNumber=101", "-o", str(out), "--manifest", str(out / "rows.jsonl"))
         [made] = out.rglob("*.wav")
-        assert made.read_bytes()[44:] == wav.content[44:]
+        assert sound(made.read_bytes()) == sound(wav.content)
 
         del bucket.keys["a/.callreplay/volume.json"]
         with httpx.Client(auth=("player", player["value"])) as client:
