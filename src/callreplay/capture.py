@@ -938,8 +938,8 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
 def _side_index(source: Origin | None) -> bytes | OSError | None:
     """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
-        if isinstance(source, Path):
-            path = os.fspath(source) + INDEX_SUFFIX
+        if isinstance(source, str):
+            path = source + INDEX_SUFFIX
             return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if isinstance(source, packets.Opener):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
@@ -963,10 +963,10 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
 def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
     source = file.origin
-    if isinstance(source, Path):
+    if isinstance(source, str):
         yield file.identity or _file_id(source)
         if indexed:
-            yield _file_id(recording.index_path(source))
+            yield _file_id(source + INDEX_SUFFIX)
     elif isinstance(source, packets.Opener):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
@@ -1041,9 +1041,7 @@ def open_capture(
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
     known = {
-        each
-        for file, index in zip(files, beside, strict=True)
-        for each in _file_ids(file, index is not None)
+        each for file, index in zip(files, beside, strict=True) for each in _file_ids(file, index is not None)
     }
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names

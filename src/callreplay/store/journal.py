@@ -99,13 +99,18 @@ class Journal:
         """The name of a part."""
         return f"{self.call}.{label}.part"
 
-    def note(self, *entries: tuple[str, str]) -> None:
-        """List ``(name of a part or '', path relative to the volume)``, durable before this returns."""
-        self._append(entries)
+    def note(self, *entries: tuple[str, str], durable: bool = True) -> None:
+        """List ``(name of a part or '', path relative to the volume)``, on the disk before this returns if ``durable``.
 
-    def _append(self, entries: Iterable[tuple[object, ...]]) -> None:
+        Who does without syncs the volume before anything is done under it (`callreplay.store.handle.Handle.sync_all`).
+        """
+        self._append(entries, durable=durable)
+
+    def _append(self, entries: Iterable[tuple[object, ...]], *, durable: bool = True) -> None:
         with os.fdopen(os.dup(self._descriptor), "ab") as file:
             file.write("".join(json.dumps(entry) + "\n" for entry in entries).encode())
+        if not durable:
+            return
         os.fsync(self._descriptor)
         os.fsync(self._folder)
 
