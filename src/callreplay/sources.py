@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.model import CallDescription, Message, Stream
 from callreplay.packets.recognise import JOINABLE, recognise
-from callreplay.signalling import rtpengine
 
 __all__ = ["File", "Gathered", "Origin", "Source", "gather", "metadata_of", "open_files"]
 
@@ -34,7 +33,7 @@ Source = (
     | NDArray[np.uint8]
     | packets.Readable
 )
-Origin = Path | packets.Opener
+Origin = str | packets.Opener
 """What a file came from, where it can be opened again: by its path, or by itself."""
 Announced = Callable[[list[Message]], Mapping[tuple[str, int], Set[int]]]
 
@@ -77,7 +76,7 @@ def open_files(
     described: list[CallDescription] = []
     for source, given in zip(sources, names, strict=True):
         if isinstance(source, str | os.PathLike):
-            origin: Origin | None = Path(source)
+            origin: Origin | None = os.fspath(source)
             found, identity = packets.open_path(source, warnings)
         else:
             origin, identity = source if isinstance(source, packets.Opener) else None, None
@@ -86,7 +85,7 @@ def open_files(
             warnings += said
             found = [packets.Member("", data, bool(said))]
         for member in found:
-            name = f"{origin}/{member.name}" if len(found) > 1 else given
+            name = f"{Path(given)}/{member.name}" if len(found) > 1 else given
             call = _metadata(member.data)
             if call is not None:
                 described.append(call)
@@ -95,29 +94,35 @@ def open_files(
     if not files and described:
         raise CaptureError(f"{names[0]}: metadata of a recording, without the recording itself")
     for file in files:
-        if isinstance(file.origin, Path) and not described:
+        if isinstance(file.origin, str) and not described:
             described += metadata_of(file.origin)
     return files, described
 
 
 def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
-    if 0 in data[:24].tobytes():  # most captures; a text has none
+    if len(data) > _MAX_METADATA or 0 in data[:24].tobytes():  # most captures; a text has none
         return None
-    if len(data) > _MAX_METADATA or not rtpengine.is_metadata(data[:4096].tobytes()):
+    from callreplay.signalling import rtpengine
+
+    if not rtpengine.is_metadata(data[:4096].tobytes()):
         return None
     return rtpengine.parse(data.tobytes())
 
 
-def metadata_of(path: Path) -> list[CallDescription]:
+def metadata_of(path: str | os.PathLike[str]) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
+    # Of texts: paths take several times as long, and most calls have none of these files.
     folder, name = os.path.split(path)
     if not name.endswith(".pcap") or name == ".pcap":
         return []
     text_name = f"{name[:-5]}.txt"
-    for beside in (os.path.join(folder, text_name), os.path.join(os.path.dirname(folder), "metadata", text_name)):  # noqa: PTH118, PTH120
+    above = os.path.split(folder)[0]
+    for beside in (f"{folder or '.'}/{text_name}", f"{above or '.'}/metadata/{text_name}"):
         try:
             status = os.stat(beside)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:
+                from callreplay.signalling import rtpengine
+
                 text = Path(beside).read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []

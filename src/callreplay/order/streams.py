@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import STATIC, Codec
+from callreplay.deferred import dataclass
 from callreplay.evidence import Verdict
 from callreplay.model import PacketFlag, RtpColumns, Stream
 from callreplay.order.ahead import play_ahead
@@ -24,7 +25,16 @@ from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
 from callreplay.order.trust import mend_time, set_aside
 from callreplay.packets.arena import Arena, fetch, release
 
-__all__ = ["NO_EVENTS", "EventRows", "Line", "OrderedStream", "Packets", "beyond_arrival", "order_stream", "payloads"]
+__all__ = [
+    "NO_EVENTS",
+    "EventRows",
+    "Line",
+    "OrderedStream",
+    "Packets",
+    "beyond_arrival",
+    "order_stream",
+    "payloads",
+]
 
 SAMPLE_PACKETS: Final = 2000  # of a payload type that nobody names
 FIT_PACKETS: Final = 200  # of one whose name is held against its payloads
@@ -107,7 +117,8 @@ class OrderedStream:
     @property
     def evidence(self) -> list[Verdict]:
         """What was weighed of its codecs and its time, with reasons and rivals."""
-        return [*self.tables.resolution.evidence, *_weighed(self)]
+        weighed = self.counts["restarts"] or self.counts["shifted"] or self.belied
+        return [*self.tables.resolution.evidence, *(_weighed(self) if weighed else ())]
 
     @property
     def reference(self) -> tuple[int, int] | None:

@@ -12,12 +12,12 @@ route touches the few pairs that straddle it and leaves the median where it was;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.order.placing import window_minima
 from callreplay.order.slopes import slope as slope_of
 
@@ -62,7 +62,7 @@ def fit_clock(
     correct: bool = True,
     shift: int = 0,
 ) -> Clock:
-    """Fit one sender clock to rows of one line of ticks; ``ends`` plus ``shift`` is where each row's audio ends, in ticks.
+    """Fit one sender clock to rows of one line of ticks; each row's audio ends at ``ends`` plus ``shift``, in ticks.
 
     The drift is corrected when it is worth more than a millisecond over the call, more than three standard errors from
     nought, and at most 3000 ppm (beyond that the timestamps are wrong, not the quartz).
@@ -73,9 +73,7 @@ def fit_clock(
     origin = int(arrival_ns[0])
     ns_per_tick = 1e9 / clock_rate_hz
     window = _window_ticks(int(timestamp[-1] - timestamp[0]), clock_rate_hz)
-    stretch, ticks, least, _ = window_minima(
-        timestamp, arrival_ns, flags, origin, ns_per_tick, window, shift
-    )
+    stretch, ticks, least, _ = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window, shift)
     if len(least) == 0:
         return Clock(origin - round((int(timestamp[0]) + shift) * ns_per_tick), 0.0, _NAN, _NAN)
     duration = int(ticks[-1]) / clock_rate_hz - int(ticks[0]) / clock_rate_hz

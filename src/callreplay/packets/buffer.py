@@ -22,7 +22,16 @@ from callreplay.spare import folder, room, temporary_file
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
-__all__ = ["CaptureWarning", "Member", "Opener", "Readable", "join", "lay_together", "open_buffer", "open_path"]
+__all__ = [
+    "CaptureWarning",
+    "Member",
+    "Opener",
+    "Readable",
+    "join",
+    "lay_together",
+    "open_buffer",
+    "open_path",
+]
 
 _IN_MEMORY: Final = 16 << 20
 _LIMIT: Final = 1 << 40
@@ -91,9 +100,7 @@ def open_buffer(
     return data
 
 
-def _clear(
-    data: NDArray[np.uint8], name: str, limit: int, member: str, said: list[str]
-) -> NDArray[np.uint8]:
+def _clear(data: NDArray[np.uint8], name: str, limit: int, member: str, said: list[str]) -> NDArray[np.uint8]:
     """What is compressed decompressed, all else as it is."""
     for _ in range(_MOST_LAYERS):
         kind = compression(data[:10].tobytes())
