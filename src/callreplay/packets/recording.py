@@ -17,11 +17,10 @@ packet flags; and once: what signalling said of the call and its payload types. 
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -30,6 +29,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.errors import FormatError
 from callreplay.model import (
     INDEX_SUFFIX,
@@ -285,14 +285,20 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
     header = {
         "side": index.side,
         "call": _call_to_json(index.call),
-        "streams": [{"ssrc": stream.ssrc, **asdict(stream.flow)} for stream in index.streams],
+        "streams": [{"ssrc": stream.ssrc, **_fields_of(stream.flow)} for stream in index.streams],
         "head": index.head,
         "capture": index.capture,
         "inferred": index.inferred,
         "extra": index.extra,
         "reports": index.reports,
     }
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    import json
+
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), default=_fields_of)
+    return _write_pieces(target, text.encode("utf-8", "replace"), index)
+
+
+def _write_pieces(target: BinaryIO, text: bytes, index: LegIndex) -> int:
     written = crc = 0
     for piece in (
         _MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", len(index.arrival_ns)),
@@ -333,6 +339,8 @@ def parse_index(data: bytes) -> LegIndex:
     length = np.frombuffer(data, "<u2", count, at + 10 * count).astype(np.uint16)
     flags = np.frombuffer(data, np.uint8, count, at + 12 * count).copy()
     try:
+        import json
+
         header = json.loads(data[12 : 12 + header_size])
         streams = [_stream_from_json(number, entry, stream) for number, entry in enumerate(header["streams"])]
         call = _call_from_json(header["call"])
@@ -362,7 +370,12 @@ def _report_from_json(row: list[Any]) -> tuple[int, ...]:
 
 def _call_to_json(call: CallDescription) -> dict[str, Any]:
     # What was weighed is of the capture; the record keeps what came of it.
-    return asdict(replace(call, verdicts=[]))
+    return _fields_of(call) | {"verdicts": []}
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    """A dataclass for JSON, as ``asdict`` has it without a copy of all that is in it: json asks for what is inside."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def _call_from_json(values: dict[str, Any]) -> CallDescription:
