@@ -230,7 +230,9 @@ class _Builder:
         streams = [
             self._ordered(scan, fact.stream, _payload_types(group.description, side, fact)) for fact in facts
         ]
-        events = [event for ordered in streams if ordered.events.payloads for event in collect_events(ordered)]
+        events = [
+            event for ordered in streams if ordered.events.payloads for event in collect_events(ordered)
+        ]
         if events or group.description is not None:
             events.sort(key=lambda event: event.start_ns)
             events += signalled_events(group.description, side, events)

@@ -161,7 +161,8 @@ def _source(
 ) -> tuple[str, NDArray[np.uint8]]:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(name)
+        # An empty path is this folder, as pathlib has it.
+        return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(name or ".")
     if isinstance(source, Opener):
         opener = source
         return source.name, _map(source.name, lambda *_: opener.open())

@@ -277,7 +277,8 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
             const uint8_t[::1] payload_type, rows):
     """Evidence of encryption in the payloads of ``rows`` (one stream, in order).
 
-    Returns (the payload types that occur, as bits, chi-square of their octets against a uniform spread, octets counted, pairs of near neighbours of one static
+    Returns (the payload types that occur, as bits,
+    chi-square of their octets against a uniform spread, octets counted, pairs of near neighbours of one static
     codec and one size, how many of these payloads are as long as the codec makes the time step, how many are longer by
     the same 4 to 20 octets, and by how many).
     """
