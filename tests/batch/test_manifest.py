@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from tests.captures import pcap, rtp, udp
 
 from callreplay.batch import BatchSettings, Row, find_jobs, read_rows, run_batch
-from callreplay.batch.manifest import as_line, write_parquet
+from callreplay.batch.manifest import as_line, as_values, write_parquet
 from callreplay.errors import ArgumentError
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -156,3 +157,10 @@ def test_an_error_that_names_no_output_stands_until_its_input_has_one(tmp_path: 
     manifest.write_text(as_line(whole) + as_line(refused) + as_line(Row("b.pcap", "b.wav", 1, "k3", 1)))
     write_parquet(manifest, parquet)
     assert _standing(tmp_path) == {"a.wav": True, "b.wav": True}
+
+
+def test_a_row_is_its_values_in_order_and_its_line_has_them_all() -> None:
+    row = Row("in.pcap", "out.wav", 1, "key", caller="Ană <1>", mos=4.1, warnings=("odd", "\udcff"))
+    assert Row(*as_values(row)) == row
+    assert json.loads(as_line(row)) == {**asdict(row), "warnings": ["odd", "\udcff"]}
+    assert as_line(row) == json.dumps(asdict(row), separators=(",", ":")) + "\n"
