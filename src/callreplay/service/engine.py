@@ -19,7 +19,7 @@ from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.options import ROWS, Options
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.zoom import finest_of, zoom_file
-from callreplay.store.handle import StoredFile
+from callreplay.store.opening import StoredFile
 from callreplay.store.records import StoredCall
 from callreplay.store.words import StoredWord
 

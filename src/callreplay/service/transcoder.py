@@ -23,6 +23,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from callreplay._version import __version__
 from callreplay.errors import ArgumentError, CallReplayError, EncryptedError, FormatError, UnsupportedError
+from callreplay.live import Spools, archive, follow
 from callreplay.outputs.options import Options
 from callreplay.service import engine, logs
 from callreplay.service.addresses import client_address, network
@@ -30,7 +31,6 @@ from callreplay.service.auth import Refused, Visitor
 from callreplay.service.cache import Abandoned, Entry
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition, watched
-from callreplay.service.live import Spools, archive, follow
 from callreplay.store import accounts, audit, progress, records, search
 from callreplay.store.accounts import User
 from callreplay.store.handle import VolumeError
