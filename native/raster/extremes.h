@@ -22,4 +22,10 @@ using ExtremesKernel = void (*)(Extremes *into, const int16_t *pcm, size_t frame
 
 ExtremesKernel extremes_kernel(cr_isa isa);
 
+// What cr_peaks8 does for whole pixels whose samples are a multiple of `kPixelBlock`, of 1 or 2 channels.
+constexpr size_t kPixelBlock = 32;
+using PixelsKernel = void (*)(int8_t *out, const int16_t *pcm, size_t pixels, size_t samples, int channels);
+
+PixelsKernel pixels_kernel(cr_isa isa);
+
 }  // namespace callreplay

@@ -34,8 +34,9 @@ from callreplay.store.accounts import User
 from callreplay.store.handle import VolumeError
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
+from callreplay.store.words import words_said
 
-__all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
+__all__ = ["OPTIONS", "WORDS", "option_values", "temporary", "temporary_url", "transcoder"]
 
 
 _log = logging.getLogger("callreplay.service")
@@ -109,7 +110,9 @@ async def authorise(request: Request) -> Visitor:
     return visitor
 
 
-_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks")
+WORDS: Final = "words"
+"""The form of a temporary URL that gives a call's words, as JSON: ``[leg, start, end, text]`` each, leg 0 the caller."""
+_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks", WORDS)
 """What who may only play gets: audio as the specification has it, and pictures."""
 
 
@@ -250,7 +253,7 @@ def download_name(call: StoredCall, form: str) -> str:
     else:
         row = call.row
         stem = f"{row['started_at']:%Y-%m-%d_%H-%M-%S}_{row['caller_number']}_{row['called_number']}"
-    return re.sub(r"[^A-Za-z0-9._+@-]+", "-", stem)[:120] + engine.SUFFIXES[form]
+    return re.sub(r"[^A-Za-z0-9._+@-]+", "-", stem)[:120] + engine.SUFFIXES.get(form, ".json")
 
 
 async def open_entry(
@@ -397,11 +400,22 @@ def _narrowed(grant: Grant, parameters: list[tuple[str, str]]) -> Grant:
     return replace(grant, options=grant.options | part)
 
 
+def _words(service: Service, call: StoredCall, user: User) -> Response:
+    with service.database.connection() as connection:
+        kept = words_said(connection, user.reach, call.uuid)
+    rows = () if kept is None else kept.words
+    said = [(int(speaker == "called"), start, end, text) for start, end, text, speaker, _ in rows]
+    octets = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(octets, media_type="application/json", headers={"cache-control": "no-store"})
+
+
 async def temporary(request: Request) -> Response:
     """``GET /CallRecorder/Temp/TOKEN/NAME``; ``start`` and ``end`` ask for a part of what the address is for."""
     service = service_of(request)
     grant = _narrowed(service.unsign(request.path_params["token"]), request.query_params.multi_items())
     call, user = await to_thread.run_sync(_granted, service, grant)
+    if grant.form == WORDS:
+        return await to_thread.run_sync(_words, service, call, user)
     is_saved = "download" in request.query_params
     if is_saved and "download" not in user.rights:
         raise Problem(403, "You may not do that.", parameter="download")

@@ -35,6 +35,7 @@ class StoredCall:
     row: DictRow
     files: list[DictRow] = field(default_factory=list)
     events: list[DictRow] = field(default_factory=list)
+    has_words: bool = False  # a transcript, where somebody looked for one
 
     @property
     def uuid(self) -> uuid.UUID:

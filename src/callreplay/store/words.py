@@ -13,7 +13,7 @@ from callreplay.errors import ArgumentError
 from callreplay.store.database import Connection
 from callreplay.store.search import Reach, is_within
 
-__all__ = ["StoredWords", "keep_words", "words_said"]
+__all__ = ["StoredWords", "are_kept", "keep_words", "words_said"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +51,8 @@ def words_said(connection: Connection, reach: Reach | int, call: uuid.UUID) -> S
         "SELECT words, made_with FROM call_words WHERE call_uuid = %s", (call,)
     ).fetchone()
     return None if row is None else StoredWords(tuple(map(tuple, row["words"])), row["made_with"])
+
+
+def are_kept(connection: Connection, call: uuid.UUID) -> bool:
+    """Whether a call, which whoever asks has found, has words."""
+    return connection.execute("SELECT FROM call_words WHERE call_uuid = %s", (call,)).fetchone() is not None
