@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "importing": {"packets", "signalling", "order", "capture", "outputs", "store", "sources", "splitting"},
     "recording": {"packets", "signalling", "splitting", "importing", "store"},
     "batch": {"packets", "capture", "audio", "outputs", "store"},
-    "service": {"capture", "outputs", "store"},
+    "service": {"capture", "outputs", "store", "importing", "batch"},
     "cli": {
         "transcripts",
         "packets",

@@ -16,7 +16,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -380,7 +380,7 @@ class Call:
         media: order.CallMedia,
         capture: str,
         encrypted: str = "",
-        files: frozenset[FileId] = frozenset(),
+        files: Container[FileId] = frozenset(),
         origin: _Origin | None = None,
     ) -> None:
         self.number: Final = number
@@ -941,7 +941,7 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
         if isinstance(source, Path):
             path = recording.index_path(source)
             return path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
-        if isinstance(source, packets.Opener):
+        if source is not None:
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
                 return file.read()
     except (FileNotFoundError, ValueError):
@@ -966,12 +966,28 @@ def _file_ids(source: Origin | None, indexed: bool) -> Iterator[FileId | None]:
         yield _file_id(source)
         if indexed:
             yield _file_id(recording.index_path(source))
-    elif isinstance(source, packets.Opener):
+    elif source is not None:
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
                 with os.fdopen(source.open(suffix), "rb") as file:
                     status = os.fstat(file.fileno())
                 yield status.st_dev, status.st_ino
+
+
+class _Known:
+    """The files that a capture was read from. Those that are opened by volume are looked for once somebody asks."""
+
+    def __init__(self, origins: list[tuple[Origin | None, bool]]) -> None:
+        self._found = {
+            each for source, index in origins if isinstance(source, Path) for each in _file_ids(source, index)
+        }
+        self._later = [source for source, _ in origins if not isinstance(source, Path)]
+
+    def __contains__(self, file: object) -> bool:
+        """Whether it is one of them."""
+        while self._later:
+            self._found.update(_file_ids(self._later.pop(), True))
+        return file is not None and file in self._found
 
 
 def _restore(
@@ -1039,11 +1055,7 @@ def open_capture(
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
-    known = {
-        each
-        for file, index in zip(files, beside, strict=True)
-        for each in _file_ids(file.origin, index is not None)
-    }
+    known = _Known([(file.origin, index is not None) for file, index in zip(files, beside, strict=True)])
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names
     if len(beside) != len(scans):
@@ -1070,9 +1082,7 @@ def open_capture(
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(
-            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)), origin
-        )
+        Call(number, call, names[0], packets.why_encrypted(call, scans), known, origin)
         for number, call in enumerate(media, 1)
     ]
     capture = Capture(", ".join(names), scans, calls, warnings, aside)

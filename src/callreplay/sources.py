@@ -74,7 +74,7 @@ def open_files(
     described: list[CallDescription] = []
     for source, given in zip(sources, names, strict=True):
         path = Path(source) if isinstance(source, str | os.PathLike) else None
-        origin = path or (source if isinstance(source, packets.Opener) else None)
+        origin = path or (source if packets.is_opener(source) else None)
         found = packets.archive(path) if path is not None else []
         for member in found or [""]:
             said: list[str] = []

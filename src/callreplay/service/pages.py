@@ -256,6 +256,7 @@ def _list(
         "state": state,
         "query": query_of(state),
         "loss_percent": records.loss_percent,
+        "batches": bool(service.settings.batch_path),
     }
     status = 400 if unknown else 200
     if details is None or "nomenu" not in values:
