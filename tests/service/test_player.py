@@ -387,7 +387,7 @@ def test_call_details_are_printed_without_what_is_pressed(
         "header.top",
         ".controls >> nth=0",
         "form.search",
-        ".calls",
+        ".list",
         "footer",
         ".dialog form >> nth=0",
     ):
