@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 START_NS = 1_700_000_000 * 10**9
 _RATES = {
     "PCMU": (0, 160, 160), "PCMA": (8, 160, 160), "G722": (9, 160, 160), "G729": (18, 20, 160),
-    "OPUS": (111, 80, 960), "G726-32": (98, 80, 160), "ILBC": (100, 38, 160),
+    "OPUS": (111, 80, 960), "G726-32": (98, 80, 160), "ILBC": (100, 38, 160), "GSM": (3, 33, 160),
 }  # fmt: skip
 """Payload type, octets and ticks of 20 ms."""
 

@@ -51,6 +51,8 @@ BARS = (
     Bar("g722", "avx2", "batch", ("libavcodec", "spandsp"), 10.0),
     Bar("g722", "avx512", "batch", ("libavcodec", "spandsp"), 12.0),
     Bar("g722", "scalar", "alone", ("spandsp",), 1.0),
+    Bar("g726", "avx2", "batch", ("libavcodec", "spandsp"), 8.0),
+    Bar("g726", "scalar", "alone", ("libavcodec", "spandsp"), 1.0),
     Bar("g711u", "avx2", "batch", ("libavcodec",), 10.0),
     Bar("g711a", "avx2", "batch", ("libavcodec",), 10.0),
     Bar("g729", "avx2", "batch", ("bcg729",), 8.0, ("debian",)),

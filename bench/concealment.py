@@ -127,7 +127,12 @@ REFERENCES = ("repeat",)  # shown, but no bar: it is no library's, and it never 
 
 def codecs() -> tuple[Codec, ...]:
     """The codecs that are scored; add a Codec here to score another."""
-    listed = (("g711u", 8000, METHODS), ("g722", 16000, METHODS), ("g729", 8000, OWN_METHODS))
+    listed = (
+        ("g711u", 8000, METHODS),
+        ("g722", 16000, METHODS),
+        ("g726", 8000, METHODS),
+        ("g729", 8000, OWN_METHODS),
+    )
     return tuple(
         Codec(name, rate, native_encoder(name), tuple(native_contender(name, m) for m in methods))
         for name, rate, methods in listed

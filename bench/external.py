@@ -22,8 +22,8 @@ from bench._captures import leg, write_pcap
 
 SECONDS: Final = 3600
 _TAUGHT: Final = 10  # seconds that are encoded; the hour repeats them
-_CODECS: Final = {"OPUS": "111=opus/48000/2", "G726-32": "98=G726-32/8000", "ILBC": "100=iLBC/8000;mode=20"}
-_RATES: Final = {"OPUS": 48000, "G726-32": 8000, "ILBC": 8000}
+_CODECS: Final = {"OPUS": "111=opus/48000/2", "GSM": "3=GSM/8000", "ILBC": "100=iLBC/8000;mode=20"}
+_RATES: Final = {"OPUS": 48000, "GSM": 8000, "ILBC": 8000}
 
 _PROGRAM: Final = """
 import json, sys, time
@@ -72,13 +72,15 @@ def opus(seconds: int) -> NDArray[np.uint8]:
 
 
 def write(path: Path, codec: str, seconds: int) -> None:
-    """A capture of one leg; what is encoded is repeated. G.726 takes any octets, and iLBC nearly."""
-    octets = {"OPUS": 80, "G726-32": 80, "ILBC": 38}[codec]
+    """A capture of one leg; what is encoded is repeated. GSM and iLBC take nearly any octets."""
+    octets = {"OPUS": 80, "GSM": 33, "ILBC": 38}[codec]
     taught = (
         opus(_TAUGHT)
         if codec == "OPUS"
         else np.random.default_rng(1).integers(0, 256, 500 * octets, np.uint8)
     )
+    if codec == "GSM":
+        taught[::octets] = taught[::octets] & 15 | 0xD0  # its magic
     write_pcap(path, leg(seconds, 0, codec, payload=np.resize(taught, seconds * 50 * octets)))
 
 

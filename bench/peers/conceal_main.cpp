@@ -1,10 +1,10 @@
 // conceal_bench CODEC METHOD < frames > pcm
 //
-// CODEC: g711u, g722 (decoded by this project). METHOD: callreplay, spandsp (its plc), repeat (the last frame
-// again), silence. g729: callreplay, bcg729 and libavcodec with the concealment of the codec itself, coded by
-// bcg729.
-// stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0 octets is a lost packet.
-// conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16 kHz).
+// CODEC: g711u, g722, g726 at 32 kbit/s (decoded by this project). METHOD: callreplay, spandsp (its plc),
+// repeat (the last frame again), silence. g729: callreplay, bcg729 and libavcodec with the concealment of the
+// codec itself, coded by bcg729. stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0
+// octets is a lost packet. conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16
+// kHz).
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "callreplay/decode.h"
+#include "decode/g726/codes.h"
 #include "decode/kernels.h"
 
 extern "C" {
@@ -28,9 +29,15 @@ extern "C" {
 namespace {
 
 struct Codec {
+  std::string name;
   size_t octets, samples;
-  int rate_hz;
 };
+
+Codec codec_of(const std::string &name) {
+  return name == "g722"   ? Codec{name, 160, 320}
+         : name == "g726" ? Codec{name, 80, 160}
+                          : Codec{name, 160, 160};
+}
 
 std::vector<unsigned char> read_all() {
   std::vector<unsigned char> all;
@@ -53,7 +60,11 @@ int encode(const Codec &codec) {
   std::memcpy(pcm.data(), raw.data(), pcm.size() * 2);
   pcm.resize(pcm.size() / codec.samples * codec.samples);
   std::vector<uint8_t> octets(pcm.size() / codec.samples * codec.octets);
-  if (codec.rate_hz == 8000) {
+  if (codec.name == "g726") {
+    g726_state_t *state = g726_init(nullptr, 32000, G726_ENCODING_LINEAR, G726_PACKING_RIGHT);
+    g726_encode(state, octets.data(), pcm.data(), static_cast<int>(pcm.size()));
+    g726_free(state);
+  } else if (codec.name == "g711u") {
     callreplay::g711_kernel(CR_ISA_SCALAR)->encode_ulaw(pcm.data(), octets.data(), pcm.size());
   } else {
     g722_encode_state_t *state = g722_encode_init(nullptr, 64000, 0);
@@ -115,12 +126,36 @@ int decode_ours(cr_codec codec, int rate_hz, size_t samples, int mode) {
   return 0;
 }
 
+// The payloads of one stream, one after the other.
+class Decoder {
+ public:
+  explicit Decoder(const std::string &name) : name_(name) {
+    g722_->reset(state_, 0);
+    if (name_ == "g726") g726_->reset(state_, 0);
+  }
+  void decode(const uint8_t *payload, size_t count, int16_t *pcm) {
+    if (name_ == "g711u") {
+      callreplay::g711_kernel(CR_ISA_SCALAR)->decode_ulaw(payload, pcm, count);
+    } else if (name_ == "g722") {
+      g722_->decode(state_, 0, &payload, &pcm, static_cast<int>(count));
+    } else {
+      std::vector<uint8_t> codes(2 * count);
+      callreplay::unpack_g726(payload, 0, codes.size(), 4, false, codes.data());
+      const uint8_t *from = codes.data();
+      g726_->decode(state_, 4, &from, &pcm, static_cast<int>(codes.size()));
+    }
+  }
+
+ private:
+  std::string name_;
+  const callreplay::G722Kernel *g722_ = callreplay::g722_kernel(CR_ISA_SCALAR);
+  const callreplay::G726Kernel *g726_ = callreplay::g726_kernel(CR_ISA_SCALAR);
+  alignas(64) unsigned char state_[4096];
+};
+
 int decode(const Codec &codec, const std::string &method) {
   const std::vector<unsigned char> frames = read_all();
-  const auto *g711 = callreplay::g711_kernel(CR_ISA_SCALAR);
-  const auto *g722 = callreplay::g722_kernel(CR_ISA_SCALAR);
-  alignas(64) unsigned char state[4096];
-  g722->reset(state, 0);
+  Decoder decoder(codec.name);
   plc_state_t *plc = plc_init(nullptr);
   std::vector<int16_t> pcm(codec.samples), last(codec.samples);
   for (size_t at = 0; at + 2 <= frames.size();) {
@@ -129,11 +164,7 @@ int decode(const Codec &codec, const std::string &method) {
     at += 2 + count;
     if (count == codec.octets && at <= frames.size()) {
       int16_t *to = pcm.data();
-      if (codec.rate_hz == 8000) {
-        g711->decode_ulaw(payload, to, count);
-      } else {
-        g722->decode(state, 0, &payload, &to, static_cast<int>(count));
-      }
+      decoder.decode(payload, count, to);
       if (method == "spandsp") plc_rx(plc, to, static_cast<int>(pcm.size()));
       last = pcm;
     } else if (method == "spandsp") {
@@ -235,9 +266,10 @@ int main(int argc, char **argv) {
   if (method == "best") return decode_ours(CR_CODEC_G729, 8000, 160, CR_G729_BRIDGED);
   if (method == "callreplay") {
     if (name == "g729") return decode_ours(CR_CODEC_G729, 8000, 160, CR_G729_EXACT);
+    if (name == "g726") return decode_ours(CR_CODEC_G726, 8000, 160, 4);
     if (name == "g722") return decode_ours(CR_CODEC_G722, 16000, 320, 0);
     return decode_ours(CR_CODEC_ULAW, 8000, 160, 0);
   }
-  const Codec codec = name == "g722" ? Codec{160, 320, 16000} : Codec{160, 160, 8000};
+  const Codec codec = codec_of(name);
   return method == "encode" ? encode(codec) : decode(codec, method);
 }

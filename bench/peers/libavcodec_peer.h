@@ -17,7 +17,8 @@ namespace bench {
 
 class LibavcodecStreams {
  public:
-  LibavcodecStreams(AVCodecID id, int sample_rate_hz, size_t streams) {
+  // `bits` of a sample, for the codecs that have several.
+  LibavcodecStreams(AVCodecID id, int sample_rate_hz, size_t streams, int bits) {
     const AVCodec *codec = avcodec_find_decoder(id);
     packet_ = av_packet_alloc();
     frame_ = av_frame_alloc();
@@ -26,6 +27,7 @@ class LibavcodecStreams {
       context->sample_rate = sample_rate_hz;
       context->ch_layout = AV_CHANNEL_LAYOUT_MONO;
       context->thread_count = 1;
+      context->bits_per_coded_sample = bits;
       if (avcodec_open2(context, codec, nullptr) < 0) {
         avcodec_free_context(&context);
         break;
@@ -59,8 +61,8 @@ class LibavcodecStreams {
 };
 
 inline void add_libavcodec(std::vector<Contender> &all, const char *setting, AVCodecID id, int sample_rate_hz,
-                           const std::shared_ptr<Packets> &packets) {
-  auto streams = std::make_shared<LibavcodecStreams>(id, sample_rate_hz, packets->count);
+                           const std::shared_ptr<Packets> &packets, int bits = 0) {
+  auto streams = std::make_shared<LibavcodecStreams>(id, sample_rate_hz, packets->count, bits);
   if (!streams->usable(packets->count)) return;
   all.push_back({"libavcodec", "peer", setting, static_cast<double>(packets->count * packets->samples), [=] {
                    for (size_t i = 0; i < packets->count; ++i)

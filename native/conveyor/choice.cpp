@@ -79,6 +79,15 @@ Choice<G722Kernel> measured(std::vector<const G722Kernel *> kernels) {
   });
 }
 
+Choice<G726Kernel> measured(std::vector<const G726Kernel *> kernels) {
+  const std::vector<uint8_t> codes = any_octets(kG726Codes);
+  return measure(std::move(kernels), [&](Trial<G726Kernel> &trial, int lanes) {
+    const uint8_t *from[kMaxLanes] = {};
+    std::fill_n(from, lanes, codes.data());
+    trial.kernel.decode(trial.state.get(), 4, from, trial.pcm.data(), kG726Codes);
+  });
+}
+
 Choice<G729Kernel> measured(std::vector<const G729Kernel *> kernels) {
   const std::vector<uint8_t> octets = any_octets(10);
   return measure(std::move(kernels), [&](Trial<G729Kernel> &trial, int lanes) {
@@ -93,6 +102,13 @@ const Choice<G722Kernel> &g722_choice() {
   static std::atomic<const Choice<G722Kernel> *> place;
   return kept(place, [] {
     return std::make_unique<const Choice<G722Kernel>>(measured(kernels_at_hand(g722_kernel)));
+  });
+}
+
+const Choice<G726Kernel> &g726_choice() {
+  static std::atomic<const Choice<G726Kernel> *> place;
+  return kept(place, [] {
+    return std::make_unique<const Choice<G726Kernel>>(measured(kernels_at_hand(g726_kernel)));
   });
 }
 

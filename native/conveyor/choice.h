@@ -27,19 +27,22 @@ class AlignedState {
 template <class Kernel>
 struct Choice {
   std::vector<const Kernel *> kernels;  // as the widths of the plan
-  LanePlan plan;                        // costs in ns of a call: a frame of G.729, kG722Octets of G.722
-  double move_ns;                       // from a lane to another
+  LanePlan plan;   // costs in ns of a call: a frame of G.729, kG722Octets of G.722, kG726Codes of G.726
+  double move_ns;  // from a lane to another
 };
 
 inline constexpr int kG722Octets = 160;
+inline constexpr int kG726Codes = 160;
 inline constexpr int kMaxLanes = 128;
 
 // What these kernels cost on this machine. Takes about a quarter of a millisecond a kernel.
 Choice<G722Kernel> measured(std::vector<const G722Kernel *> kernels);
+Choice<G726Kernel> measured(std::vector<const G726Kernel *> kernels);
 Choice<G729Kernel> measured(std::vector<const G729Kernel *> kernels);
 
 // Those of the process, of every instruction set up to cr_isa_active(); measured at the first call.
 const Choice<G722Kernel> &g722_choice();
+const Choice<G726Kernel> &g726_choice();
 const Choice<G729Kernel> &g729_choice();
 
 }  // namespace callreplay

@@ -6,9 +6,11 @@
 
 namespace callreplay {
 
-Conveyor::Conveyor(const Choice<G722Kernel> &g722, const Choice<G729Kernel> &g729)
+Conveyor::Conveyor(const Choice<G722Kernel> &g722, const Choice<G726Kernel> &g726,
+                   const Choice<G729Kernel> &g729)
     : g711_(g711_kernel(cr_isa_active())),
       g722_{&g722, {}, {}, std::vector<uint64_t>((g722.kernels[0]->stream_bytes + 7) / 8)},
+      g726_{&g726, {}, {}, std::vector<uint64_t>((g726.kernels[0]->stream_bytes + 7) / 8)},
       g729_{&g729, {}, {}, std::vector<uint64_t>((g729.kernels[0]->stream_bytes + 7) / 8)} {
   if (g711_ == nullptr) {
     g711_ = g711_kernel(CR_ISA_SCALAR);
@@ -29,10 +31,15 @@ uint32_t Conveyor::open(const cr_leg &leg, size_t span, uint32_t budget, int64_t
 void Conveyor::close(uint32_t slot) {
   Slot &leaving = *slots_[slot];
   if (leaving.lane.group >= 0) {
-    if (leaving.cursor.span().codec == CR_CODEC_G722) {
-      leave(g722_, leaving);
-    } else {
-      leave(g729_, leaving);
+    switch (leaving.cursor.span().codec) {
+      case CR_CODEC_G722:
+        leave(g722_, leaving);
+        break;
+      case CR_CODEC_G726:
+        leave(g726_, leaving);
+        break;
+      default:
+        leave(g729_, leaving);
     }
   }
   free_.push_back(slot);
@@ -60,7 +67,7 @@ Conveyor::Standing Conveyor::look(const Family<Kernel> &family, int mode) {
   used_.assign(family.groups.size(), 0);
   for (const uint32_t waiting : family.waiting) {
     const Slot &slot = *slots_[waiting];
-    if (slot.cursor.span().mode != mode) {
+    if (slot.cursor.mode() != mode) {
       continue;
     }
     ++now.streams;
@@ -181,7 +188,7 @@ void Conveyor::arrange(Family<Kernel> &family, int mode) {
   size_t group = 0;
   for (const uint32_t waiting : family.waiting) {
     const Slot &slot = *slots_[waiting];
-    if (slot.cursor.span().mode != mode ||
+    if (slot.cursor.mode() != mode ||
         (slot.lane.group >= 0 && kept_[static_cast<size_t>(slot.lane.group)] != 0)) {
       continue;
     }
@@ -204,7 +211,7 @@ void Conveyor::step() {
     Slot &taking = *slots_[slot];
     taking.cursor.plan();
     if (!taking.cursor.octets().empty()) {
-      g722_.waiting.push_back(slot);
+      (taking.cursor.span().codec == CR_CODEC_G726 ? g726_.waiting : g722_.waiting).push_back(slot);
     } else if (!taking.cursor.frames().empty()) {
       g729_.waiting.push_back(slot);
     }
@@ -212,14 +219,21 @@ void Conveyor::step() {
   for (int mode = 0; mode <= 2 && !g722_.waiting.empty(); ++mode) {
     arrange(g722_, mode);
   }
+  for (int bits = 2; bits <= 5 && !g726_.waiting.empty(); ++bits) {
+    arrange(g726_, bits);
+  }
   if (!g729_.waiting.empty()) {
     arrange(g729_, CR_G729_EXACT);
     arrange(g729_, CR_G729_BRIDGED);
   }
   g722_.waiting.clear();
+  g726_.waiting.clear();
   g729_.waiting.clear();
   for (Group<G722Kernel> &group : g722_.groups) {
-    decode(group);
+    decode_octets(group, 2);
+  }
+  for (Group<G726Kernel> &group : g726_.groups) {
+    decode_octets(group, 1);
   }
   for (Group<G729Kernel> &group : g729_.groups) {
     decode(group);
@@ -241,7 +255,8 @@ void Conveyor::count(int lanes, int used, uint64_t weight) {
   occupancy_.lane_used += weight * static_cast<uint64_t>(used);
 }
 
-void Conveyor::decode(Group<G722Kernel> &group) {
+template <class Kernel>
+void Conveyor::decode_octets(Group<Kernel> &group, size_t samples_per_octet) {
   if (group.occupied == 0) {
     return;
   }
@@ -260,7 +275,7 @@ void Conveyor::decode(Group<G722Kernel> &group) {
       const size_t left = cursor.octets().size() - std::min(done, cursor.octets().size());
       if (left > 0) {
         payload[lane] = cursor.octets().data() + done;
-        pcm[lane] = cursor.samples() + 2 * done;
+        pcm[lane] = cursor.samples() + samples_per_octet * done;
         octets = used == 0 ? left : std::min(octets, left);
         ++used;
       }

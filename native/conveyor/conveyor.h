@@ -15,9 +15,9 @@ namespace callreplay {
 
 class Conveyor {
  public:
-  Conveyor() : Conveyor(g722_choice(), g729_choice()) {}
-  // With these kernels, for tests and benches; both must outlive it.
-  Conveyor(const Choice<G722Kernel> &g722, const Choice<G729Kernel> &g729);
+  Conveyor() : Conveyor(g722_choice(), g726_choice(), g729_choice()) {}
+  // With these kernels, for tests and benches; they must outlive it.
+  Conveyor(const Choice<G722Kernel> &g722, const Choice<G726Kernel> &g726, const Choice<G729Kernel> &g729);
 
   // Take a span in; `leg` (checked) must outlive it. Returns its slot.
   uint32_t open(const cr_leg &leg, size_t span, uint32_t budget, int64_t from, int64_t to);
@@ -83,10 +83,14 @@ class Conveyor {
   static double rounds_of(const Slot &slot, const G722Kernel *) {
     return static_cast<double>(slot.cursor.octets().size()) / kG722Octets;
   }
+  static double rounds_of(const Slot &slot, const G726Kernel *) {
+    return static_cast<double>(slot.cursor.octets().size()) / kG726Codes;
+  }
   static double rounds_of(const Slot &slot, const G729Kernel *) {
     return static_cast<double>(slot.cursor.frames().size());
   }
-  void decode(Group<G722Kernel> &group);
+  template <class Kernel>
+  void decode_octets(Group<Kernel> &group, size_t samples_per_octet);
   void decode(Group<G729Kernel> &group);
   void count(int lanes, int used, uint64_t weight);
   bool present(int32_t occupant) const {
@@ -95,6 +99,7 @@ class Conveyor {
 
   const G711Kernel *g711_;
   Family<G722Kernel> g722_;
+  Family<G726Kernel> g726_;
   Family<G729Kernel> g729_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<uint32_t> free_;

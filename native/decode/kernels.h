@@ -35,6 +35,21 @@ struct G722Kernel {
   void (*load)(void *state, int lane, const void *stream);
 };
 
+// G.726 at 2 to 5 bits a sample: 16, 24, 32 or 40 kbit/s. The bits are fixed per call of decode: group
+// streams by them. Codes come one an octet, however they were packed (decode/g726/codes.h).
+struct G726Kernel {
+  cr_isa isa;
+  int lanes;
+  size_t state_bytes;  // of one group of `lanes` streams; aligned to 64
+  void (*reset)(void *state, int lane);
+  // Lane i decodes `samples` codes at codes[i] to as many samples at pcm[i]. A lane whose codes are null
+  // keeps its state and writes nothing. Of an octet only the low `bits` count.
+  void (*decode)(void *state, int bits, const uint8_t *const *codes, int16_t *const *pcm, int samples);
+  size_t stream_bytes;  // as those of G722Kernel
+  void (*save)(const void *state, int lane, void *stream);
+  void (*load)(void *state, int lane, const void *stream);
+};
+
 // One 10 ms frame of one G.729 stream.
 struct G729Frame {
   enum Type : uint8_t {
@@ -77,6 +92,7 @@ static_assert(previous_erasure_seed(next_erasure_seed(kErasureSeed)) == kErasure
 // hand and takes what is cheapest for what waits.
 const G711Kernel *g711_kernel(cr_isa isa);
 const G722Kernel *g722_kernel(cr_isa isa);
+const G726Kernel *g726_kernel(cr_isa isa);
 const G729Kernel *g729_kernel(cr_isa isa);
 
 }  // namespace callreplay

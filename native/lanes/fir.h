@@ -1,7 +1,7 @@
 // A plain filter over float lanes, and the sum of a dot product's parts, for the resampler and the concealer.
 #pragma once
 
-#include "lanes/f32_wide.h"
+#include "lanes/f32.h"
 
 namespace callreplay::CR_ISA {
 
@@ -29,17 +29,17 @@ void fir(float *__restrict y, const float *__restrict x, const float *__restrict
   for (size_t n = 0; n < count; n += kVectors * N) {
     V sums[kVectors];
     for (int i = 0; i < kVectors; ++i) {
-      sums[i] = V::load(y + n + i * N);
+      sums[i] = load<V>(y + n + i * N);
     }
     const float *from = x + n;
     for (size_t t = 0; t < taps_count; ++t, ++from) {
-      const V tap = V::all(taps[t]);
+      const V tap = splat<V>(taps[t]);
       for (int i = 0; i < kVectors; ++i) {
-        sums[i] = sums[i] + tap * V::load(from + i * N);
+        sums[i] = sums[i] + tap * load<V>(from + i * N);
       }
     }
     for (int i = 0; i < kVectors; ++i) {
-      sums[i].store(y + n + i * N);
+      store(y + n + i * N, sums[i]);
     }
   }
 }

@@ -3,7 +3,21 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "lanes/kernels.h"
+
+#ifdef CR_MORE_SETS
+#include <cpuid.h>
+#endif
+
 namespace {
+
+#ifdef CR_MORE_SETS
+// __builtin_cpu_supports() of GCC 12 knows no "lzcnt". On a CPU without it the instruction is another one.
+bool has_lzcnt() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(0x80000001U, &a, &b, &c, &d) != 0 && (c & bit_LZCNT) != 0;
+}
+#endif
 
 constexpr cr_isa kAll[] = {CR_ISA_SCALAR, CR_ISA_BASELINE, CR_ISA_NEON, CR_ISA_AVX2, CR_ISA_AVX512};
 
@@ -48,23 +62,19 @@ int cr_isa_forced(void) {
 int cr_isa_available(cr_isa isa) {
   switch (isa) {
     case CR_ISA_SCALAR:
+      return 1;
     case CR_ISA_BASELINE:
-      return 1;
     case CR_ISA_NEON:
-#ifdef CR_AARCH64
-      return 1;
-#else
-      return 0;
-#endif
+      return isa == CR_BASE_ISA;
     case CR_ISA_AVX2:
-#ifdef CR_X86
+#ifdef CR_MORE_SETS
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-             __builtin_cpu_supports("bmi2");
+             __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") && has_lzcnt();
 #else
       return 0;
 #endif
     case CR_ISA_AVX512:
-#ifdef CR_X86
+#ifdef CR_MORE_SETS
       return cr_isa_available(CR_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");

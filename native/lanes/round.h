@@ -1,7 +1,7 @@
 // Floats to 16-bit samples.
 #pragma once
 
-#include "lanes/f32_wide.h"
+#include "lanes/f32.h"
 
 namespace callreplay::CR_ISA {
 
@@ -13,13 +13,12 @@ CR_LANE void round_samples(int16_t *__restrict pcm, const float *__restrict y, s
   // Adding 1.5 * 2^23 leaves the integer nearest to y, ties to even, in the low bits of the sum.
   constexpr float kMagic = 12582912.0f;
   constexpr size_t kBlock = 32;
-  const V high = V::all(32767.0f), low = V::all(-32768.0f), magic = V::all(kMagic);
+  const V high = splat<V>(32767.0f), low = splat<V>(-32768.0f), magic = splat<V>(kMagic);
   int32_t whole[kBlock];
   size_t n = 0;
   for (; n + kBlock <= count; n += kBlock) {
     for (size_t i = 0; i < kBlock; i += N) {
-      const V sum = max(min(V::load(y + n + i), high), low) + magic;
-      std::memcpy(whole + i, &sum, sizeof sum);
+      store(whole + i, bits_of(max(min(load<V>(y + n + i), high), low) + magic));
     }
     for (size_t i = 0; i < kBlock; ++i) {
       pcm[n + i] = static_cast<int16_t>(whole[i]);

@@ -21,26 +21,18 @@ CR_LANE void gather_octets(const uint8_t *const *from, size_t at, uint8_t *rows)
 template <int N>
 CR_LANE void scatter_samples(const Lanes<int16_t, N> (&x)[8], int16_t *const *to, size_t at) {
   int16_t rows[8][N];
-  for (int t = 0; t < 8; ++t) x[t].store(rows[t]);
+  for (int t = 0; t < 8; ++t) store(rows[t], x[t]);
   for (int lane = 0; lane < N; ++lane) {
     for (int t = 0; t < 8; ++t) to[lane][at + t] = rows[t][lane];
   }
 }
 
-#if defined(CR_ISA_avx2) || defined(CR_ISA_avx512) || (defined(CR_ISA_baseline) && defined(__SSE2__))
-
-CR_LANE __m128i load_16_octets(const uint8_t *from) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i *>(from));
-}
-
-#endif
-
-#if defined(CR_ISA_baseline) && defined(__SSE2__)
+#if defined(CR_SSE2)
 
 template <>
 CR_LANE void gather_octets<8>(const uint8_t *const *from, size_t at, uint8_t *rows) {
   __m128i a[8], b[8];
-  for (int i = 0; i < 8; ++i) a[i] = load_16_octets(from[i] + at);
+  for (int i = 0; i < 8; ++i) a[i] = load_128(from[i] + at);
   const auto step = [](const __m128i(&x)[8], __m128i(&y)[8]) __attribute__((always_inline)) {
     for (int i = 0; i < 4; ++i) {
       y[2 * i] = _mm_unpacklo_epi8(x[i], x[i + 4]);
@@ -50,7 +42,7 @@ CR_LANE void gather_octets<8>(const uint8_t *const *from, size_t at, uint8_t *ro
   step(a, b);
   step(b, a);
   step(a, b);
-  for (int i = 0; i < 8; ++i) _mm_storeu_si128(reinterpret_cast<__m128i *>(rows + 16 * i), b[i]);
+  for (int i = 0; i < 8; ++i) store_128(rows + 16 * i, b[i]);
 }
 
 template <>
@@ -66,15 +58,15 @@ CR_LANE void scatter_samples<8>(const Lanes<int16_t, 8> (&x)[8], int16_t *const 
   step(a, b);
   step(b, a);
   step(a, b);
-  for (int i = 0; i < 8; ++i) _mm_storeu_si128(reinterpret_cast<__m128i *>(to[i] + at), b[i]);
+  for (int i = 0; i < 8; ++i) store_128(to[i] + at, b[i]);
 }
 
-#elif defined(CR_ISA_avx2)
+#elif defined(CR_AVX2)
 
 template <>
 CR_LANE void gather_octets<16>(const uint8_t *const *from, size_t at, uint8_t *rows) {
   __m128i a[16], b[16];
-  for (int i = 0; i < 16; ++i) a[i] = load_16_octets(from[i] + at);
+  for (int i = 0; i < 16; ++i) a[i] = load_128(from[i] + at);
   const auto step = [](const __m128i(&x)[16], __m128i(&y)[16]) __attribute__((always_inline)) {
     for (int i = 0; i < 8; ++i) {
       y[2 * i] = _mm_unpacklo_epi8(x[i], x[i + 8]);
@@ -85,7 +77,7 @@ CR_LANE void gather_octets<16>(const uint8_t *const *from, size_t at, uint8_t *r
   step(b, a);
   step(a, b);
   step(b, a);
-  for (int i = 0; i < 16; ++i) _mm_storeu_si128(reinterpret_cast<__m128i *>(rows + 16 * i), a[i]);
+  for (int i = 0; i < 16; ++i) store_128(rows + 16 * i, a[i]);
 }
 
 // Each half of the registers is an 8 x 8 tile: lanes 0 to 7 and 8 to 15.
@@ -103,20 +95,20 @@ CR_LANE void scatter_samples<16>(const Lanes<int16_t, 16> (&x)[8], int16_t *cons
   step(b, a);
   step(a, b);
   for (int i = 0; i < 8; ++i) {
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(to[i] + at), _mm256_castsi256_si128(b[i]));
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(to[i + 8] + at), _mm256_extracti128_si256(b[i], 1));
+    store_128(to[i] + at, _mm256_castsi256_si128(b[i]));
+    store_128(to[i + 8] + at, _mm256_extracti128_si256(b[i], 1));
   }
 }
 
-#elif defined(CR_ISA_avx512)
+#elif defined(CR_AVX512)
 
 // Streams i and i + 16 share a register, so that a row of 32 octets comes out in one piece.
 template <>
 CR_LANE void gather_octets<32>(const uint8_t *const *from, size_t at, uint8_t *rows) {
   __m256i a[16], b[16];
   for (int i = 0; i < 16; ++i) {
-    a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load_16_octets(from[i] + at)),
-                                   load_16_octets(from[i + 16] + at), 1);
+    a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(from[i] + at)),
+                                   load_128(from[i + 16] + at), 1);
   }
   const auto step = [](const __m256i(&x)[16], __m256i(&y)[16]) __attribute__((always_inline)) {
     for (int i = 0; i < 8; ++i) {
@@ -146,9 +138,7 @@ CR_LANE void scatter_samples<32>(const Lanes<int16_t, 32> (&x)[8], int16_t *cons
   step(b, a);
   step(a, b);
   for (int i = 0; i < 8; ++i) {
-    const auto put = [&](int lane, __m128i part) {
-      _mm_storeu_si128(reinterpret_cast<__m128i *>(to[lane] + at), part);
-    };
+    const auto put = [&](int lane, __m128i part) { store_128(to[lane] + at, part); };
     put(i, _mm512_castsi512_si128(b[i]));
     put(i + 8, _mm512_extracti32x4_epi32(b[i], 1));
     put(i + 16, _mm512_extracti32x4_epi32(b[i], 2));
@@ -156,7 +146,7 @@ CR_LANE void scatter_samples<32>(const Lanes<int16_t, 32> (&x)[8], int16_t *cons
   }
 }
 
-#elif defined(CR_ISA_neon)
+#elif defined(CR_NEON)
 
 template <>
 CR_LANE void gather_octets<8>(const uint8_t *const *from, size_t at, uint8_t *rows) {

@@ -1,6 +1,6 @@
 #include "mix/kernels.h"
 
-#include "lanes/choose.h"
+#include "lanes/kernels.h"
 
 namespace callreplay {
 

@@ -1,6 +1,5 @@
-#include "lanes/f32_wide.h"
+#include "lanes/f32.h"
 #include "lanes/fir.h"
-#include "lanes/isa_name.h"
 #include "lanes/round.h"
 #include "mix/kernels.h"
 
@@ -73,16 +72,16 @@ CR_LANE float dot_with(const float *__restrict x, size_t taps_count, Tap &&tap) 
   constexpr int kVectors = 16 / N;
   V sums[kVectors];
   for (V &sum : sums) {
-    sum = V::all(0.0f);
+    sum = splat<V>(0.0f);
   }
   for (size_t t = 0; t < taps_count; t += 16) {
     for (int i = 0; i < kVectors; ++i) {
-      sums[i] = sums[i] + tap(t + static_cast<size_t>(i * N)) * V::load(x + t + i * N);
+      sums[i] = sums[i] + tap(t + static_cast<size_t>(i * N)) * load<V>(x + t + i * N);
     }
   }
   float flat[16];
   for (int i = 0; i < kVectors; ++i) {
-    sums[i].store(flat + i * N);
+    store(flat + i * N, sums[i]);
   }
   return add_up(flat);
 }
@@ -91,10 +90,10 @@ template <int N>
 float lerp_dot(const float *__restrict x, const float *__restrict low, const float *__restrict high,
                float part, size_t taps_count) {
   using V = Lanes<float, N>;
-  const V share = V::all(part);
+  const V share = splat<V>(part);
   return dot_with<N>(x, taps_count, [&](size_t t) {
-    const V from = V::load(low + t);
-    return from + share * (V::load(high + t) - from);
+    const V from = load<V>(low + t);
+    return from + share * (load<V>(high + t) - from);
   });
 }
 
@@ -102,7 +101,7 @@ template <int N>
 void dots(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
           size_t count) {
   for (size_t n = 0; n < count; ++n, taps += taps_count) {
-    y[n] = dot_with<N>(x + n, taps_count, [&](size_t t) { return Lanes<float, N>::load(taps + t); });
+    y[n] = dot_with<N>(x + n, taps_count, [&](size_t t) { return load<Lanes<float, N>>(taps + t); });
   }
 }
 
@@ -114,12 +113,6 @@ constexpr MixKernel kernel(cr_isa isa) {
 
 }  // namespace
 
-extern const MixKernel mix_lanes;
-constexpr MixKernel mix_lanes = kernel<kWidthF32>(kIsa);
-
-#if defined(CR_ISA_baseline)
-extern const MixKernel mix_scalar;
-constexpr MixKernel mix_scalar = kernel<1>(CR_ISA_SCALAR);
-#endif
+CR_DEFINE_KERNELS(MixKernel, mix, kernel<kWidth32>, kernel<1>)
 
 }  // namespace callreplay::CR_ISA

@@ -266,9 +266,24 @@ void Mixer::deposit(Track &track, int64_t frame, const int16_t *pcm, size_t coun
   add(track.channel, at, pcm + (at - frame), static_cast<size_t>(end - at));
 }
 
+// The window is a ring: frames from `frame` on lie in two pieces at most. Calls with where each begins in
+// sums_, its first frame counted from `frame`, and how many it has.
+template <class Piece>
+void Mixer::in_pieces(int64_t frame, size_t count, const Piece &piece) const {
+  const size_t place = head_ + static_cast<size_t>(frame - base_);
+  const size_t at = place < capacity_ ? place : place - capacity_;
+  const size_t first = std::min(count, capacity_ - at);
+  piece(at, size_t{0}, first);
+  if (first < count) {
+    piece(size_t{0}, first, count - first);
+  }
+}
+
 void Mixer::add(int32_t channel, int64_t frame, const int16_t *pcm, size_t count) {
   if (count > 0) {
-    kernel_->add(sums_[channel].data() + (frame - base_), pcm, count);
+    in_pieces(frame, count, [&](size_t at, size_t from, size_t size) {
+      kernel_->add(sums_[channel].data() + at, pcm + from, size);
+    });
   }
 }
 
@@ -314,26 +329,28 @@ void Mixer::add_tones(int64_t until) {
     const int64_t from = std::max(overlay.start, base_);
     const int64_t to = std::min(overlay.end, until);
     if (overlay.tone >= 0 && overlay.channel >= 0 && from < to) {
-      add_dtmf(overlay.tone, overlay.level, timeline_.rate_hz, overlay.end - overlay.start,
-               from - overlay.start, sums_[overlay.channel].data() + (from - base_),
-               static_cast<size_t>(to - from));
+      in_pieces(from, static_cast<size_t>(to - from), [&](size_t at, size_t first, size_t size) {
+        add_dtmf(overlay.tone, overlay.level, timeline_.rate_hz, overlay.end - overlay.start,
+                 from - overlay.start + static_cast<int64_t>(first), sums_[overlay.channel].data() + at,
+                 size);
+      });
     }
   }
 }
 
-void Mixer::hand_out(int16_t *pcm, size_t count) {
+void Mixer::hand_out(int16_t *pcm, size_t at, size_t count) const {
   if (timeline_.channels == 2) {
-    kernel_->interleave(pcm, sums_[0].data(), sums_[1].data(), count);
+    kernel_->interleave(pcm, sums_[0].data() + at, sums_[1].data() + at, count);
   } else {
-    kernel_->saturate(pcm, sums_[0].data(), count);
+    kernel_->saturate(pcm, sums_[0].data() + at, count);
   }
 }
 
-void Mixer::hand_out(float *pcm, size_t count) {
+void Mixer::hand_out(float *pcm, size_t at, size_t count) const {
   if (timeline_.channels == 2) {
-    kernel_->interleave_f32(pcm, sums_[0].data(), sums_[1].data(), count);
+    kernel_->interleave_f32(pcm, sums_[0].data() + at, sums_[1].data() + at, count);
   } else {
-    kernel_->saturate_f32(pcm, sums_[0].data(), count);
+    kernel_->saturate_f32(pcm, sums_[0].data() + at, count);
   }
 }
 
@@ -352,13 +369,15 @@ size_t Mixer::read_as(Sample *pcm, size_t max_frames, int64_t until) {
     return 0;
   }
   add_tones(base_ + static_cast<int64_t>(count));
-  hand_out(pcm, count);
-  for (int32_t channel = 0; channel < timeline_.channels; ++channel) {
-    int32_t *sums = sums_[channel].data();
-    std::memmove(sums, sums + count, (capacity_ - count) * sizeof(int32_t));
-    std::memset(sums + capacity_ - count, 0, count * sizeof(int32_t));
-  }
+  const auto channels = static_cast<size_t>(timeline_.channels);
+  in_pieces(base_, count, [&](size_t at, size_t first, size_t size) {
+    hand_out(pcm + first * channels, at, size);
+    for (size_t channel = 0; channel < channels; ++channel) {
+      std::memset(sums_[channel].data() + at, 0, size * sizeof(int32_t));
+    }
+  });
   base_ += static_cast<int64_t>(count);
+  head_ = (head_ + count) % capacity_;
   return count;
 }
 

@@ -80,15 +80,18 @@ class Mixer {
   int64_t passed_by_all(int64_t until) const;
   template <class Sample>
   size_t read_as(Sample *pcm, size_t max_frames, int64_t until);
-  void hand_out(int16_t *pcm, size_t count);
-  void hand_out(float *pcm, size_t count);
+  template <class Piece>
+  void in_pieces(int64_t frame, size_t count, const Piece &piece) const;
+  void hand_out(int16_t *pcm, size_t at, size_t count) const;
+  void hand_out(float *pcm, size_t at, size_t count) const;
 
   const MixKernel *kernel_;
   cr_timeline timeline_;
   size_t capacity_;
   size_t block_;
-  int64_t base_;
-  std::vector<int32_t> sums_[2];
+  int64_t base_;                  // the first frame of the window
+  size_t head_ = 0;               // where it lies in sums_
+  std::vector<int32_t> sums_[2];  // a ring of capacity_
   std::vector<Track> tracks_;
   std::vector<uint32_t> active_;   // tracks that have not settled
   std::vector<Overlay> overlays_;  // by leg, then start

@@ -29,11 +29,27 @@ void cover(float *coverage, uint32_t rows, double y0, double y1, float weight) {
   coverage[last] += weight * static_cast<float>(y1 - last);
 }
 
-uint32_t shade(float coverage, uint32_t levels) {
+// Unsigned would do as well, but only signed numbers come of floats in vectors everywhere.
+int32_t shade(float coverage, float most) {
   const float clipped = std::min(std::max(coverage, 0.0F), 1.0F);
   // What lies one unit in the last place below a half may go up: no shade that anyone sees, and lround costs
   // a call. NOLINTNEXTLINE(bugprone-incorrect-roundings)
-  return static_cast<uint32_t>(clipped * static_cast<float>(levels - 1) + 0.5F);
+  return static_cast<int32_t>(clipped * most + 0.5F);
+}
+
+constexpr int32_t kGround = -1;
+
+// The colours of rows from how much of each is covered, and coverage back to nought.
+void colour(int32_t *colours, float *peak_rows, float *rms_rows, size_t rows, const cr_band &band) {
+  const auto most = static_cast<int32_t>(band.levels - 1);
+  const auto most_f = static_cast<float>(most);
+  for (size_t y = 0; y < rows; ++y) {
+    const int32_t core = shade(rms_rows[y], most_f);
+    const int32_t edge = shade(peak_rows[y], most_f);
+    const int32_t outside = edge > 0 ? band.peak_base + edge : kGround;
+    colours[y] = core > 0 && edge >= most ? band.rms_base + core : outside;
+    rms_rows[y] = peak_rows[y] = 0.0F;
+  }
 }
 
 }  // namespace
@@ -46,21 +62,28 @@ extern "C" cr_status cr_draw_band(const cr_band *band, const cr_peak *peaks, siz
       static_cast<uint64_t>(band->left) + band->width > band->stride) {
     return CR_ARGUMENT;
   }
+  const uint32_t height = band->height;
+  const double middle = height / 2.0;
+  const double unit = middle * band->scale / 32768.0;
+  if (!std::isfinite(unit)) {
+    return CR_ARGUMENT;
+  }
   std::vector<float> coverage;
+  std::vector<int32_t> colours;
   const cr_status room = callreplay::caught([&] {
-    coverage.resize(size_t{2} * band->height);
+    coverage.resize(size_t{2} * height);
+    colours.resize(height);
     return CR_OK;
   });
   if (room != CR_OK) {
     return room;
   }
   float *peak_rows = coverage.data();
-  float *rms_rows = coverage.data() + band->height;
-  const double middle = band->height / 2.0;
-  const double unit = middle * band->scale / 32768.0;
+  float *rms_rows = coverage.data() + height;
   const float weight = 1.0F / static_cast<float>(columns_per_pixel);
   for (uint32_t x = 0; x < band->width; ++x) {
-    std::fill(coverage.begin(), coverage.end(), 0.0F);
+    double first = height;  // what the column covers
+    double stop = 0;
     for (uint32_t k = 0; k < columns_per_pixel; ++k) {
       const cr_peak &peak = peaks[(static_cast<size_t>(x) * columns_per_pixel + k) * step];
       if (peak.count == 0) {
@@ -69,18 +92,23 @@ extern "C" cr_status cr_draw_band(const cr_band *band, const cr_peak *peaks, siz
       // Half a row at least, so that quiet is a line and not nothing.
       const double high = std::max(peak.high * unit, 0.25);
       const double low = std::min(peak.low * unit, -0.25);
-      cover(peak_rows, band->height, middle - high, middle - low, weight);
+      first = std::min(first, middle - high);
+      stop = std::max(stop, middle - low);
+      cover(peak_rows, height, middle - high, middle - low, weight);
       const double rms = std::sqrt(static_cast<double>(peak.energy) / static_cast<double>(peak.count)) * unit;
-      cover(rms_rows, band->height, middle - std::min(rms, high), middle + std::min(rms, -low), weight);
+      cover(rms_rows, height, middle - std::min(rms, high), middle + std::min(rms, -low), weight);
     }
-    for (uint32_t y = 0; y < band->height; ++y) {
-      uint8_t *pixel = band->pixels + (static_cast<size_t>(band->top) + y) * band->stride + band->left + x;
-      const uint32_t core = shade(rms_rows[y], band->levels);
-      const uint32_t edge = shade(peak_rows[y], band->levels);
-      if (core > 0 && edge + 1 >= band->levels) {
-        *pixel = static_cast<uint8_t>(band->rms_base + core);
-      } else if (edge > 0) {
-        *pixel = static_cast<uint8_t>(band->peak_base + edge);
+    // No row beyond is covered; nor is one by the RMS, which ends within the peaks.
+    const auto top = static_cast<uint32_t>(std::clamp(first, 0.0, static_cast<double>(height)));
+    const auto bottom = static_cast<uint32_t>(std::ceil(std::clamp(stop, 0.0, static_cast<double>(height))));
+    if (top >= bottom) {
+      continue;
+    }
+    colour(colours.data(), peak_rows + top, rms_rows + top, bottom - top, *band);
+    uint8_t *pixel = band->pixels + (size_t{band->top} + top) * band->stride + band->left + x;
+    for (uint32_t y = 0; y < bottom - top; ++y, pixel += band->stride) {
+      if (colours[y] != kGround) {
+        *pixel = static_cast<uint8_t>(colours[y]);
       }
     }
   }

@@ -1,5 +1,4 @@
-// The inner loop of the peaks: extremes and energy of a run of interleaved samples, one copy per instruction
-// set.
+// The inner loop of the peaks: extremes and energy of a run of interleaved samples.
 #pragma once
 
 #include <cstddef>
@@ -17,15 +16,17 @@ struct Extremes {
   uint64_t energy[kMaxChannels];
 };
 
-// Widen `into` by `frames` frames of interleaved channels.
-using ExtremesKernel = void (*)(Extremes *into, const int16_t *pcm, size_t frames, int channels);
-
-ExtremesKernel extremes_kernel(cr_isa isa);
-
-// What cr_peaks8 does for whole pixels whose samples are a multiple of `kPixelBlock`, of 1 or 2 channels.
 constexpr size_t kPixelBlock = 32;
-using PixelsKernel = void (*)(int8_t *out, const int16_t *pcm, size_t pixels, size_t samples, int channels);
 
-PixelsKernel pixels_kernel(cr_isa isa);
+struct RasterKernel {
+  cr_isa isa;
+  // Widen `into` by `frames` frames of interleaved channels.
+  void (*extremes)(Extremes *into, const int16_t *pcm, size_t frames, int channels);
+  // What cr_peaks8 does for whole pixels whose samples are a multiple of `kPixelBlock`, of 1 or 2 channels.
+  void (*pixels)(int8_t *out, const int16_t *pcm, size_t count, size_t samples, int channels);
+};
+
+// Null when this CPU cannot run it; CR_ISA_SCALAR is always there.
+const RasterKernel *raster_kernel(cr_isa isa);
 
 }  // namespace callreplay

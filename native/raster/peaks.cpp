@@ -2,64 +2,12 @@
 
 #include "callreplay/raster.h"
 #include "handle.h"
+#include "lanes/kernels.h"
 #include "raster/extremes.h"
 
 namespace callreplay {
 
-namespace baseline {
-void extremes(Extremes *, const int16_t *, size_t, int);
-void pixels(int8_t *, const int16_t *, size_t, size_t, int);
-}  // namespace baseline
-#ifdef CR_X86
-namespace avx2 {
-void extremes(Extremes *, const int16_t *, size_t, int);
-void pixels(int8_t *, const int16_t *, size_t, size_t, int);
-}  // namespace avx2
-namespace avx512 {
-void extremes(Extremes *, const int16_t *, size_t, int);
-void pixels(int8_t *, const int16_t *, size_t, size_t, int);
-}  // namespace avx512
-#endif
-#ifdef CR_AARCH64
-namespace neon {
-void extremes(Extremes *, const int16_t *, size_t, int);
-void pixels(int8_t *, const int16_t *, size_t, size_t, int);
-}  // namespace neon
-#endif
-
-ExtremesKernel extremes_kernel(cr_isa isa) {
-  switch (isa) {
-#ifdef CR_X86
-    case CR_ISA_AVX2:
-      return avx2::extremes;
-    case CR_ISA_AVX512:
-      return avx512::extremes;
-#endif
-#ifdef CR_AARCH64
-    case CR_ISA_NEON:
-      return neon::extremes;
-#endif
-    default:
-      return baseline::extremes;
-  }
-}
-
-PixelsKernel pixels_kernel(cr_isa isa) {
-  switch (isa) {
-#ifdef CR_X86
-    case CR_ISA_AVX2:
-      return avx2::pixels;
-    case CR_ISA_AVX512:
-      return avx512::pixels;
-#endif
-#ifdef CR_AARCH64
-    case CR_ISA_NEON:
-      return neon::pixels;
-#endif
-    default:
-      return baseline::pixels;
-  }
-}
+CR_KERNELS(RasterKernel, raster)
 
 }  // namespace callreplay
 
@@ -84,7 +32,7 @@ struct cr_peaks : callreplay::Handle {
   uint64_t position = 0;  // frames taken so far
   uint64_t bucket = 0;    // the one being filled
   uint64_t boundary;      // first frame of the next one
-  const callreplay::ExtremesKernel kernel = callreplay::extremes_kernel(cr_isa_active());
+  const callreplay::RasterKernel *const kernel = callreplay::raster_kernel(cr_isa_active());
   std::vector<cr_peak> data;
 
   uint64_t start_of(uint64_t index) const {
@@ -123,7 +71,7 @@ struct cr_peaks : callreplay::Handle {
         run.high[c] = INT16_MIN;
         run.energy[c] = 0;
       }
-      kernel(&run, pcm, take, static_cast<int>(channels));
+      kernel->extremes(&run, pcm, take, static_cast<int>(channels));
       cr_peak *into = data.data() + bucket * channels;
       for (size_t c = 0; c < channels; ++c) {
         into[c].low = run.low[c] < into[c].low ? run.low[c] : into[c].low;
@@ -174,7 +122,7 @@ cr_status cr_peaks8(const int16_t *pcm, size_t frames, uint32_t channels, uint32
   const size_t whole = frames / frames_per_pixel;
   size_t done = 0;
   if (channels <= 2 && samples % callreplay::kPixelBlock == 0) {
-    callreplay::pixels_kernel(cr_isa_active())(out, pcm, whole, samples, static_cast<int>(channels));
+    callreplay::raster_kernel(cr_isa_active())->pixels(out, pcm, whole, samples, static_cast<int>(channels));
     done = whole;
   }
   for (; done * frames_per_pixel < frames; ++done) {

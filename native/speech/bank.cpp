@@ -2,6 +2,8 @@
 // no operation is fused or put in another order, so all instances agree.
 #include "speech/bank.h"
 
+#include "lanes/lanes.h"
+
 namespace callreplay::CR_ISA {
 
 namespace {
@@ -17,10 +19,8 @@ int64_t load(float *x, const int16_t *pcm, size_t stride, size_t count) {
   return sum;
 }
 
-}  // namespace
-
-void bank(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride, size_t count,
-          float *energy, int64_t *squares) {
+void filter(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride, size_t count,
+            float *energy, int64_t *squares) {
   float x[kLongestFrame + 1];
   *squares = stride == 1   ? load<1>(x, pcm, stride, count)
              : stride == 2 ? load<2>(x, pcm, stride, count)
@@ -62,5 +62,13 @@ void bank(const BankLaw &law, BankState &state, const int16_t *pcm, size_t strid
     energy[b] = e[b];
   }
 }
+
+constexpr BankKernel kernel(cr_isa isa) {
+  return {isa, filter};
+}
+
+}  // namespace
+
+CR_DEFINE_KERNELS(BankKernel, bank, kernel, kernel)
 
 }  // namespace callreplay::CR_ISA

@@ -1,5 +1,4 @@
-// The inner loop of the voice-activity detector: eight band-pass filters over one frame, one copy per
-// instruction set.
+// The inner loop of the voice-activity detector: eight band-pass filters over one frame.
 #pragma once
 
 #include <cstddef>
@@ -29,11 +28,15 @@ struct BankState {
 
 constexpr size_t kLongestFrame = 480;  // 10 ms at 48 kHz
 
-// What `count` samples (at most kLongestFrame), `stride` apart, leave of squares in each band, and of their
-// own.
-using BankKernel = void (*)(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride,
-                            size_t count, float *energy, int64_t *squares);
+struct BankKernel {
+  cr_isa isa;
+  // What `count` samples (at most kLongestFrame), `stride` apart, leave of squares in each band, and of their
+  // own.
+  void (*filter)(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride, size_t count,
+                 float *energy, int64_t *squares);
+};
 
-BankKernel bank_kernel(cr_isa isa);
+// Null when this CPU cannot run it; CR_ISA_SCALAR is always there.
+const BankKernel *bank_kernel(cr_isa isa);
 
 }  // namespace callreplay

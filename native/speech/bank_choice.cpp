@@ -1,6 +1,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "lanes/kernels.h"
 #include "speech/bank.h"
 
 namespace callreplay {
@@ -33,38 +34,6 @@ BankLaw::BankLaw(int32_t rate_hz) {
   }
 }
 
-namespace baseline {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
-}
-#ifdef CR_X86
-namespace avx2 {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
-}
-namespace avx512 {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
-}
-#endif
-#ifdef CR_AARCH64
-namespace neon {
-void bank(const BankLaw &, BankState &, const int16_t *, size_t, size_t, float *, int64_t *);
-}
-#endif
-
-BankKernel bank_kernel(cr_isa isa) {
-  switch (isa) {
-#ifdef CR_X86
-    case CR_ISA_AVX2:
-      return avx2::bank;
-    case CR_ISA_AVX512:
-      return avx512::bank;
-#endif
-#ifdef CR_AARCH64
-    case CR_ISA_NEON:
-      return neon::bank;
-#endif
-    default:
-      return baseline::bank;
-  }
-}
+CR_KERNELS(BankKernel, bank)
 
 }  // namespace callreplay

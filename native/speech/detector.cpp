@@ -90,7 +90,7 @@ void SpeechDetector::take_frame(const int16_t *pcm, size_t count, size_t stride)
   const auto length = static_cast<float>(count);
   Bands energy;
   int64_t squares = 0;
-  kernel_(law_, filters_, pcm, stride, count, energy.data(), &squares);
+  kernel_->filter(law_, filters_, pcm, stride, count, energy.data(), &squares);
   Bands level_db;
   for (size_t band = 0; band < kBands; ++band) {
     level_db[band] = std::max(kQuietest_db, decibels(energy[band] / length + 1.0f));

@@ -51,7 +51,7 @@ class SpeechDetector {
   int64_t rate_hz_;
   BankLaw law_;
   BankState filters_;
-  BankKernel kernel_;
+  const BankKernel *kernel_;
   NoiseFloor floor_;
   std::array<int16_t, kLongestFrame + 1>
       part_{};  // of a frame: filters take whole ones, wherever blocks are cut

@@ -18,6 +18,8 @@ cdef extern from "callreplay/capi.h" nogil:
         CR_CODEC_G722
         CR_CODEC_G729
         CR_CODEC_EXTERNAL
+        CR_CODEC_G726
+        CR_G726_AAL2
         CR_WAV_HEADER_MAX
 
     ctypedef struct cr_span:

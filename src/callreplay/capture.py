@@ -46,7 +46,7 @@ from callreplay.model import (
 )
 from callreplay.packets import recording
 from callreplay.packets.arena import release
-from callreplay.sources import Origin, Source, gather, open_files
+from callreplay.sources import File, Origin, Source, gather, open_files
 
 if TYPE_CHECKING:
     from callreplay.audio.mastered import MasteredRenderer
@@ -939,8 +939,8 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
     """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
         if isinstance(source, Path):
-            path = recording.index_path(source)
-            return path.read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
+            path = os.fspath(source) + INDEX_SUFFIX
+            return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if source is not None:
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
                 return file.read()
@@ -960,33 +960,38 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
-def _file_ids(source: Origin | None, indexed: bool) -> Iterator[FileId | None]:
+def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
+    source = file.origin
     if isinstance(source, Path):
-        yield _file_id(source)
+        yield file.identity or _file_id(source)
         if indexed:
             yield _file_id(recording.index_path(source))
     elif source is not None:
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
-                with os.fdopen(source.open(suffix), "rb") as file:
-                    status = os.fstat(file.fileno())
+                with os.fdopen(source.open(suffix), "rb") as opened:
+                    status = os.fstat(opened.fileno())
                 yield status.st_dev, status.st_ino
 
 
 class _Known:
     """The files that a capture was read from. Those that are opened by volume are looked for once somebody asks."""
 
-    def __init__(self, origins: list[tuple[Origin | None, bool]]) -> None:
-        self._found = {
-            each for source, index in origins if isinstance(source, Path) for each in _file_ids(source, index)
-        }
-        self._later = [source for source, _ in origins if not isinstance(source, Path)]
+    def __init__(self, files: list[tuple[File, bool]]) -> None:
+        self._later = files
+        self._found = set(self._look(lambda file: isinstance(file.origin, Path)))
+
+    def _look(self, wanted: Callable[[File], bool]) -> Iterator[FileId | None]:
+        now = [each for each in self._later if wanted(each[0])]
+        self._later = [each for each in self._later if not wanted(each[0])]
+        for file, index in now:
+            yield from _file_ids(file, index)
 
     def __contains__(self, file: object) -> bool:
         """Whether it is one of them."""
-        while self._later:
-            self._found.update(_file_ids(self._later.pop(), True))
+        if self._later:
+            self._found.update(self._look(lambda _: True))
         return file is not None and file in self._found
 
 
@@ -1055,7 +1060,7 @@ def open_capture(
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
-    known = _Known([(file.origin, index is not None) for file, index in zip(files, beside, strict=True)])
+    known = _Known([(file, index is not None) for file, index in zip(files, beside, strict=True)])
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names
     if len(beside) != len(scans):

@@ -179,4 +179,5 @@ def delay_ns(codec: Codec, packet_ticks: int = 0) -> int:
     """
     if codec.name == "ILBC":
         return 10_000_000 if packet_ticks % 240 == 0 and packet_ticks else 5_000_000
-    return round(_DELAY_MS.get(codec.name, 0.0) * 1e6)
+    delay_ms = _DELAY_MS.get(codec.name)
+    return round(delay_ms * 1e6) if delay_ms else 0

@@ -7,6 +7,7 @@ of their own: they are refused with the way to look at them, for together they w
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ class File:
     origin: Origin | None = None
     cut: bool = False
     """Its compression ended too soon, which is told."""
+    identity: tuple[int, int] | None = None
+    """Device and inode of the file that it is, or is in, where that was a regular one."""
 
 
 @dataclass(slots=True)
@@ -73,19 +76,22 @@ def open_files(
     files: list[File] = []
     described: list[CallDescription] = []
     for source, given in zip(sources, names, strict=True):
-        path = Path(source) if isinstance(source, str | os.PathLike) else None
-        origin = path or (source if packets.is_opener(source) else None)
-        found = packets.archive(path) if path is not None else []
-        for member in found or [""]:
+        if isinstance(source, str | os.PathLike):
+            origin: Origin | None = Path(source)
+            found, identity = packets.open_path(source, warnings)
+        else:
+            origin, identity = source if packets.is_opener(source) else None, None
             said: list[str] = []
-            data = packets.open_buffer(source, warnings=said, member=member, pipes=True)
+            data = packets.open_buffer(source, warnings=said, pipes=True)
             warnings += said
-            name = f"{path}/{member}" if len(found) > 1 else given
-            call = _metadata(data)
+            found = [packets.Member("", data, bool(said))]
+        for member in found:
+            name = f"{origin}/{member.name}" if len(found) > 1 else given
+            call = _metadata(member.data)
             if call is not None:
                 described.append(call)
             else:
-                files.append(File(name, data, origin, bool(said)))
+                files.append(File(name, member.data, origin, member.cut, identity))
     if not files and described:
         raise CaptureError(f"{names[0]}: metadata of a recording, without the recording itself")
     for file in files:
@@ -95,6 +101,8 @@ def open_files(
 
 
 def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
+    if 0 in data[:24].tobytes():  # most captures; a text has none
+        return None
     if len(data) > _MAX_METADATA or not rtpengine.is_metadata(data[:4096].tobytes()):
         return None
     return rtpengine.parse(data.tobytes())
@@ -102,13 +110,18 @@ def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
 
 def metadata_of(path: Path) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
-    if path.suffix != ".pcap":
+    folder, name = os.path.split(path)
+    if not name.endswith(".pcap") or name == ".pcap":
         return []
-    text_name = f"{path.stem}.txt"
-    for beside in (path.parent / text_name, path.parent.parent / "metadata" / text_name):
+    text_name = f"{name[:-5]}.txt"
+    for beside in (
+        os.path.join(folder, text_name),
+        os.path.join(os.path.dirname(folder), "metadata", text_name),
+    ):  # noqa: PTH118, PTH120
         try:
-            if os.path.isfile(beside) and beside.stat().st_size <= _MAX_METADATA:  # noqa: PTH113
-                text = beside.read_bytes()
+            status = os.stat(beside)  # noqa: PTH116
+            if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:
+                text = Path(beside).read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []
         except OSError:

@@ -20,6 +20,8 @@ from callreplay.batch import BatchSettings, find_jobs, read_rows, run_batch
 from callreplay.batch.manifest import parquet_path
 from callreplay.errors import ArgumentError
 
+ILBC = {100: "iLBC/8000;mode=20"}
+
 
 @pytest.fixture
 def pcap(tmp_path: Path) -> Path:
@@ -29,16 +31,24 @@ def pcap(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def ilbc_pcap(tmp_path: Path) -> Path:
+    """Of a codec that PyAV decodes."""
+    path = tmp_path / "call.pcap"
+    write_pcap(path, leg(3, 0, "ILBC"), leg(3, 1, "ILBC", seed=2))
+    return path
+
+
+@pytest.fixture
 def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyav, "available", lambda: False)
 
 
 def other(pcap: Path) -> callreplay.Capture:
-    return callreplay.open(pcap, codecs={0: "G726-32/8000"})
+    return callreplay.open(pcap, codecs=ILBC)
 
 
-def test_a_leg_tells_before_it_is_decoded(pcap: Path, without_av: None) -> None:
-    (call,) = other(pcap).calls
+def test_a_leg_tells_before_it_is_decoded(ilbc_pcap: Path, without_av: None) -> None:
+    (call,) = other(ilbc_pcap).calls
     assert len(call.undecoded) == 2
     assert all("needs PyAV" in line for line in call.undecoded)
     assert call.report(audio=False)["undecoded"] == call.undecoded
@@ -104,7 +114,9 @@ def test_first_minutes_of_transcode(pcap: Path, tmp_path: Path) -> None:
         callreplay.open(pcap, codecs={0: "FOO/8000"})
 
 
-def test_a_batch_does_not_call_it_whole(pcap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_does_not_call_it_whole(
+    ilbc_pcap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its row tells, has no MOS, and is made again once there is another decoder; in Parquet too."""
     import pyarrow.parquet
 
@@ -115,7 +127,7 @@ def test_a_batch_does_not_call_it_whole(pcap: Path, tmp_path: Path, monkeypatch:
     from callreplay.batch.worker import Order, run_share
     from callreplay.outputs.options import Options
 
-    jobs = find_jobs([str(pcap)], {0: "G726-32/8000"})
+    jobs = find_jobs([str(ilbc_pcap)], ILBC)
     out.mkdir()
     (row,) = run_share(jobs, Order("wav", Options()), open_destination(str(out)))
     assert (row.error, row.mos, row.decoders) == ("", None, "")
@@ -148,10 +160,10 @@ def test_batches_of_each_speaker_stand_side_by_side(pcap: Path, tmp_path: Path) 
     assert len({path.read_bytes() for path in (tmp_path / "out").glob("*.wav")}) == 3
 
 
-def test_many_legs_decode_as_one_does(pcap: Path) -> None:
+def test_many_legs_decode_as_one_does(ilbc_pcap: Path) -> None:
     if not pyav.available():
         pytest.skip("PyAV is not installed")
-    (call,) = callreplay.open(pcap, codecs={0: "G726-32/8000"}).calls
+    (call,) = other(ilbc_pcap).calls
     wanted = [each.pcm() for each in call.legs]
     assert all(pcm.any() for pcm in wanted)
     for given in (list(call.legs), [each.columns for each in call.legs]):

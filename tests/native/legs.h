@@ -93,17 +93,23 @@ inline MadeLeg eventful_leg(cr_codec codec, uint64_t seed, int packets) {
   MadeLeg leg;
   int64_t tick = 0, number = 0;
   const int32_t rate = codec == CR_CODEC_G722 ? 16000 : 8000;
+  const auto bits = static_cast<uint32_t>(2 + seed % 4);  // of G.726
+  const int32_t mode = codec == CR_CODEC_L16    ? 1
+                       : codec == CR_CODEC_G726 ? static_cast<int32_t>(bits | (seed & CR_G726_AAL2))
+                                                : 0;
   for (int i = 0; i < packets; ++i, ++number) {
     const uint32_t dice = random.below(40);
     const uint32_t frames = 1 + random.below(4);
-    const size_t octets = codec == CR_CODEC_G729  ? 10 * frames + (dice == 1   ? 2
-                                                                   : dice == 2 ? 3
-                                                                               : 0)
-                          : codec == CR_CODEC_L16 ? 160 * frames
-                                                  : 80 * frames + (dice == 1 ? 7 : 0);
-    const int64_t ticks = codec == CR_CODEC_G729  ? static_cast<int64_t>(80 * (frames + (dice == 1)))
-                          : codec == CR_CODEC_L16 ? static_cast<int64_t>(octets / 2)
-                                                  : static_cast<int64_t>(octets);
+    const size_t octets = codec == CR_CODEC_G729   ? 10 * frames + (dice == 1   ? 2
+                                                                    : dice == 2 ? 3
+                                                                                : 0)
+                          : codec == CR_CODEC_L16  ? 160 * frames
+                          : codec == CR_CODEC_G726 ? 10 * bits * frames + (dice == 1 ? 7 : 0)
+                                                   : 80 * frames + (dice == 1 ? 7 : 0);
+    const int64_t ticks = codec == CR_CODEC_G729   ? static_cast<int64_t>(80 * (frames + (dice == 1)))
+                          : codec == CR_CODEC_L16  ? static_cast<int64_t>(octets / 2)
+                          : codec == CR_CODEC_G726 ? static_cast<int64_t>(8 * octets / bits)
+                                                   : static_cast<int64_t>(octets);
     if (dice == 3 || dice == 4) {  // lost
       leg.gap(0, tick, ticks, CR_GAP_LOST);
       tick += ticks;
@@ -125,7 +131,7 @@ inline MadeLeg eventful_leg(cr_codec codec, uint64_t seed, int packets) {
     leg.packet(tick, noise_payload(random, octets), 0, number);
     tick += ticks;
   }
-  leg.span(codec, 8000, rate, tick + 500, codec == CR_CODEC_L16 ? 1 : 0).seed = seed;
+  leg.span(codec, 8000, rate, tick + 500, mode).seed = seed;
   return leg;
 }
 

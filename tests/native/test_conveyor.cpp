@@ -55,9 +55,10 @@ std::vector<Sound> decode(const std::vector<MadeLeg> &legs, uint32_t width, uint
 TEST_CASE("the grouping never changes a sample") {
   std::vector<MadeLeg> legs;
   for (uint64_t seed = 1; seed <= 40; ++seed) {
-    const cr_codec codec = seed % 4 == 0   ? CR_CODEC_ULAW
-                           : seed % 4 == 1 ? CR_CODEC_G722
-                           : seed % 4 == 2 ? CR_CODEC_L16
+    const cr_codec codec = seed % 5 == 0   ? CR_CODEC_ULAW
+                           : seed % 5 == 1 ? CR_CODEC_G722
+                           : seed % 5 == 2 ? CR_CODEC_L16
+                           : seed % 5 == 3 ? CR_CODEC_G726
                                            : CR_CODEC_G729;
     legs.push_back(test::eventful_leg(codec, seed, 10 + static_cast<int>(seed) * 3));
   }
@@ -82,11 +83,13 @@ TEST_CASE("the grouping never changes a sample") {
 TEST_CASE("several spans of several codecs in one leg come one after the other") {
   MadeLeg leg;
   test::Random random{3};
-  for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_G722, CR_CODEC_G729, CR_CODEC_ULAW}) {
+  for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_G722, CR_CODEC_G729, CR_CODEC_G726, CR_CODEC_ULAW}) {
     for (int i = 0; i < 30; ++i) {
-      leg.packet(i * 160, test::noise_payload(random, codec == CR_CODEC_G729 ? 20 : 160));
+      leg.packet(i * 160, test::noise_payload(random, codec == CR_CODEC_G729   ? 20
+                                                      : codec == CR_CODEC_G726 ? 80
+                                                                               : 160));
     }
-    leg.span(codec, 8000, codec == CR_CODEC_G722 ? 16000 : 8000, 30 * 160);
+    leg.span(codec, 8000, codec == CR_CODEC_G722 ? 16000 : 8000, 30 * 160, codec == CR_CODEC_G726 ? 4 : 0);
   }
   cr_occupancy occupancy;
   const Sound sound = decode({leg}, 4, 120, &occupancy)[0];
@@ -94,7 +97,7 @@ TEST_CASE("several spans of several codecs in one leg come one after the other")
   for (const auto &[where, value] : sound) {
     ++samples[where.first];
   }
-  CHECK(samples == std::map<uint32_t, size_t>{{0, 4800}, {1, 9600}, {2, 4800}, {3, 4800}});
+  CHECK(samples == std::map<uint32_t, size_t>{{0, 4800}, {1, 9600}, {2, 4800}, {3, 4800}, {4, 4800}});
 }
 
 TEST_CASE("a slot that held another codec leaves nothing behind") {
@@ -142,11 +145,12 @@ std::vector<MadeLeg> plain_legs(cr_codec codec, size_t streams, int seconds) {
   test::Random random{streams};
   for (size_t i = 0; i < streams; ++i) {
     MadeLeg leg;
-    const size_t octets = codec == CR_CODEC_G729 ? 20 : 160;
+    const size_t octets = codec == CR_CODEC_G729 ? 20 : codec == CR_CODEC_G726 ? 80 : 160;
     for (int packet = 0; packet < 50 * seconds; ++packet) {
       leg.packet(160 * packet, test::noise_payload(random, octets));
     }
-    leg.span(codec, 8000, codec == CR_CODEC_G722 ? 16000 : 8000, 8000 * seconds);
+    leg.span(codec, 8000, codec == CR_CODEC_G722 ? 16000 : 8000, 8000 * seconds,
+             codec == CR_CODEC_G726 ? 4 : 0);
     legs.push_back(std::move(leg));
   }
   return legs;
@@ -228,21 +232,25 @@ TEST_CASE("a plan takes the cheapest calls") {
 
 TEST_CASE("streams that move between kernels sound as those that stay") {
   const auto g722_law = only(g722_kernel(CR_ISA_SCALAR));
+  const auto g726_law = only(g726_kernel(CR_ISA_SCALAR));
   const auto g729_law = only(g729_kernel(CR_ISA_SCALAR));
   const auto g722_moving = restless(kernels_at_hand(g722_kernel));
+  const auto g726_moving = restless(kernels_at_hand(g726_kernel));
   const auto g729_moving = restless(kernels_at_hand(g729_kernel));
   std::vector<MadeLeg> legs;
   for (uint64_t seed = 1; seed <= 30; ++seed) {
-    const cr_codec codec = seed % 2 == 0 ? CR_CODEC_G722 : CR_CODEC_G729;
+    const cr_codec codec = seed % 3 == 0 ? CR_CODEC_G722 : seed % 3 == 1 ? CR_CODEC_G726 : CR_CODEC_G729;
     legs.push_back(test::eventful_leg(codec, seed, 20 + static_cast<int>(seed * 37 % 90)));
-    legs.back().spans[0].mode = codec == CR_CODEC_G722 ? static_cast<int32_t>(seed % 3) : 0;
+    if (codec == CR_CODEC_G722) {
+      legs.back().spans[0].mode = static_cast<int32_t>(seed / 3 % 3);
+    }
   }
-  Conveyor law(g722_law, g729_law);
+  Conveyor law(g722_law, g726_law, g729_law);
   const auto expected = decode_with(law, legs, 120, 0);
   CHECK(law.occupancy().rounds == 0);
   for (const size_t apart : {0u, 1u, 3u}) {
     CAPTURE(apart);
-    Conveyor moving(g722_moving, g729_moving);
+    Conveyor moving(g722_moving, g726_moving, g729_moving);
     CHECK((decode_with(moving, legs, 120, apart) == expected));
     Conveyor usual;
     CHECK((decode_with(usual, legs, 120, apart) == expected));
@@ -251,27 +259,31 @@ TEST_CASE("streams that move between kernels sound as those that stay") {
 
 // Each number of streams in a conveyor of one width alone, and in one that chooses; with CALLREPLAY_SIMD that
 // chooses among what such a processor has. Items are samples.
-CHECKASM_BENCH("conveyor: 1 to 64 streams of G.722 and G.729") {
-  for (const cr_codec codec : {CR_CODEC_G722, CR_CODEC_G729}) {
+CHECKASM_BENCH("conveyor: 1 to 64 streams of G.722, G.726 and G.729") {
+  for (const cr_codec codec : {CR_CODEC_G722, CR_CODEC_G726, CR_CODEC_G729}) {
     for (const size_t streams : {1u, 2u, 3u, 4u, 5u, 8u, 12u, 16u, 24u, 32u, 64u}) {
       const std::vector<MadeLeg> legs = plain_legs(codec, streams, 4);
       const double samples = static_cast<double>(streams) * (codec == CR_CODEC_G722 ? 64000.0 : 32000.0);
-      const auto run = [&](const char *name, const Choice<G722Kernel> &g722, const Choice<G729Kernel> &g729) {
-        const std::string row =
-            std::string(codec == CR_CODEC_G722 ? "G.722 " : "G.729 ") + std::to_string(streams) + " " + name;
+      const auto run = [&](const char *name, const Choice<G722Kernel> &g722, const Choice<G726Kernel> &g726,
+                           const Choice<G729Kernel> &g729) {
+        const char *codec_name = codec == CR_CODEC_G722   ? "G.722 "
+                                 : codec == CR_CODEC_G726 ? "G.726 "
+                                                          : "G.729 ";
+        const std::string row = codec_name + std::to_string(streams) + " " + name;
         checkasm::report(row.c_str(), samples, [&] {
-          Conveyor conveyor(g722, g729);
+          Conveyor conveyor(g722, g726, g729);
           decode_with(conveyor, legs, 200, 0);
         });
       };
       for (int isa = CR_ISA_SCALAR; isa <= cr_isa_active(); ++isa) {
         const auto *g722 = g722_kernel(static_cast<cr_isa>(isa));
+        const auto *g726 = g726_kernel(static_cast<cr_isa>(isa));
         const auto *g729 = g729_kernel(static_cast<cr_isa>(isa));
-        if (g722 != nullptr && g729 != nullptr) {
-          run(cr_isa_name(static_cast<cr_isa>(isa)), only(g722), only(g729));
+        if (g722 != nullptr && g726 != nullptr && g729 != nullptr) {
+          run(cr_isa_name(static_cast<cr_isa>(isa)), only(g722), only(g726), only(g729));
         }
       }
-      run("chosen", g722_choice(), g729_choice());
+      run("chosen", g722_choice(), g726_choice(), g729_choice());
     }
   }
 }

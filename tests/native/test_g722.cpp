@@ -5,7 +5,6 @@
 
 // The law itself, N = 1 in plain C++, without the shortcut for one stream that the scalar kernel takes.
 #define CR_ISA reference
-#define CR_ISA_reference 1
 #include "decode/g722/g722.h"
 #undef CR_ISA
 

@@ -8,9 +8,6 @@
 
 // The steps are templates: this test makes its own copies of them, in a namespace of its own.
 #define CR_ISA g729_test
-#ifdef CR_AARCH64
-#define CR_ISA_neon 1
-#endif
 #include "decode/g729/decoder.h"
 
 using callreplay::G729Frame;

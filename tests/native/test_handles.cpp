@@ -150,7 +150,7 @@ struct TwoSides {
   cr_timeline timeline{8000, 2, 0, 40000, 120, 0};
 
   explicit TwoSides(uint64_t seed = 1) {
-    for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_G722, CR_CODEC_G729, CR_CODEC_G729}) {
+    for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_G722, CR_CODEC_G729, CR_CODEC_G726}) {
       made.push_back(eventful_leg(codec, seed++, 60));
     }
     made[0].spans[0].drift_ppb = 40'000;

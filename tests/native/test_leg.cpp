@@ -1,10 +1,13 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <climits>
 #include <cmath>
 #include <memory>
 
+#include "decode/g726/codes.h"
 #include "decode/kernels.h"
+#include "g726_literal.h"
 #include "g729_literal.h"
 #include "legs.h"
 
@@ -320,9 +323,99 @@ TEST_CASE("L16 is big-endian; channels are averaged") {
   CHECK(pieces[0].pcm == std::vector<int16_t>{512, -3});
 }
 
+namespace {
+
+// G.726 at 2 to 5 bits in payloads of these octets, one after the other; the codes in either order of bits.
+std::vector<int16_t> g726_sound(const std::vector<uint8_t> &octets, const std::vector<size_t> &sizes,
+                                int bits, bool aal2, cr_leg_counts *counts = nullptr) {
+  MadeLeg leg;
+  size_t at = 0;
+  int64_t tick = 0;
+  for (const size_t size : sizes) {
+    leg.packet(tick, {octets.begin() + static_cast<ptrdiff_t>(at),
+                      octets.begin() + static_cast<ptrdiff_t>(at + size)});
+    at += size;
+    tick += static_cast<int64_t>(8 * size / static_cast<size_t>(bits));
+  }
+  leg.span(CR_CODEC_G726, 8000, 8000, tick, bits | (aal2 ? CR_G726_AAL2 : 0));
+  std::vector<int16_t> sound;
+  for (const Piece &piece : decode(leg.view(), counts)) {
+    CHECK(piece.first == static_cast<int64_t>(sound.size()));
+    sound.insert(sound.end(), piece.pcm.begin(), piece.pcm.end());
+  }
+  return sound;
+}
+
+}  // namespace
+
+TEST_CASE("G.726 payloads of any number of octets give the codes they hold whole") {
+  test::Random random{8};
+  const std::vector<size_t> sizes = {60, 1, 7, 0, 15, 40, 3, 100, 33, 61};
+  for (int bits = 2; bits <= 5; ++bits) {
+    for (const bool aal2 : {false, true}) {
+      const std::vector<uint8_t> octets = test::noise_payload(random, 320);
+      literal726::Decoder law(bits);
+      std::vector<int16_t> expected;
+      uint64_t left_over = 0;
+      size_t at = 0;
+      for (const size_t size : sizes) {
+        std::vector<uint8_t> codes(8 * size / static_cast<size_t>(bits));
+        unpack_g726(octets.data() + at, 0, codes.size(), bits, aal2, codes.data());
+        for (const uint8_t code : codes) expected.push_back(law.linear(code));
+        left_over += 8 * size % static_cast<size_t>(bits) != 0;
+        at += size;
+      }
+      cr_leg_counts counts{};
+      CHECK(g726_sound(octets, sizes, bits, aal2, &counts) == expected);
+      CHECK(counts.malformed_packets == left_over);
+      CHECK(counts.decoded_samples == expected.size());
+      // Packets of whole groups of eight codes may be cut anywhere.
+      const size_t eight = static_cast<size_t>(bits);
+      CHECK(g726_sound(octets, {eight * 40}, bits, aal2) ==
+            g726_sound(octets, {eight, eight * 9, eight * 3, eight * 27}, bits, aal2));
+    }
+  }
+}
+
+TEST_CASE("a packet of G.726 that comes twice in part is cut at a code, and what is lost is bridged") {
+  test::Random random{9};
+  for (int bits = 2; bits <= 5; ++bits) {
+    MadeLeg leg;
+    const auto size = static_cast<size_t>(20 * bits);
+    for (int i = 0; i < 20; ++i) {
+      if (i == 11) {
+        leg.gap(0, 160 * i - 37, 160, CR_GAP_LOST);
+        continue;
+      }
+      leg.packet(i < 5 ? 160 * i : 160 * i - 37, test::noise_payload(random, size), 0, i);
+    }
+    leg.span(CR_CODEC_G726, 8000, 8000, 3200, bits);
+    cr_leg_counts counts{};
+    std::vector<int16_t> sound;
+    bool bridged = false;
+    for (const Piece &piece : decode(leg.view(), &counts)) {
+      CHECK(piece.first == static_cast<int64_t>(sound.size()));
+      bridged |= piece.kind == CR_CHUNK_CONCEALED &&
+                 std::any_of(piece.pcm.begin(), piece.pcm.end(), [](int16_t x) { return x != 0; });
+      sound.insert(sound.end(), piece.pcm.begin(), piece.pcm.end());
+    }
+    CHECK(sound.size() == 3200 - 37);
+    CHECK(bridged);
+    CHECK(counts.trimmed_packets == 1);
+    CHECK(counts.decoded_samples == 19 * 160 - 37);
+    CHECK(counts.malformed_packets == 0);
+  }
+}
+
 TEST_CASE("the samples do not depend on the length of a round") {
-  for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_ALAW, CR_CODEC_L16, CR_CODEC_G722, CR_CODEC_G729}) {
-    const MadeLeg leg = test::eventful_leg(codec, 77, 600);
+  for (const auto &[codec, seed] : {std::pair{CR_CODEC_ULAW, 77},
+                                    {CR_CODEC_ALAW, 77},
+                                    {CR_CODEC_L16, 77},
+                                    {CR_CODEC_G722, 77},
+                                    {CR_CODEC_G729, 77},
+                                    {CR_CODEC_G726, 77},     // 24 kbit/s, AAL2
+                                    {CR_CODEC_G726, 67}}) {  // 40 kbit/s
+    const MadeLeg leg = test::eventful_leg(codec, static_cast<uint64_t>(seed), 600);
     std::vector<int16_t> first;
     for (const uint32_t block_ms : {120u, 200u, 333u, 5000u}) {
       std::vector<int16_t> sound;
@@ -361,6 +454,10 @@ TEST_CASE("a leg that points outside its bytes, or out of its ranges, is refused
   refuse([](MadeLeg &l) { l.spans[0].stop = 2; }, CR_ARGUMENT);
   refuse([](MadeLeg &l) { l.spans[0].first = -1; }, CR_ARGUMENT);
   refuse([](MadeLeg &l) { l.spans[0].codec = 17; }, CR_UNSUPPORTED);
+  refuse([](MadeLeg &l) { l.spans[0].codec = CR_CODEC_G726 + 1; }, CR_UNSUPPORTED);
+  for (const int32_t mode : {0, 1, 6, 8, 9, 14, 16 + 4, -4}) {
+    refuse([mode](MadeLeg &l) { l.spans[0].codec = CR_CODEC_G726, l.spans[0].mode = mode; }, CR_ARGUMENT);
+  }
   refuse([](MadeLeg &l) { l.spans[0].sample_rate_hz = 16000; }, CR_ARGUMENT);
   refuse([](MadeLeg &l) { l.spans[0].clock_rate_hz = 0; }, CR_ARGUMENT);
   refuse([](MadeLeg &l) { l.spans[0].end_tick = -1; }, CR_ARGUMENT);

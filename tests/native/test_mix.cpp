@@ -13,10 +13,10 @@ namespace {
 
 // `pcm` through a mixer of its own, in pieces of `piece` samples and reads of `most` frames.
 std::vector<int16_t> mix_one(const std::vector<int16_t> &pcm, int32_t from_hz, int32_t to_hz,
-                             int64_t drift_ppb, size_t piece = 960, size_t most = 4096,
-                             int64_t anchor_ns = 0) {
+                             int64_t drift_ppb, size_t piece = 960, size_t most = 4096, int64_t anchor_ns = 0,
+                             int32_t block_ms = 120) {
   const auto frames = static_cast<int64_t>(pcm.size()) * to_hz / from_hz;
-  const cr_timeline timeline{to_hz, 1, 0, frames, 120, 0};
+  const cr_timeline timeline{to_hz, 1, 0, frames, block_ms, 0};
   cr_mixer *mixer = nullptr;
   uint32_t track = 0;
   cr_mixer_create(&timeline, nullptr, 0, &mixer);
@@ -72,6 +72,12 @@ CHECKASM_BENCH("mix of 60 s") {
     checkasm::report(row.name, row.to_hz * 60.0,
                      [&] { mix_one(pcm, row.from_hz, row.to_hz, row.drift_ppb); });
   }
+  // A window of two seconds, whoever reads how much of it at once.
+  const std::vector<int16_t> pcm = noise(size_t{8000} * 60);
+  for (const size_t most : {8192, 160}) {
+    const std::string name = "reads of " + std::to_string(most);
+    checkasm::report(name.c_str(), 8000 * 60.0, [&] { mix_one(pcm, 8000, 8000, 0, 8192, most, 0, 1000); });
+  }
 }
 
 TEST_CASE("tracks are placed, added and saturated") {
@@ -100,6 +106,53 @@ TEST_CASE("tracks are placed, added and saturated") {
     CHECK(pcm[n] == (n < 80 ? 20000 : n < 160 ? 32767 : n < 240 ? 20000 : 0));
   }
   cr_mixer_destroy(mixer);
+}
+
+namespace {
+
+// Two legs of a clock of their own, in stereo, with tones over both, read by `most` frames at a time.
+std::vector<int16_t> mix_two(const std::vector<int16_t> &pcm, size_t most) {
+  const cr_timeline timeline{8000, 2, 0, static_cast<int64_t>(pcm.size()) + 100, 20, 0};
+  const cr_event events[] = {{0, 5, 30'000'000, 1'900'000'000, -10}, {1, 11, 240'000'000, 55'000'000, -6}};
+  cr_mixer *mixer = nullptr;
+  REQUIRE(cr_mixer_create(&timeline, events, 2, &mixer) == CR_OK);
+  uint32_t tracks[2];
+  size_t pushed[2] = {};
+  for (uint32_t leg = 0; leg < 2; ++leg) {
+    REQUIRE(cr_mixer_add_track(mixer, leg, static_cast<int32_t>(leg), leg == 0 ? 8000 : 16000, 0,
+                               leg == 0 ? 300'000 : 0, &tracks[leg]) == CR_OK);
+  }
+  std::vector<int16_t> out(2 * static_cast<size_t>(timeline.frames));
+  for (size_t read = 0; read < static_cast<size_t>(timeline.frames);) {
+    for (size_t leg = 0; leg < 2; ++leg) {
+      size_t taken = 0;
+      if (pushed[leg] == pcm.size()) {
+        cr_mixer_finish(mixer, tracks[leg]);
+      } else {
+        REQUIRE(cr_mixer_push(mixer, tracks[leg], static_cast<int64_t>(pushed[leg]), pcm.data() + pushed[leg],
+                              pcm.size() - pushed[leg], &taken) == CR_OK);
+      }
+      pushed[leg] += taken;
+    }
+    size_t got = 0;
+    REQUIRE(cr_mixer_read(mixer, out.data() + 2 * read,
+                          std::min(most, static_cast<size_t>(timeline.frames) - read), &got) == CR_OK);
+    read += got;
+  }
+  cr_mixer_destroy(mixer);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("wherever the window's ring is cut: reads of any size give the same frames and tones") {
+  const std::vector<int16_t> pcm = noise(8000 * 2);
+  const std::vector<int16_t> whole = mix_two(pcm, 16384);
+  for (const size_t most : {1u, 7u, 160u, 959u, 1919u, 1920u, 1921u}) {
+    CAPTURE(most);
+    const bool same = mix_two(pcm, most) == whole;
+    CHECK(same);
+  }
 }
 
 TEST_CASE("wrong timelines") {

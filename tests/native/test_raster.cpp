@@ -66,7 +66,7 @@ TEST_CASE("every instruction set finds the extremes that a plain loop finds") {
           got.high[c] = INT16_MIN;
           got.energy[c] = 0;
         }
-        callreplay::extremes_kernel(static_cast<cr_isa>(isa))(&got, pcm.data(), frames, channels);
+        callreplay::raster_kernel(static_cast<cr_isa>(isa))->extremes(&got, pcm.data(), frames, channels);
         for (int c = 0; c < channels; ++c) {
           CHECK(got.low[c] == want.low[c]);
           CHECK(got.high[c] == want.high[c]);
@@ -105,8 +105,8 @@ TEST_CASE("pixels of eight bits are the extremes divided towards zero, on every 
         if (cr_isa_available(static_cast<cr_isa>(isa))) {
           const size_t whole = frames / per;
           std::vector<int8_t> part(whole * channels * 2);
-          callreplay::pixels_kernel(static_cast<cr_isa>(isa))(part.data(), pcm.data(), whole,
-                                                              size_t{per} * channels, channels);
+          callreplay::raster_kernel(static_cast<cr_isa>(isa))
+              ->pixels(part.data(), pcm.data(), whole, size_t{per} * channels, channels);
           CHECK(std::equal(part.begin(), part.end(), want.begin()));
         }
       }

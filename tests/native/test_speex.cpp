@@ -108,9 +108,9 @@ TEST_CASE("streams that move between kernels write the scalar instance's octets"
   Random random(checkasm::seed());
   const Calls calls(23, 9, random);
   using callreplay::LanePlan;
-  using callreplay::speex::speex_kernel;
+  using callreplay::speex_kernel;
   // Made-up costs: every number of lanes is the cheapest for as many streams.
-  callreplay::speex::Kernels kernels{callreplay::speex::speex_single_kernel(cr_isa_active())};
+  callreplay::speex::Kernels kernels{callreplay::speex_single_kernel(cr_isa_active())};
   std::vector<LanePlan::Width> widths{{1, 1.0, 1.0}};
   for (const auto *kernel : callreplay::kernels_at_hand(speex_kernel)) {
     if (kernel->lanes > 1) {
@@ -177,7 +177,7 @@ CHECKASM_BENCH("speex: 1 to 32 streams, narrowband, quality 8") {
                        [&] { calls.code(engine, options, true); });
     };
     for (int isa = CR_ISA_BASELINE; isa <= cr_isa_active(); ++isa) {
-      if (callreplay::speex::speex_kernel(static_cast<cr_isa>(isa)) != nullptr) {
+      if (callreplay::speex_kernel(static_cast<cr_isa>(isa)) != nullptr) {
         run(cr_isa_name(static_cast<cr_isa>(isa)), Engine(static_cast<cr_isa>(isa)));
       }
     }

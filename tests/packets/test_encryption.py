@@ -153,6 +153,14 @@ def test_signalling_in_the_clear_does_not_hide_a_tag(size: int, said: str) -> No
     assert e.verdict(c.pcap(records) + e.on_the_wire(0, 160, leg)[24:]) == said
 
 
+@pytest.mark.parametrize(("tag", "said"), [(0, "played"), (4, "refused"), (10, "refused")])
+def test_g726_tells_by_its_length(tag: int, said: str) -> None:
+    """Payload type 2 is half an octet a tick. Its octets may be spread evenly in the clear too."""
+    generator = random.Random(7)
+    leg = [generator.randbytes(80 + tag) for _ in range(60)]
+    assert e.verdict(e.on_the_wire(2, 160, leg)) == said
+
+
 def test_even_octets_of_the_right_length_are_told() -> None:
     generator = random.Random(4)
     leg = [generator.randbytes(160) for _ in range(60)]

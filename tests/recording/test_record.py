@@ -108,7 +108,7 @@ def test_from_a_stream(container: object, database: Database, shelf: Path, tmp_p
     assert [outcome.error for outcome in seen] == [""] * 3
     assert (figures.packets, figures.added, figures.in_progress, figures.waiting) == (len(records), 3, 0, 0)
     assert rows(database) == [whole(1, 3), whole(2, 3), whole(3, 3)]
-    assert [path.name for path in (tmp_path / "spools").rglob("*") if path.is_file()] == ["lock"]
+    assert [path.name for path in (tmp_path / "spools").rglob("*") if path.is_file()] == ["lock", "recorder"]
     with database.connection() as connection:
         assert connection.execute("SELECT DISTINCT source FROM calls").fetchall() == [{"source": "a pipe"}]
 
@@ -125,7 +125,7 @@ def test_a_stream_that_is_damaged_is_filed_as_far_as_it_came(
 def test_what_goes_on_is_left_to_the_next_start(database: Database, shelf: Path, tmp_path: Path) -> None:
     records, spools = sorted(call(1, 0, 3)), tmp_path / "spools"
     figures, _ = pumped(database, spools, pcap(records[:200]), leave=True)
-    assert (figures.in_progress, rows(database)) == (1, [])
+    assert (figures.in_progress, rows(database)) == (1, [("call-1@a", "in progress", False, {})])
     pumped(database, spools, pcap(records[200:]))
     assert rows(database) == [whole(1, 3)]
 
@@ -251,23 +251,50 @@ def send(namespace: str, interface: str, records: Sequence[Record]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="capturing needs root")
-def test_from_an_interface(database: Database, shelf: Path, tmp_path: Path) -> None:
-    """Calls on a wire, and, by a filter, nothing else; filed five seconds after their BYE."""
-    records = sorted(record for number in (1, 2) for record in call(number, 100 * number, 2))
+@pytest.mark.parametrize("workers", [1, 3])
+def test_from_an_interface(database: Database, shelf: Path, tmp_path: Path, workers: int) -> None:
+    """Calls on a wire, and, by a filter, nothing else; filed five seconds after their BYE. By one process, by several.
+
+    Flows are shared out by a hash: signalling, RTP and RTCP of six calls meet all of three workers.
+    """
+    numbers = range(10, 16)
+    records = sorted(record for number in numbers for record in call(number, 100 * number, 2))
     other = [(at, octets.replace(b"call-7@a", b"call-8@a")) for at, octets in call(7, 0, 1)]
     with (
         wire() as (namespace, interface),
         recorder(
-            database, tmp_path / "spools", "-i", interface, "--filter", "not port 4028 and not port 5028"
+            database, tmp_path / "spools", "-i", interface, "--filter", "not port 4028 and not port 5028",
+            "--workers", str(workers)
         ) as process,
     ):  # fmt: skip
         send(namespace, "crsend", [*records, *[record for record in other if INVITE not in record[1]]])
-        until(lambda: len(rows(database)) == 2)
+        until(lambda: [status for _, status, _, _ in rows(database)] == ["answered"] * len(numbers))
         said = ended(process)
-    assert "0 dropped by the kernel; 2 calls added, 0 go on" in said
+    assert "0 dropped by the kernel; 6 calls added, 0 go on" in said
     assert [(name, status, legs) for name, status, _, legs in rows(database)] == [
-        (f"call-{number}@a", "answered", {"caller": 100, "called": 100}) for number in (1, 2)
+        (f"call-{number}@a", "answered", {"caller": 100, "called": 100}) for number in numbers
     ]
+    assert [path.name for path in (tmp_path / "spools").rglob("*") if path.is_file()] == ["lock", "recorder"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="capturing needs root")
+def test_workers_of_a_killed_recorder_end(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """What workers have spooled is there after a kill of the recorder, and goes on with the next."""
+    records = sorted(record for number in range(10, 24) for record in call(number, 50 * number, 1, bye=False))
+    byes = sorted(record for number in range(10, 24) for record in call(number, 50 * number, 1))
+    spools = tmp_path / "spools"
+    with wire() as (namespace, interface):
+        with recorder(database, spools, "-i", interface, "--workers", "2") as process:
+            send(namespace, "crsend", records)
+            size = sum(len(octets) for _, octets in records)
+            until(lambda: sum(p.stat().st_size for p in spools.glob("open-*/*")) > size)
+            assert {path.name[:2] for path in spools.glob("open-1/w*")} == {"w0", "w1"}
+            process.kill()
+        with recorder(database, spools, "-i", interface, "--workers", "2") as process:
+            send(namespace, "crsend", [record for record in byes if b"BYE" in record[1]])
+            until(lambda: [status for _, status, _, _ in rows(database)] == ["answered"] * 14)
+            assert "14 calls added, 0 go on" in ended(process)
+    assert [legs for _, _, _, legs in rows(database)] == [{"caller": 50, "called": 50}] * 14
 
 
 @pytest.mark.parametrize(

@@ -188,3 +188,14 @@ def test_what_is_made_is_named_on_a_page() -> None:
         name for page in DOCS.rglob("*.md") for name in re.findall(r"<!-- made: (\w+) -->", page.read_text())
     }
     assert named == set(made.MADE)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+def test_no_heading_stands_over_nothing(page: Path) -> None:
+    """Every chapter says something, or has chapters that do."""
+    text = re.sub(r"```.*?```", "code", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    parts = re.split(r"^(#+) (.+)$", text, flags=re.MULTILINE)[1:]
+    heads = [(len(parts[i]), parts[i + 1], parts[i + 2].strip()) for i in range(0, len(parts), 3)]
+    for number, (depth, title, body) in enumerate(heads):
+        deeper = number + 1 < len(heads) and heads[number + 1][0] > depth
+        assert body or deeper, title

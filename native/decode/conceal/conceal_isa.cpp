@@ -1,7 +1,6 @@
 #include "decode/conceal/kernels.h"
-#include "lanes/f32_wide.h"
+#include "lanes/f32.h"
 #include "lanes/fir.h"
-#include "lanes/isa_name.h"
 #include "lanes/round.h"
 
 namespace callreplay::CR_ISA {
@@ -44,19 +43,19 @@ void correlate_few(float *__restrict y, const float *__restrict x, const float *
     V sums[kVectors][4];
     for (int i = 0; i < kVectors; ++i) {
       for (int part = 0; part < 4; ++part) {
-        sums[i][part] = V::all(0.0f);
+        sums[i][part] = splat<V>(0.0f);
       }
     }
     for (size_t t = 0; t < taps_count; t += 4) {
       for (int part = 0; part < 4; ++part) {
-        const V tap = V::all(taps[t + static_cast<size_t>(part)]);
+        const V tap = splat<V>(taps[t + static_cast<size_t>(part)]);
         for (int i = 0; i < kVectors; ++i) {
-          sums[i][part] = sums[i][part] + tap * V::load(x + n + t + part + i * N);
+          sums[i][part] = sums[i][part] + tap * load<V>(x + n + t + part + i * N);
         }
       }
     }
     for (int i = 0; i < kVectors; ++i) {
-      ((sums[i][0] + sums[i][2]) + (sums[i][1] + sums[i][3])).store(y + n + i * N);
+      store(y + n + i * N, (sums[i][0] + sums[i][2]) + (sums[i][1] + sums[i][3]));
     }
   }
 }
@@ -69,21 +68,21 @@ CR_LANE void autocorrelate_some(float *r, const float *x, size_t count, int from
   V sums[kLags][kVectors];
   for (auto &sum : sums) {
     for (V &part : sum) {
-      part = V::all(0.0f);
+      part = splat<V>(0.0f);
     }
   }
   for (size_t n = 0; n < count; n += 16) {
     for (int i = 0; i < kVectors; ++i) {
-      const V now = V::load(x + n + i * N);
+      const V now = load<V>(x + n + i * N);
       for (int lag = 0; lag < kLags; ++lag) {
-        sums[lag][i] = sums[lag][i] + now * V::load(x + n + i * N + from + lag);
+        sums[lag][i] = sums[lag][i] + now * load<V>(x + n + i * N + from + lag);
       }
     }
   }
   for (int lag = 0; lag < kLags; ++lag) {
     float flat[16];
     for (int i = 0; i < kVectors; ++i) {
-      sums[lag][i].store(flat + i * N);
+      store(flat + i * N, sums[lag][i]);
     }
     r[lag] = add_up(flat);
   }
@@ -122,26 +121,26 @@ void predict(Synthesis *synthesis, const float *r, int order) {
     // Of a[j] * r[i - j], j < i.
     V sums[16 / N];
     for (V &sum : sums) {
-      sum = V::all(0.0f);
+      sum = splat<V>(0.0f);
     }
     for (int j = 0; j < width; j += 16) {
       for (int v = 0; v < 16 / N; ++v) {
-        sums[v] = sums[v] + V::load(a + j + v * N) * V::load(turned + order - i + j + v * N);
+        sums[v] = sums[v] + load<V>(a + j + v * N) * load<V>(turned + order - i + j + v * N);
       }
     }
     float flat[16];
     for (int v = 0; v < 16 / N; ++v) {
-      sums[v].store(flat + v * N);
+      store(flat + v * N, sums[v]);
     }
     const float wanted = -add_up(flat) / error;
     const float below = wanted < 0.9999f ? wanted : 0.9999f;
     const float reflection = below > -0.9999f ? below : -0.9999f;
-    const V factor = V::all(reflection);
+    const V factor = splat<V>(reflection);
     // From the top, for b[] moves up by one.
     for (int j = width - N; j >= 0; j -= N) {
-      const V forward = V::load(a + j), back = V::load(backwards + j);
-      (forward + factor * back).store(a + j);
-      (back + factor * forward).store(backwards + 1 + j);
+      const V forward = load<V>(a + j), back = load<V>(backwards + j);
+      store(a + j, forward + factor * back);
+      store(backwards + 1 + j, back + factor * forward);
     }
     backwards[0] = 0.0f;
     error *= 1 - reflection * reflection;
@@ -158,9 +157,9 @@ void predict(Synthesis *synthesis, const float *r, int order) {
   }
   response += kSteps;
   for (int n = 0; n + 1 < kSteps; ++n) {
-    const V given = V::all(response[n]);
+    const V given = splat<V>(response[n]);
     for (int m = 0; m < kSteps; m += N) {
-      (V::load(response + m) - given * V::load(later + kSteps - n + m)).store(response + m);
+      store(response + m, load<V>(response + m) - given * load<V>(later + kSteps - n + m));
     }
   }
 }
@@ -175,16 +174,16 @@ void square(int32_t *__restrict y, const float *__restrict x, size_t count) {
 template <int N>
 float normalise(float *__restrict y, const float *__restrict energy, size_t count) {
   using V = Lanes<float, N>;
-  const V zero = V::all(0.0f);
+  const V zero = splat<V>(0.0f);
   V tops = zero;
   for (size_t n = 0; n < count; n += N) {
-    const V likeness = V::load(y + n);
-    const V ratio = likeness * max(likeness, zero - likeness) / V::load(energy + n);
-    ratio.store(y + n);
+    const V likeness = load<V>(y + n);
+    const V ratio = likeness * max(likeness, zero - likeness) / load<V>(energy + n);
+    store(y + n, ratio);
     tops = max(ratio, tops);
   }
   float flat[N];
-  tops.store(flat);
+  store(flat, tops);
   float top = 0.0f;
   for (const float each : flat) {
     top = top < each ? each : top;
@@ -230,33 +229,33 @@ CR_LANE void synthesise_step(const Synthesis &sound, float *y) {
   for (int at = 0; at < static_cast<int>(kStep); at += kVectors * N) {
     V sums[kVectors][2];
     for (int i = 0; i < kVectors; ++i) {
-      sums[i][0] = V::load(y + at + i * N);
-      sums[i][1] = V::all(0.0f);
+      sums[i][0] = load<V>(y + at + i * N);
+      sums[i][1] = splat<V>(0.0f);
     }
     for (int j = 1; j <= sound.order; j += 2) {
       for (int part = 0; part < 2; ++part) {
-        const V past = V::all(y[-j - part]);
+        const V past = splat<V>(y[-j - part]);
         for (int i = 0; i < kVectors; ++i) {
-          sums[i][part] = sums[i][part] - past * V::load(sound.coefficients + j + part + at + i * N);
+          sums[i][part] = sums[i][part] - past * load<V>(sound.coefficients + j + part + at + i * N);
         }
       }
     }
     for (int i = 0; i < kVectors; ++i) {
-      (sums[i][0] + sums[i][1]).store(u + at + i * N);
+      store(u + at + i * N, sums[i][0] + sums[i][1]);
     }
   }
   // y[n] = sum over k <= n of u[k] * response[n - k].
   for (int at = 0; at < static_cast<int>(kStep); at += N) {
-    V sums[2] = {V::all(0.0f), V::all(0.0f)};
+    V sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
     const int last = at + N < 2 ? 2 : at + N;
     for (int k = 0; k < last; k += 2) {
       for (int part = 0; part < 2; ++part) {
-        sums[part] = sums[part] +
-                     V::all(u[k + part]) * V::load(sound.response + static_cast<int>(kStep) - k - part + at);
+        sums[part] = sums[part] + splat<V>(u[k + part]) *
+                                      load<V>(sound.response + static_cast<int>(kStep) - k - part + at);
       }
     }
     // Between steps, so that a filter on the edge of stability cannot run away.
-    max(min(sums[0] + sums[1], V::all(32767.0f)), V::all(-32768.0f)).store(y + at);
+    store(y + at, max(min(sums[0] + sums[1], splat<V>(32767.0f)), splat<V>(-32768.0f)));
   }
 }
 
@@ -310,12 +309,6 @@ constexpr ConcealKernel kernel(cr_isa isa) {
 
 }  // namespace
 
-extern const ConcealKernel conceal_lanes;
-constexpr ConcealKernel conceal_lanes = kernel<kWidthF32>(kIsa);
-
-#if defined(CR_ISA_baseline)
-extern const ConcealKernel conceal_scalar;
-constexpr ConcealKernel conceal_scalar = kernel<1>(CR_ISA_SCALAR);
-#endif
+CR_DEFINE_KERNELS(ConcealKernel, conceal, kernel<kWidth32>, kernel<1>)
 
 }  // namespace callreplay::CR_ISA

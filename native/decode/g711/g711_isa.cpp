@@ -1,6 +1,5 @@
 #include "decode/g711/g711.h"
 #include "decode/kernels.h"
-#include "lanes/isa_name.h"
 
 namespace callreplay::CR_ISA {
 
@@ -14,12 +13,6 @@ constexpr G711Kernel kernel(cr_isa isa) {
 }
 }  // namespace
 
-extern const G711Kernel g711_lanes;
-constexpr G711Kernel g711_lanes = kernel<kWidth16>(kIsa);
-
-#if defined(CR_ISA_baseline)
-extern const G711Kernel g711_scalar;
-constexpr G711Kernel g711_scalar = kernel<1>(CR_ISA_SCALAR);
-#endif
+CR_DEFINE_KERNELS(G711Kernel, g711, kernel<kWidth16>, kernel<1>)
 
 }  // namespace callreplay::CR_ISA

@@ -53,7 +53,7 @@ inline constexpr size_t kStateRows = (2 * sizeof(Band<N>) + 2 * kDelay * sizeof(
                                      sizeof(Lanes<int16_t, N>);
 
 template <int N>
-void save(const void *state, int lane, void *stream) {
+void save_lane(const void *state, int lane, void *stream) {
   const auto *rows = static_cast<const int16_t *>(state);
   auto *to = static_cast<int16_t *>(stream);
   for (size_t r = 0; r < kStateRows<N>; ++r) {
@@ -62,7 +62,7 @@ void save(const void *state, int lane, void *stream) {
 }
 
 template <int N>
-void load(void *state, int lane, const void *stream) {
+void load_lane(void *state, int lane, const void *stream) {
   auto *rows = static_cast<int16_t *>(state);
   const auto *from = static_cast<const int16_t *>(stream);
   for (size_t r = 0; r < kStateRows<N>; ++r) {
@@ -97,8 +97,8 @@ template <int N, int K, int L>
 CR_LANE Lanes<int16_t, N> detector(const Lanes<int16_t, N> &log_scale, const Lut<N, K> &ilb,
                                    const Lut<N, L> &power) {
   using V = Lanes<int16_t, N>;
-  const V mantissa = ilb(sar<6>(log_scale) & V(31));
-  return mullo(mulhi(mantissa, power(sar<11>(log_scale))), V(-8));
+  const V mantissa = ilb(sar<6>(log_scale) & splat<V>(31));
+  return mulhi(mantissa, power(sar<11>(log_scale))) * splat<V>(-8);
 }
 
 // Blocks LOGSCL and LOGSCH; x - x / 128 is (x * 32512) >> 15.
@@ -106,7 +106,7 @@ template <int N>
 CR_LANE Lanes<int16_t, N> next_log_scale(const Lanes<int16_t, N> &x, const Lanes<int16_t, N> &w,
                                          int16_t top) {
   using V = Lanes<int16_t, N>;
-  return clamp(x + mulhi(x, V(-512)) + w, V(0), V(top));
+  return clamp(x + mulhi(x, splat<V>(-512)) + w, splat<V>(0), splat<V>(top));
 }
 
 // Blocks INVQAL, INVQBL and INVQAH over a block.
@@ -118,22 +118,22 @@ inline void dequantise(State<N> &state, Scratch<N> &s, int count) {
   const Lut<N, 16> qm4(kNegatedQm4), qm2(kNegatedQm2), wl(kWl), wh(kWh), low_power(kLowPower),
       high_power(kHighPower);
   V low_scale = state.low.log_scale, high_scale = state.high.log_scale;
-  V peak(0);
+  V peak = splat<V>(0);
   for (int i = 0; i < kTaps; ++i) {
     s.low[i] = state.low.difference[i];
     s.high[i] = state.high.difference[i];
-    peak = max(peak, max(s.low[i], V(0) - s.low[i]));
+    peak = max(peak, max(s.low[i], splat<V>(0) - s.low[i]));
   }
   for (int t = 0; t < count; ++t) {
-    const V octet = V::widen(s.octets + t * N);
-    const V coarse = sar<2>(octet) & V(15);
+    const V octet = load_octets<V>(s.octets + t * N);
+    const V coarse = sar<2>(octet) & splat<V>(15);
     const V low_detector = detector(low_scale, ilb, low_power);
     const V low = mulhi(low_detector, qm4(coarse));
-    if constexpr (mode == 0) s.fine[t] = mulhi(low_detector, qm6(octet & V(63)));
-    if constexpr (mode == 1) s.fine[t] = mulhi(low_detector, qm5(sar<1>(octet) & V(31)));
+    if constexpr (mode == 0) s.fine[t] = mulhi(low_detector, qm6(octet & splat<V>(63)));
+    if constexpr (mode == 1) s.fine[t] = mulhi(low_detector, qm5(sar<1>(octet) & splat<V>(31)));
     if constexpr (mode == 2) s.fine[t] = low;
     s.low[kTaps + t] = low;
-    peak = max(peak, max(low, V(0) - low));
+    peak = max(peak, max(low, splat<V>(0) - low));
     low_scale = next_log_scale(low_scale, wl(coarse), 18432);
 
     const V high_code = sar<6>(octet);
@@ -146,7 +146,7 @@ inline void dequantise(State<N> &state, Scratch<N> &s, int count) {
   }
   state.low.log_scale = low_scale;
   state.high.log_scale = high_scale;
-  s.loud = any(greater(peak, V(8191)));
+  s.loud = any(peak > splat<V>(8191));
 }
 
 // One coefficient of block UPZERO: B - B / 256 +- 128. It cannot leave int16: 32767 * 255 / 256 + 128 <
@@ -154,7 +154,7 @@ inline void dequantise(State<N> &state, Scratch<N> &s, int count) {
 template <int N>
 CR_LANE Lanes<int16_t, N> next_zero(const Lanes<int16_t, N> &b, const Lanes<int16_t, N> &step,
                                     const Lanes<int16_t, N> &factor) {
-  return b + mulhi(b, Lanes<int16_t, N>(-256)) + times_sign(step, factor);
+  return b + mulhi(b, splat<Lanes<int16_t, N>>(-256)) + times_sign(step, factor);
 }
 
 // Blocks UPZERO and FILTEZ of one band: zero_estimate[t] is SZ after the octet t. (2 D * B) >> 15 is one
@@ -174,7 +174,7 @@ inline void zero_section(Band<N> &band, const Lanes<int16_t, N> *difference, Lan
     scaled[kTaps + t] = kLoud ? shl<1>(newest) : shl<2>(newest);
     factor[kTaps + t] = sign_factor(newest);
     const V step = step_towards(newest, 128);
-    V sum(0);
+    V sum = splat<V>(0);
     for (int i = 0; i < kTaps; ++i) {
       b[i] = next_zero(b[i], step, factor[t + i]);
       if constexpr (kLoud) {
@@ -203,19 +203,20 @@ inline void zero_sections(State<N> &state, Scratch<N> &s, int count) {
 // the new SZ. Returns the estimate plus `fine`, limited: RL or RH.
 template <class V>
 CR_LANE V step_poles(Poles<V> &p, const V &coarse, const V &fine, const V &zero_estimate) {
-  const V out = clamp(sadd(p.estimate, fine), V(-16384), V(16383));
+  const V out = clamp(sadd(p.estimate, fine), splat<V>(-16384), splat<V>(16383));
   const V partial = sadd(coarse, p.zero_estimate);
   const V differs1 = sign(partial ^ p.partial1), differs2 = sign(partial ^ p.partial2);
   p.partial2 = p.partial1;
   p.partial1 = partial;
   p.zero_estimate = zero_estimate;
   // UPPOL2: beyond 8191, 4 A1 is saturated, so limiting A1 first gives the same.
-  const V from_a1 = sar<5>(negate_if(clamp(p.a1, V(-8191), V(8191)), differs1 ^ V(-1)));
-  p.a2 = p.a2 + mulhi(p.a2, V(-512)) + from_a1 + (V(128) - (differs2 & V(256)));
-  p.a2 = clamp(p.a2, V(-12288), V(12288));
+  const V from_a1 = sar<5>(negate_if(clamp(p.a1, splat<V>(-8191), splat<V>(8191)), differs1 ^ splat<V>(-1)));
+  p.a2 = p.a2 + mulhi(p.a2, splat<V>(-512)) + from_a1 + (splat<V>(128) - (differs2 & splat<V>(256)));
+  p.a2 = clamp(p.a2, splat<V>(-12288), splat<V>(12288));
   // UPPOL1
-  const V limit = V(15360) - p.a2;
-  p.a1 = clamp(p.a1 + mulhi(p.a1, V(-256)) + (V(192) - (differs1 & V(384))), V(0) - limit, limit);
+  const V limit = splat<V>(15360) - p.a2;
+  p.a1 = clamp(p.a1 + mulhi(p.a1, splat<V>(-256)) + (splat<V>(192) - (differs1 & splat<V>(384))),
+               splat<V>(0) - limit, limit);
 
   const V reconstructed = sadd(p.estimate, coarse);
   const V twice = sadd(reconstructed, reconstructed);
@@ -282,7 +283,7 @@ inline void decode_block(State<N> &state, Scratch<N> &s, int16_t *const *pcm, si
   dequantise<mode>(state, s, count);
   zero_sections(state, s, count);
   pole_sections(state, s, count);
-  for (int t = count; t < ((count + 7) & ~7); ++t) s.low_out[t] = s.high_out[t] = V(0);
+  for (int t = count; t < ((count + 7) & ~7); ++t) s.low_out[t] = s.high_out[t] = splat<V>(0);
   synthesise(state, s, pcm, at, count);
   for (int i = 0; i < kDelay; ++i) {
     const int from = count + i;
@@ -344,7 +345,7 @@ inline void decode_mode(State<N> &state, const uint8_t *const *payload, int16_t 
       decode_block<mode>(state, s, pcm, 2 * at, kBlock);
     }
   }
-  if (some_idle) restore(state, before, Lanes<int16_t, N>::load(idle));
+  if (some_idle) restore(state, before, load<Lanes<int16_t, N>>(idle));
 }
 
 template <int N>

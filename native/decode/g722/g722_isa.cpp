@@ -1,7 +1,6 @@
 #include "decode/g722/g722.h"
 #include "decode/kernels.h"
-#include "lanes/isa_name.h"
-#if defined(CR_ISA_baseline)
+#if CR_BASE_UNIT
 #include "decode/g722/g722_one.h"
 #endif
 
@@ -17,17 +16,11 @@ constexpr G722Kernel kernel(cr_isa isa) {
           g722::reset<N>,
           g722::decode<N>,
           g722::kStateRows<N> * sizeof(int16_t),
-          g722::save<N>,
-          g722::load<N>};
+          g722::save_lane<N>,
+          g722::load_lane<N>};
 }
 }  // namespace
 
-extern const G722Kernel g722_lanes;
-constexpr G722Kernel g722_lanes = kernel<kWidth16>(kIsa);
-
-#if defined(CR_ISA_baseline)
-extern const G722Kernel g722_scalar;
-constexpr G722Kernel g722_scalar = kernel<1>(CR_ISA_SCALAR);
-#endif
+CR_DEFINE_KERNELS(G722Kernel, g722, kernel<kWidth16>, kernel<1>)
 
 }  // namespace callreplay::CR_ISA

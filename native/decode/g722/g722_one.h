@@ -19,27 +19,27 @@ inline void zero_section(Band<1> &band, const One *difference, One *zero_estimat
   int16_t d[kLength] = {}, scaled[kLength], factor[kLength], step[kLength], taps[8] = {};
   std::memcpy(d, difference, sizeof(int16_t) * static_cast<size_t>(kTaps + count));
   for (int i = 0; i < kLength; i += 8) {
-    const Eight x = Eight::load(d + i);
-    (kLoud ? shl<1>(x) : shl<2>(x)).store(scaled + i);
-    sign_factor(x).store(factor + i);
-    step_towards(x, 128).store(step + i);
+    const Eight x = load<Eight>(d + i);
+    store(scaled + i, kLoud ? shl<1>(x) : shl<2>(x));
+    store(factor + i, sign_factor(x));
+    store(step + i, step_towards(x, 128));
   }
   std::memcpy(taps, band.zero, sizeof band.zero);
-  const Eight used = Eight::load(kUsed);
-  Eight b = Eight::load(taps);
+  const Eight used = load<Eight>(kUsed);
+  Eight b = load<Eight>(taps);
   for (int t = 0; t < count; ++t) {
-    b = next_zero(b, Eight(step[kTaps + t]), Eight::load(factor + t)) & used;
+    b = next_zero(b, splat<Eight>(step[kTaps + t]), load<Eight>(factor + t)) & used;
     if constexpr (kLoud) {
       int16_t term[8];
-      mul15(Eight::load(scaled + t + 1), b).store(term);
+      store(term, mul15(load<Eight>(scaled + t + 1), b));
       int32_t total = 0;
       for (int i = 0; i < kTaps; ++i) total = saturate16(total + term[i]);
-      zero_estimate[t] = One(static_cast<int16_t>(total));
+      zero_estimate[t] = splat<One>(static_cast<int16_t>(total));
     } else {
-      zero_estimate[t] = One(static_cast<int16_t>(sum(mulhi(Eight::load(scaled + t + 1), b))));
+      zero_estimate[t] = splat<One>(static_cast<int16_t>(sum(mulhi(load<Eight>(scaled + t + 1), b))));
     }
   }
-  b.store(taps);
+  store(taps, b);
   std::memcpy(band.zero, taps, sizeof band.zero);
 }
 
@@ -76,12 +76,12 @@ inline void pole_sections(State<1> &state, Scratch<1> &s, int count) {
   }
   Poles<Eight> p;
   std::memcpy(&p, both, sizeof p);
-  const auto pair = [](const One &a, const One &b) { return Eight::load_pair(a.v[0], b.v[0]); };
+  const auto pair = [](const One &a, const One &b) { return load_two<Eight>(a.v[0], b.v[0]); };
   for (int t = 0; t < count; ++t) {
     const One d = s.high[kTaps + t];
     const Eight out =
         step_poles(p, pair(s.low[kTaps + t], d), pair(s.fine[t], d), pair(s.low_zero[t], s.high_zero[t]));
-    out.store_pair(s.low_out[t].v, s.high_out[t].v);
+    store_two(s.low_out[t].v, s.high_out[t].v, out);
   }
   std::memcpy(both, &p, sizeof p);
   for (int i = 0; i < kValues; ++i) {
@@ -98,20 +98,20 @@ inline void synthesise(State<1> &state, const Scratch<1> &s, int16_t *const *pcm
   std::memcpy(difference, state.difference, sizeof state.difference);
   std::memcpy(sum, state.sum, sizeof state.sum);
   for (int t = 0; t < count; t += 8) {
-    const Eight low = Eight::load(s.low_out[t].v), high = Eight::load(s.high_out[t].v);
-    (low - high).store(difference + kDelay + t);
-    (low + high).store(sum + kDelay + t);
+    const Eight low = load<Eight>(s.low_out[t].v), high = load<Eight>(s.high_out[t].v);
+    store(difference + kDelay + t, low - high);
+    store(sum + kDelay + t, low + high);
   }
   for (int t = 0; t < count; t += 8) {
     Wide<8> first, second;
     clear(first);
     clear(second);
     for (int i = 0; i < 12; i += 2) {
-      mac(first, pairs(Eight::load(difference + t + i), Eight::load(difference + t + i + 1)), kQmf[11 - i],
+      mac(first, pairs(load<Eight>(difference + t + i), load<Eight>(difference + t + i + 1)), kQmf[11 - i],
           kQmf[10 - i]);
-      mac(second, pairs(Eight::load(sum + t + i), Eight::load(sum + t + i + 1)), kQmf[i], kQmf[i + 1]);
+      mac(second, pairs(load<Eight>(sum + t + i), load<Eight>(sum + t + i + 1)), kQmf[i], kQmf[i + 1]);
     }
-    store_interleaved(narrow<11>(first), narrow<11>(second), pcm[0] + at + 2 * t);
+    store_interleaved(pcm[0] + at + 2 * t, narrow<11>(first), narrow<11>(second));
   }
 }
 

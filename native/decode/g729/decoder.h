@@ -8,7 +8,7 @@
 
 namespace callreplay::CR_ISA::g729 {
 
-CR_INLINE uint32_t big_endian32(const uint8_t *o) {
+CR_LANE uint32_t big_endian32(const uint8_t *o) {
   return static_cast<uint32_t>(o[0]) << 24 | static_cast<uint32_t>(o[1]) << 16 |
          static_cast<uint32_t>(o[2]) << 8 | o[3];
 }
@@ -16,7 +16,7 @@ CR_INLINE uint32_t big_endian32(const uint8_t *o) {
 // Frames into words and masks. A frame that says it has octets but has none counts as lost; an idle lane runs
 // as a speech frame of zeros, because its state is put back afterwards.
 template <class V>
-CR_INLINE uint32_t read_frames(const State<V::kLanes> &state, const G729Frame *frames, Work<V> &work) {
+CR_LANE uint32_t read_frames(const State<V::kLanes> &state, const G729Frame *frames, Work<V> &work) {
   constexpr int kLanes = V::kLanes;
   alignas(64) int32_t words[3][kLanes];
   uint32_t idle = 0, good = 0, lost = 0, sid = 0, received = 0;
@@ -64,7 +64,7 @@ CR_INLINE uint32_t read_frames(const State<V::kLanes> &state, const G729Frame *f
 
 // Rows of one int16 a lane to rows of neighbours, in both parities; `count` is even.
 template <class V>
-CR_INLINE void unpack_history(const int16_t (*words)[V::kLanes], int count, V *rows) {
+CR_LANE void unpack_history(const int16_t (*words)[V::kLanes], int count, V *rows) {
   rows[0] = load_pairs<V>(words[0]);
   for (int n = 2; n < count; n += 2) {
     rows[n] = load_pairs<V>(words[n]);
@@ -74,14 +74,14 @@ CR_INLINE void unpack_history(const int16_t (*words)[V::kLanes], int count, V *r
 }
 
 template <class V>
-CR_INLINE void pack_history(const V *rows, int count, int16_t (*words)[V::kLanes]) {
+CR_LANE void pack_history(const V *rows, int count, int16_t (*words)[V::kLanes]) {
   for (int n = 0; n < count; n += 2) {
     store_pairs(words[n], rows[n]);
   }
 }
 
 template <class V>
-CR_INLINE void load_history(const State<V::kLanes> &state, Work<V> &work) {
+CR_LANE void load_history(const State<V::kLanes> &state, Work<V> &work) {
   unpack_history(state.word + kExc, kExcHistory, work.exc(-kExcHistory));
   unpack_history(state.word + kRes, kResHistory, work.res(-kResHistory));
   V last = splat<V>(0);
@@ -93,7 +93,7 @@ CR_INLINE void load_history(const State<V::kLanes> &state, Work<V> &work) {
 }
 
 template <class V>
-CR_INLINE void store_history(State<V::kLanes> &state, Work<V> &work) {
+CR_LANE void store_history(State<V::kLanes> &state, Work<V> &work) {
   pack_history(work.exc(kFrame - kExcHistory), kExcHistory, state.word + kExc);
   pack_history(work.res(kFrame - kResHistory), kResHistory, state.word + kRes);
   for (int n = 0; n < 10; ++n) {
@@ -104,7 +104,7 @@ CR_INLINE void store_history(State<V::kLanes> &state, Work<V> &work) {
 // The energy of the frame's excitation, from which a first untransmitted frame would guess its level
 // (B.4.1.2).
 template <class V>
-CR_INLINE void remember_energy(State<V::kLanes> &state, Work<V> &work) {
+CR_LANE void remember_energy(State<V::kLanes> &state, Work<V> &work) {
   const V limit = splat<V>(1 << 30);
   V half = splat<V>(0);
   for (int n = 0; n < kFrame; n += 2) {
@@ -153,7 +153,7 @@ __attribute__((noinline)) void last_steps(State<V::kLanes> &state, Work<V> &work
 }
 
 template <class V>
-CR_INLINE void decode_rows(State<V::kLanes> &state, Work<V> &work, V *pcm) {
+CR_LANE void decode_rows(State<V::kLanes> &state, Work<V> &work, V *pcm) {
   load_history(state, work);
   decode_filters(state, work);
   put(state, kSeed, splat<V>(11111), work.good | work.lost);
@@ -208,7 +208,7 @@ void decode_group(State<V::kLanes> &state, const G729Frame *frames, int16_t *con
     }
   }
   for (int i = 0; i < kFrame / 2; i += 4) {
-    store_octets16(rows + i, to, 2 * i);
+    store_eights(to, 2 * i, rows + i);
   }
 }
 

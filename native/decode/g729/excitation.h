@@ -14,16 +14,16 @@ struct Lag {
 
 // 4.1.3, first subframe. A parity error repeats the last lag, as a lost frame does.
 template <class V>
-CR_INLINE Lag<V> first_lag(State<V::kLanes> &state, const Work<V> &work) {
+CR_LANE Lag<V> first_lag(State<V::kLanes> &state, const Work<V> &work) {
   const V p1 = field<6, 8>(work.words[0]), p0 = field<5, 1>(work.words[0]);
   V ones = shr<2>(p1);
   ones = ones ^ shr<3>(ones);
   ones = (ones ^ shr<1>(ones) ^ shr<2>(ones) ^ p0) & splat<V>(1);
-  const auto known = work.good & eq(ones, splat<V>(1));
+  const auto known = work.good & (ones == splat<V>(1));
 
   const V old = row<V>(state, kOldT0);
   const V third = sar<15>(madd(p1 + splat<V>(2), splat<V>(10923))) + splat<V>(19);
-  const auto fractional = lt(p1, splat<V>(197));
+  const auto fractional = p1 < splat<V>(197);
   const V lag = select(fractional, third, p1 - splat<V>(112));
   const V frac = select(fractional, p1 + splat<V>(58) - third - third - third, splat<V>(0));
   const V grown = min(old + splat<V>(1), splat<V>(143));
@@ -33,7 +33,7 @@ CR_INLINE Lag<V> first_lag(State<V::kLanes> &state, const Work<V> &work) {
 
 // 4.1.3, second subframe: relative to the lag that the first one used, even after a parity error.
 template <class V>
-CR_INLINE Lag<V> second_lag(State<V::kLanes> &state, const Work<V> &work) {
+CR_LANE Lag<V> second_lag(State<V::kLanes> &state, const Work<V> &work) {
   const V p2 = field<8, 5>(work.words[1]);
   const V from = min(max(work.lag[0] - splat<V>(5), splat<V>(20)), splat<V>(134));
   const V i = sar<15>(madd(p2 + splat<V>(2), splat<V>(10923))) - splat<V>(1);
@@ -46,25 +46,25 @@ CR_INLINE Lag<V> second_lag(State<V::kLanes> &state, const Work<V> &work) {
 }
 
 template <class V>
-CR_INLINE V next_random(V seed) {
-  return low(mul(seed, splat<V>(tables::kRandMultiplier)) + splat<V>(tables::kRandIncrement));
+CR_LANE V next_random(V seed) {
+  return low(seed * splat<V>(tables::kRandMultiplier) + splat<V>(tables::kRandIncrement));
 }
 
 // 3.8, sharpened by the previous subframe's gain: rows c[0..39], Q13. N5: nothing saturates.
 template <class V>
-CR_INLINE void fixed_codebook(V positions, V signs, V lag, V sharp, V *c) {
+CR_LANE void fixed_codebook(V positions, V signs, V lag, V sharp, V *c) {
   V where[4], amplitude[4];
   where[0] = mul16(field<0, 3>(positions), splat<V>(5));
   where[1] = mul16(field<3, 3>(positions), splat<V>(5)) + splat<V>(1);
   where[2] = mul16(field<6, 3>(positions), splat<V>(5)) + splat<V>(2);
   where[3] = mul16(field<10, 3>(positions), splat<V>(5)) + splat<V>(3) + field<9, 1>(positions);
   for (int k = 0; k < 4; ++k) {
-    const V bit = sarv(signs, splat<V>(k)) & splat<V>(1);
-    amplitude[k] = select(eq(bit, splat<V>(1)), splat<V>(8191), splat<V>(-8192));
+    const V bit = sar_each(signs, splat<V>(k)) & splat<V>(1);
+    amplitude[k] = select(bit == splat<V>(1), splat<V>(8191), splat<V>(-8192));
   }
   const V zero = splat<V>(0);
   place_pulses(where, amplitude, c);
-  if (all(gt(lag, splat<V>(kSubframe - 1)))) {
+  if (all(lag > splat<V>(kSubframe - 1))) {
     return;
   }
   // With a lag of at least 20 an echo is never echoed again, so the echoes of the four pulses, which lie on
@@ -72,22 +72,21 @@ CR_INLINE void fixed_codebook(V positions, V signs, V lag, V sharp, V *c) {
   // 19 and 20.
   V echo[4], landing[4];
   const V gain = shl<1>(sharp);
-  const auto short_lag = lt(lag, splat<V>(kSubframe));
+  const auto short_lag = lag < splat<V>(kSubframe);
   for (int k = 0; k < 4; ++k) {
     echo[k] = sar<15>(mul16(amplitude[k], gain));
     landing[k] = select(short_lag, where[k] + lag, splat<V>(-1));
   }
   for (int n = 19; n < kSubframe; ++n) {
     const V here = splat<V>(n);
-    const V first = select(eq(landing[0], here), echo[0], zero) + select(eq(landing[1], here), echo[1], zero);
-    const V second =
-        select(eq(landing[2], here), echo[2], zero) + select(eq(landing[3], here), echo[3], zero);
+    const V first = select(landing[0] == here, echo[0], zero) + select(landing[1] == here, echo[1], zero);
+    const V second = select(landing[2] == here, echo[2], zero) + select(landing[3] == here, echo[3], zero);
     c[n] = c[n] + first + second;
   }
-  const auto nineteen = eq(lag, splat<V>(19));
+  const auto nineteen = lag == splat<V>(19);
   for (int n = 38; n < kSubframe; ++n) {
     const int k = n % 5 < 3 ? n % 5 : 3;
-    const V plain = select(eq(where[k], splat<V>(n)), amplitude[k], zero);
+    const V plain = select(where[k] == splat<V>(n), amplitude[k], zero);
     c[n] = select(nineteen, plain + sar<15>(mul16(c[n - 19], gain)), c[n]);
   }
 }
@@ -100,7 +99,7 @@ struct Gains {
 // 3.9, 4.1.5. N6 bounds every quantity of the good lanes; `energy` is the un-doubled energy of the code
 // vector.
 template <class V>
-CR_INLINE Gains<V> decode_gains(const State<V::kLanes> &state, V energy, V stage1, V stage2, V *new_qe) {
+CR_LANE Gains<V> decode_gains(const State<V::kLanes> &state, V energy, V stage1, V stage2, V *new_qe) {
   const V first = gather(tables::kGains1.at, stage1), second = gather(tables::kGains2.at, stage2);
   const V pitch = low(first) + low(second);
   const Log2<V> power = log2(shl<1>(energy));
@@ -118,7 +117,7 @@ CR_INLINE Gains<V> decode_gains(const State<V::kLanes> &state, V energy, V stage
   const V correction = high(first) + high(second);
   const V product = shl<1>(mul16(sar<1>(correction), g0));
   const V down = splat<V>(10) - exponent;
-  const V shifted = select(lt(down, splat<V>(0)), shl<1>(product), sarv(product, max(down, splat<V>(0))));
+  const V shifted = select(down < splat<V>(0), shl<1>(product), sar_each(product, max(down, splat<V>(0))));
   const Log2<V> level = log2(correction);
   const V v = shl<16>(level.exponent - splat<V>(13)) + shl<1>(level.fraction_q15);
   *new_qe = sar<15>(mul16(sar<16>(shl<13>(v)), splat<V>(24660)));
@@ -126,7 +125,7 @@ CR_INLINE Gains<V> decode_gains(const State<V::kLanes> &state, V energy, V stage
 }
 
 template <class V>
-CR_INLINE void push_qe(State<V::kLanes> &state, V value, typename V::Mask where) {
+CR_LANE void push_qe(State<V::kLanes> &state, V value, MaskOf<V> where) {
   for (int k = 3; k > 0; --k) {
     put(state, kQe + k, row<V>(state, kQe + k - 1), where);
   }
@@ -134,8 +133,7 @@ CR_INLINE void push_qe(State<V::kLanes> &state, V value, typename V::Mask where)
 }
 
 template <class V>
-CR_INLINE Gains<V> subframe_gains(State<V::kLanes> &state, const Work<V> &work, V energy, V stage1,
-                                  V stage2) {
+CR_LANE Gains<V> subframe_gains(State<V::kLanes> &state, const Work<V> &work, V energy, V stage1, V stage2) {
   V qe;
   Gains<V> gains = decode_gains(state, energy, stage1, stage2, &qe);
   if (work.any_lost) {
@@ -159,7 +157,7 @@ CR_INLINE Gains<V> subframe_gains(State<V::kLanes> &state, const Work<V> &work, 
 
 // The code vector of subframe `s`, 20 pairs (c[n], c[n+1]), and its gains.
 template <class V>
-CR_INLINE Gains<V> fixed_part(State<V::kLanes> &state, const Work<V> &work, int s, V *pairs) {
+CR_LANE Gains<V> fixed_part(State<V::kLanes> &state, const Work<V> &work, int s, V *pairs) {
   const V second = work.words[1], third = work.words[2];
   V positions = s == 0 ? shl<8>(field<0, 5>(work.words[0])) | field<24, 8>(second)
                        : shl<5>(field<0, 8>(second)) | field<11, 5>(third);
@@ -185,7 +183,7 @@ CR_INLINE Gains<V> fixed_part(State<V::kLanes> &state, const Work<V> &work, int 
 // 3.10: the pairs (x[n], x[n+1]) of pitch gain times row n plus code gain times code vector. N8: the sum of
 // both products stays below 1.24e9.
 template <class V>
-CR_INLINE V total(V adaptive, V code, V both_gains) {
+CR_LANE V total(V adaptive, V code, V both_gains) {
   const V round = splat<V>(8192);
   const V first = madd(cross(shl<16>(code), adaptive), both_gains);
   const V second = madd(cross(code, shr<16>(adaptive)), both_gains);
@@ -194,7 +192,7 @@ CR_INLINE V total(V adaptive, V code, V both_gains) {
 
 // Even rows into the rows of both parities that lags address.
 template <class V>
-CR_INLINE void put_rows(V *x, int n, V even_row) {
+CR_LANE void put_rows(V *x, int n, V even_row) {
   x[n - 1] = between(x[n - 2], even_row);
   x[n] = even_row;
 }
@@ -209,7 +207,7 @@ __attribute__((noinline)) void excite(State<V::kLanes> &state, Work<V> &work, in
     lag = s == 0 ? first_lag(state, work) : second_lag(state, work);
   }
   if (work.any_noisy) {
-    noise_begin(state, work.noisy & ~work.ahead, comfort);
+    noise_begin(state, work.noisy & !work.ahead, comfort);
     lag.samples = select(work.noisy, comfort.lag, lag.samples);
     lag.frac = select(work.noisy, comfort.frac, lag.frac);
   }
@@ -245,7 +243,7 @@ __attribute__((noinline)) void excite(State<V::kLanes> &state, Work<V> &work, in
 // The comfort noise of a whole frame exists before its first subframe is synthesised. Where that synthesis
 // overflows, the second subframe's noise is therefore made now, from an excitation not yet quartered.
 template <class V>
-__attribute__((noinline)) void noise_ahead(State<V::kLanes> &state, Work<V> &work, typename V::Mask lanes) {
+__attribute__((noinline)) void noise_ahead(State<V::kLanes> &state, Work<V> &work, MaskOf<V> lanes) {
   V *x = work.exc(kSubframe);
   NoiseSubframe<V> comfort;
   noise_begin(state, lanes, comfort);
@@ -280,7 +278,7 @@ __attribute__((noinline)) void synthesise_again(State<V::kLanes> &state, Work<V>
 
 // 1/A(z) of a subframe as steps, and the check after them.
 template <class V>
-CR_INLINE auto synthesis_of(const Predictor<V> &p, Work<V> &work, int s) {
+CR_LANE auto synthesis_of(const Predictor<V> &p, Work<V> &work, int s) {
   const V *x = work.exc(kSubframe * s);
   auto input = [x](int n, V *even, V *odd) {
     *even = even_q12(x[n]);
@@ -290,8 +288,7 @@ CR_INLINE auto synthesis_of(const Predictor<V> &p, Work<V> &work, int s) {
 }
 
 template <class V>
-CR_INLINE void check_synthesis(State<V::kLanes> &state, Work<V> &work, const Predictor<V> &p, int s,
-                               V width) {
+CR_LANE void check_synthesis(State<V::kLanes> &state, Work<V> &work, const Predictor<V> &p, int s, V width) {
   for (int n = 0; n < kSubframe; n += 2) {
     width = widest(width, *work.exc(kSubframe * s + n));
   }

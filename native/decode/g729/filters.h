@@ -11,7 +11,7 @@ namespace callreplay::CR_ISA::g729 {
 // One stream alone has its neighbours in time side by side: sums over taps then take several samples at once,
 // which compilers see in a plain dot product. The callers' guards exclude overflow.
 template <int count>
-CR_INLINE int32_t dot(const int16_t *a, const int16_t *b) {
+CR_LANE int32_t dot(const int16_t *a, const int16_t *b) {
   int32_t sum = 0;
   for (int i = 0; i < count; ++i) {
     sum += a[i] * b[i];
@@ -19,10 +19,10 @@ CR_INLINE int32_t dot(const int16_t *a, const int16_t *b) {
   return sum;
 }
 
-CR_INLINE void unpack_pairs(const I32x1 *pairs, int count, int16_t *samples) {
+CR_LANE void unpack_pairs(const I32x1 *pairs, int count, int16_t *samples) {
   for (int i = 0; i < count; ++i) {
-    samples[2 * i] = low16(pairs[i]);
-    samples[2 * i + 1] = high16(pairs[i]);
+    samples[2 * i] = pairs[i].low();
+    samples[2 * i + 1] = pairs[i].high();
   }
 }
 
@@ -36,11 +36,11 @@ struct Predictor {
 };
 
 template <class V>
-CR_INLINE void predictor(const V *a, Predictor<V> &p) {
+CR_LANE void predictor(const V *a, Predictor<V> &p) {
   V sum = splat<V>(0);
   for (int j = 0; j <= 10; ++j) {
     p.a[j] = a[j];
-    sum = sum + abs32(a[j]);
+    sum = sum + abs(a[j]);
   }
   for (int j = 0; j < 5; ++j) {
     p.pairs[j] = cross(shl<16>(a[2 * j + 2]), a[2 * j + 1]);
@@ -53,17 +53,17 @@ CR_INLINE void predictor(const V *a, Predictor<V> &p) {
 // come afterwards. At the rails the flag of the synthesis and -32768 (of which `peak` may say 32767) want a
 // closer look.
 template <class V>
-CR_INLINE bool predictor_is_safe(const Predictor<V> &p, V peak) {
-  return all(lt(mul(p.weight, peak), splat<V>(1 << 26)) & lt(peak, splat<V>(32767)));
+CR_LANE bool predictor_is_safe(const Predictor<V> &p, V peak) {
+  return all((p.weight * peak < splat<V>(1 << 26)) & (peak < splat<V>(32767)));
 }
 
 // The sample of row n of even rows (x[n], x[n+1]), times 4096.
 template <class V>
-CR_INLINE V even_q12(V row) {
+CR_LANE V even_q12(V row) {
   return sar<4>(shl<16>(row));
 }
 template <class V>
-CR_INLINE V odd_q12(V row) {
+CR_LANE V odd_q12(V row) {
   return sar<4>(row & splat<V>(static_cast<int32_t>(0xFFFF0000)));
 }
 
@@ -76,9 +76,9 @@ struct Synthesis {
   Input x;
   V *y;
   V last, width;
-  typename V::Half last_half;
+  Half32<V::kLanes> last_half;
 
-  CR_INLINE Synthesis(const Predictor<V> &p, Input input, V *rows)
+  CR_LANE Synthesis(const Predictor<V> &p, Input input, V *rows)
       : p0(p.pairs[0]),
         p1(p.pairs[1]),
         p2(p.pairs[2]),
@@ -90,7 +90,7 @@ struct Synthesis {
         width(splat<V>(0)),
         last_half(sat(low(rows[-1]))) {}
 
-  CR_INLINE void sample(V input, V *row) {
+  CR_LANE void sample(V input, V *row) {
     V rest = input + splat<V>(2048) - madd(row[-9], p4) - madd(row[-7], p3);
     rest = rest - madd(row[-5], p2) - madd(row[-3], p1);
     const auto half = sat(sar<12>(rest - madd(last, p0)));
@@ -98,7 +98,7 @@ struct Synthesis {
     last_half = half;
     *row = last;
   }
-  CR_INLINE void two(int n) {
+  CR_LANE void two(int n) {
     V even, odd;
     x(n, &even, &odd);
     sample(even, y + n);
@@ -108,7 +108,7 @@ struct Synthesis {
 };
 
 template <class... Steps>
-CR_INLINE void run_together(int count, Steps &...steps) {
+CR_LANE void run_together(int count, Steps &...steps) {
   for (int n = 0; n < count; n += 2) {
     (steps.two(n), ...);
   }
@@ -116,22 +116,21 @@ CR_INLINE void run_together(int count, Steps &...steps) {
 
 // The same in the standard's words; x(n) is the sample. Returns the lanes in which anything saturated.
 template <class V, class Input>
-__attribute__((noinline)) typename V::Mask synthesis_saturating(const Predictor<V> &p, Input x, V *y,
-                                                                int count) {
-  auto raised = lt(splat<V>(0), splat<V>(0));
+__attribute__((noinline)) MaskOf<V> synthesis_saturating(const Predictor<V> &p, Input x, V *y, int count) {
+  auto raised = splat<V>(0) < splat<V>(0);
   const V top = splat<V>(0x7FFFFFFF), bottom = splat<V>(INT32_MIN);
   for (int n = 0; n < count; ++n) {
     V sum = shl<13>(x(n));  // 2 * 4096 * x
     for (int j = 1; j <= 10; ++j) {
       const V product = mul16(p.a[j], low(y[n - j]));
-      const auto square = eq(product, splat<V>(1 << 30));
+      const auto square = product == splat<V>(1 << 30);
       const V doubled = select(square, top, shl<1>(product));
       const V next = ssub(sum, doubled);
-      raised = raised | square | (eq(next, top) & ~eq(sum - doubled, top)) |
-               (eq(next, bottom) & ~eq(sum - doubled, bottom));
+      raised = raised | square | ((next == top) & !(sum - doubled == top)) |
+               ((next == bottom) & !(sum - doubled == bottom));
       sum = next;
     }
-    raised = raised | ~lt(sum, splat<V>((1 << 28) - 4096)) | lt(sum, splat<V>(-(1 << 28)));
+    raised = raised | !(sum < splat<V>((1 << 28) - 4096)) | (sum < splat<V>(-(1 << 28)));
     const V rounded = sar<13>(min(sum, splat<V>(1 << 30)) + splat<V>(4096));
     y[n] = pair(sat(rounded), sat(low(y[n - 1])));
   }
@@ -141,7 +140,7 @@ __attribute__((noinline)) typename V::Mask synthesis_saturating(const Predictor<
 // A(z) over rows of (y[n], y[n-1]): the rows out[n] = (r[n], r[n+1]) for n in [-1, 39), the low half of
 // out[39].
 template <class V>
-CR_INLINE void residual(const Predictor<V> &p, const V *y, V *out) {
+CR_LANE void residual(const Predictor<V> &p, const V *y, V *out) {
   const V round = splat<V>(2048);
   V taps[6];
   taps[0] = cross(shl<16>(p.a[1]), p.a[0]);
@@ -161,22 +160,22 @@ CR_INLINE void residual(const Predictor<V> &p, const V *y, V *out) {
   out[kSubframe - 1] = pair(last, last);
 }
 
-CR_INLINE void residual(const Predictor<I32x1> &p, const I32x1 *y, I32x1 *out) {
+CR_LANE void residual(const Predictor<I32x1> &p, const I32x1 *y, I32x1 *out) {
   int16_t taps[16] = {}, samples[kSubframe + 16] = {}, result[kSubframe];
   for (int j = 0; j <= 10; ++j) {
-    taps[10 - j] = low16(p.a[j]);
+    taps[10 - j] = p.a[j].low();
   }
   for (int n = -10; n < kSubframe; ++n) {
-    samples[n + 10] = low16(y[n]);
+    samples[n + 10] = y[n].low();
   }
   for (int n = 0; n < kSubframe; ++n) {
     result[n] = static_cast<int16_t>(sat(I32x1{(dot<16>(samples + n, taps) + 2048) >> 12}).v);
   }
-  out[-1] = halves(low16(out[-1]), result[0]);
+  out[-1] = I32x1::halves(out[-1].low(), result[0]);
   for (int n = 0; n + 1 < kSubframe; ++n) {
-    out[n] = halves(result[n], result[n + 1]);
+    out[n] = I32x1::halves(result[n], result[n + 1]);
   }
-  out[kSubframe - 1] = halves(result[kSubframe - 1], result[kSubframe - 1]);
+  out[kSubframe - 1] = I32x1::halves(result[kSubframe - 1], result[kSubframe - 1]);
 }
 
 template <class V>
@@ -208,12 +207,10 @@ struct PitchWindow {
   V index, width;
   const int32_t *rows;
 
-  CR_INLINE PitchWindow(const V *x, V d)
-      : index(mul(splat<V>(-9) - d, splat<V>(V::kLanes)) + iota<V>()),
-        width(splat<V>(0)),
-        rows(as_table(x)) {}
+  CR_LANE PitchWindow(const V *x, V d)
+      : index((splat<V>(-9) - d) * splat<V>(V::kLanes) + iota<V>()), width(splat<V>(0)), rows(as_table(x)) {}
 
-  CR_INLINE void take(int i) {
+  CR_LANE void take(int i) {
     even[i] = gather(rows, index);
     index = index + splat<V>(2 * V::kLanes);
     width = widest(width, even[i]);
@@ -221,7 +218,7 @@ struct PitchWindow {
       odd[i - 1] = cross(even[i - 1], even[i]);
     }
   }
-  CR_INLINE void fill(int block) {
+  CR_LANE void fill(int block) {
     for (int i = block == 0 ? 0 : 4 * block + 10; i < 4 * block + 14; ++i) {
       take(i);
     }
@@ -229,7 +226,7 @@ struct PitchWindow {
 };
 
 template <class V>
-CR_INLINE void store_block(const typename V::Half *out, typename V::Half before, V *x) {
+CR_LANE void store_block(const Half32<V::kLanes> *out, Half32<V::kLanes> before, V *x) {
   x[-1] = pair(before, out[0]);
   for (int i = 0; i + 1 < kBlock; ++i) {
     x[i] = pair(out[i], out[i + 1]);
@@ -239,7 +236,7 @@ CR_INLINE void store_block(const typename V::Half *out, typename V::Half before,
 
 // Returns the widest sample that was read, packed.
 template <class V>
-CR_INLINE V adaptive_codebook_plain(const V *taps, V d, V *x) {
+CR_LANE V adaptive_codebook_plain(const V *taps, V d, V *x) {
   PitchWindow<V> window(x, d);
   V swapped[10];
   for (int j = 0; j < 10; ++j) {
@@ -259,7 +256,7 @@ CR_INLINE V adaptive_codebook_plain(const V *taps, V d, V *x) {
         sums[2 * i + 1] = sums[2 * i + 1] + madd(odd[i + j], swapped[j]);
       }
     }
-    typename V::Half out[kBlock];
+    Half32<V::kLanes> out[kBlock];
     for (int i = 0; i < kBlock; ++i) {
       out[i] = sat(sar<15>(sums[i]));
     }
@@ -269,20 +266,20 @@ CR_INLINE V adaptive_codebook_plain(const V *taps, V d, V *x) {
   return window.width;
 }
 
-CR_INLINE I32x1 adaptive_codebook_plain(const I32x1 *taps, I32x1 d, I32x1 *x) {
+CR_LANE I32x1 adaptive_codebook_plain(const I32x1 *taps, I32x1 d, I32x1 *x) {
   constexpr int kTaps = 24;  // 20, and zeros to whole vectors
   int16_t window[kSubframe + kTaps] = {}, time_taps[kTaps] = {};
   unpack_pairs(taps, 10, time_taps);
   const I32x1 *from = x - d.v - 9;
   int32_t widest_sample = 0;
-  I32x1::Half before = sat(low(x[-1]));
+  Half32<1> before = sat(low(x[-1]));
   for (int n = 0; n < kSubframe; n += kBlock) {
     for (int i = n == 0 ? 0 : n + 19; i < n + kBlock + 19; ++i) {
-      window[i] = low16(from[i]);
+      window[i] = from[i].low();
       const int32_t size = window[i] < 0 ? -window[i] : window[i];
       widest_sample = widest_sample > size ? widest_sample : size;
     }
-    I32x1::Half out[kBlock];
+    Half32<1> out[kBlock];
     for (int i = 0; i < kBlock; ++i) {
       out[i] = sat(I32x1{(dot<kTaps>(window + n + i, time_taps) + 16384) >> 15});
     }
@@ -298,7 +295,7 @@ __attribute__((noinline)) void adaptive_codebook_saturating(const V *taps, V d, 
   auto before = sat(low(x[-1]));
   for (int block = 0; block < kSubframe / kBlock; ++block) {
     window.fill(block);
-    typename V::Half out[kBlock];
+    Half32<V::kLanes> out[kBlock];
     for (int n = 0; n < kBlock; ++n) {
       const int first = kBlock * block + n;
       V sum = splat<V>(0);
@@ -321,7 +318,7 @@ __attribute__((noinline)) void adaptive_codebook_saturating(const V *taps, V d, 
 template <class V>
 __attribute__((noinline)) void adaptive_codebook(V lag, V frac, V *x) {
   const V zero = splat<V>(0);
-  const auto one_third = eq(frac, splat<V>(-1)), two_thirds = eq(frac, splat<V>(1));  // k = 1, 2
+  const auto one_third = frac == splat<V>(-1), two_thirds = frac == splat<V>(1);  // k = 1, 2
   const V d = lag + select(two_thirds, splat<V>(1), zero);
   V taps[10];
   for (int j = 0; j < 10; ++j) {
@@ -329,7 +326,7 @@ __attribute__((noinline)) void adaptive_codebook(V lag, V frac, V *x) {
     taps[j] = select(two_thirds, splat<V>(tables::kTapPairs.at[2][j]), taps[j]);
   }
   // G1: the taps' sizes sum to at most 59398, so below 18078 no doubled partial sum reaches 2^31.
-  if (!all(lt(peak(adaptive_codebook_plain(taps, d, x)), splat<V>(18078)))) {
+  if (!all(peak(adaptive_codebook_plain(taps, d, x)) < splat<V>(18078))) {
     adaptive_codebook_saturating(taps, d, x);
   }
 }

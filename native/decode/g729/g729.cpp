@@ -1,5 +1,5 @@
 #include "decode/kernels.h"
-#include "lanes/choose.h"
+#include "lanes/kernels.h"
 
 namespace callreplay {
 

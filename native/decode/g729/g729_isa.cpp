@@ -1,5 +1,4 @@
 #include "decode/g729/decoder.h"
-#include "lanes/isa_name.h"
 
 namespace callreplay::CR_ISA {
 
@@ -24,20 +23,8 @@ struct G729Lanes {
     return {isa, V::kLanes, sizeof(State), reset, decode, seed, sizeof(g729::Stream), save, load};
   }
 };
-
-#if defined(CR_ISA_baseline) && !defined(__SSE2__)
-using Widest = I32x1;
-#else
-using Widest = I32;
-#endif
 }  // namespace
 
-extern const G729Kernel g729_lanes;
-constexpr G729Kernel g729_lanes = G729Lanes<Widest>::kernel(kIsa);
-
-#if defined(CR_ISA_baseline)
-extern const G729Kernel g729_scalar;
-constexpr G729Kernel g729_scalar = G729Lanes<I32x1>::kernel(CR_ISA_SCALAR);
-#endif
+CR_DEFINE_KERNELS(G729Kernel, g729, G729Lanes<I32>::kernel, G729Lanes<I32x1>::kernel)
 
 }  // namespace callreplay::CR_ISA

@@ -8,7 +8,7 @@ namespace callreplay::CR_ISA::g729 {
 
 // The codebook vector b, Q13, before spacing.
 template <class V>
-CR_INLINE void lsf_codebooks(V row1, V row2_lower, V row2_upper, V *b) {
+CR_LANE void lsf_codebooks(V row1, V row2_lower, V row2_upper, V *b) {
   const V at1 = mul16(row1, splat<V>(5)), lower = mul16(row2_lower, splat<V>(5)),
           upper = mul16(row2_upper, splat<V>(5));
   for (int i = 0; i < 5; ++i) {
@@ -26,7 +26,7 @@ CR_INLINE void lsf_codebooks(V row1, V row2_lower, V row2_upper, V *b) {
 
 // N1: b stays in [-917, 25756] for every codeword, so nothing here saturates.
 template <class V>
-CR_INLINE void lsf_space(V *b, int gap, typename V::Mask where) {
+CR_LANE void lsf_space(V *b, int gap, MaskOf<V> where) {
   for (int j = 1; j < 10; ++j) {
     V t = max(sar<1>(b[j - 1] - b[j] + splat<V>(gap)), splat<V>(0));
     t = select(where, t, splat<V>(0));
@@ -36,7 +36,7 @@ CR_INLINE void lsf_space(V *b, int gap, typename V::Mask where) {
 }
 
 template <class V>
-CR_INLINE void lsf_stabilise(V *w) {
+CR_LANE void lsf_stabilise(V *w) {
   for (int j = 0; j < 9; ++j) {
     const V smaller = min(w[j], w[j + 1]);
     w[j + 1] = max(w[j], w[j + 1]);
@@ -44,24 +44,24 @@ CR_INLINE void lsf_stabilise(V *w) {
   }
   w[0] = max(w[0], splat<V>(40));
   for (int j = 0; j < 9; ++j) {
-    const auto close = lt(w[j + 1] - w[j], splat<V>(321));
+    const auto close = w[j + 1] - w[j] < splat<V>(321);
     w[j + 1] = select(close, min(w[j] + splat<V>(321), splat<V>(32767)), w[j + 1]);
   }
   w[9] = min(w[9], splat<V>(25681));
 }
 
 template <class V>
-CR_INLINE typename V::Mask lsf_in_box(const V *w) {
+CR_LANE MaskOf<V> lsf_in_box(const V *w) {
   V outside = splat<V>(0);  // negative as soon as one bound is crossed
   for (int j = 0; j < 10; ++j) {
     outside = outside | (w[j] - splat<V>(tables::kLsfBoxLow[j])) | (splat<V>(tables::kLsfBoxHigh[j]) - w[j]);
   }
-  return ~lt(outside, splat<V>(0));
+  return !(outside < splat<V>(0));
 }
 
 // The lanes are stabilised, so every w[j] >= 0.
 template <class V>
-CR_INLINE void lsf_to_lsp(const V *w, V *lsp) {
+CR_LANE void lsf_to_lsp(const V *w, V *lsp) {
   for (int j = 0; j < 10; ++j) {
     const V f = sar<15>(madd(w[j], splat<V>(20861)));
     const V entry = gather(tables::kCosine.at, min(sar<8>(f), splat<V>(63)));
@@ -72,7 +72,7 @@ CR_INLINE void lsf_to_lsp(const V *w, V *lsp) {
 // 4.4.1: the vector that would have given prev_lsf, with every saturation, for lanes that lost their frame.
 template <class V>
 void lsf_of_lost(const State<V::kLanes> &state, V *b) {
-  const auto mode1 = eq(row<V>(state, kPrevMode), splat<V>(1));
+  const auto mode1 = row<V>(state, kPrevMode) == splat<V>(1);
   for (int j = 0; j < 10; ++j) {
     V sum = shl<16>(row<V>(state, kPrevLsf + j));
     for (int k = 0; k < 4; ++k) {
@@ -88,8 +88,7 @@ void lsf_of_lost(const State<V::kLanes> &state, V *b) {
 
 // N2: b and any int16 memory together stay below 2^31, so w = sum >> 15.
 template <bool kWithSid, class V>
-CR_INLINE void lsf_compose(const State<V::kLanes> &state, typename V::Mask sid, typename V::Mask mode1,
-                           const V *b, V *w) {
+CR_LANE void lsf_compose(const State<V::kLanes> &state, MaskOf<V> sid, MaskOf<V> mode1, const V *b, V *w) {
   for (int j = 0; j < 10; ++j) {
     V sum = splat<V>(0);
     for (int k = 0; k < 5; ++k) {
@@ -106,7 +105,7 @@ CR_INLINE void lsf_compose(const State<V::kLanes> &state, typename V::Mask sid, 
 
 // One of the two polynomials of 3.2.6, Q24: f[0..5] from p[0], p[2] ... p[8]. Checked: with every saturation.
 template <bool kChecked, class V>
-CR_INLINE void lsp_polynomial(const V *p, V *f) {
+CR_LANE void lsp_polynomial(const V *p, V *f) {
   f[0] = splat<V>(1 << 24);
   f[1] = splat<V>(0) - shl<10>(p[0]);
   for (int i = 2; i <= 5; ++i) {
@@ -126,7 +125,7 @@ CR_INLINE void lsp_polynomial(const V *p, V *f) {
 }
 
 template <bool kChecked, class V>
-CR_INLINE void lsp_to_a(const V *lsp, V *a) {
+CR_LANE void lsp_to_a(const V *lsp, V *a) {
   V f1[6], f2[6];
   lsp_polynomial<kChecked>(lsp, f1);
   lsp_polynomial<kChecked>(lsp + 1, f2);
@@ -151,7 +150,7 @@ __attribute__((noinline)) void lsp_filters(const V *middle, const V *last, Work<
 // Interpolation of 3.2.5 between lsp_old and `lsp`, then both filters; lsp_old := lsp. G6 decides the
 // arithmetic.
 template <class V>
-CR_INLINE void lsp_interpolate(State<V::kLanes> &state, Work<V> &work, const V *lsp, V in_box) {
+CR_LANE void lsp_interpolate(State<V::kLanes> &state, Work<V> &work, const V *lsp, V in_box) {
   V middle[10];
   for (int j = 0; j < 10; ++j) {
     middle[j] = sar<1>(lsp[j]) + sar<1>(row<V>(state, kLspOld + j));
@@ -159,7 +158,7 @@ CR_INLINE void lsp_interpolate(State<V::kLanes> &state, Work<V> &work, const V *
   }
   const V both = in_box & row<V>(state, kLspOldInBox);
   put(state, kLspOldInBox, in_box);
-  if (all(eq(both, splat<V>(1)))) {
+  if (all(both == splat<V>(1))) {
     lsp_filters<false>(middle, lsp, work);
   } else {
     lsp_filters<true>(middle, lsp, work);
@@ -168,7 +167,7 @@ CR_INLINE void lsp_interpolate(State<V::kLanes> &state, Work<V> &work, const V *
 
 // Untransmitted frames leave the memory of the predictor alone.
 template <class V>
-CR_INLINE void push_lsf(State<V::kLanes> &state, const Work<V> &work, const V *b) {
+CR_LANE void push_lsf(State<V::kLanes> &state, const Work<V> &work, const V *b) {
   const auto moved = work.good | work.lost | work.sid;
   const bool all_move = all(moved);
   for (int r = kLsfMem + 39; r >= kLsfMem; --r) {
@@ -182,7 +181,7 @@ template <class V>
 __attribute__((noinline)) void decode_filters(State<V::kLanes> &state, Work<V> &work) {
   const V first = work.words[0];
   const V l0 = field<31, 1>(first);
-  const auto mode1 = eq(l0, splat<V>(1));
+  const auto mode1 = l0 == splat<V>(1);
   V row1 = field<24, 7>(first), lower = field<19, 5>(first), upper = field<14, 5>(first);
   if (work.any_noisy) {
     row1 = select(work.sid, gather(tables::kSidRows1.at, field<26, 5>(first)), row1);

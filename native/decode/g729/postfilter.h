@@ -19,7 +19,7 @@ struct LagSearch {
 };
 
 template <class V>
-CR_INLINE void correlate(const V *q, const LagSearch<V> &search, V *sums) {
+CR_LANE void correlate(const V *q, const LagSearch<V> &search, V *sums) {
   for (int j = 0; j < kCandidates; ++j) {
     sums[j] = splat<V>(0);
   }
@@ -33,7 +33,7 @@ CR_INLINE void correlate(const V *q, const LagSearch<V> &search, V *sums) {
   }
 }
 
-CR_INLINE void correlate(const I32x1 *q, const LagSearch<I32x1> &search, I32x1 *sums) {
+CR_LANE void correlate(const I32x1 *q, const LagSearch<I32x1> &search, I32x1 *sums) {
   int16_t here[kSubframe], window[2 * kWindowPairs];
   unpack_pairs(q, kSubframe / 2, here);
   unpack_pairs(search.even_q, kWindowPairs, window);
@@ -56,10 +56,10 @@ __attribute__((noinline)) void correlate_saturating(const V *q, const LagSearch<
 }
 
 template <class V>
-CR_INLINE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search) {
+CR_LANE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search) {
   constexpr int kLanes = V::kLanes;
   const V upper = min(lag + splat<V>(3), splat<V>(143));
-  V index = mul(splat<V>(0) - upper, splat<V>(kLanes)) + iota<V>();
+  V index = (splat<V>(0) - upper) * splat<V>(kLanes) + iota<V>();
   V width = splat<V>(0);
   for (int i = 0; i < kWindowPairs; ++i) {
     search.even[i] = gather(as_table(res), index);
@@ -77,7 +77,7 @@ CR_INLINE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search)
   }
   V sums[kCandidates];
   // G4: below 20725 the doubled sum of 40 products of quarters stays below 2^31.
-  if (all(lt(peak(width), splat<V>(20725)))) {
+  if (all(peak(width) < splat<V>(20725))) {
     correlate(q, search, sums);
   } else {
     correlate_saturating(q, search, sums);
@@ -86,7 +86,7 @@ CR_INLINE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search)
   search.best = sums[kCandidates - 1];
   search.from_end = splat<V>(kCandidates - 1);
   for (int j = kCandidates - 2; j >= 0; --j) {
-    const auto better = gt(sums[j], search.best);
+    const auto better = sums[j] > search.best;
     search.best = select(better, sums[j], search.best);
     search.from_end = select(better, splat<V>(j), search.from_end);
   }
@@ -94,10 +94,10 @@ CR_INLINE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search)
 
 // The delayed pairs (res[n - t0], res[n + 1 - t0]): the window shifted by from_end samples, in binary steps.
 template <class V>
-CR_INLINE void delayed_residual(const LagSearch<V> &search, V *delayed) {
+CR_LANE void delayed_residual(const LagSearch<V> &search, V *delayed) {
   const V one = splat<V>(1), two = splat<V>(2), four = splat<V>(4);
-  const auto by1 = eq(search.from_end & one, one), by2 = eq(search.from_end & two, two),
-             by4 = eq(search.from_end & four, four);
+  const auto by1 = (search.from_end & one) == one, by2 = (search.from_end & two) == two,
+             by4 = (search.from_end & four) == four;
   V first[kWindowPairs];
   for (int i = 0; i < kWindowPairs; ++i) {
     first[i] = select(by1, search.odd[i], search.even[i]);
@@ -111,7 +111,7 @@ CR_INLINE void delayed_residual(const LagSearch<V> &search, V *delayed) {
 }
 
 template <class V>
-CR_INLINE V quarter_energy(const V *pairs) {
+CR_LANE V quarter_energy(const V *pairs) {
   V sum = splat<V>(0);
   for (int i = 0; i < kSubframe / 2; ++i) {
     sum = sum + madd(pairs[i], pairs[i]);  // 20 terms of at most 2^27: below 2^32
@@ -121,13 +121,13 @@ CR_INLINE V quarter_energy(const V *pairs) {
 
 // 1 + the saturated sum of doubled squares.
 template <class V>
-CR_INLINE V energy_from_one(V half_energy) {
+CR_LANE V energy_from_one(V half_energy) {
   return umin(doubled_energy(half_energy) + splat<V>(1), splat<V>(0x7FFFFFFF));
 }
 
 // z rows (z[n], z[n+1]) for even n.
 template <class V>
-CR_INLINE void long_term(const V *res, V lag, typename V::Mask speech, V *z) {
+CR_LANE void long_term(const V *res, V lag, MaskOf<V> speech, V *z) {
   V q[kSubframe / 2];
   for (int i = 0; i < kSubframe / 2; ++i) {
     z[i] = res[2 * i];
@@ -148,12 +148,12 @@ CR_INLINE void long_term(const V *res, V lag, typename V::Mask speech, V *z) {
   en = mantissa(en, h);
   e0 = mantissa(e0, h);
   // cm^2 >= en * e0 / 2, the 3 dB test; both products are below 2^30, so doubled they fit.
-  const auto filtered = speech & ~lt(shl<1>(madd(cm, cm)) - madd(en, e0), zero);
+  const auto filtered = speech & !(shl<1>(madd(cm, cm)) - madd(en, e0) < zero);
   if (!any(filtered)) {
     return;
   }
   const V c = sar<2>(cm), sum = c + sar<1>(en);
-  const auto nonzero = gt(sum, zero), strong = gt(cm, en);
+  const auto nonzero = sum > zero, strong = cm > en;
   V g = select(nonzero, div15(c, max(sum, splat<V>(1))), zero);
   V g0 = splat<V>(32767) - g;
   g = select(strong, splat<V>(10923), g);
@@ -176,7 +176,7 @@ struct Impulse {
 };
 
 template <class V>
-CR_INLINE V impulse_tilt(Impulse<V> &impulse) {
+CR_LANE V impulse_tilt(Impulse<V> &impulse) {
   constexpr int kLength = Impulse<V>::kLength;
   const V *h = impulse.h();
   const V limit = splat<V>(1 << 30), zero = splat<V>(0);
@@ -187,7 +187,7 @@ CR_INLINE V impulse_tilt(Impulse<V> &impulse) {
   }
   V r1 = sar<15>(half_r1);
   // |2 h[i] h[i+1]| <= h[i]^2 + h[i+1]^2: where r0 did not saturate, r1 cannot.
-  if (any(eq(half_r0, limit))) {
+  if (any(half_r0 == limit)) {
     V sum = zero;
     for (int n = 1; n < kLength; ++n) {
       sum = lmac(sum, low(h[n]), high(h[n]));
@@ -211,7 +211,7 @@ __attribute__((noinline)) void tilt(const Predictor<V> *numerator, const Predict
     }
     for (int n = 0; n < kLength; ++n) {
       input[s][n] = n <= 10 ? numerator[s].a[n] : zero;
-      width[s] = max(width[s], abs32(input[s][n]));
+      width[s] = max(width[s], abs(input[s][n]));
     }
   }
   auto from = [](const V *x) {
@@ -237,7 +237,7 @@ __attribute__((noinline)) void tilt(const Predictor<V> *numerator, const Predict
 
 // A.4.2.3: even rows z'[n] = z[n] - k z[n-1], in place.
 template <class V>
-CR_INLINE void compensate_tilt(State<V::kLanes> &state, V k, V *z) {
+CR_LANE void compensate_tilt(State<V::kLanes> &state, V k, V *z) {
   const V kk = both(k);
   V before = shl<16>(row<V>(state, kMemPre));
   for (int i = 0; i < kSubframe / 2; ++i) {
@@ -251,13 +251,13 @@ CR_INLINE void compensate_tilt(State<V::kLanes> &state, V k, V *z) {
 template <class V>
 struct GainControl {
   V gain, step;  // Q12: gain := gain * 0.9 + step, a sample at a time
-  typename V::Mask silent;
+  MaskOf<V> silent;
 };
 
 // A.4.2.4. A silent lane keeps a gain of exactly 1, which a step of 410 holds (4096 * 29491 >> 15 is 3686),
 // and starts from 0 afterwards.
 template <class V>
-CR_INLINE GainControl<V> gain_control(const State<V::kLanes> &state, const V *syn, const V *p) {
+CR_LANE GainControl<V> gain_control(const State<V::kLanes> &state, const V *syn, const V *p) {
   V out_pairs[kSubframe / 2], in_pairs[kSubframe / 2];
   for (int i = 0; i < kSubframe / 2; ++i) {
     out_pairs[i] = sar16<2>(p[2 * i + 1]);
@@ -266,19 +266,19 @@ CR_INLINE GainControl<V> gain_control(const State<V::kLanes> &state, const V *sy
   const V zero = splat<V>(0);
   const V so = doubled_energy(quarter_energy(out_pairs)), si = doubled_energy(quarter_energy(in_pairs));
   const V out_norm = norm(so), in_norm = norm(si);
-  const V go = shr<16>(sar<1>(shlv(so, out_norm)) + splat<V>(32768));
+  const V go = shr<16>(sar<1>(shl_each(so, out_norm)) + splat<V>(32768));
   const V gi = max(mantissa(si, in_norm), splat<V>(1));
   const V h = out_norm - splat<V>(1) - in_norm;
   // div15 wants go <= gi, which only a silent lane can break.
   const V s = shl<7>(div15(min(go, gi), gi));
   const V left = max(zero - h, zero);
-  V ratio = sarv(s, max(h, zero));
-  ratio = select(lt(h, zero), select(gt(left, norm(s)), splat<V>(0x7FFFFFFF), shlv(s, left)), ratio);
+  V ratio = sar_each(s, max(h, zero));
+  ratio = select(h < zero, select(left > norm(s), splat<V>(0x7FFFFFFF), shl_each(s, left)), ratio);
   const V root = inverse_sqrt(ratio);
   const V rounded = min(sar<7>(min(root, splat<V>(1 << 22)) + splat<V>(64)), splat<V>(32767));
   V step = sar<15>(madd(rounded, splat<V>(3276)));
-  step = select(eq(si, zero), zero, step);
-  const auto silent = eq(so, zero);
+  step = select(si == zero, zero, step);
+  const auto silent = so == zero;
   return {select(silent, splat<V>(4096), row<V>(state, kPastGain)), select(silent, splat<V>(410), step),
           silent};
 }
@@ -297,8 +297,8 @@ __attribute__((noinline)) void high_pass_saturating(const V *x, V *y1, V *y2, V 
     s = lmac(s, high(x[n]), splat<V>(-15398));
     s = lmac(s, low(x[n - 2]), splat<V>(7699));
     V y = shl<2>(s);
-    y = select(gt(s, splat<V>((1 << 29) - 1)), splat<V>(0x7FFFFFFF), y);
-    y = select(lt(s, splat<V>(-(1 << 29))), splat<V>(INT32_MIN), y);
+    y = select(s > splat<V>((1 << 29) - 1), splat<V>(0x7FFFFFFF), y);
+    y = select(s < splat<V>(-(1 << 29)), splat<V>(INT32_MIN), y);
     outs[n % 2] = sar<14>(sar<1>(y) + splat<V>(8192));
     *y2 = *y1;
     *y1 = y;
@@ -317,12 +317,12 @@ struct GainAndHighPass {
   V *x, *pcm;
   V gain, step, y1, y2, rest1, rest2;
   V width, highest, lowest;
-  typename V::Half last;
+  Half32<V::kLanes> last;
 
-  static CR_INLINE V rest_of(V y) { return shr<1>(y) & splat<V>(0x7FFF); }
+  static CR_LANE V rest_of(V y) { return shr<1>(y) & splat<V>(0x7FFF); }
 
-  CR_INLINE GainAndHighPass(const State<V::kLanes> &state, const GainControl<V> &control, const V *in,
-                            V *scaled, V *out)
+  CR_LANE GainAndHighPass(const State<V::kLanes> &state, const GainControl<V> &control, const V *in,
+                          V *scaled, V *out)
       : p(in),
         x(scaled),
         pcm(out),
@@ -339,7 +339,7 @@ struct GainAndHighPass {
     width = widest(splat<V>(0), scaled[-1]);
   }
 
-  CR_INLINE typename V::Half sample(int n) {
+  CR_LANE Half32<V::kLanes> sample(int n) {
     const V newest = splat<V>(tables::packed(7699, -15398)), oldest = splat<V>(tables::packed(7699, 0));
     const V upper1 = splat<V>(tables::packed(0, 15836)), lower1 = splat<V>(tables::packed(15836, 0));
     const V upper2 = splat<V>(tables::packed(0, -7667)), lower2 = splat<V>(tables::packed(-7667, 0));
@@ -358,18 +358,18 @@ struct GainAndHighPass {
     return sat(sar<12>(u + splat<V>(2048)));
   }
 
-  CR_INLINE void two(int n) {
+  CR_LANE void two(int n) {
     const auto even = sample(n);
     pcm[n / 2] = pair(even, sample(n + 1));
     width = widest(width, x[n + 1]);
   }
 
   // G5: inputs to 16384 and |Y >> 16| to 24000, before and after, leave no partial sum out of range.
-  CR_INLINE void finish(State<V::kLanes> &state, const GainControl<V> &control) {
+  CR_LANE void finish(State<V::kLanes> &state, const GainControl<V> &control) {
     const V first_y1 = load<V>(state.hy1), first_y2 = load<V>(state.hy2), bound = splat<V>(24000 << 13);
-    const V before = max(abs32(sar<16>(first_y1)), abs32(sar<16>(first_y2)));
-    const auto safe = lt(peak(width), splat<V>(16385)) & lt(before, splat<V>(24001)) & lt(highest, bound) &
-                      lt(splat<V>(0) - bound, lowest);
+    const V before = max(abs(sar<16>(first_y1)), abs(sar<16>(first_y2)));
+    const auto safe = (peak(width) < splat<V>(16385)) & (before < splat<V>(24001)) & (highest < bound) &
+                      (splat<V>(0) - bound < lowest);
     if (!all(safe)) {
       y1 = first_y1;
       y2 = first_y2;
@@ -394,7 +394,7 @@ struct PostFilter {
 };
 
 template <class V>
-CR_INLINE void load_post_filter(const State<V::kLanes> &state, const Work<V> &work, PostFilter<V> &post) {
+CR_LANE void load_post_filter(const State<V::kLanes> &state, const Work<V> &work, PostFilter<V> &post) {
   const V round = splat<V>(16384);
   for (int s = 0; s < 2; ++s) {
     V upper[11], lower[11];
@@ -419,7 +419,7 @@ CR_INLINE void load_post_filter(const State<V::kLanes> &state, const Work<V> &wo
 }
 
 template <class V>
-CR_INLINE void store_post_filter(State<V::kLanes> &state, PostFilter<V> &post) {
+CR_LANE void store_post_filter(State<V::kLanes> &state, PostFilter<V> &post) {
   for (int n = 0; n < 10; ++n) {
     put(state, kMemPst + n, *post.p(kFrame - 10 + n));
   }
@@ -454,7 +454,7 @@ __attribute__((noinline)) void prepare_short_term(State<V::kLanes> &state, Work<
 
 // 1/A(z/g1) of A.4.2.2 as steps.
 template <class V>
-CR_INLINE auto short_term(PostFilter<V> &post, int s) {
+CR_LANE auto short_term(PostFilter<V> &post, int s) {
   const V *z = post.z[s];
   auto input = [z](int n, V *even, V *odd) {
     *even = even_q12(z[n / 2]);
@@ -464,7 +464,7 @@ CR_INLINE auto short_term(PostFilter<V> &post, int s) {
 }
 
 template <class V>
-CR_INLINE void check_short_term(PostFilter<V> &post, int s, V width) {
+CR_LANE void check_short_term(PostFilter<V> &post, int s, V width) {
   const V *z = post.z[s];
   V *p = post.p(kSubframe * s);
   for (int i = 0; i < kSubframe / 2; ++i) {

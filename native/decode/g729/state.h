@@ -123,7 +123,7 @@ void copy_lane(const State<N> &from, State<N> &to, int lane) {
 template <class V>
 struct Work {
   static constexpr int kLanes = V::kLanes;
-  using Mask = typename V::Mask;
+  using Mask = MaskOf<V>;
 
   V exc_rows[kExcHistory + kFrame];
   V res_rows[kResHistory + kFrame];
@@ -144,26 +144,26 @@ struct Work {
 };
 
 template <class V>
-CR_INLINE const int32_t *as_table(const V *rows) {
+CR_LANE const int32_t *as_table(const V *rows) {
   return reinterpret_cast<const int32_t *>(rows);
 }
 
 template <class V>
-CR_INLINE V row(const State<V::kLanes> &state, int r) {
+CR_LANE V row(const State<V::kLanes> &state, int r) {
   return load16<V>(state.word[r]);
 }
 template <class V>
-CR_INLINE void put(State<V::kLanes> &state, int r, V value) {
+CR_LANE void put(State<V::kLanes> &state, int r, V value) {
   store16(state.word[r], value);
 }
 template <class V>
-CR_INLINE void put(State<V::kLanes> &state, int r, V value, typename V::Mask where) {
+CR_LANE void put(State<V::kLanes> &state, int r, V value, MaskOf<V> where) {
   store16(state.word[r], select(where, value, row<V>(state, r)));
 }
 
 // `count` bits of a word whose last bit is bit `shift`.
 template <int shift, int count, class V>
-CR_INLINE V field(V word) {
+CR_LANE V field(V word) {
   return shr<shift>(word) & splat<V>((1 << count) - 1);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "decode/g726/codes.h"
 #include "decode/leg/leg.h"
 
 namespace callreplay {
@@ -19,8 +20,8 @@ constexpr int kBridgeMs = 10;
 constexpr uint32_t kMostChannels = 8;  // check_span
 
 // Packets that must be decoded before a sample for it to come out right. Waveform codecs: what the concealer
-// remembers and fades, so exact; G.722 and G.729: their adaptive states have forgotten a wrong start after 2
-// s.
+// remembers and fades, so exact; G.722, G.726 and G.729: their adaptive states have forgotten a wrong start
+// after 2 s.
 constexpr int kWarmWaveformMs = 250;
 constexpr int kWarmStateMs = 2000;
 
@@ -80,8 +81,8 @@ void SpanCursor::open(const cr_leg &leg, size_t span, uint32_t budget, const G71
   codec_room_ =
       looks_ahead() ? 2 * budget_ + static_cast<uint32_t>(in_ms(kBridgedMs + 2 * kContextMs)) : budget_;
   pcm_.resize(size_t{codec_room_} + budget_);
-  if (span_->codec == CR_CODEC_G722) {
-    octets_.reserve(codec_room_ / 2 + 1);
+  if (adaptive()) {
+    octets_.reserve(span_->codec == CR_CODEC_G722 ? codec_room_ / 2 + 1 : codec_room_);
   } else if (framed()) {
     frames_.reserve(codec_room_ / kFrameSamples * 3 + 2 * kMemoryFrames + 3);
   }
@@ -124,8 +125,7 @@ void SpanCursor::start_at(int64_t from) {
     }
     gained_ = position_;
   } else if (span_->first < span_->stop) {
-    const bool waveform = span_->codec != CR_CODEC_G722 && !framed();
-    const int64_t margin = in_ms(waveform ? kWarmWaveformMs : kWarmStateMs);
+    const int64_t margin = in_ms(adaptive() || framed() ? kWarmStateMs : kWarmWaveformMs);
     // The last packet before the margin, so that a gap around `from` is entered knowing what came before it,
     // and the margin once more before that packet, so that its own past is whole.
     for (int pass = 0; pass < 2; ++pass) {
@@ -467,7 +467,7 @@ size_t SpanCursor::peek(const Segment &loss, int16_t *pcm, size_t room) const {
     const int64_t count =
         std::min(payload_samples(*span_, leg_->size[row]) - skip, static_cast<int64_t>(room - got));
     if (count > 0) {
-      const int64_t first = skip * sample_octets(*span_);
+      const int64_t first = skip * sample_bits(*span_) / 8;
       decode_direct(payload(row) + first, pcm + got, static_cast<uint32_t>(count));
       got += static_cast<size_t>(count);
       at += count;
@@ -520,7 +520,7 @@ bool SpanCursor::take_waveform_row() {
   const int64_t skip = (position_ - at + step - 1) / step * step;
   if (!begun_) {
     counts_.trimmed_packets += skip > 0;
-    counts_.malformed_packets += leg_->size[row_] % sample_octets(*span_) != 0;
+    counts_.malformed_packets += int64_t{8} * leg_->size[row_] % sample_bits(*span_) != 0;
   }
   if (skip >= total) {
     ++row_;
@@ -536,10 +536,11 @@ bool SpanCursor::take_waveform_row() {
   }
   position_ = at + skip;
   const auto count = static_cast<uint32_t>(std::min<int64_t>(total - skip, budget_ / step * step));
-  const int64_t octet = leg_->size[row_] == 0 ? 0 : skip * sample_octets(*span_) / step;
-  decode_direct(payload(row_) + octet, append(count, CR_CHUNK_DECODED), count);
-  if (span_->codec == CR_CODEC_G722) {
-    octets_.insert(octets_.end(), payload(row_) + octet, payload(row_) + octet + count / 2);
+  int16_t *pcm = append(count, CR_CHUNK_DECODED);
+  if (adaptive()) {
+    take_octets(payload(row_), skip, count);
+  } else {
+    decode_direct(payload(row_) + skip * sample_bits(*span_) / 8, pcm, count);
   }
   counts_.decoded_samples += count;
   gained_ = position_;
@@ -547,6 +548,18 @@ bool SpanCursor::take_waveform_row() {
   begun_ = skip + count < total;
   row_ += begun_ ? 0 : 1;
   return true;
+}
+
+// What is decoded in lanes: `count` samples of a payload from `first` on.
+void SpanCursor::take_octets(const uint8_t *octets, int64_t first, uint32_t count) {
+  if (span_->codec == CR_CODEC_G722) {
+    octets_.insert(octets_.end(), octets + first / 2, octets + (first + count) / 2);
+    return;
+  }
+  const size_t before = octets_.size();
+  octets_.resize(before + count);
+  unpack_g726(octets, static_cast<size_t>(first), count, code_bits(*span_), (span_->mode & CR_G726_AAL2) != 0,
+              octets_.data() + before);
 }
 
 // G.711 of several channels, interleaved octet by octet, averaged to one.

@@ -61,10 +61,14 @@ class SpanCursor {
   bool plan();
 
   // What the kernels have to do between plan() and finish(). G.722: one run of octets for the whole round,
-  // decoded to samples()[0] on. G.729: frames in order, each to its own place.
+  // decoded to samples()[0] on. G.726: the same of codes, one an octet. G.729: frames in order, each to its
+  // own place.
   const std::vector<uint8_t> &octets() const { return octets_; }
   const std::vector<FramePlan> &frames() const { return frames_; }
   int16_t *samples() { return pcm_.data(); }
+
+  // What the streams of one group of a kernel share.
+  int mode() const { return span_->codec == CR_CODEC_G726 ? code_bits(*span_) : span_->mode; }
 
   // G.729: of the generator of concealment when the first frame of this cursor is decoded.
   uint16_t erasure_seed() const { return erasure_seed_; }
@@ -117,16 +121,17 @@ class SpanCursor {
   void remember(const int16_t *pcm, size_t count);
   bool fits(int64_t count) const { return used_ + count <= budget_ || used_ == 0 || awaited_ > 0; }
   // A codec whose losses are bridged when their surroundings are decoded.
-  bool looks_ahead() const {
-    return span_->codec == CR_CODEC_G722 || (framed() && span_->mode == CR_G729_BRIDGED);
-  }
+  bool looks_ahead() const { return adaptive() || (framed() && span_->mode == CR_G729_BRIDGED); }
   int16_t *append(uint32_t count, uint8_t kind);
   void skip_to(int64_t sample);
+  void take_octets(const uint8_t *octets, int64_t first, uint32_t count);
   void decode_direct(const uint8_t *octets, int16_t *pcm, uint32_t count) const;
   void decode_channels(const uint8_t *octets, int16_t *pcm, uint32_t count) const;
   int64_t in_ms(int ms) const { return int64_t{ms} * span_->sample_rate_hz / 1000; }
   bool external() const { return span_->codec == CR_CODEC_EXTERNAL; }
   bool framed() const { return span_->codec == CR_CODEC_G729; }
+  // A waveform codec with a state: its octets are decoded in lanes.
+  bool adaptive() const { return span_->codec == CR_CODEC_G722 || span_->codec == CR_CODEC_G726; }
 
   const cr_leg *leg_ = nullptr;
   const cr_span *span_ = nullptr;

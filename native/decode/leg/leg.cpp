@@ -3,6 +3,22 @@
 namespace callreplay {
 namespace {
 
+// Their numbers are the order in which they came, and are never given anew.
+bool known(int32_t codec) {
+  switch (codec) {
+    case CR_CODEC_ULAW:
+    case CR_CODEC_ALAW:
+    case CR_CODEC_L16:
+    case CR_CODEC_G722:
+    case CR_CODEC_G729:
+    case CR_CODEC_EXTERNAL:
+    case CR_CODEC_G726:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool rates_fit(const cr_span &span) {
   if (span.sample_rate_hz < 8000 || span.sample_rate_hz > 48000 || span.clock_rate_hz < 1000 ||
       span.clock_rate_hz > 384000) {
@@ -15,6 +31,9 @@ bool rates_fit(const cr_span &span) {
     case CR_CODEC_G729:
       return span.sample_rate_hz == 8000 && span.clock_rate_hz == 8000 && span.mode >= CR_G729_EXACT &&
              span.mode <= CR_G729_BRIDGED;
+    case CR_CODEC_G726:
+      return span.clock_rate_hz == span.sample_rate_hz && (span.mode & ~CR_G726_AAL2) >= 2 &&
+             (span.mode & ~CR_G726_AAL2) <= 5;
     case CR_CODEC_L16:
       return span.clock_rate_hz == span.sample_rate_hz && span.mode >= 1 && span.mode <= 8;
     case CR_CODEC_EXTERNAL:
@@ -28,7 +47,7 @@ bool rates_fit(const cr_span &span) {
 }
 
 cr_status check_span(const cr_leg &leg, const cr_span &span) {
-  if (span.codec < CR_CODEC_ULAW || span.codec > CR_CODEC_EXTERNAL) {
+  if (!known(span.codec)) {
     return CR_UNSUPPORTED;
   }
   const bool rows_fit =
@@ -87,20 +106,22 @@ bool columns_there(const cr_leg &leg) {
 
 }  // namespace
 
-int32_t sample_octets(const cr_span &span) {
+int32_t sample_bits(const cr_span &span) {
   switch (span.codec) {
     case CR_CODEC_L16:
-      return 2 * span.mode;
+      return 16 * span.mode;
     case CR_CODEC_ULAW:
     case CR_CODEC_ALAW:
-      return span.mode > 1 ? span.mode : 1;
+      return span.mode > 1 ? 8 * span.mode : 8;
+    case CR_CODEC_G726:
+      return code_bits(span);
     default:
-      return 1;
+      return 8;
   }
 }
 
 int64_t payload_samples(const cr_span &span, int64_t octets) {
-  return span.codec == CR_CODEC_G722 ? 2 * octets : octets / sample_octets(span);
+  return span.codec == CR_CODEC_G722 ? 2 * octets : 8 * octets / sample_bits(span);
 }
 
 }  // namespace callreplay

@@ -16,8 +16,13 @@ inline int64_t tick_to_sample(const cr_span &span, int64_t tick) {
   return tick * span.sample_rate_hz / span.clock_rate_hz;
 }
 
-// Octets of one sample of a waveform codec, all channels of it.
-int32_t sample_octets(const cr_span &span);
+// G.726: bits of a sample.
+inline int32_t code_bits(const cr_span &span) {
+  return span.mode & 7;
+}
+
+// Bits of one sample of a waveform codec, all channels of it. G.722: of the two of an octet.
+int32_t sample_bits(const cr_span &span);
 
 // Whole samples that `octets` octets of a waveform codec hold.
 int64_t payload_samples(const cr_span &span, int64_t octets);

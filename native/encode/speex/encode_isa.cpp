@@ -2,12 +2,8 @@
 // and (in the baseline only) the scalar instance.
 #include <new>
 
-#include "encode/speex/kernel_list.h"
+#include "encode/speex/kernel.h"
 #include "encode/speex/wideband.h"
-
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 namespace callreplay::CR_ISA {
 
@@ -17,7 +13,7 @@ namespace {
 // not depend on it.
 class FloatEnvironment {
  public:
-#if defined(__x86_64__)
+#if defined(__SSE__)
   FloatEnvironment() : saved_(_mm_getcsr()) {
     _mm_setcsr(0x1f80);
   }
@@ -60,11 +56,11 @@ WidebandState<V> &state_of(float *group) {
 
 template <class V>
 void reset(float *group, int lane) {
-  WidebandState<float> fresh;
+  WidebandState<F32x1> fresh;
   reset_wideband(fresh);
   const float *values = reinterpret_cast<const float *>(&fresh);
   for (int i = 0; i < kStateFloats<V>; ++i) {
-    group[i * kLanesOf<V> + lane] = values[i];
+    group[i * V::kLanes + lane] = values[i];
   }
 }
 
@@ -80,10 +76,10 @@ void analyse(float *group, void *scratch_memory, const int16_t *const *pcm, bool
   Scratch<V> &scratch = *static_cast<Scratch<V> *>(scratch_memory);
   float *samples = reinterpret_cast<float *>(scratch.pcm);
   const int count = wideband ? speex::kWidebandFrame : speex::kNarrowbandFrame;
-  for (int lane = 0; lane < kLanesOf<V>; ++lane) {
+  for (int lane = 0; lane < V::kLanes; ++lane) {
     const int16_t *from = pcm[lane];
     for (int n = 0; n < count; ++n) {
-      samples[n * kLanesOf<V> + lane] = from[n];
+      samples[n * V::kLanes + lane] = from[n];
     }
   }
   WidebandState<V> &state = state_of<V>(group);
@@ -119,7 +115,7 @@ void code(float *group, void *scratch_memory, int mode, int high_mode, bool wide
   const FloatEnvironment environment;
   Scratch<V> &scratch = *static_cast<Scratch<V> *>(scratch_memory);
   WidebandState<V> &state = state_of<V>(group);
-  constexpr int kLanes = kLanesOf<V>;
+  constexpr int kLanes = V::kLanes;
   if (active != nullptr) {
     __builtin_memcpy(scratch.kept, group, sizeof scratch.kept);
   }
@@ -141,33 +137,20 @@ void code(float *group, void *scratch_memory, int mode, int high_mode, bool wide
   out->count = scratch.fields.count;
   for (int f = 0; f < out->count; ++f) {
     out->width[f] = scratch.fields.width[f];
-    store_int<V>(out->value + f * kLanes, scratch.fields.value[f]);
+    store(out->value + f * kLanes, scratch.fields.value[f]);
   }
 }
 
 template <class V, class W>
 constexpr speex::SpeexKernel make_kernel(cr_isa isa) {
-  return {isa,           kLanesOf<V>, kStateFloats<V>, sizeof(Scratch<V>), reset<V>,
+  return {isa,           V::kLanes,   kStateFloats<V>, sizeof(Scratch<V>), reset<V>,
           analyse<V, W>, features<V>, code<V, W>,      forget<V>};
 }
 
-constexpr cr_isa kThisIsa =
-#if defined(CR_ISA_avx512)
-    CR_ISA_AVX512;
-#elif defined(CR_ISA_avx2)
-    CR_ISA_AVX2;
-#elif defined(CR_ISA_neon)
-    CR_ISA_NEON;
-#else
-    CR_ISA_BASELINE;
-#endif
-
 }  // namespace
 
-extern const speex::SpeexKernel kSpeexLanes = make_kernel<F32, F32>(kThisIsa);
-extern const speex::SpeexKernel kSpeexSingle = make_kernel<float, F32>(kThisIsa);
-#if defined(CR_ISA_baseline)
-extern const speex::SpeexKernel kSpeexScalar = make_kernel<float, float>(CR_ISA_SCALAR);
-#endif
+using speex::SpeexKernel;
+CR_DEFINE_KERNELS(SpeexKernel, speex, (make_kernel<F32, F32>), (make_kernel<F32x1, F32x1>))
+CR_DEFINE_KERNELS(SpeexKernel, speex_single, (make_kernel<F32x1, F32>), (make_kernel<F32x1, F32x1>))
 
 }  // namespace callreplay::CR_ISA

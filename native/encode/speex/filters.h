@@ -12,13 +12,13 @@ inline constexpr int kSubframe = 40;
 // Keeps a carried value out of the denormals, and turns what an overflow left into silence. The bounds are
 // far outside what audio in 16-bit units reaches: |y| <= 32767 times the gain of a stabilised filter.
 template <class V>
-CR_INLINE V sane(V a) {
-  const V size = vabs(a);
-  return select(both(size > splat<V>(1.0e-8f), size < splat<V>(1.0e9f)), a, splat<V>(0.0f));
+CR_LANE V sane(V a) {
+  const V size = abs(a);
+  return select((size > splat<V>(1.0e-8f)) & (size < splat<V>(1.0e9f)), a, splat<V>(0.0f));
 }
 
 template <class V, int N>
-CR_INLINE void sanitise(V (&state)[N]) {
+CR_LANE void sanitise(V (&state)[N]) {
   for (int i = 0; i < N; ++i) {
     state[i] = sane(state[i]);
   }
@@ -90,7 +90,7 @@ inline void filter_pole_zero(const V *x, const V (&b)[N], const V (&a)[N], V (&s
 
 // a_k * gamma^k
 template <int N, class V>
-CR_INLINE void bandwidth_expand(const V (&a)[N], float gamma, V (&out)[N]) {
+CR_LANE void bandwidth_expand(const V (&a)[N], float gamma, V (&out)[N]) {
   float power = gamma;
   for (int k = 0; k < N; ++k) {
     out[k] = a[k] * splat<V>(power);
@@ -158,7 +158,7 @@ inline void convolve(const V *u, const Response<V> &response, V *y) {
 }
 
 template <class V>
-CR_INLINE V dot(const V *a, const V *b, int count) {
+CR_LANE V dot(const V *a, const V *b, int count) {
   V sum = splat<V>(0.0f);
   for (int n = 0; n < count; ++n) {
     sum += a[n] * b[n];
@@ -168,16 +168,16 @@ CR_INLINE V dot(const V *a, const V *b, int count) {
 
 // sqrt(0.1 + mean square): the rms of the bitstream's gains.
 template <class V>
-CR_INLINE V rms(const V *x, int count) {
-  return vsqrt(splat<V>(0.1f) + dot(x, x, count) * splat<V>(1.0f / static_cast<float>(count)));
+CR_LANE V rms(const V *x, int count) {
+  return sqrt(splat<V>(0.1f) + dot(x, x, count) * splat<V>(1.0f / static_cast<float>(count)));
 }
 
 // How many of the ascending `bounds` the value exceeds.
 template <class V>
-CR_INLINE IntOf<V> count_exceeded(V value, const float *bounds, int count) {
-  IntOf<V> exceeded = splat_int<V>(0);
+CR_LANE IntOf<V> count_exceeded(V value, const float *bounds, int count) {
+  IntOf<V> exceeded = splat<IntOf<V>>(0);
   for (int i = 0; i < count; ++i) {
-    exceeded = exceeded + select(value > splat<V>(bounds[i]), splat_int<V>(1), splat_int<V>(0));
+    exceeded = exceeded + select(value > splat<V>(bounds[i]), splat<IntOf<V>>(1), splat<IntOf<V>>(0));
   }
   return exceeded;
 }

@@ -74,7 +74,7 @@ inline void rank_codewords(const speex::Codebook &book, const V *half_energy, co
     }
     const IntOf<W> tag = tags_from<V, W>(k);
     for (int p = 0; p < kParents; ++p) {
-      const W gain = kSigned ? vabs(product[p]) : product[p];
+      const W gain = kSigned ? abs(product[p]) : product[p];
       insert(list[p], pack_tag(energy - gain, kTagBits, tag));
     }
   }
@@ -96,7 +96,7 @@ template <class V>
 struct Parent {
   MaskOf<V> is_second, is_third;
   template <class T>
-  CR_INLINE T pick(T a, T b, T c) const {
+  CR_LANE T pick(T a, T b, T c) const {
     return select(is_third, c, select(is_second, b, a));
   }
 };
@@ -109,7 +109,7 @@ struct Continuation {
 };
 
 template <int kKeep, class V>
-CR_INLINE void keep_best(Continuation<V> (&kept)[kKeep], Continuation<V> a) {
+CR_LANE void keep_best(Continuation<V> (&kept)[kKeep], Continuation<V> a) {
   for (int i = 0; i < kKeep; ++i) {
     const auto better = a.cost < kept[i].cost;
     const Continuation<V> old = kept[i];
@@ -163,19 +163,19 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
     }
     Continuation<V> kept[kPaths];
     for (int p = 0; p < kPaths; ++p) {
-      kept[p] = {splat<V>(1.0e38f), splat_int<V>(0), splat_int<V>(0)};
+      kept[p] = {splat<V>(1.0e38f), splat<IntOf<V>>(0), splat<IntOf<V>>(0)};
     }
     for (int p = 0; p < parents; ++p) {
       for (int r = 0; r < (last ? 1 : kPaths); ++r) {
-        keep_best(kept, {spent[p] + best[p][r], tag_of(best[p][r], kTagBits), splat_int<V>(p)});
+        keep_best(kept, {spent[p] + best[p][r], tag_of(best[p][r], kTagBits), splat<IntOf<V>>(p)});
       }
     }
     for (int q = 0; q < (last ? 1 : kPaths); ++q) {
-      const Parent<V> parent{kept[q].parent == splat_int<V>(1), kept[q].parent == splat_int<V>(2)};
-      const IntOf<V> row = kept[q].codeword * splat_int<V>(kDim);
+      const Parent<V> parent{kept[q].parent == splat<IntOf<V>>(1), kept[q].parent == splat<IntOf<V>>(2)};
+      const IntOf<V> row = kept[q].codeword * splat<IntOf<V>>(kDim);
       V c[kDim];
       for (int i = 0; i < kDim; ++i) {
-        c[i] = gather<V>(book.entries.rows, row + splat_int<V>(i));
+        c[i] = gather(book.entries.rows, row + splat<IntOf<V>>(i));
       }
       IntOf<V> field = kept[q].codeword;
       if constexpr (kSigned) {
@@ -184,7 +184,7 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
           product += c[i] * (s == 0 ? b[0][i] : parent.pick(b[0][i], b[1][i], b[2][i]));
         }
         const auto negative = product <= splat<V>(0.0f);
-        field = select(negative, field | splat_int<V>(kSize), field);
+        field = select(negative, field | splat<IntOf<V>>(kSize), field);
         for (int i = 0; i < kDim; ++i) {
           c[i] = select(negative, splat<V>(0.0f) - c[i], c[i]);
         }
@@ -200,7 +200,7 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
           rest = s == 0 ? now->target[0][j]
                         : parent.pick(now->target[0][j], now->target[1][j], now->target[2][j]);
         } else {
-          rest = load<W>(now->target[kept[q].parent] + j);
+          rest = neighbours<V, W>(now->target[kept[q].parent.v] + j);
         }
 #pragma GCC unroll 20
         for (int m = 0; m < kDim; ++m) {
@@ -216,10 +216,11 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
   for (int s = 0; s < kCount; ++s) {
     const IntOf<V> field = now->index[0][s];
     fields[s] = field;
-    const IntOf<V> row = (field & splat_int<V>(kSize - 1)) * splat_int<V>(kDim);
+    const IntOf<V> row = (field & splat<IntOf<V>>(kSize - 1)) * splat<IntOf<V>>(kDim);
     for (int i = 0; i < kDim; ++i) {
-      const V c = gather<V>(book.entries.rows, row + splat_int<V>(i));
-      innovation[s * kDim + i] = kSigned ? select(field > splat_int<V>(kSize - 1), splat<V>(0.0f) - c, c) : c;
+      const V c = gather(book.entries.rows, row + splat<IntOf<V>>(i));
+      innovation[s * kDim + i] =
+          kSigned ? select(field > splat<IntOf<V>>(kSize - 1), splat<V>(0.0f) - c, c) : c;
     }
   }
 }

@@ -49,10 +49,14 @@ struct SpeexKernel {
   void (*forget)(float *group, int lane);
 };
 
+}  // namespace callreplay::speex
+
+namespace callreplay {
+
 // A lane per stream, and one stream that tries several candidates at once. Both write the same octets as the
 // scalar instance, which is speex_kernel(CR_ISA_SCALAR). Null when the set was not compiled in or this CPU
 // cannot run it.
-const SpeexKernel *speex_kernel(cr_isa isa);
-const SpeexKernel *speex_single_kernel(cr_isa isa);
+const speex::SpeexKernel *speex_kernel(cr_isa isa);
+const speex::SpeexKernel *speex_single_kernel(cr_isa isa);
 
-}  // namespace callreplay::speex
+}  // namespace callreplay

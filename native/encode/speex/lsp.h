@@ -70,7 +70,7 @@ inline void levinson(V (&r)[N + 1], float floor, V (&a)[N]) {
 
 // The cosine of the decoder: a polynomial with an error of about 1e-5, x in 0..pi.
 template <class V>
-CR_INLINE V speex_cosine(V x) {
+CR_LANE V speex_cosine(V x) {
   const auto upper = x >= splat<V>(1.5707963268f);
   const V t = select(upper, splat<V>(kPi) - x, x);
   const V y = t * t;
@@ -81,15 +81,15 @@ CR_INLINE V speex_cosine(V x) {
 
 // arccos on -1..1, Abramowitz and Stegun 4.4.46, error below 1e-7.
 template <class V>
-CR_INLINE V arccosine(V x) {
+CR_LANE V arccosine(V x) {
   constexpr float kTerms[8] = {1.5707963050f, -0.2145988016f, 0.0889789874f, -0.0501743046f,
                                0.0308918810f, -0.0170881256f, 0.0066700901f, -0.0012624911f};
-  const V t = vmin(vabs(x), splat<V>(1.0f));
+  const V t = min(abs(x), splat<V>(1.0f));
   V p = splat<V>(kTerms[7]);
   for (int i = 6; i >= 0; --i) {
     p = p * t + splat<V>(kTerms[i]);
   }
-  const V angle = vsqrt(splat<V>(1.0f) - t) * p;
+  const V angle = sqrt(splat<V>(1.0f) - t) * p;
   return select(x < splat<V>(0.0f), splat<V>(kPi) - angle, angle);
 }
 
@@ -128,7 +128,7 @@ inline void lpc_from_lsp(const V (&lsp)[N], V (&a)[N]) {
 
 // Value at x of the polynomial with coefficients c, highest degree first.
 template <int M, class V>
-CR_INLINE V horner(const V (&c)[M + 1], V x) {
+CR_LANE V horner(const V (&c)[M + 1], V x) {
   V y = c[0];
   for (int i = 1; i <= M; ++i) {
     y = y * x + c[i];
@@ -138,7 +138,7 @@ CR_INLINE V horner(const V (&c)[M + 1], V x) {
 
 // f(x) = s_M + 2 sum of s_{M-k} T_k(x), as coefficients of powers of x, highest first. M is 4 or 5.
 template <int M, class V>
-CR_INLINE void powers_from_chebyshev(const V (&s)[M + 1], V (&c)[M + 1]) {
+CR_LANE void powers_from_chebyshev(const V (&s)[M + 1], V (&c)[M + 1]) {
   const auto k = [](float value) { return splat<V>(value); };
   if constexpr (M == 5) {
     // T5 = 16x^5 - 20x^3 + 5x, T4 = 8x^4 - 8x^2 + 1, T3 = 4x^3 - 3x, T2 = 2x^2 - 1
@@ -169,8 +169,8 @@ inline IntOf<V> roots_on_grid(const V (&c)[M + 1], V (&root)[M]) {
     left[i] = right[i] = f_left[i] = splat<V>(0.0f);
   }
   const V zero = splat<V>(0.0f);
-  const IntOf<V> one = splat_int<V>(1);
-  IntOf<V> found = splat_int<V>(0);
+  const IntOf<V> one = splat<IntOf<V>>(1);
+  IntOf<V> found = splat<IntOf<V>>(0);
   V previous = horner<M>(c, splat<V>(kRootGrid[0]));
   for (int g = 0; g < kRootCells; ++g) {
     const V value = horner<M>(c, splat<V>(kRootGrid[g + 1]));
@@ -185,7 +185,7 @@ inline IntOf<V> roots_on_grid(const V (&c)[M + 1], V (&root)[M]) {
     left[0] = select(change, splat<V>(kRootGrid[g]), left[0]);
     right[0] = select(change, splat<V>(kRootGrid[g + 1]), right[0]);
     f_left[0] = select(change, previous, f_left[0]);
-    found = found + select(change, one, splat_int<V>(0));
+    found = found + select(change, one, splat<IntOf<V>>(0));
     previous = value;
   }
   for (int i = 0; i < M; ++i) {
@@ -203,9 +203,9 @@ inline IntOf<V> roots_on_grid(const V (&c)[M + 1], V (&root)[M]) {
     const V fl = horner<M>(c, l);
     const V fr = horner<M>(c, r);
     const V slope = fr - fl;
-    const auto flat = vabs(slope) < splat<V>(1.0e-20f);
+    const auto flat = abs(slope) < splat<V>(1.0e-20f);
     const V secant = l - fl * (r - l) / select(flat, splat<V>(1.0f), slope);
-    root[i] = select(flat, l, vmin(vmax(secant, r), l));
+    root[i] = select(flat, l, min(max(secant, r), l));
   }
   return found;
 }
@@ -224,7 +224,7 @@ inline void lsp_from_lpc(const V (&a)[N], const V (&old)[N], V (&lsp)[N]) {
   powers_from_chebyshev<kHalf>(p, cp);
   powers_from_chebyshev<kHalf>(q, cq);
   V even[kHalf], odd[kHalf];
-  const IntOf<V> half = splat_int<V>(kHalf);
+  const IntOf<V> half = splat<IntOf<V>>(kHalf);
   auto complete = roots_on_grid<kHalf>(cp, even) == half;
   complete = complete & (roots_on_grid<kHalf>(cq, odd) == half);
   for (int i = 0; i < kHalf; ++i) {
@@ -241,10 +241,10 @@ inline void interpolate_lsp(const V (&previous)[N], const V (&current)[N], float
   for (int i = 0; i < N; ++i) {
     out[i] = splat<V>(1.0f - w) * previous[i] + splat<V>(w) * current[i];
   }
-  out[0] = vmax(out[0], m);
-  out[N - 1] = vmin(out[N - 1], splat<V>(kPi - margin));
+  out[0] = max(out[0], m);
+  out[N - 1] = min(out[N - 1], splat<V>(kPi - margin));
   for (int i = 1; i < N - 1; ++i) {
-    out[i] = vmax(out[i], out[i - 1] + m);
+    out[i] = max(out[i], out[i - 1] + m);
     const V limit = out[i + 1] - m;
     out[i] = select(out[i] > limit, (out[i] + limit) * splat<V>(0.5f), out[i]);
   }
@@ -255,7 +255,7 @@ inline void lsp_weights(const V (&lsp)[N], V (&weight)[N]) {
   for (int i = 0; i < N; ++i) {
     const V below = i == 0 ? lsp[0] : lsp[i] - lsp[i - 1];
     const V above = i == N - 1 ? splat<V>(kPi) - lsp[i] : lsp[i + 1] - lsp[i];
-    weight[i] = splat<V>(10.0f) / (splat<V>(0.04f) + vmin(below, above));
+    weight[i] = splat<V>(10.0f) / (splat<V>(0.04f) + min(below, above));
   }
 }
 
@@ -283,9 +283,9 @@ inline IntOf<V> quantise_lsp_stage(const speex::SearchTable &table, V *z, const 
   V best[1];
   reduce<V, W>(list, best);
   const IntOf<V> index = tag_of(best[0], kTagBits);
-  const IntOf<V> row = index * splat_int<V>(N);
+  const IntOf<V> row = index * splat<IntOf<V>>(N);
   for (int i = 0; i < N; ++i) {
-    z[i] = (z[i] - gather<V>(table.rows, row + splat_int<V>(i))) * splat<V>(2.0f);
+    z[i] = (z[i] - gather(table.rows, row + splat<IntOf<V>>(i))) * splat<V>(2.0f);
   }
   return index;
 }

@@ -56,7 +56,7 @@ struct Fields {
   uint8_t width[speex::kMaxFields];
   IntOf<V> value[speex::kMaxFields];
 
-  CR_INLINE void put(IntOf<V> a, int bits) {
+  CR_LANE void put(IntOf<V> a, int bits) {
     value[count] = a;
     width[count] = static_cast<uint8_t>(bits);
     ++count;
@@ -77,7 +77,7 @@ inline void reset_narrowband(NarrowbandState<V> &state) {
 }
 
 template <class V>
-CR_INLINE MaskOf<V> is_set(V flag) {
+CR_LANE MaskOf<V> is_set(V flag) {
   return flag > splat<V>(0.5f);
 }
 
@@ -135,7 +135,7 @@ inline void analyse_narrowband(NarrowbandState<V> &state, NarrowbandFrame<V> &fr
     frame.excitation[n] = state.excitation[n];
     frame.weighted[n] = state.weighted[n];
   }
-  frame.open_loop = {splat_int<V>(kMinLag), splat<V>(0.0f)};
+  frame.open_loop = {splat<IntOf<V>>(kMinLag), splat<V>(0.0f)};
   if (open_loop) {
     V zeros[kOrder], poles[kOrder];
     bandwidth_expand(a, 0.9f, zeros);
@@ -160,7 +160,7 @@ inline void quantise_lsp(const V (&lsp)[kOrder], bool fine, Fields<V> &fields, V
     fields.put(index, 6);
     for (int i = 0; i < width; ++i) {
       quantised[from + i] +=
-          splat<V>(scale) * gather<V>(table.rows, index * splat_int<V>(width) + splat_int<V>(i));
+          splat<V>(scale) * gather(table.rows, index * splat<IntOf<V>>(width) + splat<IntOf<V>>(i));
     }
   };
   const V *none = nullptr;
@@ -253,31 +253,31 @@ inline FrameParameters<V> code_frame_parameters(const NarrowbandFrame<V> &frame,
                                                 Fields<V> &fields, V (&quantised)[kOrder]) {
   const speex::NarrowbandMode &mode = speex::kNarrowband[mode_id];
   FrameParameters<V> out;
-  fields.put(splat_int<V>(0), 1);
-  fields.put(splat_int<V>(mode_id), 4);
+  fields.put(splat<IntOf<V>>(0), 1);
+  fields.put(splat<IntOf<V>>(mode_id), 4);
   quantise_lsp<V, W>(frame.lsp, mode.fine_lsp, fields, quantised);
   out.lag = frame.open_loop.lag;
   out.pitch_gain = splat<V>(0.0f);
   const bool single = mode.long_term == speex::LongTerm::kSingleTap;
   if (single || mode.long_term == speex::LongTerm::kFrameLag) {
-    fields.put(out.lag - splat_int<V>(kMinLag), 7);
+    fields.put(out.lag - splat<IntOf<V>>(kMinLag), 7);
   }
   if (single) {
     const V scaled = splat<V>(0.5f) + splat<V>(15.0f * 0.9f) * frame.open_loop.gain;
-    const IntOf<V> q = vmin(truncate(scaled), splat_int<V>(15));
+    const IntOf<V> q = min(truncate(scaled), splat<IntOf<V>>(15));
     fields.put(q, 4);
-    out.pitch_gain = vmin(splat<V>(0.066667f) * to_float(q), splat<V>(0.99f));
+    out.pitch_gain = min(splat<V>(0.066667f) * to_float(q), splat<V>(0.99f));
   }
   V gain = frame.residual_rms;
   if (speex::needs_open_loop(mode_id) && mode_id != speex::kNoise) {
     const V c = frame.open_loop.gain;
-    gain = gain * splat<V>(1.1f) * vsqrt(vmax(splat<V>(1.0f) - splat<V>(0.8f) * c * c, splat<V>(0.0f)));
+    gain = gain * splat<V>(1.1f) * sqrt(max(splat<V>(1.0f) - splat<V>(0.8f) * c * c, splat<V>(0.0f)));
   }
   const IntOf<V> q = count_exceeded(gain, speex::kFrameGainBound, 31);
   fields.put(q, 5);
-  out.gain = gather<V>(speex::kFrameGain, q);
+  out.gain = gather(speex::kFrameGain, q);
   if (mode_id == speex::kNoise) {
-    fields.put(splat_int<V>(dtx_hint ? 15 : 0), 4);
+    fields.put(splat<IntOf<V>>(dtx_hint ? 15 : 0), 4);
   }
   return out;
 }
@@ -305,16 +305,16 @@ inline void predict_three_taps(const speex::NarrowbandMode &mode, NarrowbandStat
   LagScores<V> scores;
   V best[kCandidates];
   rank_lags<kCandidates, V, W>(weighted, weighted, kSubframe, limit, some_bounded, scores, best);
-  const IntOf<V> longest = vmax(truncate(limit), splat_int<V>(kMinLag));
+  const IntOf<V> longest = max(truncate(limit), splat<IntOf<V>>(kMinLag));
   LagTrial<V> trials[kCandidates];
   for (int c = 0; c < kCandidates; ++c) {
-    const IntOf<V> lag = vmin(tag_of(best[c], kLagTagBits) + splat_int<V>(kMinLag), longest);
+    const IntOf<V> lag = min(tag_of(best[c], kLagTagBits) + splat<IntOf<V>>(kMinLag), longest);
     try_lag<V, W>(excitation, lag, target, response, trials[c]);
   }
   const auto silent = limit < splat<V>(static_cast<float>(kMinLag));
   const auto chosen =
       choose_prediction<kCandidates, V, W>(*mode.gains, trials, silent, state.growth, target, v);
-  fields.put(chosen.lag - splat_int<V>(kMinLag), 7);
+  fields.put(chosen.lag - splat<IntOf<V>>(kMinLag), 7);
   fields.put(chosen.row, mode.pitch_gain_bits);
 }
 
@@ -329,7 +329,7 @@ inline V code_subframe_gain(int bits, V residual_rms, V frame_gain, Fields<V> &f
   const IntOf<V> q = bits == 3 ? count_exceeded(ratio, speex::kSubGain3Bound, 7)
                                : count_exceeded(ratio, speex::kSubGain1Bound, 1);
   fields.put(q, bits);
-  return frame_gain * gather<V>(table, q);
+  return frame_gain * gather(table, q);
 }
 
 // The filters of one sub-frame, from unquantised and quantised LSPs.
@@ -451,8 +451,8 @@ template <class V, class W>
 inline void code_narrowband(NarrowbandState<V> &state, NarrowbandFrame<V> &frame, int mode_id, bool dtx_hint,
                             Fields<V> &fields, LowBand<V> *low_band) {
   if (mode_id == speex::kSilence) {
-    fields.put(splat_int<V>(0), 1);
-    fields.put(splat_int<V>(speex::kSilence), 4);
+    fields.put(splat<IntOf<V>>(0), 1);
+    fields.put(splat<IntOf<V>>(speex::kSilence), 4);
     silence_narrowband(state);
     return;
   }

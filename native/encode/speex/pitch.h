@@ -34,7 +34,7 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
     scores.energy[kMaxLag - lag] = energy;
     const V in = past[-lag - 1];
     const V out = past[count - 1 - lag];
-    energy = vmax(energy + in * in - out * out, splat<V>(0.0f));
+    energy = max(energy + in * in - out * out, splat<V>(0.0f));
   }
   constexpr int kBlock = kSame<V, W> ? 8 : (kStep<V, W> < 16 ? 4 : 2);
   constexpr int kWidth = kBlock * kStep<V, W>;
@@ -57,7 +57,7 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
     for (int r = 0; r < kBlock; ++r) {
       const int slot = u + r * kStep<V, W>;
       put_neighbours<V, W>(scores.correlation + slot, sum[r]);
-      const IntOf<W> tag = splat_int<W>(kLags - 1) - tags_from<V, W>(slot);
+      const IntOf<W> tag = splat<IntOf<W>>(kLags - 1) - tags_from<V, W>(slot);
       W score = splat<W>(0.0f) - sum[r] * sum[r] / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
       if (limited) {
         score = select(to_float(tag) > against<V, W>(limit - splat<V>(kMinLag)), splat<W>(0.0f), score);
@@ -81,15 +81,15 @@ inline OpenLoop<V> open_loop_pitch(const V *weighted, int count) {
   LagScores<V> scores;
   V best[kRivals];
   rank_lags<kRivals, V, W>(weighted, weighted, count, splat<V>(kMaxLag), false, scores, best);
-  const V root0 = vsqrt(dot(weighted, weighted, count));
-  OpenLoop<V> out{splat_int<V>(0), splat<V>(0.0f)};
-  IntOf<V> best_lag = splat_int<V>(0);
+  const V root0 = sqrt(dot(weighted, weighted, count));
+  OpenLoop<V> out{splat<IntOf<V>>(0), splat<V>(0.0f)};
+  IntOf<V> best_lag = splat<IntOf<V>>(0);
   for (int i = 0; i < kRivals; ++i) {
     const IntOf<V> tag = tag_of(best[i], kLagTagBits);
-    const IntOf<V> slot = splat_int<V>(kLags - 1) - tag;
-    const V c = vmax(splat<V>(0.0f), gather_own(scores.correlation, slot) /
-                                         (splat<V>(10.0f) + root0 * vsqrt(gather_own(scores.energy, slot))));
-    const IntOf<V> lag = tag + splat_int<V>(kMinLag);
+    const IntOf<V> slot = splat<IntOf<V>>(kLags - 1) - tag;
+    const V c = max(splat<V>(0.0f), gather_own(scores.correlation, slot) /
+                                        (splat<V>(10.0f) + root0 * sqrt(gather_own(scores.energy, slot))));
+    const IntOf<V> lag = tag + splat<IntOf<V>>(kMinLag);
     if (i == 0) {
       out.gain = c;
       out.lag = best_lag = lag;
@@ -98,9 +98,9 @@ inline OpenLoop<V> open_loop_pitch(const V *weighted, int count) {
     // De-multipling: a rival at about T/2 .. T/5 with nearly the correlation of T takes its place.
     const auto strong = c > splat<V>(0.85f) * out.gain;
     for (int k = 2; k <= 5; ++k) {
-      const IntOf<V> distance = lag * splat_int<V>(k) - best_lag;
-      const auto multiple = both(distance<splat_int<V>(k + 1), distance> splat_int<V>(-k - 1));
-      out.lag = select(both(strong, multiple), lag, out.lag);
+      const IntOf<V> distance = lag * splat<IntOf<V>>(k) - best_lag;
+      const auto multiple = (distance < splat<IntOf<V>>(k + 1)) & (distance > splat<IntOf<V>>(-k - 1));
+      out.lag = select(strong & multiple, lag, out.lag);
     }
   }
   return out;
@@ -113,13 +113,13 @@ inline constexpr int kPastWindow = kSubframe + 2;
 template <class V>
 inline void past_window(const V *excitation, IntOf<V> lag, V (&window)[kPastWindow]) {
   const V *base = excitation - kHistory;
-  const IntOf<V> start = splat_int<V>(kHistory - 1) - lag;
-  const IntOf<V> now = splat_int<V>(kHistory);
+  const IntOf<V> start = splat<IntOf<V>>(kHistory - 1) - lag;
+  const IntOf<V> now = splat<IntOf<V>>(kHistory);
   for (int i = 0; i < kPastWindow; ++i) {
-    const IntOf<V> direct = start + splat_int<V>(i);
+    const IntOf<V> direct = start + splat<IntOf<V>>(i);
     const auto known = direct < now;
     const IntOf<V> wrapped = direct - lag;
-    const IntOf<V> index = vmin(select(known, direct, wrapped), splat_int<V>(kHistory - 1));
+    const IntOf<V> index = min(select(known, direct, wrapped), splat<IntOf<V>>(kHistory - 1));
     const auto inside = known | (wrapped < now);
     window[i] = select(inside, gather_own(base, index), splat<V>(0.0f));
   }
@@ -231,11 +231,11 @@ inline Prediction<V> choose_prediction(const speex::GainTable &table, const LagT
   search_gains<kCount, V, W>(table, trials, penalty, any(over), rows);
   V taps[kCount][3];
   V error[kCount];
-  const IntOf<V> three = splat_int<V>(3);
+  const IntOf<V> three = splat<IntOf<V>>(3);
   for (int c = 0; c < kCount; ++c) {
     const V *z = trials[c].terms;
     for (int k = 0; k < 3; ++k) {
-      taps[c][k] = gather<V>(table.taps, rows[c] * three + splat_int<V>(k));
+      taps[c][k] = gather(table.taps, rows[c] * three + splat<IntOf<V>>(k));
     }
     const V t0 = taps[c][0], t1 = taps[c][1], t2 = taps[c][2];
     const V linear = t0 * z[0] + t1 * z[1] + t2 * z[2];
@@ -268,17 +268,17 @@ inline Prediction<V> choose_prediction(const speex::GainTable &table, const LagT
   }
   for (int j = 0; j < kSubframe; ++j) {
     const V sum = t[0] * window[j + 2] + t[1] * window[j + 1] + t[2] * window[j];
-    v[j] = vmin(vmax(sum, zero - loudest), loudest);
+    v[j] = min(max(sum, zero - loudest), loudest);
     V filtered = zero;
     for (int k = 0; k < 3; ++k) {
       filtered += t[k] * pick(trials[0].basis[k][j], trials[other].basis[k][j]);
     }
     target[j] -= filtered;
   }
-  const V next = splat<V>(0.03125f) * vmax(splat<V>(kGrowthUnit), growth) * gather<V>(table.growth, out.row);
+  const V next = splat<V>(0.03125f) * max(splat<V>(kGrowthUnit), growth) * gather(table.growth, out.row);
   growth = select(silent, growth, next);
-  out.lag = select(silent, splat_int<V>(kMinLag), out.lag);
-  out.row = select(silent, splat_int<V>(0), out.row);
+  out.lag = select(silent, splat<IntOf<V>>(kMinLag), out.lag);
+  out.row = select(silent, splat<IntOf<V>>(0), out.row);
   return out;
 }
 
@@ -288,7 +288,7 @@ template <class V>
 inline void predict_single_tap(V *excitation, IntOf<V> lag, V gain, V *v) {
   const V *base = excitation - kHistory;
   for (int j = 0; j < kSubframe; ++j) {
-    const V past = gather_own(base, splat_int<V>(kHistory + j) - lag);
+    const V past = gather_own(base, splat<IntOf<V>>(kHistory + j) - lag);
     excitation[j] = v[j] = gain * past;
   }
 }

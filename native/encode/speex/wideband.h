@@ -112,10 +112,10 @@ inline void quantise_high_lsp(const V (&lsp)[kHighOrder], Fields<V> &fields, V (
   const IntOf<V> second = quantise_lsp_stage<8, V, W>(speex::kLspHigh2, z, weight);
   fields.put(first, 6);
   fields.put(second, 6);
-  const IntOf<V> eight = splat_int<V>(kHighOrder);
+  const IntOf<V> eight = splat<IntOf<V>>(kHighOrder);
   for (int i = 0; i < kHighOrder; ++i) {
-    quantised[i] += splat<V>(0.0039062f) * gather<V>(speex::kLspHigh1.rows, first * eight + splat_int<V>(i)) +
-                    splat<V>(0.0019531f) * gather<V>(speex::kLspHigh2.rows, second * eight + splat_int<V>(i));
+    quantised[i] += splat<V>(0.0039062f) * gather(speex::kLspHigh1.rows, first * eight + splat<IntOf<V>>(i)) +
+                    splat<V>(0.0019531f) * gather(speex::kLspHigh2.rows, second * eight + splat<IntOf<V>>(i));
   }
 }
 
@@ -145,8 +145,8 @@ inline void code_high_subframe(WidebandState<V> &state, const WidebandFrame<V> &
   const V gain = ratio * (one + energy) / (one + low.excitation_rms[s]);
   const IntOf<V> q = count_exceeded(gain, speex::kHighGainBound, 15);
   fields.put(q, 4);
-  const V scale = splat<V>(0.87360f) * gather<V>(speex::kHighGainBound, q) * low.excitation_rms[s] /
-                  vmax(ratio, splat<V>(1.0e-4f));
+  const V scale = splat<V>(0.87360f) * gather(speex::kHighGainBound, q) * low.excitation_rms[s] /
+                  max(ratio, splat<V>(1.0e-4f));
   Response<V> response;
   impulse_response<kHighOrder>(filters.zeros, filters.poles, filters.quantised, response);
   V target[kSubframe], innovation[kSubframe];
@@ -176,8 +176,8 @@ inline void code_wideband(WidebandState<V> &state, WidebandFrame<V> &frame, int 
                           bool dtx_hint, Fields<V> &fields) {
   LowBand<V> low;
   code_narrowband<V, W>(state.low, frame.low, mode_id, dtx_hint, fields, &low);
-  fields.put(splat_int<V>(1), 1);
-  fields.put(splat_int<V>(high_id), 3);
+  fields.put(splat<IntOf<V>>(1), 1);
+  fields.put(splat<IntOf<V>>(high_id), 3);
   if (high_id == 0) {
     silence_highband(state);
     return;

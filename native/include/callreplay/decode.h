@@ -17,12 +17,13 @@ extern "C" {
 
 /* What the payload of a span is. Values are part of the ABI. */
 typedef enum cr_codec {
-  CR_CODEC_ULAW = 0,    /* G.711 mu-law: an octet a sample; several channels are averaged to one */
-  CR_CODEC_ALAW = 1,    /* G.711 A-law */
-  CR_CODEC_L16 = 2,     /* RFC 3551 4.5.11: big-endian; several channels are averaged to one */
-  CR_CODEC_G722 = 3,    /* an octet is two samples at 16 kHz */
-  CR_CODEC_G729 = 4,    /* n frames of 10 octets, then at most one SID of 2 */
-  CR_CODEC_EXTERNAL = 5 /* decoded elsewhere: cr_span.pcm holds the samples */
+  CR_CODEC_ULAW = 0,     /* G.711 mu-law: an octet a sample; several channels are averaged to one */
+  CR_CODEC_ALAW = 1,     /* G.711 A-law */
+  CR_CODEC_L16 = 2,      /* RFC 3551 4.5.11: big-endian; several channels are averaged to one */
+  CR_CODEC_G722 = 3,     /* an octet is two samples at 16 kHz */
+  CR_CODEC_G729 = 4,     /* n frames of 10 octets, then at most one SID of 2 */
+  CR_CODEC_EXTERNAL = 5, /* decoded elsewhere: cr_span.pcm holds the samples */
+  CR_CODEC_G726 = 6      /* 2 to 5 bits a sample; every payload begins at an octet */
 } cr_codec;
 
 /* Bits of cr_leg.flags that the decoder looks at (model.PacketFlag). */
@@ -43,6 +44,10 @@ typedef enum cr_gap_reason {
 #define CR_G729_EXACT 0
 #define CR_G729_BRIDGED 1
 
+/* cr_span.mode of G.726 is the bits of a sample, 2 to 5, and this where they fill octets from the most
+ * significant bit on (AAL2-G726-xx), not from the least (G726-xx). */
+#define CR_G726_AAL2 8
+
 /* A run of one codec: rows first to stop (exclusive) of the leg. Ticks count at clock_rate_hz from 0. The
  * absolute time of tick t is anchor_ns + t / clock_rate_hz / (1 + drift_ppb * 1e-9) seconds. */
 typedef struct cr_span {
@@ -50,7 +55,7 @@ typedef struct cr_span {
   int32_t clock_rate_hz;  /* RTP ticks per second: sample_rate_hz; G.722 8000 or 16000; EXTERNAL anything */
   int32_t sample_rate_hz; /* samples per second, 8000 to 48000; G.722 16000, G.729 8000 */
   int32_t mode; /* G.722: 0, 1, 2 for 64, 56, 48 kbit/s; G.711, L16: channels, 1 to 8; G.729: CR_G729_...;
-                   else 0 */
+                   G.726: bits and CR_G726_AAL2; else 0 */
   int64_t first, stop;
   int64_t end_tick; /* media ends here, 0 to 2^36 */
   int64_t anchor_ns;
@@ -119,7 +124,7 @@ typedef struct cr_occupancy {
   uint64_t rounds;        /* vector kernel calls, weighted by the eighths of a millisecond they decode */
   uint64_t lane_slots;    /* lanes those calls had */
   uint64_t lane_used;     /* lanes of them that held a stream */
-  uint64_t scalar_rounds; /* work done by the scalar kernels of G.722 and G.729 */
+  uint64_t scalar_rounds; /* work done by the scalar kernels of codecs with a state */
 } cr_occupancy;
 
 /* The conveyor: decodes many legs in lockstep, one span a lane. Which legs share it never changes a sample.

@@ -66,7 +66,10 @@ class LegCounts:
 
 
 _EXTERNAL: Final = 5
-_NATIVE: Final = {"PCMU": 0, "PCMA": 1, "L16": 2, "G722": 3, "G729": 4}
+_G726: Final = 6
+_NATIVE: Final = {"PCMU": 0, "PCMA": 1, "L16": 2, "G722": 3, "G729": 4} | {
+    f"{packing}G726-{rate}": _G726 for packing in ("", "AAL2-") for rate in (16, 24, 32, 40)
+}
 _COLUMNS: Final[tuple[tuple[str, DTypeLike], ...]] = (
     ("offset", np.int64),
     ("size", np.uint16),
@@ -91,7 +94,14 @@ def _g722_mode(codec: Codec) -> int:
     return {"56000": 1, "48000": 2}.get(given.get("bitrate", ""), 0)
 
 
+def _g726_mode(codec: Codec) -> int:
+    """Bits of a sample, and 8 where they fill octets from the most significant one on (``CR_G726_AAL2``)."""
+    return int(codec.name.rsplit("-", 1)[1]) // 8 | (8 if codec.name.startswith("AAL2-") else 0)
+
+
 def _mode(codec: Codec, concealment: Concealment) -> int:
+    if _NATIVE.get(codec.name) == _G726:
+        return _g726_mode(codec)
     if codec.name == "G722":
         return _g722_mode(codec)
     if codec.name == "G729":

@@ -1,11 +1,11 @@
 """Codecs beyond the engine's own, decoded through PyAV (extra ``av``).
 
-Opus, GSM, iLBC, AMR, AMR-WB, G.726, G.723.1 and Speex. Each codec is a small recipe: how RTP payloads become the frames
+Opus, GSM, iLBC, AMR, AMR-WB, G.723.1 and Speex. Each codec is a small recipe: how RTP payloads become the frames
 that libavcodec takes, and how many samples each yields.
 A span is decoded packet by packet in media order, as far as it is asked for, and placed by its timestamps; lost packets
 stay silent. Only frames that an AMR payload itself marks as lost are concealed, by the decoder.
 
-Sources of the payload formats: RFC 3551 (GSM, G.723.1, G.726), RFC 3952 (iLBC), RFC 4867 (AMR), RFC 5574 (Speex),
+Sources of the payload formats: RFC 3551 (GSM, G.723.1), RFC 3952 (iLBC), RFC 4867 (AMR), RFC 5574 (Speex),
 RFC 7587 (Opus).
 """
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Pcm = NDArray[np.int16]
-_READ_BYTES: Final = 4096  # that a demuxer reads ahead: a second of G.726
+_READ_BYTES: Final = 4096  # that a demuxer reads ahead: two seconds of iLBC
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,20 +307,6 @@ def _amr(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
         yield np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
 
-def _g726_bits(codec: Codec) -> int:
-    return int(codec.name.rsplit("-", 1)[1]) // 8
-
-
-def _g726(container: str) -> Recipe:
-    def decode(codec: Codec, payloads: Iterable[bytes]) -> Iterator[Pcm]:
-        bits = _g726_bits(codec)
-        frames = ((payload, len(payload) * 8 // bits) for payload in payloads)
-        options = {"code_size": str(bits), "sample_rate": "8000"}
-        return _by_container(container, b"", frames, options)
-
-    return Recipe(decode)
-
-
 _SPEEX_SIZES: Final = {8000: (0, 160), 16000: (1, 320), 32000: (2, 640)}
 
 
@@ -342,8 +328,6 @@ RECIPES: Final[dict[str, Recipe]] = {
     "AMR": Recipe(_amr),
     "AMR-WB": Recipe(_amr),
     "SPEEX": Recipe(_speex),
-    **{f"G726-{rate}": _g726("g726le") for rate in (16, 24, 32, 40)},
-    **{f"AAL2-G726-{rate}": _g726("g726") for rate in (16, 24, 32, 40)},
 }
 
 

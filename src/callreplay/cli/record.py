@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, want
 
 if TYPE_CHECKING:
     from callreplay.importing.importer import Outcome
+    from callreplay.recording.ring import Ring
     from callreplay.recording.sources import Source
 
 __all__ = ["register"]
@@ -42,8 +44,9 @@ def _sources(
     ring: str,
     pattern: str,
     promiscuous: bool,
-) -> list[Source]:
-    """What to record from, open; ``owned`` closes it."""
+    workers: int,
+) -> tuple[list[Source], list[list[Ring]]]:
+    """What to record from, open; ``owned`` closes it. Rings of several workers, by worker."""
     from callreplay.errors import ArgumentError
     from callreplay.recording.ring import Ring
     from callreplay.recording.sources import Agents, Interface, Stream
@@ -51,17 +54,23 @@ def _sources(
     if stream not in ("", "-"):
         raise ArgumentError(f"{stream}: record takes '-'; captures in files are for `callreplay import`")
     found: list[Source] = []
-    for name in [name for text in interfaces for name in text.split(",") if name]:
-        found.append(Interface(Ring(name, parse_size(ring), pattern, promiscuous)))
-        owned.callback(found[-1].close)
+    rings: list[list[Ring]] = [[] for _ in range(workers if workers > 1 else 0)]
+    for place, name in enumerate(name for text in interfaces for name in text.split(",") if name):
+        if workers == 1:
+            found.append(Interface(Ring(name, parse_size(ring), pattern, promiscuous)))
+            owned.callback(found[-1].close)
+        for own in rings:
+            own.append(Ring(name, parse_size(ring), pattern, promiscuous, fanout=os.getpid() + place))
+            owned.callback(own[-1].close)
     if hep is not None:
         found.append(Agents(hep))
         owned.callback(found[-1].close)
     if stream == "-":
         found.append(Stream(sys.stdin.fileno()))
-    if not found:
+    rings = [own for own in rings if own]
+    if not found and not rings:
         raise ArgumentError("nothing to record from: -i IFACE, --hep PORT, or - for standard input")
-    return found
+    return found, rings
 
 
 def _tell(outcome: Outcome, as_json: bool) -> None:
@@ -111,6 +120,12 @@ def register(app: typer.Typer) -> None:
             typer.Option(min=0.05, max=3600, help="Seconds between syncs: what is older survives a crash."),
         ] = 1.0,
         ring: Annotated[str, typer.Option(help="Memory that the kernel keeps packets in for us.")] = "64MiB",
+        workers: Annotated[
+            int,
+            typer.Option(
+                min=1, max=64, help="Processes that split the interfaces' packets, a share of flows each."
+            ),
+        ] = 1,
         pattern: Annotated[str, typer.Option("--filter", help="What to capture, as of pcap-filter(7).")] = "",
         promiscuous: Annotated[bool, typer.Option(help="Take in what is addressed to others.")] = True,
         user: Annotated[str, typer.Option(help="Become this user once the interfaces are open.")] = "",
@@ -140,6 +155,7 @@ def register(app: typer.Typer) -> None:
         from callreplay.importing.rules import Rules
         from callreplay.recording import privileges
         from callreplay.recording.recorder import Recorder
+        from callreplay.recording.sources import shared
         from callreplay.store import accounts, activity
         from callreplay.store.places import default_data_dir
 
@@ -149,10 +165,15 @@ def register(app: typer.Typer) -> None:
         rules = Rules(tuple(only or ()), tuple(never or ()), percent)
         stop, leave = threading.Event(), threading.Event()
         with ExitStack() as owned:
-            sources = _sources(owned, stream, interface or [], hep, ring, pattern, promiscuous)
+            sources, rings = _sources(
+                owned, stream, interface or [], hep, ring, pattern, promiscuous, workers
+            )
             if user:
                 privileges.become(user)
             privileges.drop_network()
+            for share in shared(rings):
+                sources.append(share)
+                owned.callback(share.close)
             signal.signal(signal.SIGINT, lambda *_: stop.set())
             signal.signal(signal.SIGTERM, lambda *_: leave.set())
             opened = owned.enter_context(database(url, data, build=True, volume=True))

@@ -26,7 +26,7 @@ from callreplay.errors import OutputError
 from callreplay.model import INDEX_SUFFIX, CallDescription, Event, Flow, RtpColumns, Side, Stream
 from callreplay.packets import recording
 from callreplay.packets.arena import fetch, release
-from callreplay.store import records, volumes
+from callreplay.store import progress, records, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
@@ -144,10 +144,11 @@ def file_call(
     zone: ZoneInfo,
     volume: int | None = None,
     fetcher: Callable[[CallRecord], recording.Fetch] = lambda _: fetch,
+    row: UUID | None = None,
 ) -> Filed:
     """File a call on the next volume that has room, or on the one with the id ``volume``.
 
-    ``fetcher`` gives what takes the packets out of the capture (`callreplay.importing.ahead`).
+    ``row``: that of the call while it was in progress, which becomes its own. ``fetcher`` gives what takes the packets out of the capture (`callreplay.importing.ahead`).
 
     Raises:
         VolumeError: the volume named cannot be reached; nothing was written.
@@ -157,13 +158,15 @@ def file_call(
 
     """
     key = identity(capture, call)
-    uuid = uuid4()
+    uuid = row or uuid4()
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(database.connection())
         # Two imports of the same call at the same time: the second waits, then finds it there.
         records.lock_identity(connection, tenant_id, key)
         known = records.identified(connection, tenant_id, key)
         if known is not None:
+            if row is not None and row != known:
+                progress.drop(connection, row)
             return Filed(known, added=False)
         if not call.legs:
             _insert_call(connection, tenant_id, uuid, key, capture, call)
@@ -469,7 +472,8 @@ def _insert_call(
         "".join(f" {number}" for number in said.called_numbers if number != said.called_number),
         **figures_of(files),
     )
-    records.add(connection, row)
+    if not progress.take_over(connection, row):
+        records.add(connection, row)
     for leg in call.legs:
         for event in leg.events:
             digit = EventRow(uuid, event.start_ns, leg.side, "dtmf", event.digit, round(event.duration_ms))

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -22,7 +23,7 @@ from callreplay.importing.ahead import ReadAhead
 from callreplay.importing.filing import CallRecord, CaptureRows, Filed, file_call, identity
 from callreplay.importing.rotation import Carry, Member, again, begins, pending, settled, window
 from callreplay.importing.rules import Rules
-from callreplay.store import accounts, records
+from callreplay.store import accounts, progress, records
 from callreplay.store.database import Database
 from callreplay.store.rows import clean_text, clean_time
 from callreplay.store.volumes import VolumeFullError
@@ -71,6 +72,8 @@ class Job:
     """Which calls are kept; all of them if not given."""
     drops: int = 0
     """Packets that the kernel dropped while a call was recorded, for its quality."""
+    row: UUID | None = None
+    """That of the call while it was in progress: it becomes that of the first call that signalling tells of."""
 
 
 @dataclass(slots=True)
@@ -246,9 +249,11 @@ def _import(
                 outcome.warnings.append(text)
             wanted.append(call)
         ahead = ReadAhead(found.rows, wanted)
+        heir = next((call for call in wanted if not call.inferred), None)
         for call in wanted:
             try:
-                outcome.calls.append(_file(database, job, found.rows, call, ahead))
+                row = job.row if call is heir else None
+                outcome.calls.append(_file(database, job, found.rows, call, ahead, row))
             except CallReplayError:
                 raise
             except _OWN_FAULTS as error:
@@ -256,6 +261,9 @@ def _import(
                 _log.exception("%s, call %r", outcome.capture, call.description.call_id)
                 said = " ".join(str(error).split())
                 outcome.lost.append(f"call {clean_text(call.description.call_id)!r} was not filed: {said}")
+        if job.row is not None and not outcome.lost:
+            with database.connection() as connection:
+                progress.drop(connection, job.row)  # where no call became its heir
     except CaptureError as error:
         outcome.error, outcome.bad = str(error), True
     except VolumeFullError as error:
@@ -274,14 +282,15 @@ def _import(
 
 
 def _file(
-    database: Database, job: Job, rows: CaptureRows, call: CallRecord, ahead: ReadAhead
+    database: Database, job: Job, rows: CaptureRows, call: CallRecord, ahead: ReadAhead, row: UUID | None
 ) -> dict[str, Any]:
     if job.dry_run:
         key = identity(rows, call)
         with database.connection() as connection:
             known = records.identified(connection, job.tenant_id, key)
         return _line(call, rows.name, "" if known is None else str(known), known is None, None)
-    filed = file_call(database, job.tenant_id, rows, call, accounts.zone_of(job.zone), job.volume, ahead.of)
+    zone = accounts.zone_of(job.zone)
+    filed = file_call(database, job.tenant_id, rows, call, zone, job.volume, ahead.of, row)
     return _line(call, rows.name, str(filed.uuid), filed.added, filed)
 
 

@@ -68,6 +68,8 @@ def arrange(
     The streams' columns are used up: their timestamps become ticks of spans.
     """
     full = [ordered for ordered in streams if len(ordered.columns)]
+    if len(full) == 1 and full[0].gaps is not None:
+        return _whole(packets, full[0], full[0].gaps), []
     kept = _settle_parallel(packets, full)
     aside = [
         _parallel(ordered, mask)
@@ -104,6 +106,39 @@ def arrange(
         leg.gaps = np.concatenate([np.zeros(0, GAP_DTYPE), *tables, _between(leg, columns.missing)])
         leg.gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
     return leg, aside
+
+
+def _whole(packets: Packets, ordered: OrderedStream, gaps: NDArray[np.void]) -> LegColumns:
+    """A leg of one stream that is one span, of audio from its first row to its last."""
+    columns, line, tables = ordered.columns, ordered.lines[0], ordered.tables
+    which = ordered.runs[0][2]
+    codec = tables.listed[which]
+    payload_type = int(columns.payload_type[0])
+    span = Span(
+        codec,
+        0,
+        len(columns),
+        ordered.stream.ssrc,
+        ordered.stream.index,
+        payload_type,
+        line.clock.anchor_ns - delay_ns(codec, int(tables.typical[which])),
+        line.end_tick,
+        line.clock.drift_ppm,
+        tables.resolution.sources[payload_type] in ("inferred", "unknown"),
+    )
+    return LegColumns(
+        packets.data,
+        packets.spill,
+        columns.offset,
+        columns.size,
+        columns.timestamp,
+        columns.arrival_ns,
+        columns.sequence,
+        columns.payload_type,
+        columns.flags,
+        [span],
+        gaps,
+    )
 
 
 def _span(piece: _Piece, rows: Columns, first: int, index: int) -> tuple[Span, NDArray[np.void]]:

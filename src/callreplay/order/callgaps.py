@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from callreplay.codecs import delay_ns
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, Span
 from callreplay.order.arrange import ns_of, ticks_of
+from callreplay.order.plain import long_losses
 
 __all__ = ["mark_call_gaps"]
 
@@ -31,10 +32,10 @@ def mark_call_gaps(caller: LegColumns, called: LegColumns) -> None:
         return
     start = min(leg.spans[0].anchor_ns for leg in legs)
     end = max(_end_ns(leg) for leg in legs)
+    edge = _EDGE_NS + max([delay_ns(leg.spans[0].codec) for leg in legs])
     for leg in legs:
         first, last = leg.spans[0], leg.spans[-1]
         rows: list[tuple[int, int, int, int, int]] = []
-        edge = _EDGE_NS + max(delay_ns(other.spans[0].codec) for other in legs)
         if first.anchor_ns - start > edge:
             ticks = ticks_of(first, first.anchor_ns - start)
             rows.append((0, -ticks, ticks, 0, GapReason.LATE_START))
@@ -49,7 +50,7 @@ def mark_call_gaps(caller: LegColumns, called: LegColumns) -> None:
 
 
 def _end_ns(leg: LegColumns) -> int:
-    return max(ns_of(span, span.end_tick) for span in leg.spans)
+    return max([ns_of(span, span.end_tick) for span in leg.spans])
 
 
 def _losses(leg: LegColumns) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
@@ -68,11 +69,9 @@ def _edge_ns(spans: list[Span], gaps: NDArray[np.void], row: np.intp, end: int) 
 
 
 def _mark_capture(caller: LegColumns, called: LegColumns) -> None:
-    if not len(caller.gaps) or not len(called.gaps):
+    if not long_losses(caller.gaps, _LEAST_PACKETS) or not long_losses(called.gaps, _LEAST_PACKETS):
         return
     rows, start, end = _losses(caller)
-    if not len(rows):
-        return
     other_rows, other_start, other_end = _losses(called)
     for row, one, two in zip(rows, start, end, strict=True):
         near = np.searchsorted(other_start, (one - _TOGETHER_NS, one + _TOGETHER_NS))

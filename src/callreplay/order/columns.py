@@ -13,6 +13,11 @@ from callreplay.packets.arena import Arena, release
 __all__ = ["Columns"]
 
 
+_KINDS = tuple(map(np.dtype, ("i8", "u2", "i8", "i8", "i8", "u1", "u1", "i4")))
+_Any = NDArray[Any]
+_Eight = tuple[_Any, _Any, _Any, _Any, _Any, _Any, _Any, _Any]
+
+
 @dataclass(slots=True)
 class Columns:
     """The columns of one stream while it is put in order; same length all, ``missing`` as in ``walk_stream``."""
@@ -29,19 +34,9 @@ class Columns:
     @classmethod
     def empty(cls, rows: int, arena: Arena) -> Columns:
         """Uninitialised columns of ``rows`` rows."""
-        make = arena.empty
-        return cls(
-            make(rows, np.int64),
-            make(rows, np.uint16),
-            make(rows, np.int64),
-            make(rows, np.int64),
-            make(rows, np.int64),
-            make(rows, np.uint8),
-            make(rows, np.uint8),
-            make(rows, np.int32),
-        )
+        return cls(*arena.several(rows, _KINDS))
 
-    def each(self) -> tuple[NDArray[Any], ...]:
+    def each(self) -> _Eight:
         """All columns, in the order of the fields."""
         return (
             self.offset,

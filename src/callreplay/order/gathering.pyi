@@ -11,6 +11,16 @@ class Survey:
     def present(self) -> dict[int, int]: ...
     def commonest(self, kinds: NDArray[np.uint8], kind: int) -> int: ...
     def count(self, payload_type: int) -> int: ...
+    def look(
+        self,
+        size: NDArray[np.uint16],
+        arrival: NDArray[np.int64],
+        payload_type: NDArray[np.uint8],
+        rows: NDArray[np.int32] | None,
+        first: int,
+        count: int,
+        step: int,
+    ) -> None: ...
     def take(
         self,
         offset: NDArray[np.int64],

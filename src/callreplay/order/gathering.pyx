@@ -53,6 +53,41 @@ cdef class Survey:
         """Packets of one payload type."""
         return self.counts[payload_type]
 
+    cdef inline void see(self, int64_t arrival, uint16_t size, uint8_t payload_type) noexcept nogil:
+        self.counts[payload_type] += 1
+        if self.rows == 0:
+            self.first_ns = self.last_ns = arrival
+            self.smallest = self.largest = size
+        else:
+            if arrival < self.before_ns:
+                self.in_time = False
+            self.first_ns = min(self.first_ns, arrival)
+            self.last_ns = max(self.last_ns, arrival)
+            self.smallest = min(self.smallest, <int64_t>size)
+            self.largest = max(self.largest, <int64_t>size)
+        self.before_ns = arrival
+        self.rows += 1
+
+    def look(self, const uint16_t[::1] size not None, const int64_t[::1] arrival not None,
+             const uint8_t[::1] payload_type not None, const int32_t[::1] rows, int64_t first, int64_t count,
+             int64_t step):
+        """``take`` without a copy of anything."""
+        cdef int64_t i, row, n = arrival.shape[0]
+        cdef bint listed = rows is not None, bad = False
+        if size.shape[0] != n or payload_type.shape[0] != n:
+            raise ValueError("columns differ in length")
+        if listed and not (0 <= first <= rows.shape[0] and 0 <= count <= rows.shape[0] - first):
+            raise ValueError("no such rows")
+        with nogil:
+            for i in range(count):
+                row = rows[first + i] if listed else first + i * step
+                if not 0 <= row < n:
+                    bad = True
+                    break
+                self.see(arrival[row], size[row], payload_type[row])
+        if bad:
+            raise ValueError("no such rows")
+
     def take(self, const int64_t[::1] offset not None, const uint16_t[::1] size not None,
              const uint32_t[::1] timestamp not None, const int64_t[::1] arrival not None,
              const uint16_t[::1] sequence not None, const uint8_t[::1] payload_type not None,
@@ -93,19 +128,7 @@ cdef class Survey:
                 sequence_to[to] = sequence[row]
                 payload_type_to[to] = payload_type[row]
                 flags_to[to] = flags[row]
-                self.counts[payload_type[row]] += 1
-                if self.rows == 0:
-                    self.first_ns = self.last_ns = arrival[row]
-                    self.smallest = self.largest = size[row]
-                else:
-                    if arrival[row] < self.before_ns:
-                        self.in_time = False
-                    self.first_ns = min(self.first_ns, arrival[row])
-                    self.last_ns = max(self.last_ns, arrival[row])
-                    self.smallest = min(self.smallest, <int64_t>size[row])
-                    self.largest = max(self.largest, <int64_t>size[row])
-                self.before_ns = arrival[row]
-                self.rows += 1
+                self.see(arrival[row], size[row], payload_type[row])
         if bad:
             raise ValueError("no such rows")
 

@@ -29,6 +29,7 @@ from callreplay.order.grouping import (
     unsignalled_groups,
 )
 from callreplay.order.matching import endpoint
+from callreplay.order.short import order_plainly
 from callreplay.order.statistics import LegStatistics, measure
 from callreplay.order.streams import OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, gather_facts
@@ -142,7 +143,7 @@ def assemble(
             _group_of_files([gather_facts(scan, index) for index, scan in enumerate(several)], descriptions)
         ]
         calls = [builder.call(group) for group in groups if group.packets]
-        _check(several, calls)
+        builder.check()
         return calls
     facts = gather_facts(several[0]) if several else []
     groups, left, aside = signalled_groups(facts, descriptions)
@@ -150,17 +151,11 @@ def assemble(
     if several:
         without_copies(several[0], groups)
     calls = [builder.call(group) for group in groups if group.packets]
-    _check(several, calls)
+    builder.check()
     calls.sort(key=lambda call: call.start_ns)
     if unplaced is not None:
         unplaced += aside
     return calls
-
-
-def _check(scans: Sequence[Packets], calls: Sequence[CallMedia]) -> None:
-    check_intact(
-        *(scan.data for scan in scans), *(a for c in calls for leg in c.legs for a in leg.columns.arrays)
-    )
 
 
 def _group_of_files(files: Sequence[Sequence[StreamFacts]], descriptions: Sequence[CallDescription]) -> Group:
@@ -179,6 +174,12 @@ class _Builder:
     hints: Mapping[int, Codec]
     reports: Sequence[SenderReport]
     arena: Arena
+
+    def check(self) -> None:
+        """Raise OutputError where a file failed that columns or packets lie in."""
+        for scan in self.scans:
+            check_intact(scan.data, scan.spill, scan.rtp.arrival_ns)
+        self.arena.check()
 
     def call(self, group: Group) -> CallMedia:
         """Order both legs of a group and set them on one timeline."""
@@ -216,14 +217,17 @@ class _Builder:
             leg.statistics.parallel = sum(one.packets for one in parallel[side])
         return call
 
+    def _ordered(
+        self, scan: Packets, stream: Stream, signalled: Sequence[Mapping[int, Codec]]
+    ) -> OrderedStream:
+        plain = order_plainly(scan, stream, signalled, self.hints, self.arena)
+        return plain or order_stream(scan, stream, signalled, self.hints, self.arena)
+
     def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream], list[Aside]]:
         facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
         scan = self.scans[facts[0].scan] if facts else self.scans[0]
         streams = [
-            order_stream(
-                scan, fact.stream, _payload_types(group.description, side, fact), self.hints, self.arena
-            )
-            for fact in facts
+            self._ordered(scan, fact.stream, _payload_types(group.description, side, fact)) for fact in facts
         ]
         events = sorted(
             (event for ordered in streams for event in collect_events(ordered)),

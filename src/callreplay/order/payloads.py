@@ -77,9 +77,14 @@ class PayloadTables:
     def build(cls, resolution: Resolution, longest_payload: int) -> PayloadTables:
         """Tables covering payloads of up to ``longest_payload`` octets."""
         listed = list(dict.fromkeys(resolution.codecs.values())) or [UNKNOWN]
-        make = _arrays if longest_payload <= _KEPT else _arrays.__wrapped__
-        arrays = make(tuple(resolution.codecs.items()), longest_payload)
-        return cls(resolution, listed, *(array.copy() for array in arrays))
+        return cls(resolution, listed, *[array.copy() for array in _made(resolution, longest_payload)])
+
+    @classmethod
+    def shared(cls, resolution: Resolution, longest_payload: int) -> PayloadTables:
+        """``build`` for whoever changes none of the tables but ``typical``."""
+        listed = list(dict.fromkeys(resolution.codecs.values())) or [UNKNOWN]
+        kinds, clocks, codecs, durations, typical, doubtful = _made(resolution, longest_payload)
+        return cls(resolution, listed, kinds, clocks, codecs, durations, typical.copy(), doubtful)
 
     def replace(self, which: int, codec: Codec) -> None:
         """Take another codec of the same clock for row ``which`` and for the payload types that stand for it."""
@@ -92,8 +97,17 @@ class PayloadTables:
         self.durations[which] = np.clip(payload_ticks(codec, octets), 0, 1 << 24)
 
 
+_Any = NDArray[Any]
+_Arrays = tuple[_Any, _Any, _Any, _Any, _Any, _Any]
+
+
+def _made(resolution: Resolution, longest_payload: int) -> _Arrays:
+    make = _arrays if longest_payload <= _KEPT else _arrays.__wrapped__
+    return make(tuple(resolution.codecs.items()), longest_payload)
+
+
 @lru_cache(128)
-def _arrays(named: tuple[tuple[int, Codec], ...], longest_payload: int) -> tuple[NDArray[Any], ...]:
+def _arrays(named: tuple[tuple[int, Codec], ...], longest_payload: int) -> _Arrays:
     """The look-up tables of ``PayloadTables``: captures have few combinations of payload types and lengths."""
     listed = list(dict.fromkeys(codec for _, codec in named)) or [UNKNOWN]
     kinds = np.zeros(256, np.uint8)

@@ -8,6 +8,7 @@ def window_minima(
     origin_ns: int,
     ns_per_tick: float,
     window_ticks: int,
+    shift: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]: ...
 def packet_ends(
     timestamp: NDArray[np.int64],
@@ -56,4 +57,5 @@ def count_late(
     floor_ns: float,
     ns_per_tick: float,
     late_ns: float,
+    shift: int = 0,
 ) -> int: ...

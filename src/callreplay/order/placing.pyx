@@ -34,28 +34,31 @@ cdef struct Gap:  # ALIGNED
 
 def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
                   const uint8_t[::1] flags not None, int64_t origin_ns, double ns_per_tick,
-                  int64_t window_ticks):
+                  int64_t window_ticks, int64_t shift=0):
     """The least (arrival - media time) of each window of media time, per stretch between restarts.
 
     Returns (stretch, tick, d, packets): int64, int64, float64 (ns against ``origin_ns``), int64, one entry
     per window with audio; ``tick`` is where the least was. Comfort noise does not count: its timestamps are
-    not to be trusted.
+    not to be trusted. ``shift`` is added to every timestamp.
     """
     cdef Py_ssize_t rows = timestamp.shape[0], i, windows = 0, current = -1
     if arrival.shape[0] != rows or flags.shape[0] != rows or window_ticks < 1:
         raise ValueError("columns differ in length")
-    cdef int64_t window = -1, w, stretch = 0
+    # The window of the row before, from ``low`` to ``high``: most rows lie in it and need no division.
+    cdef int64_t tick, low = 0, high = 0, stretch = 0
     cdef double d
     with nogil:
         for i in range(rows):
             if flags[i] & RESTART and i:
-                stretch += 1
-                window = -1
+                low = high = 0
             if flags[i] & NOISE_FLAG:
                 continue
-            w = timestamp[i] // window_ticks
-            if w != window:
-                window = w
+            tick = timestamp[i] + shift
+            if not low <= tick < high:
+                low = tick // window_ticks * window_ticks
+                high = low + window_ticks
+                if low == 0:
+                    low = 1 - window_ticks  # division is towards nought
                 windows += 1
     stretches = np.empty(windows, np.int64)
     ticks = np.empty(windows, np.int64)
@@ -63,26 +66,28 @@ def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arri
     packets = np.zeros(windows, np.int64)
     cdef int64_t[::1] stretches_v = stretches, ticks_v = ticks, packets_v = packets
     cdef double[::1] least_v = least
-    window = -1
-    stretch = 0
+    low = high = 0
     with nogil:
         for i in range(rows):
             if flags[i] & RESTART and i:
                 stretch += 1
-                window = -1
+                low = high = 0
             if flags[i] & NOISE_FLAG:
                 continue
-            d = <double>(arrival[i] - origin_ns) - timestamp[i] * ns_per_tick
-            w = timestamp[i] // window_ticks
-            if w != window:
-                window = w
+            tick = timestamp[i] + shift
+            d = <double>(arrival[i] - origin_ns) - tick * ns_per_tick
+            if not low <= tick < high:
+                low = tick // window_ticks * window_ticks
+                high = low + window_ticks
+                if low == 0:
+                    low = 1 - window_ticks  # division is towards nought
                 current += 1
                 stretches_v[current] = stretch
-                ticks_v[current] = timestamp[i]
+                ticks_v[current] = tick
                 least_v[current] = d
             elif d < least_v[current]:
                 least_v[current] = d
-                ticks_v[current] = timestamp[i]
+                ticks_v[current] = tick
             packets_v[current] += 1
     return stretches, ticks, least, packets
 
@@ -283,14 +288,17 @@ def codec_runs(const uint8_t[::1] payload_type not None, const uint8_t[::1] flag
 
 
 def count_late(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None, int64_t origin_ns,
-               double floor_ns, double ns_per_tick, double late_ns):
-    """How many packets came more than ``late_ns`` after the envelope ``floor_ns`` (against ``origin_ns``)."""
+               double floor_ns, double ns_per_tick, double late_ns, int64_t shift=0):
+    """How many packets came more than ``late_ns`` after the envelope ``floor_ns`` (against ``origin_ns``).
+
+    ``shift`` is added to every timestamp.
+    """
     cdef Py_ssize_t rows = timestamp.shape[0], i
     if arrival.shape[0] != rows:
         raise ValueError("columns differ in length")
     cdef int64_t late = 0
     with nogil:
         for i in range(rows):
-            if <double>(arrival[i] - origin_ns) - timestamp[i] * ns_per_tick - floor_ns > late_ns:
+            if <double>(arrival[i] - origin_ns) - (timestamp[i] + shift) * ns_per_tick - floor_ns > late_ns:
                 late += 1
     return late

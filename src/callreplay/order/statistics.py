@@ -62,24 +62,20 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     if not streams:
         return result
 
-    counts = _added([ordered.counts for ordered in streams])
-    result.packets = sum([ordered.received for ordered in streams])
+    if len(streams) == 1:
+        counts, (longest,) = streams[0].counts, streams
+        result.packets, result.reorder_depth, result.late = longest.received, longest.deepest, longest.late
+        rows = max(len(longest.columns), 1)
+        result.jitter_ms, result.jitter_max_ms = longest.jitter_ms * rows / rows, longest.jitter_max_ms
+        result.first_arrival_ns, result.last_arrival_ns = longest.first_arrival_ns, longest.last_arrival_ns
+    else:
+        counts = _added([ordered.counts for ordered in streams])
+        longest = _of_several(result, streams)
     result.lost, result.recovered = counts["lost"], counts["recovered"]
     result.duplicates, result.conflicts = counts["duplicates"], counts["conflicts"]
     result.reordered, result.stale, result.strays = counts["reordered"], counts["stale"], counts["strays"]
     result.wild_timestamps = counts["wild"] + counts["wild_noise"]
     result.restarts, result.shifts = counts["restarts"], counts["shifted"]
-    result.reorder_depth = max(ordered.deepest for ordered in streams)
-    result.late = sum(ordered.late for ordered in streams)
-    result.jitter_max_ms = max(ordered.jitter_max_ms for ordered in streams)
-    weights = [max(len(ordered.columns), 1) for ordered in streams]
-    if len(streams) == 1:
-        result.jitter_ms = streams[0].jitter_ms * weights[0] / weights[0]
-    else:
-        result.jitter_ms = float(np.average([ordered.jitter_ms for ordered in streams], weights=weights))
-    result.first_arrival_ns = min(ordered.first_arrival_ns for ordered in streams)
-    result.last_arrival_ns = max(ordered.last_arrival_ns for ordered in streams)
-    longest = max(streams, key=lambda ordered: len(ordered.columns))
     if longest.lines:
         line = max(longest.lines, key=lambda line: line.stop - line.first)
         if math.isfinite(line.clock.estimated_ppm):
@@ -90,9 +86,20 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     return result
 
 
+def _of_several(result: LegStatistics, streams: Sequence[OrderedStream]) -> OrderedStream:
+    """Put in what streams have together; returns the longest."""
+    result.packets = sum(ordered.received for ordered in streams)
+    result.reorder_depth = max(ordered.deepest for ordered in streams)
+    result.late = sum(ordered.late for ordered in streams)
+    result.jitter_max_ms = max(ordered.jitter_max_ms for ordered in streams)
+    weights = [max(len(ordered.columns), 1) for ordered in streams]
+    result.jitter_ms = float(np.average([ordered.jitter_ms for ordered in streams], weights=weights))
+    result.first_arrival_ns = min(ordered.first_arrival_ns for ordered in streams)
+    result.last_arrival_ns = max(ordered.last_arrival_ns for ordered in streams)
+    return max(streams, key=lambda ordered: len(ordered.columns))
+
+
 def _added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    if len(counts) == 1:
-        return counts[0]
     return {key: sum(each[key] for each in counts) for key in counts[0]}
 
 

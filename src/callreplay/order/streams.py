@@ -24,17 +24,26 @@ from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
 from callreplay.order.trust import mend_time, set_aside
 from callreplay.packets.arena import Arena, fetch, release
 
-__all__ = ["EventRows", "Line", "OrderedStream", "Packets", "order_stream", "payloads"]
+__all__ = [
+    "NO_EVENTS",
+    "EventRows",
+    "Line",
+    "OrderedStream",
+    "Packets",
+    "beyond_arrival",
+    "order_stream",
+    "payloads",
+]
 
-_SAMPLE_PACKETS: Final = 2000  # of a payload type that nobody names
-_FIT_PACKETS: Final = 200  # of one whose name is held against its payloads
-_LATE_NS: Final = 200e6
+SAMPLE_PACKETS: Final = 2000  # of a payload type that nobody names
+FIT_PACKETS: Final = 200  # of one whose name is held against its payloads
+LATE_NS: Final = 200e6
 _LONGEST_MS: Final = 120  # of audio in one packet
 _BEYOND_NS: Final = 2e9
 _SPILL: Final = int(PacketFlag.SPILL)
 _AUDIO: Final = int(Kind.AUDIO)
 _EVENT: Final = int(Kind.EVENT)
-_BLOCK: Final = 1 << 16  # rows between two releases of pages
+BLOCK: Final = 1 << 16  # rows between two releases of pages
 _NO_SHIFT: Final = np.zeros(1, np.int64)
 
 
@@ -62,6 +71,10 @@ class EventRows:
     row: NDArray[np.int64]  # of the clean audio that follows; -1: a copy
     tick: NDArray[np.int64]  # on that row's line; NO_TICK: no audio yet
     clock_rate_hz: int = 8000
+
+
+_NOTHING: Final = np.zeros(0, np.int64)
+NO_EVENTS: Final = EventRows(_NOTHING, _NOTHING, _NOTHING, [], _NOTHING, _NOTHING)
 
 
 @dataclass(slots=True)
@@ -98,6 +111,7 @@ class OrderedStream:
     mended_rate: bool = False
     warnings: list[str] = field(default_factory=list)
     belied: list[str] = field(default_factory=list)  # where length, timestamps and arrival do not agree
+    gaps: NDArray[np.void] | None = None  # of a stream that is one span whole, where they are known already
 
     @property
     def evidence(self) -> list[Verdict]:
@@ -211,7 +225,7 @@ def order_stream(
     result.late = sum(line.late for line in result.lines)
     result.mended_rate = recounted
     result.belied = [text for text in (mended, sent_ahead) if text]
-    result.warnings = [*said, *_warnings(counts), *_beyond_arrival(result)]
+    result.warnings = [*said, *_warnings(counts), *beyond_arrival(result)]
     return result
 
 
@@ -246,7 +260,7 @@ def _weighed(ordered: OrderedStream) -> list[Verdict]:
     return found
 
 
-def _beyond_arrival(ordered: OrderedStream) -> list[str]:
+def beyond_arrival(ordered: OrderedStream) -> list[str]:
     """What to say where the media lasts longer than it took to arrive: no jitter does that."""
     if not len(ordered.columns):
         return []
@@ -270,8 +284,8 @@ def _gather(rtp: RtpColumns, stream: Stream, arena: Arena) -> tuple[Columns, Sur
     survey = Survey()
     source = (rtp.offset, rtp.size, rtp.timestamp, rtp.arrival_ns, rtp.sequence, rtp.payload_type, rtp.flags)
     target = columns.each()[:7]
-    for at in range(0, count, _BLOCK):
-        survey.take(*source, listed, first + at * step, min(_BLOCK, count - at), step, at, *target)
+    for at in range(0, count, BLOCK):
+        survey.take(*source, listed, first + at * step, min(BLOCK, count - at), step, at, *target)
         release(*target, *source)
     if not survey.in_time:
         # pcapng interfaces and merged files: capture order is not time order
@@ -291,7 +305,7 @@ def _tables(
     named = {pt for described in signalled for pt in described} | set(hints)
     samples = {
         payload_type: _sample(
-            packets, columns, payload_type, _FIT_PACKETS if payload_type in named else _SAMPLE_PACKETS
+            packets, columns, payload_type, FIT_PACKETS if payload_type in named else SAMPLE_PACKETS
         )
         for payload_type in present
         if payload_type >= 20 or (payload_type in named and payload_type not in STATIC)
@@ -362,8 +376,7 @@ def _main_clock(survey: Survey, tables: PayloadTables) -> int:
 def _take_events(packets: Packets, columns: Columns, tables: PayloadTables) -> EventRows:
     """Copies of the event packets, which the walk then drops; they are few."""
     if _EVENT not in tables.kinds.tobytes():
-        nothing = np.zeros(0, np.int64)
-        return EventRows(nothing, nothing, nothing, [], nothing, nothing)
+        return NO_EVENTS
     is_event = _of_kind(tables, _EVENT)
     rows = np.flatnonzero(is_event[columns.payload_type] & (columns.sequence != STRAY))
     clock = int(tables.clocks[columns.payload_type[rows[0]]]) if len(rows) else 8000
@@ -438,7 +451,7 @@ def _fill_ends(rows: Columns, tables: PayloadTables, rate: int, ends: NDArray[np
 def _late(rows: Columns, ends: NDArray[np.int64], clock: Clock, rate: int) -> int:
     """Packets more than 200 ms behind the lower envelope."""
     ns_per_tick = 1e9 / rate / (1 + clock.drift_ppm * 1e-6)
-    return count_late(ends, rows.arrival_ns, clock.anchor_ns, 0.0, ns_per_tick, _LATE_NS)
+    return count_late(ends, rows.arrival_ns, clock.anchor_ns, 0.0, ns_per_tick, LATE_NS)
 
 
 def _warnings(counts: dict[str, int]) -> list[str]:

@@ -281,6 +281,8 @@ def _comparable(facts: Sequence[StreamFacts]) -> list[int]:
 
     The two directions of a plain call are not among them, so their payloads are never hashed.
     """
+    if len(facts) < 2 or (len(facts) == 2 and _echo(facts[0].stream.flow, facts[1].stream.flow)):
+        return []
     found: set[int] = set()
     running: list[tuple[int, int]] = []  # heap of (last packet's time, index)
     flows: Counter[tuple[str, int, str, int]] = Counter()  # of the running ones
@@ -311,7 +313,12 @@ def _ends(flow: Flow, *, reverse: bool = False) -> tuple[str, int, str, int]:
 
 def _echo(one: Flow, other: Flow) -> bool:
     """Whether one flow is the exact reverse of the other: an echo test says back what it hears, and that is a leg."""
-    return bool(one.source) and _ends(one) == _ends(other, reverse=True)
+    return (
+        one.source_port == other.destination_port
+        and one.destination_port == other.source_port
+        and one.source == other.destination != ""
+        and one.destination == other.source
+    )
 
 
 def _common(table: dict[bytes, list[int]]) -> dict[tuple[int, int], int]:

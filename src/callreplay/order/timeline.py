@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.order.placing import window_minima
+from callreplay.order.slopes import slope as slope_of
 
 __all__ = ["Clock", "fit_clock", "stretch_shifts"]
 
@@ -30,6 +31,7 @@ _SUPPORT: Final = 3  # believed where so many packets are as near to it
 _LARGEST_PPM: Final = 3000.0
 _SHORTEST_S: Final = 60.0
 _FEWEST_IN_STRETCH: Final = 25
+_NAN: Final = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +53,6 @@ def _window_ticks(ticks: int, clock_rate_hz: int) -> int:
     return max(clock_rate_hz, min(10 * clock_rate_hz, ticks // 24))
 
 
-def _drift(
-    stretch: NDArray[np.int64], seconds: NDArray[np.float64], least: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Slope of ``least`` (ns) in ppm of media time and its standard error; NaN where there is too little."""
-    slopes: list[NDArray[np.float64]] = []
-    for one in np.unique(stretch):
-        rows = np.flatnonzero(stretch == one)
-        count = len(rows)
-        if count < 8 or seconds[rows[-1]] - seconds[rows[0]] < _SHORTEST_S / 2:
-            continue
-        x, y = seconds[rows], least[rows]
-        # Pairs a quarter of the stretch apart: long enough to be exact, short enough that few straddle a step.
-        for lag in sorted({max(2, round(count * share)) for share in (0.20, 0.22, 0.24, 0.26, 0.28, 0.30)}):
-            run = x[lag:] - x[:-lag]
-            usable = run > 0
-            slopes.append(((y[lag:] - y[:-lag])[usable] / run[usable]) * 1e-3)
-    if not slopes:
-        return float("nan"), float("nan")
-    every = np.concatenate(slopes)
-    middle = float(np.median(every))
-    # Pairs share windows: about four stretches of a quarter are independent.
-    error = 1.4826 * float(np.median(np.abs(every - middle))) / 2
-    return middle, error
-
-
 def fit_clock(
     ends: NDArray[np.int64],
     arrival_ns: NDArray[np.int64],
@@ -83,41 +60,41 @@ def fit_clock(
     clock_rate_hz: int,
     *,
     correct: bool = True,
+    shift: int = 0,
 ) -> Clock:
-    """Fit one sender clock to rows of one line of ticks; ``ends`` is where each row's audio ends, in ticks.
+    """Fit one sender clock to rows of one line of ticks; ``ends`` plus ``shift`` is where each row's audio ends, in ticks.
 
     The drift is corrected when it is worth more than a millisecond over the call, more than three standard errors from
     nought, and at most 3000 ppm (beyond that the timestamps are wrong, not the quartz).
     """
     timestamp = ends
     if len(timestamp) == 0:
-        return Clock(0, 0.0, float("nan"), float("nan"))
+        return Clock(0, 0.0, _NAN, _NAN)
     origin = int(arrival_ns[0])
     ns_per_tick = 1e9 / clock_rate_hz
     window = _window_ticks(int(timestamp[-1] - timestamp[0]), clock_rate_hz)
-    stretch, ticks, least, _ = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window)
+    stretch, ticks, least, _ = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window, shift)
     if len(least) == 0:
-        return Clock(origin - round(int(timestamp[0]) * ns_per_tick), 0.0, float("nan"), float("nan"))
-    seconds = ticks / clock_rate_hz
-    duration = float(seconds[-1] - seconds[0])
-    slope, error = (
-        _drift(stretch, seconds, least) if duration >= _SHORTEST_S else (float("nan"), float("nan"))
-    )
+        return Clock(origin - round((int(timestamp[0]) + shift) * ns_per_tick), 0.0, _NAN, _NAN)
+    duration = int(ticks[-1]) / clock_rate_hz - int(ticks[0]) / clock_rate_hz
+    slope, error = _NAN, _NAN
+    if duration >= _SHORTEST_S:
+        slope, error = slope_of(stretch, ticks, least, clock_rate_hz, _SHORTEST_S / 2)
     # d falls by p / (1 + p) for a clock that is p too fast.
     estimated = -slope / (1 + slope * 1e-6)
     worth = abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
     sure = abs(estimated) > _SURE * error and abs(estimated) <= _LARGEST_PPM
     drift = estimated if correct and worth and sure else 0.0
     lifted = least if drift == 0.0 else least + ticks * ns_per_tick * (drift * 1e-6 / (1 + drift * 1e-6))
-    lifted = np.sort(lifted)
+    levels: list[float] = sorted(lifted.tolist())
     # One window in fifty may be a glitch of the capture's clock.
-    floor = float(lifted[len(lifted) // 50])
-    if 4 <= len(lifted) < 50 and lifted[1] - lifted[0] > _APART_NS:
+    floor = levels[len(levels) // 50]
+    if 4 <= len(levels) < 50 and levels[1] - levels[0] > _APART_NS:
         # One packet that came early would make all others late.
         scale = ns_per_tick / (1 + drift * 1e-6)
-        near = arrival_ns - origin - timestamp * scale <= floor + _NEAR_NS
+        near = arrival_ns - origin - (timestamp + shift) * scale <= floor + _NEAR_NS
         if np.count_nonzero(near) < _SUPPORT:
-            floor = float(lifted[1])
+            floor = levels[1]
     return Clock(origin + round(floor), drift, estimated, error)
 
 
@@ -140,7 +117,7 @@ def stretch_shifts(
     ns_per_tick = 1e9 / clock_rate_hz
     window = _window_ticks(int(timestamp[-1] - timestamp[0]), clock_rate_hz)
     stretch, ticks, least, packets = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window)
-    slope, error = _drift(stretch, ticks / clock_rate_hz, least)
+    slope, error = slope_of(stretch, ticks, least, clock_rate_hz, _SHORTEST_S / 2)
     if not abs(slope) > 3 * error or abs(slope) > _LARGEST_PPM:
         slope = 0.0
     level = least - ticks * ns_per_tick * slope * 1e-6

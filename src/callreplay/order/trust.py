@@ -28,8 +28,8 @@ Sound = Callable[[NDArray[np.intp]], list[bytes]]
 """The payloads of some rows of a stream."""
 
 _AUDIO: Final = int(Kind.AUDIO)
-_OFF: Final = 3e-3  # a step further from the payload's time than any quartz takes it
-_FEWEST: Final = 25  # packets, one after the other in number, that tell how often they come
+OFF: Final = 3e-3  # a step further from the payload's time than any quartz takes it
+FEWEST: Final = 25  # packets, one after the other in number, that tell how often they come
 _HEAD: Final = 4096  # packets that tell the usual length
 _SAMPLE: Final = 200  # payloads that are listened to
 _EXTRA: Final = {
@@ -119,7 +119,7 @@ def mend_time(columns: Columns, tables: PayloadTables, survey: Survey, sound: So
     timestamps changed.
     """
     payload_type = survey.commonest(tables.kinds, _AUDIO)
-    if payload_type < 0 or survey.count(payload_type) < _FEWEST:
+    if payload_type < 0 or survey.count(payload_type) < FEWEST:
         return "", False
     which = int(tables.codecs[payload_type])
     step = int(tables.typical[which])
@@ -130,7 +130,7 @@ def mend_time(columns: Columns, tables: PayloadTables, survey: Survey, sound: So
             return "", False
         usual = int(np.bincount(sizes).argmax())
     duration = int(tables.durations[which, usual])
-    if duration <= 0 or abs(step / duration - 1) <= _OFF or (tables.doubtful[which] and step > duration):
+    if duration <= 0 or abs(step / duration - 1) <= OFF or (tables.doubtful[which] and step > duration):
         return "", False
     rows = np.flatnonzero(
         (columns.payload_type == payload_type) & ((columns.flags & PacketFlag.REDUNDANT) == 0)
@@ -140,7 +140,7 @@ def mend_time(columns: Columns, tables: PayloadTables, survey: Survey, sound: So
     steps = _since(columns.timestamp[rows[1:]], columns.timestamp[rows[:-1]])
     steady = following & lasting & (steps == step)
     pairs = int(np.count_nonzero(steady))
-    if pairs < _FEWEST or pairs < _USUAL * np.count_nonzero(following):
+    if pairs < FEWEST or pairs < _USUAL * np.count_nonzero(following):
         return "", False
     clock = int(tables.clocks[payload_type])
     if abs(step - duration) * pairs < _WORTH_TICKS * clock:

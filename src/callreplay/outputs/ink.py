@@ -199,6 +199,30 @@ def _shorten(text: str, font: FreeTypeFont | ImageFont, room: int) -> str:
     return text.rstrip() + "…" if text else ""
 
 
+_SHORT: Final = 16  # characters: what is stamped again and again, times of an axis above all
+
+
+def _stencil(text: str, size: int, room: int) -> NDArray[np.uint8]:
+    """The text in shades, 0 to LEVELS - 1, cut where it is wider than ``room``; (0, 0) where nothing of it shows."""
+    from PIL import Image, ImageDraw
+
+    text = "".join(c for c in text if c.isprintable())
+    font = _font(size, text)
+    text = _shorten(text, font, room)
+    left, top, right, bottom = font.getbbox(text)
+    width, height = math.ceil(right - left), math.ceil(bottom - top)
+    if width <= 0 or height <= 0:
+        return np.zeros((0, 0), np.uint8)
+    stencil = Image.new("L", (width, height))
+    ImageDraw.Draw(stencil).text((-left, -top), text, fill=255, font=font)
+    shades = np.rint(np.asarray(stencil) / 255 * (LEVELS - 1)).astype(np.uint8)
+    shades.flags.writeable = False
+    return shades
+
+
+_kept_stencil = lru_cache(1024)(_stencil)
+
+
 def stamp_text(
     image: NDArray[np.uint8],
     palette: Inks,
@@ -211,18 +235,10 @@ def stamp_text(
     backed: bool = False,
 ) -> None:
     """Write ``text`` with its top left (or top centre) at x, y; ``backed`` clears the ground behind it first."""
-    from PIL import Image, ImageDraw
-
-    text = "".join(c for c in text if c.isprintable())
-    font = _font(size, text)
-    text = _shorten(text, font, image.shape[1] * 3 // 5)
-    left, top, right, bottom = font.getbbox(text)
-    width, height = math.ceil(right - left), math.ceil(bottom - top)
-    if width <= 0 or height <= 0:
+    shades = (_kept_stencil if len(text) <= _SHORT else _stencil)(text, size, image.shape[1] * 3 // 5)
+    height, width = shades.shape
+    if not width:
         return
-    stencil = Image.new("L", (width, height))
-    ImageDraw.Draw(stencil).text((-left, -top), text, fill=255, font=font)
-    shades = np.rint(np.asarray(stencil) / 255 * (LEVELS - 1)).astype(np.uint8)
     x -= width // 2 if centred else 0
     if backed:
         image[max(y - 2, 0) : y + height + 3, max(x - 3, 0) : x + width + 3] = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import LEVELS, PictureOptions, axis_height_of, draw_axis, draw_labels
+from callreplay.outputs.png import indexed_png
 
 __all__ = ["Spectrogram"]
 
@@ -98,7 +99,7 @@ class Spectrogram:
         if axis_height:
             draw_axis(image, inks, duration_s, usable)
         draw_labels(image, inks, self.options.labels, bands)
-        return _heat_png(image)
+        return indexed_png(image, _heat())
 
 
 _HEAT: Final = 256 - LEVELS - 1  # shades of loudness; the rest is for text and rules
@@ -111,10 +112,9 @@ class _HeatInks:
     text_base = _HEAT + 1
 
 
-def _heat_png(image: NDArray[np.uint8]) -> bytes:
-    """An 8-bit image through a dark-to-bright colour map (even in lightness, safe for colour-blind readers)."""
-    from PIL import Image
-
+@lru_cache(1)
+def _heat() -> bytes:
+    """A dark-to-bright colour map (even in lightness, safe for colour-blind readers), and the inks after it."""
     stops = np.array([0.0, 0.25, 0.5, 0.75, 0.92, 1.0])
     colours = np.array(
         [[8, 10, 26], [46, 26, 102], [140, 41, 129], [231, 95, 92], [254, 190, 120], [252, 253, 220]]
@@ -122,9 +122,4 @@ def _heat_png(image: NDArray[np.uint8]) -> bytes:
     ramp = np.linspace(0, 1, _HEAT)
     text = np.linspace(colours[0], (203, 213, 225), LEVELS)
     heat = np.stack([np.interp(ramp, stops, colours[:, c]) for c in range(3)], axis=1)
-    palette = np.concatenate([heat, [(62, 66, 92)], text]).round().astype(np.uint8)
-    picture = Image.frombytes("P", (image.shape[1], image.shape[0]), image.tobytes())
-    picture.putpalette(palette.ravel().tolist())
-    out = io.BytesIO()
-    picture.save(out, "PNG", compress_level=6)
-    return out.getvalue()
+    return np.concatenate([heat, [(62, 66, 92)], text]).round().astype(np.uint8).tobytes()

@@ -2,13 +2,14 @@
 
 from callreplay.packets.buffer import (
     CaptureWarning,
+    Member,
     Opener,
     Readable,
-    archive,
     is_opener,
     join,
     lay_together,
     open_buffer,
+    open_path,
 )
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
@@ -25,6 +26,7 @@ __all__ = [
     "Beside",
     "CaptureWarning",
     "KeyLog",
+    "Member",
     "Opener",
     "Part",
     "Readable",
@@ -32,7 +34,6 @@ __all__ = [
     "Scan",
     "SenderReport",
     "Unread",
-    "archive",
     "decrypt_srtp",
     "doubts",
     "hash_payloads",
@@ -43,6 +44,7 @@ __all__ = [
     "localised",
     "name_of",
     "open_buffer",
+    "open_path",
     "read_keylog",
     "scan",
     "span",

@@ -42,6 +42,7 @@ _SMALL: Final = 1 << 17
 # Columns up to _SMALL stay in memory as long as they take no more than the budget together; then they share files of
 # this size, so that a capture of thousands of short calls is bounded too. Below _TINY a file's pages would be wasted.
 _SEGMENT_BYTES: Final = 4 << 20
+_RESIDENT: Final = 2 << 20  # captures up to here stay resident: a few dozen are open at a time
 _TINY: Final = 1 << 10
 _ALIGNMENT: Final = 64
 _APART: Final = 1 << 15
@@ -49,6 +50,8 @@ _APART: Final = 1 << 15
 what two reads do, and brings 64 KiB at least."""
 _SPAN: Final = 32 << 20
 _FEW: Final = 1 << 20
+_FEW_ROWS: Final = _SMALL >> 5  # of up to 32 octets
+_NOTHING: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 
 
 class _Watched:
@@ -83,6 +86,10 @@ class _Watched:
         else:
             self._files = np.array(kept, np.int64)
         return self
+
+    def own(self, descriptor: int) -> None:
+        """Take over the descriptor of the one file that is mapped, whole: ``keep`` without another one."""
+        self._files = np.array([(0, len(self), descriptor)], np.int64)  # type: ignore[arg-type]
 
     def fill(
         self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], before: int, out: NDArray[np.uint8]
@@ -127,8 +134,9 @@ class Arena:
     def __init__(self, threshold: int = THRESHOLD_BYTES, budget: int = BUDGET_BYTES) -> None:
         self._threshold = threshold
         self._left = self._left_small = budget
-        self._segment: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._segment: NDArray[np.uint8] = _NOTHING
         self._used = 0
+        self._files: list[Mapping] = []
 
     def empty(self, length: int, dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialised column ``(length,)``; OSError when the temporary directory is full or not writable."""
@@ -143,35 +151,50 @@ class Arena:
         if octets < self._threshold and octets <= self._left:
             self._left -= octets
             return np.empty(length, kind)
-        return _mapped(octets).view(kind)
+        return self._mapped(octets).view(kind)
+
+    def several(self, length: int, kinds: Sequence[np.dtype[Any]]) -> list[NDArray[Any]]:
+        """A column ``(length,)`` of each of ``kinds``, as ``empty`` makes one."""
+        if length < _FEW_ROWS:
+            octets = length * sum([kind.itemsize for kind in kinds])
+            if octets <= self._left_small:
+                self._left_small -= octets
+                return [np.empty(length, kind) for kind in kinds]
+        return [self.empty(length, kind) for kind in kinds]
+
+    def check(self) -> None:
+        """Raise OutputError where a file of its columns failed."""
+        for file in self._files:
+            file.check()
 
     def _carve(self, octets: int) -> NDArray[np.uint8]:
         """A piece of the current file; it is unmapped when the last of its columns is gone."""
         if self._used + octets > len(self._segment):
             release(self._segment)
-            self._segment, self._used = _mapped(_SEGMENT_BYTES), 0
+            self._segment, self._used = self._mapped(_SEGMENT_BYTES), 0
         piece = self._segment[self._used : self._used + octets]
         self._used += -(-octets // _ALIGNMENT) * _ALIGNMENT
         return piece
 
-
-def _mapped(octets: int) -> NDArray[np.uint8]:
-    with temporary_file() as file:
-        file.truncate(octets)
-        mapping = Mapping(file.fileno(), octets)
-    return np.frombuffer(mapping.watch(f"temporary file in {folder()}", writable=True), np.uint8)
+    def _mapped(self, octets: int) -> NDArray[np.uint8]:
+        with temporary_file() as file:
+            file.truncate(octets)
+            mapping = Mapping(file.fileno(), octets)
+        self._files.append(mapping.watch(f"temporary file in {folder()}", writable=True))
+        return np.frombuffer(mapping, np.uint8)
 
 
 def release(*columns: NDArray[Any]) -> None:
     """Drop the resident pages of columns made by an Arena and of mapped captures; other arrays are left alone.
 
-    What takes less than 128 KiB is left: to have its pages back costs more than they do.
+    What takes less than 128 KiB is left, and a mapping of less than 2 MiB: to have its pages back costs more than they
+    do.
     """
     large = [column for column in columns if column.nbytes >= _SMALL]
     if not large:
         return
     for owner in mappings(*large):
-        if isinstance(owner, (Mapping, JoinedMapping)):
+        if isinstance(owner, JoinedMapping) or (isinstance(owner, Mapping) and len(owner) >= _RESIDENT):
             owner.madvise(mmap.MADV_DONTNEED)
 
 

@@ -8,9 +8,8 @@ import os
 import stat
 import warnings as python_warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Final, Protocol, TypeGuard, cast, runtime_checkable
+from typing import IO, Any, Final, NamedTuple, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +24,21 @@ Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
 __all__ = [
     "CaptureWarning",
+    "Member",
     "Opener",
     "Readable",
-    "archive",
     "is_opener",
     "join",
     "lay_together",
     "open_buffer",
+    "open_path",
 ]
 
 _IN_MEMORY: Final = 16 << 20
 _LIMIT: Final = 1 << 40
+_FLAGS: Final = mmap.MAP_SHARED
+_AT_ONCE: Final = getattr(mmap, "MAP_POPULATE", 0)
+"""A capture is read from its first octet to its last: one call that maps all its pages costs less than their faults."""
 _MOST_LAYERS: Final = 3
 """A ZIP archive may hold a capture compressed with gzip; what is packed more often is no capture."""
 
@@ -96,6 +99,17 @@ def open_buffer(
     if not len(data):
         raise CaptureError(f"{name}: empty")
     said: list[str] = []
+    data = _clear(data, name, limit, member, said)
+    if warnings is not None:
+        warnings.extend(said)
+    else:
+        for message in said:
+            python_warnings.warn(message, CaptureWarning, stacklevel=2)
+    return data
+
+
+def _clear(data: NDArray[np.uint8], name: str, limit: int, member: str, said: list[str]) -> NDArray[np.uint8]:
+    """What is compressed decompressed, all else as it is."""
     for _ in range(_MOST_LAYERS):
         kind = compression(data[:10].tobytes())
         if not kind:
@@ -108,28 +122,46 @@ def open_buffer(
         member = ""
         if not len(data):
             raise CaptureError(f"{name}: nothing inside the compression")
-    if warnings is not None:
-        warnings.extend(said)
-    else:
-        for message in said:
-            python_warnings.warn(message, CaptureWarning, stacklevel=2)
     return data
 
 
-def archive(path: str | os.PathLike[str]) -> list[str]:
-    """The files in the ZIP archive at ``path``; [] for anything else. Raises as ``open_buffer`` does."""
+class Member(NamedTuple):
+    """A file, or one in a ZIP archive: its name in that or '', its octets in the clear, whether they were cut short."""
+
+    name: str
+    data: NDArray[np.uint8]
+    cut: bool
+
+
+def open_path(
+    path: str | os.PathLike[str], warnings: list[str]
+) -> tuple[list[Member], tuple[int, int] | None]:
+    """What is at ``path`` as ``open_buffer`` opens it, pipes too, each member of a ZIP archive by itself.
+
+    Also returns which file that is, by device and inode; None for what is no regular file.
+    """
+    name = os.fspath(path)
     try:
         # To open a pipe and close it would end whoever writes to it.
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
-            return []
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            head = os.read(file, 4)
-        finally:
-            os.close(file)
-    except (OSError, ValueError):  # whoever opens it says what is wrong
-        return []
-    return members(_map(Path(path)), os.fspath(path)) if head == b"PK\3\4" else []
+        status = os.stat(name)  # noqa: PTH116
+        regular = stat.S_ISREG(status.st_mode) and status.st_size > 0
+    except (OSError, ValueError):
+        regular = False
+    said: list[str] = []
+    if not regular:  # most often a file that cannot be opened, which is told there
+        data = open_buffer(path, warnings=said, pipes=True)
+        warnings += said
+        return [Member("", data, bool(said))], None
+    data = _map(name)
+    found: list[Member] = []
+    for member in members(data, name) if data[:4].tobytes() == b"PK\3\4" else ():
+        said = []
+        found.append(Member(member, _clear(data, name, _LIMIT, member, said), bool(said)))
+        warnings += said
+    if not found:
+        found.append(Member("", _clear(data, name, _LIMIT, "", said), bool(said)))
+        warnings += said
+    return found, (status.st_dev, status.st_ino)
 
 
 def _source(
@@ -137,10 +169,10 @@ def _source(
 ) -> tuple[str, NDArray[np.uint8]]:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(Path(name))
+        return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(name)
     if is_opener(source):
         opener = source
-        return source.name, _map(Path(source.name), lambda *_: opener.open())
+        return source.name, _map(source.name, lambda *_: opener.open())
     if hasattr(source, "read") and not isinstance(source, mmap.mmap):
         name = "standard input" if getattr(source, "name", "") in ("<stdin>", 0) else "stream"
         return name, _kept(_read(cast(Readable, source), name), name, limit)
@@ -188,8 +220,9 @@ def join(
     with contextlib.ExitStack() as stack:
         files: list[tuple[int, int]] = []
         for path in paths:
-            file = stack.enter_context(_open(path))
-            if compression(file.peek(10)[:10]):
+            file = _open(os.fspath(path))
+            stack.callback(os.close, file)
+            if compression(os.pread(file, 10, 0)):
                 data = open_buffer(path, warnings=warnings)
                 plain = stack.enter_context(temporary_file())
                 for start in range(0, len(data), PIECE):
@@ -198,7 +231,7 @@ def join(
                 plain.flush()
                 files.append((plain.fileno(), len(data)))
             else:
-                files.append((file.fileno(), os.fstat(file.fileno()).st_size))
+                files.append((file, os.fstat(file).st_size))
         try:
             joined = JoinedMapping(files).watch(f"{paths[0]} … {paths[-1].name}")
             spans = [(start, start + size) for start, (_, size) in zip(joined.starts, files, strict=True)]
@@ -233,33 +266,42 @@ def _at_once(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
 
 
-def _open(path: Path, opener: Callable[[str, int], int] = _at_once) -> BufferedReader:
-    """A regular file that is not empty."""
+def _open(path: str, opener: Callable[[str, int], int] = _at_once) -> int:
+    """A descriptor of a regular file that is not empty."""
+    file = -1
     try:
-        file = open(path, "rb", opener=opener)  # noqa: SIM115
-        status = os.fstat(file.fileno())
+        file = opener(path, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(file)
     except (OSError, ValueError) as error:
+        if file >= 0:
+            os.close(file)
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        if isinstance(error, IsADirectoryError):
-            reason = "a folder, not a regular file; callreplay batch takes folders"
         raise CaptureError(f"{path}: {reason}") from error
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return file
-    file.close()
-    raise CaptureError(f"{path}: {'empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
+    os.close(file)
+    reason = "empty" if stat.S_ISREG(status.st_mode) else "not a regular file"
+    if stat.S_ISDIR(status.st_mode):
+        reason = "a folder, not a regular file; callreplay batch takes folders"
+    raise CaptureError(f"{path}: {reason}")
 
 
-def _map(path: Path, opener: Callable[[str, int], int] = _at_once) -> NDArray[np.uint8]:
-    with _open(path, opener) as file:
-        try:
-            mapped = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
-            mapped.keep([(0, len(mapped), file.fileno())])
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise CaptureError(f"{path}: {reason}") from error
-    if hasattr(mmap, "MADV_SEQUENTIAL"):
+def _map(path: str, opener: Callable[[str, int], int] = _at_once) -> NDArray[np.uint8]:
+    file = _open(path, opener)
+    try:
+        size = os.fstat(file).st_size
+        mapped = Mapping(file, 0, flags=_FLAGS | (_AT_ONCE if size <= _IN_MEMORY else 0), prot=mmap.PROT_READ)
+        mapped.own(file)
+        file = -1
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CaptureError(f"{path}: {reason}") from error
+    finally:
+        if file >= 0:
+            os.close(file)
+    if len(mapped) > _IN_MEMORY and hasattr(mmap, "MADV_SEQUENTIAL"):
         mapped.madvise(mmap.MADV_SEQUENTIAL)
-    return np.frombuffer(mapped.watch(str(path)), np.uint8)
+    return np.frombuffer(mapped.watch(path), np.uint8)
 
 
 def _kept(parts: Iterable[bytes], name: str, limit: int) -> NDArray[np.uint8]:

@@ -366,6 +366,8 @@ cdef int64_t _octets(uint8_t payload_type, uint32_t ticks) noexcept nogil:
         return 0
     if payload_type == 0 or payload_type == 8 or payload_type == 9:
         return ticks
+    if payload_type == 2:  # G726-32
+        return ticks // 2
     if payload_type == 18:
         return ticks // 8
     if payload_type == 3:

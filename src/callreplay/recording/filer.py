@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from callreplay.importing.importer import Job, Outcome, import_one
 from callreplay.importing.portions import whole
@@ -28,7 +29,7 @@ _database: dict[str, Database] = {}
 
 def import_group(database: Database, job: Job, one: Closed) -> Outcome:
     """Import the calls of a group, whose files may overlap in time. Does not raise for what captures or volumes do."""
-    job = replace(job, drops=one.drops)
+    job = replace(job, drops=one.drops, row=one.row)
     path = None
     try:
         path = whole(one)
@@ -61,6 +62,7 @@ class Filer:
     jobs: int = 1
     done: int = 0
     added: int = 0
+    _interrupted: list[UUID] = field(default_factory=list)
     _pool: ProcessPoolExecutor | None = None
     _queue: list[Closed] = field(default_factory=list)
     _running: dict[Future[Outcome], Closed] = field(default_factory=dict)
@@ -75,6 +77,11 @@ class Filer:
     def waiting(self) -> int:
         """Groups that are not done."""
         return len(self._queue) + len(self._running) + len(self._later)
+
+    def take_interrupted(self) -> list[UUID]:
+        """The rows of calls in progress whose packets could not be imported since this was last asked."""
+        taken, self._interrupted = self._interrupted, []
+        return taken
 
     def poll(self, seconds: float = 0.0) -> None:
         """See to what is done, and give the workers more; waits up to ``seconds`` for one of them."""
@@ -127,6 +134,7 @@ class Filer:
             self._deaths.pop(one.note, None)
             if outcome.error:
                 self._keep(one, outcome.error)
+                self._interrupted += [one.row] if one.row is not None else []
             discard(one)
             self.done += 1
             self.added += outcome.added

@@ -13,9 +13,10 @@ from typing import Final
 from callreplay.errors import CaptureError
 from callreplay.importing.importer import Job, Outcome
 from callreplay.recording.filer import Filer
-from callreplay.recording.sources import Source, Stream, wait
+from callreplay.recording.progress import Progress
+from callreplay.recording.sources import Share, Source, Stream, wait
 from callreplay.splitting import recovery
-from callreplay.splitting.spooling import Limits, Spooler
+from callreplay.splitting.spooling import Closed, Limits, Spooler
 from callreplay.store import volumes
 from callreplay.store.database import Database
 
@@ -23,6 +24,7 @@ __all__ = ["Figures", "Recorder"]
 
 _log = logging.getLogger(__name__)
 _PATIENCE: Final = 0.1
+_GATHER_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -73,23 +75,42 @@ class Recorder:
             with Database(self.job.url, size=1) as database, database.connection() as connection:
                 volumes.reconcile(connection)
             filer = Filer(self.job, self.report, self.jobs)
-            spooler = recovery.start(self.spools, filer.take, self.limits)
+            progress = Progress(self.job, recovery.identity(self.spools), str(self.spools.resolve()))
+
+            def closed(one: Closed) -> None:
+                progress.handed_on(one.row)
+                filer.take(one)
+
+            spooler = recovery.start(self.spools, closed, self.limits, progress.open())
+            progress.note(spooler, spooler.board.rows.values())
+            spooler.board.rows.clear()
+            for source in self.sources:
+                source.begin(spooler, self.flush_seconds)
             try:
-                fault = self._record(spooler, filer, stop, leave)
+                fault = self._record(spooler, filer, progress, stop, leave)
                 if not leave.is_set():
                     spooler.finish()
+                    self._gather(spooler)
                 spooler.flush()
+                progress.note(spooler)
                 filer.finish(0 if leave.is_set() else 3600)
             finally:
                 filer.close()
                 filer.poll()
                 self._count(spooler, filer)
+                progress.note(spooler, filer.take_interrupted())
+                progress.close()
                 spooler.shut()
         if fault is not None:
             raise fault
 
     def _record(
-        self, spooler: Spooler, filer: Filer, stop: threading.Event, leave: threading.Event
+        self,
+        spooler: Spooler,
+        filer: Filer,
+        progress: Progress,
+        stop: threading.Event,
+        leave: threading.Event,
     ) -> CaptureError | None:
         live = list(self.sources)
         clocked = not any(isinstance(source, Stream) for source in live)
@@ -102,12 +123,19 @@ class Recorder:
                 except CaptureError as error:
                     return error
             if time.monotonic() >= due:
-                self._beat(spooler, filer, clocked)
+                self._beat(spooler, filer, progress, clocked)
                 due = time.monotonic() + self.flush_seconds
             filer.poll()
         return None
 
-    def _beat(self, spooler: Spooler, filer: Filer, clocked: bool) -> None:
+    def _gather(self, spooler: Spooler) -> None:
+        """Wait until the workers have written what they have of the calls that are handed on."""
+        until = time.monotonic() + _GATHER_SECONDS
+        while spooler.far.closing and time.monotonic() < until:
+            for source in wait([each for each in self.sources if isinstance(each, Share)], _PATIENCE):
+                source.pump(spooler)
+
+    def _beat(self, spooler: Spooler, filer: Filer, progress: Progress, clocked: bool) -> None:
         """What is done once an interval."""
         for source in self.sources:
             drops = source.drops()
@@ -117,16 +145,21 @@ class Recorder:
                 self.warn(
                     f"{source.name}: the kernel dropped {drops} packets; a larger ring (--ring) holds more"
                 )
+            for text in source.warnings() if isinstance(source, Share) else ():
+                self.warn(f"{source.name}: {text}; packets wait in memory")
         if clocked:  # of a wire the clock goes on where no packet comes; a file's stands still with it
             spooler.sweep(max(time.time_ns(), spooler.splitter.last_ns))
         try:
             spooler.flush()
         except OSError as error:
             self.warn(f"{self.spools}: {error.strerror}; packets wait in memory")
+        else:
+            progress.note(spooler, filer.take_interrupted())
         self._count(spooler, filer)
 
     def _count(self, spooler: Spooler, filer: Filer) -> None:
         figures = self.figures
-        figures.packets = spooler.splitter.counters()["records"]
+        far = spooler.far
+        figures.packets = spooler.splitter.counters()["records"] - far.fed + sum(far.packets.values())
         figures.groups, figures.added, figures.waiting = spooler.groups, filer.added, filer.waiting
         figures.in_progress = len(spooler.board.groups)

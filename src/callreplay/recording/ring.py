@@ -26,6 +26,9 @@ _RX_RING: Final = 5
 _STATISTICS: Final = 6
 _VERSION: Final = 10
 _V3: Final = 2
+_FANOUT: Final = 18
+_FANOUT_HASH: Final = 0
+_FANOUT_DEFRAG: Final = 0x8000
 _PROMISCUOUS: Final = 1
 _ATTACH_FILTER: Final = 26
 _ETH_P_ALL: Final = 3
@@ -44,6 +47,7 @@ class Ring:
         pattern: a filter in the language of pcap-filter(7), '' for all.
         promiscuous: take in what is addressed to others, as a mirror port sends it.
         wait_ms: a block that is not full is handed over after so long.
+        fanout: a number that several rings of the interface share: each gets the packets of its share of flows.
 
     """
 
@@ -54,6 +58,7 @@ class Ring:
         pattern: str = "",
         promiscuous: bool = True,
         wait_ms: int = 100,
+        fanout: int | None = None,
     ) -> None:
         self.interface = interface
         self.packets = self.drops = 0
@@ -65,12 +70,20 @@ class Ring:
                 f"{interface}: capturing needs CAP_NET_RAW (root, or setcap): {error.strerror}"
             ) from error
         try:
-            self._open(interface, octets, pattern, promiscuous, wait_ms)
+            self._open(interface, octets, pattern, promiscuous, wait_ms, fanout)
         except BaseException:
             self._socket.close()
             raise
 
-    def _open(self, interface: str, octets: int, pattern: str, promiscuous: bool, wait_ms: int) -> None:
+    def _open(
+        self,
+        interface: str,
+        octets: int,
+        pattern: str,
+        promiscuous: bool,
+        wait_ms: int,
+        fanout: int | None,
+    ) -> None:
         raw = self._socket
         try:
             index = socket.if_nametoindex(interface)
@@ -105,6 +118,15 @@ class Ring:
         self._view = memoryview(self._map)
         self._next = 0
         raw.bind((interface, _ETH_P_ALL))
+        if fanout is not None:
+            # Fragments are put together first: all of a datagram goes where its flow does.
+            value = struct.pack("I", fanout & 0xFFFF | (_FANOUT_HASH | _FANOUT_DEFRAG) << 16)
+            try:
+                raw.setsockopt(_SOL_PACKET, _FANOUT, value)
+            except OSError as error:
+                raise OutputError(
+                    f"{interface}: its packets cannot be shared out: {error.strerror}"
+                ) from error
         if promiscuous:
             raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("iHH8s", index, _PROMISCUOUS, 0, b""))
         self._poll = select.poll()
@@ -140,8 +162,15 @@ class Ring:
         self.drops += drops
         return packets, drops
 
+    @property
+    def closed(self) -> bool:
+        """Whether the interface was given back."""
+        return self._map.closed
+
     def close(self) -> None:
-        """Give the interface back."""
+        """Give the interface back; a second time does nothing."""
+        if self._map.closed:
+            return
         self._view.release()
         self._map.close()
         self._socket.close()

@@ -248,9 +248,11 @@ class Cache:
         *,
         owner: str = "",
         gone: threading.Event | None = None,
+        apart: bool = False,
     ) -> Entry:
         """The entry of ``key``; where there is none, ``make`` gives its bytes, in a thread of the pool.
 
+        ``apart``: in a thread of its own, for work that mostly waits.
         Returns when the first bytes are there. ``owner`` is whose work it is: owners take turns. When ``gone`` is set
         nobody waits any more. Raises what ``make`` raises before the first bytes, and Abandoned.
         """
@@ -283,7 +285,7 @@ class Cache:
             try:
                 self.metrics.cache.labels("joined" if lock is None else "miss").inc()
                 if lock is not None:
-                    self._begin(key, job, lock, make, owner)
+                    self._begin(key, job, lock, make, owner, apart=apart)
                 entry = self._first_bytes(key, job, gone)
             finally:
                 job.leave()
@@ -299,8 +301,16 @@ class Cache:
         self.metrics.cache.labels("hit").inc()
         return True
 
-    def _begin(self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]], owner: str) -> None:
-        self._pool.submit(owner, lambda: self._work(key, job, lock, make))
+    def _begin(
+        self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]], owner: str, *, apart: bool
+    ) -> None:
+        def work() -> None:
+            self._work(key, job, lock, make)
+
+        if apart:
+            threading.Thread(target=work, name="live", daemon=True).start()
+        else:
+            self._pool.submit(owner, work)
 
     def _open_whole(self, key: str, gone: threading.Event) -> Entry | None:
         try:

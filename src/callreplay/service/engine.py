@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "decoders",
     "render",
+    "render_call",
     "silent_codecs",
     "undecoded",
 ]
@@ -75,7 +76,11 @@ def render(files: Sequence[StoredFile], form: str, options: dict[str, Any], uuid
     """
     if form == "rtp":
         return Rendering(0.0, _archive(files))
-    call = _call(files)
+    return render_call(_call(files), form, options, uuid)
+
+
+def render_call(call: Call, form: str, options: dict[str, Any], uuid: str = "") -> Rendering:
+    """Render a call that was read; forms and errors as of `render`, but for ``rtp``."""
     call.uuid = uuid
     chosen = Options(**options)
     if form in ("zoom", "marks"):

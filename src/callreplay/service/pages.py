@@ -30,6 +30,7 @@ from callreplay.service.rendering import (
 )
 from callreplay.service.transcoder import WORDS, option_values, temporary_url
 from callreplay.store import records, search, words
+from callreplay.store.progress import IN_PROGRESS
 from callreplay.store.records import StoredCall
 from callreplay.store.search import ParameterError
 
@@ -309,6 +310,18 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     """Temporary URLs that the player needs; none where there is nothing to play."""
     if not visitor.may("play"):
         return {"denied": "denied"}
+    if call.row["status"] == IN_PROGRESS:
+        longest = service_of(request).settings.session_seconds
+        grant = Grant(
+            str(call.uuid),
+            visitor.user.id,
+            "wav",
+            {"channels": "stereo"},
+            longest,
+            "play",
+            reason_of(request),
+        )
+        return {"live": temporary_url(request, grant, call)}
     if not call.files:
         return {}
     try:

@@ -69,6 +69,8 @@ def _environment(language: str) -> Environment:
         return catalogue.gettext(table[code]) if code in table else code
 
     def status(text: str) -> str:
+        if text in words.STATUSES:
+            return word(text, words.STATUSES)
         first, space, rest = text.partition(" ")
         return word(first, words.STATUSES) + space + rest
 

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,15 +23,18 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from callreplay._version import __version__
 from callreplay.errors import ArgumentError, CallReplayError, EncryptedError, FormatError, UnsupportedError
+from callreplay.outputs.options import Options
 from callreplay.service import engine, logs
 from callreplay.service.addresses import client_address, network
 from callreplay.service.auth import COOKIE, Refused, Visitor
 from callreplay.service.cache import Abandoned, Entry
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition, watched
-from callreplay.store import accounts, audit, records, search
+from callreplay.service.live import Spools, archive, follow
+from callreplay.store import accounts, audit, progress, records, search
 from callreplay.store.accounts import User
 from callreplay.store.handle import StoredFile, VolumeError
+from callreplay.store.progress import Going
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
 from callreplay.store.words import words_said
@@ -40,6 +43,8 @@ __all__ = ["OPTIONS", "WORDS", "option_values", "temporary", "temporary_url", "t
 
 
 _log = logging.getLogger("callreplay.service")
+_SHARED_NS: Final = 10 * 10**9
+"""Renderings of a call that goes on are shared by who asks within so long."""
 
 OPTIONS: Final[dict[str, tuple[str, Any]]] = {row.url: (row.name, row.kind.read) for row in engine.ROWS}
 """Parameter name to the engine's option (the same name, in camel case) and how its text is read."""
@@ -298,7 +303,7 @@ async def open_entry(
 
     ``gone`` is set when the one who asked has left.
     """
-    if not call.files:
+    if not call.files and call.row["status"] != progress.IN_PROGRESS:
         raise Problem(404, "The call has no recording.")
     try:
         return await service.waiting.run(
@@ -350,13 +355,11 @@ def _without_paths(error: Exception) -> str:
 
 def _key(call: StoredCall, files: list[StoredFile], form: str, options: dict[str, Any]) -> str:
     """The key of a rendering in the cache. Raises OSError where a recording cannot be looked at."""
-    digest = hashlib.sha256(
-        repr((__version__, engine.decoders(), str(call.uuid), form, sorted(options.items()))).encode()
-    )
+    digest = _digest(call, form, options)
     for file in files:
         status = file.status()
         digest.update(repr((file.path.rpartition("/")[2], status.st_size, status.st_mtime_ns)).encode())
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def _open_entry(
@@ -367,15 +370,78 @@ def _open_entry(
     user: int,
     gone: threading.Event,
 ) -> Entry:
+    if call.row["status"] == progress.IN_PROGRESS:
+        return _open_live(service, call, form, options, user, gone)
     files = call.recordings()
     key = _key(call, files, form, options)
+    make = _measured(service, form, lambda: engine.render(files, form, options, str(call.uuid)))
+    return service.cache.open(key, make, owner=str(user), gone=gone)
+
+
+def _digest(call: StoredCall, form: str, options: dict[str, Any]) -> Any:
+    return hashlib.sha256(
+        repr((__version__, engine.decoders(), str(call.uuid), form, sorted(options.items()))).encode()
+    )
+
+
+def _open_live(
+    service: Service,
+    call: StoredCall,
+    form: str,
+    options: dict[str, Any],
+    user: int,
+    gone: threading.Event,
+) -> Entry:
+    """Of a call that goes on: WAV to its end, as it comes; any other form of what there is so far."""
+
+    def look() -> Going | None:
+        with service.database.connection() as connection:
+            return progress.going(connection, call.uuid)
+
+    going = look()
+    if going is None:
+        raise Problem(409, "The call has just ended. Ask again.")
+    # Whoever asks within the same seconds gets the same; of audio, from its beginning.
+    digest, call_id = _digest(call, form, options), str(call.row["wire_call_id"])
+    digest.update(repr((going.files, going.clock_ns // _SHARED_NS)).encode())
+    with Spools(going) as spools:
+        spools.read()
+        if spools.call(call_id) is None:
+            raise Problem(404, "The call has no recording.")
+
+    def render() -> engine.Rendering:
+        spools = Spools(going)
+        if form == "wav":
+            return engine.Rendering(0.0, _closing(spools, follow(spools, call_id, Options(**options), look)))
+        if form == "rtp":
+            return engine.Rendering(0.0, _closing(spools, archive(spools)))
+        with spools:
+            spools.read()
+            found = spools.call(call_id)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no packets", going.folder)
+        return engine.render_call(found, form, options, str(call.uuid))
+
+    make = _measured(service, form, render)
+    return service.cache.open(digest.hexdigest(), make, owner=str(user), gone=gone, apart=form == "wav")
+
+
+def _closing(spools: Spools, data: Iterator[bytes]) -> Iterator[bytes]:
+    with spools:
+        yield from data
+
+
+def _measured(
+    service: Service, form: str, render: Callable[[], engine.Rendering]
+) -> Callable[[], Iterator[bytes]]:
+    """What makes the bytes of a rendering, counted."""
     started = time.perf_counter()
 
     def make() -> Iterator[bytes]:
         metrics = service.metrics
         begun = time.perf_counter()
         try:
-            rendering = engine.render(files, form, options, str(call.uuid))
+            rendering = render()
             for number, data in enumerate(rendering.data):
                 if number == 0:
                     metrics.first_byte.observe(time.perf_counter() - started)
@@ -387,7 +453,7 @@ def _open_entry(
         metrics.transcode_seconds.labels(form).inc(time.perf_counter() - begun)
         metrics.audio_seconds.labels(form).inc(rendering.seconds)
 
-    return service.cache.open(key, make, owner=str(user), gone=gone)
+    return make
 
 
 def _granted(service: Service, grant: Grant) -> tuple[StoredCall, User]:
@@ -457,7 +523,7 @@ async def temporary(request: Request) -> Response:
         raise Problem(403, "You may not do that.", parameter="download")
     headers = {
         "content-disposition": disposition(download_name(call, grant.form), attachment=is_saved),
-        "cache-control": f"private, max-age={service.settings.url_seconds}",
+        "cache-control": _kept(call, service.settings.url_seconds),
         **warning_header(call, grant.form),
     }
     gone = threading.Event()
@@ -466,14 +532,26 @@ async def temporary(request: Request) -> Response:
         owned.enter_context(entry)
         if grant.action and request.method == "GET":
             await to_thread.run_sync(_note_use, request, grant, user)
-        response = await _answer(request, entry, grant.form, headers, user.id)
+        goes_on = call.row["status"] == progress.IN_PROGRESS
+        response = await _answer(
+            request, entry, grant.form, headers, user.id, goes_on and grant.form == "wav"
+        )
         owned.pop_all()  # the response closes what it answers with
         return response
 
 
-async def _answer(request: Request, entry: Entry, form: str, headers: dict[str, str], user: int) -> Response:
+def _kept(call: StoredCall, seconds: int) -> str:
+    """How long an answer may be kept: of a call that goes on, the next one is longer."""
+    return "no-store" if call.row["status"] == progress.IN_PROGRESS else f"private, max-age={seconds}"
+
+
+async def _answer(
+    request: Request, entry: Entry, form: str, headers: dict[str, str], user: int, goes_on: bool
+) -> Response:
     service, media_type = service_of(request), engine.MEDIA_TYPES[form]
     part = request.headers.get("range", "bytes=0-") if request.method == "GET" else "bytes=0-"
+    if entry.size is None and goes_on:
+        part = "bytes=0-"  # its parts have no place before the call is over: it comes from the beginning
     if entry.size is None and part.replace(" ", "").lower() != "bytes=0-":
         # A part of what is not there yet: its place is known once the whole is.
         try:

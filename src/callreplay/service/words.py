@@ -31,8 +31,10 @@ STATUSES: Final = {
     "cancelled": mark("cancelled"),
     "redirected": mark("redirected"),
     "failed": mark("failed"),
+    "in progress": mark("in progress"),
+    "interrupted": mark("interrupted"),
 }
-"""The first word of ``calls.status``; what follows it is the far end's own text (``486 Busy Here``)."""
+"""What ``calls.status`` is; or the first word of ``calls.status``; what follows it is the far end's own text (``486 Busy Here``)."""
 
 LEGS: Final = {"caller": mark("Caller"), "called": mark("Called"), "both": mark("Both legs")}
 """``call_files.leg`` and ``call_events.leg``."""

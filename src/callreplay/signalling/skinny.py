@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -401,6 +401,10 @@ class Phones:
     def parties(self, device: str) -> list[_Party]:
         """What is known of the calls of the phone at an address."""
         return [party for party in self.state.parties if party.device == device]
+
+    def describe(self, devices: Collection[str]) -> list[CallDescription]:
+        """The calls of some phones as far as they have come, by start time."""
+        return _calls([party for party in self.state.parties if party.device in devices])
 
     def forget(self, device: str) -> None:
         """Let go of the calls of a phone."""

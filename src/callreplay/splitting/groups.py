@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol, TypeVar
+from uuid import UUID
 
 __all__ = ["Board", "Group", "Placer", "Socket", "Talk", "WayEnds"]
 
@@ -32,6 +33,8 @@ class Talk:
     name: str
     sockets: set[Socket] = field(default_factory=set)
     hosts: set[str] = field(default_factory=set)
+    devices: tuple[str, ...] = ()
+    """The Skinny phone."""
     answered: bool = False
     over_ns: int = 0
     """The time of its BYE or final failure; 0 while it lasts."""
@@ -48,9 +51,19 @@ class Group:
     ways: set[int] = field(default_factory=set)
     files: list[str] = field(default_factory=list)
     """Files that spools have gone on from."""
+    remote: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Spools that workers have of it: worker, the number that it goes by there, and how many files came before."""
+    heard_ns: int = 0
+    """The latest packet of those."""
     begun_ns: int = 0
     drops: int = 0
     merged_into: Group | None = None
+    row: UUID | None = None
+    """That the call has in the database while it goes on (`callreplay.store.progress`)."""
+    changed: bool = True
+    """Since somebody last looked: what signalling says, or where its packets are."""
+    told: object = None
+    """What was said of it to the database last."""
 
     @property
     def standing(self) -> Group:
@@ -92,6 +105,10 @@ class Board:
         self._alone: dict[str, dict[Group, None]] = {}
         self.ways: dict[int, WayEnds] = {}
         self.groups: dict[int, Group] = {}
+        self.rows: dict[str, UUID] = {}
+        """Rows that an earlier start has begun, by Call-ID: the talk of that name goes on with it."""
+        self.orphans: list[UUID] = []
+        """Rows of groups that became part of others."""
         self._numbers = 0
 
     def new_group(self, begun_ns: int) -> Group:
@@ -100,6 +117,13 @@ class Board:
         group = Group(self._numbers, begun_ns=begun_ns)
         self.groups[group.number] = group
         return group
+
+    def new_talk(self, name: str, begun_ns: int) -> Talk:
+        """A talk in a group of its own."""
+        talk = Talk(self.new_group(begun_ns), name)
+        talk.group.talks.add(talk)
+        talk.group.row = self.rows.pop(name, None)
+        return talk
 
     def merge(self, one: Group, other: Group) -> Group:
         """Make one group of two; the older one stands."""
@@ -110,10 +134,15 @@ class Board:
             one, other = other, one
         one.spools += other.spools
         one.files += other.files
+        one.remote |= other.remote
+        one.heard_ns = max(one.heard_ns, other.heard_ns)
         one.talks |= other.talks
         one.ways |= other.ways
         one.begun_ns = min(one.begun_ns, other.begun_ns)
         one.drops = max(one.drops, other.drops)
+        self.orphans += [other.row] if one.row is not None and other.row is not None else []
+        one.row = one.row or other.row
+        one.changed = True
         for talk in other.talks:
             talk.group = one
         for way in other.ways:

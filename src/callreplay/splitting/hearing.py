@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from callreplay.model import MediaDescription, Message
+from callreplay.model import CallDescription, MediaDescription, Message
 from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.dialogs import Dialogs
 from callreplay.signalling.related import first_hop, likenesses
@@ -68,7 +68,22 @@ class Hearing:
         if talk is None:
             return None
         talk.last_ns = now_ns
-        return talk.group.standing
+        group = talk.group.standing
+        group.changed = True
+        return group
+
+    def describe(self, group: Group) -> CallDescription | None:
+        """What signalling says so far of a call that goes on: of its first hop. None where nothing does."""
+        hops = [self._of_talk[talk].dialog for talk in group.talks if talk in self._of_talk]
+        if hops:
+            first = min(hops, key=lambda dialog: dialog.call.start_ns)
+            call = replace(first.call)
+            call.called_numbers = list(dict.fromkeys([call.called_number, *first.asked]))
+            call.related = [hop.call.call_id for hop in hops if hop is not first]
+            return call
+        devices = {device for talk in group.talks for device in talk.devices}
+        calls = self._phones.describe(devices) if devices else []
+        return next((call for call in calls if not call.end_ns), calls[-1] if calls else None)
 
     # SIP
 
@@ -88,8 +103,7 @@ class Hearing:
         if dialog is None:
             return None
         if known is None or known.dialog is not dialog:
-            talk = Talk(self._board.new_group(self._now_ns), dialog.call.call_id)
-            talk.group.talks.add(talk)
+            talk = self._board.new_talk(dialog.call.call_id, self._now_ns)
             known = self._sip[dialog.call.call_id] = self._of_talk[talk] = _Sip(dialog, talk)
         self._follow(known)
         return known.talk
@@ -157,9 +171,8 @@ class Hearing:
                 continue
             talk = self._skinny.get(device)
             if talk is None:
-                talk = Talk(self._board.new_group(self._now_ns), f"skinny {device}")
-                talk.group.talks.add(talk)
-                self._skinny[device] = talk
+                talk = self._skinny[device] = self._board.new_talk(f"skinny {device}", self._now_ns)
+                talk.devices = (device,)
             media = [
                 row
                 for party in parties

@@ -11,10 +11,11 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,13 @@ from callreplay.splitting.merger import Merger
 from callreplay.splitting.spooling import CLOSED, Closed, Limits, Spooler, sync
 from callreplay.splitting.stops import Stop
 
-__all__ = ["discard", "locked", "merged", "start"]
+__all__ = ["RECORDER", "discard", "identity", "locked", "merged", "start"]
 
 _REPLAYING: Final = "replaying"
 _REPLAYED: Final = "replayed"
 _DONE: Final = ".done"
+RECORDER: Final = "recorder"
+"""A file of the folder: its uuid."""
 _CHUNK: Final = 4 << 20
 
 
@@ -49,10 +52,16 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def start(folder: Path, closed: Callable[[Closed], None], limits: Limits | None = None) -> Spooler:
+def start(
+    folder: Path,
+    closed: Callable[[Closed], None],
+    limits: Limits | None = None,
+    rows: Mapping[str, UUID] | None = None,
+) -> Spooler:
     """A spooler on ``folder`` that goes on where the last one was stopped or killed.
 
-    ``closed`` gets what was to be imported, then what is.
+    ``closed`` gets what was to be imported, then what is. ``rows``: those of calls that went on, by Call-ID; what of
+    them stays in ``board.rows`` has no packets here.
     """
     (folder / CLOSED).mkdir(parents=True, exist_ok=True)
     _undo(folder)
@@ -71,6 +80,8 @@ def start(folder: Path, closed: Callable[[Closed], None], limits: Limits | None 
     marker.touch()
     waiting: list[Closed] = []
     spooler = Spooler(folder, epoch, waiting.append, limits or Limits())
+    own_rows = {one.row for one in noted}
+    spooler.board.rows.update({name: row for name, row in (rows or {}).items() if row not in own_rows})
     if left:
         _replay(spooler, left)
     spooler.flush()
@@ -120,15 +131,30 @@ def _notes(folder: Path) -> list[Closed]:
             content = json.loads(note.read_text("ascii"))
             names = [str(name) for name in content["files"]]
             drops = int(content.get("drops", 0))
+            row = UUID(str(content["row"])) if content.get("row") else None
         except (ValueError, KeyError, TypeError):
             note.unlink()  # cut by a loss of power: its files are split again
             continue
         paths = tuple(folder / name for name in names)
         if all(path.exists() for path in paths):
-            found.append(Closed(note, paths, drops))
+            found.append(Closed(note, paths, drops, row))
         else:
             note.unlink()
     return found
+
+
+def identity(folder: Path) -> UUID:
+    """The uuid of a folder of spools, by which the database knows its recorder; made where it has none."""
+    path = folder / RECORDER
+    try:
+        return UUID(path.read_text("ascii").strip())
+    except (FileNotFoundError, ValueError):
+        made = uuid4()
+        part = path.with_suffix(".part")
+        part.write_text(f"{made}\n", "ascii")
+        part.rename(path)
+        _sync_folder(folder)
+        return made
 
 
 def discard(one: Closed) -> None:

@@ -731,6 +731,23 @@ cdef class Splitter:
         return PyBytes_FromStringAndSize(<char*>(self.packet.base + self.packet.offset),
                                          self.packet.end - self.packet.offset)
 
+    def pending_frame(self):
+        """(link type, time in ns, octets on the wire, octets) of the frame that is pending, for another splitter."""
+        cdef int64_t size, header
+        if self.pending_way < 0:
+            raise ValueError("nothing is pending")
+        if not self.packet.spilled:
+            return (self.frame_link, self.frame_ns, self.frame_original,
+                    PyBytes_FromStringAndSize(<char*>self.frame, self.frame_captured))
+        size = self.packet.end - self.packet.offset
+        header = 28 if self.packet.version == 4 else 48
+        made = bytearray(size + header)
+        cdef uint8_t[::1] view = made
+        _put_udp(&view[0], &self.packet, size)
+        if size:
+            memcpy(&view[0] + header, self.packet.base + self.packet.offset, size)
+        return LINK_RAW, self.packet.time_ns, size + header, bytes(made)
+
     def keep(self, int32_t spool):
         """Put the frame that is pending into ``spool``; False where a spool is full."""
         self._check_spool(spool)

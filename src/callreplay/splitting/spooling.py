@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from callreplay.model import Flow, Message
 from callreplay.packets.messages import MessageReader
 from callreplay.splitting.frames import segments
 from callreplay.splitting.groups import Board, Group
 from callreplay.splitting.hearing import Hearing
+from callreplay.splitting.remote import Closing, Far, file_name, key_of, worker_of
 from callreplay.splitting.splitter import Splitter
 from callreplay.splitting.stops import Stop
 
@@ -67,6 +69,8 @@ class Closed:
     note: Path
     files: tuple[Path, ...]
     drops: int = 0
+    row: UUID | None = None
+    """That the call had in the database while it went on."""
 
 
 @dataclass(slots=True)
@@ -101,6 +105,8 @@ class Spooler:
     _swept_ns: int = 0
     _tidied_ns: int = 0
     _waiting: list[Closed] = field(default_factory=list)
+    far: Far = field(default_factory=Far)
+    _far_groups: dict[tuple[int, int], Group] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.board = Board(self)
@@ -199,6 +205,7 @@ class Spooler:
                 return -1
             self._names_of[spool] = name
             group.spools.append(spool)
+            group.changed = True
         return group.spools[0]
 
     def _name(self) -> str:
@@ -215,9 +222,54 @@ class Spooler:
 
     def put(self, way: int, group: Group) -> None:
         """From now on the packets of a way go to the group's spool."""
+        worker, key = worker_of(way)
+        if worker >= 0:
+            number = next((each for at, each in group.remote if at == worker), group.number)
+            if (worker, number) not in group.remote:
+                group.remote[worker, number] = 0
+                group.changed = True
+            self._far_groups[worker, number] = group
+            self.far.speakers[worker].send("place", key, number, bool(group.talks))
+            return
         spool = self.spool_for(group)
         if spool >= 0:
             self.splitter.place(way, spool)
+
+    # Workers
+
+    def far_way(
+        self,
+        worker: int,
+        key: int,
+        source: tuple[bytes, int],
+        target: tuple[bytes, int],
+        now_ns: int,
+        media: bool,
+    ) -> None:
+        """A worker met a way and waits to hear where it goes."""
+        ends = (self._text(source[0]), source[1]), (self._text(target[0]), target[1])
+        self.board.add_way(key_of(worker, key), *ends, max(now_ns, self.splitter.last_ns), media)
+        self.far.speakers[worker].send("answer", key)
+
+    def far_part(self, worker: int, number: int) -> None:
+        """A worker has begun a new file of a group."""
+        group = self._far_groups.get((worker, number))
+        if group is not None and (group := group.standing).remote.get((worker, number)) is not None:
+            group.files.append(file_name(worker, number, group.remote[worker, number]))
+            group.remote[worker, number] += 1
+            group.changed = True
+
+    def far_heard(self, worker: int, heard: dict[int, int]) -> None:
+        """When a worker met the last packets of groups."""
+        for number, last_ns in heard.items():
+            group = self._far_groups.get((worker, number))
+            if group is not None:
+                group.standing.heard_ns = max(group.standing.heard_ns, last_ns)
+
+    @property
+    def clock_ns(self) -> int:
+        """What came before is on the disk once this process has flushed."""
+        return max(self.splitter.last_ns, min(self.far.clocks.values(), default=0))
 
     # Time
 
@@ -244,9 +296,12 @@ class Spooler:
         if group.talks and all(talk.over_ns for talk in group.talks):
             return now_ns - max(talk.over_ns for talk in group.talks) >= limits.ended * _NS
         heard_ns = max((talk.last_ns for talk in group.talks), default=group.begun_ns)
-        silence_ns = now_ns - max(heard_ns, self.splitter.last_of(group.spools))
+        silence_ns = now_ns - max(heard_ns, self._last_of(group))
         held = any(talk.answered and not talk.over_ns for talk in group.talks)
         return silence_ns >= (limits.held if held else limits.quiet) * _NS
+
+    def _last_of(self, group: Group) -> int:
+        return max(self.splitter.last_of(group.spools), group.heard_ns)
 
     def _go_on(self, group: Group, now_ns: int) -> None:
         """Begin a new file where one has gone on for long; a call of too many files is handed on as far as it came."""
@@ -256,6 +311,7 @@ class Spooler:
                 self.splitter.flush(self._directory, 1, [spool])
                 group.files.append(self._names_of[spool])
                 self._rename(spool)
+                group.changed = True
         if len(group.files) >= self.limits.parts:
             self.close(group, now_ns)
 
@@ -271,14 +327,13 @@ class Spooler:
         """Hand a group on; its ways and talks are free for others."""
         second = self.board.lone(group)
         if second is not None:
-            ends = [self.splitter.last_of(each.spools) for each in (group, second)]
+            ends = [self._last_of(each) for each in (group, second)]
             if abs(ends[0] - ends[1]) <= _TOGETHER_NS:
                 group = self.board.merge(group, second)
         for talk in group.talks:
             self.hearing.close(talk, now_ns)
         wanted = bool(group.talks) or bool(group.files)
-        for way in self.board.close(group):
-            self._forget(way)
+        far = self._far_ways(self.board.close(group))
         names = list(group.files)
         for spool in group.spools:
             if wanted:
@@ -290,8 +345,41 @@ class Spooler:
                 if self.splitter.figures(spool)[1]:
                     names.append(self._names_of[spool])
             self._let_go(spool)
+        if not group.remote:
+            self._hand_on(names, group)
+            return
+        workers: dict[int, list[int]] = {}
+        for worker, number in group.remote:
+            workers.setdefault(worker, []).append(number)
+            self._far_groups.pop((worker, number), None)
+        self.far.closing[group.number] = Closing(
+            names, lambda found: self._hand_on(found, group), len(workers)
+        )
+        for worker, numbers in workers.items():
+            self.far.speakers[worker].send("close", group.number, numbers, far.get(worker, []), wanted)
+
+    def _far_ways(self, ways: Iterable[int]) -> dict[int, list[int]]:
+        """Forget the ways that are our own; those of workers, by worker."""
+        far: dict[int, list[int]] = {}
+        for way in ways:
+            worker, key = worker_of(way)
+            if worker < 0:
+                self._forget(way)
+            else:
+                far.setdefault(worker, []).append(key)
+        return far
+
+    def _hand_on(self, names: list[str], group: Group) -> None:
         if names:
             self._note(names, group)
+        elif group.row is not None:
+            self.board.orphans.append(group.row)
+
+    def files_of(self, group: Group) -> tuple[str, ...]:
+        """The files that a group's packets are in, or will be, relative to the folder."""
+        names = [*group.files, *(self._names_of[spool] for spool in group.spools)]
+        names += [file_name(*far, part) for far, part in group.remote.items()]
+        return tuple(f"{self.open_folder.name}/{name}" for name in names)
 
     def _forget(self, way: int) -> None:
         self.splitter.forget(way)
@@ -303,9 +391,10 @@ class Spooler:
         note = self.folder / CLOSED / f"{self.epoch}-{group.number}.json"
         files = [f"{self.open_folder.name}/{name}" for name in names]
         part = note.with_suffix(".part")
-        part.write_text(json.dumps({"files": files, "drops": group.drops}), "ascii")
+        said = {"files": files, "drops": group.drops, "row": str(group.row or "")}
+        part.write_text(json.dumps(said), "ascii")
         part.rename(note)
-        one = Closed(note, tuple(self.folder / name for name in files), group.drops)
+        one = Closed(note, tuple(self.folder / name for name in files), group.drops, group.row)
         if self.durable:
             self._waiting.append(one)
         else:

@@ -23,6 +23,7 @@ from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection, Database
 from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
+from callreplay.store.progress import IN_PROGRESS
 from callreplay.store.volumes import Volume, VolumeError
 
 __all__ = [
@@ -147,7 +148,8 @@ def note_backup(
     """Note that what was imported before a time is in a backup, which lets ``backup`` remove it; how many calls."""
     owner = accounts.tenant_id(connection, tenant)
     noted = connection.execute(
-        "UPDATE calls SET backed_up_at = now() WHERE tenant_id = %s AND imported_at < %s AND backed_up_at IS NULL",
+        "UPDATE calls SET backed_up_at = now() WHERE tenant_id = %s AND imported_at < %s AND backed_up_at IS NULL "
+        "AND status <> 'in progress'",
         (owner, imported_before),
     ).rowcount
     before = {"before": imported_before.isoformat(), "calls": noted}
@@ -240,7 +242,7 @@ def retain(
 
 
 _NUMBERED: Final = """
-    SELECT uuid, legal_hold, started_at FROM calls
+    SELECT uuid, legal_hold, started_at, status FROM calls
      WHERE tenant_id = %(tenant)s AND (caller_number = %(number)s OR called_number = %(number)s)
        AND (started_at, uuid) > (%(after)s, %(uuid)s)
      ORDER BY started_at, uuid LIMIT %(batch)s
@@ -276,6 +278,9 @@ def erase(
             candidate = _Candidate(row["uuid"], owner, tenant, row["started_at"])
             if row["legal_hold"]:
                 yield Removal(row["uuid"], tenant, row["started_at"], why, error="under legal hold")
+            elif row["status"] == IN_PROGRESS:
+                said = "it goes on: erase it once it is over"
+                yield Removal(row["uuid"], tenant, row["started_at"], why, error=said)
             elif (removal := _take(database, candidate, why, dry_run, actor)) is not None:
                 yield removal
         if len(found) < _BATCH:
@@ -316,7 +321,7 @@ _EXPIRED: Final = f"""
       LEFT JOIN LATERAL (SELECT max(g.retention_days) AS days FROM tags g
                           WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
                             AND g.retention_days IS NOT NULL) g ON true
-     WHERE NOT c.legal_hold AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
+     WHERE NOT c.legal_hold AND c.status <> 'in progress' AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
        AND CASE WHEN g.days IS NOT NULL THEN c.started_at < %(now)s - make_interval(days => g.days)
                 WHEN t.retention = 'period' THEN c.started_at < %(now)s - make_interval(days => t.retention_days)
                 WHEN t.retention = 'backup' THEN c.backed_up_at IS NOT NULL
@@ -428,11 +433,13 @@ def _remove(
     with contextlib.ExitStack() as opened:
         with database.connection() as connection:
             row = connection.execute(
-                "SELECT tenant_id, started_at, wire_call_id, legal_hold FROM calls WHERE uuid = %s FOR UPDATE",
+                "SELECT tenant_id, started_at, wire_call_id, legal_hold, status FROM calls WHERE uuid = %s FOR UPDATE",
                 (uuid,),
             ).fetchone()
             if row is None or (unless_held and row["legal_hold"]):
                 return None
+            if row["status"] == IN_PROGRESS:
+                raise OutputError(f"call {uuid} goes on: it can be removed once it is over")
             noted = _note(connection, opened, uuid)
             sizes = {volume.id: handle.size_of(names) for _, volume, handle, names in noted}
             for volume_id, size in sizes.items():

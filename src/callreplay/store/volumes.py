@@ -417,7 +417,7 @@ def reconcile(connection: Connection) -> int:
         def exists(call: UUID, volume: Volume = volume) -> set[str] | None:
             rows = connection.execute(
                 "SELECT f.path FROM calls c LEFT JOIN call_files f ON f.call_uuid = c.uuid AND f.volume_id = %s "
-                "WHERE c.uuid = %s",
+                "WHERE c.uuid = %s AND c.status <> 'in progress'",  # whose files nobody has promised to keep
                 (volume.id, call),
             ).fetchall()
             paths = {str(row["path"]) for row in rows if row["path"]}

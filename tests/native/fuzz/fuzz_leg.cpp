@@ -65,10 +65,10 @@ Columns read_columns(Reader &in) {
   int64_t first = 0;
   for (uint64_t i = 0; i < spans; ++i) {
     cr_span span{};
-    span.codec = static_cast<int32_t>(in.take(1) % 7);
+    span.codec = static_cast<int32_t>(in.take(1) % 8);
     span.clock_rate_hz = kRates[in.take(1) % 4];
     span.sample_rate_hz = span.codec == CR_CODEC_G722 ? 16000 : span.clock_rate_hz;
-    span.mode = static_cast<int32_t>(in.take(1) % 9);
+    span.mode = static_cast<int32_t>(in.take(1) % 14);
     span.first = first;
     first = span.stop =
         i + 1 == spans ? rows : std::min<int64_t>(rows, first + static_cast<int64_t>(in.take(1)));

@@ -94,11 +94,11 @@ void run(const SpeexKernel *kernel, const SpeexKernel *law, const uint8_t *data,
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 4) return 0;
-  const SpeexKernel *law = callreplay::speex::speex_kernel(CR_ISA_SCALAR);
+  const SpeexKernel *law = callreplay::speex_kernel(CR_ISA_SCALAR);
   for (const cr_isa isa : {CR_ISA_BASELINE, CR_ISA_NEON, CR_ISA_AVX2, CR_ISA_AVX512}) {
-    const SpeexKernel *kernel = callreplay::speex::speex_kernel(isa);
+    const SpeexKernel *kernel = callreplay::speex_kernel(isa);
     if (kernel != nullptr) run(kernel, law, data, size);
-    const SpeexKernel *single = callreplay::speex::speex_single_kernel(isa);
+    const SpeexKernel *single = callreplay::speex_single_kernel(isa);
     if (single != nullptr) run(single, law, data, size);
   }
   return 0;

@@ -1,0 +1,169 @@
+"""Calls that go on: rows from the INVITE on, ended by the import, found again after a crash, never there twice."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from tests.captures import pcap
+from tests.importing.test_rotation import call, rows, whole
+from tests.recording.test_record import ended, pumped, recorder, shelf, until
+
+from callreplay.errors import OutputError
+from callreplay.store import progress, records, retention, search, volumes
+from callreplay.store.database import Database
+from callreplay.store.search import CallQuery, Reach
+
+__all__ = ["shelf"]
+
+UTC_ZONE = ZoneInfo("UTC")
+
+
+def every(database: Database) -> list[dict[str, Any]]:
+    with database.connection() as connection:
+        return connection.execute("SELECT * FROM calls ORDER BY started_at, wire_call_id").fetchall()
+
+
+def left(database: Database) -> int:
+    with database.connection() as connection:
+        row = connection.execute("SELECT count(*) AS n FROM calls_in_progress").fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
+def going(database: Database, count: int = 1) -> list[dict[str, Any]]:
+    """The calls, once so many are answered and go on."""
+    until(
+        lambda: (
+            len([row for row in every(database) if row["status"] == "in progress" and row["answered_at"]])
+            == count
+        )
+    )
+    return every(database)
+
+
+def test_a_row_from_the_invite_on_becomes_that_of_the_call(
+    database: Database, shelf: Path, tmp_path: Path
+) -> None:
+    """Found, shown and scoped as any other; what people put to it stays; and it is never there twice."""
+    records_ = sorted(call(1, 0, 3))
+    half = len(records_) // 2
+    with recorder(database, tmp_path / "spools", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(records_[:half]))
+        process.stdin.flush()
+        (row,) = going(database)
+        assert (row["wire_call_id"], row["caller_number"], row["protocol"]) == ("call-1@a", "101", "sip")
+        with database.connection() as connection:
+            found = search.find(connection, 1, CallQuery(caller_number="101"))
+            assert [each["uuid"] for each in found] == [row["uuid"]]
+            said = records.as_json(records.complete(connection, found)[0], UTC_ZONE)
+            assert (said["status"], said["legs"]) == ("in progress", [])
+            reach = Reach.parse(1, "callerNumber=999", UTC_ZONE)
+            assert records.load(connection, reach, row["uuid"]) is None
+            assert retention.tag(connection, row["uuid"], ["kept"], [])
+        process.stdin.write(pcap(records_[half:])[24:])
+        process.stdin.close()
+        process.stdin = None
+        assert "1 calls added, 0 go on" in ended(process, None)
+    (stored,) = every(database)
+    assert (stored["uuid"], stored["status"], stored["tags"]) == (row["uuid"], "answered", ["kept"])
+    assert (rows(database), left(database)) == ([whole(1, 3)], 0)
+
+
+def test_killed_with_calls_in_progress(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """The next start goes on with the rows; where the spools are gone, calls end as interrupted."""
+    records_, spools = sorted(record for n in (1, 2) for record in call(n, 400 * n, 3)), tmp_path / "spools"
+    half = len(records_) // 2
+    with recorder(database, spools, "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(records_[:half]))
+        process.stdin.flush()
+        before = {row["wire_call_id"]: row["uuid"] for row in going(database, 2)}
+        size = sum(len(octets) for _, octets in records_[:half])
+        until(lambda: sum(p.stat().st_size for p in spools.glob("open-*/*")) > size)
+        process.kill()
+    assert {row["status"] for row in every(database)} == {"in progress"}
+    with recorder(database, spools, "-") as process:
+        process.communicate(pcap(records_[half:]), timeout=120)
+    assert {row["wire_call_id"]: row["uuid"] for row in every(database)} == before
+    assert (rows(database), left(database)) == ([whole(1, 3), whole(2, 3)], 0)
+    with recorder(database, spools, "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(sorted(call(3, 0, 3))[:100]))
+        process.stdin.flush()
+        until(lambda: left(database) == 1)
+        process.kill()
+    for folder in spools.glob("open-*"):
+        shutil.rmtree(folder)
+    pumped(database, spools, pcap([]) + pcap(sorted(call(4, 0, 1)))[24:])
+    assert {row["wire_call_id"]: row["status"] for row in every(database)} == {
+        "call-1@a": "answered", "call-2@a": "answered", "call-3@a": "interrupted", "call-4@a": "answered"
+    }  # fmt: skip
+    assert left(database) == 0
+
+
+def test_what_is_known_or_not_kept_leaves_no_row(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """A call that was stored before; one that the rules do not keep; one whose row was made too late."""
+    content = pcap(sorted(call(1, 0, 2)))
+    pumped(database, tmp_path / "spools", content)
+    (row,) = every(database)
+    with recorder(database, tmp_path / "spools", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(content[:20_000])
+        process.stdin.flush()
+        until(lambda: left(database) == 1)
+        process.stdin.write(content[20_000:])
+        process.stdin.close()
+        process.stdin = None
+        ended(process, None)
+    assert [each["uuid"] for each in every(database)] == [row["uuid"]]
+    with recorder(database, tmp_path / "spools", "-", "--never", "102") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(sorted(call(2, 0, 2)))[:20_000])
+        process.stdin.flush()
+        until(lambda: beaten(database))
+        process.stdin.close()
+        process.stdin = None
+        said = ended(process, None)
+    assert "cut: it ends inside the record" in said
+    assert process.returncode != 0
+    assert [each["uuid"] for each in every(database)] == [row["uuid"]]
+    assert left(database) == 0
+    with database.connection() as connection:
+        late = progress.Change(row["uuid"], None)
+        progress.apply(connection, UUID(int=1), [late])
+    assert rows(database) == [whole(1, 2)]
+
+
+def beaten(database: Database) -> bool:
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT count(*) AS n FROM recorders WHERE seen_at > now() - interval '0.5 s' AND clock_at IS NOT NULL"
+        ).fetchone()
+    return bool(row and row["n"])
+
+
+def test_retention_leaves_what_goes_on(database: Database, shelf: Path, tmp_path: Path) -> None:
+    with recorder(database, tmp_path / "spools", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(sorted(call(1, 0, 3))[:200]))
+        process.stdin.flush()
+        (row,) = going(database)
+        with database.connection() as connection:
+            retention.set_policy(connection, "default", "period", 1)
+            assert retention.note_backup(connection, "default", datetime.now(UTC) + timedelta(days=1)) == 0
+        assert list(retention.retain(database, now=datetime.now(UTC) + timedelta(days=900))) == []
+        (told,) = retention.erase(database, "default", "101")
+        assert "goes on" in told.error
+        with pytest.raises(OutputError, match="goes on"):
+            retention.remove(database, row["uuid"], reason="a test")
+        ended(process)
+    (stored,) = every(database)
+    assert (stored["uuid"], stored["status"]) == (row["uuid"], "answered")
+    assert len(list(retention.retain(database, now=datetime.now(UTC) + timedelta(days=900)))) == 1
