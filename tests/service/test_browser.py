@@ -721,6 +721,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "desktop-light": {"viewport": DESKTOP, "color_scheme": "light"},
     "phone-dark": {"viewport": PHONE, "color_scheme": "dark", "is_mobile": True, "has_touch": True},
     "desktop-dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+    "wide-light": {"viewport": {"width": 1920, "height": 1080}, "color_scheme": "light"},
     "phone-light": {"viewport": PHONE, "color_scheme": "light", "is_mobile": True, "has_touch": True},
 }
 """The first two are every width and every colour; the others are looked at when pictures are asked for."""
