@@ -8,19 +8,23 @@ many octets as the outputs have, each file with its fsync. CPU seconds everywher
 from __future__ import annotations
 
 import cProfile
+import hashlib
 import os
 import pstats
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import callreplay
+from bench import _worker as worker
 from bench._captures import leg, write_pcap
 from bench.batch import CALLS, _batch, _cpu, _lengths, _spread
+from callreplay import _core
 
 MIXED = max(12, CALLS // 8)
 SHORT = max(20, CALLS // 10)
@@ -31,6 +35,7 @@ LENGTHS = ((10, 60), (60, 20), (600, 4), (3600, 1), *(((36000, 1),) if CALLS >= 
 OCCUPANCY = (1, 2, 4, 8, 16, 32, 64)  # calls at a time
 ENTRIES = 100_000
 REPEATS = 3
+WAV = 16000  # octets a second of a mono file at 8 kHz
 SAMPLE = Path(__file__).parents[1] / "samples" / "reservation.pcap"
 
 Row = dict[str, Any]
@@ -60,10 +65,16 @@ def _spent(folder: Path, form: str = "wav", repeats: int = REPEATS) -> tuple[flo
     return min(times), _spread(times)
 
 
-def _limit(folder: Path) -> float:
-    """CPU seconds to read the captures of a batch that has just run and to write as much as it wrote."""
+def _faults(folder: Path) -> int:
+    """Minor page faults of the worker of a batch of the folder to wav."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    _batch(folder, folder.with_name(folder.name + "-out"), "wav", 1)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
+
+
+def _limit(folder: Path, sizes: Sequence[float]) -> float:
+    """CPU seconds to read the captures of the folder and to write files of these sizes, each with its fsync."""
     block = bytes(1 << 20)
-    outputs = [path for path in folder.with_name(folder.name + "-out").iterdir() if path.suffix != ".jsonl"]
     target = folder.with_name(folder.name + "-limit")
 
     def work() -> float:
@@ -74,9 +85,9 @@ def _limit(folder: Path) -> float:
             with source.open("rb", buffering=0) as file:
                 while file.read(1 << 20):
                     pass
-        for output in outputs:
-            left = output.stat().st_size
-            with (target / output.name).open("wb", buffering=0) as file:
+        for number, size in enumerate(sizes):
+            left = int(size)
+            with (target / str(number)).open("wb", buffering=0) as file:
                 while left > 0:
                     left -= file.write(block[: min(left, len(block))])
                 os.fsync(file.fileno())
@@ -116,6 +127,11 @@ def _fixed(folder: Path) -> Iterator[Row]:
         "bar_kind": "at_most",
         "noise": noise,
     }
+    for form in ("png", "spx"):
+        more = (_spent(folder / "short", form)[0] - _spent(folder / "one", form)[0]) / (SHORT - 1) * 1e3
+        yield {"name": f"ms a call of 10 s to {form}, beyond that to wav", "ms": more, "ratio": more - each}
+    faults = (_faults(folder / "short") - _faults(folder / "one")) / (SHORT - 1)
+    yield {"name": "minor page faults a call of 10 s, without the run's", "ratio": faults}
     path = folder / "short" / "call00000.pcap"
     callreplay.open(path)
     profile = cProfile.Profile()
@@ -146,7 +162,8 @@ def _mixed(folder: Path) -> Iterator[Row]:
             "noise": noise,
         }
         if form == "wav":
-            limit = _limit(folder / "mixed")
+            out = folder / "mixed-out"
+            limit = _limit(folder / "mixed", [path.stat().st_size for path in out.glob("*.wav")])
             row = {
                 "name": f"{codec} to wav over the limit",
                 "cpu_s": limit,
@@ -156,51 +173,71 @@ def _mixed(folder: Path) -> Iterator[Row]:
             yield row | ({"bar": 5.0, "bar_kind": "at_most"} if codec == "PCMU" else {})
 
 
-def _conditions(folder: Path) -> Iterator[Row]:
-    """Loss and drift against none of either, lengths, and how many calls there are at a time."""
-    lengths = _lengths(12)
-    plain = 0.0
+def _losses(folder: Path) -> Iterator[Row]:
+    """What loss costs a worker, against none; and over the limit, which is the same for all but what is not there."""
+    folders = []
     for loss in LOSSES:
-        _calls(folder / "loss", lengths, loss=loss)
-        spent, noise = _spent(folder / "loss")
-        plain = plain or spent
+        folders.append(folder / f"loss{loss}")
+        _calls(folders[-1], _lengths(12), loss=loss)
+    taken = worker.times(folders, repeats=REPEATS)
+    wav = [WAV * seconds for seconds in _lengths(12)]
+    for loss, source, times in zip(LOSSES, folders, taken, strict=True):
         row = {
-            "name": f"loss of {loss:.0%}: times none's cost",
-            "cpu_s": spent,
-            "ratio": spent / plain,
-            "noise": noise,
+            "name": f"loss of {loss:.0%}: times none's cost, of a worker",
+            "cpu_s": min(times),
+            "ratio": min(times) / min(taken[0]),
+            "over_limit": min(times) / _limit(source, wav),
+            "noise": _spread(times) + _spread(taken[0]),
         }
         yield row | ({"bar": 1.25, "bar_kind": "at_most"} if loss == 0.10 else {})
-    _calls(folder / "loss", lengths, loss=0.0, ppm=DRIFT_PPM)
-    spent, noise = _spent(folder / "loss")
-    yield {
-        "name": f"drift of {DRIFT_PPM:g} ppm: rate over that without",
-        "cpu_s": spent,
-        "ratio": plain / spent,
-        "bar": 0.8,
-        "noise": noise,
-    }
+
+
+def _drift(folder: Path) -> Iterator[Row]:
+    """Clocks that are off, against right ones, with AVX2 and with the best instruction set of this processor."""
+    right, wrong = folder / "right", folder / "wrong"
+    _calls(right, _lengths(12), loss=0.0)
+    _calls(wrong, _lengths(12), loss=0.0, ppm=DRIFT_PPM)
+    best = _core.isa_active()
+    for isa in dict.fromkeys(("avx2", best) if best == "avx512" else (best,)):
+        plain, spent = worker.times((right, wrong), isa=isa, repeats=REPEATS)
+        yield {
+            "name": f"drift of {DRIFT_PPM:g} ppm, {isa}: a worker's rate over that without",
+            "cpu_s": min(spent),
+            "ratio": min(plain) / min(spent),
+            "over_limit": min(spent) / _limit(wrong, [WAV * seconds for seconds in _lengths(12)]),
+            "bar": 0.8,
+            "noise": _spread(plain) + _spread(spent),
+        }
+
+
+def _conditions(folder: Path) -> Iterator[Row]:
+    """Lengths, and how many calls there are at a time: of a worker, without the start of a run."""
     for each, count in LENGTHS:
         seconds = _calls(folder / "length", [float(each)] * count)
-        spent, noise = _spent(folder / "length", repeats=1 if each > 3600 else REPEATS)
+        long = each > 3600
+        (times,) = worker.times([folder / "length"], repeats=1 if long else REPEATS, warm=not long)
         yield {
             "name": f"{count} of {each} s",
-            "cpu_s": spent,
-            "ratio": seconds / spent,
-            "x_real_time": seconds / spent,
-            "noise": noise,
+            "cpu_s": min(times),
+            "ratio": seconds / min(times),
+            "x_real_time": seconds / min(times),
+            "over_limit": min(times) / _limit(folder / "length", [WAV * each] * count),
+            "noise": _spread(times),
         }
     for codec in ("PCMU", "G729"):
+        folders = []
         for count in OCCUPANCY:
-            seconds = _calls(folder / "many", [120.0] * count, codec)
-            spent, noise = _spent(folder / "many")
+            folders.append(folder / f"{codec}{count}")
+            _calls(folders[-1], [120.0] * count, codec)
+        for count, times in zip(OCCUPANCY, worker.times(folders, repeats=REPEATS), strict=True):
             yield {
                 "name": f"{codec}, {count} of 120 s",
-                "cpu_s": spent,
-                "ratio": seconds / spent,
-                "x_real_time": seconds / spent,
-                "noise": noise,
+                "cpu_s": min(times),
+                "ratio": count * 120.0 / min(times),
+                "x_real_time": count * 120.0 / min(times),
+                "noise": _spread(times),
             }
+        shutil.rmtree(folder)
 
 
 def _start() -> Iterator[Row]:
@@ -230,29 +267,31 @@ def _cache(folder: Path) -> Iterator[Row]:
     from callreplay.service.cache import Cache
     from callreplay.service.metrics import Metrics
 
-    def ms(limit: int) -> float:
-        cache = Cache(folder, limit, 2, Metrics())
+    def key(number: int) -> str:
+        return hashlib.sha256(str(number).encode()).hexdigest()
+
+    def ms(first: int) -> float:
+        cache = Cache(folder, 1 << 40, 2, Metrics())
         times = []
-        for number in range(20):
+        for number in range(first, first + 20):
             before = _cpu()
-            cache.open(f"zz{limit}{number}", lambda: iter([bytes(320_000)])).close()
+            cache.open(key(number), lambda: iter([bytes(320_000)])).close()
             times.append((_cpu() - before) * 1e3)
         return sorted(times)[len(times) // 2]
 
-    few = ms(1 << 40)
+    few = ms(ENTRIES)
     for number in range(ENTRIES):
-        key = f"{number * 2654435761 % (1 << 32):08x}{number:08x}"
-        shelf = folder / key[:2]
-        shelf.mkdir(exist_ok=True)
-        (shelf / key).write_bytes(b"x")
-    many = ms(1 << 41)
+        path = folder / key(number)[:2] / key(number)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    many = ms(2 * ENTRIES)
     row = {"name": f"a cache of {ENTRIES:,} entries: cost of a new one over that in an empty one"}
     yield row | {"ratio": many / few, "ms": many, "bar": 2.0, "bar_kind": "at_most"}
 
 
 def run() -> list[Row]:
     """Rows as the functions above say; ``ratio`` is what the name says."""
-    parts: tuple[Callable[[Path], Iterator[Row]], ...] = (_fixed, _mixed, _conditions)
+    parts: tuple[Callable[[Path], Iterator[Row]], ...] = (_fixed, _mixed, _losses, _drift, _conditions)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         for part in parts:

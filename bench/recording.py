@@ -6,11 +6,16 @@ Calls are set up and ended by SIP; each has two directions of
 20 ms, 1 % loss and 30 ms of jitter. CPU seconds, not those of a clock: the bars are for one core.
 
 CALLREPLAY_BENCH_CALLS: how many calls go on at the same time (2,000); CALLREPLAY_BENCH_SECONDS: how long (20);
-CALLREPLAY_BENCH_KILLS: how often a recorder is killed (10).
+CALLREPLAY_BENCH_KILLS: how often a recorder is killed (10). CALLREPLAY_BENCH_WIRE_SECONDS: how long calls are sent over
+a veth pair in a network namespace, as root (60; the bar is for 600), CALLREPLAY_BENCH_WIRE_CALLS how many at a time
+(as many as CALLREPLAY_BENCH_CALLS), CALLREPLAY_BENCH_WORKERS by how many workers they are split (1: in the process),
+CALLREPLAY_BENCH_CORE the core that the recorder and its imports are kept on (0). CALLREPLAY_BENCH_ONLY: wire, for that
+row alone.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -19,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Set
 from pathlib import Path
@@ -32,6 +38,11 @@ from bench import _captures
 CALLS = int(os.environ.get("CALLREPLAY_BENCH_CALLS", "2000"))
 SECONDS = int(os.environ.get("CALLREPLAY_BENCH_SECONDS", "20"))
 KILLS = int(os.environ.get("CALLREPLAY_BENCH_KILLS", "10"))
+WIRE_SECONDS = int(os.environ.get("CALLREPLAY_BENCH_WIRE_SECONDS", "60"))
+WIRE_CALLS = int(os.environ.get("CALLREPLAY_BENCH_WIRE_CALLS", str(CALLS)))
+WORKERS = int(os.environ.get("CALLREPLAY_BENCH_WORKERS", "1"))
+CORE = os.environ.get("CALLREPLAY_BENCH_CORE", "0")
+ONLY = os.environ.get("CALLREPLAY_BENCH_ONLY", "")
 _HELD = 150.0
 _SIP = (
     "{start}\r\nVia: SIP/2.0/UDP {via};branch=z9hG4bK{number}\r\nFrom: <sip:{caller}@{near}>;tag=a{number}\r\n"
@@ -319,6 +330,100 @@ def _recorded(folder: Path, url: str, path: Path, load: Load, packets: int) -> I
            "cpu_ms_per_call": 1000 * cpu / load.calls}  # fmt: skip
 
 
+class _Watched:
+    """The resident memory and the CPU time of a process and those that it started, looked at once a second."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._over = pid, threading.Event()
+        self.resident: list[int] = []
+        self.all_resident: list[int] = []
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(1.0):
+            found = {pid: self._of(pid) for pid in (self._pid, *self._children(self._pid))}
+            self.resident.append(found[self._pid])
+            self.all_resident.append(sum(found.values()))
+
+    @staticmethod
+    def _of(pid: int) -> int:
+        try:
+            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            return 0
+
+    @staticmethod
+    def _children(pid: int) -> list[int]:
+        try:
+            return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except OSError:
+            return []
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def _wired(folder: Path, url: str) -> Iterator[dict[str, Any]]:
+    """Calls over a veth pair for a time, recorded on one core: drops, what was stored, how soon, and memory."""
+    from callreplay.store import volumes
+    from callreplay.store.database import Database
+
+    name, ours = f"crb{os.getpid()}", f"crb{os.getpid() % 10**7}"
+    said = folder / "sent.json"
+    peer = ["type", "veth", "peer", "name", "crsend", "netns", name]
+    made = [["ip", "netns", "add", name], ["ip", "link", "add", ours, *peer],
+            ["ip", "link", "set", ours, "up"], ["ip", "-n", name, "link", "set", "crsend", "up"]]  # fmt: skip
+    with Database(url, size=1) as database, database.connection() as connection:
+        volumes.add(connection, folder / "shelf-wire")
+    for words in made:
+        subprocess.run(words, check=True, capture_output=True)
+    try:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = ["taskset", "-c", CORE] if CORE else []
+        command += [sys.executable, "-m", "callreplay", "record", "-i", ours, "--database-url", url, "--ring", "256MiB",
+                    "--spool", str(folder / "spools-wire"), "--workers", str(WORKERS)]  # fmt: skip
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        process.stderr.readline()
+        time.sleep(3)
+        watched = _Watched(process.pid)
+        subprocess.run(
+            ["ip", "netns", "exec", name, sys.executable, "-m", "bench._wire", "crsend", str(WIRE_CALLS),
+             str(WIRE_SECONDS), str(min(_HELD, WIRE_SECONDS / 2)), str(said)], check=True)  # fmt: skip
+        time.sleep(20)  # those that ended last
+        process.send_signal(signal.SIGINT)
+        _, tail = process.communicate()
+        watched.end()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+    told = json.loads(said.read_text())
+    sent = {(call, side): count for call, side, count in told["sent"]}
+    stored, lost, double, foreign = verify(folder / "shelf-wire", sent)
+    with Database(url, size=1) as database, database.connection() as connection:
+        row = connection.execute(
+            "SELECT count(*) AS calls, percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM imported_at - "
+            "ended_at)) AS late FROM calls WHERE status = 'answered'"
+        ).fetchone()
+    assert row is not None
+    last = tail.decode().strip().splitlines()[-1:]
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    half = watched.resident[len(watched.resident) // 3 :] or [0]
+    label = f"{WIRE_CALLS} calls at a time on a wire for {WIRE_SECONDS} s, {WORKERS} worker(s), core {CORE or 'any'}"
+    yield {"name": f"{label}: packets lost, double or foreign", "recorder": last, "calls": told["calls"],
+           "packets": told["packets"], "stored": stored, "lost": lost, "double": double, "foreign": foreign,
+           "sender_behind_s": told["behind_s"], "ratio": float(lost + double + foreign), "bar": 0.0,
+           "bar_kind": "at_most"}  # fmt: skip
+    yield {"name": f"{label}: seconds from a call's end to its row, p95, over 15", "calls_stored": row["calls"],
+           "seconds": float(row["late"] or 0), "ratio": float(row["late"] or 0) / 15, "bar": 1.0,
+           "bar_kind": "at_most"}  # fmt: skip
+    yield {"name": f"{label}: resident MiB of the recorder, over 600", "most_mib": max(half) / 2**20,
+           "least_mib": min(half) / 2**20, "with_imports_mib": max(watched.all_resident or [0]) / 2**20,
+           "cpu_s_with_sender": cpu, "ratio": max(half) / 2**20 / 600, "bar": 1.0, "bar_kind": "at_most"}  # fmt: skip
+
+
 def run() -> list[dict[str, Any]]:
     """The rows of the table."""
     from callreplay.store.database import migrate
@@ -327,6 +432,13 @@ def run() -> list[dict[str, Any]]:
     folder = Path(tempfile.mkdtemp(prefix="callreplay-bench-"))
     folder.chmod(0o755)
     try:
+        wired = list[dict[str, Any]]()
+        if os.geteuid() == 0 and WIRE_SECONDS:
+            with EmbeddedPostgres(folder / "data-wire", port=0) as postgres:
+                migrate(postgres.url)
+                wired += _wired(folder, postgres.url)
+        if ONLY == "wire":
+            return wired
         load = Load(CALLS, SECONDS)
         path = folder / "load.pcap"
         packets = load.write(path)
@@ -338,6 +450,6 @@ def run() -> list[dict[str, Any]]:
         with EmbeddedPostgres(folder / "data-killed", port=0) as postgres:
             migrate(postgres.url)
             rows.append(_killed(folder, postgres.url, path, load))
-        return rows
+        return [*rows, *wired]
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-// Waveform concealment for codecs that have none of their own (G.711, G.722, L16, and what was decoded
+// Waveform concealment for codecs that have none of their own (G.711, G.722, G.726, L16, and what was decoded
 // elsewhere): functions of what was received on both sides of a loss and of nothing else, so a loss sounds
 // the same wherever decoding began.
 #pragma once

@@ -39,8 +39,13 @@ struct Lanes<int16_t, N> {
 
 namespace law {
 
+// A register has no int16 at v[i].
+template <int N>
+inline constexpr bool kPlain = sizeof(Lanes<int16_t, N>{}.v[0]) == sizeof(int16_t);
+
 template <int N, class F>
 CR_LANE Lanes<int16_t, N> map(Lanes<int16_t, N> a, F f) {
+  static_assert(kPlain<N>);
   Lanes<int16_t, N> r;
   for (int i = 0; i < N; ++i) r.v[i] = static_cast<int16_t>(f(static_cast<int32_t>(a.v[i])));
   return r;
@@ -48,6 +53,7 @@ CR_LANE Lanes<int16_t, N> map(Lanes<int16_t, N> a, F f) {
 
 template <int N, class F>
 CR_LANE Lanes<int16_t, N> map(Lanes<int16_t, N> a, Lanes<int16_t, N> b, F f) {
+  static_assert(kPlain<N>);
   Lanes<int16_t, N> r;
   for (int i = 0; i < N; ++i) {
     r.v[i] = static_cast<int16_t>(f(static_cast<int32_t>(a.v[i]), static_cast<int32_t>(b.v[i])));
@@ -118,6 +124,7 @@ CR_LANE bool any(Lanes<int16_t, N> mask) {
 
 template <int N>
 CR_LANE int32_t sum(Lanes<int16_t, N> a) {
+  static_assert(law::kPlain<N>);
   int32_t total = 0;
   for (int i = 0; i < N; ++i) total += a.v[i];
   return total;
@@ -130,6 +137,7 @@ CR_LANE void store_octets(uint8_t *to, Lanes<int16_t, N> a) {
 
 template <int N>
 CR_LANE void store_interleaved(int16_t *to, Lanes<int16_t, N> a, Lanes<int16_t, N> b) {
+  static_assert(law::kPlain<N>);
   for (int i = 0; i < N; ++i) {
     to[2 * i] = a.v[i];
     to[2 * i + 1] = b.v[i];
@@ -143,6 +151,7 @@ CR_LANE V load_two(int16_t a, int16_t b) {
 }
 template <int N>
 CR_LANE void store_two(int16_t *a, int16_t *b, Lanes<int16_t, N> two) {
+  static_assert(law::kPlain<N>);
   *a = two.v[0];
   *b = two.v[1];
 }
@@ -595,11 +604,6 @@ CR_LANE Lanes<int16_t, N> operator<(Lanes<int16_t, N> a, Lanes<int16_t, N> b) {
 template <int N>
 CR_LANE Lanes<int16_t, N> sign(Lanes<int16_t, N> a) {
   return sar<15>(a);
-}
-
-template <int N>
-CR_LANE Lanes<int16_t, N> negate_if(Lanes<int16_t, N> a, Lanes<int16_t, N> mask) {
-  return (a ^ mask) - mask;
 }
 
 template <int N>

@@ -119,6 +119,12 @@ CR_LANE void store(typename V::Element *to, V a) {
   a.store(to);
 }
 
+// -a where the mask is -1, a where it is 0.
+template <class V>
+CR_LANE V negate_if(V a, V mask) {
+  return (a ^ mask) - mask;
+}
+
 template <class V>
 CR_LANE V clamp(V a, V low, V high) {
   return min(max(a, low), high);

@@ -938,8 +938,8 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
 def _side_index(source: Origin | None) -> bytes | OSError | None:
     """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
     try:
-        if isinstance(source, Path):
-            path = os.fspath(source) + INDEX_SUFFIX
+        if isinstance(source, str):
+            path = source + INDEX_SUFFIX
             return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if source is not None:
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
@@ -963,10 +963,10 @@ def _file_id(path: str | os.PathLike[str]) -> FileId | None:
 def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
     source = file.origin
-    if isinstance(source, Path):
+    if isinstance(source, str):
         yield file.identity or _file_id(source)
         if indexed:
-            yield _file_id(recording.index_path(source))
+            yield _file_id(source + INDEX_SUFFIX)
     elif source is not None:
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
@@ -980,7 +980,7 @@ class _Known:
 
     def __init__(self, files: list[tuple[File, bool]]) -> None:
         self._later = files
-        self._found = set(self._look(lambda file: isinstance(file.origin, Path)))
+        self._found = set(self._look(lambda file: isinstance(file.origin, str)))
 
     def _look(self, wanted: Callable[[File], bool]) -> Iterator[FileId | None]:
         now = [each for each in self._later if wanted(each[0])]

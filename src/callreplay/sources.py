@@ -34,7 +34,7 @@ Source = (
     | NDArray[np.uint8]
     | packets.Readable
 )
-Origin = Path | packets.Opener
+Origin = str | packets.Opener
 """What a file came from, where it can be opened again: by its path, or by itself."""
 Announced = Callable[[list[Message]], Mapping[tuple[str, int], Set[int]]]
 
@@ -77,7 +77,7 @@ def open_files(
     described: list[CallDescription] = []
     for source, given in zip(sources, names, strict=True):
         if isinstance(source, str | os.PathLike):
-            origin: Origin | None = Path(source)
+            origin: Origin | None = os.fspath(source)
             found, identity = packets.open_path(source, warnings)
         else:
             origin, identity = source if packets.is_opener(source) else None, None
@@ -86,7 +86,7 @@ def open_files(
             warnings += said
             found = [packets.Member("", data, bool(said))]
         for member in found:
-            name = f"{origin}/{member.name}" if len(found) > 1 else given
+            name = f"{Path(given)}/{member.name}" if len(found) > 1 else given
             call = _metadata(member.data)
             if call is not None:
                 described.append(call)
@@ -95,7 +95,7 @@ def open_files(
     if not files and described:
         raise CaptureError(f"{names[0]}: metadata of a recording, without the recording itself")
     for file in files:
-        if isinstance(file.origin, Path) and not described:
+        if isinstance(file.origin, str) and not described:
             described += metadata_of(file.origin)
     return files, described
 
@@ -108,16 +108,15 @@ def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
     return rtpengine.parse(data.tobytes())
 
 
-def metadata_of(path: Path) -> list[CallDescription]:
+def metadata_of(path: str | os.PathLike[str]) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
+    # Of texts: paths take several times as long, and most calls have none of these files.
     folder, name = os.path.split(path)
     if not name.endswith(".pcap") or name == ".pcap":
         return []
     text_name = f"{name[:-5]}.txt"
-    for beside in (
-        os.path.join(folder, text_name),
-        os.path.join(os.path.dirname(folder), "metadata", text_name),
-    ):  # noqa: PTH118, PTH120
+    above = os.path.split(folder)[0]
+    for beside in (f"{folder or '.'}/{text_name}", f"{above or '.'}/metadata/{text_name}"):
         try:
             status = os.stat(beside)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:

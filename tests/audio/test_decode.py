@@ -329,12 +329,13 @@ def test_g722_at_the_bitrate_of_the_sdp_equals_libavcodec(fmtp: str, bits: int) 
     assert np.array_equal(decode_leg(leg), wanted)
 
 
-@pytest.mark.parametrize("rate", [16, 24, 32, 40])
+@pytest.mark.parametrize("rate", [16, 24, 32])
 @pytest.mark.parametrize("packing", ["", "AAL2-"])
 def test_g726_is_what_libavcodec_makes_of_its_own_codes(packing: str, rate: int) -> None:
     """Sound that libavcodec coded, in packets of 5 to 60 ms: as loud and as like the original as its own decoder's.
 
-    Not bit for bit: libavcodec does not round as G.726 does. libspandsp does (tests/native/peers).
+    Not bit for bit: libavcodec does not round as G.726 does, and at 40 kbit/s its predictor forgets twice as fast, so
+    that its codes are no others' there. libspandsp is the judge of all rates (tests/native/peers).
     """
     av = pytest.importorskip("av")
     bits = rate // 8
@@ -371,7 +372,7 @@ def test_g726_is_what_libavcodec_makes_of_its_own_codes(packing: str, rate: int)
         off = decoded[:size].astype(float) - pcm[:size]
         return float(10 * np.log10((off**2).mean() / (pcm.astype(float) ** 2).mean()))
 
-    assert error_db(ours) < {16: -7, 24: -13, 32: -18, 40: -24}[rate]
+    assert error_db(ours) < {16: -7, 24: -13, 32: -18}[rate]
     assert error_db(ours) < error_db(peer) + 1.5
 
 

@@ -8,6 +8,7 @@
 
 #include "callreplay/mix.h"
 #include "checkasm.h"
+#include "mix/kernels.h"
 
 namespace {
 
@@ -284,5 +285,73 @@ TEST_CASE("a glide does not click: a tone stays a tone") {
     CAPTURE(frequency);
     CHECK(nothing > 0.0);
     CHECK(10.0 * std::log10(worst) < -70.0);
+  }
+}
+
+TEST_CASE("every set gives the mixer's loops the law's bits, whatever the length") {
+  using callreplay::MixKernel;
+  checkasm::Random random(checkasm::seed());
+  const MixKernel *law = callreplay::mix_kernel(CR_ISA_SCALAR);
+  constexpr size_t kRoom = 512;  // fir reads and writes whole blocks of 64
+  std::vector<int16_t> pcm(kRoom);
+  std::vector<int32_t> sum(kRoom), sum2(kRoom);
+  std::vector<float> x(2 * kRoom), taps(kRoom);
+  checkasm::fill(pcm.data(), pcm.size(), checkasm::Pattern::kEdges, random);
+  for (int32_t &each : sum) each = static_cast<int32_t>(random.next()) >> random.below(31);
+  for (int32_t &each : sum2) each = static_cast<int32_t>(random.next()) >> random.below(31);
+  for (float &each : x) each = static_cast<float>(static_cast<int16_t>(random.next())) * 1.25f;
+  for (float &each : taps) each = static_cast<float>(static_cast<int16_t>(random.next())) / 65536.0f;
+  for (const cr_isa isa : checkasm::available_isas()) {
+    const MixKernel *kernel = callreplay::mix_kernel(isa);
+    for (const size_t count : {size_t{0}, size_t{1}, size_t{15}, size_t{33}, size_t{64}, size_t{200}}) {
+      const auto same = [&](auto &&run, auto sample, const char *name) {
+        using Out = decltype(sample);
+        std::vector<Out> want(2 * kRoom), got(2 * kRoom);
+        run(*law, want.data());
+        run(*kernel, got.data());
+        // What fir() leaves behind `count`, up to a multiple of 64, is nobody's.
+        const size_t written = std::strcmp(name, "fir") == 0 ? count : want.size();
+        CHECK_MESSAGE(std::memcmp(want.data(), got.data(), written * sizeof(Out)) == 0, cr_isa_name(isa), " ",
+                      name, " of ", count);
+      };
+      same([&](const MixKernel &k, int32_t *to) { k.add(to, pcm.data(), count); }, int32_t{}, "add");
+      same([&](const MixKernel &k, int16_t *to) { k.saturate(to, sum.data(), count); }, int16_t{},
+           "saturate");
+      same([&](const MixKernel &k, int16_t *to) { k.interleave(to, sum.data(), sum2.data(), count); },
+           int16_t{}, "interleave");
+      same([&](const MixKernel &k, float *to) { k.saturate_f32(to, sum.data(), count); }, float{},
+           "saturate_f32");
+      same([&](const MixKernel &k, float *to) { k.interleave_f32(to, sum.data(), sum2.data(), count); },
+           float{}, "interleave_f32");
+      same([&](const MixKernel &k, float *to) { k.widen(to, pcm.data(), count); }, float{}, "widen");
+      same([&](const MixKernel &k, int16_t *to) { k.round(to, x.data(), count); }, int16_t{}, "round");
+      same([&](const MixKernel &k, float *to) { k.every_second(to, x.data(), 1, count); }, float{},
+           "every_second");
+      same([&](const MixKernel &k, float *to) { k.zip(to, x.data(), x.data() + 7, count); }, float{}, "zip");
+      same([&](const MixKernel &k, float *to) { k.fir(to, x.data(), taps.data(), 48, count); }, float{},
+           "fir");
+      same([&](const MixKernel &k,
+               float *to) { *to = k.lerp_dot(x.data(), taps.data(), taps.data() + 64, 0.3f, 48); },
+           float{}, "lerp_dot");
+      same([&](const MixKernel &k, float *to) { k.dots(to, x.data(), taps.data(), 16, count / 8); }, float{},
+           "dots");
+    }
+  }
+}
+
+CHECKASM_BENCH("mix: 960 samples") {
+  std::vector<int16_t> pcm(1920, 1000);
+  std::vector<int32_t> sum(960, 40000);
+  std::vector<float> x(2048, 0.5f), y(2048), taps(64, 0.01f);
+  for (const cr_isa isa : checkasm::available_isas()) {
+    const callreplay::MixKernel *kernel = callreplay::mix_kernel(isa);
+    std::printf(" %s\n", cr_isa_name(isa));
+    checkasm::report("add", 960, [&] { kernel->add(sum.data(), pcm.data(), 960); });
+    checkasm::report("saturate", 960, [&] { kernel->saturate(pcm.data(), sum.data(), 960); });
+    checkasm::report("interleave", 960, [&] { kernel->interleave(pcm.data(), sum.data(), sum.data(), 960); });
+    checkasm::report("round", 960, [&] { kernel->round(pcm.data(), x.data(), 960); });
+    checkasm::report("fir 48", 960, [&] { kernel->fir(y.data(), x.data(), taps.data(), 48, 960); });
+    checkasm::report("lerp_dot", 1,
+                     [&] { y[0] = kernel->lerp_dot(x.data(), taps.data(), taps.data(), 0.3f, 48); });
   }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "callreplay/raster.h"
+#include "checkasm.h"
 #include "raster/extremes.h"
 
 namespace {
@@ -183,4 +184,18 @@ TEST_CASE("a band outside its image is refused") {
   cr_peak peak{0, 0, 0, 0, 1};
   const cr_band band{image.data(), 10, 5, 0, 6, 10, 16, 1, 40, 1.0};
   CHECK(cr_draw_band(&band, &peak, 1, 1) == CR_ARGUMENT);
+}
+
+CHECKASM_BENCH("raster: extremes of 8000 samples") {
+  const std::vector<int16_t> pcm = noise(8000, 1);
+  for (const int channels : {1, 2}) {
+    std::printf(" %d channels\n", channels);
+    for (const cr_isa isa : checkasm::available_isas()) {
+      callreplay::Extremes extremes{};
+      checkasm::report(cr_isa_name(isa), 8000, [&] {
+        callreplay::raster_kernel(isa)->extremes(&extremes, pcm.data(), 8000 / static_cast<size_t>(channels),
+                                                 channels);
+      });
+    }
+  }
 }

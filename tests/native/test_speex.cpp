@@ -184,3 +184,19 @@ CHECKASM_BENCH("speex: 1 to 32 streams, narrowband, quality 8") {
     run("chosen", Engine());
   }
 }
+
+CHECKASM_BENCH("speex: one second of every lane, quality 8") {
+  Random random(checkasm::seed());
+  for (const bool wideband : {false, true}) {
+    const RateOptions options{wideband, 8, false, false, false};
+    const size_t samples = wideband ? callreplay::speex::kWidebandFrame : callreplay::speex::kNarrowbandFrame;
+    std::printf(" %s\n", wideband ? "wideband" : "narrowband");
+    for (const cr_isa isa : checkasm::available_isas()) {
+      const auto lanes = static_cast<size_t>(callreplay::speex_kernel(isa)->lanes);
+      const Calls calls(lanes, 48, random);
+      Engine engine(isa);
+      checkasm::report(cr_isa_name(isa), static_cast<double>(50 * samples * lanes),
+                       [&] { calls.code(engine, options, true); });
+    }
+  }
+}

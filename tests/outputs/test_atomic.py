@@ -6,10 +6,12 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ import pytest
 from callreplay import _core
 from callreplay.errors import ArgumentError, OutputError, StateError
 from callreplay.outputs import atomic
-from callreplay.outputs.atomic import AtomicFile
+from callreplay.outputs.atomic import AtomicFile, Folders
 from callreplay.outputs.formats import FORMATS, Shape, render
 from callreplay.outputs.options import Options
 
@@ -70,6 +72,47 @@ def test_a_killed_process_leaves_nothing(tmp_path: Path, form: str, number: sign
     assert process.wait() == -number
     process.stdout.close()
     assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_a_close_returns_when_a_flush_that_began_after_it_is_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[set[str]] = []  # what had a name when a flush of the folder began
+    kept: dict[str, bool] = {}
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return real(descriptor)
+        names = {path.name for path in tmp_path.iterdir()}
+        time.sleep(0.002)  # others get their names meanwhile
+        real(descriptor)
+        return flushed.append(names)
+
+    def close(file: AtomicFile) -> None:
+        file.close()
+        name = Path(file.path).name
+        kept[name] = any(name in names for names in flushed)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folders = Folders()
+    files = [AtomicFile(tmp_path / f"{number}.wav", folders) for number in range(24)]
+    for file in files:
+        file.write(b"whole")
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(close, files))
+    assert len(kept) == 24
+    assert all(kept.values())
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"whole"}
+
+
+def test_a_name_that_comes_into_use_meanwhile_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    with AtomicFile(path) as out:
+        out.write(b"new")
+        path.write_bytes(b"somebody else's")
+    assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
 
 

@@ -15,7 +15,7 @@ from tests.importing.test_rotation import call, rows, whole
 from tests.recording.test_record import ended, pumped, recorder, shelf, until
 
 from callreplay.errors import OutputError
-from callreplay.store import progress, records, retention, search, volumes
+from callreplay.store import progress, records, retention, search
 from callreplay.store.database import Database
 from callreplay.store.search import CallQuery, Reach
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+
+import callreplay
 from tests.captures import Record, pcap
 from tests.importing.test_rotation import call as talk
 from tests.service.conftest import Running
-
-import callreplay
 
 TRANSCODER = "/CallRecorder/Transcoder"
 SECONDS = 4
@@ -30,7 +30,7 @@ def paced(service: Running, spools: Path, records: list[Record]) -> Iterator[sub
     process = subprocess.Popen(
         [sys.executable, "-m", "callreplay", *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    assert process.stdin is not None and process.stderr is not None
+    assert process.stderr is not None
     assert b"recording from" in process.stderr.readline()
 
     def feed() -> None:
@@ -79,24 +79,28 @@ def test_a_call_is_heard_while_it_goes_on(service: Running, tmp_path: Path) -> N
             assert (found[0]["status"], found[0]["legs"]) == ("in progress", [])
             with service.logged_in() as visitor:
                 page = visitor.get("/CallRecorder/", params={"callDetails": name})
-                assert "in progress" in page.text and "This call goes on" in page.text
+                assert "in progress" in page.text
+                assert "This call goes on" in page.text
             while (first := client.get(TRANSCODER, params={"callId": name})).status_code == 404:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             assert first.status_code == 302, first.text
             heard, whens = bytearray(), list[tuple[float, int]]()
             with client.stream("GET", first.headers["location"]) as answer:
-                assert answer.status_code == 200 and "content-length" not in answer.headers
+                assert answer.status_code == 200
+                assert "content-length" not in answer.headers
                 for data in answer.iter_raw():
                     heard += data
                     whens.append((time.monotonic(), len(heard)))
                     if len(whens) == 2:
                         check_other_forms(service, name)
         stored = client.get(TRANSCODER, params={"callId": name}, follow_redirects=True).content
+        assert len(stored) > SECONDS * 15_000
         (row,) = client.get(TRANSCODER, params=asked).json()
     assert (row["callId"], row["status"]) == (name, "answered")
-    assert len(whens) > 3 and whens[-1][0] - whens[0][0] > 1, "it did not come in pace"
-    assert heard[:4] == b"RIFF" and heard[40:44] == b"\xff\xff\xff\xff"
+    assert whens[-1][0] - whens[0][0] > 1, "it did not come in pace"
+    assert heard[:4] == b"RIFF"
+    assert heard[40:44] == b"\xff\xff\xff\xff"
     live = pcm(bytes(heard))
     with callreplay.open(pcap(records)) as capture:
         whole = capture.calls[0].mix(channels="mono")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 
@@ -302,3 +303,20 @@ def test_numbers_that_are_none() -> None:
     splitter.drop(spool)
     with pytest.raises(IndexError):
         splitter.drop(spool)
+
+
+ADDRESSES = ["10.1.2.3", "8.8.8.8", "8.8.8.888", "192.168.1.1", "192.169.1.1", "172.16.0.1", "224.0.0.1", "240.0.0.1",
+             "239.1.1.1", "100.64.0.1", "host.example", "999.1.1.1", "::1", "ff02::1", "2001:4860::8888", "127.0.0.1",
+             "169.254.1.1", "1.2.3"]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_are_judged_as_the_library_does(address: str) -> None:
+    from callreplay.splitting import groups
+
+    try:
+        found = ipaddress.ip_address(address)
+        wanted = found.is_multicast, found.is_private
+    except ValueError:
+        wanted = False, True
+    assert (groups._multicast(address), groups._unroutable(address)) == wanted

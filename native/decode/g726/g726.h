@@ -75,14 +75,9 @@ void load_lane(void *opaque, int lane, const void *stream) {
   for (int r = 0; r < kRows; ++r) state.word[r][lane] = from[r];
 }
 
-template <class V>
-CR_LANE V negate_if(V a, V mask) {
-  return (a ^ mask) - mask;
-}
-
 // -1 where the mask is set.
 template <class V>
-CR_LANE V filled(typename V::Mask mask) {
+CR_LANE V filled(MaskOf<V> mask) {
   return select(mask, splat<V>(-1), splat<V>(0));
 }
 
@@ -222,7 +217,7 @@ struct Stage {
 
 template <int kBits, class V>
 CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t *words, const uint8_t *const *codes,
-                           int16_t *const *pcm, size_t total) {
+                         int16_t *const *pcm, size_t total) {
   constexpr int kLeak = kBits == 5 ? 9 : 8;
   constexpr int N = V::kLanes;
   V rows[kRows];

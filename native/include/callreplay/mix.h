@@ -68,7 +68,7 @@ typedef struct cr_render_leg {
 
 /* The renderer: one call, decoded and mixed as it is read. Memory is bounded by the block, not by the call.
  * What lies before the origin is not decoded but for a warm-up: 250 ms of packets for G.711 and L16, so that
- * concealment is the same sample for sample; 2 s for G.722 and G.729, whose states forget. */
+ * concealment is the same sample for sample; 2 s for G.722, G.726 and G.729, whose states forget. */
 typedef struct cr_renderer cr_renderer;
 
 /* The legs are copied as by cr_conveyor_add; bytes, columns and external PCM must outlive the renderer. */

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from callreplay.errors import ArgumentError, OutputError, UnsupportedError
-from callreplay.outputs.atomic import AtomicFile
+from callreplay.outputs.atomic import AtomicFile, Folders
 
 __all__ = ["Apart", "Destination", "Memory", "Once", "open_destination", "place_name"]
 
@@ -65,17 +65,18 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._folders = Folders()
 
     def create(self, name: str) -> AtomicFile:
         path = os.path.join(self._path, name)  # noqa: PTH118  # of every output, and a third of pathlib's time
         try:
-            return AtomicFile(path)
+            return AtomicFile(path, self._folders)
         except OutputError:
             folder = os.path.dirname(path)  # noqa: PTH120
             if os.path.isdir(folder):  # noqa: PTH112
                 raise
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-            return AtomicFile(path)
+            return AtomicFile(path, self._folders)
 
     def size(self, name: str) -> int:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
@@ -321,6 +320,8 @@ def transcode_many_async(
 
 
 async def _results_async(start: _Start) -> AsyncGenerator[Result, None]:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     delivered: asyncio.Queue[Delivered] = asyncio.Queue()
 
@@ -339,6 +340,8 @@ async def _results_async(start: _Start) -> AsyncGenerator[Result, None]:
 
 async def _aside(wait: Callable[[], None]) -> None:
     """Have a thread of its own wait: those of the loop's executor may all be taken."""
+    import asyncio
+
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def waiting() -> None:

@@ -33,11 +33,30 @@ from callreplay.store.journal import Journal
 from callreplay.store.rows import CallRow, EventRow, FileRow, clean_time, figures_of
 from callreplay.store.volumes import Volume, VolumeError, VolumeFullError
 
-__all__ = ["CallRecord", "CaptureRows", "Filed", "LegRecord", "file_call", "identity", "recording_name"]
+__all__ = [
+    "CallRecord",
+    "CaptureRows",
+    "Draft",
+    "Filed",
+    "LegRecord",
+    "Parts",
+    "call_rows",
+    "candidates",
+    "estimate_of",
+    "file_call",
+    "file_rows",
+    "identity",
+    "link",
+    "prepare",
+    "recording_name",
+    "write_legs",
+]
 
 _UNSAFE: Final = re.compile(r"[^0-9A-Za-z+*#.@-]+")
 _LONGEST_PARTY: Final = 40
 _MAX_INDEX: Final = 10_000
+Parts = list[list[tuple[str, str]]]
+"""Of each leg, the names of its parts beside the journal, and what ends the names that they get."""
 
 
 @dataclass(slots=True)
@@ -148,7 +167,8 @@ def file_call(
 ) -> Filed:
     """File a call on the next volume that has room, or on the one with the id ``volume``.
 
-    ``row``: that of the call while it was in progress, which becomes its own. ``fetcher`` gives what takes the packets out of the capture (`callreplay.importing.ahead`).
+    ``row``: that of the call while it was in progress, which becomes its own. ``fetcher`` gives what takes the packets
+    out of the capture (`callreplay.importing.ahead`).
 
     Raises:
         VolumeError: the volume named cannot be reached; nothing was written.
@@ -174,7 +194,7 @@ def file_call(
         draft = _write_somewhere(stack, connection, capture, call, uuid, zone, volume, fetcher(call))
         decided = False
         try:
-            files = _file_rows(uuid, draft)
+            files = file_rows(uuid, draft)
             _insert_call(connection, tenant_id, uuid, key, capture, call, files)
             for file in files:
                 records.add(connection, file)
@@ -203,7 +223,7 @@ class _File:
 
 
 @dataclass(slots=True)
-class _Draft:
+class Draft:
     """The files of a call on one volume, linked to their names but not yet committed."""
 
     volume: Volume
@@ -230,15 +250,15 @@ def _write_somewhere(
     zone: ZoneInfo,
     which: int | None,
     fetching: recording.Fetch,
-) -> _Draft:
+) -> Draft:
     """The files on the first volume that takes them; ``stack`` keeps that volume and its journal open."""
-    estimate = _estimate(capture, call)
-    for volume in _candidates(connection, which, estimate):
+    estimate = estimate_of(capture, call)
+    for volume in candidates(connection, which, estimate):
         try:
             # What a volume was charged with is taken back where it turns out full.
             with connection.transaction(), contextlib.ExitStack() as opened:
                 handle = opened.enter_context(volume.open())
-                draft = _Draft(volume, handle, opened.enter_context(Journal(handle, uuid)))
+                draft = Draft(volume, handle, opened.enter_context(Journal(handle, uuid)))
                 if _write(connection, draft, capture, call, zone, fetching):
                     stack.push(opened.pop_all())
                     return draft
@@ -255,7 +275,7 @@ def _write_somewhere(
     )
 
 
-def _candidates(connection: Connection, which: int | None, size: int) -> list[Volume]:
+def candidates(connection: Connection, which: int | None, size: int) -> list[Volume]:
     """The volumes to try. Raises VolumeError where the one that was asked for is not there, or none of several is."""
     if which is not None:
         chosen = volumes.find(connection, number=which)
@@ -273,7 +293,7 @@ def _candidates(connection: Connection, which: int | None, size: int) -> list[Vo
     return found
 
 
-def _estimate(capture: CaptureRows, call: CallRecord) -> int:
+def estimate_of(capture: CaptureRows, call: CallRecord) -> int:
     """Octets the files will have, a little more rather than less."""
     payload = sum(int(capture.columns.size[leg.rows].sum(dtype=np.int64)) for leg in call.legs)
     return payload + sum(len(leg.rows) * (8 + 12 + 11) + 16384 for leg in call.legs)
@@ -281,7 +301,7 @@ def _estimate(capture: CaptureRows, call: CallRecord) -> int:
 
 def _write(
     connection: Connection,
-    draft: _Draft,
+    draft: Draft,
     capture: CaptureRows,
     call: CallRecord,
     zone: ZoneInfo,
@@ -290,31 +310,42 @@ def _write(
     """Write, sync and link a call's files; False where the volume's quota turns out to be used up."""
     journal = draft.journal
     try:
-        parts: list[list[tuple[str, str]]] = []
-        for number, leg in enumerate(call.legs, 1):
-            with (
-                journal.create(f"{number}.rtp") as packets,
-                journal.create(f"{number}{INDEX_SUFFIX}") as index,
-            ):
-                size, sha256 = _write_parts(packets, index, capture, call, leg, fetching)
-                draft.size += size + index.tell()
-            draft.files.append(_File(leg, number, "", size, sha256))
-            parts.append(
-                [
-                    (journal.part(f"{number}{part}"), end)
-                    for part, end in ((".rtp", ""), (INDEX_SUFFIX, INDEX_SUFFIX))
-                ]
-            )
+        parts = write_legs(draft, capture, call, fetching, durable=True)
+        _link(draft, parts, recording_name(call, zone))
+        # Last: its row is locked to the end of the transaction, which holds for no I/O but the commit's.
         if not volumes.claim(connection, draft.volume, draft.size):
+            draft.unlink()
             journal.finish()
             return False
-        _link(draft, parts, recording_name(call, zone))
     except BaseException:
         draft.unlink()
         with contextlib.suppress(OSError):
             journal.finish()
         raise
     return True
+
+
+def write_legs(
+    draft: Draft, capture: CaptureRows, call: CallRecord, fetching: recording.Fetch, *, durable: bool
+) -> Parts:
+    """Write a call's legs beside the journal, synced if ``durable``; the parts of each with what ends their names."""
+    journal = draft.journal
+    parts: Parts = []
+    for number, leg in enumerate(call.legs, 1):
+        with (
+            journal.create(f"{number}.rtp") as packets,
+            journal.create(f"{number}{INDEX_SUFFIX}") as index,
+        ):
+            size, sha256 = _write_parts(packets, index, capture, call, leg, fetching, durable)
+            draft.size += size + index.tell()
+        draft.files.append(_File(leg, number, "", size, sha256))
+        parts.append(
+            [
+                (journal.part(f"{number}{part}"), end)
+                for part, end in ((".rtp", ""), (INDEX_SUFFIX, INDEX_SUFFIX))
+            ]
+        )
+    return parts
 
 
 class _Hashing:
@@ -339,6 +370,7 @@ def _write_parts(
     call: CallRecord,
     leg: LegRecord,
     fetching: recording.Fetch,
+    durable: bool,
 ) -> tuple[int, bytes]:
     hashing = _Hashing(packets, _pages(capture, leg))
     size, lengths = recording.write_packets(
@@ -352,7 +384,8 @@ def _write_parts(
         fetching,
     )
     packets.flush()
-    os.fsync(packets.fileno())
+    if durable:
+        os.fsync(packets.fileno())
     used = np.unique(capture.columns.stream[leg.rows])
     numbers = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.uint16)
     numbers[used] = np.arange(len(used))
@@ -372,46 +405,54 @@ def _write_parts(
     recording.write_index(index, entry)
     release(*_pages(capture, leg))
     index.flush()
-    os.fsync(index.fileno())
+    if durable:
+        os.fsync(index.fileno())
     return size, hashing.sha256.digest()
 
 
-def _link(draft: _Draft, parts: list[list[tuple[str, str]]], name: str) -> None:
+def _link(draft: Draft, parts: Parts, name: str) -> None:
     """Give the parts their names: the first indices from 1 on that are free, one per leg."""
-    journal, handle = draft.journal, draft.handle
-    draft.folder = name.rpartition("/")[0]
-    made = handle.make_folder(draft.folder)
     first = 1
     while True:
-        chosen = list(islice(_free_indices(handle, name, first), len(parts)))
-        if len(chosen) < len(parts):
-            raise OutputError(f"{name}: no free index left")
-        pairs = [
-            (part, f"{name}-{index}.rtp{suffix}")
-            for index, pair in zip(chosen, parts, strict=True)
-            for part, suffix in pair
-        ]
-        journal.note(*pairs)
-        try:
-            for part, path in pairs:
-                journal.link(part, path)
-                draft.linked.append(path)
-        except FileNotFoundError:
-            # Retention pruned the folder, empty until now, after it was made.
-            draft.unlink()
-            made = handle.make_folder(draft.folder)
-            continue
-        except FileExistsError:
-            # Another import took one of the names since: ours go, and the search goes on behind them.
-            draft.unlink()
-            made = handle.make_folder(draft.folder)
-            first = chosen[0] + 1
-            continue
-        break
-    for entry, index in zip(draft.files, chosen, strict=True):
-        entry.path, entry.position = f"{name}-{index}.rtp", index
+        made, pairs, chosen = prepare(draft, parts, name, first)
+        draft.journal.note(*pairs)
+        if link(draft, pairs, chosen):
+            break
+        # Retention pruned the folder, empty until now, or another import took one of the names: search behind them.
+        first = chosen[0] + (draft.handle.status(f"{name}-{chosen[0]}.rtp") is not None)
     for directory in made:
-        handle.sync(directory)
+        draft.handle.sync(directory)
+
+
+def prepare(
+    draft: Draft, parts: Parts, name: str, first: int = 1
+) -> tuple[list[str], list[tuple[str, str]], list[int]]:
+    """The folders to sync, what is to be linked (part, path), and the indices, from ``first`` on, that are free."""
+    draft.folder = name.rpartition("/")[0]
+    made = draft.handle.make_folder(draft.folder)
+    chosen = list(islice(_free_indices(draft.handle, name, first), len(parts)))
+    if len(chosen) < len(parts):
+        raise OutputError(f"{name}: no free index left")
+    pairs = [
+        (part, f"{name}-{index}.rtp{suffix}")
+        for index, pair in zip(chosen, parts, strict=True)
+        for part, suffix in pair
+    ]
+    return made, pairs, chosen
+
+
+def link(draft: Draft, pairs: list[tuple[str, str]], chosen: list[int]) -> bool:
+    """Link parts that were noted; False, and none is, where a name was taken or the folder removed meanwhile."""
+    try:
+        for part, path in pairs:
+            draft.journal.link(part, path)
+            draft.linked.append(path)
+    except (FileNotFoundError, FileExistsError):
+        draft.unlink()
+        return False
+    for number, (entry, index) in enumerate(zip(draft.files, chosen, strict=True)):
+        entry.path, entry.position = pairs[2 * number][1], index
+    return True
 
 
 def _free_indices(volume: Handle, name: str, first: int) -> Iterator[int]:
@@ -443,6 +484,17 @@ def _insert_call(
     call: CallRecord,
     files: Sequence[FileRow] = (),
 ) -> None:
+    row, events = call_rows(tenant_id, uuid, key, capture, call, files)
+    if not progress.take_over(connection, row):
+        records.add(connection, row)
+    for event in events:
+        records.add(connection, event)
+
+
+def call_rows(
+    tenant_id: int, uuid: UUID, key: str, capture: CaptureRows, call: CallRecord, files: Sequence[FileRow]
+) -> tuple[CallRow, list[EventRow]]:
+    """A call as rows, without its files."""
     said = call.description
     caller, called = _end(call, "caller"), _end(call, "called")
     row = CallRow(
@@ -472,15 +524,16 @@ def _insert_call(
         "".join(f" {number}" for number in said.called_numbers if number != said.called_number),
         **figures_of(files),
     )
-    if not progress.take_over(connection, row):
-        records.add(connection, row)
-    for leg in call.legs:
-        for event in leg.events:
-            digit = EventRow(uuid, event.start_ns, leg.side, "dtmf", event.digit, round(event.duration_ms))
-            records.add(connection, digit)
+    events = [
+        EventRow(uuid, event.start_ns, leg.side, "dtmf", event.digit, round(event.duration_ms))
+        for leg in call.legs
+        for event in leg.events
+    ]
+    return row, events
 
 
-def _file_rows(uuid: UUID, draft: _Draft) -> list[FileRow]:
+def file_rows(uuid: UUID, draft: Draft) -> list[FileRow]:
+    """The rows of a call's files."""
     made = []
     for entry in draft.files:
         figures = dict(entry.leg.figures)

@@ -20,9 +20,10 @@ from callreplay.clock import moment
 from callreplay.errors import CallReplayError, CaptureError
 from callreplay.importing import portions, reading
 from callreplay.importing.ahead import ReadAhead
-from callreplay.importing.filing import CallRecord, CaptureRows, Filed, file_call, identity
+from callreplay.importing.filing import CallRecord, CaptureRows, Filed, identity
 from callreplay.importing.rotation import Carry, Member, again, begins, pending, settled, window
 from callreplay.importing.rules import Rules
+from callreplay.importing.together import Done, Together
 from callreplay.store import accounts, progress, records
 from callreplay.store.database import Database
 from callreplay.store.rows import clean_text, clean_time
@@ -36,6 +37,7 @@ __all__ = [
     "import_portions",
     "import_portions_of",
     "import_run",
+    "import_several",
     "import_unit",
 ]
 
@@ -146,15 +148,26 @@ def import_portions_of(
     outcome = Outcome(str(paths[0]), len(paths))
     job = replace(job, source=job.source or reading.named(paths))
 
+    together = _together(database, job)
+    under_way: list[Outcome] = []
+
+    def gather() -> bool:
+        """What became of captures whose calls are filed; whether to go on."""
+        goes_on = True
+        for one in under_way:
+            outcome.calls += one.calls
+            told = [text for text in one.warnings if text not in outcome.warnings]
+            outcome.warnings += told[: max(0, _MOST_WARNINGS - len(outcome.warnings))]
+            outcome.lost += one.lost
+            if one.error and not one.lost and not outcome.error:
+                outcome.error, outcome.bad = one.error, one.bad
+            goes_on = goes_on and one.final and not one.bad
+        under_way.clear()
+        return goes_on
+
     def take(path: Path) -> bool:
-        one, _, _ = _import(database, job, (path,), carry, (), final=True)
-        outcome.calls += one.calls
-        told = [text for text in one.warnings if text not in outcome.warnings]
-        outcome.warnings += told[: max(0, _MOST_WARNINGS - len(outcome.warnings))]
-        outcome.lost += one.lost
-        if one.error and not one.lost:
-            outcome.error, outcome.bad = one.error, one.bad
-        return one.final and not one.bad
+        under_way.append(_import(database, job, (path,), carry, (), final=True, together=together)[0])
+        return together.waiting > 0 or gather()
 
     feeder.take = take
     try:
@@ -164,16 +177,33 @@ def import_portions_of(
             feeder.finish(outcome.warnings)
     except portions.AbandonedError:
         pass
-    except CaptureError as error:
-        outcome.error, outcome.bad = str(error), True
-    except (CallReplayError, OSError) as error:
-        outcome.error = str(error)
-        outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
     except Exception as error:
-        _log.exception("%s", outcome.capture)
-        outcome.error = f"unexpected {type(error).__name__}: {error}"
+        _blame(outcome, error)
+    together.flush()
+    gather()
     _tell_lost(outcome)
     return outcome
+
+
+def _together(database: Database, job: Job) -> Together:
+    return Together(database, job.tenant_id, accounts.zone_of(job.zone), job.volume)
+
+
+def _blame(outcome: Outcome, error: Exception) -> None:
+    """What stopped an import, in words."""
+    if isinstance(error, CaptureError):
+        outcome.error, outcome.bad = str(error), True
+    elif isinstance(error, VolumeFullError):
+        outcome.error = str(error)
+    elif isinstance(error, CallReplayError | OSError):
+        outcome.error = str(error)
+        outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
+    elif isinstance(error, psycopg.Error):
+        outcome.error = f"the database: {error}"
+    else:
+        # A defect of ours must cost the one capture, not the batch or the watch.
+        _log.error("%s", outcome.capture, exc_info=error)
+        outcome.error = f"unexpected {type(error).__name__}: {error}"
 
 
 def _tell_lost(outcome: Outcome) -> None:
@@ -188,6 +218,18 @@ def import_one(database: Database, job: Job, path: Path) -> Outcome:
     """Import every call of one capture. Does not raise, whatever the capture, a volume or the database may do."""
     outcome, _, _ = _import(database, job, (path,), Carry(), (), final=True)
     return outcome
+
+
+def import_several(database: Database, jobs: Sequence[tuple[Job, Path]]) -> list[Outcome]:
+    """Import small captures of one tenant, their calls filed together. Does not raise."""
+    together = _together(database, jobs[0][0])
+    outcomes = [
+        _import(database, job, (path,), Carry(), (), final=True, together=together)[0] for job, path in jobs
+    ]
+    together.flush()
+    for outcome in outcomes:
+        _tell_lost(outcome)
+    return outcomes
 
 
 def import_run(
@@ -222,8 +264,16 @@ def import_run(
 
 
 def _import(
-    database: Database, job: Job, paths: Sequence[Path], carry: Carry, run: Sequence[Member], *, final: bool
+    database: Database,
+    job: Job,
+    paths: Sequence[Path],
+    carry: Carry,
+    run: Sequence[Member],
+    *,
+    final: bool,
+    together: Together | None = None,
 ) -> tuple[Outcome, Carry, int]:
+    """Import captures; with ``together`` the outcome is whole once that has been flushed."""
     outcome = Outcome(str(paths[0]), len(paths))
     waiting: set[tuple[str, int]] = set()
     needed, last_ns = len(run), 0
@@ -248,50 +298,60 @@ def _import(
                 text = "a call that goes on is longer than can be read at once: filed as far as it was read"
                 outcome.warnings.append(text)
             wanted.append(call)
-        ahead = ReadAhead(found.rows, wanted)
-        heir = next((call for call in wanted if not call.inferred), None)
-        for call in wanted:
-            try:
-                row = job.row if call is heir else None
-                outcome.calls.append(_file(database, job, found.rows, call, ahead, row))
-            except CallReplayError:
-                raise
-            except _OWN_FAULTS as error:
-                # What a packet says must cost its call, not the others of the capture.
-                _log.exception("%s, call %r", outcome.capture, call.description.call_id)
-                said = " ".join(str(error).split())
-                outcome.lost.append(f"call {clean_text(call.description.call_id)!r} was not filed: {said}")
-        if job.row is not None and not outcome.lost:
-            with database.connection() as connection:
-                progress.drop(connection, job.row)  # where no call became its heir
-    except CaptureError as error:
-        outcome.error, outcome.bad = str(error), True
-    except VolumeFullError as error:
-        outcome.error = str(error)
-    except (CallReplayError, OSError) as error:
-        outcome.error = str(error)
-        outcome.bad = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
-    except psycopg.Error as error:
-        outcome.error = f"the database: {error}"
+        _have_filed(database, job, found.rows, wanted, outcome, together)
     except Exception as error:
-        # A defect of ours must cost the one capture, not the batch or the watch.
-        _log.exception("%s", outcome.capture)
-        outcome.error = f"unexpected {type(error).__name__}: {error}"
+        _blame(outcome, error)
     _tell_lost(outcome)
     return outcome, Carry(last_ns, frozenset(waiting)), needed
 
 
-def _file(
-    database: Database, job: Job, rows: CaptureRows, call: CallRecord, ahead: ReadAhead, row: UUID | None
-) -> dict[str, Any]:
+def _have_filed(
+    database: Database,
+    job: Job,
+    rows: CaptureRows,
+    calls: Sequence[CallRecord],
+    outcome: Outcome,
+    together: Together | None,
+) -> None:
+    """Have the calls of a capture filed, at once or, where others are, ``together`` with them."""
     if job.dry_run:
-        key = identity(rows, call)
+        outcome.calls += [_known(database, job, rows, call) for call in calls]
+        return
+    own = together or _together(database, job)
+    ahead = ReadAhead(rows, calls)
+    heir = next((call for call in calls if not call.inferred), None)
+    for call in calls:
+        own.add(rows, call, _teller(outcome, rows, call), ahead.of, job.row if call is heir else None)
+    if together is None:
+        own.flush()
+    if job.row is not None and heir is None:
         with database.connection() as connection:
-            known = records.identified(connection, job.tenant_id, key)
-        return _line(call, rows.name, "" if known is None else str(known), known is None, None)
-    zone = accounts.zone_of(job.zone)
-    filed = file_call(database, job.tenant_id, rows, call, zone, job.volume, ahead.of, row)
-    return _line(call, rows.name, str(filed.uuid), filed.added, filed)
+            progress.drop(connection, job.row)
+
+
+def _teller(outcome: Outcome, rows: CaptureRows, call: CallRecord) -> Done:
+    """What notes in an outcome what became of a call."""
+
+    def done(result: Filed | Exception) -> None:
+        if isinstance(result, Filed):
+            outcome.calls.append(_line(call, rows.name, str(result.uuid), result.added, result))
+        elif isinstance(result, _OWN_FAULTS) and not isinstance(result, CallReplayError):
+            # What a packet says must cost its call, not the others of the capture.
+            _log.error("%s, call %r", outcome.capture, call.description.call_id, exc_info=result)
+            said = " ".join(str(result).split())
+            outcome.lost.append(f"call {clean_text(call.description.call_id)!r} was not filed: {said}")
+        elif not outcome.error:
+            _blame(outcome, result)
+
+    return done
+
+
+def _known(database: Database, job: Job, rows: CaptureRows, call: CallRecord) -> dict[str, Any]:
+    """What would become of a call."""
+    key = identity(rows, call)
+    with database.connection() as connection:
+        known = records.identified(connection, job.tenant_id, key)
+    return _line(call, rows.name, "" if known is None else str(known), known is None, None)
 
 
 def _line(call: CallRecord, capture: str, uuid: str, added: bool, filed: Filed | None) -> dict[str, Any]:

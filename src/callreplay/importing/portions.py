@@ -59,9 +59,8 @@ class Feeder:
             if not self.take(path):
                 raise AbandonedError
         finally:
-            if path not in one.files:
-                path.unlink()
-            recovery.discard(one)
+            for each in {path, *one.files}:
+                each.unlink(missing_ok=True)
 
     def feed(self, paths: Sequence[Path], warnings: list[str], *, named: bool) -> None:
         """Split captures. Raises CaptureError, OSError as `packets.open_buffer`."""

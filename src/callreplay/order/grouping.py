@@ -20,6 +20,7 @@ from callreplay.order.taps import StreamFacts, part_of, rows_of_fact
 
 __all__ = ["Group", "signalled_groups", "unsignalled_groups", "without_forks"]
 
+_WHO_IS_FIRST: Final = "no signalling: the side that sends first is taken for the caller"
 _EARLY_NS: Final = 2_000_000_000  # media may precede the signalling that describes it
 _TAIL_NS: Final = 5_000_000_000  # and outlast the BYE
 _NEW_CALL_NS: Final = 120_000_000_000  # both directions silent for so long, then a new SSRC: another call
@@ -257,6 +258,9 @@ def _ends(flow: Flow) -> tuple[tuple[str, int], tuple[str, int]]:
 
 def unsignalled_groups(facts: Sequence[StreamFacts]) -> list[Group]:
     """Calls from addresses and time alone; the side that sends first is taken for the caller, marked as inferred."""
+    plain = _both_ways(facts) if len(facts) == 2 else None
+    if plain is not None:
+        return [plain]
     pairs: dict[frozenset[tuple[str, int]], list[StreamFacts]] = defaultdict(list)
     for fact in facts:
         flow = fact.stream.flow
@@ -270,6 +274,23 @@ def unsignalled_groups(facts: Sequence[StreamFacts]) -> list[Group]:
     for group in groups:
         _choose_sides(group)
     return sorted(groups, key=lambda group: group.first_ns)
+
+
+def _both_ways(facts: Sequence[StreamFacts]) -> Group | None:
+    """The call of two streams that run against each other in one time, as most captures have it; None for others."""
+    first, second = sorted(facts, key=_begun)
+    here, there = first.stream.flow, second.stream.flow
+    against = (here.source, here.source_port) == (there.destination, there.destination_port)
+    if not against or (there.source, there.source_port) != (here.destination, here.destination_port):
+        return None
+    alone = here.source == here.destination and here.source_port == here.destination_port
+    if alone or second.first_ns - first.last_ns > _NEW_CALL_NS:
+        return None
+    return Group(None, {"caller": [first], "called": [second]}, [_WHO_IS_FIRST], sides_inferred=True)
+
+
+def _begun(fact: StreamFacts) -> int:
+    return fact.first_ns
 
 
 def _clusters(members: Sequence[StreamFacts]) -> list[list[StreamFacts]]:
@@ -510,7 +531,7 @@ def _choose_sides(group: Group) -> None:
     firsts = {side: min((f.first_ns for f in leg), default=0) for side, leg in group.legs.items()}
     if not group.legs["caller"] or (group.legs["called"] and firsts["called"] < firsts["caller"]):
         group.legs = {"caller": group.legs["called"], "called": group.legs["caller"]}
-    group.guesses.append("no signalling: the side that sends first is taken for the caller")
+    group.guesses.append(_WHO_IS_FIRST)
 
 
 def _text(flow: Flow) -> str:

@@ -31,7 +31,7 @@ from callreplay.order.grouping import (
 from callreplay.order.matching import endpoint
 from callreplay.order.short import order_plainly
 from callreplay.order.statistics import LegStatistics, measure
-from callreplay.order.streams import OrderedStream, Packets, order_stream
+from callreplay.order.streams import BLOCK, OrderedStream, Packets, order_stream
 from callreplay.order.taps import StreamFacts, gather_facts
 from callreplay.packets.arena import Arena, release
 
@@ -178,7 +178,7 @@ class _Builder:
     def check(self) -> None:
         """Raise OutputError where a file failed that columns or packets lie in."""
         for scan in self.scans:
-            check_intact(scan.data, scan.spill, scan.rtp.arrival_ns)
+            check_intact(scan.data, scan.spill)
         self.arena.check()
 
     def call(self, group: Group) -> CallMedia:
@@ -205,9 +205,9 @@ class _Builder:
                 *(said for side in sides for one in ordered[side] for said in one.evidence),
             ],
         )
-        call.warnings += align_by_reports(
-            {side: leg.columns for side, leg in legs.items()}, {s: ordered[s] for s in sides}, self.reports
-        )
+        if self.reports:
+            columns = {side: leg.columns for side, leg in legs.items()}
+            call.warnings += align_by_reports(columns, ordered, self.reports)
         if call.one_way:
             call.warnings.append(f"one-way: the {'called' if call.called.empty else 'caller'} sent no media")
         mark_call_gaps(call.caller.columns, call.called.columns)
@@ -221,7 +221,7 @@ class _Builder:
         self, scan: Packets, stream: Stream, signalled: Sequence[Mapping[int, Codec]]
     ) -> OrderedStream:
         plain = order_plainly(scan, stream, signalled, self.hints, self.arena)
-        return plain or order_stream(scan, stream, signalled, self.hints, self.arena)
+        return plain if plain is not None else order_stream(scan, stream, signalled, self.hints, self.arena)
 
     def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream], list[Aside]]:
         facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
@@ -229,19 +229,20 @@ class _Builder:
         streams = [
             self._ordered(scan, fact.stream, _payload_types(group.description, side, fact)) for fact in facts
         ]
-        events = sorted(
-            (event for ordered in streams for event in collect_events(ordered)),
-            key=lambda event: event.start_ns,
-        )
-        events += signalled_events(group.description, side, events)
-        events.sort(key=lambda event: event.start_ns)
+        events = [event for ordered in streams if ordered.events.payloads for event in collect_events(ordered)]
+        if events or group.description is not None:
+            events.sort(key=lambda event: event.start_ns)
+            events += signalled_events(group.description, side, events)
+            events.sort(key=lambda event: event.start_ns)
         columns, aside = arrange(scan, streams, self.arena)
-        release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
+        if len(columns.offset) >= BLOCK:
+            release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])
         leg.warnings += [str(one) for one in aside]
         for ordered in streams:
-            name = f"SSRC {ordered.stream.ssrc:#010x}: "
-            leg.warnings += [name + text for text in (*ordered.tables.resolution.warnings, *ordered.warnings)]
+            if said := [*ordered.tables.resolution.warnings, *ordered.warnings]:
+                name = f"SSRC {ordered.stream.ssrc:#010x}: "
+                leg.warnings += [name + text for text in said]
         return leg, streams, aside
 
 

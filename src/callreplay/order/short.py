@@ -17,7 +17,7 @@ from callreplay.model import RtpColumns, Stream
 from callreplay.order.columns import Columns
 from callreplay.order.gathering import Survey
 from callreplay.order.inference import Sample
-from callreplay.order.payloads import Kind, PayloadTables, resolve
+from callreplay.order.payloads import Kind, PayloadTables, Resolution, resolve
 from callreplay.order.placing import count_late
 from callreplay.order.plain import Plain
 from callreplay.order.streams import (
@@ -62,8 +62,7 @@ def order_plainly(
     if not survey.rows or not survey.in_time:
         return None
     present = survey.present()
-    samples = {kind: _sample(packets, rows, kind, most) for kind, most in _asked(present, signalled, hints)}
-    resolution = resolve(present, samples, signalled, hints)
+    resolution = _resolved(packets, rows, present, signalled, hints)
     sounds = [kind for kind, codec in resolution.codecs.items() if codec.kind != "event"]
     codec = resolution.codecs[sounds[0]] if len(sounds) == 1 else None
     if codec is None or codec.kind != "audio":
@@ -107,8 +106,24 @@ def _look(rtp: RtpColumns, rows: _Rows) -> Survey:
     columns = rtp.size, rtp.arrival_ns, rtp.payload_type
     for at in range(0, count, BLOCK):
         survey.look(*columns, listed, first + at * step, min(BLOCK, count - at), step)
-        release(*columns)
+        if count > BLOCK:
+            release(*columns)
     return survey
+
+
+def _resolved(
+    packets: Packets,
+    rows: _Rows,
+    present: Mapping[int, int],
+    signalled: Sequence[Mapping[int, Codec]],
+    hints: Mapping[int, Codec],
+) -> Resolution:
+    if len(present) == 1 and not signalled and not hints:
+        (kind,) = present
+        if kind in STATIC and kind < 20:
+            return Resolution({kind: STATIC[kind]}, {kind: "static"})
+    samples = {kind: _sample(packets, rows, kind, most) for kind, most in _asked(present, signalled, hints)}
+    return resolve(present, samples, signalled, hints)
 
 
 def _asked(
@@ -166,7 +181,8 @@ def _walked(
     for at in range(0, count, BLOCK):
         if not plain.take(*source, listed, first + at * step, min(BLOCK, count - at), step, *target, events):
             return None
-        release(*target, *source)
+        if count > BLOCK:
+            release(*target, *source)
     return columns
 
 

@@ -116,7 +116,8 @@ class OrderedStream:
     @property
     def evidence(self) -> list[Verdict]:
         """What was weighed of its codecs and its time, with reasons and rivals."""
-        return [*self.tables.resolution.evidence, *_weighed(self)]
+        weighed = self.counts["restarts"] or self.counts["shifted"] or self.belied
+        return [*self.tables.resolution.evidence, *(_weighed(self) if weighed else ())]
 
     @property
     def reference(self) -> tuple[int, int] | None:

@@ -62,7 +62,7 @@ def fit_clock(
     correct: bool = True,
     shift: int = 0,
 ) -> Clock:
-    """Fit one sender clock to rows of one line of ticks; ``ends`` plus ``shift`` is where each row's audio ends, in ticks.
+    """Fit one sender clock to rows of one line of ticks; each row's audio ends at ``ends`` plus ``shift``, in ticks.
 
     The drift is corrected when it is worth more than a millisecond over the call, more than three standard errors from
     nought, and at most 3000 ppm (beyond that the timestamps are wrong, not the quartz).

@@ -7,6 +7,8 @@ import errno
 import os
 import stat
 import sys
+import threading
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +19,7 @@ from callreplay.errors import OutputError, StateError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["AtomicFile", "write_all"]
+__all__ = ["AtomicFile", "Folders", "write_all"]
 
 
 _MODE: Final = 0o666  # less the umask, as for any file that a program makes
@@ -41,6 +43,59 @@ def _open_unnamed(folder: str, mode: int) -> int | None:
         if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
             return None
         raise
+
+
+class _Folder:
+    """An open folder, whose names are put on the disk for all who wait for that at the same time."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+        self.users = 0
+        self._turn = threading.Condition()
+        self._begun = self._done = 0  # flushes; one at a time
+        self._busy = False
+
+    def flush(self) -> None:
+        """Return when a flush is through that began after this was called."""
+        with self._turn:
+            mine = self._begun + 1
+            while self._busy and self._done < mine:
+                self._turn.wait()
+            if self._done >= mine:
+                return
+            self._begun += 1
+            number, self._busy = self._begun, True
+        # Some file systems refuse, and lose nothing by it.
+        with contextlib.suppress(OSError):
+            os.fsync(self.descriptor)
+        with self._turn:
+            self._done, self._busy = number, False
+            self._turn.notify_all()
+
+
+class Folders:
+    """The folders of files that threads close: those that get their names at the same time wait for one flush."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[str, _Folder] = {}
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[_Folder]:
+        """The folder at ``path``, open as long as somebody uses it."""
+        with self._lock:
+            folder = self._open.get(path)
+            if folder is None:
+                folder = self._open[path] = _Folder(path)
+            folder.users += 1
+        try:
+            yield folder
+        finally:
+            with self._lock:
+                folder.users -= 1
+                if not folder.users:
+                    del self._open[path]
+                    os.close(folder.descriptor)
 
 
 def _name(descriptor: int, path: str, folder: int) -> None:
@@ -80,12 +135,14 @@ class AtomicFile:
     it to the disk and names it ``path``, :meth:`abort` (or leaving a ``with`` block by an exception) drops it,
     so that nothing partial ever stands under the final name. Mode, owner and group of a file that it replaces are kept,
     as far as the process may set them; setuid and setgid are not. ``-`` is standard output; pipes, sockets and
-    devices are written in place, for they cannot be renamed. Raises OutputError, with the path, when anything of this
-    fails.
+    devices are written in place, for they cannot be renamed. ``folders`` are shared by files that several threads
+    close. Raises OutputError, with the path, when anything of this fails.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], folders: Folders | None = None) -> None:
         self.path: Final = os.fspath(path)
+        self._folders = folders
+        self._fresh = False  # nothing stood under the name
         self._aside: str | None = None
         self._target: str | None = None
         self._named = False
@@ -127,6 +184,7 @@ class AtomicFile:
             self._named = True
         if old:
             _keep_rights(descriptor, old)
+        self._fresh = old is None
         self._file = os.fdopen(descriptor, "w+b")
         self._aside = aside
         self._target = target
@@ -159,25 +217,28 @@ class AtomicFile:
                     file.close()
                 return
             os.fsync(file.fileno())
-            folder = os.open(os.path.dirname(self._target), os.O_RDONLY)  # noqa: PTH120
-            try:
-                if not self._named:
-                    # linkat() names a file, but takes no name that is in use.
-                    _name(file.fileno(), self._aside, folder)
-                    self._named = True
+            with (self._folders or Folders()).opened(os.path.dirname(self._target)) as folder:  # noqa: PTH120
+                self._appear(file.fileno(), folder.descriptor, self._aside, self._target)
                 file.close()
-                os.replace(self._aside, self._target)  # noqa: PTH105
-                self._aside = None
-                # The name itself is on the disk only when its folder is; some file systems refuse, and lose nothing
-                # by it.
-                with contextlib.suppress(OSError):
-                    os.fsync(folder)
-            finally:
-                os.close(folder)
+                # The name itself is on the disk only when its folder is.
+                folder.flush()
         except OSError as error:
             self._file = file
             self.abort()
             raise self._failed("cannot finish", error) from error
+
+    def _appear(self, descriptor: int, folder: int, aside: str, target: str) -> None:
+        """Put the whole file under its name."""
+        if self._fresh and not self._named:
+            with contextlib.suppress(FileExistsError):  # linkat() takes no name that is in use
+                _name(descriptor, target, folder)
+                self._aside = None
+                return
+        if not self._named:
+            _name(descriptor, aside, folder)
+            self._named = True
+        os.replace(aside, target)  # noqa: PTH105
+        self._aside = None
 
     def abort(self) -> None:
         """Leave nothing behind. What went to a pipe is gone already."""

@@ -134,14 +134,19 @@ def _draw_marks(
     duration_s: float,
 ) -> None:
     width = image.shape[1]
+    # By band: columns where loss was drawn. It leaves no ground, so that nothing changes there any more.
+    lost = [bytearray(width) for _ in bands]
     for mark in marks:
         if mark.channel >= len(bands) or duration_s <= 0:
             continue
         top, height = bands[mark.channel]
         x0 = max(0, min(width - 1, int(mark.start_s / duration_s * width)))
         x1 = max(x0 + 1, min(width, math.ceil(mark.stop_s / duration_s * width)))
+        if lost[mark.channel].find(0, x0, x1) < 0:
+            continue
         band = image[top : top + height, x0:x1]
         if mark.kind == "loss":
+            lost[mark.channel][x0:x1] = b"\1" * (x1 - x0)
             band[band == 0] = palette.loss_tint
             edge = max(1, height // 40)
             band[:edge] = palette.loss

@@ -24,6 +24,7 @@ from callreplay.packets.joined import Joined
 from callreplay.spare import folder, temporary_file
 
 __all__ = [
+    "APART",
     "BUDGET_BYTES",
     "THRESHOLD_BYTES",
     "Arena",
@@ -45,7 +46,7 @@ _SEGMENT_BYTES: Final = 4 << 20
 _RESIDENT: Final = 2 << 20  # captures up to here stay resident: a few dozen are open at a time
 _TINY: Final = 1 << 10
 _ALIGNMENT: Final = 64
-_APART: Final = 1 << 15
+APART: Final = 1 << 15
 """Octets from one row to the next, on average, from which on rows are read from the file: a fault of a mapping costs
 what two reads do, and brings 64 KiB at least."""
 _SPAN: Final = 32 << 20
@@ -200,7 +201,7 @@ def release(*columns: NDArray[Any]) -> None:
 
 def scattered(offsets: NDArray[np.int64]) -> bool:
     """Whether rows of a capture lie so far apart that reading them from its file costs less than their pages."""
-    return len(offsets) > 0 and int(offsets.max()) - int(offsets.min()) > len(offsets) * _APART
+    return len(offsets) > 0 and int(offsets.max()) - int(offsets.min()) > len(offsets) * APART
 
 
 def fetch(

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
-from callreplay.packets.arena import fetch, release, scattered
-from callreplay.packets.rows import count_parity, examine
+from callreplay.packets.arena import APART, fetch, release
+from callreplay.packets.rows import count_parity, examine, spread
 
 __all__ = ["doubts", "suspect", "why_encrypted"]
 
@@ -28,7 +28,9 @@ _UNIFORM: Final = 400.0
 is never above, G.711 of four packets and G.722 of twenty never below."""
 _ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays above 600 from there on
 _PLAIN: Final = 800.0
-_OCTET_A_TICK: Final = frozenset((0, 8, 9))  # payload types
+_OCTET_A_TICK: Final = 1 << 0 | 1 << 8 | 1 << 9  # payload types, as bits
+_G729: Final = 1 << 18
+_LARGE: Final = 1 << 20  # octets
 _MARKED: Final = 20  # payloads that tell by marks of their codec
 
 SHORT: Final = "too short to tell"
@@ -51,15 +53,15 @@ def suspect(
     """
     ends = {_ends(flow) for flow in keyed}
     for stream in streams:
-        keyed_here = _ends(stream.flow) in ends
+        keyed_here = bool(ends) and _ends(stream.flow) in ends
         for rows in _samples(stream, len(rtp.offset)):
             if stream.srtp_suspect:
                 break
-            evidence = (
-                _apart(data, spill, rtp, rows) if scattered(rtp.offset[rows]) else (data, spill, rtp, rows)
-            )
+            apart = spread(rtp.offset, rows) > len(rows) * APART
+            evidence = _apart(data, spill, rtp, rows) if apart else (data, spill, rtp, rows)
             _judge(stream, *evidence, keyed_here)
-        release(data)
+        if len(data) >= _LARGE:
+            release(data)
 
 
 def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
@@ -93,15 +95,14 @@ def _judge(
     rows: NDArray[np.integer],
     keyed: bool,
 ) -> None:
-    chi, octets, pairs, exact, longer, excess = examine(
+    types, chi, octets, pairs, exact, longer, excess = examine(
         data, spill, rtp.offset, rtp.size, rtp.flags, rtp.sequence, rtp.timestamp, rtp.payload_type, rows
     )
     if not octets:
         return
     even = chi < _UNIFORM
-    types = set(rtp.payload_type[rows].tolist())
     tagged = pairs >= _PAIRS and longer >= _MOST * pairs
-    told_by_parity = types == {18}
+    told_by_parity = types == _G729
     parity = even and told_by_parity and _has_parity(data, spill, rtp, rows)
     tagged = tagged and not parity  # a sender of G.729 that counts its time wrongly
     fits = pairs >= _PAIRS and exact >= _MOST * pairs
@@ -112,7 +113,7 @@ def _judge(
         said.append(EVEN)
     if keyed:
         said.append("a DTLS or ZRTP key exchange was seen on the same ports")
-    octet_a_tick = types <= _OCTET_A_TICK
+    octet_a_tick = not types & ~_OCTET_A_TICK
     clear = chi >= _PLAIN or parity or (fits and not (even and (octet_a_tick or told_by_parity)))
     stream.payload_spread = chi if octets >= _ENOUGH else 0.0
     stream.in_clear = clear
@@ -122,7 +123,7 @@ def _judge(
         return
     if octets >= _ENOUGH and (octet_a_tick or (told_by_parity and not parity)):
         stream.srtp_doubt = EVEN
-    elif pairs < _PAIRS and not exact and not parity and max(types) < 96:
+    elif pairs < _PAIRS and not exact and not parity and types < 1 << 96:
         stream.srtp_doubt = LONGER if longer else SHORT
 
 

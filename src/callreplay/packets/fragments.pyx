@@ -17,8 +17,7 @@ cdef int32_t MAX_OCTETS = 65536
 cdef int new_fragments(Fragments* self) noexcept nogil:
     """Zero on success."""
     memset(self, 0, sizeof(Fragments))
-    self.slots = <Datagram*>calloc(SLOTS, sizeof(Datagram))
-    return self.slots == NULL
+    return 0
 
 
 cdef void free_fragments(Fragments* self) noexcept nogil:
@@ -88,6 +87,11 @@ cdef Datagram* add_fragment(
     cdef uint8_t* grown
     cdef int64_t block, blocks, capacity
     self.fragments += 1
+    if self.slots == NULL:  # most captures have no fragment
+        self.slots = <Datagram*>calloc(SLOTS, sizeof(Datagram))
+        if self.slots == NULL:
+            self.incomplete += 1
+            return NULL
     if size <= 0 or offset + size > MAX_OCTETS or (more and size % 8):
         self.incomplete += 1
         return NULL

@@ -35,7 +35,7 @@ _PLAIN: Final = {5: "too_deep", 7: "fragments_cut", 8: "spill_full"}
 
 def encapsulation(path: bytes) -> str:
     """What stood between the outer frame and the media, outermost first: ``vlan/gre/erspan``; '' for nothing."""
-    return "/".join([VIA[step] for step in path if 0 < step < len(VIA)]) if path[0] else ""
+    return "/".join([VIA[step] for step in path if 0 < step < len(VIA)]) if path.strip(b"\0") else ""
 
 
 def _named(table: dict[int, str], value: int, text: str) -> str:

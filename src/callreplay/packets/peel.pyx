@@ -26,6 +26,8 @@ cdef int peel(Packet* packet, int32_t link, Fragments* fragments, Spill* spill) 
     packet.version = packet.transport = 0
     packet.macs = NULL
     memset(packet.path, 0, sizeof(packet.path))
+    if link == 1 and _plain(packet):
+        return FOUND_UDP
     layer = _link(packet, link)
     while layer > L_DONE:
         packet.depth += 1
@@ -73,6 +75,34 @@ cdef int peel(Packet* packet, int32_t link, Fragments* fragments, Spill* spill) 
                     return FOUND_PACKED
                 return FOUND_MESSAGE if packet.transport == 6 else FOUND_UDP
     return FOUND_NOTHING
+
+
+cdef inline bint _plain(Packet* packet) noexcept nogil:
+    """Peel RTP or RTCP whole in UDP in IPv4 in Ethernet, as the layers below do one by one; False for all else."""
+    cdef const uint8_t* p = packet.base + packet.offset
+    cdef int64_t left = packet.end - packet.offset, total, length
+    cdef uint32_t address
+    if left < 50 or p[12] != 0x08 or p[13] != 0 or p[14] != 0x45 or p[23] != 17 or p[42] & 0xC0 != 0x80:
+        return False
+    total, length = be16(p + 16), be16(p + 38)
+    # Eight octets of payload at least: ``tunnel_layer`` looks no further than at the first of them then.
+    if be16(p + 20) & 0x3FFF or not 36 <= total <= left - 14 or not 16 <= length <= total - 20:
+        return False
+    packet.depth = 4
+    packet.value = 17
+    packet.macs = p
+    packet.version = 4
+    memcpy(&address, p + 26, 4)
+    packet.source[0] = address
+    memcpy(&address, p + 30, 4)
+    packet.destination[0] = address
+    packet.source[1] = packet.destination[1] = 0
+    packet.transport = 17
+    packet.source_port = <uint16_t>be16(p + 34)
+    packet.destination_port = <uint16_t>be16(p + 36)
+    packet.offset += 42
+    packet.end = packet.offset + length - 8
+    return True
 
 
 cdef inline int _nothing(Packet* packet, int reason, int32_t value) noexcept nogil:

@@ -21,7 +21,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -285,14 +285,18 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
     header = {
         "side": index.side,
         "call": _call_to_json(index.call),
-        "streams": [{"ssrc": stream.ssrc, **asdict(stream.flow)} for stream in index.streams],
+        "streams": [{"ssrc": stream.ssrc, **_fields_of(stream.flow)} for stream in index.streams],
         "head": index.head,
         "capture": index.capture,
         "inferred": index.inferred,
         "extra": index.extra,
         "reports": index.reports,
     }
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), default=_fields_of)
+    return _write_pieces(target, text.encode("utf-8", "replace"), index)
+
+
+def _write_pieces(target: BinaryIO, text: bytes, index: LegIndex) -> int:
     written = crc = 0
     for piece in (
         _MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<Q", len(index.arrival_ns)),
@@ -362,7 +366,12 @@ def _report_from_json(row: list[Any]) -> tuple[int, ...]:
 
 def _call_to_json(call: CallDescription) -> dict[str, Any]:
     # What was weighed is of the capture; the record keeps what came of it.
-    return asdict(replace(call, verdicts=[]))
+    return _fields_of(call) | {"verdicts": []}
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    """A dataclass for JSON, as ``asdict`` has it without a copy of all that is in it: json asks for what is inside."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def _call_from_json(values: dict[str, Any]) -> CallDescription:

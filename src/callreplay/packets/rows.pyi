@@ -28,7 +28,8 @@ def examine(
     timestamp: NDArray[np.uint32],
     payload_type: NDArray[np.uint8],
     rows: NDArray[np.integer],
-) -> tuple[float, int, int, int, int, int]: ...
+) -> tuple[int, float, int, int, int, int, int]: ...
+def spread(offset: NDArray[np.int64], rows: NDArray[np.integer]) -> int: ...
 def count_parity(
     data: NDArray[np.uint8],
     spill: NDArray[np.uint8],

@@ -277,7 +277,7 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
             const uint8_t[::1] payload_type, rows):
     """Evidence of encryption in the payloads of ``rows`` (one stream, in order).
 
-    Returns (chi-square of their octets against a uniform spread, octets counted, pairs of near neighbours of one static
+    Returns (the payload types that occur, as bits, chi-square of their octets against a uniform spread, octets counted, pairs of near neighbours of one static
     codec and one size, how many of these payloads are as long as the codec makes the time step, how many are longer by
     the same 4 to 20 octets, and by how many).
     """
@@ -286,6 +286,7 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
     cdef int64_t best = 4
     cdef uint32_t ticks
     cdef int64_t[21] longer
+    cdef uint64_t low = 0, high = 0
     # Four counters an octet value: an octet that comes twice in a row need not wait for itself.
     cdef int64_t[4][256] histogram
     cdef const uint8_t* base
@@ -295,6 +296,12 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
         memset(longer, 0, sizeof(longer))
         for i in range(n):
             row = chosen[i]
+            if not 0 <= row < offset.shape[0]:
+                continue
+            if payload_type[row] < 64:
+                low |= <uint64_t>1 << payload_type[row]
+            else:
+                high |= <uint64_t>1 << (payload_type[row] & 63)
             base = _payload(data, spill, offset, size, flags, row)
             if base == NULL:
                 continue
@@ -333,7 +340,22 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
             for i in range(256):
                 d = histogram[0][i] + histogram[1][i] + histogram[2][i] + histogram[3][i] - even
                 chi += d * d / even
-    return chi, total, pairs, exact, longer[best], best
+    return int(low) | int(high) << 64, chi, total, pairs, exact, longer[best], best
+
+
+def spread(const int64_t[::1] offset not None, rows):
+    """How far apart the least and the greatest of the offsets of ``rows`` lie; 0 for no rows."""
+    cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
+    cdef int64_t i, least = 0, most = 0, at
+    with nogil:
+        for i in range(chosen.shape[0]):
+            if 0 <= chosen[i] < offset.shape[0]:
+                at = offset[chosen[i]]
+                if i == 0 or at < least:
+                    least = at
+                if i == 0 or at > most:
+                    most = at
+    return most - least
 
 
 def count_parity(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset, const uint16_t[::1] size,

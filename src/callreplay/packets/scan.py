@@ -34,6 +34,7 @@ __all__ = ["CUT", "Beside", "Flows", "Part", "Scan", "scan", "span"]
 _SLICE: Final = 1 << 18
 _SLICE_OCTETS: Final = 32 << 20
 """Packets and octets of the capture between two releases of pages: of small packets the columns are the larger part."""
+_SEVERAL: Final = 1 << 20  # octets of a capture from which on pages of it and of its columns are given back
 _RTCP_NOTE: Final = 1
 _KINDS: Final = (*map(np.dtype, ("i8", "i8", "u4", "i4", "u2", "u2", "u1", "u1")), NOTE_DTYPE)
 CUT: Final = "the capture ends inside the record"
@@ -122,7 +123,7 @@ _NOWHERE: Final = bytes(4)
 
 def _text(octets: bytes) -> str:
     if len(octets) == 4:
-        return "%d.%d.%d.%d" % tuple(octets) if octets != _NOWHERE else ""  # the quickest way by far
+        return "{}.{}.{}.{}".format(*octets) if octets != _NOWHERE else ""
     address = ipaddress.ip_address(octets)
     return str(address) if any(octets) else ""
 
@@ -193,14 +194,12 @@ def scan(
     # There is room for the smallest packets there can be; only what the rows there are fill becomes resident, and
     # faulting in a file's pages costs several times what memory's do.
     arena = Arena(threshold=12 << 20, budget=48 << 20)
-    capacity = len(data) // min(kind.smallest for kind in kinds) + 2
-    *made, notes = arena.several(capacity, _KINDS)
+    *made, notes = arena.several(len(data) // min([kind.smallest for kind in kinds]) + 2, _KINDS)
     columns = RtpColumns(*made)
     spill = arena.empty(len(data), np.uint8)
-    seed = int.from_bytes(os.urandom(8), "little")
     scanner = Scanner(
-        data, found.number, columns, notes, spill,
-        keep_rtcp=keep_rtcp, keep_tls=keys is not None, seed=seed, **_within(several[0], found),
+        data, found.number, columns, notes, spill, keep_rtcp=keep_rtcp, keep_tls=keys is not None,
+        seed=int.from_bytes(os.urandom(8), "little"), **_within(several[0], found),
     )  # fmt: skip
     warnings: list[str] = []
     truncated = False
@@ -250,7 +249,8 @@ def scan(
     warnings += _remarks(result)
     check_intact(data)
     arena.check()
-    release(*_each(columns), data)
+    if len(data) >= _SEVERAL:
+        release(*_each(columns), data)
     return result
 
 
@@ -284,10 +284,13 @@ def _keys(given: KeyLog | None, data: NDArray[np.uint8]) -> KeyLog | None:
 
 def _unread(scanner: Scanner, flows: Flows, reader: MessageReader, keyed: bool) -> list[Unread]:
     found = scanner.unread()
+    beside = scanner.beside()
+    if not found and not beside:
+        return []
     read = {index for index, kind, _ in found if keyed and kind == TLS and index not in reader.unread}
     found += [
         (index, DTLS, dtls)
-        for index, _, dtls, _, _, rtp in scanner.beside()
+        for index, _, dtls, _, _, rtp in beside
         if dtls and not rtp and 5061 in (flows[index].source_port, flows[index].destination_port)
     ]
     reasons = {flows[index]: reason for index, reason in reader.unread.items()}

@@ -84,6 +84,8 @@ cdef struct Tables:
     int32_t* flow_slots
     int32_t* stream_slots
     uint64_t flow_mask, stream_mask
+    int32_t recent[2]       # flows found last, one more than their number, 0 for none: a call has two
+    uint32_t turn
     uint64_t seed
 
 cdef int new_tables(Tables* self, uint64_t seed) noexcept nogil

@@ -95,12 +95,17 @@ cdef int32_t find_flow(Tables* self, const Packet* packet, int32_t interface, bi
     cdef int32_t index
     cdef Flow* flow
     cdef Flow* grown
+    for index in self.recent[:2]:
+        if index and _same(&self.flows[index - 1], packet):
+            return index - 1
     at = _flow_hash(self.seed, packet.source, packet.destination,
                     _ports(packet.source_port, packet.destination_port, packet.transport), packet.version)
     at &= self.flow_mask
     while self.flow_slots[at] >= 0:
         index = self.flow_slots[at]
         if _same(&self.flows[index], packet):
+            self.turn ^= 1
+            self.recent[self.turn] = index + 1
             return index
         at = (at + 1) & self.flow_mask
     if not make:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -13,48 +13,58 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from callreplay.importing.importer import Job, Outcome, import_one
+from callreplay.importing.importer import Job, Outcome, import_several
 from callreplay.importing.portions import whole
 from callreplay.splitting.recovery import discard
 from callreplay.splitting.spooling import Closed
 from callreplay.store.database import Database
 
-__all__ = ["Filer", "import_group"]
+__all__ = ["Filer", "import_groups"]
 
 _RETRY_SECONDS: Final = 30.0
 _DEATHS: Final = 2
+_AT_ONCE: Final = 16
 _FAILED: Final = "failed"
 _database: dict[str, Database] = {}
 
 
-def import_group(database: Database, job: Job, one: Closed) -> Outcome:
-    """Import the calls of a group, whose files may overlap in time. Does not raise for what captures or volumes do."""
-    job = replace(job, drops=one.drops, row=one.row)
-    path = None
+def import_groups(database: Database, job: Job, groups: Sequence[Closed]) -> list[Outcome]:
+    """Import the calls of groups, whose files may overlap in time. Does not raise for what captures or volumes do."""
+    outcomes: dict[int, Outcome] = {}
+    readable: list[tuple[int, Path]] = []
     try:
-        path = whole(one)
-        return import_one(database, job, path)
-    except OSError as error:
-        return Outcome(str(one.note), error=str(error))
+        for number, one in enumerate(groups):
+            try:
+                readable.append((number, whole(one)))
+            except OSError as error:
+                outcomes[number] = Outcome(str(one.note), error=str(error))
+        jobs = [
+            (replace(job, drops=groups[number].drops, row=groups[number].row), path)
+            for number, path in readable
+        ]
+        found = import_several(database, jobs) if jobs else []
+        outcomes |= {number: outcome for (number, _), outcome in zip(readable, found, strict=True)}
     finally:
-        if path is not None and path not in one.files:
-            path.unlink(missing_ok=True)
+        for number, path in readable:
+            if path not in groups[number].files:
+                path.unlink(missing_ok=True)
+    return [outcomes[number] for number in range(len(groups))]
 
 
-def _work(job: Job, one: Closed) -> Outcome:
+def _work(job: Job, groups: Sequence[Closed]) -> list[Outcome]:
     """In a worker: the database stays open from group to group."""
     if job.url not in _database:
         _database[job.url] = Database(job.url, size=1)
         _database[job.url].__enter__()
-    return import_group(_database[job.url], job, one)
+    return import_groups(_database[job.url], job, groups)
 
 
 @dataclass(slots=True)
 class Filer:
     """Takes groups, has them imported, and removes what is done; what fails for now is tried again.
 
-    ``jobs`` processes do it; with 0 it is done here, one group at each ``poll``. A group that cannot be read, or that
-    kills its worker twice, goes to the folder ``failed`` with the reason.
+    ``jobs`` processes do it, several groups at a time where many wait; with 0 it is done here, one at each ``poll``. A
+    group that cannot be read, or that kills its worker twice, goes to the folder ``failed`` with the reason.
     """
 
     job: Job
@@ -65,7 +75,7 @@ class Filer:
     _interrupted: list[UUID] = field(default_factory=list)
     _pool: ProcessPoolExecutor | None = None
     _queue: list[Closed] = field(default_factory=list)
-    _running: dict[Future[Outcome], Closed] = field(default_factory=dict)
+    _running: dict[Future[list[Outcome]], list[Closed]] = field(default_factory=dict)
     _deaths: dict[Path, int] = field(default_factory=dict)
     _later: list[tuple[float, Closed]] = field(default_factory=list)
 
@@ -76,7 +86,7 @@ class Filer:
     @property
     def waiting(self) -> int:
         """Groups that are not done."""
-        return len(self._queue) + len(self._running) + len(self._later)
+        return len(self._queue) + sum(map(len, self._running.values())) + len(self._later)
 
     def take_interrupted(self) -> list[UUID]:
         """The rows of calls in progress whose packets could not be imported since this was last asked."""
@@ -91,28 +101,41 @@ class Filer:
         if not self.jobs:
             for one in self._queue[:1]:
                 self._queue.remove(one)
-                self._settle(one, _work(self.job, one))
+                self._settle(one, _work(self.job, [one])[0])
             return
         while self._queue and len(self._running) < 2 * self.jobs:
-            if not self._submit(self._queue.pop(0)):
+            if not self._submit(self._some()):
                 break
         if not self._running:
             return
         for future in wait(self._running, timeout=seconds, return_when=FIRST_COMPLETED).done:
-            one = self._running.pop(future)
+            groups = self._running.pop(future)
             try:
-                self._settle(one, future.result())
+                outcomes = future.result()
             except BrokenProcessPool:
-                self._died(one)
+                for one in groups:
+                    self._died(one)
+            else:
+                for one, outcome in zip(groups, outcomes, strict=True):
+                    self._settle(one, outcome)
 
-    def _submit(self, one: Closed) -> bool:
+    def _some(self) -> list[Closed]:
+        """The next groups for a worker: those that were there when one died alone, of the others a fair share."""
+        if self._queue[0].note in self._deaths:
+            return [self._queue.pop(0)]
+        count = min(_AT_ONCE, max(1, len(self._queue) // self.jobs))
+        taken = [one for one in self._queue[:count] if one.note not in self._deaths]
+        self._queue = [one for one in self._queue if one not in taken]
+        return taken
+
+    def _submit(self, groups: list[Closed]) -> bool:
         if self._pool is None:
             # spawn: a forked copy of a process with a ring and threads is not a sound start.
             self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
         try:
-            self._running[self._pool.submit(_work, self.job, one)] = one
+            self._running[self._pool.submit(_work, self.job, groups)] = groups
         except BrokenProcessPool:
-            self._queue.insert(0, one)
+            self._queue[:0] = groups
             self._pool = None
             return False
         return True

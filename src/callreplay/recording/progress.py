@@ -60,7 +60,7 @@ class Progress:
         return {call_id or str(row): row for row, call_id in left.items()}
 
     def note(self, spooler: Spooler, lost: Iterable[UUID] = ()) -> None:
-        """What changed since the last time; all that came before now is on the disk. ``lost``: calls without packets."""
+        """What changed since the last time; what came before now is on the disk. ``lost``: calls without packets."""
         board = spooler.board
         changes = [Change(row, None) for row in board.orphans]
         board.orphans.clear()

@@ -1,4 +1,4 @@
-"""What two processes of a recorder say to each other: objects over a socket, in order, without waiting for the other."""
+"""What two processes of a recorder say to each other: objects over a socket, in order, neither waiting to be heard."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Wire:
                 return
             octets = bytes(self._in[_SIZE.size : _SIZE.size + size])
             del self._in[: _SIZE.size + size]
-            yield pickle.loads(octets)  # noqa: S301  # of a process of ours, over a socket that nobody else has
+            yield pickle.loads(octets)  # of a process of ours, over a socket that nobody else has
 
     def close(self) -> None:
         """Let go of it."""

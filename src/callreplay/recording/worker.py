@@ -20,8 +20,8 @@ from typing import Any, Final
 from callreplay.recording.ring import Ring
 from callreplay.recording.wire import Wire
 from callreplay.splitting.remote import file_name
-from callreplay.splitting.spooling import sync
 from callreplay.splitting.splitter import Splitter
+from callreplay.splitting.spooling import sync
 from callreplay.splitting.stops import Stop
 
 __all__ = ["Worker"]

@@ -1,7 +1,8 @@
 """A call that goes on: what its recorder has put to the disk so far, and audio that follows it to its end.
 
-The spools of a call grow by whole blocks of pcapng. The audio is rendered piece by piece: each time from what signalling
-said, kept from the beginning, and the media of the last seconds, so that an hour costs as much a second as a minute.
+The spools of a call grow by whole blocks of pcapng. The audio is rendered piece by piece: each time from what
+signalling said, kept from the beginning, and the media of the last seconds, so that an hour costs as much a second as a
+minute.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ STATUSES: Final = {
     "in progress": mark("in progress"),
     "interrupted": mark("interrupted"),
 }
-"""What ``calls.status`` is; or the first word of ``calls.status``; what follows it is the far end's own text (``486 Busy Here``)."""
+"""``calls.status``, or its first word where the far end's own text follows it (``486 Busy Here``)."""
 
 LEGS: Final = {"caller": mark("Caller"), "called": mark("Called"), "both": mark("Both legs")}
 """``call_files.leg`` and ``call_events.leg``."""

@@ -7,6 +7,7 @@ are kept together: what reads a spool decides with all the evidence; what was ke
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -64,6 +65,8 @@ class Group:
     """Since somebody last looked: what signalling says, or where its packets are."""
     told: object = None
     """What was said of it to the database last."""
+    due_ns: int = 0
+    """Before then it cannot be over, unless something is heard of it."""
 
     @property
     def standing(self) -> Group:
@@ -142,7 +145,7 @@ class Board:
         one.drops = max(one.drops, other.drops)
         self.orphans += [other.row] if one.row is not None and other.row is not None else []
         one.row = one.row or other.row
-        one.changed = True
+        one.changed, one.due_ns = True, 0
         for talk in other.talks:
             talk.group = one
         for way in other.ways:
@@ -361,17 +364,31 @@ def _remove(table: dict[_Key, dict[Talk, None]], key: _Key, talk: Talk) -> None:
             del table[key]
 
 
-@lru_cache(maxsize=1 << 14)
+_PLAIN: Final = re.compile(r"(\d{1,3})\.(?:\d{1,3}\.){2}\d{1,3}")
+_MULTICAST: Final = range(224, 240)
+_ODD: Final = frozenset((0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256)))
+"""First octets of IPv4 networks some of which are not of the Internet; all of the others are."""
+
+
 def _multicast(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_multicast
-    except ValueError:
-        return False
+    found = _PLAIN.fullmatch(address)
+    return int(found[1]) in _MULTICAST if found else _looked_up(address)[0]
+
+
+def _unroutable(address: str) -> bool:
+    if address.startswith(("10.", "192.168.")):
+        return True
+    found = _PLAIN.fullmatch(address)
+    if found and int(found[1]) not in _ODD and int(found[1]) < 256:
+        return max(map(int, address.split("."))) > 255
+    return _looked_up(address)[1]
 
 
 @lru_cache(maxsize=1 << 14)
-def _unroutable(address: str) -> bool:
+def _looked_up(address: str) -> tuple[bool, bool]:
+    """Whether an address is multicast, and whether it is none of the Internet."""
     try:
-        return ipaddress.ip_address(address).is_private
+        found = ipaddress.ip_address(address)
     except ValueError:
-        return True
+        return False, True
+    return found.is_multicast, found.is_private

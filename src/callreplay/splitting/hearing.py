@@ -24,6 +24,12 @@ __all__ = ["Hearing"]
 _CALL_ID: Final = re.compile(
     rb"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
+_CSEQ: Final = re.compile(rb"^cseq[ \t]*:[ \t]*\d+[ \t]+([A-Za-z]+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_IDLE: Final = frozenset(
+    (b"BYE", b"CANCEL", b"INFO", b"NOTIFY", b"OPTIONS", b"MESSAGE", b"REFER", b"SUBSCRIBE")
+)
+"""Methods whose answers change nothing that is heard for."""
+_IDLE_REQUESTS: Final = (b"ACK ", b"INFO ", b"NOTIFY ", b"OPTIONS ", b"MESSAGE ", b"SUBSCRIBE ")
 _FEW: Final = 8
 _SEPARATORS: Final = "-_.;:@~/+=#"
 _LATE_NS: Final = 64 * 10**9
@@ -69,7 +75,7 @@ class Hearing:
             return None
         talk.last_ns = now_ns
         group = talk.group.standing
-        group.changed = True
+        group.changed, group.due_ns = True, 0
         return group
 
     def describe(self, group: Group) -> CallDescription | None:
@@ -98,6 +104,8 @@ class Hearing:
         if known is None and call_id in self._over and not payload.startswith(b"INVITE"):
             self.late += 1
             return None
+        if known is not None and _tells_nothing(payload, known.dialog):
+            return known.talk
         dialog = self._dialogs.take(message)
         self._dialogs.every.clear()
         if dialog is None:
@@ -225,6 +233,25 @@ class Hearing:
             if now_ns - closed_ns < _LATE_NS:
                 return
             del self._over[call_id]
+
+
+def _tells_nothing(payload: bytes, dialog: Dialog) -> bool:
+    """Whether a message of a dialog changes neither its state nor its media: most do not, and need no parser.
+
+    What it says of names and numbers the import reads; here it is of no use.
+    """
+    if payload in dialog.seen:
+        return True
+    if not payload.endswith((b"\r\n\r\n", b"\n\n")):  # what has a body may have an offer
+        return False
+    if payload.startswith(_IDLE_REQUESTS):
+        return True
+    if not payload.startswith(b"SIP/2.0 "):
+        return False
+    cseq = _CSEQ.search(payload)
+    if cseq is None:
+        return False
+    return payload[8:9] == b"1" if cseq[1] == b"INVITE" else cseq[1] in _IDLE
 
 
 def _founds(payload: bytes) -> bool:

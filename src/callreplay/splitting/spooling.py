@@ -37,6 +37,8 @@ _NS: Final = 10**9
 _RUN: Final = 1 << 16
 _SWEEP_NS: Final = _NS
 _SET_BACK_NS: Final = 60 * _NS
+_LOOK_NS: Final = 20 * _NS
+"""A group is looked at so often, whatever was heard of it."""
 _TOGETHER_NS: Final = 3 * _NS
 _STALE_NS: Final = 600 * _NS
 _GAP_NS: Final = 5 * _NS
@@ -278,7 +280,7 @@ class Spooler:
         self._swept_ns = now_ns
         self._write_messages(self._reader.overdue(now_ns - _GAP_NS))
         for group in list(self.board.groups.values()):
-            if group.merged_into is not None:
+            if group.merged_into is not None or 0 < group.due_ns - now_ns < _LOOK_NS:
                 continue
             if self._is_over(group, now_ns):
                 self.close(group, now_ns)
@@ -293,12 +295,17 @@ class Spooler:
 
     def _is_over(self, group: Group, now_ns: int) -> bool:
         limits = self.limits
-        if group.talks and all(talk.over_ns for talk in group.talks):
-            return now_ns - max(talk.over_ns for talk in group.talks) >= limits.ended * _NS
-        heard_ns = max((talk.last_ns for talk in group.talks), default=group.begun_ns)
-        silence_ns = now_ns - max(heard_ns, self._last_of(group))
-        held = any(talk.answered and not talk.over_ns for talk in group.talks)
-        return silence_ns >= (limits.held if held else limits.quiet) * _NS
+        over_ns = [talk.over_ns for talk in group.talks]
+        if over_ns and all(over_ns):
+            due_ns = max(over_ns) + int(limits.ended * _NS)
+        else:
+            heard_ns = max((talk.last_ns for talk in group.talks), default=group.begun_ns)
+            held = any(talk.answered and not talk.over_ns for talk in group.talks)
+            silent = limits.held if held else limits.quiet
+            due_ns = max(heard_ns, self._last_of(group)) + int(silent * _NS)
+        # Packets that come meanwhile only put it off.
+        group.due_ns = min(due_ns, group.begun_ns + int(limits.part * _NS), now_ns + _LOOK_NS - 1)
+        return now_ns >= due_ns
 
     def _last_of(self, group: Group) -> int:
         return max(self.splitter.last_of(group.spools), group.heard_ns)
@@ -391,10 +398,11 @@ class Spooler:
         note = self.folder / CLOSED / f"{self.epoch}-{group.number}.json"
         files = [f"{self.open_folder.name}/{name}" for name in names]
         part = note.with_suffix(".part")
-        said = {"files": files, "drops": group.drops, "row": str(group.row or "")}
-        part.write_text(json.dumps(said), "ascii")
-        part.rename(note)
         one = Closed(note, tuple(self.folder / name for name in files), group.drops, group.row)
+        if self.durable:
+            said = {"files": files, "drops": group.drops, "row": str(group.row or "")}
+            part.write_text(json.dumps(said), "ascii")
+            part.rename(note)
         if self.durable:
             self._waiting.append(one)
         else:

@@ -8,6 +8,7 @@ database. Nothing is read from there, written or removed. Every path is resolved
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -41,6 +42,16 @@ _NOT_THERE: Final = frozenset(
 
 class VolumeError(OutputError):
     """A volume is not where the database says, or another one is there; the message says which."""
+
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def sync_filesystem(descriptor: int) -> None:
+    """Sync the file system of an open folder. Raises OSError, on Linux 5.8 and newer for what could not be written."""
+    if _libc.syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _root(path: Path) -> int:
@@ -235,6 +246,10 @@ class Handle:
         """Make the names in a folder durable."""
         with folder_beneath(self._root, folder) as descriptor:
             os.fsync(descriptor)
+
+    def sync_all(self) -> None:
+        """Make all that was written to the volume durable: one call for many files. Raises OSError."""
+        sync_filesystem(self._root)
 
     def journals(self) -> int:
         """A descriptor of the folder of journals, made where missing; the caller closes it."""

@@ -96,10 +96,15 @@ class Journal:
         """The name of a part."""
         return f"{self.call}.{label}.part"
 
-    def note(self, *entries: tuple[str, str]) -> None:
-        """List ``(name of a part or '', path relative to the volume)``, durable before this returns."""
+    def note(self, *entries: tuple[str, str], durable: bool = True) -> None:
+        """List ``(name of a part or '', path relative to the volume)``, on the disk before this returns if ``durable``.
+
+        Who does without syncs the volume before anything is done under it (`callreplay.store.handle.Handle.sync_all`).
+        """
         lines = "".join(json.dumps(entry) + "\n" for entry in entries)
         os.write(self._descriptor, lines.encode())
+        if not durable:
+            return
         os.fsync(self._descriptor)
         os.fsync(self._folder)
 

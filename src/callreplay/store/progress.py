@@ -1,9 +1,8 @@
 """Calls that are being recorded: rows like those of stored calls, with a status of their own, until they are over.
 
 A row is begun at the INVITE, once its packets are on the disk, and says what signalling has said so far. When the call
-is over the import makes it the row of the stored call, in the transaction that files it (`callreplay.importing.filing`):
-the uuid, and what people have put to it meanwhile (tags, a description, a hold), stay. One whose recorder lost its
-spools ends as ``interrupted``.
+is over the import makes it the row of the stored call, in the transaction that files it: the uuid, and what people have
+put to it meanwhile (tags, a description, a hold), stay. One whose recorder lost its spools ends as ``interrupted``.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ __all__ = [
     "register",
     "rows_of",
     "take_over",
+    "take_over_all",
 ]
 
 IN_PROGRESS: Final = "in progress"
@@ -87,7 +87,9 @@ def rows_of(connection: Connection, recorder: UUID) -> dict[UUID, str]:
 
 def apply(connection: Connection, recorder: UUID, changes: Iterable[Change]) -> None:
     """Begin, change and drop rows. What has become a stored call meanwhile stays as it is."""
-    for change in changes:
+    for change in sorted(
+        changes, key=lambda each: each.uuid
+    ):  # in the order that who files them locks them in
         if change.row is None:
             drop(connection, change.uuid)
             continue
@@ -124,6 +126,21 @@ def take_over(connection: Connection, row: CallRow) -> bool:
     return _update(connection, row)
 
 
+def take_over_all(connection: Connection, rows: Sequence[CallRow]) -> set[UUID]:
+    """As ``take_over`` for many; the uuids of those that were calls in progress."""
+    uuids = [row.uuid for row in rows]
+    connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = ANY(%s)", (uuids,))
+    found = connection.execute(
+        "SELECT uuid FROM calls WHERE uuid = ANY(%s) AND status = %s ORDER BY uuid FOR UPDATE",
+        (uuids, IN_PROGRESS),
+    ).fetchall()
+    there = {each["uuid"] for each in found}
+    for row in rows:
+        if row.uuid in there:
+            _update(connection, row)
+    return there
+
+
 def drop(connection: Connection, uuid: UUID) -> None:
     """There is no such call: another row has it, or it is not to be kept."""
     connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = %s", (uuid,))
@@ -140,15 +157,16 @@ def interrupt(connection: Connection, uuids: Sequence[UUID]) -> None:
 
 
 def beat(connection: Connection, recorder: UUID, clock_ns: int, *, ends: bool) -> None:
-    """The recorder is alive, and what came before ``clock_ns`` is on the disk; with ``ends`` its calls last till then."""
+    """The recorder is alive; what came before ``clock_ns`` is on the disk. With ``ends`` its calls last till then."""
     clock = moment(clock_ns)
     connection.execute(
         "UPDATE recorders SET seen_at = now(), clock_at = %s WHERE uuid = %s", (clock, recorder)
     )
     if ends:
         connection.execute(
-            "UPDATE calls SET ended_at = greatest(ended_at, %(clock)s) WHERE status = %(going)s AND uuid IN "
-            "(SELECT call_uuid FROM calls_in_progress WHERE recorder = %(recorder)s)",
+            "UPDATE calls SET ended_at = greatest(ended_at, %(clock)s) WHERE uuid IN (SELECT c.uuid FROM calls c "
+            "JOIN calls_in_progress p ON p.call_uuid = c.uuid WHERE p.recorder = %(recorder)s "
+            "AND c.status = %(going)s FOR UPDATE OF c SKIP LOCKED)",
             {"clock": clock, "going": IN_PROGRESS, "recorder": recorder},
         )
 

@@ -205,7 +205,8 @@ class CallQuery:
     )  # fmt: skip
     status: str = _parameter(
         readings.STATUS, "exact", "status", mark("Status"),
-        "The first word of the call's status: answered, unanswered, cancelled, redirected, failed.", "",
+        "The first word of the call's status: answered, unanswered, cancelled, redirected, failed, interrupted; "
+        "in progress.", "",
         rank=7, panel=_MEDIA, example="failed",
     )  # fmt: skip
     one_way: bool | None = _parameter(

@@ -4,7 +4,17 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "decode/conceal/kernels.h"
 #include "decode/kernels.h"
+#include "encode/speex/kernel.h"
+#include "mix/kernels.h"
+#include "raster/extremes.h"
+#include "speech/bank.h"
+
+template <class Kernel>
+static bool is_of(cr_isa isa, const Kernel *kernel) {
+  return kernel != nullptr && kernel->isa == isa;
+}
 
 int main(int argc, char **argv) {
   if (argc != 2) return 2;
@@ -26,14 +36,19 @@ int main(int argc, char **argv) {
   const cr_isa active = cr_isa_active();
   std::printf("active %s, forced %d\n", cr_isa_name(active), cr_isa_forced());
   if (active != (expect_force ? wanted : best) || (cr_isa_forced() != 0) != expect_force) return 1;
-  const auto *g711 = callreplay::g711_kernel(active);
   const auto *g722 = callreplay::g722_kernel(active);
   const auto *g729 = callreplay::g729_kernel(active);
-  const bool taken = g711 != nullptr && g711->isa == active && g722 != nullptr && g722->isa == active &&
-                     g729 != nullptr && g729->isa == active;
-  if (!taken) return 1;
+  const auto *speex = callreplay::speex_kernel(active);
+  const auto *g726 = callreplay::g726_kernel(active);
+  if (!is_of(active, callreplay::g711_kernel(active)) || !is_of(active, g726) || !is_of(active, g722) ||
+      !is_of(active, g729) || !is_of(active, callreplay::conceal_kernel(active)) ||
+      !is_of(active, callreplay::mix_kernel(active)) || !is_of(active, callreplay::raster_kernel(active)) ||
+      !is_of(active, callreplay::bank_kernel(active)) || !is_of(active, speex) ||
+      !is_of(active, callreplay::speex_single_kernel(active))) {
+    return 1;
+  }
   // The name alone is not enough: the scalar kernels have one lane, those with vectors of their own more.
   const bool vectors = active != CR_ISA_SCALAR && active != CR_ISA_BASELINE;
-  if (vectors) return g722->lanes > 1 && g729->lanes > 1 ? 0 : 1;
-  return active == CR_ISA_BASELINE || (g722->lanes == 1 && g729->lanes == 1) ? 0 : 1;
+  if (vectors) return g722->lanes > 1 && g729->lanes > 1 && speex->lanes > 1 ? 0 : 1;
+  return active == CR_ISA_BASELINE || (g722->lanes == 1 && g729->lanes == 1 && speex->lanes == 1) ? 0 : 1;
 }
