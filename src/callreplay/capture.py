@@ -16,7 +16,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -380,7 +380,7 @@ class Call:
         media: order.CallMedia,
         capture: str,
         encrypted: str = "",
-        files: Container[FileId] = frozenset(),
+        files: frozenset[FileId] = frozenset(),
         origin: _Origin | None = None,
     ) -> None:
         self.number: Final = number
@@ -941,7 +941,7 @@ def _side_index(source: Origin | None) -> bytes | OSError | None:
         if isinstance(source, str):
             path = source + INDEX_SUFFIX
             return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
-        if source is not None:
+        if isinstance(source, packets.Opener):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
                 return file.read()
     except (FileNotFoundError, ValueError):
@@ -967,32 +967,12 @@ def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
         yield file.identity or _file_id(source)
         if indexed:
             yield _file_id(source + INDEX_SUFFIX)
-    elif source is not None:
+    elif isinstance(source, packets.Opener):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
                 with os.fdopen(source.open(suffix), "rb") as opened:
                     status = os.fstat(opened.fileno())
                 yield status.st_dev, status.st_ino
-
-
-class _Known:
-    """The files that a capture was read from. Those that are opened by volume are looked for once somebody asks."""
-
-    def __init__(self, files: list[tuple[File, bool]]) -> None:
-        self._later = files
-        self._found = set(self._look(lambda file: isinstance(file.origin, str)))
-
-    def _look(self, wanted: Callable[[File], bool]) -> Iterator[FileId | None]:
-        now = [each for each in self._later if wanted(each[0])]
-        self._later = [each for each in self._later if not wanted(each[0])]
-        for file, index in now:
-            yield from _file_ids(file, index)
-
-    def __contains__(self, file: object) -> bool:
-        """Whether it is one of them."""
-        if self._later:
-            self._found.update(self._look(lambda _: True))
-        return file is not None and file in self._found
 
 
 def _restore(
@@ -1060,7 +1040,9 @@ def open_capture(
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file.origin) for file in files]
-    known = _Known([(file, index is not None) for file, index in zip(files, beside, strict=True)])
+    known = {
+        each for file, index in zip(files, beside, strict=True) for each in _file_ids(file, index is not None)
+    }
     gathered = gather(files, [found is not None for found in beside], keys, described)
     scans, names = gathered.scans, gathered.names
     if len(beside) != len(scans):
@@ -1087,7 +1069,9 @@ def open_capture(
     for call in media:
         call.warnings += packets.doubts(call, scans)
     calls = [
-        Call(number, call, names[0], packets.why_encrypted(call, scans), known, origin)
+        Call(
+            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)), origin
+        )
         for number, call in enumerate(media, 1)
     ]
     capture = Capture(", ".join(names), scans, calls, warnings, aside)
