@@ -1,8 +1,9 @@
-"""Voice activity: speech made by espeak-ng whose labels are known, in noise, through mu-law; ours against WebRTC's.
+"""Voice activity: speech of espeak-ng with known labels, in noise, through mu-law; ours beside WebRTC's and Silero's.
 
 Scores count 10 ms frames. Labels come from the speech before any noise: frames within 38 dB of its loud ones, pauses up
 to 300 ms bridged; WebRTC's frames are bridged alike (its decisions come frame by frame; talk does not). The rows with a
-ratio: WebRTC's CPU time over ours for the same audio, in this process.
+ratio: WebRTC's CPU time over ours for the same audio, in this process. Silero's detector (extra vad) as
+``leg.speech("silero")`` has it, where it is installed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 
-from callreplay.audio.speech import SpeechMeter
+from callreplay.audio import silero
+from callreplay.audio.speech import Detector, meter_of
 
 RATE: Final = 8000
 FRAME: Final = RATE // 100
@@ -70,6 +72,7 @@ class Row:
     snr_db: float | None
     ours: Score
     webrtc: Score | None
+    silero: Score | None
 
 
 @cache
@@ -146,9 +149,9 @@ def noisy(case: Case, kind: str, snr_db: float | None, random: np.random.Generat
     return _through_ulaw(case.clean + _noise(kind, len(case.clean), random) * level)
 
 
-def ours(pcm: NDArray[np.int16]) -> Frames:
-    """Frames in which our detector hears talk."""
-    meter = SpeechMeter(RATE)
+def ours(pcm: NDArray[np.int16], detector: Detector = "native") -> Frames:
+    """Frames in which our detector hears talk, or Silero's."""
+    meter = meter_of(detector, RATE)
     meter.write(pcm)
     on = np.zeros(len(pcm) // FRAME, bool)
     for talk in meter.result():
@@ -190,7 +193,8 @@ def scores(seed: int = 2026, seconds: float = 90.0, mode: int = 3) -> list[Row]:
         case = labelled(random, seconds)
         pcm = noisy(case, kind, snr_db, random)
         theirs = score(bridged(rival(pcm)), case.speech) if rival else None
-        found.append(Row(kind, snr_db, score(ours(pcm), case.speech), theirs))
+        network = score(ours(pcm, "silero"), case.speech) if silero.available() else None
+        found.append(Row(kind, snr_db, score(ours(pcm), case.speech), theirs, network))
     return found
 
 
@@ -199,7 +203,7 @@ def rows() -> list[dict[str, Any]]:
     table: list[dict[str, Any]] = []
     for row in scores():
         line: dict[str, Any] = {"name": row.noise + (f" {row.snr_db:g} dB" if row.snr_db is not None else "")}
-        for who, found in (("ours", row.ours), ("webrtc", row.webrtc)):
+        for who, found in (("ours", row.ours), ("webrtc", row.webrtc), ("silero", row.silero)):
             if found:
                 line |= {f"{who}_missed": found.missed, f"{who}_false": found.false, f"{who}_f1": found.f1}
         table.append(line)
@@ -211,6 +215,11 @@ def rows() -> list[dict[str, Any]]:
         if run:
             run(pcm)
         took.append(time.process_time() - begin)
+    if silero.available():
+        begin = time.process_time()
+        ours(pcm[: 60 * RATE], "silero")
+        spent = (time.process_time() - begin) / 60
+        table.append({"name": "CPU time, Silero's over ours", "ratio": spent / (took[0] / len(pcm) * RATE)})
     line = {"name": "CPU time, WebRTC's over ours", "times_real_time": len(pcm) / RATE / took[0]}
     table.append({**line, "ratio": took[1] / took[0], "bar": 1.0} if rival else line)
     return table

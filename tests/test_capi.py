@@ -21,32 +21,126 @@ from tests import laws
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "embedding-cython.md"
 
 
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+# What the table has since 1.1, through cimport.
+GROWN = """
+from callreplay.capi cimport *
+
+cdef const cr_capi *api = cr_capi_import()
+
+def table():
+    return api.major, api.minor, api.size, sizeof(cr_capi)
+
+def mixed(const int16_t[::1] pcm, int16_t[::1] out):
+    cdef cr_timeline timeline
+    cdef cr_mixer *mixer = NULL
+    cdef uint32_t track = 0
+    cdef size_t taken = 0, got = 0
+    timeline.rate_hz, timeline.channels, timeline.origin_ns = 8000, 1, 0
+    timeline.frames, timeline.block_ms, timeline.ignore_drift = out.shape[0], 1000, 1
+    assert api.mixer_create(&timeline, NULL, 0, &mixer) == CR_OK
+    assert api.mixer_add_track(mixer, 0, 0, 8000, 0, 0, &track) == CR_OK
+    assert api.mixer_push(mixer, track, 0, &pcm[0], pcm.shape[0], &taken) == CR_OK
+    assert api.mixer_finish(mixer, track) == CR_OK
+    assert api.mixer_read(mixer, &out[0], out.shape[0], &got) == CR_OK
+    cdef int64_t position = api.mixer_position(mixer)
+    api.mixer_destroy(mixer)
+    return taken, got, position
+
+def extremes(const int16_t[::1] pcm):
+    cdef cr_peaks *peaks = NULL
+    assert api.peaks_create(1, 100, &peaks) == CR_OK
+    assert api.peaks_write(peaks, &pcm[0], pcm.shape[0]) == CR_OK
+    cdef const cr_peak *data = api.peaks_data(peaks)
+    found = [(data[i].low, data[i].high) for i in range(api.peaks_count(peaks))]
+    api.peaks_destroy(peaks)
+    return found
+
+def speex(const int16_t[::1] pcm):
+    cdef cr_speex_options options
+    cdef cr_speex_stream *stream = NULL
+    cdef cr_speex_batch *batch = NULL
+    cdef size_t size = 0
+    options.rate_hz, options.quality = 8000, 8
+    options.vbr = options.vad = options.dtx = options.segments = 0
+    assert api.speex_stream_create(&options, 1, NULL, 0, &stream) == CR_OK
+    assert api.speex_batch_create(&batch) == CR_OK
+    assert api.speex_stream_push(stream, &pcm[0], pcm.shape[0]) == CR_OK
+    assert api.speex_stream_end(stream) == CR_OK
+    assert api.speex_encode(batch, &stream, 1) == CR_OK
+    cdef const uint8_t *octets = api.speex_stream_octets(stream, &size)
+    found = octets[:size]
+    api.speex_batch_destroy(batch)
+    api.speex_stream_destroy(stream)
+    return found
+
+def group():
+    cdef cr_renderer_group *group = NULL
+    cdef uint32_t call = 0
+    cdef size_t frames = 1
+    cdef int last = 1
+    cdef int16_t pcm[1]
+    assert api.renderer_group_create(100, &group) == CR_OK
+    assert api.renderer_group_read(group, pcm, 1, &call, &frames, &last) == CR_OK
+    api.renderer_group_destroy(group)
+    return frames, last
+"""
+
+
+def _built(folder: Path, name: str, source: str, *options: str) -> Path:
+    """A Cython module of a stranger's."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("needs a C compiler")
-    folder = tmp_path_factory.mktemp("stranger")
-    found = re.search(r"```cython\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
-    assert found is not None
-    (folder / "stranger.pyx").write_text(found[1], "utf-8")
+    (folder / f"{name}.pyx").write_text(source, "utf-8")
     package = Path(callreplay.__file__).parent
     subprocess.run(
-        [sys.executable, "-m", "cython", "-3", "-I", str(package.parent), "stranger.pyx"],
+        [sys.executable, "-m", "cython", "-3", "-I", str(package.parent), f"{name}.pyx"],
         cwd=folder, check=True,
     )  # fmt: skip
-    target = folder / f"stranger{sysconfig.get_config_var('EXT_SUFFIX')}"
+    target = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-I", str(package / "include"),
-         "-I", sysconfig.get_path("include"), "stranger.c", "-o", str(target)],
+        [compiler, "-shared", "-fPIC", "-O1", "-I", str(package / "include"), *options,
+         "-I", sysconfig.get_path("include"), f"{name}.c", "-o", str(target)],
         cwd=folder, check=True,
     )  # fmt: skip
-    spec = importlib.util.spec_from_file_location("stranger", target)
+    return target
+
+
+def _loaded(name: str, target: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, target)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    found = re.search(r"```cython\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    return _loaded("stranger", _built(tmp_path_factory.mktemp("stranger"), "stranger", found[1]))
+
+
+def test_the_table_offers_mixer_group_speex_and_raster(tmp_path: Path) -> None:
+    grown = _loaded("grown", _built(tmp_path, "grown", GROWN))
+    major, minor, size, known = grown.table()
+    assert (major, size) == (1, known)
+    assert minor >= 1
+    pcm = np.random.default_rng(2).integers(-9000, 9000, 4000, np.int16)
+    out = np.zeros(len(pcm), np.int16)
+    assert grown.mixed(pcm, out) == (len(pcm), len(pcm), len(pcm))
+    assert np.array_equal(out, pcm)
+    assert grown.extremes(pcm) == [(int(p.min()), int(p.max())) for p in pcm.reshape(-1, 100)]
+    assert grown.speex(pcm)[:4] == b"OggS"
+    assert grown.group() == (0, 0)
+
+
+def test_a_table_that_has_too_little_is_refused(tmp_path: Path) -> None:
+    source = "from callreplay.capi cimport *\ncdef const cr_capi *api = cr_capi_import()\n"
+    target = _built(tmp_path, "demanding", source, "-DCR_CAPI_NEEDED_MINOR=99")
+    with pytest.raises(ImportError, match=r"has C API 1\.\d+, this extension needs 1\.99"):
+        _loaded("demanding", target)
 
 
 def test_a_stranger_decodes_what_we_decode(stranger: ModuleType) -> None:

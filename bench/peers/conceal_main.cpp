@@ -1,19 +1,20 @@
 // conceal_bench CODEC METHOD < frames > pcm
 //
 // CODEC: g711u, g722, g726 at 32 kbit/s (decoded by this project). METHOD: callreplay, spandsp (its plc),
-// repeat (the last frame again), silence. g729: callreplay, bcg729 and libavcodec with the concealment of the
-// codec itself, coded by bcg729. stdin: per 20 ms packet a little-endian uint16 of octets and the payload; 0
-// octets is a lost packet. conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8 kHz, g722: 16
-// kHz).
+// repeat (the last frame again), silence. g729: callreplay, bcg729 and libavcodec with the concealment of
+// the codec itself, coded by bcg729. stdin: per 20 ms packet a little-endian uint16 of octets and the
+// payload; 0 octets is a lost packet. conceal_bench CODEC encode < pcm > frames codes raw int16 speech (8
+// kHz, g722: 16 kHz).
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "callreplay/decode.h"
+#include "callreplay/conveyor.h"
 #include "decode/g726/codes.h"
 #include "decode/kernels.h"
+#include "encode/g711/kernels.h"
 
 extern "C" {
 #ifdef HAVE_LIBAVCODEC
@@ -65,7 +66,7 @@ int encode(const Codec &codec) {
     g726_encode(state, octets.data(), pcm.data(), static_cast<int>(pcm.size()));
     g726_free(state);
   } else if (codec.name == "g711u") {
-    callreplay::g711_kernel(CR_ISA_SCALAR)->encode_ulaw(pcm.data(), octets.data(), pcm.size());
+    callreplay::g711_encoder_kernel(CR_ISA_SCALAR)->ulaw(pcm.data(), octets.data(), pcm.size());
   } else {
     g722_encode_state_t *state = g722_encode_init(nullptr, 64000, 0);
     g722_encode(state, octets.data(), pcm.data(), static_cast<int>(pcm.size()));

@@ -2,6 +2,7 @@
 
 #include "bench.h"
 #include "decode/kernels.h"
+#include "encode/g711/kernels.h"
 #include "libavcodec_peer.h"
 
 #ifdef HAVE_SPANDSP
@@ -20,8 +21,8 @@ constexpr size_t kOctets = 160;
 
 std::vector<Contender> contenders(const bench::Context &context, bool ulaw) {
   std::vector<uint8_t> coded(context.speech8.size());
-  const G711Kernel *scalar = callreplay::g711_kernel(CR_ISA_SCALAR);
-  (ulaw ? scalar->encode_ulaw : scalar->encode_alaw)(context.speech8.data(), coded.data(), coded.size());
+  const callreplay::G711Encoder *scalar = callreplay::g711_encoder_kernel(CR_ISA_SCALAR);
+  (ulaw ? scalar->ulaw : scalar->alaw)(context.speech8.data(), coded.data(), coded.size());
   const auto packets = std::make_shared<Packets>(coded, context.streams, kOctets, kOctets);
   const auto samples = static_cast<double>(packets->count * kOctets);
 

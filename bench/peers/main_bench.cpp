@@ -1,6 +1,5 @@
-// codec_bench --speech16 FILE --speech8 FILE [--streams N] [--repeats N] [--codec NAME]
-// Raw mono int16 speech. Prints one JSON object; contenders of a codec take turns, the best of the repeats
-// counts.
+// codec_bench --speech16 FILE --speech8 FILE [--streams N] [--repeats N] [--codec NAME] Raw mono int16
+// speech. Prints one JSON object; contenders of a codec take turns, the best of the repeats counts.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

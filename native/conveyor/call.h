@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "callreplay/mix.h"
+#include "callreplay/conveyor.h"
 #include "conveyor/conveyor.h"
 #include "conveyor/leg_copy.h"
 #include "mix/mixer.h"

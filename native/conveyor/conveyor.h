@@ -7,6 +7,7 @@
 #include <new>
 #include <vector>
 
+#include "callreplay/conveyor.h"
 #include "conveyor/choice.h"
 #include "decode/kernels.h"
 #include "decode/leg/cursor.h"

@@ -1,6 +1,5 @@
-// What a codec gives the conveyor: kernels that advance N independent streams, one per lane, in lockstep.
-// The conveyor knows codecs only through these tables. A table is chosen once, by g711_kernel() and its
-// sisters.
+// What a codec gives the conveyor: kernels that advance N independent streams, one per lane, in lockstep. The
+// conveyor knows codecs only through these tables. A table is chosen once, by g711_kernel() and its sisters.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +14,6 @@ struct G711Kernel {
   cr_isa isa;
   void (*decode_ulaw)(const uint8_t *octets, int16_t *pcm, size_t count);
   void (*decode_alaw)(const uint8_t *octets, int16_t *pcm, size_t count);
-  void (*encode_ulaw)(const int16_t *pcm, uint8_t *octets, size_t count);
-  void (*encode_alaw)(const int16_t *pcm, uint8_t *octets, size_t count);
 };
 
 // G.722 at 64 (mode 0), 56 (1) or 48 kbit/s (2). The mode is fixed per call of decode: group streams by it.

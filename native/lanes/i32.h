@@ -240,8 +240,8 @@ struct Lanes<int32_t, kWidth32> {
     return {_mm256_cvtepi16_epi32(load_128(from))};
   }
   static CR_LANE Lanes load_pairs(const int16_t *rows) {
-    // Rows of 8: the quarters are a0-3 a4-7 b0-3 b4-7; bring a and b of the same lanes together, then
-    // interleave.
+    // Rows of 8: the quarters are a0-3 a4-7 b0-3 b4-7; bring a and b of the same lanes
+    // together, then interleave.
     const __m256i quarters = _mm256_permute4x64_epi64(load_register(rows), _MM_SHUFFLE(3, 1, 2, 0));
     return {_mm256_unpacklo_epi16(quarters, _mm256_srli_si256(quarters, 8))};
   }
@@ -358,8 +358,8 @@ CR_LANE I32 norm(I32 a) {
   return {_mm512_maskz_sub_epi32(_mm512_test_epi32_mask(positive, positive), _mm512_lzcnt_epi32(positive),
                                  _mm512_set1_epi32(1))};
 }
-// a * 2^15 < 2^30 and the quotient <= 32767: the float quotient is off by less than one, the remainder mends
-// it.
+// a * 2^15 < 2^30 and the quotient <= 32767: the float quotient is off by less than one, the
+// remainder mends it.
 CR_LANE I32 div15(I32 a, I32 b) {
   const __m512i one = _mm512_set1_epi32(1);
   const __m512i numerator = _mm512_slli_epi32(a.v, 15);

@@ -10,8 +10,8 @@
 
 #if defined(CR_AVX512) || defined(CR_AVX2) || defined(CR_SSE2)
 
-// GCC 12 calls its own deliberate `__m512i __Y = __Y` uninitialised (GCC bug 105593); clang knows no such
-// option.
+// GCC 12 calls its own deliberate `__m512i __Y = __Y` uninitialised (GCC bug 105593); clang knows
+// no such option.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"

@@ -1,8 +1,8 @@
-// Between streams, each contiguous in memory, and lanes: 16 octets of N streams in, 8 samples of N streams
-// out.
+// Between streams, each contiguous in memory, and lanes: 16 octets of N streams in, 8 samples of
+// N streams out.
 //
-// Interleaving row i with row i + R/2, log2(R) times, transposes R rows: the tiles are made of that step
-// only.
+// Interleaving row i with row i + R/2, log2(R) times, transposes R rows: the tiles are made of
+// that step only.
 #pragma once
 
 #include "lanes/i16.h"

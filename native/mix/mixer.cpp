@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "decode/leg/leg.h"
-#include "decode/tones/dtmf.h"
+#include "mix/tones/dtmf.h"
 
 namespace callreplay {
 namespace {

@@ -30,8 +30,8 @@ constexpr size_t kLongestFrame = 480;  // 10 ms at 48 kHz
 
 struct BankKernel {
   cr_isa isa;
-  // What `count` samples (at most kLongestFrame), `stride` apart, leave of squares in each band, and of their
-  // own.
+  // What `count` samples (at most kLongestFrame), `stride` apart, leave of squares in each band, and
+  // of their own.
   void (*filter)(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride, size_t count,
                  float *energy, int64_t *squares);
 };

@@ -82,6 +82,43 @@ cdef extern from "callreplay/capi.h" nogil:
     ctypedef struct cr_renderer:
         pass
 
+    ctypedef struct cr_renderer_group:
+        pass
+
+    ctypedef struct cr_mixer:
+        pass
+
+    ctypedef struct cr_speex_options:
+        int32_t rate_hz, quality, vbr, vad, dtx, segments
+
+    ctypedef struct cr_speex_stream:
+        pass
+
+    ctypedef struct cr_speex_batch:
+        pass
+
+    ctypedef struct cr_peak:
+        int16_t low, high
+        uint32_t reserved
+        uint64_t energy, count
+
+    ctypedef struct cr_peaks:
+        pass
+
+    ctypedef struct cr_band:
+        uint8_t *pixels
+        size_t stride
+        uint32_t left, top, width, height, levels
+        uint8_t peak_base, rms_base
+        double scale
+
+    ctypedef struct cr_talk:
+        int64_t start, end
+        double energy
+
+    ctypedef struct cr_speech:
+        pass
+
     ctypedef struct cr_capi:
         uint32_t major, minor
         size_t size
@@ -103,6 +140,45 @@ cdef extern from "callreplay/capi.h" nogil:
         cr_status (*wav_encode)(cr_wav_encoding, const int16_t *, size_t, uint8_t *) noexcept nogil
         void (*decode_ulaw)(const uint8_t *, int16_t *, size_t) noexcept nogil
         void (*decode_alaw)(const uint8_t *, int16_t *, size_t) noexcept nogil
+        cr_status (*renderer_read_f32)(cr_renderer *, float *, size_t, size_t *) noexcept nogil
+        cr_status (*renderer_counts)(const cr_renderer *, uint32_t, cr_leg_counts *) noexcept nogil
+        cr_status (*renderer_group_create)(uint32_t, cr_renderer_group **) noexcept nogil
+        void (*renderer_group_destroy)(cr_renderer_group *) noexcept nogil
+        cr_status (*renderer_group_add)(cr_renderer_group *, const cr_timeline *, const cr_render_leg *, size_t, const cr_event *, size_t, uint32_t *) noexcept nogil
+        cr_status (*renderer_group_read)(cr_renderer_group *, int16_t *, size_t, uint32_t *, size_t *, int *) noexcept nogil
+        cr_status (*renderer_group_counts)(const cr_renderer_group *, uint32_t, uint32_t, cr_leg_counts *) noexcept nogil
+        cr_status (*renderer_group_occupancy)(const cr_renderer_group *, cr_occupancy *) noexcept nogil
+        cr_status (*mixer_create)(const cr_timeline *, const cr_event *, size_t, cr_mixer **) noexcept nogil
+        void (*mixer_destroy)(cr_mixer *) noexcept nogil
+        cr_status (*mixer_add_track)(cr_mixer *, uint32_t, int32_t, int32_t, int64_t, int64_t, uint32_t *) noexcept nogil
+        cr_status (*mixer_push)(cr_mixer *, uint32_t, int64_t, const int16_t *, size_t, size_t *) noexcept nogil
+        cr_status (*mixer_finish)(cr_mixer *, uint32_t) noexcept nogil
+        cr_status (*mixer_read)(cr_mixer *, int16_t *, size_t, size_t *) noexcept nogil
+        int64_t (*mixer_position)(const cr_mixer *) noexcept nogil
+        cr_status (*speex_stream_create)(const cr_speex_options *, uint32_t, const char *const *, size_t, cr_speex_stream **) noexcept nogil
+        void (*speex_stream_destroy)(cr_speex_stream *) noexcept nogil
+        cr_status (*speex_stream_push)(cr_speex_stream *, const int16_t *, size_t) noexcept nogil
+        cr_status (*speex_stream_end)(cr_speex_stream *) noexcept nogil
+        const uint8_t *(*speex_stream_octets)(const cr_speex_stream *, size_t *) noexcept nogil
+        void (*speex_stream_drop)(cr_speex_stream *, size_t) noexcept nogil
+        cr_status (*speex_batch_create)(cr_speex_batch **) noexcept nogil
+        void (*speex_batch_destroy)(cr_speex_batch *) noexcept nogil
+        cr_status (*speex_encode)(cr_speex_batch *, cr_speex_stream *const *, size_t) noexcept nogil
+        uint64_t (*speex_estimate)(const cr_speex_options *, uint64_t) noexcept nogil
+        cr_status (*peaks_create)(uint32_t, uint64_t, cr_peaks **) noexcept nogil
+        cr_status (*peaks_create_fit)(uint32_t, uint64_t, uint32_t, cr_peaks **) noexcept nogil
+        void (*peaks_destroy)(cr_peaks *) noexcept nogil
+        cr_status (*peaks_write)(cr_peaks *, const int16_t *, size_t) noexcept nogil
+        size_t (*peaks_count)(const cr_peaks *) noexcept nogil
+        const cr_peak *(*peaks_data)(const cr_peaks *) noexcept nogil
+        cr_status (*draw_band)(const cr_band *, const cr_peak *, size_t, uint32_t) noexcept nogil
+        cr_status (*speech_create)(int32_t, cr_speech **) noexcept nogil
+        void (*speech_destroy)(cr_speech *) noexcept nogil
+        cr_status (*speech_write)(cr_speech *, const int16_t *, size_t) noexcept nogil
+        cr_status (*speech_write_channel)(cr_speech *, const int16_t *, size_t, size_t) noexcept nogil
+        cr_status (*speech_finish)(cr_speech *) noexcept nogil
+        cr_status (*speech_take)(cr_speech *, cr_talk *, size_t, size_t *) noexcept nogil
+        cr_status (*speech_settled)(const cr_speech *, int64_t *) noexcept nogil
 
 cdef extern from "callreplay/capi.h":
     const cr_capi *cr_capi_import() except NULL

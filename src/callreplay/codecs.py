@@ -6,11 +6,12 @@ at 8000 and sounds at 16000. Sources: RFC 3551, RFC 3389, RFC 4733, RFC 7587, RF
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from callreplay.deferred import dataclass
 
 __all__ = [
     "BY_NAME",

@@ -15,8 +15,10 @@ same. Whoever decides gathers what speaks for every reading and lets `weigh` cho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from callreplay.deferred import dataclass
 
 __all__ = ["Rival", "Verdict", "weigh"]
 

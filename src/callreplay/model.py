@@ -8,7 +8,7 @@ the name says which. No object per packet exists anywhere: packets are rows of N
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, IntFlag
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.evidence import Verdict
 
 __all__ = [

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, TypeVar
+
+from callreplay.deferred import dataclass
 
 __all__ = ["Kind", "Row", "camel", "declared", "kebab", "mark", "rows_of"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import order, packets, signalling
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.model import CallDescription, Message, Stream
 from callreplay.packets.recognise import JOINABLE, recognise
-from callreplay.signalling import rtpengine
 
 __all__ = ["File", "Gathered", "Origin", "Source", "gather", "metadata_of", "open_files"]
 
@@ -101,9 +100,11 @@ def open_files(
 
 
 def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
-    if 0 in data[:24].tobytes():  # most captures; a text has none
+    if len(data) > _MAX_METADATA or 0 in data[:24].tobytes():  # most captures; a text has none
         return None
-    if len(data) > _MAX_METADATA or not rtpengine.is_metadata(data[:4096].tobytes()):
+    from callreplay.signalling import rtpengine
+
+    if not rtpengine.is_metadata(data[:4096].tobytes()):
         return None
     return rtpengine.parse(data.tobytes())
 
@@ -120,6 +121,8 @@ def metadata_of(path: str | os.PathLike[str]) -> list[CallDescription]:
         try:
             status = os.stat(beside)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:
+                from callreplay.signalling import rtpengine
+
                 text = Path(beside).read_bytes()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []

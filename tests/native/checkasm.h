@@ -1,6 +1,6 @@
-// A harness for kernels that exist in several widths: input that seeks edges, buffers with guards, variants
-// against the law, and, with --bench, the time of each. Include it in one source file per program; it brings
-// main().
+// A harness for kernels that exist in several widths: input that seeks edges, buffers with guards,
+// variants against the law, and, with --bench, the time of each. Include it in one source file per
+// program; it brings main().
 //
 //   CHECKASM_BENCH("g722 mode 0") { ... checkasm::report("avx2", samples, [&] { kernel->decode(...); }); }
 #pragma once

@@ -1,5 +1,5 @@
-// Streams of G.729 frames made to disturb a decoder: noise, damage, loudness, silence and every order of
-// frame types.
+// Streams of G.729 frames made to disturb a decoder: noise, damage, loudness, silence and every order
+// of frame types.
 #pragma once
 
 #include <random>

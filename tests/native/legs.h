@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "callreplay/decode.h"
+#include "callreplay/conveyor.h"
 
 namespace callreplay::test {
 

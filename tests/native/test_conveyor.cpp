@@ -101,8 +101,8 @@ TEST_CASE("several spans of several codecs in one leg come one after the other")
 }
 
 TEST_CASE("a slot that held another codec leaves nothing behind") {
-  // One slot serves all in turn; L16 and G.711 bring a concealer that G.729, with losses of its own, must not
-  // meet.
+  // One slot serves all in turn; L16 and G.711 bring a concealer that G.729, with losses of its own,
+  // must not meet.
   std::vector<MadeLeg> legs;
   for (uint64_t seed = 50; seed < 62; ++seed) {
     const cr_codec codec = seed % 3 == 0 ? CR_CODEC_ULAW : seed % 3 == 1 ? CR_CODEC_L16 : CR_CODEC_G729;
@@ -156,8 +156,8 @@ std::vector<MadeLeg> plain_legs(cr_codec codec, size_t streams, int seconds) {
   return legs;
 }
 
-// All samples of the legs, decoded together in rounds of `block_ms`; the legs start `apart` rounds after one
-// another.
+// All samples of the legs, decoded together in rounds of `block_ms`; the legs start `apart` rounds
+// after one another.
 std::vector<std::vector<int16_t>> decode_with(Conveyor &conveyor, const std::vector<MadeLeg> &legs,
                                               uint32_t block_ms, size_t apart) {
   std::vector<std::vector<int16_t>> pcm(legs.size());

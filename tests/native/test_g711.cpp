@@ -1,6 +1,8 @@
 #include "checkasm.h"
 #include "decode/kernels.h"
+#include "encode/g711/kernels.h"
 
+using callreplay::G711Encoder;
 using callreplay::G711Kernel;
 using checkasm::Guarded;
 using checkasm::Random;
@@ -32,16 +34,17 @@ TEST_CASE("every int16 encodes, and its octet decodes, as in the ITU-T Software 
 
   for (const cr_isa isa : checkasm::available_isas()) {
     const G711Kernel *kernel = callreplay::g711_kernel(isa);
+    const G711Encoder *encoder = callreplay::g711_encoder_kernel(isa);
     REQUIRE(kernel != nullptr);
     CHECK(kernel->isa == isa);
     size_t wrong[4] = {};
-    kernel->encode_ulaw(pcm.data(), octets.data(), kCount);
+    encoder->ulaw(pcm.data(), octets.data(), kCount);
     kernel->decode_ulaw(octets.data(), decoded.data(), kCount);
     for (size_t i = 0; i < kCount; ++i) {
       wrong[0] += octets[i] != word(ulaw, i);
       wrong[1] += decoded[i] != word(ulaw_pcm, i);
     }
-    kernel->encode_alaw(pcm.data(), octets.data(), kCount);
+    encoder->alaw(pcm.data(), octets.data(), kCount);
     kernel->decode_alaw(octets.data(), decoded.data(), kCount);
     for (size_t i = 0; i < kCount; ++i) {
       wrong[2] += octets[i] != word(alaw, i);
@@ -53,9 +56,11 @@ TEST_CASE("every int16 encodes, and its octet decodes, as in the ITU-T Software 
 
 TEST_CASE("every width gives the scalar result for any length and alignment and stays in its buffer") {
   const G711Kernel *law = callreplay::g711_kernel(CR_ISA_SCALAR);
+  const G711Encoder *encoder_law = callreplay::g711_encoder_kernel(CR_ISA_SCALAR);
   Random random(checkasm::seed());
   for (const cr_isa isa : checkasm::available_isas()) {
     const G711Kernel *kernel = callreplay::g711_kernel(isa);
+    const G711Encoder *encoder = callreplay::g711_encoder_kernel(isa);
     for (const auto decode : {&G711Kernel::decode_ulaw, &G711Kernel::decode_alaw}) {
       for (const size_t count : kLengths) {
         for (const auto pattern : checkasm::kPatterns) {
@@ -70,14 +75,14 @@ TEST_CASE("every width gives the scalar result for any length and alignment and 
         }
       }
     }
-    for (const auto encode : {&G711Kernel::encode_ulaw, &G711Kernel::encode_alaw}) {
+    for (const auto encode : {&G711Encoder::ulaw, &G711Encoder::alaw}) {
       for (const size_t count : kLengths) {
         for (const auto pattern : checkasm::kPatterns) {
           Guarded<int16_t> pcm(count, random.below(32));
           Guarded<uint8_t> expected(count), got(count, random.below(64));
           checkasm::fill(pcm.data(), count, pattern, random);
-          (law->*encode)(pcm.data(), expected.data(), count);
-          (kernel->*encode)(pcm.data(), got.data(), count);
+          (encoder_law->*encode)(pcm.data(), expected.data(), count);
+          (encoder->*encode)(pcm.data(), got.data(), count);
           REQUIRE(got.intact());
           REQUIRE_MESSAGE(std::memcmp(got.data(), expected.data(), count) == 0, cr_isa_name(isa), " ", count);
         }
@@ -94,10 +99,11 @@ CHECKASM_BENCH("g711: 160 samples") {
   checkasm::fill(pcm.data(), pcm.size(), checkasm::Pattern::kRandom, random);
   for (const cr_isa isa : checkasm::available_isas()) {
     const G711Kernel *kernel = callreplay::g711_kernel(isa);
+    const G711Encoder *encoder = callreplay::g711_encoder_kernel(isa);
     std::printf(" %s\n", cr_isa_name(isa));
     checkasm::report("decode u", 160, [&] { kernel->decode_ulaw(octets.data(), pcm.data(), 160); });
     checkasm::report("decode A", 160, [&] { kernel->decode_alaw(octets.data(), pcm.data(), 160); });
-    checkasm::report("encode u", 160, [&] { kernel->encode_ulaw(pcm.data(), octets.data(), 160); });
-    checkasm::report("encode A", 160, [&] { kernel->encode_alaw(pcm.data(), octets.data(), 160); });
+    checkasm::report("encode u", 160, [&] { encoder->ulaw(pcm.data(), octets.data(), 160); });
+    checkasm::report("encode A", 160, [&] { encoder->alaw(pcm.data(), octets.data(), 160); });
   }
 }

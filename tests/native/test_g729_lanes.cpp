@@ -1,5 +1,5 @@
-// Every width of the G.729 kernel against the literal decoder, lane by lane, on streams of every kind at
-// once.
+// Every width of the G.729 kernel against the literal decoder, lane by lane, on streams of every
+// kind at once.
 #include <algorithm>
 #include <memory>
 #include <string>

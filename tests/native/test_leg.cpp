@@ -7,6 +7,7 @@
 
 #include "decode/g726/codes.h"
 #include "decode/kernels.h"
+#include "encode/g711/kernels.h"
 #include "g726_literal.h"
 #include "g729_literal.h"
 #include "legs.h"
@@ -52,7 +53,7 @@ std::vector<uint8_t> tone(int64_t tick, size_t size) {
     pcm[n] = static_cast<int16_t>(8000 * std::sin(0.3 * static_cast<double>(tick + static_cast<int64_t>(n))));
   }
   std::vector<uint8_t> octets(size);
-  g711_kernel(CR_ISA_SCALAR)->encode_ulaw(pcm.data(), octets.data(), size);
+  g711_encoder_kernel(CR_ISA_SCALAR)->ulaw(pcm.data(), octets.data(), size);
   return octets;
 }
 

@@ -164,8 +164,8 @@ TEST_CASE("the C face refuses what it cannot code") {
   cr_speex_stream_destroy(stream);
 }
 
-// As the bench of test_conveyor: streams in the lanes of one set alone, and as the plan has it. Items are
-// frames.
+// As the bench of test_conveyor: streams in the lanes of one set alone, and as the plan has it.
+// Items are frames.
 CHECKASM_BENCH("speex: 1 to 32 streams, narrowband, quality 8") {
   Random random(checkasm::seed());
   const RateOptions options{false, 8, false, false, false};

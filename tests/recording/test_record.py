@@ -122,6 +122,18 @@ def test_a_stream_that_is_damaged_is_filed_as_far_as_it_came(
     assert rows(database) == [whole(1, 3)]
 
 
+@pytest.mark.parametrize(
+    ("keep", "said"), [(0, "empty"), (10, "ends after 10 octets"), (-7, "cut: it ends inside the record")]
+)
+def test_a_stream_that_is_empty_or_cut_says_so(
+    keep: int, said: str, database: Database, shelf: Path, tmp_path: Path
+) -> None:
+    content = pcap(sorted(call(1, 0, 3)))
+    with pytest.raises(CaptureError, match=said):
+        pumped(database, tmp_path / "spools", content[:keep])
+    assert [name for name, *_ in rows(database)] == (["call-1@a"] if keep < 0 else [])
+
+
 def test_what_goes_on_is_left_to_the_next_start(database: Database, shelf: Path, tmp_path: Path) -> None:
     records, spools = sorted(call(1, 0, 3)), tmp_path / "spools"
     figures, _ = pumped(database, spools, pcap(records[:200]), leave=True)
@@ -179,6 +191,35 @@ def test_killed_and_begun_again(database: Database, shelf: Path, tmp_path: Path)
         _, said = process.communicate(pcap(records[half:]), timeout=120)
     assert b"4 calls added, 0 go on, 0 wait" in said
     assert rows(database) == [whole(number, 3) for number in range(4)]
+
+
+def test_two_recorders_share_a_database_and_one_is_killed(
+    database: Database, shelf: Path, tmp_path: Path
+) -> None:
+    """Each files the calls whose signalling it saw. Packets that both were given, of one clock, are one call."""
+    records = [sorted(record for number in numbers for record in call(number, 400 * number, 3))
+               for numbers in ((0, 1, 2), (2, 3, 4))]  # fmt: skip
+    half = len(records[0]) // 2
+    folders = [tmp_path / "first", tmp_path / "second"]
+    with recorder(database, folders[1], "-", "--name", "south") as south:
+        with recorder(database, folders[0], "-", "--name", "north") as north:
+            assert north.stdin is not None
+            north.stdin.write(pcap(records[0][:half]))
+            north.stdin.flush()
+            wanted = sum(len(octets) for _, octets in records[0][:half])
+            until(lambda: sum(p.stat().st_size for p in folders[0].glob("open-*/*")) > wanted)
+            north.kill()
+        _, said = south.communicate(pcap(records[1]), timeout=120)
+        assert b"3 calls added, 0 go on, 0 wait" in said
+    with recorder(database, folders[0], "-", "--name", "north") as north:
+        _, said = north.communicate(pcap(records[0][half:]), timeout=120)
+    assert b"2 calls added, 0 go on, 0 wait" in said
+    assert rows(database) == [whole(number, 3) for number in range(5)]
+    with database.connection() as connection:
+        found = connection.execute("SELECT wire_call_id, source FROM calls ORDER BY wire_call_id").fetchall()
+        volumes.reconcile(connection)
+    assert [row["source"].partition(":")[0] for row in found] == ["north", "north", "south", "south", "south"]
+    assert len(list(shelf.rglob("*.rtp"))) == 10
 
 
 def test_capture_agents(database: Database, shelf: Path, tmp_path: Path) -> None:

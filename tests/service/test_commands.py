@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -105,6 +107,19 @@ def test_no_command_on_the_database_prints_what_a_terminal_obeys(
     service.rows("DELETE FROM users WHERE tenant_id = (SELECT id FROM tenants WHERE name = %s)", EVIL)
     service.rows("DELETE FROM tenants WHERE name = %s", EVIL)
     check("volumes", "list")
+    for words in (
+        ("users", "list"),
+        ("users", "roles"),
+        ("tenants", "list"),
+        ("volumes", "list"),
+        ("jobs", "list"),
+    ):
+        [head, *rows] = csv.reader(io.StringIO(check(*words, "--csv")))
+        listed = json.loads(check(*words, "--json"))
+        assert len(rows) == len(listed), words
+        if listed:
+            shown = json.loads(check(*words, "--columns", head[0]))
+            assert shown == [{head[0]: row[head[0]]} for row in listed]
     check("volumes", "add", str(tmp_path / f"gone{EVIL}" / "x" / "y"), status=None)
     check("audit", "verify")
     check("retain", "--set", EVIL, *of, status=2)

@@ -7,8 +7,8 @@
 #include "decode/conceal/kernels.h"
 #include "decode/conceal/tables.h"
 
-// The figures below and those of the tables were chosen by bench/concealment.py (docs/concealment.md has the
-// scores).
+// The figures below and those of the tables were chosen by bench/concealment.py (docs/concealment.md
+// has the scores).
 
 namespace callreplay {
 
@@ -88,8 +88,8 @@ void slide(float *energies, const int32_t *squares, size_t span, size_t count) {
   std::fill_n(energies + count, (16 - count % 16) % 16, 1.0f);
 }
 
-// A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than one period
-// does.
+// A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than
+// one period does.
 Side::Period Side::find_period() const {
   const size_t rate = tables_.rate_hz;
   const size_t longest = std::min(rate * kLongestMs / 1000, filled_ / 2);
@@ -99,8 +99,8 @@ Side::Period Side::find_period() const {
   // Every 8 kHz or so is enough to tell the candidates apart; the best is refined at the full rate.
   const size_t step = rate / 8000;
   const size_t count = (span + step - 1) / step, lags = (longest - shortest) / step + 1;
-  // Both sides at every step-th sample, in less than 16 per ms: then + lags - 1 - k is `shortest` and k steps
-  // back.
+  // Both sides at every step-th sample, in less than 16 per ms: then + lags - 1 - k is `shortest` and
+  // k steps back.
   constexpr size_t kTemplate = 16 * kTemplateMs + 2;
   constexpr size_t kLags = 16 * (kLongestMs - kShortestMs) + 2;
   const float *now = past_ + filled_ - span, *then = now - shortest - (lags - 1) * step;

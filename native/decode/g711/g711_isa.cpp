@@ -6,10 +6,8 @@ namespace callreplay::CR_ISA {
 namespace {
 template <int N>
 constexpr G711Kernel kernel(cr_isa isa) {
-  return {isa, g711::convert<g711::UlawDecoder, N, uint8_t, int16_t>,
-          g711::convert<g711::AlawDecoder, N, uint8_t, int16_t>,
-          g711::convert<g711::UlawEncoder, N, int16_t, uint8_t>,
-          g711::convert<g711::AlawEncoder, N, int16_t, uint8_t>};
+  return {isa, convert<g711::UlawDecoder, N, uint8_t, int16_t>,
+          convert<g711::AlawDecoder, N, uint8_t, int16_t>};
 }
 }  // namespace
 

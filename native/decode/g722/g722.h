@@ -1,9 +1,9 @@
 // The G.722 decoder (ITU-T G.722 (09/2012), clauses 4 and 6.2) on lanes of int16: one stream per lane.
 //
 // A block of octets goes through four passes, each with a working set that fits the registers: inverse
-// quantisers, low-band predictor, high-band predictor, receive QMF. That is possible because only the last
-// step of a predictor depends on what it has reconstructed; scale factors and zero sections depend on the
-// payload alone.
+// quantisers, low-band predictor, high-band predictor, receive QMF. That is possible because only the
+// last step of a predictor depends on what it has reconstructed; scale factors and zero sections depend
+// on the payload alone.
 #pragma once
 
 #include <cstring>
@@ -239,9 +239,9 @@ inline void pole_sections(State<N> &state, Scratch<N> &s, int count) {
   state.high.poles = high;
 }
 
-// The receive QMF (block RECA, RECB, ACCUMC, ACCUMD) of a block: pcm[2 t] and pcm[2 t + 1] for octet t. Sums
-// stay below 2^28: the absolute coefficients add up to 6482, the inputs are within int16 (two values of 15
-// bits each).
+// The receive QMF (block RECA, RECB, ACCUMC, ACCUMD) of a block: pcm[2 t] and pcm[2 t + 1] for octet t.
+// Sums stay below 2^28: the absolute coefficients add up to 6482, the inputs are within int16 (two values
+// of 15 bits each).
 template <int N>
 inline void synthesise(State<N> &state, const Scratch<N> &s, int16_t *const *pcm, size_t at, int count) {
   using V = Lanes<int16_t, N>;

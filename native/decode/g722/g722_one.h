@@ -1,6 +1,6 @@
-// The passes of g722.h for a stream that is alone: the lanes of one register are then the taps of a zero
-// section, the two bands of the pole sections, or successive times of the QMF. The same operations on the
-// same values.
+// The passes of g722.h for a stream that is alone: the lanes of one register are then the taps of a
+// zero section, the two bands of the pole sections, or successive times of the QMF. The same operations
+// on the same values.
 #pragma once
 
 #include "decode/g722/g722.h"

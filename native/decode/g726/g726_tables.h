@@ -21,8 +21,8 @@ inline constexpr Level kLevels5[] = {{-2048, 14, 0}, {-66, 14, 0},  {28, 24, 0},
                                      {358, 141, 1},  {395, 179, 1}, {429, 219, 2}, {459, 280, 3},
                                      {488, 358, 4},  {514, 440, 5}, {539, 529, 6}, {566, 696, 6}};
 
-// A code's row in one word: DQLN in the top 12 bits, WI in the next 12, 16 FI in bits 4 to 6, and the sign in
-// bit 0.
+// A code's row in one word: DQLN in the top 12 bits, WI in the next 12, 16 FI in bits 4 to 6, and the sign
+// in bit 0.
 constexpr int32_t pack(const Level &level, bool negative) {
   const auto twelve = [](int value) { return static_cast<uint32_t>(value) & 0xFFFu; };
   return static_cast<int32_t>(twelve(level.log_difference) << 20 | twelve(level.scale) << 8 |

@@ -1,4 +1,5 @@
-// One frame of G.729 for every lane of a group: what each lane's frame is, and the order of the steps.
+// One frame of G.729 for every lane of a group: what each lane's frame is, and the order of the steps. The
+// proofs that comments cite as G1 to G6 and N1 to N10 are in docs/g729.md.
 #pragma once
 
 #include "decode/g729/excitation.h"
@@ -101,8 +102,8 @@ CR_LANE void store_history(State<V::kLanes> &state, Work<V> &work) {
   }
 }
 
-// The energy of the frame's excitation, from which a first untransmitted frame would guess its level
-// (B.4.1.2).
+// The energy of the frame's excitation, from which a first untransmitted frame would guess
+// its level (B.4.1.2).
 template <class V>
 CR_LANE void remember_energy(State<V::kLanes> &state, Work<V> &work) {
   const V limit = splat<V>(1 << 30);

@@ -26,8 +26,8 @@ CR_LANE void unpack_pairs(const I32x1 *pairs, int count, int16_t *samples) {
   }
 }
 
-// A predictor's coefficients, Q12: a[0], then the pairs (a1, a2), (a3, a4) ... that meet rows (y[n-1],
-// y[n-2]) ...
+// A predictor's coefficients, Q12: a[0], then the pairs (a1, a2), (a3, a4) ... that meet rows
+// (y[n-1], y[n-2]) ...
 template <class V>
 struct Predictor {
   V a[11];
@@ -48,10 +48,10 @@ CR_LANE void predictor(const V *a, Predictor<V> &p) {
   p.weight = shr<4>(sum) + splat<V>(1);
 }
 
-// G2: with A the sum of |a| and P the largest |sample| that the pass saw, A * P < 2^30 keeps every doubled
-// partial sum below 2^31. A wrapped sum implies A * P >= 2^31 with the samples before it, so the test may
-// come afterwards. At the rails the flag of the synthesis and -32768 (of which `peak` may say 32767) want a
-// closer look.
+// G2: with A the sum of |a| and P the largest |sample| that the pass saw, A * P < 2^30 keeps every
+// doubled partial sum below 2^31. A wrapped sum implies A * P >= 2^31 with the samples before it, so the
+// test may come afterwards. At the rails the flag of the synthesis and -32768 (of which `peak` may say
+// 32767) want a closer look.
 template <class V>
 CR_LANE bool predictor_is_safe(const Predictor<V> &p, V peak) {
   return all((p.weight * peak < splat<V>(1 << 26)) & (peak < splat<V>(32767)));
@@ -137,8 +137,8 @@ __attribute__((noinline)) MaskOf<V> synthesis_saturating(const Predictor<V> &p, 
   return raised;
 }
 
-// A(z) over rows of (y[n], y[n-1]): the rows out[n] = (r[n], r[n+1]) for n in [-1, 39), the low half of
-// out[39].
+// A(z) over rows of (y[n], y[n-1]): the rows out[n] = (r[n], r[n+1]) for n in [-1, 39), the low
+// half of out[39].
 template <class V>
 CR_LANE void residual(const Predictor<V> &p, const V *y, V *out) {
   const V round = splat<V>(2048);

@@ -107,8 +107,8 @@ constexpr MaEntries ma_entries() {
 inline constexpr MaEntries kMaEntries = ma_entries();
 static_assert(kSidMa[0][0][0] == kLsfMa[0][0][0] && kSidMaSum[0][9] == kLsfMaSum[0][9]);
 
-// The 20 taps of the pitch interpolation in the order of time, for a shift of k = 0, 1, 2 thirds, as 10
-// pairs.
+// The 20 taps of the pitch interpolation in the order of time, for a shift of k = 0, 1, 2 thirds,
+// as 10 pairs.
 struct TapPairs {
   int32_t at[3][10];
 };
@@ -166,9 +166,9 @@ constexpr RandJumps rand_jumps() {
 }
 inline constexpr RandJumps kRandJumps = rand_jumps();
 
-// Bounds of the LSF (Q13, after stabilisation) inside which no step of the conversion to filter coefficients
-// can saturate: the coefficients are multilinear in the LSP, so their extremes lie at the vertices of the
-// box.
+// Bounds of the LSF (Q13, after stabilisation) inside which no step of the conversion to filter
+// coefficients can saturate: the coefficients are multilinear in the LSP, so their extremes lie at the
+// vertices of the box.
 inline constexpr int32_t kLsfBoxLow[10] = {40, 361, 1146, 2104, 4382, 6114, 8843, 10913, 14448, 16229};
 inline constexpr int32_t kLsfBoxHigh[10] = {6695,  8940,  11163, 13401, 16145,
                                             17628, 19669, 21494, 23320, 25681};

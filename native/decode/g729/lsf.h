@@ -147,8 +147,8 @@ __attribute__((noinline)) void lsp_filters(const V *middle, const V *last, Work<
   lsp_to_a<kChecked>(last, work.a[1]);
 }
 
-// Interpolation of 3.2.5 between lsp_old and `lsp`, then both filters; lsp_old := lsp. G6 decides the
-// arithmetic.
+// Interpolation of 3.2.5 between lsp_old and `lsp`, then both filters; lsp_old := lsp. G6
+// decides the arithmetic.
 template <class V>
 CR_LANE void lsp_interpolate(State<V::kLanes> &state, Work<V> &work, const V *lsp, V in_box) {
   V middle[10];

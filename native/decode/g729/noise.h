@@ -91,8 +91,8 @@ CR_LANE void place_pulses(const V *at, const V *amplitude, V *c) {
   }
 }
 
-// What a noise subframe knows before its adaptive part: 20 pairs of scaled gaussian samples and the random
-// choices.
+// What a noise subframe knows before its adaptive part: 20 pairs of scaled gaussian samples and
+// the random choices.
 template <class V>
 struct NoiseSubframe {
   V lag, frac, pitch_gain_q15;
@@ -187,9 +187,9 @@ CR_LANE V pulse_root(V d) {
   return root;
 }
 
-// B.4.4, step by step as in the reference: the pulse gain that brings the energy to K. Returns the gain, and
-// replaces the excitation by the gaussian part alone in lanes where the adaptive part already has too much
-// energy.
+// B.4.4, step by step as in the reference: the pulse gain that brings the energy to K. Returns the
+// gain, and replaces the excitation by the gaussian part alone in lanes where the adaptive part already
+// has too much energy.
 template <class V>
 CR_LANE V pulse_gain(V cur_gain, const Pulses<V> &pulses, const V *gaussian, V *mixed) {
   const V zero = splat<V>(0), one = splat<V>(1);

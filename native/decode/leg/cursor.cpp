@@ -14,8 +14,8 @@ constexpr int kFrameSamples = 80;  // G.729: 10 ms
 constexpr int kFrameOctets = 10;
 constexpr int kSidOctets = 2;
 
-// No sender skips less than this on purpose; a smaller hole is a sender's sloppy clock and is bridged, not
-// silenced.
+// No sender skips less than this on purpose; a smaller hole is a sender's sloppy clock and is
+// bridged, not silenced.
 constexpr int kBridgeMs = 10;
 constexpr uint32_t kMostChannels = 8;  // check_span
 
@@ -210,8 +210,8 @@ void SpanCursor::skip_frames() {
   frames_.clear();
 }
 
-// Keep the last frames that move the memory of the spectrum's predictor, and of them those up to the last
-// SID.
+// Keep the last frames that move the memory of the spectrum's predictor, and of them those up to
+// the last SID.
 void SpanCursor::remember_frame(const FramePlan &plan) {
   recalled_ = plan;
   recalled_.keep = 0;

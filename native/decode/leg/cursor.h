@@ -60,9 +60,9 @@ class SpanCursor {
   // Lay out the next round. False when the span has ended and nothing was planned.
   bool plan();
 
-  // What the kernels have to do between plan() and finish(). G.722: one run of octets for the whole round,
-  // decoded to samples()[0] on. G.726: the same of codes, one an octet. G.729: frames in order, each to its
-  // own place.
+  // What the kernels have to do between plan() and finish(). G.722: one run of octets for the whole
+  // round, decoded to samples()[0] on. G.726: the same of codes, one an octet. G.729: frames in order,
+  // each to its own place.
   const std::vector<uint8_t> &octets() const { return octets_; }
   const std::vector<FramePlan> &frames() const { return frames_; }
   int16_t *samples() { return pcm_.data(); }

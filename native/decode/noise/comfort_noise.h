@@ -1,5 +1,5 @@
-// RFC 3389 comfort noise: white noise at the announced level, shaped by the announced reflection
-// coefficients.
+// RFC 3389 comfort noise: white noise at the announced level, shaped by the
+// announced reflection coefficients.
 #pragma once
 
 #include <cstddef>

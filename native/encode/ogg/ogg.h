@@ -38,8 +38,8 @@ class OggWriter {
   std::vector<uint8_t> body_;
 };
 
-// CRC-32 of a page: polynomial 0x04C11DB7, most significant bit first, start 0, no reflection, no final
-// inversion.
+// CRC-32 of a page: polynomial 0x04C11DB7, most significant bit first, start 0, no reflection,
+// no final inversion.
 uint32_t ogg_crc(const uint8_t *octets, size_t size);
 
 }  // namespace callreplay

@@ -72,7 +72,7 @@ void forget(float *group, int lane) {
 
 template <class V, class W>
 void analyse(float *group, void *scratch_memory, const int16_t *const *pcm, bool wideband, bool open_loop) {
-  const FloatEnvironment environment;
+  [[maybe_unused]] const FloatEnvironment environment;
   Scratch<V> &scratch = *static_cast<Scratch<V> *>(scratch_memory);
   float *samples = reinterpret_cast<float *>(scratch.pcm);
   const int count = wideband ? speex::kWidebandFrame : speex::kNarrowbandFrame;
@@ -112,7 +112,7 @@ void features(const void *scratch_memory, int lane, speex::FrameFeatures *out) {
 template <class V, class W>
 void code(float *group, void *scratch_memory, int mode, int high_mode, bool wideband, bool dtx_hint,
           const uint8_t *active, speex::FrameFields *out) {
-  const FloatEnvironment environment;
+  [[maybe_unused]] const FloatEnvironment environment;
   Scratch<V> &scratch = *static_cast<Scratch<V> *>(scratch_memory);
   WidebandState<V> &state = state_of<V>(group);
   constexpr int kLanes = V::kLanes;

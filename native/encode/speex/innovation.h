@@ -9,8 +9,8 @@
 
 namespace callreplay::CR_ISA {
 
-// Three paths and two pitch candidates do a little better than libspeex at complexity 3 (two and three) at
-// less cost.
+// Three paths and two pitch candidates do a little better than libspeex at complexity 3 (two and three)
+// at less cost.
 inline constexpr int kPaths = 3;
 inline constexpr int kMaxSubvectors = 8;
 inline constexpr int kMaxCodewords = 256;
@@ -48,8 +48,8 @@ inline void codeword_energies(const speex::Codebook &book, const Response<V> &re
   }
 }
 
-// The kPaths best codewords for each of kParents targets, as packed scores (half energy - <t, y>, or of |<t,
-// y>|).
+// The kPaths best codewords for each of kParents targets, as packed scores (half energy - <t, y>, or
+// of |<t, y>|).
 template <int kDim, int kSize, bool kSigned, int kParents, class V, class W>
 inline void rank_codewords(const speex::Codebook &book, const V *half_energy, const V (&b)[kPaths][kDim],
                            V (&best)[kPaths][kPaths]) {

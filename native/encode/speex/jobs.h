@@ -49,8 +49,8 @@ struct Job {
 // The kernels at hand: the first codes a stream alone, the others one a lane.
 using Kernels = std::vector<const SpeexKernel *>;
 
-// The plan of this process for the kernels of every instruction set up to cr_isa_active(), measured at the
-// first call.
+// The plan of this process for the kernels of every instruction set up to cr_isa_active(), measured at
+// the first call.
 const LanePlan &measured_plan();
 
 // Kernels with the memory they work in. The jobs of a run go through those that cost least for as many as are

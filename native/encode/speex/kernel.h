@@ -9,8 +9,8 @@
 
 namespace callreplay::speex {
 
-// What a frame turned out to be, for the choice of its sub-mode. Energies are sums of squares in 16-bit
-// units.
+// What a frame turned out to be, for the choice of its sub-mode. Energies are sums of squares
+// in 16-bit units.
 struct FrameFeatures {
   float first_half_energy;
   float second_half_energy;

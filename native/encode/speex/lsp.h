@@ -109,8 +109,8 @@ inline void lpc_from_lsp(const V (&lsp)[N], V (&a)[N]) {
     for (int k = i + 1; k >= 1; --k) {
       const V p2 = k >= 2 ? p[k - 2] : splat<V>(0.0f);
       const V q2 = k >= 2 ? q[k - 2] : splat<V>(0.0f);
-      // Degree k = i + 1 is the middle of a product of i + 1 quadratics: its own old value is p[i - 1]'s
-      // mirror.
+      // Degree k = i + 1 is the middle of a product of i + 1 quadratics: its own old value is p[i
+      // - 1]'s mirror.
       const V pk = k == i + 1 ? (i >= 1 ? p[i - 1] : splat<V>(0.0f)) : p[k];
       const V qk = k == i + 1 ? (i >= 1 ? q[i - 1] : splat<V>(0.0f)) : q[k];
       p[k] = pk + cp * p[k - 1] + p2;
@@ -259,8 +259,8 @@ inline void lsp_weights(const V (&lsp)[N], V (&weight)[N]) {
   }
 }
 
-// Nearest of 64 rows to z (weighted squared error); subtracts it and doubles the rest for the next, finer
-// stage.
+// Nearest of 64 rows to z (weighted squared error); subtracts it and doubles the rest for the
+// next, finer stage.
 template <int N, class V, class W>
 inline IntOf<V> quantise_lsp_stage(const speex::SearchTable &table, V *z, const V *weight) {
   constexpr int kTagBits = 6;

@@ -1,5 +1,5 @@
-// The narrowband coder (and the low band of the wideband coder): analysis of a frame, then coding in a
-// sub-mode.
+// The narrowband coder (and the low band of the wideband coder): analysis of a frame, then coding
+// in a sub-mode.
 #pragma once
 
 #include "encode/speex/innovation.h"
@@ -14,8 +14,8 @@ inline constexpr int kOrder = 10;
 inline constexpr int kFrame = speex::kNarrowbandFrame;
 inline constexpr float kLspMargin = 0.002f;
 
-// Everything that lives from frame to frame. Only V's, so that a lane can be taken out and put back as
-// floats.
+// Everything that lives from frame to frame. Only V's, so that a lane can be taken out and put
+// back as floats.
 template <class V>
 struct NarrowbandState {
   V highpass[2];

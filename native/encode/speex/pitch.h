@@ -1,5 +1,5 @@
-// Long-term prediction: open-loop lags, the closed-loop search for lag and three taps, and the prediction
-// itself.
+// Long-term prediction: open-loop lags, the closed-loop search for lag and three taps, and
+// the prediction itself.
 #pragma once
 
 #include "encode/speex/filters.h"
@@ -125,8 +125,8 @@ inline void past_window(const V *excitation, IntOf<V> lag, V (&window)[kPastWind
   }
 }
 
-// One lag under trial: its past samples, the three basis vectors filtered by W/A, and what the gain search
-// needs.
+// One lag under trial: its past samples, the three basis vectors filtered by W/A, and what the
+// gain search needs.
 template <class V>
 struct LagTrial {
   IntOf<V> lag;
@@ -282,8 +282,8 @@ inline Prediction<V> choose_prediction(const speex::GainTable &table, const LagT
   return out;
 }
 
-// Single tap: v[j] = g e[j - T], continuing with v itself. Sub-modes 1 and 8. `excitation` is written in
-// place.
+// Single tap: v[j] = g e[j - T], continuing with v itself. Sub-modes 1 and 8. `excitation` is
+// written in place.
 template <class V>
 inline void predict_single_tap(V *excitation, IntOf<V> lag, V gain, V *v) {
   const V *base = excitation - kHistory;

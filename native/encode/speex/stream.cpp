@@ -12,10 +12,10 @@ constexpr int kBitstreamVersion = 4;
 constexpr size_t kHeaderSize = 80;
 constexpr int kPacketsPerPage = 50;  // one second
 
-// Segments. A chunk of a minute is cut into 16, whatever the lanes, so that the octets do not depend on them.
-// A segment is warmed up with the frames before it: LSPs and gains are then what a continuous encoder has,
-// and since the first frame that counts predicts nothing from before it, its excitation is what the decoder
-// has too.
+// Segments. A chunk of a minute is cut into 16, whatever the lanes, so that the octets do not depend on
+// them. A segment is warmed up with the frames before it: LSPs and gains are then what a continuous encoder
+// has, and since the first frame that counts predicts nothing from before it, its excitation is what the
+// decoder has too.
 constexpr size_t kSegments = 16;
 constexpr size_t kChunkFrames = 3000;
 constexpr size_t kHeldFrames = 1000;  // the last chunk of a call has so many, or more

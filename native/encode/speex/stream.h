@@ -22,8 +22,8 @@ class Stream {
 
   const RateOptions &rate() const { return rate_; }
 
-  // Lists what can be coded now, whole frames of this stream or segments of a long one; false when there is
-  // nothing.
+  // Lists what can be coded now, whole frames of this stream or segments of a long one; false when
+  // there is nothing.
   bool plan(const Engine &engine, std::vector<Job> &jobs);
   // Takes the packets of a plan whose jobs have run.
   void collect(const Engine &engine);

@@ -12,9 +12,9 @@ struct SearchTable {
   const float *columns;
 };
 
-// Innovation codebook, already scaled by 1/32. `products` row k holds c_i c_l for 0 <= i <= l < dimension,
-// halved where i == l: its dot product with the autocorrelation of a response is half the energy of the
-// filtered codeword.
+// Innovation codebook, already scaled by 1/32. `products` row k holds c_i c_l for 0 <= i <= l <
+// dimension, halved where i == l: its dot product with the autocorrelation of a response is half the
+// energy of the filtered codeword.
 struct Codebook {
   SearchTable entries;
   SearchTable products;

@@ -46,8 +46,8 @@ FrameMode constant_mode(const RateOptions &options) {
   return {kQualityNarrowband[options.quality], 0, false};
 }
 
-// Tracks the noise floor; returns what a run of frames near it takes off the score, 0 when this frame is not
-// noise.
+// Tracks the noise floor; returns what a run of frames near it takes off the score, 0 when this frame
+// is not noise.
 float RateControl::noise_penalty(float log_energy, float voicing) {
   const bool near_floor = log_energy < noise_log_energy_ + kNoiseMargin;
   if (log_energy < noise_log_energy_) {

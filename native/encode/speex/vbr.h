@@ -50,8 +50,8 @@ class RateControl {
   float sent_lsp_[10] = {};
 };
 
-// ln(x) of a positive normal number, error below 1e-5: the same bits on every machine, which libm does not
-// promise.
+// ln(x) of a positive normal number, error below 1e-5: the same bits on every machine, which libm
+// does not promise.
 float natural_log(float x);
 
 }  // namespace callreplay::speex

@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstring>
 
-#include "decode/kernels.h"
+#include "encode/g711/kernels.h"
 
 namespace {
 
@@ -106,14 +106,11 @@ cr_status cr_wav_encode(cr_wav_encoding encoding, const int16_t *pcm, size_t cou
   if (!known(encoding) || (count > 0 && (pcm == nullptr || out == nullptr))) {
     return CR_ARGUMENT;
   }
-  const callreplay::G711Kernel *law = callreplay::g711_kernel(cr_isa_active());
-  if (law == nullptr) {
-    law = callreplay::g711_kernel(CR_ISA_SCALAR);
-  }
+  const callreplay::G711Encoder *law = callreplay::g711_encoder_kernel(cr_isa_active());
   if (encoding == CR_WAV_ULAW) {
-    law->encode_ulaw(pcm, out, count);
+    law->ulaw(pcm, out, count);
   } else if (encoding == CR_WAV_ALAW) {
-    law->encode_alaw(pcm, out, count);
+    law->alaw(pcm, out, count);
   } else if constexpr (std::endian::native == std::endian::little) {
     std::memcpy(out, pcm, 2 * count);
   } else {

@@ -10,6 +10,7 @@
 #ifndef CALLREPLAY_CALLREPLAY_H
 #define CALLREPLAY_CALLREPLAY_H
 
+#include "callreplay/conveyor.h"
 #include "callreplay/decode.h"
 #include "callreplay/isa.h"
 #include "callreplay/mix.h"

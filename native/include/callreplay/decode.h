@@ -119,34 +119,6 @@ typedef struct cr_leg_counts {
   uint64_t malformed_packets; /* octets were left over that are no frame */
 } cr_leg_counts;
 
-/* How full the lanes were. lane_used / lane_slots is the occupancy of the vector kernels. */
-typedef struct cr_occupancy {
-  uint64_t rounds;        /* vector kernel calls, weighted by the eighths of a millisecond they decode */
-  uint64_t lane_slots;    /* lanes those calls had */
-  uint64_t lane_used;     /* lanes of them that held a stream */
-  uint64_t scalar_rounds; /* work done by the scalar kernels of codecs with a state */
-} cr_occupancy;
-
-/* The conveyor: decodes many legs in lockstep, one span a lane. Which legs share it never changes a sample.
- */
-typedef struct cr_conveyor cr_conveyor;
-
-/* `width`: legs decoded at the same time, at least 1 (others wait for their turn); `block_ms`: audio per leg
- * and step, 20 to 10000. Memory is bounded by width * block_ms, whatever the number and length of the legs.
- */
-cr_status cr_conveyor_create(uint32_t width, uint32_t block_ms, cr_conveyor **conveyor);
-void cr_conveyor_destroy(cr_conveyor *conveyor);
-
-/* Queue a leg. The struct and its spans are copied, the columns and bytes are not. */
-cr_status cr_conveyor_add(cr_conveyor *conveyor, const cr_leg *leg);
-
-/* Decode the next round. *chunks is valid until the next call; *count = 0 with CR_OK means that all is
- * decoded. */
-cr_status cr_conveyor_step(cr_conveyor *conveyor, const cr_chunk **chunks, size_t *count);
-
-cr_status cr_conveyor_counts(const cr_conveyor *conveyor, uint32_t leg, cr_leg_counts *counts);
-cr_status cr_conveyor_occupancy(const cr_conveyor *conveyor, cr_occupancy *occupancy);
-
 #ifdef __cplusplus
 }
 #endif

@@ -54,8 +54,8 @@ class NativeConveyor {
     legs_.push_back(std::move(leg));
   }
 
-  // All samples of the round in one array, and a row per chunk: leg, span, first sample, start in the array,
-  // count, kind.
+  // All samples of the round in one array, and a row per chunk: leg, span, first sample, start in the
+  // array, count, kind.
   py::tuple step() {
     const auto claim = conveyor_.claim();
     const cr_chunk *chunks = nullptr;

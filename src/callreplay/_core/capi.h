@@ -11,7 +11,11 @@
 
 #define CR_CAPI_NAME "callreplay._core._C_API"
 #define CR_CAPI_MAJOR 1
-#define CR_CAPI_MINOR 0
+#define CR_CAPI_MINOR 1
+/* Define it before, to be served by older packages whose members are enough for you. */
+#ifndef CR_CAPI_NEEDED_MINOR
+#define CR_CAPI_NEEDED_MINOR CR_CAPI_MINOR
+#endif
 
 typedef struct cr_capi {
   uint32_t major, minor;
@@ -36,6 +40,55 @@ typedef struct cr_capi {
   /* G.711: `count` octets to as many samples. The buffers may not overlap. */
   void (*decode_ulaw)(const uint8_t *octets, int16_t *pcm, size_t count);
   void (*decode_alaw)(const uint8_t *octets, int16_t *pcm, size_t count);
+  /* Since 1.1 */
+  cr_status (*renderer_read_f32)(cr_renderer *renderer, float *pcm, size_t max_frames, size_t *frames);
+  cr_status (*renderer_counts)(const cr_renderer *renderer, uint32_t leg, cr_leg_counts *counts);
+  cr_status (*renderer_group_create)(uint32_t gather_ms, cr_renderer_group **group);
+  void (*renderer_group_destroy)(cr_renderer_group *group);
+  cr_status (*renderer_group_add)(cr_renderer_group *group, const cr_timeline *timeline,
+                                  const cr_render_leg *legs, size_t leg_count, const cr_event *events,
+                                  size_t event_count, uint32_t *call);
+  cr_status (*renderer_group_read)(cr_renderer_group *group, int16_t *pcm, size_t capacity, uint32_t *call,
+                                   size_t *frames, int *last);
+  cr_status (*renderer_group_counts)(const cr_renderer_group *group, uint32_t call, uint32_t leg,
+                                     cr_leg_counts *counts);
+  cr_status (*renderer_group_occupancy)(const cr_renderer_group *group, cr_occupancy *occupancy);
+  cr_status (*mixer_create)(const cr_timeline *timeline, const cr_event *events, size_t event_count,
+                            cr_mixer **mixer);
+  void (*mixer_destroy)(cr_mixer *mixer);
+  cr_status (*mixer_add_track)(cr_mixer *mixer, uint32_t leg, int32_t channel, int32_t sample_rate_hz,
+                               int64_t anchor_ns, int64_t drift_ppb, uint32_t *track);
+  cr_status (*mixer_push)(cr_mixer *mixer, uint32_t track, int64_t first_sample, const int16_t *pcm,
+                          size_t count, size_t *accepted);
+  cr_status (*mixer_finish)(cr_mixer *mixer, uint32_t track);
+  cr_status (*mixer_read)(cr_mixer *mixer, int16_t *pcm, size_t max_frames, size_t *frames);
+  int64_t (*mixer_position)(const cr_mixer *mixer);
+  cr_status (*speex_stream_create)(const cr_speex_options *options, uint32_t serial,
+                                   const char *const *comments, size_t comment_count,
+                                   cr_speex_stream **stream);
+  void (*speex_stream_destroy)(cr_speex_stream *stream);
+  cr_status (*speex_stream_push)(cr_speex_stream *stream, const int16_t *pcm, size_t count);
+  cr_status (*speex_stream_end)(cr_speex_stream *stream);
+  const uint8_t *(*speex_stream_octets)(const cr_speex_stream *stream, size_t *size);
+  void (*speex_stream_drop)(cr_speex_stream *stream, size_t size);
+  cr_status (*speex_batch_create)(cr_speex_batch **batch);
+  void (*speex_batch_destroy)(cr_speex_batch *batch);
+  cr_status (*speex_encode)(cr_speex_batch *batch, cr_speex_stream *const *streams, size_t count);
+  uint64_t (*speex_estimate)(const cr_speex_options *options, uint64_t samples);
+  cr_status (*peaks_create)(uint32_t channels, uint64_t frames_per_bucket, cr_peaks **out);
+  cr_status (*peaks_create_fit)(uint32_t channels, uint64_t total_frames, uint32_t buckets, cr_peaks **out);
+  void (*peaks_destroy)(cr_peaks *peaks);
+  cr_status (*peaks_write)(cr_peaks *peaks, const int16_t *pcm, size_t frames);
+  size_t (*peaks_count)(const cr_peaks *peaks);
+  const cr_peak *(*peaks_data)(const cr_peaks *peaks);
+  cr_status (*draw_band)(const cr_band *band, const cr_peak *peaks, size_t step, uint32_t columns_per_pixel);
+  cr_status (*speech_create)(int32_t rate_hz, cr_speech **speech);
+  void (*speech_destroy)(cr_speech *speech);
+  cr_status (*speech_write)(cr_speech *speech, const int16_t *pcm, size_t count);
+  cr_status (*speech_write_channel)(cr_speech *speech, const int16_t *pcm, size_t count, size_t channels);
+  cr_status (*speech_finish)(cr_speech *speech);
+  cr_status (*speech_take)(cr_speech *speech, cr_talk *talk, size_t capacity, size_t *count);
+  cr_status (*speech_settled)(const cr_speech *speech, int64_t *sample);
 } cr_capi;
 
 #ifdef Py_PYTHON_H
@@ -45,9 +98,9 @@ static inline const cr_capi *cr_capi_import(void) {
   if (module == NULL) return NULL;
   Py_DECREF(module);
   const cr_capi *api = (const cr_capi *)PyCapsule_Import(CR_CAPI_NAME, 0);
-  if (api != NULL && (api->major != CR_CAPI_MAJOR || api->minor < CR_CAPI_MINOR)) {
+  if (api != NULL && (api->major != CR_CAPI_MAJOR || api->minor < CR_CAPI_NEEDED_MINOR)) {
     PyErr_Format(PyExc_ImportError, "callreplay has C API %u.%u, this extension needs %d.%d",
-                 (unsigned)api->major, (unsigned)api->minor, CR_CAPI_MAJOR, CR_CAPI_MINOR);
+                 (unsigned)api->major, (unsigned)api->minor, CR_CAPI_MAJOR, CR_CAPI_NEEDED_MINOR);
     return NULL;
   }
   return api;

@@ -12,8 +12,8 @@ using Column = py::array_t<T, py::array::c_style>;
 // The arrays live exactly as long as native code may look at them: handles hold on to their Legs.
 class NativeLeg {
  public:
-  // A row per span: codec, clock rate, sample rate, mode, first, stop, end tick, anchor, drift in ppb, seed,
-  // PCM.
+  // A row per span: codec, clock rate, sample rate, mode, first, stop, end tick, anchor, drift in
+  // ppb, seed, PCM.
   NativeLeg(const Column<uint8_t> &data, const Column<uint8_t> &spill, const Column<int64_t> &offset,
             const Column<uint16_t> &size, const Column<int64_t> &timestamp, const Column<int64_t> &sequence,
             const Column<uint8_t> &flags, const py::list &spans, const Column<int32_t> &gap_span,

@@ -8,7 +8,6 @@ they lie, nothing is copied, and the GIL is released for the length of every nat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol, overload
 
@@ -27,6 +26,7 @@ from callreplay.audio.legs import (
     native_leg,
 )
 from callreplay.audio.mix import Renderer, RenderGroup, timeline_bounds, timeline_frames
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.model import Intact, LegColumns, mappings
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from callreplay import _core
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.model import LegColumns, Span
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from callreplay.deferred import dataclass
 
 __all__ = ["LevelMeter", "Levels"]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from typing import Any, Final
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.errors import UnsupportedError
 
 __all__ = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from callreplay import _core
 from callreplay.audio.speech import Talk, level_dbfs
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 
 __all__ = ["PAUSE_S", "Segment", "Segmenter", "segments_of"]

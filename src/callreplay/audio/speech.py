@@ -11,16 +11,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 
-__all__ = ["Conversation", "PartyTalk", "SpeechMeter", "Talk", "conversation", "level_dbfs"]
+if TYPE_CHECKING:
+    from callreplay.audio.silero import SileroMeter
+
+__all__ = [
+    "Conversation",
+    "Detector",
+    "PartyTalk",
+    "SpeechMeter",
+    "Talk",
+    "conversation",
+    "level_dbfs",
+    "meter_of",
+]
+
+Detector = Literal["native", "silero"]
+"""Which detector: ours, or Silero's (``audio.silero``, extra ``[vad]``)."""
 
 _MONOLOGUE_GAP_S: Final = 1.0
 _HELD_FLOOR_S: Final = 0.5
@@ -86,6 +101,17 @@ class SpeechMeter:
         self._native.finish()
         self._take()
         return self._found
+
+
+def meter_of(detector: Detector, rate_hz: int, start_s: float = 0.0) -> SpeechMeter | SileroMeter:
+    """A meter of a detector by its name. Raises ArgumentError for others, UnsupportedError without its extra."""
+    if detector == "native":
+        return SpeechMeter(rate_hz, start_s)
+    if detector != "silero":
+        raise ArgumentError(f"detector: {detector!r} is none of native, silero")
+    from callreplay.audio.silero import SileroMeter
+
+    return SileroMeter(rate_hz, start_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,7 @@ from callreplay.cli.database import (
     database,
 )
 from callreplay.cli.options import with_output_options
-from callreplay.cli.printable import json_text
-from callreplay.cli.tables import Lines, choose_columns, print_csv, print_json
+from callreplay.cli.tables import ColumnsOption, CsvOption, Lines, print_rows
 from callreplay.cli.transcode import StrictOption
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
@@ -81,10 +80,8 @@ def _add_find(group: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="As the Transcoder's format=json.")] = False,
         limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
         newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
-        as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with a head.")] = False,
-        columns: Annotated[
-            str, typer.Option(help="Of --csv and --json: names of the Transcoder's format=json, with commas.")
-        ] = "",
+        as_csv: CsvOption = False,
+        columns: ColumnsOption = "",
         tenant: TenantOption = "default",
         user: UserOption = "",
         url: DatabaseOption = "",
@@ -103,13 +100,7 @@ def _add_find(group: typer.Typer) -> None:
             with opened.connection() as connection:
                 rows = search.find(connection, reach, wanted, limit=limit, newest_first=newest)
                 found = [records.as_json(call, zone) for call in records.complete(connection, rows)]
-        if as_csv or columns:
-            known = list(dict.fromkeys(name for call in found for name in call))
-            chosen = choose_columns(columns, known) if found else columns.split(",")
-            (print_csv if as_csv else print_json)(chosen, found)
-        elif as_json:
-            typer.echo(json_text(found, indent=1))
-        else:
+        if not print_rows(found, as_json=as_json, as_csv=as_csv, columns=columns):
             _table(found)
         if len(found) == limit:
             print(f"callreplay: only the first {limit} are shown", file=sys.stderr)

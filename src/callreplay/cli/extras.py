@@ -27,6 +27,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "batch": ("pyarrow", "obstore"),
     "ray": ("ray",),
     "torch": ("torch",),
+    "vad": ("onnxruntime", "silero_vad"),
     "av": ("av",),
     "srtp": ("cryptography",),
     "zstd": ("zstandard",),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
-from callreplay.cli.tables import Lines
+from callreplay.cli.tables import ColumnsOption, CsvOption, Lines, print_rows
 from callreplay.errors import ArgumentError
 
 __all__ = ["register"]
@@ -23,6 +22,8 @@ def register(app: typer.Typer) -> None:
     @group.command(name="list")
     def listing(
         as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        columns: ColumnsOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
@@ -32,8 +33,7 @@ def register(app: typer.Typer) -> None:
         with database(url, data) as opened, opened.connection() as connection:
             site = accounts.tenant_id(connection, accounts.SITE)
             found = jobs.listing(connection, site, system=True)
-        if as_json:
-            typer.echo(json.dumps(found, indent=1, default=str))
+        if print_rows(found, as_json=as_json, as_csv=as_csv, columns=columns):
             return
         table = Lines("id", "kind", "what", "by", "state", "done", "of")
         for row in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import ExitStack
@@ -137,6 +138,12 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option(help="Keep no call of this number or network.")
         ] = None,
         percent: Annotated[float, typer.Option(help="Keep so many of a hundred calls.")] = 100.0,
+        name: Annotated[
+            str,
+            typer.Option(
+                help="What calls are said to come from, before the source; the host's if not given."
+            ),
+        ] = "",
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Processes that import.")] = 1,
         tenant: TenantOption = "default",
         volume_id: VolumeId = None,
@@ -182,7 +189,14 @@ def register(app: typer.Typer) -> None:
             with opened.connection() as connection:
                 volume = wanted(connection, volume_id, volume_name, volume_path)
             names = ", ".join(source.name for source in sources)
-            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, source=names, rules=rules)
+            job = importer.Job(
+                opened.url,
+                tenant_id,
+                timezone or zone,
+                volume,
+                source=f"{name or socket.gethostname()}: {names}",
+                rules=rules,
+            )
             _say(f"recording from {names}")
             spools = spool or (data or default_data_dir()) / "spool"
 

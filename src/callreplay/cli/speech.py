@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,20 +16,23 @@ from callreplay.clock import length, utc
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.labels import LABEL_FORMATS, Label, label_format
 
+if TYPE_CHECKING:
+    from callreplay.audio.speech import Detector
+
 __all__ = ["register"]
 
 
-def _labels(call: Call) -> list[Label]:
+def _labels(call: Call, detector: Detector) -> list[Label]:
     found = [
         Label(talk.start_s, talk.end_s, leg.side, channel, call.party(leg.side), talk.level_dbfs)
         for channel, leg in enumerate(call.legs, 1)
-        for talk in leg.speech()
+        for talk in leg.speech(detector)
     ]
     return sorted(found, key=lambda label: (label.start_s, label.channel))
 
 
-def _show(call: Call) -> None:
-    figures = call.speech()
+def _show(call: Call, detector: Detector) -> None:
+    figures = call.speech(detector)
     typer.echo(
         f"{call.title()}: talk {length(figures.talk_s, tenths=True)}, silence "
         f"{length(figures.silence_s, tenths=True)}, both at once {length(figures.overlap_s, tenths=True)}"
@@ -75,21 +78,25 @@ def register(app: typer.Typer) -> None:
         call: CallOption = None,
         codec: CodecOption = [],  # noqa: B006
         keylog: KeyLogOption = None,
+        by: Annotated[
+            str, typer.Option("--detector", help="native, or silero (a neural network; extra vad).")
+        ] = "native",
     ) -> None:
         """Find who talks when: talk time, silence, overlap, and a file of labels."""
+        detector = cast("Detector", by)  # checked where it is used
         make = label_format(form, output) if output or form else None
         with open_capture(*capture_sources(captures), codecs=parse_codecs(codec), keylog=keylog) as capture:
             chosen = choose_call(capture, call)
             chosen.refuse_encrypted()
             if make is None:
-                _show(chosen)
+                _show(chosen, detector)
                 return
             about: dict[str, Any] = {
                 "file": Path(captures[0]).stem,
                 "start": utc(chosen.start_ns),
                 "duration_s": round(chosen.duration_s, 6),
-                "speech": asdict(chosen.speech()),
+                "speech": asdict(chosen.speech(detector)),
             }
-            text = make(_labels(chosen), about)
+            text = make(_labels(chosen, detector), about)
         with AtomicFile(output or "-") as out:
             out.write(text.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
-from callreplay.cli.tables import Lines
+from callreplay.cli.tables import ColumnsOption, CsvOption, Lines, print_rows
 
 __all__ = ["register"]
 
@@ -25,6 +24,8 @@ def register(app: typer.Typer) -> None:
     @group.command(name="list")
     def listing(
         as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        columns: ColumnsOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
@@ -33,8 +34,7 @@ def register(app: typer.Typer) -> None:
 
         with database(url, data) as opened, opened.connection() as connection:
             found = accounts.tenants(connection)
-        if as_json:
-            typer.echo(json.dumps(found, indent=1))
+        if print_rows(found, as_json=as_json, as_csv=as_csv, columns=columns):
             return
         table = Lines("name", "time zone", "retention", "users", "state")
         for row in found:

@@ -25,7 +25,7 @@ from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
 from callreplay.outputs.formats import FORMATS, Format, format_of
 from callreplay.outputs.options import Options
-from callreplay.store.handle import StoredFile
+from callreplay.store.opening import StoredFile
 
 __all__ = ["UNDECODED", "StrictOption", "choose_call", "register", "run"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sys
@@ -14,6 +13,7 @@ import typer
 
 from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
+from callreplay.cli.tables import ColumnsOption, CsvOption, Lines, print_rows
 from callreplay.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def _add_listing(group: typer.Typer) -> None:
     def listing(
         tenant: TenantOption = "default",
         as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        columns: ColumnsOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
@@ -93,35 +95,34 @@ def _add_listing(group: typer.Typer) -> None:
         from callreplay.store import accounts
 
         found = _do(url, data, tenant, accounts.users)
-        if as_json:
-            shown = [
-                {
-                    "login": row["login"],
-                    "name": row["name"],
-                    "role": row["role"],
-                    "scope": row["scope"].splitlines(),
-                    "lastLogin": row["last_login_at"] and row["last_login_at"].isoformat(),
-                    "disabled": row["disabled_at"] is not None,
-                }
-                for row in found
-            ]
-            typer.echo(json.dumps(shown, indent=1))
+        plain = [
+            {
+                "login": row["login"],
+                "name": row["name"],
+                "role": row["role"],
+                "scope": row["scope"].splitlines(),
+                "lastLogin": row["last_login_at"] and row["last_login_at"].isoformat(),
+                "disabled": row["disabled_at"] is not None,
+            }
+            for row in found
+        ]
+        if print_rows(plain, as_json=as_json, as_csv=as_csv, columns=columns):
             return
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("login", "name", "role", "scope", "last login", "state", box=None, pad_edge=False)
+        table = Lines("login", "name", "role", "scope", "last login", "state")
         for row in found:
             last = f"{row['last_login_at']:%Y-%m-%d %H:%M} UTC" if row["last_login_at"] else "never"
             state = "locked out" if row["disabled_at"] else "in use"
             scope = row["scope"].replace("\n", " or ") or "all"
             table.add_row(*map(printable, (row["login"], row["name"], row["role"], scope, last, state)))
-        Console(highlight=False, soft_wrap=True, markup=False).print(table)
+        table.print()
 
     @group.command(name="roles")
     def roles(
         define: Annotated[str, typer.Option(help="A role to make, or to give other rights.")] = "",
         rights: Annotated[str, typer.Option(help="Its rights, separated by commas.")] = "",
+        as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        columns: ColumnsOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
@@ -134,8 +135,11 @@ def _add_listing(group: typer.Typer) -> None:
                 people.define_role(connection, _actor(), define, wanted)
             return people.roles(connection)
 
-        for name, found in _do(url, data, "default", work).items():
-            typer.echo(f"{name}: {', '.join(found)}")
+        there = _do(url, data, "default", work)
+        plain = [{"role": name, "rights": rights} for name, rights in there.items()]
+        if not print_rows(plain, as_json=as_json, as_csv=as_csv, columns=columns):
+            for name, found in there.items():
+                typer.echo(f"{name}: {', '.join(found)}")
 
 
 def _add_making(group: typer.Typer) -> None:

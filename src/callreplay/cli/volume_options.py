@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,17 +19,17 @@ def _option(names: str, text: str) -> Any:
 
 VolumeId = Annotated[int | None, _option("--volume-id", "The volume, by its id.")]
 VolumeName = Annotated[str, _option("--volume-name", "The volume, by its name.")]
-VolumePath = Annotated[Path | None, _option("--volume-path", "The volume, by its path.")]
+VolumePath = Annotated[str | None, _option("--volume-path", "The volume, by its path.")]
 
 
-def needed(connection: Connection, number: int | None, name: str, path: Path | None) -> Volume:
+def needed(connection: Connection, number: int | None, name: str, path: str | None) -> Volume:
     """The volume that the options name. Raises ArgumentError where they name none, or several."""
     from callreplay.store import volumes
 
     return volumes.find(connection, number=number, name=name, path=path or "")
 
 
-def wanted(connection: Connection, number: int | None, name: str, path: Path | None) -> int | None:
+def wanted(connection: Connection, number: int | None, name: str, path: str | None) -> int | None:
     """The id of the volume that the options name, which is there; None where they name none: then it is round robin.
 
     Raises ArgumentError where there is no such volume, VolumeError where it cannot be reached.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +10,7 @@ import typer
 from callreplay.cli.database import DatabaseOption, DataOption, JsonOption, database
 from callreplay.cli.printable import printable
 from callreplay.cli.sizes import parse_size, show_size
-from callreplay.cli.tables import Lines
+from callreplay.cli.tables import ColumnsOption, CsvOption, Lines, print_rows
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, needed
 
 __all__ = ["register"]
@@ -36,6 +34,8 @@ def _add_listing(group: typer.Typer) -> None:
     @group.command(name="list")
     def listing(
         as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        columns: ColumnsOption = "",
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
@@ -44,8 +44,8 @@ def _add_listing(group: typer.Typer) -> None:
 
         with database(url, data) as opened, opened.connection() as connection:
             found = volumes.listing(connection)
-        if as_json:
-            typer.echo(json.dumps([_as_json(volume) for volume in found], indent=1))
+        plain = [_as_json(volume) for volume in found]
+        if print_rows(plain, as_json=as_json, as_csv=as_csv, columns=columns):
             return
         table = Lines("id", "name", "path", "quota", "reserved", "used", "free", "state")
         for volume in found:
@@ -56,10 +56,16 @@ def _add_listing(group: typer.Typer) -> None:
                 show_size(volume.quota_bytes) if volume.quota_bytes else "unlimited",
                 show_size(volume.reserved_bytes),
                 show_size(volume.used_bytes),
-                show_size(volume.free_bytes) if volume.free_bytes >= 0 else "?",
+                _free(volume.free_bytes),
                 ", ".join(filter(None, ("retired" if volume.retired else "", volume.warning))) or "in use",
             )
         table.print()
+
+
+def _free(octets: int) -> str:
+    from callreplay.store.objects import UNBOUNDED
+
+    return "?" if octets < 0 else "unlimited" if octets >= UNBOUNDED else show_size(octets)
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +76,12 @@ def register(app: typer.Typer) -> None:
 
     @group.command(name="add")
     def add(
-        path: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made where missing.")],
+        path: Annotated[
+            str,
+            typer.Argument(
+                metavar="FOLDER", help="Made where missing; or s3://BUCKET/PREFIX, gs://…, az://…."
+            ),
+        ],
         name: Annotated[str, typer.Option(help="A name to call it by; Volume ID if not given.")] = "",
         quota: Annotated[
             int, typer.Option(parser=parse_size, help="The most to put on it (500G); 0: no limit.")
@@ -81,7 +92,7 @@ def register(app: typer.Typer) -> None:
         url: DatabaseOption = "",
         data: DataOption = None,
     ) -> None:
-        """Add a folder as a volume."""
+        """Add a folder, or a place on an object store, as a volume."""
         from callreplay.store import volumes
 
         with database(url, data, build=True) as opened, opened.connection() as connection:
@@ -137,7 +148,7 @@ def _add_join(group: typer.Typer) -> None:
         into_id: Annotated[int | None, typer.Option(help="The volume its calls move to, by its id.")] = None,
         into_name: Annotated[str, typer.Option(help="The volume its calls move to, by its name.")] = "",
         into_path: Annotated[
-            Path | None, typer.Option(help="The volume its calls move to, by its path.")
+            str | None, typer.Option(help="The volume its calls move to, by its path.")
         ] = None,
         url: DatabaseOption = "",
         data: DataOption = None,
@@ -169,7 +180,9 @@ def _add_join(group: typer.Typer) -> None:
 def _add_move(group: typer.Typer) -> None:
     @group.command(name="move")
     def move(
-        folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the volume's folder is now.")],
+        folder: Annotated[
+            str, typer.Argument(metavar="FOLDER", help="Where the volume is now: a folder or a URL.")
+        ],
         number: VolumeId = None,
         name: VolumeName = "",
         path: VolumePath = None,

@@ -28,8 +28,7 @@ from callreplay.packets import recording
 from callreplay.packets.arena import fetch, release
 from callreplay.store import progress, records, volumes
 from callreplay.store.database import Connection, Database
-from callreplay.store.handle import Handle
-from callreplay.store.journal import Journal
+from callreplay.store.opening import AnyHandle, AnyJournal, journal_of
 from callreplay.store.rows import CallRow, EventRow, FileRow, clean_time, figures_of
 from callreplay.store.volumes import Volume, VolumeError, VolumeFullError
 
@@ -227,8 +226,8 @@ class Draft:
     """The files of a call on one volume, linked to their names but not yet committed."""
 
     volume: Volume
-    handle: Handle
-    journal: Journal
+    handle: AnyHandle
+    journal: AnyJournal
     files: list[_File] = field(default_factory=list)
     size: int = 0
     linked: list[str] = field(default_factory=list)
@@ -257,8 +256,11 @@ def _write_somewhere(
         try:
             # What a volume was charged with is taken back where it turns out full.
             with connection.transaction(), contextlib.ExitStack() as opened:
-                handle = opened.enter_context(volume.open())
-                draft = Draft(volume, handle, opened.enter_context(Journal(handle, uuid)))
+                handle = volume.open()
+                opened.callback(handle.close)
+                journal = journal_of(handle, uuid).__enter__()
+                opened.callback(journal.close)
+                draft = Draft(volume, handle, journal)
                 if _write(connection, draft, capture, call, zone, fetching):
                     stack.push(opened.pop_all())
                     return draft
@@ -428,6 +430,7 @@ def prepare(
     draft: Draft, parts: Parts, name: str, first: int = 1
 ) -> tuple[list[str], list[tuple[str, str]], list[int]]:
     """The folders to sync, what is to be linked (part, path), and the indices, from ``first`` on, that are free."""
+    name = draft.handle.name_for(name, draft.journal.call)
     draft.folder = name.rpartition("/")[0]
     made = draft.handle.make_folder(draft.folder)
     chosen = list(islice(_free_indices(draft.handle, name, first), len(parts)))
@@ -455,7 +458,7 @@ def link(draft: Draft, pairs: list[tuple[str, str]], chosen: list[int]) -> bool:
     return True
 
 
-def _free_indices(volume: Handle, name: str, first: int) -> Iterator[int]:
+def _free_indices(volume: AnyHandle, name: str, first: int) -> Iterator[int]:
     return (index for index in range(first, _MAX_INDEX) if volume.status(f"{name}-{index}.rtp") is None)
 
 

@@ -37,8 +37,7 @@ from callreplay.packets import recording
 from callreplay.packets.arena import fetch
 from callreplay.store import progress, records, volumes
 from callreplay.store.database import Connection, Database
-from callreplay.store.handle import Handle
-from callreplay.store.journal import Journal
+from callreplay.store.opening import AnyHandle, journal_of
 from callreplay.store.rows import CallRow, EventRow, FileRow
 from callreplay.store.volumes import Volume, VolumeFullError
 
@@ -199,7 +198,8 @@ class Together:
             if not one.call.legs:
                 continue
             volume, handle = shelves.take(estimate_of(one.capture, one.call))
-            journal = stack.enter_context(Journal(handle, one.uuid))
+            journal = journal_of(handle, one.uuid).__enter__()
+            stack.callback(journal.close)
             one.draft = Draft(volume, handle, journal)
             drafts.append(one.draft)
             one.parts = write_legs(one.draft, one.capture, one.call, one.fetching(one.call), durable=False)
@@ -262,9 +262,9 @@ class _Shelves:
     def __init__(self, stack: contextlib.ExitStack, connection: Connection, which: int | None) -> None:
         self._stack = stack
         self._left = [(volume, volume.left_bytes) for volume in candidates(connection, which, 1)]
-        self._open: dict[int, Handle] = {}
+        self._open: dict[int, AnyHandle] = {}
 
-    def take(self, size: int) -> tuple[Volume, Handle]:
+    def take(self, size: int) -> tuple[Volume, AnyHandle]:
         """A volume with room for a call, charged with it. Raises VolumeFullError where none has."""
         # Those whose reserve the call would touch come last.
         order = sorted(self._left, key=lambda pair: pair[1] - size < pair[0].reserved_bytes)
@@ -273,7 +273,8 @@ class _Shelves:
             if left < size:
                 continue
             if volume.id not in self._open:
-                self._open[volume.id] = self._stack.enter_context(volume.open())
+                self._open[volume.id] = volume.open()
+                self._stack.callback(self._open[volume.id].close)
             self._left.remove(pair)
             self._left.append((volume, left - size))
             return volume, self._open[volume.id]

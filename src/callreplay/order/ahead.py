@@ -8,13 +8,13 @@ and do not go below.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.model import PacketFlag
 from callreplay.order.columns import Columns
 from callreplay.order.gathering import bunched

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import delay_ns
+from callreplay.deferred import dataclass
 from callreplay.model import GAP_DTYPE, GapReason, LegColumns, Span
 from callreplay.order.aside import Aside
 from callreplay.order.columns import Columns

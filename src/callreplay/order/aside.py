@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from callreplay.deferred import dataclass
 from callreplay.model import Stream
 from callreplay.order.taps import StreamFacts
 

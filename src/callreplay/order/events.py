@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.model import CallDescription, Event, Side, Span
 from callreplay.order.media import NO_TICK
 from callreplay.order.streams import OrderedStream

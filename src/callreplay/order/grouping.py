@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import CallDescription, Flow, Side
 from callreplay.order.aside import Aside, set_aside

@@ -8,13 +8,14 @@ is None with the reason, because wrong audio is worse than none (traps 7 and 21)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import BY_NAME, Codec
+from callreplay.deferred import dataclass
 from callreplay.order.packings import amr_share
 from callreplay.order.speechlike import ROUGH, evenly_spread, reading_roughness
 

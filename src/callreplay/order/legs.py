@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.evidence import Verdict
 from callreplay.model import (
     CallDescription,

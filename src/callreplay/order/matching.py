@@ -12,10 +12,11 @@ import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Final
 
+from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import CallDescription, Flow, Side
 from callreplay.order.taps import StreamFacts

@@ -9,10 +9,10 @@ The scale is narrowband for every codec; a wideband codec gets the R of its narr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 
 __all__ = ["Quality", "burst_ratio", "estimate"]
 

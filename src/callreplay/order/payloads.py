@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import BY_NAME, STATIC, Codec, payload_ticks
+from callreplay.deferred import dataclass
 from callreplay.evidence import Verdict
 from callreplay.order.inference import Guess, Sample, clock_hz, infer, is_event
 from callreplay.order.packings import amr_share, cannot_be

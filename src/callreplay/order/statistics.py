@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.model import GapReason
 from callreplay.order.mos import Quality, burst_ratio, estimate
 from callreplay.order.streams import OrderedStream

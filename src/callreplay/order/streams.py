@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import STATIC, Codec
+from callreplay.deferred import dataclass
 from callreplay.evidence import Verdict
 from callreplay.model import PacketFlag, RtpColumns, Stream
 from callreplay.order.ahead import play_ahead

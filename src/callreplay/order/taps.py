@@ -12,12 +12,13 @@ import heapq
 import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import Flow, RtpColumns, Side, Stream
 from callreplay.order.likeness import compare

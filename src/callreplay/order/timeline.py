@@ -12,12 +12,12 @@ route touches the few pairs that straddle it and leaves the median where it was;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.order.placing import window_minima
 from callreplay.order.slopes import slope as slope_of
 

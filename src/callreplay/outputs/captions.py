@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 
 __all__ = ["CAPTION_FORMATS", "Spoken", "caption_format"]

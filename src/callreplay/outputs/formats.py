@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import PurePath
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.outputs.options import Channels, Options
 from callreplay.outputs.peaks import Peaks

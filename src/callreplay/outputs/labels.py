@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 
 __all__ = ["LABEL_FORMATS", "Label", "label_format"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.parameters import Kind, Row, declared
 

@@ -5,9 +5,10 @@ An option is a field of ``Options``: its default and its row (``callreplay.param
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Final, Literal
 
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import PictureOptions
 from callreplay.outputs.option_rows import (

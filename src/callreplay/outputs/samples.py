@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, UnsupportedError
 
 __all__ = ["CONTAINERS", "Container", "Sample", "container_of", "wav_head"]

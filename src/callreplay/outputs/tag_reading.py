@@ -10,9 +10,10 @@ import contextlib
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, Final
 
+from callreplay.deferred import dataclass
 from callreplay.errors import FormatError, OutputError
 from callreplay.outputs.tags import COMMENT_NAMES
 

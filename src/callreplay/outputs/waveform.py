@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import (
     LEVELS,

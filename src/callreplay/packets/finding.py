@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from callreplay.deferred import dataclass
 
 __all__ = [
     "CAPTURE_SUFFIXES",

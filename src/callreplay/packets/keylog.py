@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.errors import CaptureError, FormatError
 
 __all__ = ["KeyLog", "in_capture", "read_keylog"]

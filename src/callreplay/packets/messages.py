@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.deferred import dataclass
 from callreplay.model import Flow, Message
-from callreplay.packets import hep, sctp, tls, websocket
-from callreplay.packets.keylog import KeyLog
 from callreplay.packets.segments import MAX_HELD, Direction
+
+if TYPE_CHECKING:  # what few captures have is loaded where it is met
+    from callreplay.packets import sctp, tls, websocket
+    from callreplay.packets.keylog import KeyLog
 
 __all__ = ["MessageReader", "messages"]
 
@@ -32,11 +35,17 @@ _LENGTH: Final = re.compile(
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
+def _agreement() -> websocket.Agreement:
+    from callreplay.packets import websocket
+
+    return websocket.Agreement()
+
+
 @dataclass(slots=True)
 class _Connection:
     """What both directions of a connection share."""
 
-    agreement: websocket.Agreement = field(default_factory=websocket.Agreement)
+    agreement: websocket.Agreement = field(default_factory=_agreement)
     session: tls.Session | None = None
     begun: int = 0
     flows: list[int] = field(default_factory=list)
@@ -123,6 +132,8 @@ class MessageReader:
 
     def _one(self, index: int, arrival_ns: int, kind: int, payload: bytes) -> Iterator[Message]:
         """Messages of a note that stands for itself."""
+        from callreplay.packets import hep, sctp, websocket
+
         if kind == SCTP:
             parts = self._chunks.setdefault(index, sctp.Chunks()).cut(payload, self._counters)
         elif kind == FRAME:
@@ -145,6 +156,8 @@ class MessageReader:
             yield from self._agents(ready, arrival_ns)
             return
         if kind == TCP_WEBSOCKET:
+            from callreplay.packets import websocket
+
             frames = self._frames.get(index)
             if frames is None:
                 frames = self._frames[index] = websocket.Frames(self._connection(index).agreement)
@@ -158,6 +171,8 @@ class MessageReader:
             yield Message(protocol, arrival_ns, self._flow(index), "tcp", payload)
 
     def _agents(self, ready: bytearray, arrival_ns: int) -> Iterator[Message]:
+        from callreplay.packets import hep, websocket
+
         for frame in hep.cut(ready, self._counters):
             read = hep.parse(frame, arrival_ns)
             if read is None:
@@ -181,6 +196,8 @@ class MessageReader:
             return
         connection = self._connection(direction.flow)
         if connection.session is None or direction.begun > connection.begun:
+            from callreplay.packets import tls
+
             connection.session, connection.begun = tls.Session(self._keys), direction.begun
             for index in connection.flows:
                 self._clear.pop(index, None)

@@ -17,11 +17,10 @@ packet flags; and once: what signalling said of the call and its payload types. 
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -30,6 +29,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
+from callreplay.deferred import dataclass
 from callreplay.errors import FormatError
 from callreplay.model import (
     INDEX_SUFFIX,
@@ -292,6 +292,8 @@ def write_index(target: BinaryIO, index: LegIndex) -> int:
         "extra": index.extra,
         "reports": index.reports,
     }
+    import json
+
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), default=_fields_of)
     return _write_pieces(target, text.encode("utf-8", "replace"), index)
 
@@ -337,6 +339,8 @@ def parse_index(data: bytes) -> LegIndex:
     length = np.frombuffer(data, "<u2", count, at + 10 * count).astype(np.uint16)
     flags = np.frombuffer(data, np.uint8, count, at + 12 * count).copy()
     try:
+        import json
+
         header = json.loads(data[12 : 12 + header_size])
         streams = [_stream_from_json(number, entry, stream) for number, entry in enumerate(header["streams"])]
         call = _call_from_json(header["call"])

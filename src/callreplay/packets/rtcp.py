@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from callreplay.deferred import dataclass
 
 __all__ = ["Bye", "Name", "ReceptionReport", "Rtcp", "SenderReport", "parse"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec, parse_rtpmap
+from callreplay.deferred import dataclass
 from callreplay.errors import CaptureError, UnsupportedError
 from callreplay.model import Flow, Message, PacketFlag, RtpColumns, Stream, check_intact
 from callreplay.packets.arena import Arena, release
@@ -26,7 +27,6 @@ from callreplay.packets.rtcp import Rtcp, SenderReport, parse
 from callreplay.packets.scanner import NOTE_DTYPE, Scanner
 from callreplay.packets.scanner import span as scanner_span
 from callreplay.packets.timebase import Step, mend_steps
-from callreplay.packets.tls import available
 from callreplay.packets.unread import DTLS, TLS, Unread, gather_unread, sentences
 
 __all__ = ["CUT", "Beside", "Flows", "Part", "Scan", "scan", "span"]
@@ -272,9 +272,13 @@ def _count_others(result: Scan, scanner: Scanner) -> None:
 
 def _keys(given: KeyLog | None, data: NDArray[np.uint8]) -> KeyLog | None:
     """The secrets given and those in the capture itself; None where there are none, or nothing to use them with."""
+    within = in_capture(data)
+    if given is None and not within:
+        return None
+    from callreplay.packets.tls import available
+
     if given is not None and not available():
         raise UnsupportedError("reading TLS needs the package cryptography: install callreplay[srtp]")
-    within = in_capture(data)
     if not within or not available():
         return given
     keys = KeyLog(dict(given.secrets) if given else {})

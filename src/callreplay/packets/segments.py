@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from callreplay.deferred import dataclass
 
 __all__ = ["MAX_HELD", "Direction"]
 

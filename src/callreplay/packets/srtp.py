@@ -12,9 +12,9 @@ import binascii
 import hashlib
 import hmac
 import struct
-from dataclasses import dataclass
 from typing import Any, Final
 
+from callreplay.deferred import dataclass
 from callreplay.errors import FormatError, UnsupportedError
 
 __all__ = ["SUITES", "SrtpKey", "SrtpStream", "Suite", "parse_crypto"]

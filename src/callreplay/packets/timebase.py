@@ -6,13 +6,13 @@ the next number and the next timestamp, at their pace and by the same leap, no s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.clock import utc
+from callreplay.deferred import dataclass
 from callreplay.model import PacketFlag, RtpColumns
 from callreplay.packets.rows import leaps as any_leaps
 

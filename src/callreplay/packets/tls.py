@@ -7,9 +7,10 @@ be read has its reason in ``Session.reason``.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
+from callreplay.deferred import dataclass
 from callreplay.packets.keylog import KeyLog
 
 __all__ = ["Session", "available"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from callreplay.deferred import dataclass
 from callreplay.model import Flow
 from callreplay.packets.names import UNREAD
 

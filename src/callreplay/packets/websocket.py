@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from callreplay.deferred import dataclass
 
 __all__ = ["Agreement", "Frames", "unframe"]
 

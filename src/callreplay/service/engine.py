@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 from callreplay.capture import Call, Leg, decoders, open_capture, undecodable_codecs
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
+from callreplay.outputs.captions import CAPTION_FORMATS
 from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.options import ROWS, Options
 from callreplay.outputs.zoom import finest_of, pixels_of, zoom_file
-from callreplay.store.handle import StoredFile
+from callreplay.store.opening import StoredFile
 from callreplay.store.records import StoredCall
+from callreplay.store.words import StoredWord
 
 __all__ = [
+    "CAPTIONS",
     "MEDIA_TYPES",
     "ROWS",
     "SUFFIXES",
     "Rendering",
+    "captions",
     "check",
     "decoders",
     "render",
@@ -37,10 +41,13 @@ __all__ = [
 ]
 
 _BLOCK: Final = 1 << 18
+CAPTIONS: Final = ("vtt", "srt")
+"""Formats made of a call's stored words instead of its recordings."""
 MEDIA_TYPES: Final = {name: form.media_type for name, form in FORMATS.items()} | {
     "rtp": "application/zip",
     "zoom": "application/octet-stream",
     "marks": "application/json",
+    **{name: CAPTION_FORMATS[name][0] for name in CAPTIONS},
 }
 """Format name to media type. ``rtp`` is the stored recordings themselves, as a zip archive; ``zoom`` peaks of several
 resolutions (``callreplay.outputs.zoom``); ``marks`` when what happens in the audio (``_marks``)."""
@@ -48,6 +55,7 @@ SUFFIXES: Final = {name: form.suffixes[0] for name, form in FORMATS.items()} | {
     "rtp": ".zip",
     "zoom": ".zoom",
     "marks": ".json",
+    **{name: f".{name}" for name in CAPTIONS},
 }
 _LONG_S: Final = 600
 _MOST_MARKS: Final = 10_000  # of a kind and leg
@@ -90,6 +98,19 @@ def render_call(call: Call, form: str, options: dict[str, Any], uuid: str = "") 
     if form == "marks":
         return Rendering(call.duration_s, _marks(call))
     return Rendering(call.duration_s, call.stream(format_of(form).name, options=chosen))
+
+
+def captions(call: StoredCall, words: Sequence[StoredWord], form: str, options: dict[str, Any]) -> bytes:
+    """A call's words as captions; with ``start`` and ``end`` of what is heard between, timed from ``start``."""
+    start, end = options.get("start") or 0.0, options.get("end")
+    within = [
+        word._replace(start_s=max(word.start_s - start, 0.0), end_s=word.end_s - start)
+        for word in words
+        if word.end_s > start and (end is None or word.start_s < end)
+    ]
+    row = call.row
+    names = {side: row[f"{side}_name"] or row[f"{side}_number"] for side in ("caller", "called")}
+    return CAPTION_FORMATS[form][1](within, names, {}).encode()
 
 
 def undecoded(call: StoredCall) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -26,6 +25,7 @@ from callreplay.service.rendering import check_right, posted_by, query_of, ticke
 from callreplay.store import joining, retention, search, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.jobs import Job, counted
+from callreplay.store.objects import UNBOUNDED
 from callreplay.store.passwords import is_common
 from callreplay.store.sizes import exact_size, parse_size
 from callreplay.store.volumes import Volume
@@ -52,6 +52,7 @@ def _to(request: Request, place: str, **said: str) -> RedirectResponse:
 
 def _shown(volume: Volume, calls: int) -> dict[str, Any]:
     free = volume.free_bytes
+    free = -1 if free >= UNBOUNDED else free  # there is nothing to tell
     room = volume.quota_bytes or (volume.used_bytes + max(free, 0))
     return {
         "volume": volume,
@@ -112,7 +113,7 @@ async def add_volume(request: Request) -> Response:
     def work(connection: Connection) -> None:
         volumes.add(
             connection,
-            Path(path),
+            path,
             name=_text(fields, "name", 200),
             quota_bytes=parse_size(_text(fields, "quota") or "0"),
             reserved_bytes=parse_size(_text(fields, "reserved") or "0"),
@@ -153,7 +154,7 @@ async def change_volume(request: Request) -> Response:
                 actor=actor,
             )
         elif action == "move":
-            volumes.move(connection, volume, Path(_text(fields, "path", 4096)), actor=actor)
+            volumes.move(connection, volume, _text(fields, "path", 4096), actor=actor)
         elif action == "retire":
             volumes.retire(connection, volume, actor=actor)
         else:

@@ -101,7 +101,9 @@ async def storage(request: Request) -> Response:
     file = await to_thread.run_sync(_open, request)
     status = os.fstat(file.fileno())
     name = request.path_params["path"].rsplit("/", 1)[-1]
-    etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'
+    # What was fetched from an object store is a file without a name, another one each time.
+    number = status.st_ino if status.st_nlink else 0
+    etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{number:x}"'
     media_type = _TYPES.get(Path(name).suffix, "application/octet-stream")
     headers = {"content-disposition": disposition(name), "cache-control": "private, no-cache"}
     return FileResponse(

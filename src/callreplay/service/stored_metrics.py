@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from callreplay.store.activity import Activity, Stored
+from callreplay.store.objects import UNBOUNDED
 from callreplay.store.volumes import Volume
 
 __all__ = ["stored_text"]
@@ -55,8 +56,9 @@ def _volumes(listing: list[Volume]) -> Iterator[Metric]:
         used.add_metric(values, volume.used_bytes)
         reserved.add_metric(values, volume.reserved_bytes)
         usable.add_metric(values, disk >= 0)
-        if disk >= 0:
+        if 0 <= disk < UNBOUNDED:
             free.add_metric(values, disk)
+        if disk >= 0:
             left.add_metric(values, 0 if volume.retired else volume.left_bytes)
     yield from (used, free, left, reserved, usable)
 

@@ -23,6 +23,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from callreplay._version import __version__
 from callreplay.errors import ArgumentError, CallReplayError, EncryptedError, FormatError, UnsupportedError
+from callreplay.live import Spools, archive, follow
 from callreplay.outputs.options import Options
 from callreplay.service import engine, logs
 from callreplay.service.addresses import client_address, network
@@ -30,14 +31,14 @@ from callreplay.service.auth import COOKIE, Refused, Visitor
 from callreplay.service.cache import Abandoned, Entry
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition, watched
-from callreplay.service.live import Spools, archive, follow
 from callreplay.store import accounts, audit, progress, records, search
 from callreplay.store.accounts import User
-from callreplay.store.handle import StoredFile, VolumeError
+from callreplay.store.handle import VolumeError
+from callreplay.store.opening import StoredFile
 from callreplay.store.progress import Going
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
-from callreplay.store.words import words_said
+from callreplay.store.words import words_of, words_said
 
 __all__ = ["OPTIONS", "WORDS", "option_values", "temporary", "temporary_url", "transcoder"]
 
@@ -136,7 +137,7 @@ async def _found(request: Request) -> _Found:
 
 WORDS: Final = "words"
 """The form of a temporary URL that gives a call's words, as JSON: ``[leg, start, end, text]``, leg 0 the caller."""
-_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks", WORDS)
+_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks", WORDS, *engine.CAPTIONS)
 """What who may only play gets: audio as the specification has it, and pictures."""
 
 
@@ -303,6 +304,8 @@ async def open_entry(
 
     ``gone`` is set when the one who asked has left.
     """
+    if form in engine.CAPTIONS:
+        return await service.waiting.run(str(user), _open_captions, service, call, form, options, user)
     if not call.files and call.row["status"] != progress.IN_PROGRESS:
         raise Problem(404, "The call has no recording.")
     try:
@@ -454,6 +457,18 @@ def _measured(
         metrics.audio_seconds.labels(form).inc(rendering.seconds)
 
     return make
+
+
+def _open_captions(
+    service: Service, call: StoredCall, form: str, options: dict[str, Any], user: int
+) -> Entry:
+    with service.database.connection() as connection:
+        said = words_of(connection, call.uuid)
+    if said is None:
+        raise Problem(404, "The call has no words.", parameter="format")
+    text = engine.captions(call, said.words, form, options)
+    key = hashlib.sha256(repr((str(call.uuid), form)).encode() + text)
+    return service.cache.open(key.hexdigest(), lambda: iter((text,)), owner=str(user))
 
 
 def _granted(service: Service, grant: Grant) -> tuple[StoredCall, User]:

@@ -6,8 +6,7 @@ Cisco's call manager sets them up, and says in the From URI which is which: ``x-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, weigh
 from callreplay.model import CallDescription
 from callreplay.signalling import sip

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
+from callreplay.deferred import dataclass
 from callreplay.model import CallDescription, MediaDescription, Side
 from callreplay.signalling.related import Hint
-from callreplay.signalling.siprec import Recording
+
+if TYPE_CHECKING:
+    from callreplay.signalling.siprec import Recording
 
 __all__ = ["Dialog"]
 

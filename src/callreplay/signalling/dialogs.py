@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from callreplay.model import CallDescription, Message, Side
-from callreplay.signalling import sip, siprec
+from callreplay.signalling import sip
 from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.offers import take_description, withdraw
 from callreplay.signalling.parties import name_parties
@@ -73,7 +73,11 @@ def describe(messages: Iterable[Message], faults: Counter[str] | None = None) ->
     made = [(dialog, *each) for dialog in table.every for each in recorded_calls(dialog)]
     calls = [call for _, call, _ in made]
     relate(calls, [hint for _, _, hint in made])
-    siprec.link(calls, [call for dialog, call, _ in made if dialog.recording is not None])
+    recorded = [call for dialog, call, _ in made if dialog.recording is not None]
+    if recorded:
+        from callreplay.signalling import siprec
+
+        siprec.link(calls, recorded)
     return calls
 
 

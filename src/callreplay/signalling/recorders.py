@@ -10,7 +10,6 @@ from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.digits import take_digits
 from callreplay.signalling.diversion import take_diversions
 from callreplay.signalling.related import Hint
-from callreplay.signalling.siprec import Recording, is_recording
 
 __all__ = ["recorded_calls", "take_recorders"]
 
@@ -21,10 +20,24 @@ def take_recorders(
     """Take in one message that ``side`` of a dialog sent."""
     take_digits(dialog.call, dialog.seen, parsed, side, message.arrival_ns)
     take_diversions(dialog.call, parsed)
-    if dialog.recording is None and is_recording(parsed):
+    if dialog.recording is None and _is_recording(parsed):
+        from callreplay.signalling.siprec import Recording
+
         dialog.recording = Recording()
     if dialog.recording is not None:
         dialog.recording.take(parsed, message, side, counts)
+
+
+def _is_recording(message: sip.SipMessage) -> bool:
+    """Whether a message is of a recording session: it says so (RFC 7866 sections 6.1 and 7.1) or has its metadata."""
+    if message.method not in ("INVITE", "UPDATE", "") or not message.headers:
+        return False
+    asked = ",".join(message.headers.get("require", ())).lower()
+    if "siprec" in asked or "+sip.src" in message.header("contact").lower():
+        return True
+    return "rs-metadata" in message.header("content-type").lower() or (
+        "multipart/" in message.header("content-type").lower() and b"rs-metadata" in message.body
+    )
 
 
 def recorded_calls(dialog: Dialog) -> list[tuple[CallDescription, Hint]]:

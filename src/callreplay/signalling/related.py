@@ -11,9 +11,10 @@ import ipaddress
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
+from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import CallDescription, Flow, Side
 from callreplay.signalling import sdp, sip

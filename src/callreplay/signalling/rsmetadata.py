@@ -7,9 +7,10 @@ stand in ``id`` attributes and ``send`` in ``participant``, as drafts and some r
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, TypeVar
 
+from callreplay.deferred import dataclass
 from callreplay.signalling import sip
 
 __all__ = ["Metadata", "Participant", "Session", "Stream"]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, cast
 
 from callreplay.codecs import STATIC, Codec, parse_rtpmap
+from callreplay.deferred import dataclass
 
 __all__ = ["Direction", "MediaSection", "SessionDescription", "parse"]
 

@@ -10,11 +10,12 @@ import binascii
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from callreplay.deferred import dataclass
 from callreplay.signalling import bodies
 
 __all__ = ["NameAddress", "SipMessage", "Uri", "parse", "parse_name_address", "parse_uri", "split_values"]

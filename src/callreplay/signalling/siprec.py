@@ -9,31 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
+from callreplay.deferred import dataclass
 from callreplay.model import CallDescription, MediaDescription, Message, Side
 from callreplay.signalling import bodies, sdp, sip
 from callreplay.signalling.rsmetadata import Metadata, Participant, Session, Stream
 
-__all__ = ["Recording", "is_recording", "link"]
+__all__ = ["Recording", "link"]
 
 _KINDS: Final = ("application/rs-metadata+xml", "application/rs-metadata")
 _MOST_LINES: Final = 64
 _MOST_ROWS: Final = 1024
 _NEAR_NS: Final = 60_000_000_000
-
-
-def is_recording(message: sip.SipMessage) -> bool:
-    """Whether a message is of a recording session: it says so (RFC 7866 sections 6.1 and 7.1) or has its metadata."""
-    if message.method not in ("INVITE", "UPDATE", "") or not message.headers:
-        return False
-    asked = ",".join(message.headers.get("require", ())).lower()
-    if "siprec" in asked or "+sip.src" in message.header("contact").lower():
-        return True
-    return "rs-metadata" in message.header("content-type").lower() or (
-        "multipart/" in message.header("content-type").lower() and b"rs-metadata" in message.body
-    )
 
 
 @dataclass(slots=True)

@@ -10,10 +10,11 @@ import ipaddress
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from callreplay.codecs import BY_NAME, STATIC, Codec
+from callreplay.deferred import dataclass
 from callreplay.model import CallDescription, MediaDescription, Message, Side
 
 __all__ = ["Frame", "Phones", "Registration", "describe", "parse", "registrations"]

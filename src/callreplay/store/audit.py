@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,20 @@ from psycopg.types.json import Jsonb
 
 from callreplay.store.database import Connection, Database
 
-__all__ = ["SYSTEM", "Actor", "Chain", "as_csv", "every", "listing", "note", "verify", "write", "write_once"]
+__all__ = [
+    "SYSTEM",
+    "Actor",
+    "Chain",
+    "Line",
+    "as_csv",
+    "every",
+    "listing",
+    "note",
+    "verify",
+    "write",
+    "write_many",
+    "write_once",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,34 @@ def write(
         "INSERT INTO audit_log (tenant_id, actor, action, object, address, request_id, reason, detail) "
         "VALUES (%s, %s, %s, %s, %s::inet, %s, %s, %s)",
         (tenant_id, actor, action, target, address, request_id, reason, Jsonb(detail or {})),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What happened to one of many: ``target`` as in ``write``."""
+
+    tenant_id: int | None
+    target: str
+    reason: str
+    detail: dict[str, Any]
+
+
+def write_many(connection: Connection, action: str, actor: str, lines: Sequence[Line]) -> None:
+    """Add a row for each of ``lines``, in their order, by one statement."""
+    connection.execute(
+        "INSERT INTO audit_log (tenant_id, actor, action, object, reason, detail) "
+        "SELECT tenant, %(actor)s, %(action)s, target, reason, detail::jsonb FROM unnest(%(tenants)s::integer[], "
+        "%(targets)s::text[], %(reasons)s::text[], %(details)s::text[]) "
+        "WITH ORDINALITY AS line (tenant, target, reason, detail, place) ORDER BY place",
+        {
+            "actor": actor,
+            "action": action,
+            "tenants": [line.tenant_id for line in lines],
+            "targets": [line.target for line in lines],
+            "reasons": [line.reason for line in lines],
+            "details": [json.dumps(line.detail) for line in lines],
+        },
     )
 
 

@@ -24,7 +24,7 @@ from callreplay.store import audit, volumes
 from callreplay.store.beneath import parts_of
 from callreplay.store.database import Connection, connect, schema_version
 from callreplay.store.dumping import dump
-from callreplay.store.handle import Handle
+from callreplay.store.opening import AnyHandle
 
 __all__ = ["ABOUT", "DUMP", "END", "FORMAT", "Written", "write"]
 
@@ -123,11 +123,11 @@ def _about(connection: Connection, *, recordings: bool, password: str) -> tuple[
     return about, Written(row["begun"], row["calls"])
 
 
-def _handles(connection: Connection) -> dict[int, Handle]:
+def _handles(connection: Connection) -> dict[int, AnyHandle]:
     """The volumes that have files, open."""
     rows = connection.execute("SELECT DISTINCT volume_id FROM call_files").fetchall()
     needed = {row["volume_id"] for row in rows}
-    opened: dict[int, Handle] = {}
+    opened: dict[int, AnyHandle] = {}
     try:
         for volume in volumes.listing(connection):
             if volume.id in needed:
@@ -149,7 +149,7 @@ def _paths(connection: Connection, number: int) -> Iterator[str]:
 
 
 def _add_recordings(
-    tar: tarfile.TarFile, connection: Connection, number: int, handle: Handle, done: Written
+    tar: tarfile.TarFile, connection: Connection, number: int, handle: AnyHandle, done: Written
 ) -> None:
     for path in _paths(connection, number):
         for name in recording_files(path):

@@ -6,6 +6,7 @@ text. Rows come as dictionaries.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ _MIGRATION_LOCK: Final = (
 _MINIMUM_VERSION: Final = 140000
 _FRESH_SECONDS: Final = 1.0  # a connection used so lately is taken for a good one
 _MIGRATION_SECONDS: Final = 300  # for another's migration to end, or for a client to let go of a table
-
+_POLL_SECONDS: Final = 0.1
 
 _UTC: Final = "-c timezone=UTC"
 
@@ -193,15 +194,24 @@ def migrate(url: str, target: str = "head") -> None:
 
     Raises:
         UnsupportedError: the server is older than PostgreSQL 14, or the schema is newer than this program.
-        psycopg.Error: the server is not there, or a statement failed (nothing of that migration then remains).
+        psycopg.Error: the server is not there, or a statement failed. Nothing of that migration then remains but
+            indexes that are made while others write, and the next try goes on with those.
 
     """
     import sqlalchemy
 
     try:
         _migrate(url, target)
-    except sqlalchemy.exc.DBAPIError as error:
-        raise (error.orig or error) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise _first(error) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """What the server or the driver said: the error itself, or the one that it came after."""
+    orig = getattr(error, "orig", None)
+    if isinstance(orig, psycopg.Error):
+        return orig
+    return _first(error.__context__) if error.__context__ is not None else error
 
 
 def _migrate(url: str, target: str) -> None:
@@ -229,20 +239,40 @@ def _migrate(url: str, target: str) -> None:
         version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
         if int(version) < _MINIMUM_VERSION:
             raise UnsupportedError(f"PostgreSQL 14 or newer is needed; the server says {version}")
-        connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
-        connection.commit()
+        _lock(connection)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
         try:
             _refuse_newer(config, connection)
+            connection.commit()  # Alembic begins and ends its own transactions
             command.upgrade(config, target)
             connection.commit()
         finally:
-            connection.rollback()
-            connection.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
-            connection.commit()
+            # A connection that broke off says so by the error that led here; the server took its lock back.
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                connection.rollback()
+                connection.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+                connection.commit()
     engine.dispose()
+
+
+def _lock(connection: Any) -> None:
+    """Wait until nobody else migrates.
+
+    Not within a statement: an index that is made while others write waits for every statement that began before.
+    """
+    until = time.monotonic() + _MIGRATION_SECONDS
+    while True:
+        got = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (_MIGRATION_LOCK,)).scalar_one()
+        connection.commit()
+        if got:
+            return
+        if time.monotonic() > until:
+            raise psycopg.errors.LockNotAvailable(
+                "another process has been migrating the schema for too long"
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def _refuse_newer(config: Any, connection: Any) -> None:

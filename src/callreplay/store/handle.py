@@ -13,24 +13,28 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from callreplay.errors import OutputError
 from callreplay.model import recording_files
 from callreplay.store.beneath import folder_beneath, make_folders, open_beneath, parts_of
 
-__all__ = ["FOLDER", "Handle", "StoredFile", "VolumeError", "mark", "marker_of", "unmark"]
+__all__ = ["FOLDER", "Found", "Handle", "VolumeError", "mark", "marker_of", "stored_parts", "unmark"]
 
 FOLDER: Final = ".callreplay"
 """A volume's own folder: its marker and its journals."""
 _MARKER: Final = "volume.json"
 _MODE: Final = 0o640
 _LARGEST_MARKER: Final = 4096
+_THREADS: Final = 8  # folders that are emptied at a time,
+_SLOW_SECONDS: Final = 0.001  # where a file takes longer than this,
+_FIRST: Final = 32  # as the first ones tell
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK  # a named pipe would keep us waiting for its writer
 
 
@@ -121,12 +125,31 @@ def unmark(path: Path, uuid: UUID) -> None:
             os.close(root)
 
 
-def _stored(path: str) -> list[str]:
+def stored_parts(path: str) -> list[str]:
     """The components of a path that a stored file may have: none in the volume's own folder."""
     parts = parts_of(path)
     if parts[0] == FOLDER:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     return parts
+
+
+class Found(NamedTuple):
+    """A file on a volume: its path there, its octets and when it was written."""
+
+    path: str
+    size: int
+    written_ns: int
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The names of recordings and their side indexes by folder; a path that no stored file has is left out."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        for file in recording_files(path):
+            with contextlib.suppress(FileNotFoundError):
+                parts = stored_parts(file)
+                found.setdefault("/".join(parts[:-1]), []).append(parts[-1])
+    return found
 
 
 class Handle:
@@ -183,7 +206,7 @@ class Handle:
     def open(self, path: str) -> int:
         """A descriptor of the regular file ``path`` for reading. FileNotFoundError where there is none, or OSError."""
         try:
-            descriptor = open_beneath(self._root, "/".join(_stored(path)), _READ)
+            descriptor = open_beneath(self._root, "/".join(stored_parts(path)), _READ)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
@@ -215,18 +238,66 @@ class Handle:
             raise
         return size
 
-    def remove(self, paths: list[str]) -> int:
-        """Remove stored files with their side indexes, and folders that this leaves empty; the octets they had."""
-        freed = 0
-        for name in paths:
-            freed += sum(map(self.unlink, recording_files(name)))
-            self.prune(name.rpartition("/")[0])
-        return freed
+    def remove(self, paths: Iterable[str]) -> dict[str, OSError]:
+        """Remove recordings with their side indexes, and folders that this leaves empty; what could not be, and why.
 
-    def size_of(self, paths: list[str]) -> int:
+        One after the other, as long as that is quick: threads would only wait for one another then. Where each answer
+        takes its time, as on a network, folders are seen to side by side.
+        """
+        groups = list(_by_folder(paths).items())
+        failed: dict[str, OSError] = {}
+        began, done = time.monotonic(), 0
+        while groups and (done < _FIRST or time.monotonic() - began < _SLOW_SECONDS * done):
+            folder, files = groups.pop()
+            failed |= self._remove_in(folder, files)
+            done += len(files)
+        if groups:
+            with ThreadPoolExecutor(min(_THREADS, len(groups))) as threads:
+                for each in threads.map(lambda group: self._remove_in(*group), groups):
+                    failed |= each
+        return failed
+
+    def _remove_in(self, folder: str, files: list[str]) -> dict[str, OSError]:
+        failed: dict[str, OSError] = {}
+        try:
+            with folder_beneath(self._root, folder) as parent:
+                for name in files:
+                    try:
+                        os.unlink(name, dir_fd=parent)
+                    except OSError as error:
+                        if error.errno not in _NOT_THERE:
+                            failed[f"{folder}/{name}" if folder else name] = error
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                return {f"{folder}/{name}" if folder else name: error for name in files}
+        self.prune(folder)
+        return failed
+
+    def found(self, paths: Iterable[str]) -> list[Found]:
+        """What is there of recordings and their side indexes. Raises OSError where a folder cannot be looked into."""
+        there: list[Found] = []
+        for folder, files in _by_folder(paths).items():
+            with contextlib.ExitStack() as opened:
+                try:
+                    parent = opened.enter_context(folder_beneath(self._root, folder))
+                except OSError as error:
+                    if error.errno in _NOT_THERE:
+                        continue
+                    raise
+                for name in files:
+                    try:
+                        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                    except OSError as error:
+                        if error.errno in _NOT_THERE:
+                            continue
+                        raise
+                    path = f"{folder}/{name}" if folder else name
+                    there.append(Found(path, status.st_size, status.st_mtime_ns))
+        return there
+
+    def size_of(self, paths: Iterable[str]) -> int:
         """Octets of stored files with their side indexes; missing ones count nothing."""
-        found = (self.status(file) for name in paths for file in recording_files(name))
-        return sum(each.st_size for each in found if each is not None)
+        return sum(each.size for each in self.found(paths))
 
     def prune(self, folder: str) -> None:
         """Remove the hour, day, month and year folders that became empty, or were made in vain."""
@@ -251,6 +322,10 @@ class Handle:
         """Make all that was written to the volume durable: one call for many files. Raises OSError."""
         sync_filesystem(self._root)
 
+    def name_for(self, name: str, call: UUID) -> str:
+        """The name of a call's recordings, before the index that tells them from others'."""
+        return name
+
     def journals(self) -> int:
         """A descriptor of the folder of journals, made where missing; the caller closes it."""
         make_folders(self._root, FOLDER)
@@ -264,38 +339,6 @@ class Handle:
     @contextlib.contextmanager
     def _above(self, path: str) -> Iterator[tuple[int, str]]:
         """The folder of ``path`` and its name there."""
-        parts = _stored(path)
+        parts = stored_parts(path)
         with folder_beneath(self._root, "/".join(parts[:-1])) as parent:
             yield parent, parts[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A stored recording: its volume, as the database has it, and its path there. It travels between processes."""
-
-    volume_path: str
-    volume_uuid: UUID
-    volume_id: int
-    path: str
-
-    @property
-    def name(self) -> str:
-        """Where it is, for messages."""
-        return f"{self.volume_path}/{self.path}"
-
-    def open(self, suffix: str = "") -> int:
-        """A descriptor of the file (``suffix`` for the one beside it). VolumeError, FileNotFoundError, OSError."""
-        with Handle(Path(self.volume_path), self.volume_uuid, self.volume_id) as volume:
-            return volume.open(self.path + suffix)
-
-    def file(self, suffix: str = "") -> BinaryIO:
-        """As ``open``: a binary file."""
-        return os.fdopen(self.open(suffix), "rb")
-
-    def status(self) -> os.stat_result:
-        """Of the open file. Raises as ``open``."""
-        descriptor = self.open()
-        try:
-            return os.fstat(descriptor)
-        finally:
-            os.close(descriptor)

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from uuid import UUID
 
 from callreplay.errors import ArgumentError, OutputError
@@ -14,8 +13,7 @@ from callreplay.model import recording_files
 from callreplay.store import audit
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection
-from callreplay.store.handle import Handle
-from callreplay.store.journal import Journal
+from callreplay.store.opening import AnyHandle, AnyJournal, journal_of
 from callreplay.store.volumes import Volume, VolumeFullError, claim, reconcile
 
 __all__ = ["Joined", "calls_on", "join"]
@@ -86,28 +84,31 @@ def calls_on(connection: Connection, volume: Volume) -> int:
 
 
 def _calls(connection: Connection, volume: Volume) -> Iterator[UUID]:
-    """The calls on a volume, earliest first, each asked for when the one before has been seen to."""
-    after = {"at": datetime.min.replace(tzinfo=UTC), "uuid": UUID(int=0)}
+    """The calls on a volume, earliest first, each asked for when the one before has been seen to.
+
+    Along the index of its paths, which begin with the day: there may be millions.
+    """
+    path, before = "", None
     while True:
         with connection.transaction():
             row = connection.execute(
-                "SELECT c.started_at AS at, c.uuid FROM calls c WHERE (c.started_at, c.uuid) > (%(at)s, %(uuid)s) "
-                "AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s) "
-                "ORDER BY c.started_at, c.uuid LIMIT 1",
-                {**after, "volume": volume.id},
+                "SELECT path, call_uuid FROM call_files WHERE volume_id = %s AND path > %s ORDER BY path LIMIT 1",
+                (volume.id, path),
             ).fetchone()
         if row is None:
             return
-        after = {"at": row["at"], "uuid": row["uuid"]}
-        yield row["uuid"]
+        path = row["path"]
+        if row["call_uuid"] != before:  # of one that stays, the second file follows
+            yield row["call_uuid"]
+        before = row["call_uuid"]
 
 
 def _move(
-    connection: Connection, call: UUID, source: tuple[Volume, Handle], target: tuple[Volume, Handle]
+    connection: Connection, call: UUID, source: tuple[Volume, AnyHandle], target: tuple[Volume, AnyHandle]
 ) -> int:
     size = 0
     (origin, outgoing), (goal, incoming) = source, target
-    with Journal(incoming, call) as coming, Journal(outgoing, call) as going:
+    with journal_of(incoming, call) as coming, journal_of(outgoing, call) as going:
         with connection.transaction():
             files = connection.execute(
                 "SELECT id, path FROM call_files WHERE call_uuid = %s AND volume_id = %s ORDER BY position FOR UPDATE",
@@ -126,13 +127,14 @@ def _move(
             )
             names = [str(file["path"]) for file in files]
             going.note(*(("", file) for name in names for file in recording_files(name)))
-        outgoing.remove(names)
         coming.finish()
+        for error in outgoing.remove(names).values():
+            raise error
         going.finish()
     return size
 
 
-def _copy_recording(journal: Journal, source: Handle, name: str, number: int) -> int:
+def _copy_recording(journal: AnyJournal, source: AnyHandle, name: str, number: int) -> int:
     """Copy a recording with its side index, where it has one; the octets of both."""
     size = 0
     for suffix in recording_files(""):
@@ -143,7 +145,7 @@ def _copy_recording(journal: Journal, source: Handle, name: str, number: int) ->
     return size
 
 
-def _copy(journal: Journal, source: Handle, name: str, label: str) -> int:
+def _copy(journal: AnyJournal, source: AnyHandle, name: str, label: str) -> int:
     try:
         with os.fdopen(source.open(name), "rb") as origin, journal.create(label) as part:
             shutil.copyfileobj(origin, part, 1 << 20)

@@ -23,17 +23,18 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import BinaryIO, Final
-from uuid import UUID
+from typing import BinaryIO, ClassVar, Final, Self, cast
+from uuid import UUID, uuid4
 
-from callreplay.store.handle import FOLDER, Handle
+from callreplay.store.handle import FOLDER, Found, Handle
 
-__all__ = ["FOLDER", "Journal", "settle"]
+__all__ = ["FOLDER", "Departure", "Journal", "settle"]
 
 _MODE: Final = 0o640
 _NAME: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json")
+_DEPARTURE: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.calls")
 _FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -44,14 +45,16 @@ class Journal:
     which of the listed paths are really ours. A call goes out: its paths are listed and unlinked after the commit.
     """
 
+    _SUFFIX: ClassVar[str] = ".json"
+
     def __init__(self, volume: Handle, call: UUID) -> None:
         self.volume = volume
         self.call = call
-        self._name = f"{call}.json"
+        self._name = f"{call}{self._SUFFIX}"
         self._folder = self._descriptor = -1
         self._parts: list[str] = []
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         self._folder = self.volume.journals()
         try:
             while not self._hold():
@@ -101,8 +104,11 @@ class Journal:
 
         Who does without syncs the volume before anything is done under it (`callreplay.store.handle.Handle.sync_all`).
         """
-        lines = "".join(json.dumps(entry) + "\n" for entry in entries)
-        os.write(self._descriptor, lines.encode())
+        self._append(entries, durable=durable)
+
+    def _append(self, entries: Iterable[tuple[object, ...]], *, durable: bool = True) -> None:
+        with os.fdopen(os.dup(self._descriptor), "ab") as file:
+            file.write("".join(json.dumps(entry) + "\n" for entry in entries).encode())
         if not durable:
             return
         os.fsync(self._descriptor)
@@ -119,6 +125,23 @@ class Journal:
                 os.unlink(name, dir_fd=self._folder)
 
 
+class Departure(Journal):
+    """Many calls that go at once: their files on one volume are listed, and unlinked after the commit.
+
+    Each is listed with the time at which it was written. A file of a later time at the same path is that of a call that
+    came since, and stays.
+    """
+
+    _SUFFIX: ClassVar[str] = ".calls"
+
+    def __init__(self, volume: Handle) -> None:
+        super().__init__(volume, uuid4())
+
+    def enlist(self, files: Iterable[tuple[UUID, Found]]) -> None:
+        """List files with the calls that they are of, durable before this returns."""
+        self._append((str(call), file.path, file.written_ns) for call, file in files)
+
+
 def settle(volume: Handle, exists: Callable[[UUID], set[str] | None]) -> int:
     """Settle the journals of dead processes on ``volume``; returns how many.
 
@@ -128,10 +151,11 @@ def settle(volume: Handle, exists: Callable[[UUID], set[str] | None]) -> int:
     folder = volume.journals()
     try:
         for name in _names(folder):
-            if (match := _NAME.fullmatch(name)) is None:
-                continue
             with contextlib.suppress(FileNotFoundError):
-                settled += _settle_one(volume, folder, UUID(match[1]), exists)
+                if (match := _NAME.fullmatch(name)) is not None:
+                    settled += _settle_one(volume, folder, UUID(match[1]), exists)
+                elif _DEPARTURE.fullmatch(name):
+                    settled += _settle_departure(volume, folder, name, exists)
     finally:
         os.close(folder)
     return settled
@@ -142,22 +166,56 @@ def _names(folder: int) -> list[str]:
         return sorted(entry.name for entry in entries)
 
 
-def _settle_one(volume: Handle, folder: int, call: UUID, exists: Callable[[UUID], set[str] | None]) -> bool:
-    name = f"{call}.json"
+@contextlib.contextmanager
+def _abandoned(folder: int, name: str) -> Iterator[BinaryIO | None]:
+    """A journal, locked for the block; None where its process lives. FileNotFoundError: another has settled it."""
     with os.fdopen(os.open(name, os.O_RDWR | _FLAGS, dir_fd=folder), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            yield None
+            return
+        os.stat(name, dir_fd=folder, follow_symlinks=False)  # gone since
+        yield file
+
+
+def _lines(file: BinaryIO, count: int) -> Iterator[list[object]]:
+    for line in file.read().splitlines():
+        # The last line of a process killed while it wrote it is not whole: nothing was done under it yet.
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, list) and len(entry) == count:
+                yield entry
+
+
+def _settle_departure(
+    volume: Handle, folder: int, name: str, exists: Callable[[UUID], set[str] | None]
+) -> bool:
+    with _abandoned(folder, name) as file:
+        if file is None:
             return False
-        os.stat(name, dir_fd=folder, follow_symlinks=False)  # gone since: somebody else has settled it
+        kept: dict[str, set[str]] = {}
+        for call, path, written_ns in _lines(file, 3):
+            if (each := str(call)) not in kept:
+                kept[each] = exists(UUID(each)) or set()
+            there = volume.status(str(path))
+            if path not in kept[each] and there is not None and there.st_mtime_ns <= cast("int", written_ns):
+                volume.unlink(str(path))
+                volume.prune(str(path).rpartition("/")[0])
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+    return True
+
+
+def _settle_one(volume: Handle, folder: int, call: UUID, exists: Callable[[UUID], set[str] | None]) -> bool:
+    name = f"{call}.json"
+    with _abandoned(folder, name) as file:
+        if file is None:
+            return False
         kept = exists(call) or set()
-        for line in file.read().splitlines():
-            try:
-                part, path = json.loads(line)
-            except ValueError:
-                continue  # the last line of a process killed while it wrote it: nothing was done under it yet
+        for part, path in _lines(file, 2):
             if path not in kept and _ours(volume, folder, str(part), str(path)):
-                volume.unlink(path)
+                volume.unlink(str(path))
         parts = [each for each in _names(folder) if each.startswith(f"{call}.") and each.endswith(".part")]
         for each in (*parts, name):
             with contextlib.suppress(FileNotFoundError):

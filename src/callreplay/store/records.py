@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from psycopg.rows import DictRow
 
 from callreplay.store.database import Connection
-from callreplay.store.handle import StoredFile
+from callreplay.store.opening import StoredFile
 from callreplay.store.query import TOLD, tell
 from callreplay.store.rows import CallRow, EventRow, FileRow
 from callreplay.store.search import Reach, format_time, is_within

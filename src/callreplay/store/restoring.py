@@ -30,6 +30,7 @@ from callreplay.store.database import connect, migrate
 from callreplay.store.dumping import load
 from callreplay.store.embedded import EmbeddedPostgres
 from callreplay.store.handle import mark
+from callreplay.store.objects import is_object_url
 from callreplay.store.sharing import Shares
 
 __all__ = ["Restored", "restore"]
@@ -56,7 +57,7 @@ class _Place:
     """Where a volume of the backup goes; ``home`` is its path in the data directory, if it lies there."""
 
     uuid: UUID
-    path: Path
+    path: Path | str
     home: str | None
     filled: bool
     """Whether recordings of the backup go there."""
@@ -174,7 +175,7 @@ def _plan(about: dict[str, Any], data_dir: Path, given: dict[str, Path]) -> dict
             if not path.is_relative_to(data_dir):
                 raise FormatError(f"no backup of callreplay: volume {number} lies outside its data directory")
         else:
-            path = Path(volume["path"])
+            path = volume["path"] if is_object_url(volume["path"]) else Path(volume["path"])
         planned[number] = _Place(UUID(volume["uuid"]), path, home, filled)
     if left:
         raise ArgumentError(f"volume: the backup has none of the id or name {min(left)!r}")
@@ -217,7 +218,7 @@ def _roots(
 ) -> Iterator[tuple[int, int]]:
     """A descriptor of each volume that recordings go to, made and marked where it is missing."""
     for number, place in planned.items():
-        if not place.filled:
+        if not place.filled or isinstance(place.path, str):
             continue
         if not place.path.exists():
             undo.callback(shutil.rmtree, place.path, ignore_errors=True)

@@ -1,30 +1,28 @@
 """Retention: which calls go when. Keep for a period, until backed up, until space is needed; never under legal hold.
 
-A tenant's policy is in its row; a tag may carry days of its own, and of several the longest counts. Every call that
-goes leaves a line in the audit log, written in the transaction that deletes it; its files go after the commit, and a
-journal makes sure that they do (`callreplay.store.journal`).
+A tenant's policy is in its row; a tag may carry days of its own, and of several the longest counts. How
+calls go: `callreplay.store.removing`.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Final, cast
-from uuid import UUID
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+from uuid import UUID, uuid4
 
 from psycopg.rows import DictRow
 
-from callreplay.errors import ArgumentError, OutputError
-from callreplay.model import recording_files
+from callreplay.errors import ArgumentError
 from callreplay.store import accounts, audit, volumes
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection, Database
-from callreplay.store.handle import Handle
-from callreplay.store.journal import Journal
-from callreplay.store.progress import IN_PROGRESS
-from callreplay.store.volumes import Volume, VolumeError
+from callreplay.store.removing import Removal, Way, begin, remove, take
+from callreplay.store.volumes import Volume
 
 __all__ = [
     "POLICIES",
@@ -46,24 +44,6 @@ __all__ = [
 
 POLICIES: Final = ("forever", "period", "backup", "space")
 _BATCH: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A call that went, or would go: why, and how many octets its files have. One with an ``error`` stays."""
-
-    uuid: UUID
-    tenant: str
-    started_at: datetime
-    reason: str
-    sizes: dict[int, int] = field(default_factory=dict)
-    """By volume."""
-    error: str = ""
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all its files."""
-        return sum(self.sizes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +186,7 @@ def retain(
 ) -> Iterator[Removal]:
     """Apply every policy, or that of the tenant ``only``.
 
-    Yields the calls removed (with ``dry_run``: that would be), one transaction each.
+    Yields the calls removed (with ``dry_run``: that would be). Many go in one transaction.
 
     Periods and backups first, over all tenants; then, volume by volume, the oldest calls of the tenants that keep
     calls until space is needed, until the volume has its reserve again. A dry run may say what ``tried`` would
@@ -226,26 +206,35 @@ def retain(
             if connection.execute("SELECT FROM tenants WHERE name = %s", (tried.tenant,)).fetchone() is None:
                 raise ArgumentError(f"tenant: there is none named {tried.tenant!r}")
     moment = now or datetime.now(UTC)
+    removing = _Removing(database, tried, actor, dry_run=dry_run, only=only)
     gone: dict[int, int] = {}
-    for candidate, reason in _candidates(database, _EXPIRED, {"now": moment, "only": only}, tried):
-        removal = _take(database, candidate, reason, dry_run, actor)
-        if removal is not None:
-            for volume_id, size in removal.sizes.items():
-                gone[volume_id] = gone.get(volume_id, 0) + size
-            yield removal
+    for removal in removing.run(_DUE, {"now": moment}, removing.expired(moment)):
+        for volume_id, size in removal.sizes.items():
+            gone[volume_id] = gone.get(volume_id, 0) + size
+        yield removal
     with database.connection() as connection:
         every = volumes.listing(connection)
     for volume in every:
-        yield from _make_room(
-            database, volume, gone.get(volume.id, 0) if dry_run else 0, dry_run, actor, tried, only
-        )
+        missing = needed(volume) - (gone.get(volume.id, 0) if dry_run else 0)
+        if missing > 0:
+            oldest = removing.oldest(volume.id)
+            yield from removing.run(_SPARE, {"volume": volume.id}, oldest, (volume.id, missing))
 
 
+# Each by an index of its own.
 _NUMBERED: Final = """
-    SELECT uuid, legal_hold, started_at, status FROM calls
-     WHERE tenant_id = %(tenant)s AND (caller_number = %(number)s OR called_number = %(number)s)
+    SELECT uuid, started_at, legal_hold, status = 'in progress' AS goes_on FROM calls
+     WHERE tenant_id = %(tenant)s
+       AND (("left"(caller_number, 60) = "left"(%(number)s, 60) AND caller_number = %(number)s)
+            OR ("left"(called_number, 60) = "left"(%(number)s, 60) AND called_number = %(number)s))
        AND (started_at, uuid) > (%(after)s, %(uuid)s)
      ORDER BY started_at, uuid LIMIT %(batch)s
+"""
+_OF_NUMBER: Final = """
+    SELECT c.uuid, c.tenant_id, %(name)s AS tenant, c.started_at, c.wire_call_id, %(why)s AS reason FROM calls c
+     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold AND c.status <> 'in progress'
+       AND (c.caller_number = %(number)s OR c.called_number = %(number)s)
+     ORDER BY c.started_at, c.uuid
 """
 
 
@@ -263,29 +252,30 @@ def erase(
     The number is that of the calls, digit by digit. A call under legal hold stays, and is told with an ``error``.
     Raises ArgumentError for an unknown tenant or an empty number.
     """
-    if not number.strip() or "\0" in number:
+    number = number.strip()
+    if not number or "\0" in number:
         raise ArgumentError("number: whose calls are to be erased")
     with database.connection() as connection:
         owner = accounts.tenant_id(connection, tenant)
     why = f"erased by number: {reason}" if reason else "erased by number"
-    place: dict[str, Any] = {"after": datetime.min.replace(tzinfo=UTC), "uuid": UUID(int=0), "batch": _BATCH}
-    while True:
-        with database.connection() as connection:
-            found = connection.execute(
-                _NUMBERED, {"tenant": owner, "number": number.strip(), **place}
-            ).fetchall()
-        for row in found:
-            candidate = _Candidate(row["uuid"], owner, tenant, row["started_at"])
-            if row["legal_hold"]:
-                yield Removal(row["uuid"], tenant, row["started_at"], why, error="under legal hold")
-            elif row["status"] == IN_PROGRESS:
-                said = "it goes on: erase it once it is over"
-                yield Removal(row["uuid"], tenant, row["started_at"], why, error=said)
-            elif (removal := _take(database, candidate, why, dry_run, actor)) is not None:
-                yield removal
-        if len(found) < _BATCH:
-            return
-        place |= {"after": found[-1]["started_at"], "uuid": found[-1]["uuid"]}
+    values = {"tenant": owner, "number": number, "name": tenant, "why": why}
+    way = Way(actor, dry_run)
+    for batch in _batches(_pages(database, _NUMBERED, values)):
+        uuids = [row["uuid"] for row in batch if not _stays(row)]
+        done = take(database, _OF_NUMBER, {**values, "uuids": uuids}, way) if uuids else []
+        held = [
+            Removal(row["uuid"], tenant, row["started_at"], why, error=said)
+            for row in batch
+            if (said := _stays(row))
+        ]
+        yield from sorted([*done, *held], key=lambda each: (each.started_at, each.uuid))
+
+
+def _stays(row: DictRow) -> str:
+    """Why a call cannot be erased; '' where it can."""
+    if row["legal_hold"]:
+        return "under legal hold"
+    return "it goes on: erase it once it is over" if row["goes_on"] else ""
 
 
 def needed(volume: Volume) -> int:
@@ -295,212 +285,201 @@ def needed(volume: Volume) -> int:
     return max(0, volume.reserved_bytes - volume.left_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    uuid: UUID
-    tenant_id: int
-    tenant: str
-    started_at: datetime
-
-
 # The tenants' policies, with one of them as if it had been set.
 _TENANTS: Final = """
     SELECT id, name, CASE WHEN name = %(tried_tenant)s THEN %(tried_policy)s ELSE retention END AS retention,
            CASE WHEN name = %(tried_tenant)s THEN %(tried_days)s ELSE retention_days END AS retention_days
       FROM tenants
 """
+_TAGGED: Final = """
+    SELECT max(g.retention_days) AS days FROM tags g
+     WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags) AND g.retention_days IS NOT NULL
+"""
 
-# A tag's days override the tenant's; with several such tags the longest keeps the call.
-_EXPIRED: Final = f"""
-    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at,
+# Whether calls that were found are due, asked again when they are locked. A tag's days override the tenant's; with
+# several such tags the longest keeps the call.
+_DUE: Final = f"""
+    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, c.wire_call_id,
            CASE WHEN g.days IS NOT NULL THEN 'tag: ' || g.days || ' days'
                 WHEN t.retention = 'period' THEN 'period: ' || t.retention_days || ' days'
                 ELSE 'backed up' END AS reason
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
-      LEFT JOIN LATERAL (SELECT max(g.retention_days) AS days FROM tags g
-                          WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
-                            AND g.retention_days IS NOT NULL) g ON true
-     WHERE NOT c.legal_hold AND c.status <> 'in progress' AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
+      LEFT JOIN LATERAL ({_TAGGED}) g ON true
+     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold AND c.status <> 'in progress'
        AND CASE WHEN g.days IS NOT NULL THEN c.started_at < %(now)s - make_interval(days => g.days)
                 WHEN t.retention = 'period' THEN c.started_at < %(now)s - make_interval(days => t.retention_days)
                 WHEN t.retention = 'backup' THEN c.backed_up_at IS NOT NULL
                 ELSE false END
-       AND (c.started_at, c.uuid) > (%(after)s, %(uuid)s)
      ORDER BY c.started_at, c.uuid
-     LIMIT %(batch)s
 """
-
-# The oldest first; tags with days of their own are not up for space.
-_OLDEST: Final = f"""
-    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, 'space' AS reason
+# Tags with days of their own are not up for space.
+_SPARE: Final = f"""
+    SELECT c.uuid, c.tenant_id, t.name AS tenant, c.started_at, c.wire_call_id, 'space' AS reason
       FROM calls c
       JOIN ({_TENANTS}) t ON t.id = c.tenant_id
-     WHERE NOT c.legal_hold AND t.retention = 'space' AND (%(only)s::integer IS NULL OR c.tenant_id = %(only)s)
+     WHERE c.uuid = ANY(%(uuids)s) AND NOT c.legal_hold AND c.status <> 'in progress' AND t.retention = 'space'
        AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)
-       AND NOT EXISTS (SELECT FROM tags g WHERE g.tenant_id = c.tenant_id AND g.name = ANY (c.tags)
-                          AND g.retention_days IS NOT NULL)
-       AND (c.started_at, c.uuid) > (%(after)s, %(uuid)s)
+       AND (SELECT s.days FROM ({_TAGGED}) s) IS NULL
      ORDER BY c.started_at, c.uuid
-     LIMIT %(batch)s
+"""
+
+# What may be due, of one tenant, the oldest first: along the index that has the tenant's calls by time.
+_BEFORE: Final = """
+    SELECT c.uuid, c.started_at FROM calls c
+     WHERE c.tenant_id = %(tenant)s AND c.started_at < %(before)s AND NOT c.legal_hold
+       AND (c.started_at, c.uuid) > (%(after)s, %(uuid)s)
+     ORDER BY c.started_at, c.uuid LIMIT %(batch)s
+"""
+_BACKED_UP: Final = """
+    SELECT c.uuid, c.started_at FROM calls c
+     WHERE c.tenant_id = %(tenant)s AND c.backed_up_at IS NOT NULL AND NOT c.legal_hold
+       AND (c.started_at, c.uuid) > (%(after)s, %(uuid)s)
+     ORDER BY c.started_at, c.uuid LIMIT %(batch)s
+"""
+_ON_VOLUME: Final = """
+    SELECT c.uuid, c.started_at FROM calls c
+     WHERE c.tenant_id = %(tenant)s AND NOT c.legal_hold
+       AND EXISTS (SELECT FROM call_files f WHERE f.call_uuid = c.uuid AND f.volume_id = %(volume)s)
+       AND (c.started_at, c.uuid) > (%(after)s, %(uuid)s)
+     ORDER BY c.started_at, c.uuid LIMIT %(batch)s
+"""
+# By tag there is no order in an index: all of them are sorted once. A tag that keeps calls for longer than their
+# tenant's period takes none.
+_TAGGED_BEFORE: Final = f"""
+    SELECT DISTINCT c.started_at, c.uuid
+      FROM tags g
+      JOIN ({_TENANTS}) t ON t.id = g.tenant_id
+      JOIN calls c ON c.tenant_id = g.tenant_id AND c.tags @> ARRAY[g.name]
+                  AND c.started_at < %(now)s - make_interval(days => g.retention_days)
+     WHERE NOT c.legal_hold AND (%(only)s::integer IS NULL OR t.id = %(only)s)
+       AND (t.retention <> 'period' OR g.retention_days < t.retention_days)
+     ORDER BY c.started_at, c.uuid
 """
 
 
-def _candidates(
-    database: Database, query: str, parameters: dict[str, Any], tried: Policy | None
-) -> Iterator[tuple[_Candidate, str]]:
-    """Rows of a query in batches, so that neither memory nor a transaction grows with the number of calls."""
-    position: dict[str, Any] = {
-        "after": datetime.min.replace(tzinfo=UTC),
-        "uuid": UUID(int=0),
-        "batch": _BATCH,
-        "tried_tenant": tried.tenant if tried else None,
-        "tried_policy": tried.policy if tried else None,
-        "tried_days": tried.days if tried else None,
-    }
+def _pages(database: Database, query: str, values: Mapping[str, Any]) -> Iterator[DictRow]:
+    """Rows of a query, a page at a time, so that neither memory nor a transaction grows with the number of calls."""
+    place: dict[str, Any] = {"after": datetime.min.replace(tzinfo=UTC), "uuid": UUID(int=0), "batch": _BATCH}
     while True:
         with database.connection() as connection:
-            rows = connection.execute(query, {**parameters, **position}).fetchall()
-        for row in rows:
-            yield (
-                _Candidate(row["uuid"], row["tenant_id"], row["tenant"], row["started_at"]),
-                row["reason"],
-            )
+            rows = connection.execute(query.encode(), {**values, **place}).fetchall()
+        yield from rows
         if len(rows) < _BATCH:
             return
-        position.update(after=rows[-1]["started_at"], uuid=rows[-1]["uuid"])
+        place.update(after=rows[-1]["started_at"], uuid=rows[-1]["uuid"])
 
 
-def _make_room(
-    database: Database,
-    volume: Volume,
-    freed: int,
-    dry_run: bool,
-    actor: str,
-    tried: Policy | None,
-    only: int | None,
-) -> Iterator[Removal]:
-    missing = needed(volume) - freed
-    if missing <= 0:
-        return
-    for candidate, reason in _candidates(database, _OLDEST, {"volume": volume.id, "only": only}, tried):
-        removal = _take(database, candidate, reason, dry_run, actor)
-        if removal is None:
-            continue
-        yield removal
-        missing -= removal.sizes.get(volume.id, 0)
-        if missing <= 0:
-            return
+def _all_of(database: Database, query: str, values: Mapping[str, Any]) -> Iterator[DictRow]:
+    """Rows of a query that the server runs once and keeps."""
+    with (
+        database.connection() as connection,
+        connection.cursor(name=f"due_{uuid4().hex}", withhold=True) as cursor,
+    ):
+        cursor.itersize = _BATCH
+        cursor.execute(query.encode(), values)
+        connection.commit()
+        for row in cursor:
+            connection.commit()  # no transaction stays open while calls go
+            yield row
 
 
-def _take(
-    database: Database, candidate: _Candidate, reason: str, dry_run: bool, actor: str
-) -> Removal | None:
-    sizes: dict[int, int] | None = {}
-    error = ""
-    try:
-        if dry_run:
-            # Side indexes count too, as they do when the call goes: else a dry run would say that more must go.
-            with database.connection() as connection, contextlib.ExitStack() as opened:
-                files = _files(connection, opened, candidate.uuid)
-                sizes = {volume.id: handle.size_of(names) for volume, handle, names in files}
-        else:
-            sizes = _remove(database, candidate.uuid, reason, actor, unless_held=True)
-    except OSError as failure:
-        error = str(failure)
-    if sizes is None:
-        return None
-    return Removal(candidate.uuid, candidate.tenant, candidate.started_at, reason, sizes, error)
+def _batches(rows: Iterable[DictRow]) -> Iterator[list[DictRow]]:
+    """Small ones first: whoever looks on soon sees how it goes, and may still stop it."""
+    left, size = iter(rows), 1
+    while batch := list(islice(left, size)):
+        yield batch
+        size = min(2 * size, _BATCH)
 
 
-def remove(
-    database: Database, uuid: UUID, *, reason: str, actor: str = "system", unless_held: bool = True
-) -> int | None:
-    """Remove one call with its files, audited; returns the octets freed, None where it is gone already or held.
+@dataclass(slots=True)
+class _Removing:
+    """One run over the tenants, or over the one ``only``."""
 
-    Raises OutputError where a volume of the call cannot be reached: the call then stays whole.
-    """
-    sizes = _remove(database, uuid, reason, actor, unless_held=unless_held)
-    return None if sizes is None else sum(sizes.values())
+    database: Database
+    tried: Policy | None
+    actor: str
+    dry_run: bool
+    only: int | None
+
+    def _values(self) -> dict[str, Any]:
+        tried = self.tried
+        return {
+            "tried_tenant": tried.tenant if tried else None,
+            "tried_policy": tried.policy if tried else None,
+            "tried_days": tried.days if tried else None,
+        }
+
+    def _tenants(self, policy: str = "") -> list[DictRow]:
+        with self.database.connection() as connection:
+            rows = connection.execute(f"{_TENANTS} ORDER BY id".encode(), self._values()).fetchall()
+        return [
+            row
+            for row in rows
+            if self.only in (None, row["id"]) and (not policy or row["retention"] == policy)
+        ]
+
+    def expired(self, now: datetime) -> Iterator[DictRow]:
+        """Calls that may be due by a period, a backup or a tag, the oldest first."""
+        given = {**self._values(), "now": now, "only": self.only}
+        sources = [_all_of(self.database, _TAGGED_BEFORE, given)]
+        for tenant in self._tenants():
+            values = {"tenant": tenant["id"]}
+            if tenant["retention"] == "period":
+                before = now - timedelta(days=tenant["retention_days"])
+                sources.append(_pages(self.database, _BEFORE, {**values, "before": before}))
+            if tenant["retention"] == "backup":
+                sources.append(_pages(self.database, _BACKED_UP, values))
+        return _merged(sources)
+
+    def oldest(self, volume: int) -> Iterator[DictRow]:
+        """Calls on a volume of the tenants that keep them until space is needed, the oldest first."""
+        return _merged(
+            [
+                _pages(self.database, _ON_VOLUME, {"tenant": tenant["id"], "volume": volume})
+                for tenant in self._tenants("space")
+            ]
+        )
+
+    def run(
+        self,
+        statement: str,
+        values: Mapping[str, Any],
+        found: Iterable[DictRow],
+        wanted: tuple[int, int] | None = None,
+    ) -> Iterator[Removal]:
+        """Remove what was found and is due by ``statement``; of the volume ``wanted`` no more octets than that."""
+        missing = wanted[1] if wanted else 0
+
+        def is_enough(removal: Removal) -> bool:
+            nonlocal missing
+            missing -= removal.sizes.get(wanted[0], 0) if wanted else 0
+            return missing <= 0
+
+        way = Way(self.actor, self.dry_run, is_enough) if wanted else Way(self.actor, self.dry_run)
+        with ThreadPoolExecutor(1) as thread:
+            going: Future[list[Removal]] | None = None
+            for batch in _batches(found):
+                given = {**self._values(), **values, "uuids": [row["uuid"] for row in batch]}
+                begun = begin(self.database, statement, given, way)
+                # The files of many go while the next are chosen.
+                before, going = going, thread.submit(begun.finish)
+                if before is not None:
+                    yield from before.result()
+                is_last = wanted is not None and missing <= 0
+                if is_last or len(batch) < _BATCH:
+                    yield from going.result()
+                    going = None
+                if is_last:
+                    return
+            if going is not None:
+                yield from going.result()
 
 
-_Noted = list[tuple[Journal, Volume, Handle, list[str]]]
-
-
-def _remove(
-    database: Database, uuid: UUID, reason: str, actor: str, *, unless_held: bool
-) -> dict[int, int] | None:
-    with contextlib.ExitStack() as opened:
-        with database.connection() as connection:
-            row = connection.execute(
-                "SELECT tenant_id, started_at, wire_call_id, legal_hold, status FROM calls WHERE uuid = %s FOR UPDATE",
-                (uuid,),
-            ).fetchone()
-            if row is None or (unless_held and row["legal_hold"]):
-                return None
-            if row["status"] == IN_PROGRESS:
-                raise OutputError(f"call {uuid} goes on: it can be removed once it is over")
-            noted = _note(connection, opened, uuid)
-            sizes = {volume.id: handle.size_of(names) for _, volume, handle, names in noted}
-            for volume_id, size in sizes.items():
-                connection.execute(
-                    "UPDATE storage_volumes SET used_bytes = greatest(used_bytes - %s, 0) WHERE id = %s",
-                    (size, volume_id),
-                )
-            connection.execute("DELETE FROM calls WHERE uuid = %s", (uuid,))
-            detail = {
-                "bytes": sum(sizes.values()),
-                "started_at": row["started_at"].isoformat(),
-                "wire_call_id": row["wire_call_id"],
-            }
-            audit.write(
-                connection,
-                "call.delete",
-                tenant_id=row["tenant_id"],
-                actor=actor,
-                target=str(uuid),
-                reason=reason,
-                detail=detail,
-            )
-        for journal, _, handle, names in noted:
-            handle.remove(names)
-            journal.finish()
-    return sizes
-
-
-def _note(connection: Connection, opened: contextlib.ExitStack, uuid: UUID) -> _Noted:
-    noted: _Noted = []
-    try:
-        for volume, handle, names in _files(connection, opened, uuid):
-            journal = opened.enter_context(Journal(handle, uuid))
-            journal.note(*(("", file) for name in names for file in recording_files(name)))
-            noted.append((journal, volume, handle, names))
-    except VolumeError:
-        _forget(noted)
-        raise
-    except OSError as error:
-        _forget(noted)
-        raise OutputError(f"call {uuid} cannot be removed: {error}") from error
-    return noted
-
-
-def _forget(noted: _Noted) -> None:
-    """The call stays: what was noted of it on the volumes before goes."""
-    for journal, *_ in noted:
-        journal.finish()
-
-
-def _files(
-    connection: Connection, opened: contextlib.ExitStack, uuid: UUID
-) -> list[tuple[Volume, Handle, list[str]]]:
-    """The volumes of a call, open, and its files on each. Raises VolumeError where one of them cannot be reached."""
-    files = connection.execute(
-        "SELECT volume_id, path FROM call_files WHERE call_uuid = %s ORDER BY position", (uuid,)
-    ).fetchall()
-    by_id = {volume.id: volume for volume in volumes.listing(connection)}
-    found = []
-    for volume_id in sorted({cast("int", file["volume_id"]) for file in files}):
-        volume = by_id[volume_id]
-        names = [str(file["path"]) for file in files if file["volume_id"] == volume_id]
-        found.append((volume, opened.enter_context(volume.open()), names))
-    return found
+def _merged(sources: Sequence[Iterator[DictRow]]) -> Iterator[DictRow]:
+    """The rows of all, in order, each call once."""
+    last = None
+    for row in heapq.merge(*sources, key=lambda row: (row["started_at"], row["uuid"])):
+        if row["uuid"] != last:
+            yield row
+        last = row["uuid"]

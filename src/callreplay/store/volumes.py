@@ -9,6 +9,7 @@ A stored file is reached through ``Volume.open`` alone (`callreplay.store.handle
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -22,8 +23,9 @@ from callreplay.model import recording_files
 from callreplay.store import audit
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection
-from callreplay.store.handle import Handle, StoredFile, VolumeError, mark, marker_of, unmark
-from callreplay.store.journal import settle
+from callreplay.store.handle import VolumeError, mark, marker_of, unmark
+from callreplay.store.objects import ObjectHandle, is_object_url
+from callreplay.store.opening import AnyHandle, StoredFile, open_volume, settled
 
 __all__ = [
     "FULL",
@@ -65,16 +67,17 @@ class Volume:
 
     id: int
     name: str
-    path: Path
+    path: Path | str
+    """A folder, or the URL of a place on an object store."""
     uuid: UUID
     quota_bytes: int
     reserved_bytes: int
     used_bytes: int
     retired: bool
 
-    def open(self) -> Handle:
+    def open(self) -> AnyHandle:
         """The volume itself. Raises VolumeError where it is not mounted, was moved, or another is in its place."""
-        return Handle(self.path, self.uuid, self.id)
+        return open_volume(self.path, self.uuid, self.id)
 
     def file(self, path: str) -> StoredFile:
         """A recording on it, to be opened later."""
@@ -120,9 +123,26 @@ _COLUMNS: Final = (
 )
 
 
+def _place(text: str | os.PathLike[str]) -> Path | str:
+    """A folder without links in it, or the URL of a place on an object store."""
+    return str(text).rstrip("/") if is_object_url(text) else Path(text)
+
+
+def _resolved(text: str | os.PathLike[str]) -> Path | str:
+    place = _place(text)
+    return place.resolve() if isinstance(place, Path) else place
+
+
+def _overlap(one: Path | str, other: Path | str) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one == other or one in other.parents or other in one.parents
+    first, second = f"{one}/", f"{other}/"
+    return first.startswith(second) or second.startswith(first)
+
+
 def _volume(row: dict[str, object]) -> Volume:
     values = dict(row)
-    values["path"] = Path(str(values["path"]))
+    values["path"] = _place(str(values["path"]))
     return Volume(**values)  # type: ignore[arg-type]
 
 
@@ -145,7 +165,7 @@ def find(
     if len(given) != 1:
         raise ArgumentError("volume: give its id, its name or its path")
     ((key, value),) = given
-    wanted = (value, str(Path(str(value)).resolve())) if key == "path" else (value,)
+    wanted = (value, str(_resolved(str(value)))) if key == "path" else (value,)
     for volume in listing(connection):
         if {"id": volume.id, "name": volume.name, "path": str(volume.path)}[key] in wanted:
             return volume
@@ -194,24 +214,22 @@ def _check_name(connection: Connection, name: str) -> None:
         raise ArgumentError(f"name: there is a volume named {name!r} already")
 
 
-def _check_path(connection: Connection, path: Path, but: int = 0) -> None:
+def _check_path(connection: Connection, path: Path | str, but: int = 0) -> None:
     for other in listing(connection):
-        if other.id != but and (
-            path == other.path or path in other.path.parents or other.path in path.parents
-        ):
+        if other.id != but and _overlap(path, other.path):
             raise ArgumentError(f"{path} and volume {other.id} ({other.path}) overlap")
 
 
 def add(
     connection: Connection,
-    path: Path,
+    place: Path | str,
     *,
     name: str = "",
     quota_bytes: int = 0,
     reserved_bytes: int = 0,
     actor: Actor = SYSTEM,
 ) -> Volume:
-    """Add the folder ``path`` (made where missing) as a volume, and mark it as that one.
+    """Add a folder (made where missing), or a place on an object store (``s3://bucket/prefix``), and mark it.
 
     Without a name it is called ``Volume ID``.
 
@@ -222,7 +240,7 @@ def add(
     """
     _check_sizes(quota_bytes, reserved_bytes)
     _check_name(connection, name)
-    path = path.resolve()
+    path = _resolved(place)
     _check_path(connection, path)
     row = connection.execute(
         "WITH taken AS (SELECT nextval(pg_get_serial_sequence('storage_volumes', 'id'))::integer AS id) "
@@ -234,12 +252,15 @@ def add(
     assert row is not None
     volume = _volume(row)
     try:
-        path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        mark(path, volume.uuid)
+        if isinstance(path, Path):
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            mark(path, volume.uuid)
+        else:
+            ObjectHandle(path, None, volume.id).mark(volume.uuid)
     except VolumeError:
         raise
     except OSError as error:
-        raise OutputError(f"volume {path} cannot be written to: {error.strerror}") from error
+        raise OutputError(f"volume {path} cannot be written to: {error.strerror or error}") from error
     said: dict[str, Any] = {"quota": quota_bytes, "reserved": reserved_bytes}
     audit.note(connection, actor, "volume.add", str(path), detail=said)
     return volume
@@ -284,20 +305,20 @@ def first(connection: Connection, data_dir: Path) -> None:
     connection.execute("LOCK TABLE storage_volumes IN SHARE ROW EXCLUSIVE MODE")
     if not listing(connection):
         volume = add(connection, data_dir / "volumes" / "1", name="Volume 1")
-        _note_place(connection, volume, volume.path, str(Path("volumes") / "1"))
+        _note_place(connection, volume, Path(volume.path), str(Path("volumes") / "1"))
 
 
-def move(connection: Connection, volume: Volume, path: Path, *, actor: Actor = SYSTEM) -> Volume:
-    """Note that the volume is at ``path`` now: its folder was moved, copied, or mounted there.
+def move(connection: Connection, volume: Volume, place: Path | str, *, actor: Actor = SYSTEM) -> Volume:
+    """Note that the volume is at ``place`` now: its files were moved, copied, or mounted there.
 
     Raises:
         ArgumentError: another volume is there or around it.
         VolumeError: the folder does not bear the volume's marker.
 
     """
-    path = path.resolve()
+    path = _resolved(place)
     _check_path(connection, path, but=volume.id)
-    Handle(path, volume.uuid, volume.id).close()
+    open_volume(path, volume.uuid, volume.id).close()
     row = connection.execute(
         f"UPDATE storage_volumes SET path = %s, home = NULL WHERE id = %s RETURNING {_COLUMNS}",
         (str(path), volume.id),
@@ -319,6 +340,8 @@ def locate(connection: Connection, data_dir: Path) -> None:
     for row in rows:
         home = row.pop("home")
         volume = _volume(row)
+        if isinstance(volume.path, str):
+            continue
         if home is None and volume.path.is_relative_to(data_dir):
             _note_place(connection, volume, volume.path, str(volume.path.relative_to(data_dir)))
         elif home is not None and volume.path != data_dir / home and _bears(data_dir / home, volume.uuid):
@@ -332,7 +355,7 @@ def _note_place(connection: Connection, volume: Volume, path: Path, home: str) -
     )
 
 
-def put(connection: Connection, places: dict[int, tuple[Path, str | None]]) -> None:
+def put(connection: Connection, places: dict[int, tuple[Path | str, str | None]]) -> None:
     """Say of every volume, by its id, where a restored database has it: its path, and that below the data directory.
 
     Where its marker did not come along, `adopt` writes it again once its files are seen there.
@@ -368,7 +391,10 @@ def adopt(connection: Connection) -> None:
             _log.warning("volume %d (%s) is not there: none of its files is", volume.id, volume.path)
             continue
         try:
-            mark(volume.path, volume.uuid)
+            if isinstance(volume.path, Path):
+                mark(volume.path, volume.uuid)
+            else:
+                ObjectHandle(volume.path, None, volume.id).mark(volume.uuid)
         except OSError as error:
             _log.warning(
                 "volume %d (%s) cannot be marked: %s", volume.id, volume.path, error.strerror or error
@@ -383,6 +409,12 @@ def _seen(connection: Connection, volume: Volume) -> bool:
         "(SELECT path FROM call_files WHERE volume_id = %(id)s ORDER BY id DESC LIMIT %(most)s)",
         {"id": volume.id, "most": _WITNESSES},
     ).fetchall()
+    if isinstance(volume.path, str):
+        try:
+            there = ObjectHandle(volume.path, None, volume.id)
+            return not rows or any(there.status(str(row["path"])) is not None for row in rows)
+        except OSError:
+            return False
     if not rows:
         return volume.path.is_dir()
     return any((volume.path / str(row["path"])).is_file() for row in rows)
@@ -403,7 +435,11 @@ def retire(connection: Connection, volume: Volume, *, actor: Actor = SYSTEM) -> 
         )
     else:
         connection.execute("DELETE FROM storage_volumes WHERE id = %s", (volume.id,))
-        unmark(volume.path, volume.uuid)
+        if isinstance(volume.path, Path):
+            unmark(volume.path, volume.uuid)
+        else:
+            with contextlib.suppress(OSError):
+                ObjectHandle(volume.path, None, volume.id).unmark(volume.uuid)
     said = {"removed": not holds}
     audit.note(connection, actor, "volume.retire", str(volume.path), detail=said)
     return not holds
@@ -411,7 +447,7 @@ def retire(connection: Connection, volume: Volume, *, actor: Actor = SYSTEM) -> 
 
 def reconcile(connection: Connection) -> int:
     """Settle what killed processes left on every volume that can be reached; returns how many journals were settled."""
-    settled = 0
+    count = 0
     for volume in listing(connection):
 
         def exists(call: UUID, volume: Volume = volume) -> set[str] | None:
@@ -425,7 +461,7 @@ def reconcile(connection: Connection) -> int:
 
         try:
             with volume.open() as opened:
-                settled += settle(opened, exists)
+                count += settled(opened, exists)
         except OSError as error:
             _log.warning("%s", error)
-    return settled
+    return count

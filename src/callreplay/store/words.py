@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -13,14 +13,24 @@ from callreplay.errors import ArgumentError
 from callreplay.store.database import Connection
 from callreplay.store.search import Reach, is_within
 
-__all__ = ["StoredWords", "are_kept", "keep_words", "words_said"]
+__all__ = ["StoredWord", "StoredWords", "are_kept", "keep_words", "words_of", "words_said"]
+
+
+class StoredWord(NamedTuple):
+    """A word, or some: seconds from the start of the call, and how sure the recogniser was, 0 to 1."""
+
+    start_s: float
+    end_s: float
+    text: str
+    speaker: str
+    confidence: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredWords:
-    """The words of a call, rows of start and end (seconds from its start), text, speaker and confidence."""
+    """The words of a call, by time, and the recogniser that heard them."""
 
-    words: tuple[tuple[Any, ...], ...]
+    words: tuple[StoredWord, ...]
     made_with: str
 
 
@@ -47,10 +57,19 @@ def words_said(connection: Connection, reach: Reach | int, call: uuid.UUID) -> S
     """The words of a call; None where none are kept, or it is out of reach."""
     if is_within(connection, reach, call) is None:
         return None
+    return words_of(connection, call)
+
+
+def words_of(connection: Connection, call: uuid.UUID) -> StoredWords | None:
+    """The words of a call that is known to be within reach; None where none are kept."""
     row = connection.execute(
         "SELECT words, made_with FROM call_words WHERE call_uuid = %s", (call,)
     ).fetchone()
-    return None if row is None else StoredWords(tuple(map(tuple, row["words"])), row["made_with"])
+    return (
+        None
+        if row is None
+        else StoredWords(tuple(StoredWord(*word) for word in row["words"]), row["made_with"])
+    )
 
 
 def are_kept(connection: Connection, call: uuid.UUID) -> bool:

@@ -6,6 +6,7 @@
 
 #include "decode/conceal/kernels.h"
 #include "decode/kernels.h"
+#include "encode/g711/kernels.h"
 #include "encode/speex/kernel.h"
 #include "mix/kernels.h"
 #include "raster/extremes.h"
@@ -40,7 +41,8 @@ int main(int argc, char **argv) {
   const auto *g729 = callreplay::g729_kernel(active);
   const auto *speex = callreplay::speex_kernel(active);
   const auto *g726 = callreplay::g726_kernel(active);
-  if (!is_of(active, callreplay::g711_kernel(active)) || !is_of(active, g726) || !is_of(active, g722) ||
+  if (!is_of(active, callreplay::g711_kernel(active)) || !is_of(active, g726) ||
+      !is_of(active, callreplay::g711_encoder_kernel(active)) || !is_of(active, g722) ||
       !is_of(active, g729) || !is_of(active, callreplay::conceal_kernel(active)) ||
       !is_of(active, callreplay::mix_kernel(active)) || !is_of(active, callreplay::raster_kernel(active)) ||
       !is_of(active, callreplay::bank_kernel(active)) || !is_of(active, speex) ||

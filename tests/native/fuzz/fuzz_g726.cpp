@@ -1,6 +1,5 @@
-// G.726: every lane of every width equals the scalar kernel, for any codes, length, rate, set of idle
-// lanes and resets. Input: [bits and order, octets, lane pattern] and the octets, which are unpacked as a
-// payload.
+// G.726: every lane of every width equals the scalar kernel, for any codes, length, rate, set of idle lanes
+// and resets. Input: [bits and order, octets, lane pattern] and the octets, which are unpacked as a payload.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>

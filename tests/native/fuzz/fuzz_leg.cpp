@@ -1,6 +1,6 @@
-// Legs of any columns, spans and gaps over any bytes: what cr_leg_check() lets through must decode and render
-// without a crash, in bounded time. Input: a head, then rows, spans and gaps; the whole input is also the
-// capture.
+// Legs of any columns, spans and gaps over any bytes: what cr_leg_check() lets through must decode and
+// render without a crash, in bounded time. Input: a head, then rows, spans and gaps; the whole input is
+// also the capture.
 #include <algorithm>
 #include <cstdlib>
 #include <vector>

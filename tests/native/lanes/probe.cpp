@@ -11,7 +11,7 @@
 namespace callreplay::CR_ISA {
 namespace {
 
-constexpr int kRounds = 400;
+constexpr int kRounds = 100;
 constexpr int kMost = 32;  // lanes
 
 // splitmix64; every fourth value is one at which arithmetic turns over.

@@ -1,4 +1,4 @@
-"""Migrations are SQL, which stands beside them as one would show it."""
+"""Migrations are SQL, which stands beside them as one would show it; indexes of large tables are made without locks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alembic import op
 
-__all__ = ["run_sql"]
+__all__ = ["create_index", "drop_index", "run_sql"]
 
 
 def run_sql(migration: str) -> None:
@@ -15,3 +15,32 @@ def run_sql(migration: str) -> None:
     driver = op.get_bind().connection.driver_connection
     assert driver is not None
     driver.execute(Path(migration).with_suffix(".sql").read_text(encoding="utf-8"))
+
+
+def create_index(name: str, definition: str) -> None:
+    """Make an index, ``definition`` from ``ON`` on, while others go on writing.
+
+    What the migration did before is committed. One that was cut short is gone on with by the next: an index that is
+    whole stays, one that is not (INVALID) is dropped and made anew.
+    """
+    with op.get_context().autocommit_block():
+        if (valid := _is_valid(name)) is False:
+            op.execute(f"DROP INDEX CONCURRENTLY {name}")
+        if not valid:
+            op.execute(f"CREATE INDEX CONCURRENTLY {name} {definition}")
+
+
+def drop_index(name: str) -> None:
+    """Drop an index, if it is there, while others go on writing."""
+    with op.get_context().autocommit_block():
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
+def _is_valid(name: str) -> bool | None:
+    """Whether the index of that name is whole; None where there is none."""
+    found: bool | None = (
+        op.get_bind()
+        .exec_driver_sql("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (name,))
+        .scalar()
+    )
+    return found

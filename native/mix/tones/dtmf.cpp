@@ -1,4 +1,4 @@
-#include "decode/tones/dtmf.h"
+#include "mix/tones/dtmf.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,96 @@
+"""Volumes wherever they are: a folder (`callreplay.store.handle`) or an object store (`callreplay.store.objects`)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+from callreplay.store.handle import Handle
+from callreplay.store.journal import Departure, Journal, settle
+from callreplay.store.objects import (
+    ObjectDeparture,
+    ObjectHandle,
+    ObjectJournal,
+    is_object_url,
+    settle_objects,
+)
+
+__all__ = [
+    "AnyDeparture",
+    "AnyHandle",
+    "AnyJournal",
+    "StoredFile",
+    "departure_of",
+    "journal_of",
+    "open_volume",
+    "settled",
+]
+
+AnyHandle = Handle | ObjectHandle
+AnyJournal = Journal | ObjectJournal
+AnyDeparture = Departure | ObjectDeparture
+
+
+def open_volume(place: str | Path, uuid: UUID, number: int) -> AnyHandle:
+    """The volume itself. Raises VolumeError where it cannot be reached, or is another."""
+    if is_object_url(place):
+        return ObjectHandle(str(place), uuid, number)
+    return Handle(Path(place), uuid, number)
+
+
+def journal_of(volume: AnyHandle, call: UUID) -> AnyJournal:
+    """What is about to be done to the files of one call."""
+    return ObjectJournal(volume, call) if isinstance(volume, ObjectHandle) else Journal(volume, call)
+
+
+def departure_of(volume: AnyHandle) -> AnyDeparture:
+    """Which calls are about to go."""
+    return ObjectDeparture(volume) if isinstance(volume, ObjectHandle) else Departure(volume)
+
+
+def settled(volume: AnyHandle, exists: Callable[[UUID], set[str] | None]) -> int:
+    """Settle the journals of dead processes; how many."""
+    return settle_objects(volume, exists) if isinstance(volume, ObjectHandle) else settle(volume, exists)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A stored recording: its volume, as the database has it, and its path there. It travels between processes."""
+
+    volume_path: str
+    volume_uuid: UUID
+    volume_id: int
+    path: str
+
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.volume_path}/{self.path}"
+
+    def open(self, suffix: str = "") -> int:
+        """A descriptor of the file (``suffix`` for the one beside it). VolumeError, FileNotFoundError, OSError."""
+        with open_volume(self.volume_path, self.volume_uuid, self.volume_id) as volume:
+            return volume.open(self.path + suffix)
+
+    def file(self, suffix: str = "") -> BinaryIO:
+        """As ``open``: a binary file."""
+        return os.fdopen(self.open(suffix), "rb")
+
+    def status(self) -> os.stat_result:
+        """Of the file: its size and when it was written. Raises as ``open``."""
+        if is_object_url(self.volume_path):
+            with open_volume(self.volume_path, self.volume_uuid, self.volume_id) as volume:
+                found = volume.status(self.path)
+            if found is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.name)
+            return found
+        descriptor = self.open()
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)

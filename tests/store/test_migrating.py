@@ -1,0 +1,106 @@
+"""A schema is brought up to date while others write, and after it was cut short."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from callreplay.store.database import migrate
+from callreplay.store.embedded import EmbeddedPostgres
+
+CALL = "INSERT INTO calls (tenant_id, identity, started_at, ended_at, backed_up_at) VALUES (1, %s, now(), now(), now())"
+
+
+@pytest.fixture
+def old(server: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database with the schema before 0020."""
+    name = f"old_{uuid4().hex}"
+    with psycopg.connect(server.url) as connection:
+        owner = connection.info.user
+    with server._superuser() as root:
+        root.execute(f"CREATE DATABASE {name} OWNER {owner}".encode())
+        url = psycopg.conninfo.make_conninfo(server.url, dbname=name)
+        try:
+            migrate(url, "0017")
+            yield url
+        finally:
+            root.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def soon() -> Iterator[None]:
+    """Again and again, for a minute at most."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        yield
+        time.sleep(0.02)
+
+
+def waits(url: str, for_what: str) -> int:
+    """The process that makes an index and waits, once it does."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in soon():
+            row = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE query LIKE %s AND wait_event_type = 'Lock' "
+                "AND datname = current_database() AND pid <> pg_backend_pid()",
+                (f"%{for_what}%",),
+            ).fetchone()
+            if row is not None:
+                return int(row[0])
+    raise AssertionError(f"nothing waits for {for_what}")
+
+
+def invalid(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def test_others_write_while_an_index_is_made_and_a_cut_short_one_is_made_anew(old: str) -> None:
+    failures: list[Exception] = []
+
+    def bring_up() -> None:
+        try:
+            migrate(old)
+        except Exception as error:
+            failures.append(error)
+
+    def begin() -> list[threading.Thread]:
+        """Two at once, as the workers of a service start."""
+        started = [threading.Thread(target=bring_up) for _ in range(2)]
+        for each in started:
+            each.start()
+        return started
+
+    with psycopg.connect(old) as writer, psycopg.connect(old, autocommit=True) as other:
+        writer.execute(CALL, ("open",))
+        going = begin()
+        maker = waits(old, "CREATE INDEX CONCURRENTLY calls_backed_up")
+        # A lock that lets nobody write would be queued behind the first writer, and hold up this one.
+        other.execute("SET lock_timeout = '20s'")
+        other.execute(CALL, ("meanwhile",))
+        other.execute("SELECT pg_terminate_backend(%s)", (maker,))
+        for _ in soon():
+            if failures:
+                break
+        # The second goes on where the first was cut off.
+        waits(old, "INDEX CONCURRENTLY calls_backed_up")
+        assert invalid(old) == ["calls_backed_up"]
+        writer.commit()
+        for each in going:
+            each.join()
+        assert [type(error) for error in failures] == [psycopg.errors.AdminShutdown]
+        assert invalid(old) == []
+        other.execute("SET enable_seqscan = off")
+        plan = other.execute(
+            "EXPLAIN SELECT uuid FROM calls WHERE tenant_id = 1 AND backed_up_at IS NOT NULL"
+        )
+        assert "calls_backed_up" in str(plan.fetchall())
+        row = other.execute("SELECT count(*) FROM calls WHERE backed_up_at IS NOT NULL").fetchone()
+        assert row == (2,)

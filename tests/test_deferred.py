@@ -1,0 +1,129 @@
+"""Dataclasses made when they are used are what the standard library makes of the same classes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import threading
+from collections.abc import Callable
+from dataclasses import field
+from functools import partial
+from typing import Any, ClassVar
+
+import pytest
+
+from callreplay import deferred
+
+OPTIONS: list[dict[str, bool]] = [
+    {"frozen": frozen, "slots": slots, "eq": eq, "kw_only": kw_only}
+    for frozen in (False, True)
+    for slots in (False, True)
+    for eq in (False, True)
+    for kw_only in (False, True)
+]
+
+
+def _classes(decorate: Callable[..., Any], options: dict[str, bool]) -> tuple[Any, Any]:
+    @decorate(**options)
+    class Base:
+        kind: ClassVar[str] = "base"
+        a: int
+        b: str = "b"
+        c: list[int] = field(default_factory=list)
+        hidden: float = field(default=0.5, repr=False, compare=False)
+
+        def total(self) -> int:
+            return self.a + len(self.c)
+
+    @decorate(**options)
+    class Derived(Base):
+        d: int = 4
+
+        def __post_init__(self) -> None:
+            if self.d < 0:
+                raise ValueError("d")
+
+    return Base, Derived
+
+
+def _error(work: Callable[[], object]) -> tuple[type[BaseException], str]:
+    with pytest.raises(Exception) as told:  # noqa: PT011  # the same as the other's, whichever that is
+        work()
+    return told.type, str(told.value)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_it_is_what_the_standard_library_makes(options: dict[str, bool]) -> None:
+    ours, theirs = _classes(deferred.dataclass, options), _classes(dataclasses.dataclass, options)
+    for our, their in zip(ours, theirs, strict=True):
+        one, two = our(a=1, c=[2]), their(a=1, c=[2])
+        assert (one.total(), our.kind) == (two.total(), "base")
+        assert dataclasses.asdict(one) == dataclasses.asdict(two)
+        assert dataclasses.astuple(dataclasses.replace(one, b="x")) == dataclasses.astuple(
+            dataclasses.replace(two, b="x")
+        )
+        assert [each.name for each in dataclasses.fields(our)] == [
+            each.name for each in dataclasses.fields(their)
+        ]
+        assert all(map(dataclasses.is_dataclass, [our]))  # a plain assertion would narrow its type
+        assert our(a=1, hidden=1.0).__eq__(our(a=1)) == their(a=1, hidden=1.0).__eq__(their(a=1))
+        assert (our(a=1) == our(a=2), our(a=1) == two) == (False, False)
+        assert (our.__hash__ is None) == (their.__hash__ is None)
+        assert hasattr(one, "__dict__") == hasattr(two, "__dict__")
+        assert copy.copy(one).total() == 2
+        assert getattr(our, "__match_args__", ()) == getattr(their, "__match_args__", ())
+        assert _error(partial(our)) == _error(partial(their))
+        assert _error(partial(our, a=1, e=1)) == _error(partial(their, a=1, e=1))
+        if options["frozen"]:
+            assert _error(partial(setattr, one, "a", 2)) == _error(partial(setattr, two, "a", 2))
+            assert _error(partial(delattr, one, "a")) == _error(partial(delattr, two, "a"))
+        else:
+            one.a = two.a = 5
+            assert one.total() == two.total() == 6
+        if options["eq"]:
+            assert repr(one) == repr(two)
+    with pytest.raises(ValueError, match="d"):
+        ours[1](a=1, d=-1)
+
+
+@pytest.mark.parametrize("first", [repr, hash, lambda one: one == copy.copy(one), dataclasses.fields])
+def test_any_use_may_be_the_first(first: Callable[[Any], object]) -> None:
+    base, derived = _classes(deferred.dataclass, {"frozen": True, "slots": True})
+    if first is hash:
+        assert hash(base(1, c=())) == hash(base(1, c=()))
+    else:
+        assert first(derived(1)) == first(derived(1))
+    if first is dataclasses.fields:
+        assert len(dataclasses.fields(base)) == 4
+
+
+@deferred.dataclass(frozen=True, slots=True)
+class Point:
+    x: int
+    y: list[int] = field(default_factory=list)
+
+
+def test_pickles_come_back() -> None:
+    point = Point(1, [2])
+    assert pickle.loads(pickle.dumps(point)) == copy.deepcopy(point) == point
+    match point:
+        case Point(x, y):
+            assert (x, y) == (1, [2])
+
+
+def test_threads_may_be_the_first_together() -> None:
+    _, derived = _classes(deferred.dataclass, {"frozen": True, "slots": True})
+    start = threading.Barrier(4)
+    made: list[Any] = []
+
+    def work(number: int) -> None:
+        start.wait()
+        made.append(derived(number))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {each.a for each in made} == {0, 1, 2, 3}
