@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "recording": {"packets", "signalling", "splitting", "importing", "store"},
     "batch": {"packets", "capture", "audio", "outputs", "store"},
     "live": {"packets", "splitting", "audio", "capture", "outputs", "store"},
-    "service": {"capture", "outputs", "store", "live"},
+    "service": {"capture", "outputs", "store", "live", "importing", "batch"},
     "cli": {
         "transcripts",
         "packets",

@@ -101,11 +101,51 @@ void in_blocks(Extremes *into, const int16_t *pcm, size_t frames, int channels) 
   scalar(into, pcm + done, frames - done / channels, channels);
 }
 
+// Halve `lanes` until as many are left as there are channels; lane j belongs to channel j % channels
+// throughout.
+template <int kLanes>
+inline void fold(int16_t *low, int16_t *high) {
+  for (int j = 0; j < kLanes; ++j) {
+    low[j] = low[j + kLanes] < low[j] ? low[j + kLanes] : low[j];
+    high[j] = high[j + kLanes] > high[j] ? high[j + kLanes] : high[j];
+  }
+}
+
+void pixels(int8_t *out, const int16_t *pcm, size_t count, size_t samples, int channels) {
+  constexpr int kLanes = static_cast<int>(kPixelBlock);
+  for (size_t n = 0; n < count; ++n) {
+    alignas(64) int16_t low[kLanes];
+    alignas(64) int16_t high[kLanes];
+    for (int j = 0; j < kLanes; ++j) {
+      low[j] = high[j] = pcm[j];
+    }
+    for (size_t at = kPixelBlock; at < samples; at += kPixelBlock) {
+      for (int j = 0; j < kLanes; ++j) {
+        const int16_t x = pcm[at + j];
+        low[j] = x < low[j] ? x : low[j];
+        high[j] = x > high[j] ? x : high[j];
+      }
+    }
+    fold<16>(low, high);
+    fold<8>(low, high);
+    fold<4>(low, high);
+    fold<2>(low, high);
+    if (channels == 1) {
+      fold<1>(low, high);
+    }
+    for (int c = 0; c < channels; ++c) {
+      *out++ = static_cast<int8_t>(low[c] / 256);
+      *out++ = static_cast<int8_t>(high[c] / 256);
+    }
+    pcm += samples;
+  }
+}
+
 constexpr RasterKernel blocks(cr_isa isa) {
-  return {isa, in_blocks};
+  return {isa, in_blocks, pixels};
 }
 constexpr RasterKernel one_by_one(cr_isa isa) {
-  return {isa, scalar};
+  return {isa, scalar, pixels};
 }
 
 }  // namespace

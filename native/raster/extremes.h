@@ -16,10 +16,14 @@ struct Extremes {
   uint64_t energy[kMaxChannels];
 };
 
+constexpr size_t kPixelBlock = 32;
+
 struct RasterKernel {
   cr_isa isa;
   // Widen `into` by `frames` frames of interleaved channels.
   void (*extremes)(Extremes *into, const int16_t *pcm, size_t frames, int channels);
+  // What cr_peaks8 does for whole pixels whose samples are a multiple of `kPixelBlock`, of 1 or 2 channels.
+  void (*pixels)(int8_t *out, const int16_t *pcm, size_t count, size_t samples, int channels);
 };
 
 // Null when this CPU cannot run it; CR_ISA_SCALAR is always there.

@@ -91,9 +91,47 @@ namespace {
 constexpr uint64_t kMaxTotalFrames = uint64_t{1} << 39;
 constexpr uint32_t kMaxBuckets = uint32_t{1} << 24;
 
+// Any number of samples and channels, one by one.
+void pixel(int8_t *out, const int16_t *pcm, size_t frames, uint32_t channels) {
+  for (uint32_t c = 0; c < channels; ++c) {
+    int16_t low = INT16_MAX;
+    int16_t high = INT16_MIN;
+    for (size_t i = 0; i < frames; ++i) {
+      const int16_t x = pcm[i * channels + c];
+      low = x < low ? x : low;
+      high = x > high ? x : high;
+    }
+    *out++ = static_cast<int8_t>(low / 256);
+    *out++ = static_cast<int8_t>(high / 256);
+  }
+}
+
 }  // namespace
 
 extern "C" {
+
+cr_status cr_peaks8(const int16_t *pcm, size_t frames, uint32_t channels, uint32_t frames_per_pixel,
+                    int8_t *out) {
+  if ((pcm == nullptr || out == nullptr) && frames != 0) {
+    return CR_ARGUMENT;
+  }
+  if (channels == 0 || channels > callreplay::kMaxChannels || frames_per_pixel == 0) {
+    return CR_ARGUMENT;
+  }
+  const size_t samples = size_t{frames_per_pixel} * channels;
+  const size_t whole = frames / frames_per_pixel;
+  size_t done = 0;
+  if (channels <= 2 && samples % callreplay::kPixelBlock == 0) {
+    callreplay::raster_kernel(cr_isa_active())->pixels(out, pcm, whole, samples, static_cast<int>(channels));
+    done = whole;
+  }
+  for (; done * frames_per_pixel < frames; ++done) {
+    const size_t left = frames - done * frames_per_pixel;
+    pixel(out + 2 * channels * done, pcm + samples * done, left < frames_per_pixel ? left : frames_per_pixel,
+          channels);
+  }
+  return CR_OK;
+}
 
 cr_status cr_peaks_create(uint32_t channels, uint64_t frames_per_bucket, cr_peaks **out) {
   if (out == nullptr || channels == 0 || channels > callreplay::kMaxChannels || frames_per_bucket == 0 ||

@@ -79,7 +79,7 @@ def open_files(
             origin: Origin | None = os.fspath(source)
             found, identity = packets.open_path(source, warnings)
         else:
-            origin, identity = source if isinstance(source, packets.Opener) else None, None
+            origin, identity = source if packets.is_opener(source) else None, None
             said: list[str] = []
             data = packets.open_buffer(source, warnings=said, pipes=True)
             warnings += said

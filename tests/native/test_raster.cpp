@@ -78,6 +78,48 @@ TEST_CASE("every instruction set finds the extremes that a plain loop finds") {
   }
 }
 
+TEST_CASE("pixels of eight bits are the extremes divided towards zero, on every instruction set") {
+  for (int channels : {1, 2, 3}) {
+    for (uint32_t per : {1u, 16u, 64u, 100u}) {
+      const size_t frames = 1000;
+      const auto pcm = noise(frames * channels, per + channels);
+      std::vector<int8_t> want;
+      for (size_t at = 0; at < frames; at += per) {
+        for (int c = 0; c < channels; ++c) {
+          int16_t low = INT16_MAX;
+          int16_t high = INT16_MIN;
+          for (size_t i = at; i < std::min<size_t>(at + per, frames); ++i) {
+            low = std::min(low, pcm[i * channels + c]);
+            high = std::max(high, pcm[i * channels + c]);
+          }
+          want.push_back(static_cast<int8_t>(low / 256));
+          want.push_back(static_cast<int8_t>(high / 256));
+        }
+      }
+      std::vector<int8_t> got(want.size());
+      REQUIRE(cr_peaks8(pcm.data(), frames, channels, per, got.data()) == CR_OK);
+      CHECK(got == want);
+      if (channels == 3 || per * channels % callreplay::kPixelBlock != 0) {
+        continue;
+      }
+      for (int isa = CR_ISA_SCALAR; isa <= CR_ISA_AVX512; ++isa) {
+        if (cr_isa_available(static_cast<cr_isa>(isa))) {
+          const size_t whole = frames / per;
+          std::vector<int8_t> part(whole * channels * 2);
+          callreplay::raster_kernel(static_cast<cr_isa>(isa))
+              ->pixels(part.data(), pcm.data(), whole, size_t{per} * channels, channels);
+          CHECK(std::equal(part.begin(), part.end(), want.begin()));
+        }
+      }
+    }
+  }
+  int8_t out[2];
+  const int16_t one = 0;
+  CHECK(cr_peaks8(&one, 1, 0, 1, out) == CR_ARGUMENT);
+  CHECK(cr_peaks8(&one, 1, 1, 0, out) == CR_ARGUMENT);
+  CHECK(cr_peaks8(nullptr, 1, 1, 1, out) == CR_ARGUMENT);
+}
+
 TEST_CASE("where the blocks are cut changes nothing") {
   const auto pcm = noise(2 * 5000, 7);
   for (int fit : {0, 1}) {

@@ -563,6 +563,60 @@ def framed(page: Page, origin: str, address: str) -> Frame:
     return frame
 
 
+CUT = """[...document.querySelectorAll("button, summary, label, legend, h1:not(.unseen), h2, .tabs a, .top a, dt")]
+    .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)
+    .filter((each) => getComputedStyle(each).overflow !== "visible").map((each) => each.outerHTML.slice(0, 90))"""
+MOVING = """[document.getAnimations().length, ...[...document.querySelectorAll("a, button, dialog")]
+    .filter((each) => getComputedStyle(each).transitionDuration !== "0s")]"""
+
+
+def test_every_page_stands_in_large_letters_and_forced_colours_and_keeps_still(
+    browser: Browser, service: Running, call: dict[str, Any]
+) -> None:
+    context = browser.new_context(
+        base_url=service.base, viewport=DESKTOP, forced_colors="active", reduced_motion="reduce"
+    )
+    # As somebody has it who sets letters of twice the size: everything that is text grows with the root's.
+    context.add_init_script(
+        "document.addEventListener('DOMContentLoaded', () => { document.documentElement.style.fontSize = '200%'; });"
+    )
+    wrong: dict[str, list[str]] = {}
+    with watched(context) as page:
+        enter(page, service)
+        assert page.evaluate("matchMedia('(forced-colors: active)').matches")
+        for name, place in places(call).items():
+            page.goto(HOME + place)
+            if name in ("details", "player"):
+                loaded(page)
+                assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") == 32
+                focused = "getComputedStyle(document.querySelector('.wave')).outlineStyle"
+                page.focus(".wave[role=slider]")
+                page.keyboard.press("End")
+                assert page.evaluate(focused) == "solid"
+            shoot(page, f"{name}-large")
+            found = [f"cut: {each}" for each in page.evaluate(CUT)]
+            if page.evaluate(MOVING) != [0]:
+                found.append("moves")
+            if (over := page.evaluate("document.documentElement.scrollWidth")) > DESKTOP["width"]:
+                found.append(f"{over} pixels wide")
+            if found:
+                wrong[name] = found
+    assert json.dumps(wrong, indent=1) == "{}"
+
+
+def test_the_list_s_style_stops_at_the_player(
+    page: Page, phone: Page, service: Running, call: dict[str, Any]
+) -> None:
+    for each in (page, phone):
+        enter(each, service, f"&callDetails={call['callId']}")
+        loaded(each)
+        for tool in ("mark-start", "mark-end", "zoom-out", "zoom-in", "whole", "spectrogram"):
+            assert each.locator(f"[data-do={tool}]").is_visible(), tool
+        assert (
+            each.evaluate("getComputedStyle(document.querySelector('details.keys')).borderTopWidth") == "0px"
+        )
+
+
 @pytest.mark.parametrize("what", ["callDetails", "player"])
 def test_another_sites_frame_shows_a_call_only_where_it_is_allowed(
     browser: Browser, service: Running, call: dict[str, Any], tmp_path: Path, what: str
@@ -645,6 +699,7 @@ def places(call: dict[str, Any]) -> dict[str, str]:
         "users": "Users",
         "jobs": "Jobs",
         "audit": "Audit",
+        "account": "Account",
         "problem": "Nothing",
     }
 
@@ -666,6 +721,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "desktop-light": {"viewport": DESKTOP, "color_scheme": "light"},
     "phone-dark": {"viewport": PHONE, "color_scheme": "dark", "is_mobile": True, "has_touch": True},
     "desktop-dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+    "wide-light": {"viewport": {"width": 1920, "height": 1080}, "color_scheme": "light"},
     "phone-light": {"viewport": PHONE, "color_scheme": "light", "is_mobile": True, "has_touch": True},
 }
 """The first two are every width and every colour; the others are looked at when pictures are asked for."""

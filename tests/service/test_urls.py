@@ -659,3 +659,30 @@ def test_unknown_addresses_are_404_without_a_trace(service: Running) -> None:
     answer = httpx.get(service.base + "/CallRecorder/Nothing", headers={"accept": "text/html"})
     assert answer.status_code == 404
     assert "Traceback" not in answer.text
+
+
+def test_who_is_locked_out_is_so_at_the_next_request(service: Running, call: dict[str, Any]) -> None:
+    asked = {"callId": call["callId"], "format": "wav"}
+    service.rows(
+        "INSERT INTO users (tenant_id, login, password_hash) SELECT tenant_id, 'leaving', password_hash "
+        "FROM users WHERE login = 'admin'"
+    )
+    try:
+        with service.client() as client:
+            entered = {"user": "leaving", "password": service.password}
+            assert client.post("/CallRecorder/Login", data=entered).status_code == 303
+
+            def status() -> int:
+                return client.get("/CallRecorder/Transcoder", params=asked).status_code
+
+            assert [status(), status()] == [302, 302]
+            service.rows("UPDATE users SET disabled_at = now() WHERE login = 'leaving'")
+            assert status() == 401
+            service.rows("UPDATE users SET disabled_at = NULL WHERE login = 'leaving'")
+            assert status() == 302
+            service.rows(
+                "DELETE FROM sessions WHERE user_id = (SELECT id FROM users WHERE login = 'leaving')"
+            )
+            assert status() == 401
+    finally:
+        service.rows("DELETE FROM users WHERE login = 'leaving'")

@@ -387,25 +387,30 @@ def test_no_playback_leaves_a_descriptor_open(
 @pytest.mark.database
 @pytest.mark.slow
 def test_one_users_hundreds_of_requests_hold_up_nobody(service: Running, call: dict[str, Any]) -> None:
+    # One client for all: making one takes longer than what is asked of it.
+    many = service.client(auth=("admin", service.password), limits=httpx.Limits(max_connections=150))
+
     def ask(number: int) -> int:
-        with service.basic() as client:
-            parameters = {"callId": call["callId"], "format": "spx", "start": f"{number / 1000:.3f}"}
-            return client.get("/CallRecorder/Transcoder", params=parameters, timeout=120).status_code
+        parameters = {"callId": call["callId"], "format": "spx", "start": f"{number / 1000:.3f}"}
+        return many.get("/CallRecorder/Transcoder", params=parameters, timeout=120).status_code
 
     service.rows("INSERT INTO users (tenant_id, login, password_hash) SELECT tenant_id, 'other', password_hash "
                  "FROM users WHERE login = 'admin'")  # fmt: skip
     took = []
     try:
-        with ThreadPoolExecutor(150) as pool:
-            asked = [pool.submit(ask, number) for number in range(600)]
+        with (
+            many,
+            service.client(auth=("other", service.password)) as client,
+            ThreadPoolExecutor(150) as pool,
+        ):
+            asked = [pool.submit(ask, number) for number in range(300)]
             while sum(each.done() for each in asked) < 20:
                 time.sleep(0.01)
             while not all(each.done() for each in asked):
                 began = time.perf_counter()
-                with service.client(auth=("other", service.password)) as client:
-                    parameters = {"callId": call["callId"], "format": "wav", "rate": "16000"}
-                    answer = client.get("/CallRecorder/Transcoder", params=parameters, follow_redirects=True)
-                    assert answer.status_code == 200
+                parameters = {"callId": call["callId"], "format": "wav", "rate": "16000"}
+                answer = client.get("/CallRecorder/Transcoder", params=parameters, follow_redirects=True)
+                assert answer.status_code == 200
                 took.append(time.perf_counter() - began)
             assert {each.result() for each in asked} == {302}
     finally:

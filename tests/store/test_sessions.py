@@ -64,3 +64,32 @@ def test_a_schema_of_a_newer_version_is_one_line(database: Database, url: str) -
     finally:
         with connect(url) as connection:
             connection.execute("UPDATE schema_version SET version_num = '0007'")
+
+
+def test_a_connection_that_has_rested_is_looked_at_before_it_is_used(
+    database: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callreplay.store.database._FRESH_SECONDS", 0.0)
+    with Database(url, size=1) as one, connect(url) as other:
+        with one.connection() as connection:
+            number = connection.info.backend_pid
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
+        with one.connection() as connection:
+            assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+            assert connection.info.backend_pid != number
+
+
+def test_each_statement_of_a_reading_is_a_transaction(database: Database, url: str) -> None:
+    kept = "SELECT value FROM settings WHERE key = 'test.reading'"
+    with Database(url, size=1) as one, connect(url) as other:
+        with one.reading() as connection:
+            connection.execute("INSERT INTO settings (key, value) VALUES ('test.reading', '1')")
+            assert other.execute(kept).fetchone() is not None, "without an end of the block"
+            with pytest.raises(psycopg.errors.SyntaxError):
+                connection.execute("SELEKT")
+            connection.execute("SELECT 1")
+        with pytest.raises(psycopg.errors.DivisionByZero), one.connection() as connection:
+            connection.execute("DELETE FROM settings WHERE key = 'test.reading'; SELECT 1 / 0")
+        other.rollback()
+        assert other.execute(kept).fetchone() is not None, "a transaction again"
+        other.execute("DELETE FROM settings WHERE key = 'test.reading'")

@@ -42,6 +42,12 @@ cr_status cr_peaks_write(cr_peaks *peaks, const int16_t *pcm, size_t frames);
 size_t cr_peaks_count(const cr_peaks *peaks);
 const cr_peak *cr_peaks_data(const cr_peaks *peaks);
 
+/* Lowest and highest sample of each `frames_per_pixel` frames, divided by 256 towards zero, channel fastest:
+ * 2 * channels octets a pixel, the last pixel of what is left. What a player draws, at a fraction of the cost
+ * of the peaks above. `out` has room for all of them. CR_ARGUMENT: as for cr_peaks_create. */
+cr_status cr_peaks8(const int16_t *pcm, size_t frames, uint32_t channels, uint32_t frames_per_pixel,
+                    int8_t *out);
+
 /* One band of a waveform picture: rows [top, top + height) of an 8-bit image of `stride` octets a row,
  * columns [left, left + width). */
 typedef struct cr_band {

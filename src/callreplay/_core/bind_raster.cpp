@@ -37,6 +37,25 @@ class Peaks {
   Held<cr_peaks, cr_peaks_destroy> peaks_;
 };
 
+// (pixels, channels, 2): lowest and highest.
+py::array_t<int8_t> peaks8(const Pcm &pcm, uint32_t frames_per_pixel) {
+  const uint32_t channels = pcm.ndim() == 2 ? static_cast<uint32_t>(pcm.shape(1)) : 1;
+  const size_t frames = channels == 0 ? 0 : static_cast<size_t>(pcm.size()) / channels;
+  raise_on_error(frames_per_pixel == 0 || channels == 0 ? CR_ARGUMENT : CR_OK);
+  const size_t pixels = frames / frames_per_pixel + (frames % frames_per_pixel != 0);
+  py::array_t<int8_t> out(
+      {static_cast<py::ssize_t>(pixels), static_cast<py::ssize_t>(channels), py::ssize_t{2}});
+  int8_t *into = out.mutable_data();
+  const int16_t *data = pcm.data();
+  cr_status status;
+  {
+    py::gil_scoped_release release;
+    status = cr_peaks8(data, frames, channels, frames_per_pixel, into);
+  }
+  raise_on_error(status);
+  return out;
+}
+
 void draw_band(py::array_t<uint8_t, py::array::c_style> image,
                const py::array_t<cr_peak, py::array::c_style> &peaks, uint32_t channel, uint32_t left,
                uint32_t top, uint32_t width, uint32_t height, uint32_t columns_per_pixel, uint32_t levels,
@@ -75,6 +94,7 @@ void bind_raster(py::module_ &m) {
            py::arg("frames_per_bucket") = 0, py::arg("total_frames") = 0, py::arg("buckets") = 0)
       .def("write", &Peaks::write, py::arg("pcm"))
       .def("data", &Peaks::data);
+  m.def("peaks8", &peaks8, py::arg("pcm"), py::arg("frames_per_pixel"));
   m.def("draw_band", &draw_band, py::arg("image"), py::arg("peaks"), py::kw_only(), py::arg("channel"),
         py::arg("left"), py::arg("top"), py::arg("width"), py::arg("height"), py::arg("columns_per_pixel"),
         py::arg("levels"), py::arg("peak_base"), py::arg("rms_base"), py::arg("scale"));

@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import chain
 from typing import Any, Final
 
@@ -56,8 +57,12 @@ def available() -> bool:
 
 def version() -> str:
     """Which PyAV it is; '' where it cannot be imported."""
-    if not available():
-        return ""
+    return _version() if available() else ""
+
+
+@cache
+def _version() -> str:
+    # Half a millisecond, for every request that looks for what is cached.
     from importlib.metadata import version as version_of  # which takes some megabytes
 
     return f"av {version_of('av')}"

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,48 +26,26 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from callreplay.importing.importer import Outcome
-    from callreplay.store.jobs import Job
+    from callreplay.importing.tally import Tally
 
 __all__ = ["register"]
 
 
-class _Summary:
-    """Totals of an import, and its exit code."""
+def _line(tally: Tally, began: float, dry_run: bool) -> str:
+    seconds = max(time.monotonic() - began, 1e-3)
+    parts = [
+        f"{tally.captures} captures ({show_size(tally.octets)})",
+        f"{tally.added} calls {'to add' if dry_run else 'added'}",
+        f"{tally.known} known already",
+    ]
+    parts += [f"{tally.without_media} without media"] if tally.without_media else []
+    parts += [f"{tally.skipped} other files passed over"] if tally.skipped else []
+    parts += [f"{tally.bad + tally.failed} failed"] if tally.bad + tally.failed else []
+    return f"{', '.join(parts)}; {seconds:.1f} s, {show_size(round(tally.octets / seconds))}/s"
 
-    def __init__(self) -> None:
-        self.captures = self.added = self.known = self.without_media = self.octets = self.skipped = 0
-        self.bad = self.failed = 0
-        self.is_stopped = False
-        self.start = time.monotonic()
 
-    def take(self, outcome: Outcome, named: bool) -> None:
-        if outcome.bad and not named:
-            # A folder may hold anything; only what was named must be a capture.
-            self.skipped += 1
-            return
-        self.captures += outcome.files
-        self.octets += outcome.octets
-        self.added += outcome.added
-        self.known += len(outcome.calls) - outcome.added
-        self.without_media += sum(not call["legs"] for call in outcome.calls)
-        self.bad += bool(outcome.error) and outcome.bad
-        self.failed += bool(outcome.error) and not outcome.bad
-
-    def line(self, dry_run: bool) -> str:
-        seconds = max(time.monotonic() - self.start, 1e-3)
-        parts = [
-            f"{self.captures} captures ({show_size(self.octets)})",
-            f"{self.added} calls {'to add' if dry_run else 'added'}",
-            f"{self.known} known already",
-        ]
-        parts += [f"{self.without_media} without media"] if self.without_media else []
-        parts += [f"{self.skipped} other files passed over"] if self.skipped else []
-        parts += [f"{self.bad + self.failed} failed"] if self.bad + self.failed else []
-        return f"{', '.join(parts)}; {seconds:.1f} s, {show_size(round(self.octets / seconds))}/s"
-
-    @property
-    def exit_code(self) -> int:
-        return 1 if self.failed or self.is_stopped else 2 if self.bad else 0
+def _exit_code(tally: Tally) -> int:
+    return 1 if tally.failed or tally.is_stopped else 2 if tally.bad else 0
 
 
 @contextmanager
@@ -89,12 +66,6 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         typer.echo(json_text(call))
     for warning in outcome.warnings:
         print(printable(f"callreplay: warning: {outcome.capture}: {warning}"), file=sys.stderr)
-
-
-def _goes_on(job: Job, outcome: Outcome, summary: _Summary) -> bool:
-    """Tell who watches what has been done; whether it is to go on."""
-    job.result = {"calls": summary.added, "failed": summary.failed + summary.bad}
-    return job.step(job.done + outcome.files)
 
 
 def register(app: typer.Typer) -> None:
@@ -119,15 +90,15 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
     ) -> None:
         """Read captures with SIP or Skinny and RTP, and file every call of them once."""
-        from callreplay.importing import importer, sources, workers
-        from callreplay.store import accounts, activity
+        from callreplay.importing import importer, sources
+        from callreplay.importing.tally import Tally, run
+        from callreplay.store import accounts
         from callreplay.store import jobs as work
 
+        began, tally = time.monotonic(), Tally()
         unread: list[str] = []
         chosen = list(sources.captures(paths, unread))
-        named = dict(chosen)
-        summary = _Summary()
-        summary.failed += len(unread)
+        tally.failed += len(unread)
         for line in unread:
             print(f"callreplay: {line}", file=sys.stderr)
         if not chosen:
@@ -145,20 +116,14 @@ def register(app: typer.Typer) -> None:
                 else work.running(opened, "import", what=what, tenant_id=tenant_id, total=total)
             )
             with watching as watched, _bar(total) as bar:
-                for outcome in workers.import_captures(job, (path for path, _ in chosen), jobs):
-                    was_named = named[Path(outcome.capture)]
-                    summary.take(outcome, was_named)
+                for outcome, was_named in run(opened, job, chosen, jobs, tally, watched):
                     _show(outcome, as_json)
-                    if not dry_run and (was_named or not outcome.bad):
-                        activity.note(opened, "import", **outcome.figures())
                     if outcome.error and (was_named or not outcome.bad):
                         print(printable(f"callreplay: {outcome.capture}: {outcome.error}"), file=sys.stderr)
                     if bar is not None:
                         bar[0].advance(bar[1], outcome.files)
-                    if watched is not None and not _goes_on(watched, outcome, summary):
-                        print("callreplay: stopped on the page of jobs", file=sys.stderr)
-                        summary.is_stopped = True
-                        break
-        print(summary.line(dry_run), file=sys.stderr)
-        if summary.exit_code:
-            raise typer.Exit(summary.exit_code)
+                if tally.is_stopped:
+                    print("callreplay: stopped on the page of jobs", file=sys.stderr)
+        print(_line(tally, began, dry_run), file=sys.stderr)
+        if code := _exit_code(tally):
+            raise typer.Exit(code)

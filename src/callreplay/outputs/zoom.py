@@ -9,15 +9,15 @@ channels in turn, as in audiowaveform's data of 8 bits. Each level has four time
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.outputs.peaks import Peaks
+from callreplay import _core
 
-__all__ = ["MAGIC", "finest_of", "zoom_file"]
+__all__ = ["MAGIC", "finest_of", "pixels_of", "zoom_file"]
 
 MAGIC: Final = b"CRZOOM01"
 _FACTOR: Final = 4
@@ -34,39 +34,43 @@ def finest_of(frames: int) -> int:
     return samples
 
 
-def zoom_file(parts: Sequence[Peaks], rate_hz: int, frames: int) -> bytes:
-    """The file of peaks of consecutive parts of a call, whose ``samples_per_pixel`` is ``finest_of(frames)``."""
-    levels = [(parts[0].samples_per_pixel, np.concatenate([_octets(peaks) for peaks in parts]))]
+def pixels_of(blocks: Iterable[NDArray[np.int16]], samples: int) -> NDArray[np.int8]:
+    """(pixels, channels, 2): lowest and highest of each ``samples`` frames of PCM, divided by 256 towards zero.
+
+    Blocks are (n, channels) and may be cut anywhere.
+    """
+    found, rest = [], None
+    for block in blocks:
+        joined = block if rest is None else np.concatenate([rest, block])
+        whole = len(joined) // samples * samples
+        found.append(_core.peaks8(joined[:whole], samples))
+        rest = joined[whole:].copy() if whole < len(joined) else None
+    if rest is not None:
+        found.append(_core.peaks8(rest, samples))
+    return np.concatenate(found) if found else np.empty((0, 1, 2), np.int8)
+
+
+def zoom_file(
+    parts: Sequence[NDArray[np.int8]], samples: int, channels: int, rate_hz: int, frames: int
+) -> bytes:
+    """The file of consecutive parts of a call, as ``pixels_of`` gives them for ``samples`` = ``finest_of(frames)``."""
+    whole = [part for part in parts if len(part)] or [np.empty((0, channels, 2), np.int8)]
+    levels = [(samples, np.concatenate(whole))]
     while len(levels[0][1]) > _FEW_PIXELS:
         samples, pixels = levels[0]
         levels.insert(0, (samples * _FACTOR, _coarser(pixels)))
     place = 32 + 16 * len(levels)
-    head = [MAGIC, struct.pack("<IIQII", rate_hz, parts[0].channels, frames, len(levels), 0)]
+    head = [MAGIC, struct.pack("<IIQII", rate_hz, channels, frames, len(levels), 0)]
     for samples, pixels in levels:
         head.append(struct.pack("<IIQ", samples, len(pixels), place))
         place += pixels.nbytes
     return b"".join([*head, *(pixels.tobytes() for _, pixels in levels)])
 
 
-def _octets(peaks: Peaks) -> NDArray[np.int8]:
-    """(pixels, channels, 2): lowest and highest, divided by 256 towards zero."""
-    data = peaks.buckets
-    pairs = np.stack([data["low"], data["high"]], axis=-1)
-    pairs[data["count"] == 0] = 0
-    # A shift rounds down: negative values are brought up first (-32768 + 255 is still an int16).
-    pairs += (pairs < 0) * np.int16(255)
-    return (pairs >> 8).astype(np.int8)
-
-
 def _coarser(pixels: NDArray[np.int8]) -> NDArray[np.int8]:
     if len(pixels) % _FACTOR:
         pixels = np.concatenate([pixels, np.repeat(pixels[-1:], -len(pixels) % _FACTOR, axis=0)])
-    low, high = pixels[..., 0], pixels[..., 1]
-    parts = range(_FACTOR)
-    merged = np.empty((len(pixels) // _FACTOR, pixels.shape[1], 2), np.int8)
-    merged[..., 0] = low[0::_FACTOR]
-    merged[..., 1] = high[0::_FACTOR]
-    for part in parts[1:]:
-        np.minimum(merged[..., 0], low[part::_FACTOR], out=merged[..., 0])
-        np.maximum(merged[..., 1], high[part::_FACTOR], out=merged[..., 1])
-    return merged
+    # Columns of their own, so that NumPy's loops run over many pixels at a time.
+    columns = np.ascontiguousarray(pixels.reshape(-1, _FACTOR, pixels.shape[1] * 2).transpose(1, 2, 0))
+    low, high = np.minimum.reduce(columns[:, 0::2]), np.maximum.reduce(columns[:, 1::2])
+    return np.stack([low.T, high.T], axis=-1)

@@ -9,7 +9,7 @@ import stat
 import warnings as python_warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol, cast, runtime_checkable
+from typing import IO, Any, Final, NamedTuple, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ __all__ = [
     "Member",
     "Opener",
     "Readable",
+    "is_opener",
     "join",
     "lay_together",
     "open_buffer",
@@ -52,6 +53,13 @@ class Opener(Protocol):
 
     def open(self, suffix: str = "") -> int:
         """A descriptor for reading, of the file or (``suffix``) of the one beside it. Raises OSError."""
+
+
+def is_opener(source: object) -> TypeGuard[Opener]:
+    """Whether it is an `Opener`. ``isinstance`` takes 100 µs for such a protocol in Python 3.11."""
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+        return False
+    return hasattr(source, "open") and hasattr(source, "name")
 
 
 class CaptureWarning(UserWarning):
@@ -163,12 +171,12 @@ def _source(
         name = os.fspath(source)
         # An empty path is this folder, as pathlib has it.
         return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(name or ".")
-    if isinstance(source, Opener):
+    if is_opener(source):
         opener = source
         return source.name, _map(source.name, lambda *_: opener.open())
     if hasattr(source, "read") and not isinstance(source, mmap.mmap):
         name = "standard input" if getattr(source, "name", "") in ("<stdin>", 0) else "stream"
-        return name, _kept(_read(source, name), name, limit)
+        return name, _kept(_read(cast(Readable, source), name), name, limit)
     view: memoryview = memoryview(cast(bytes, source))  # anything that exports a buffer
     if not view.contiguous:
         raise CaptureError("the buffer is not contiguous")

@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -27,7 +26,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callreplay.service import (
@@ -38,6 +36,7 @@ from callreplay.service import (
     pages,
     rendering,
     settings,
+    starting,
     storage,
     transcoder,
 )
@@ -45,6 +44,7 @@ from callreplay.service.context import BASE, Problem, Service, base, service_of
 from callreplay.service.i18n import mark
 from callreplay.service.proxies import Proxies
 from callreplay.service.settings import Settings, listen_address
+from callreplay.service.static_files import Static
 from callreplay.service.stored_metrics import stored_text
 from callreplay.store import activity
 from callreplay.store.database import schema_version
@@ -61,7 +61,6 @@ _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _METRICS_SECONDS: Final = 3.0  # waited for the database; whoever asks waits 10 and wants the rest
 _OF_METRICS_DOOR: Final = ("/metrics", "/healthz", "/readyz")
-_STATIC: Final = Path(__file__).parent / "static"
 
 
 class _Surroundings:
@@ -278,8 +277,9 @@ def create_app(chosen: Settings) -> Starlette:
         Route(BASE + "/Storage/{volume}/{path:path}", storage.storage, methods=get),
         *administration.routes(BASE),
         *export.routes(BASE),
+        *starting.routes(BASE),
         Route(BASE + "/openapi.json", openapi.document, methods=get),
-        Mount(BASE + "/static", StaticFiles(directory=_STATIC), name="static"),
+        Mount(BASE + "/static", Static(), name="static"),
     ]
     app = Starlette(
         routes=routes,

@@ -147,6 +147,7 @@ class Authenticator:
         # argon2 is slow by design; a client that sends Basic with every request pays once a minute.
         self._remember_key = secrets.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
+        self._keys: dict[bytes, str] = {}
         self._guard = threading.Lock()
         # argon2 takes 64 MiB and four threads a time. Few threads do nothing else, and give way: a flood of logins
         # takes neither the memory nor the processors of those who are in.
@@ -251,6 +252,21 @@ class Authenticator:
             if len(self._remembered) < _MOST_REMEMBERED:
                 self._remembered[key] = now + _REMEMBERED_SECONDS
 
+    # -- whose keys were whose: for taking turns, never for letting anybody in ----------------------------------------
+
+    def note_key(self, shown: str, user: int) -> None:
+        """Remember whose a cookie or an Authorization header has just been found to be."""
+        if not shown:
+            return
+        with self._guard:
+            if len(self._keys) >= _MOST_REMEMBERED:
+                self._keys.clear()
+            self._keys[self._memory_key(shown)] = str(user)
+
+    def last_of_key(self, shown: str) -> str:
+        """The user whose it was last; '' where nobody's."""
+        return self._keys.get(self._memory_key(shown), "") if shown else ""
+
     def is_right(self, right: str, given: str, purpose: str, free: int, address: str | None) -> bool:
         """Whether ``given`` is the secret ``right``; wrong guesses at ``purpose`` from one address are slowed down.
 
@@ -314,7 +330,7 @@ class Authenticator:
         """Whose session that is."""
         if not secret or len(secret) > 256:
             return None
-        with self.database.connection() as connection:
+        with self.database.reading() as connection:
             session = accounts.find_session(
                 connection, secret, timedelta(seconds=self.settings.session_idle_seconds)
             )
@@ -362,14 +378,14 @@ class Authenticator:
     def by_token(self, token: str, address: str | None) -> Visitor:
         """Whose API token that is. Raises Refused."""
         keys = {_hash("address", network(address)): _FREE_BY_ADDRESS * 10}
-        with self.database.connection() as connection:
+        with self.database.reading() as connection:
             wait = accounts.wait_seconds(connection, keys)
-            if wait > 0:
-                raise Refused(wait)
-            user = accounts.find_token(connection, token)
-            if user is None:
-                accounts.note_failure(connection, keys)
+            user = None if wait > 0 else accounts.find_token(connection, token)
+        if wait > 0:
+            raise Refused(wait)
         if user is None:
+            with self.database.connection() as connection:
+                accounts.note_failure(connection, keys)
             raise Refused
         return Visitor(user)
 

@@ -239,7 +239,7 @@ class Cache:
         self._sweep()
 
     def _path(self, key: str, suffix: str = "") -> Path:
-        return self.folder / key[:2] / (key + suffix)
+        return Path(f"{self.folder}/{key[:2]}/{key}{suffix}")
 
     def open(
         self,
@@ -291,6 +291,15 @@ class Cache:
                 job.leave()
             if entry is not None:
                 return entry
+
+    def touch(self, key: str) -> bool:
+        """Whether the entry of ``key`` is there, whole; it has been used now."""
+        try:
+            os.utime(self._path(key))
+        except FileNotFoundError:
+            return False
+        self.metrics.cache.labels("hit").inc()
+        return True
 
     def _begin(
         self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]], owner: str, *, apart: bool

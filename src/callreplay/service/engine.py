@@ -11,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from callreplay.capture import Call, Leg, decoders, open_capture, undecodable_codecs
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.model import recording_files
 from callreplay.outputs.captions import CAPTION_FORMATS
 from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.options import ROWS, Options
-from callreplay.outputs.peaks import Peaks
-from callreplay.outputs.zoom import finest_of, zoom_file
+from callreplay.outputs.zoom import finest_of, pixels_of, zoom_file
 from callreplay.store.opening import StoredFile
 from callreplay.store.records import StoredCall
 from callreplay.store.words import StoredWord
@@ -145,15 +147,13 @@ def _zoom(call: Call, options: Options) -> Iterator[bytes]:
     # Each begins with a pixel of the finest level.
     cut = shape.frames // halves // samples * samples / shape.rate_hz
 
-    def half(number: int) -> Peaks:
+    def half(number: int) -> NDArray[np.int8]:
         begin, end = (chosen.start, chosen.end) if halves == 1 else ((0.0, cut), (cut, None))[number]
-        peaks = Peaks(shape.channels, samples)
-        for block in call.renderer(replace(chosen, start=begin, end=end)):
-            peaks.write(block)
-        return peaks
+        return pixels_of(call.renderer(replace(chosen, start=begin, end=end)), samples)
 
     with ThreadPoolExecutor(halves) as threads:
-        yield zoom_file(list(threads.map(half, range(halves))), shape.rate_hz, shape.frames)
+        parts = list(threads.map(half, range(halves)))
+    yield zoom_file(parts, samples, shape.channels, shape.rate_hz, shape.frames)
 
 
 def _marks(call: Call) -> Iterator[bytes]:

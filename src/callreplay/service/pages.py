@@ -28,8 +28,8 @@ from callreplay.service.rendering import (
     ticket_of,
     visitor_of,
 )
-from callreplay.service.transcoder import option_values, temporary_url
-from callreplay.store import records, search
+from callreplay.service.transcoder import WORDS, option_values, temporary_url
+from callreplay.store import records, search, words
 from callreplay.store.progress import IN_PROGRESS
 from callreplay.store.records import StoredCall
 from callreplay.store.search import ParameterError
@@ -257,6 +257,7 @@ def _list(
         "state": state,
         "query": query_of(state),
         "loss_percent": records.loss_percent,
+        "batches": bool(service.settings.batch_path),
     }
     status = 400 if unknown else 200
     if details is None or "nomenu" not in values:
@@ -280,6 +281,7 @@ def _load(request: Request, service: Service, visitor: Visitor, call: UUID, show
     with service.database.connection() as connection:
         found = records.load(connection, visitor.reach, call)
         if found is not None:
+            found.has_words = words.are_kept(connection, call)
             service.audit(connection, request, visitor.user, "call.view", str(call), page=shown)
     if found is None:
         raise Problem(404, "There is no such call.")
@@ -340,6 +342,8 @@ def _media(request: Request, visitor: Visitor, call: StoredCall) -> dict[str, st
     if ticket_of(request):
         # Without a cookie the Transcoder would not know who asks.
         links = {form: url(form, "fetch") for form in _DOWNLOADS}
+    if call.has_words:
+        links["words"] = url(WORDS)
     return {
         **links,
         "audio": url("wav", "play", channels="stereo"),

@@ -24,6 +24,7 @@ from callreplay.clock import length
 from callreplay.service import i18n, words
 from callreplay.service.auth import Refused, Visitor
 from callreplay.service.context import Problem, base, service_of, zone_of
+from callreplay.service.static_files import static_version
 
 __all__ = [
     "check_right",
@@ -145,6 +146,7 @@ def page(
         .get_template(template)
         .render(
             base=base(request),
+            static=f"{base(request)}/static/{static_version()}",
             visitor=visitor,
             language=language,
             languages=i18n.LANGUAGES,

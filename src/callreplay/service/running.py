@@ -15,20 +15,29 @@ from callreplay.service.addresses import client_address, network
 from callreplay.service.auth import Visitor
 from callreplay.service.context import Problem, base, service_of
 from callreplay.service.desk import actor_of, allowed, changing, forms, in_database, number_of, refused
-from callreplay.service.rendering import page
 from callreplay.store import accounts, jobs, people
 from callreplay.store.database import Connection
 
 __all__ = ["routes"]
 
 
-async def jobs_page(request: Request) -> Response:
+async def jobs_page(request: Request, bad: str = "") -> Response:
     """Jobs of the tenant, for those who run the site of everybody: those under way first."""
     visitor = await allowed(request)
-    find = partial(jobs.listing, tenant_id=visitor.user.tenant_id, system=visitor.runs_site)
-    found = await in_database(request, find)
-    values = {"jobs": found, "busy": any(job["state"] == "running" for job in found), "nomenu": False}
-    return page(request, "jobs.html", visitor, values)
+    folders = service_of(request).settings.import_paths if visitor.runs_site else ()
+
+    def find(connection: Connection) -> tuple[list[Any], list[Any]]:
+        found = jobs.listing(connection, tenant_id=visitor.user.tenant_id, system=visitor.runs_site)
+        return found, accounts.tenants(connection) if folders else []
+
+    found, tenants = await in_database(request, find)
+    values = {
+        "jobs": found,
+        "busy": any(job["state"] == "running" for job in found),
+        "folders": folders,
+        "tenants": [each["name"] for each in tenants if not each["disabled"]],
+    }
+    return forms(request, "jobs.html", visitor, values, "Jobs", bad, state=())
 
 
 async def cancel_job(request: Request) -> Response:

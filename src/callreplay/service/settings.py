@@ -88,6 +88,12 @@ class Settings:
     json_limit: int = _setting(0, "Calls that format=json answers with when limit is left out; 0: all.")
     metrics: bool = _setting(False, "Serve /metrics to everybody, at the address of the pages.")
     metrics_listen: str = _setting("", "HOST:PORT of its own for /metrics, e.g. 127.0.0.1:9464.")
+    import_paths: tuple[str, ...] = _setting(
+        (), "Folders whose captures administrators of tenant default may import on the page Jobs."
+    )
+    batch_path: str = _setting(
+        "", "Folder into which they may have calls of the list rendered, a folder a batch. Empty: nobody may."
+    )
     record: str = _setting("", "Record calls beside the service: interfaces (eth1,eth2), hep:PORT, or both.")
     log_level: str = _setting("info", "debug, info, warning or error.")
 

@@ -27,19 +27,20 @@ from callreplay.live import Spools, archive, follow
 from callreplay.outputs.options import Options
 from callreplay.service import engine, logs
 from callreplay.service.addresses import client_address, network
-from callreplay.service.auth import Refused, Visitor
+from callreplay.service.auth import COOKIE, Refused, Visitor
 from callreplay.service.cache import Abandoned, Entry
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition, watched
 from callreplay.store import accounts, audit, progress, records, search
 from callreplay.store.accounts import User
 from callreplay.store.handle import VolumeError
+from callreplay.store.opening import StoredFile
 from callreplay.store.progress import Going
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
-from callreplay.store.words import words_of
+from callreplay.store.words import words_of, words_said
 
-__all__ = ["OPTIONS", "option_values", "temporary", "temporary_url", "transcoder"]
+__all__ = ["OPTIONS", "WORDS", "option_values", "temporary", "temporary_url", "transcoder"]
 
 
 _log = logging.getLogger("callreplay.service")
@@ -84,26 +85,26 @@ def _single(parameters: list[tuple[str, str]], name: str) -> str | None:
     return values[0] if values else None
 
 
-async def authorise(request: Request) -> Visitor:
-    """Who calls an API: parameters, Bearer, Basic, a proxy's header or a session. Raises Problem (401, 403, 429)."""
-    service = service_of(request)
+def _credentials(request: Request) -> tuple[tuple[str, str, str] | None, bool]:
+    """What the address says of who asks, and whether a password has to be checked. Raises Problem (403)."""
     parameters = request.query_params
     credentials = None
     if parameters.get("password"):
-        if not service.settings.get_login:
+        if not service_of(request).settings.get_login:
             raise Problem(403, "Credentials in URLs are switched off here.", parameter="password")
         credentials = (
             parameters.get("tenant") or "default",
             parameters.get("user", ""),
             parameters["password"],
         )
-    hashes = credentials is not None or request.headers.get("authorization", "")[:5].lower() == "basic"
+    basic = request.headers.get("authorization", "")[:5].lower() == "basic"
+    return credentials, credentials is not None or basic
+
+
+def _visitor(request: Request, credentials: tuple[str, str, str] | None = None) -> Visitor:
+    """Who calls an API: parameters, Bearer, Basic, a proxy's header or a session. Raises Problem (401, 429)."""
     try:
-        if hashes:
-            who = network(client_address(request))
-            visitor = await service.logins.run(who, service.auth.visitor, request, credentials)
-        else:
-            visitor = await to_thread.run_sync(service.auth.visitor, request)
+        visitor = service_of(request).auth.visitor(request, credentials)
     except Refused as refused:
         if refused.wait_seconds:
             headers = {"retry-after": str(refused.wait_seconds)}
@@ -115,7 +116,28 @@ async def authorise(request: Request) -> Visitor:
     return visitor
 
 
-_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks", *engine.CAPTIONS)
+async def _found(request: Request) -> _Found:
+    """Who asks, and what is found for him: in one thread where no password has to be checked. Raises Problem."""
+    service = service_of(request)
+    credentials, hashes = _credentials(request)
+    who = network(client_address(request))
+    if hashes:
+        visitor = await service.logins.run(who, _visitor, request, credentials)
+        return await service.searching.run(str(visitor.user.id), _search, request, visitor)
+    shown = request.headers.get("authorization", "") or request.cookies.get(COOKIE, "")
+
+    def visit() -> _Found:
+        visitor = _visitor(request)
+        service.auth.note_key(shown, visitor.user.id)
+        return _search(request, visitor)
+
+    # Whose turn it is: the user's whom the key was last, or else one of those of this address who are nobody yet.
+    return await service.searching.run(service.auth.last_of_key(shown) or who, visit)
+
+
+WORDS: Final = "words"
+"""The form of a temporary URL that gives a call's words, as JSON: ``[leg, start, end, text]``, leg 0 the caller."""
+_PLAYABLE: Final = ("wav", "spx", "png", "peaks", "dat", "zoom", "marks", WORDS, *engine.CAPTIONS)
 """What who may only play gets: audio as the specification has it, and pictures."""
 
 
@@ -138,6 +160,7 @@ class _Found:
     options: dict[str, Any]
     calls: list[StoredCall]
     every: bool
+    is_cached: bool = False
 
 
 def _search(request: Request, visitor: Visitor) -> _Found:
@@ -152,7 +175,9 @@ def _search(request: Request, visitor: Visitor) -> _Found:
         limit, after = _page(service, parameters)
     except ParameterError as error:
         raise Problem(400, "A value is not right", detail=str(error), parameter=error.parameter) from None
-    with service.database.connection() as connection:
+    # One call of that id is found by one statement, which needs no transaction around it.
+    is_one = query.call_id is not None and form != "json"
+    with service.database.reading() if is_one else service.database.connection() as connection:
         if form == "json":
             rows = search.find(connection, visitor.reach, query, limit=limit or _PAGE, after=after)
         else:
@@ -165,7 +190,15 @@ def _search(request: Request, visitor: Visitor) -> _Found:
             service.audit(
                 connection, request, visitor.user, "transcode", str(calls[0].uuid), format=form, **options
             )
-    return _Found(visitor, query, form, options, calls, form == "json" and not limit)
+    is_cached = form != "json" and bool(calls) and _is_cached(service, calls[0], form, options)
+    return _Found(visitor, query, form, options, calls, form == "json" and not limit, is_cached)
+
+
+def _is_cached(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> bool:
+    try:
+        return bool(call.files) and service.cache.touch(_key(call, call.recordings(), form, options))
+    except (CallReplayError, OSError):
+        return False  # why, is said to whoever opens it
 
 
 def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uuid.UUID | None]:
@@ -221,8 +254,7 @@ async def _json(service: Service, found: _Found) -> Response:
 async def transcoder(request: Request) -> Response:
     """``GET /CallRecorder/Transcoder``."""
     service = service_of(request)
-    visitor = await authorise(request)
-    found = await service.searching.run(str(visitor.user.id), _search, request, visitor)
+    found = await _found(request)
     if found.form == "json":
         return await _json(service, found)
     if not found.calls:
@@ -230,9 +262,10 @@ async def transcoder(request: Request) -> Response:
     call, form, options = found.calls[0], found.form, found.options
     user = found.visitor.user.id
     grant = Grant(str(call.uuid), user, form, options, 0, "fetch", reason_of(request))
-    gone = threading.Event()
-    async with watched(request.receive, gone):
-        (await open_entry(service, call, form, options, user, gone)).close()
+    if not found.is_cached:
+        gone = threading.Event()
+        async with watched(request.receive, gone):
+            (await open_entry(service, call, form, options, user, gone)).close()
     headers = {"cache-control": "no-store", **warning_header(call, form)}
     return RedirectResponse(temporary_url(request, grant, call), 302, headers=headers)
 
@@ -256,7 +289,7 @@ def download_name(call: StoredCall, form: str) -> str:
     else:
         row = call.row
         stem = f"{row['started_at']:%Y-%m-%d_%H-%M-%S}_{row['caller_number']}_{row['called_number']}"
-    return re.sub(r"[^A-Za-z0-9._+@-]+", "-", stem)[:120] + engine.SUFFIXES[form]
+    return re.sub(r"[^A-Za-z0-9._+@-]+", "-", stem)[:120] + engine.SUFFIXES.get(form, ".json")
 
 
 async def open_entry(
@@ -323,6 +356,15 @@ def _without_paths(error: Exception) -> str:
     return re.sub(r"(?:/[^/\s:,]+)+/", "", str(error))
 
 
+def _key(call: StoredCall, files: list[StoredFile], form: str, options: dict[str, Any]) -> str:
+    """The key of a rendering in the cache. Raises OSError where a recording cannot be looked at."""
+    digest = _digest(call, form, options)
+    for file in files:
+        status = file.status()
+        digest.update(repr((file.path.rpartition("/")[2], status.st_size, status.st_mtime_ns)).encode())
+    return str(digest.hexdigest())
+
+
 def _open_entry(
     service: Service,
     call: StoredCall,
@@ -334,12 +376,9 @@ def _open_entry(
     if call.row["status"] == progress.IN_PROGRESS:
         return _open_live(service, call, form, options, user, gone)
     files = call.recordings()
-    digest = _digest(call, form, options)
-    for file in files:
-        status = file.status()
-        digest.update(repr((file.path.rpartition("/")[2], status.st_size, status.st_mtime_ns)).encode())
+    key = _key(call, files, form, options)
     make = _measured(service, form, lambda: engine.render(files, form, options, str(call.uuid)))
-    return service.cache.open(digest.hexdigest(), make, owner=str(user), gone=gone)
+    return service.cache.open(key, make, owner=str(user), gone=gone)
 
 
 def _digest(call: StoredCall, form: str, options: dict[str, Any]) -> Any:
@@ -478,11 +517,22 @@ def _narrowed(grant: Grant, parameters: list[tuple[str, str]]) -> Grant:
     return replace(grant, options=grant.options | part)
 
 
+def _words(service: Service, call: StoredCall, user: User) -> Response:
+    with service.database.connection() as connection:
+        kept = words_said(connection, user.reach, call.uuid)
+    rows = () if kept is None else kept.words
+    said = [(int(speaker == "called"), start, end, text) for start, end, text, speaker, _ in rows]
+    octets = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(octets, media_type="application/json", headers={"cache-control": "no-store"})
+
+
 async def temporary(request: Request) -> Response:
     """``GET /CallRecorder/Temp/TOKEN/NAME``; ``start`` and ``end`` ask for a part of what the address is for."""
     service = service_of(request)
     grant = _narrowed(service.unsign(request.path_params["token"]), request.query_params.multi_items())
     call, user = await to_thread.run_sync(_granted, service, grant)
+    if grant.form == WORDS:
+        return await to_thread.run_sync(_words, service, call, user)
     is_saved = "download" in request.query_params
     if is_saved and "download" not in user.rights:
         raise Problem(403, "You may not do that.", parameter="download")

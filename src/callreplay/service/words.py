@@ -152,6 +152,7 @@ ACTIONS: Final = {
     "volume.join": mark("Volumes joined"),
     "volume.move": mark("Volume moved"),
     "volume.change": mark("Volume changed"),
+    "job.start": mark("Job started"),
     "job.cancel": mark("Job cancelled"),
     "audit.export": mark("Audit log exported"),
 }

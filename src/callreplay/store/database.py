@@ -41,6 +41,7 @@ _MIGRATION_LOCK: Final = (
     0x63616C6C  # 'call': one advisory lock, so that workers starting together migrate once
 )
 _MINIMUM_VERSION: Final = 140000
+_FRESH_SECONDS: Final = 1.0  # a connection used so lately is taken for a good one
 _MIGRATION_SECONDS: Final = 300  # for another's migration to end, or for a client to let go of a table
 _POLL_SECONDS: Final = 0.1
 
@@ -83,6 +84,18 @@ def connect(url: str) -> Connection:
     return psycopg.connect(url, row_factory=dict_row, options=WORK.options(), application_name="callreplay")
 
 
+def _check(connection: Connection) -> None:
+    """Raise where a connection that has rested for a while is broken: another takes its place then.
+
+    One that was used a moment ago is not asked: that would be a way to the server for every request. Where the server
+    died in that moment the request is answered as it would be a moment earlier: 503, come again.
+    """
+    now = time.monotonic()
+    if now - getattr(connection, "callreplay_used", 0.0) > _FRESH_SECONDS:
+        ConnectionPool.check_connection(connection)
+    connection.callreplay_used = now  # type: ignore[attr-defined]
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -100,7 +113,7 @@ class Database:
             max_size=size,
             timeout=timeout_seconds,
             max_idle=120.0,
-            check=ConnectionPool.check_connection,
+            check=_check,
             kwargs={
                 "row_factory": dict_row,
                 "options": limits.options(),
@@ -124,6 +137,17 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection on which each statement is a transaction of its own: one way to the server instead of three."""
+        with self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
 
     @contextmanager
     def connection(self, timeout_seconds: float | None = None) -> Iterator[Connection]:

@@ -37,6 +37,7 @@ class StoredCall:
     row: DictRow
     files: list[DictRow] = field(default_factory=list)
     events: list[DictRow] = field(default_factory=list)
+    has_words: bool = False  # a transcript, where somebody looked for one
 
     @property
     def uuid(self) -> uuid.UUID:

@@ -334,12 +334,13 @@ def find(
         after = is_within(connection, reach, after)
         if after is None:
             return []
-    # Small tables and rare keys look cheap to read whole. A bitmap that does not fit would try its keys on every row.
-    # Starting parallel workers takes longer than most answers.
-    connection.execute(
-        "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'; "
-        "SET LOCAL max_parallel_workers_per_gather = 0"
-    )
+    if query.call_id is None:
+        # Small tables and rare keys look cheap to read whole. A bitmap that does not fit would try its keys on every
+        # row. Starting parallel workers takes longer than most answers.
+        connection.execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'; "
+            "SET LOCAL max_parallel_workers_per_gather = 0"
+        )
     found: list[DictRow] = []
     for made, order in _parts(reach, query, after, sort, newest_first, backwards):
         made.values["limit"] = limit - len(found)

@@ -13,7 +13,7 @@ from callreplay.errors import ArgumentError
 from callreplay.store.database import Connection
 from callreplay.store.search import Reach, is_within
 
-__all__ = ["StoredWord", "StoredWords", "keep_words", "words_of", "words_said"]
+__all__ = ["StoredWord", "StoredWords", "are_kept", "keep_words", "words_of", "words_said"]
 
 
 class StoredWord(NamedTuple):
@@ -70,3 +70,8 @@ def words_of(connection: Connection, call: uuid.UUID) -> StoredWords | None:
         if row is None
         else StoredWords(tuple(StoredWord(*word) for word in row["words"]), row["made_with"])
     )
+
+
+def are_kept(connection: Connection, call: uuid.UUID) -> bool:
+    """Whether a call, which whoever asks has found, has words."""
+    return connection.execute("SELECT FROM call_words WHERE call_uuid = %s", (call,)).fetchone() is not None

@@ -12,3 +12,5 @@ const look = async () => {
   look();
 };
 look();
+// On a phone the menu is wider than the screen: the page that is open is brought into sight.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

@@ -21,6 +21,7 @@ class Player {
     this.length = Number(box.dataset.duration);
     this.sound = new Sound(this.audio);
     this.part = null;
+    this.said = [];
     this.spectrogram = false;
     this.audio.controls = false;
     // The part of a link is ours to show: a browser would stop at its end, whatever is pressed.
@@ -85,20 +86,41 @@ class Player {
     }
     return found;
   }
-  // [[leg, start, end, text], ...]: see docs/service.md.
+  // [[leg, start, end, text], ...] by time: see docs/service.md. A line is what one party says in one go.
   async loadWords() {
     const answer = await fetch(this.box.dataset.words).catch(() => null);
     if (!answer?.ok) return;
-    const list = this.box.querySelector(".words");
+    const list = this.box.querySelector(".words"), made = document.createDocumentFragment();
+    let line, last;
     this.words = (await answer.json()).map(([leg, start, end, text]) => {
-      const item = document.createElement("li"), word = document.createElement("button");
-      Object.assign(word, { type: "button", textContent: text, className: LEGS[leg] || "" });
+      if (!line || last.leg !== leg || start - last.end > LONG_SILENCE) {
+        const at = document.createElement("span");
+        line = document.createElement("li");
+        Object.assign(line, { className: LEGS[leg] || "" });
+        Object.assign(at, { className: "at", textContent: clock(start) });
+        line.append(at);
+        made.append(line);
+      }
+      const word = document.createElement("button");
+      Object.assign(word, { type: "button", textContent: text });
       word.addEventListener("click", () => { this.seek(start); this.play(); });
-      item.append(word);
-      return { item, start, end };
+      line.append(word, " ");
+      return last = { word, leg, start, end };
     });
-    list.append(...this.words.map((word) => word.item));
+    list.append(made);
     list.hidden = !this.words.length;
+  }
+  // Lights the words that are said now; the list scrolls with them unless somebody is reading in it.
+  speak(now) {
+    const list = this.box.querySelector(".words"), said = (this.words || []).filter(({ start, end }) => start <= now && now < end);
+    if (said.length === this.said.length && said.every((each, n) => each === this.said[n])) return;
+    for (const each of this.said) each.word.classList.remove("said");
+    for (const each of said) each.word.classList.add("said");
+    this.said = said;
+    if (said.length && !list.matches(":hover, :focus-within")) {
+      const { top, bottom } = said[0].word.getBoundingClientRect(), edge = list.getBoundingClientRect();
+      if (top < edge.top || bottom > edge.bottom) list.scrollTop += top - edge.top - edge.height / 3;
+    }
   }
   fail(error) {
     if (error instanceof Refused) this.refuse(error.answer); else this.say("failed");
@@ -318,7 +340,7 @@ class Player {
     this.slider.setAttribute("aria-valuemax", String(Math.round(long)));
     this.slider.setAttribute("aria-valuenow", String(Math.round(now)));
     this.slider.setAttribute("aria-valuetext", clock(now));
-    for (const word of this.words || []) word.item.classList.toggle("said", word.start <= now && now < word.end);
+    this.speak(now);
     if (this.described && Number.isFinite(long) && long > 0) navigator.mediaSession.setPositionState({ duration: long, playbackRate: this.audio.playbackRate, position: Math.min(now, long) });
     this.wave.draw();
   }

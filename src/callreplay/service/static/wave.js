@@ -137,7 +137,8 @@ export class Wave {
   size(canvas) {
     const scale = devicePixelRatio || 1, width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    return [width, height, scale];
+    // Letters and lines grow with those of the page.
+    return [width, height, scale * parseFloat(getComputedStyle(document.documentElement).fontSize) / 16];
   }
   paint() {
     const [width, height, scale] = this.size(this.canvas), { player } = this;
