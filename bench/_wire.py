@@ -98,7 +98,7 @@ def main() -> None:  # noqa: PLR0915
     worst = 0.0
     for tick in range(ticks):
         over = np.flatnonzero(tick - begun >= hold) if tick < ticks - 250 else np.empty(0, np.int64)
-        for slot in over:
+        for slot in over.tolist():
             signal(int(number[slot]), slice(4, 6), 0)
             for side in (0, 1):
                 sent[int(number[slot]), side] = int(counts[slot, side])

@@ -19,6 +19,7 @@ from callreplay.importing import filing
 from callreplay.store import accounts, retention, volumes
 from callreplay.store.audit import Actor
 from callreplay.store.database import Database
+from callreplay.store.handle import Handle
 from callreplay.store.journal import Journal
 
 NOW = datetime(2012, 7, 10, tzinfo=UTC)
@@ -107,7 +108,9 @@ def test_a_dry_run_changes_nothing(database: Database, filed: list[filing.Filed]
     """Not even what a killed import left, and whatever policy it tries."""
     with database.connection() as connection:
         (volume,) = volumes.listing(connection)
-    with volume.open() as opened, Journal(opened, uuid4()) as journal, journal.create("1.rtp") as part:
+    opened = volume.open()
+    assert isinstance(opened, Handle)
+    with opened, Journal(opened, uuid4()) as journal, journal.create("1.rtp") as part:
         part.write(b"x")
     with database.connection() as connection:
         connection.execute("UPDATE calls SET legal_hold = true WHERE uuid = %s", (filed[0].uuid,))

@@ -35,7 +35,7 @@ def fill(database: Database, case: ModuleType, calls: int, volume: int | None = 
 def test_add_list_and_refuse(database: Database, tmp_path: Path) -> None:
     with database.connection() as connection:
         first = volumes.add(connection, tmp_path / "one", name="first", quota_bytes=5000, reserved_bytes=100)
-        assert (first.id, first.path.is_dir(), first.left_bytes) == (1, True, 5000)
+        assert (first.id, Path(first.path).is_dir(), first.left_bytes) == (1, True, 5000)
         assert volumes.find(connection, name="first") == volumes.find(connection, number=1) == first
         assert volumes.find(connection, path=tmp_path / "one") == first
         with pytest.raises(ArgumentError, match="overlap"):

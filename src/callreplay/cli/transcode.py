@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,7 +25,9 @@ from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import write_all
 from callreplay.outputs.formats import FORMATS, Format, format_of
 from callreplay.outputs.options import Options
-from callreplay.store.opening import StoredFile
+
+if TYPE_CHECKING:
+    from callreplay.store.opening import StoredFile
 
 __all__ = ["UNDECODED", "StrictOption", "choose_call", "register", "run"]
 
