@@ -78,9 +78,9 @@ def group():
     cdef uint32_t call = 0
     cdef size_t frames = 1
     cdef int last = 1
-    cdef int16_t pcm[1]
+    cdef int16_t pcm[2]
     assert api.renderer_group_create(100, &group) == CR_OK
-    assert api.renderer_group_read(group, pcm, 1, &call, &frames, &last) == CR_OK
+    assert api.renderer_group_read(group, pcm, 2, &call, &frames, &last) == CR_OK
     api.renderer_group_destroy(group)
     return frames, last
 """

@@ -157,7 +157,12 @@ def test_a_call_that_cannot_be_filed_costs_itself(
             raise psycopg.DataError("invalid byte sequence")
         real(connection, row)
 
+    def refusing_all(connection: Any, rows: Any) -> None:
+        for row in rows:
+            refusing(connection, row)
+
     monkeypatch.setattr(records, "add", refusing)
+    monkeypatch.setattr(records, "add_all", refusing_all)  # of several calls at once
     monkeypatch.setattr(reading, "read", lambda *_: Reading(rows, calls, [], START))
     path = tmp_path / "x.pcap"
     path.write_bytes(b"x")

@@ -6,7 +6,6 @@ import datetime
 import re
 import ssl
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,7 +227,7 @@ def test_a_key_log_that_is_none(tmp_path: Path) -> None:
 
 
 def test_keys_without_the_extra_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["callreplay.packets.scan"], "available", lambda: False)
+    monkeypatch.setattr("callreplay.packets.tls.available", lambda: False)
     keys = packets.KeyLog({("CLIENT_RANDOM", b"\0" * 32): b"\0" * 48})
     with pytest.raises(UnsupportedError, match=r"callreplay\[srtp\]"):
         packets.scan(packets.open_buffer(c.pcap([(T, c.udp(A, 1, B, 2, INVITE))])), keys=keys)

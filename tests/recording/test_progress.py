@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from tests.captures import pcap
 from tests.importing.test_rotation import call, rows, whole
-from tests.recording.test_record import ended, pumped, recorder, shelf, until
+from tests.recording.test_record import ended, pumped, recorder, shelf, spooled, until
 
 from callreplay.errors import OutputError
 from callreplay.store import progress, records, retention, search
@@ -85,8 +85,7 @@ def test_killed_with_calls_in_progress(database: Database, shelf: Path, tmp_path
         process.stdin.write(pcap(records_[:half]))
         process.stdin.flush()
         before = {row["wire_call_id"]: row["uuid"] for row in going(database, 2)}
-        size = sum(len(octets) for _, octets in records_[:half])
-        until(lambda: sum(p.stat().st_size for p in spools.glob("open-*/*")) > size)
+        until(lambda: spooled(spools) >= half)
         process.kill()
     assert {row["status"] for row in every(database)} == {"in progress"}
     with recorder(database, spools, "-") as process:

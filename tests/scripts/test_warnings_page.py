@@ -22,7 +22,7 @@ TELLING = {
     "order/alignment.py": ("align_by_reports",),
     "order/grouping.py": ("_part_opposed",),
     "order/legs.py": ("_group_of_files",),
-    "order/streams.py": ("_warnings", "_beyond_arrival"),
+    "order/streams.py": ("_warnings", "beyond_arrival"),
     "order/trust.py": ("set_aside", "_count_by_payloads"),
     "packets/compression.py": ("pieces", "_zip_pieces"),
     "packets/decrypt.py": ("decrypt_srtp",),

@@ -124,7 +124,7 @@ def test_the_loop_turns_while_calls_are_transcoded(app: Any, tmp_path: Path) -> 
         started = time.perf_counter()
 
         async def one(quality: int) -> None:
-            call = StoredCall({"uuid": uuid.uuid4()}, files)
+            call = StoredCall({"uuid": uuid.uuid4(), "status": "answered"}, files)
             entry = await transcoder.open_entry(app.state.service, call, "spx", {"quality": quality})
             await asyncio.to_thread(entry.wait)
             entry.close()

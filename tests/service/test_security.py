@@ -72,6 +72,8 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("POST", BASE + "/Tenants/add"): OF_SITE | {"admin": 400},  # without a name
     ("POST", BASE + "/Tenants/change"): OF_SITE | {"admin": 303},
     ("GET", BASE + "/Jobs"): OF_SITE | {"stranger": 200},
+    ("POST", BASE + "/Jobs/import"): OF_SITE | {"admin": 400},  # without a path
+    ("POST", BASE + "/Jobs/batch"): OF_SITE | {"admin": 400},
     ("POST", BASE + "/Jobs/{id}/cancel"): ADMIN | {"admin": 404, "stranger": 404},  # there is none
     ("POST", BASE + "/Users/roles"): OF_SITE | {"admin": 400},  # without a name
     ("GET", BASE + "/Users"): OF_SITE | {"stranger": 200},
