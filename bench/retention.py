@@ -1,7 +1,8 @@
 """Removing what has expired: calls by the thousand with their rows, their files and a line each in the audit log.
 
-``CALLREPLAY_BENCH_ROWS=N scripts/bench retention`` makes N calls of two legs with files of a few octets (four of them a call) in an
-embedded PostgreSQL of its own, nine in ten of them older than the period, and gives what a call that goes takes.
+``CALLREPLAY_BENCH_ROWS=N scripts/bench retention`` makes N calls of two legs with files of a few octets (four of them a
+call) in an embedded PostgreSQL of its own, nine in ten of them older than the period, and gives what a call that goes
+takes.
 """
 
 from __future__ import annotations

@@ -144,8 +144,10 @@ cdef extern from "callreplay/capi.h" nogil:
         cr_status (*renderer_counts)(const cr_renderer *, uint32_t, cr_leg_counts *) noexcept nogil
         cr_status (*renderer_group_create)(uint32_t, cr_renderer_group **) noexcept nogil
         void (*renderer_group_destroy)(cr_renderer_group *) noexcept nogil
-        cr_status (*renderer_group_add)(cr_renderer_group *, const cr_timeline *, const cr_render_leg *, size_t, const cr_event *, size_t, uint32_t *) noexcept nogil
-        cr_status (*renderer_group_read)(cr_renderer_group *, int16_t *, size_t, uint32_t *, size_t *, int *) noexcept nogil
+        cr_status (*renderer_group_add)(cr_renderer_group *, const cr_timeline *, const cr_render_leg *, size_t,
+                                        const cr_event *, size_t, uint32_t *) noexcept nogil
+        cr_status (*renderer_group_read)(cr_renderer_group *, int16_t *, size_t, uint32_t *, size_t *,
+                                         int *) noexcept nogil
         cr_status (*renderer_group_counts)(const cr_renderer_group *, uint32_t, uint32_t, cr_leg_counts *) noexcept nogil
         cr_status (*renderer_group_occupancy)(const cr_renderer_group *, cr_occupancy *) noexcept nogil
         cr_status (*mixer_create)(const cr_timeline *, const cr_event *, size_t, cr_mixer **) noexcept nogil
@@ -155,7 +157,8 @@ cdef extern from "callreplay/capi.h" nogil:
         cr_status (*mixer_finish)(cr_mixer *, uint32_t) noexcept nogil
         cr_status (*mixer_read)(cr_mixer *, int16_t *, size_t, size_t *) noexcept nogil
         int64_t (*mixer_position)(const cr_mixer *) noexcept nogil
-        cr_status (*speex_stream_create)(const cr_speex_options *, uint32_t, const char *const *, size_t, cr_speex_stream **) noexcept nogil
+        cr_status (*speex_stream_create)(const cr_speex_options *, uint32_t, const char *const *, size_t,
+                                         cr_speex_stream **) noexcept nogil
         void (*speex_stream_destroy)(cr_speex_stream *) noexcept nogil
         cr_status (*speex_stream_push)(cr_speex_stream *, const int16_t *, size_t) noexcept nogil
         cr_status (*speex_stream_end)(cr_speex_stream *) noexcept nogil
