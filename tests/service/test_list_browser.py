@@ -119,3 +119,20 @@ def test_line_chips_menus_and_orders(page: Page, office: int) -> None:
 def test_the_scripts_are_small() -> None:
     static = Path(rendering.__file__).parent / "static"
     assert sum(path.stat().st_size for path in static.glob("*.js")) < 150_000
+
+
+def test_the_keys_and_an_export_can_be_used_by_everybody(page: Page, service: Running) -> None:
+    """What no address opens by itself: the list of keys, and the page of an export."""
+    enter(page, service)
+    page.goto(HOME + "?callerName=ana")
+    page.keyboard.press("?")
+    page.locator("#keys").wait_for()
+    shoot(page, "keys")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.locator("summary", has_text="Export").click()
+    page.locator('form[action$="/Export/audio"] button[value=wav]').click()
+    page.wait_for_url("**/Export/*")
+    page.locator('a[href$="calls.zip"]').wait_for()
+    shoot(page, "export")
+    assert violations(page) == []

@@ -12,14 +12,17 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser
 
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
 
 from .conftest import Running
+from .test_browser import UNFOLD, browser, shoot, violations, watched
 from .test_embedding import serving
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.browser]
+__all__ = ["browser"]
 SAMPLES = Path(__file__).parents[2] / "samples"
 JOBS = "/CallRecorder/Jobs"
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
@@ -128,3 +131,25 @@ def press_home(client: httpx.Client, place: str, **fields: str) -> httpx.Respons
     found = CSRF.search(client.get("/CallRecorder/").text)
     assert found
     return client.post(place, data={"csrf": found[1], **fields})
+
+
+def test_the_forms_can_be_used_by_everybody(browser: Browser, desk: tuple[httpx.Client, Path]) -> None:
+    """The form of an import, which is there only where a setting names a folder, and that of a batch."""
+    client, _ = desk
+    with watched(browser.new_context(base_url=str(client.base_url), locale="en-GB")) as page:
+        page.context.add_cookies(
+            [
+                {"name": cookie.name, "value": cookie.value or "", "url": str(client.base_url)}
+                for cookie in client.cookies.jar
+            ]
+        )
+        page.goto(JOBS)
+        page.evaluate(UNFOLD)
+        assert page.locator('form[action$="/Jobs/import"]').is_visible()
+        shoot(page, "import")
+        assert violations(page) == []
+        page.goto("/CallRecorder/")
+        page.locator("summary", has_text="Export").click()
+        assert page.locator('button[formaction$="/Jobs/batch"]').first.is_visible()
+        shoot(page, "batch")
+        assert violations(page) == []
