@@ -73,6 +73,15 @@ def until(condition: object, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def children(parent: int) -> list[int]:
+    """The processes that a process began."""
+    return [
+        int(number)
+        for task in Path(f"/proc/{parent}/task").iterdir()
+        for number in (task / "children").read_text().split()
+    ]
+
+
 def spooled(spools: Path) -> int:
     """How many packets are whole on the disk, in the spools (pcapng) of calls that go on."""
     count = 0
@@ -205,6 +214,33 @@ def test_killed_and_begun_again(database: Database, shelf: Path, tmp_path: Path)
         _, said = process.communicate(pcap(records[half:]), timeout=120)
     assert b"4 calls added, 0 go on, 0 wait" in said
     assert rows(database) == [whole(number, 3) for number in range(4)]
+
+
+def test_no_process_of_a_killed_recorder_is_left(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """Who imports what it splits waits at a pipe that nothing closes: it has to ask whether its parent is there."""
+    with recorder(database, tmp_path / "spools", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(call(1, 0, 1)))
+        process.stdin.write(pcap(call(2, 20_000, 1))[24:])  # much later, so that the first is over
+        process.stdin.flush()
+        until(lambda: len(rows(database)) >= 1)
+        begun = children(process.pid)
+        assert begun
+        process.kill()
+    until(lambda: not any(Path(f"/proc/{number}").exists() for number in begun))
+
+
+def test_no_process_of_a_killed_import_is_left(database: Database, shelf: Path, tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number}.pcap").write_bytes(pcap(call(number, 1000 * number, 1)))
+    command = [sys.executable, "-m", "callreplay", "import", str(tmp_path), "-j", "2"]
+    process = subprocess.Popen([*command, "--database-url", database.url], stdout=subprocess.DEVNULL)
+    until(lambda: process.poll() is not None or len(rows(database)) >= 1)
+    begun = children(process.pid)
+    assert len(begun) >= 2
+    process.kill()
+    process.wait()
+    until(lambda: not any(Path(f"/proc/{number}").exists() for number in begun))
 
 
 def test_two_recorders_share_a_database_and_one_is_killed(

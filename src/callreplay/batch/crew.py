@@ -28,7 +28,6 @@ import contextlib
 import ctypes
 import gc
 import multiprocessing
-import os
 import pickle
 import select
 import signal
@@ -49,6 +48,7 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, as_values, journal_path
 from callreplay.batch.summary import BatchError
 from callreplay.batch.worker import Feed, Order, run_feed
+from callreplay.cores import end_with_parent
 
 __all__ = ["Crew", "Event", "LocalCrew"]
 
@@ -101,14 +101,6 @@ class Crew(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-def _end_with_parent() -> None:
-    # A worker that outlived a killed run would write beside the next one.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 class _Says(Enum):
@@ -216,7 +208,7 @@ def _serve(pipe: Connection, order: Order, destination: str, manifest: Path) -> 
     # Control-C and a service manager's SIGTERM reach the whole group; the workers finish what they have.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # one that outlived a killed run would write beside the next
     _give_memory_back()
     feed = _PipeFeed(pipe, manifest)
     try:

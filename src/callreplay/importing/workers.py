@@ -10,6 +10,7 @@ from itertools import islice
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 
+from callreplay.cores import end_with_parent
 from callreplay.importing.importer import Job, Outcome, Unit, import_unit
 from callreplay.importing.rotation import rotations
 from callreplay.store import volumes
@@ -61,7 +62,7 @@ def _until_broken(
 ) -> Generator[Outcome, None, list[Unit]]:
     """Import until ``units`` are through or a worker dies; returns the captures under way when one did."""
     broken: list[Unit] = []
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         running: dict[Future[list[Outcome]], Unit] = {}
         wanted = 2 * jobs
         while True:

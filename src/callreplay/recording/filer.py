@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from callreplay.cores import end_with_parent
 from callreplay.importing.importer import Job, Outcome, import_several
 from callreplay.importing.portions import whole
 from callreplay.splitting.recovery import discard
@@ -131,7 +132,8 @@ class Filer:
     def _submit(self, groups: list[Closed]) -> bool:
         if self._pool is None:
             # spawn: a forked copy of a process with a ring and threads is not a sound start.
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
+            spawning = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=spawning, initializer=end_with_parent)
         try:
             self._running[self._pool.submit(_work, self.job, groups)] = groups
         except BrokenProcessPool:
