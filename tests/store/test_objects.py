@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tarfile
 from collections.abc import Iterator
@@ -31,18 +30,6 @@ MARKER = "calls/.callreplay/volume.json"
 
 class KilledError(BaseException):
     """Nothing of the program catches it: as if the process ended here."""
-
-
-@pytest.fixture(scope="module")
-def case() -> ModuleType:
-    """The capture and call writers of test_filing.py."""
-    path = Path(__file__).parents[1] / "importing" / "test_filing.py"
-    spec = importlib.util.spec_from_file_location("filing_case", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

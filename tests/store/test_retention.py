@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -24,18 +23,6 @@ from callreplay.store.journal import Journal
 
 NOW = datetime(2012, 7, 10, tzinfo=UTC)
 DAY_NS = 86_400 * 10**9
-
-
-@pytest.fixture(scope="module")
-def case() -> ModuleType:
-    """The capture and call writers of test_filing.py."""
-    path = Path(__file__).parents[1] / "importing" / "test_filing.py"
-    spec = importlib.util.spec_from_file_location("filing_case", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

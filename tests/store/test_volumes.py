@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -12,18 +11,6 @@ from callreplay.errors import ArgumentError, OutputError
 from callreplay.importing import filing
 from callreplay.store import joining, volumes
 from callreplay.store.database import Database
-
-
-@pytest.fixture(scope="module")
-def case() -> ModuleType:
-    """The capture and call writers of test_filing.py."""
-    path = Path(__file__).parents[1] / "importing" / "test_filing.py"
-    spec = importlib.util.spec_from_file_location("filing_case", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def fill(database: Database, case: ModuleType, calls: int, volume: int | None = None) -> None:
