@@ -3,6 +3,7 @@
 A stage is anything that turns a leg, or a call, into int16 samples or bytes. The laws know nothing of codecs.
 """
 
+import gc
 import sys
 import threading
 import time
@@ -105,6 +106,31 @@ def gil_is_released(work: Callable[[], object], patience: float = 10.0) -> None:
         stop.set()
         thread.join()
     assert during > 0
+
+
+def grows_no_faster(
+    work: Callable[[int], Callable[[], object]], small: int, large: int, power: float = 1.6
+) -> None:
+    """The processor's time of ``work(n)()`` grows with n, or nearly: never with its square.
+
+    ``work`` prepares, what it returns is timed. Small work fits the caches and large work does not, so time per item
+    may double; hence the power between 1 and 2, sizes far apart, and the least of three tries with no collector.
+    """
+
+    def seconds(run: Callable[[], object]) -> float:
+        gc.collect()
+        gc.disable()
+        try:
+            begin = time.process_time()
+            run()
+            return time.process_time() - begin
+        finally:
+            gc.enable()
+
+    few, many = work(small), work(large)
+    tries = [(seconds(few), seconds(many)) for _ in range(3)]
+    least, most = (min(each) for each in zip(*tries, strict=True))
+    assert most < max(least, 1e-3) * (large / small) ** power, tries
 
 
 def make_leg(

@@ -42,15 +42,17 @@ def _manifest(path: Path, *rows: object) -> str:
 
 
 def test_many_equal_names_take_no_longer_than_others(tmp_path: Path) -> None:
-    rows = [{"path": f"{number}/audio.pcap"} for number in range(20_000)]
+    rows = [{"path": f"{number}/audio.pcap"} for number in range(8_000)]
     equal = _manifest(tmp_path / "equal.jsonl", *rows)
     others = _manifest(tmp_path / "others.jsonl", *({**row, "name": row["path"]} for row in rows))
-    began = time.process_time()
-    find_jobs([others])
-    between = time.process_time()
-    found = find_jobs([equal])
-    assert time.process_time() - between < 5 * (between - began)  # fifty times, when each tries all numbers
-    assert _names(found) == ["audio", *(f"audio~{number}" for number in range(2, 20_001))]
+    took = []
+    for source in (others, equal) * 3:
+        began = time.process_time()
+        found = find_jobs([source])
+        took.append(time.process_time() - began)
+    # Twenty times and more, when each tries all numbers. The least of three: a neighbour must not decide.
+    assert min(took[1::2]) < 8 * min(took[::2]), took
+    assert _names(found) == ["audio", *(f"audio~{number}" for number in range(2, 8_001))]
 
 
 def test_names_given_before_are_passed_over(tmp_path: Path) -> None:

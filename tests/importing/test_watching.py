@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.captures import pcap, rtp, udp
 from tests.importing.test_filing import check
+from tests.laws import grows_no_faster
 from tests.scenario.ladder import MS, A, B, Ladder, sdp
 
 from callreplay.importing import rotation
@@ -144,13 +146,14 @@ def test_a_rotation_of_thousands_of_files_is_put_in_order_at_once(
         lambda paths: [rotation.Member(path, n * 10**9, (n + 1) * 10**9) for n, path in enumerate(paths)],
     )
 
-    def seconds(count: int) -> float:
+    def ordering(count: int) -> Callable[[], object]:
         paths = [tmp_path / f"cap.pcap{number}" for number in range(count)]
-        began = time.process_time()
-        (unit,) = rotation.rotations(paths)
-        assert isinstance(unit, tuple)
-        assert len(unit) == count
-        return time.process_time() - began
 
-    seconds(500)
-    assert seconds(8000) < 40 * max(seconds(800), 1e-3)
+        def run() -> None:
+            (unit,) = rotation.rotations(paths)
+            assert isinstance(unit, tuple)
+            assert len(unit) == count
+
+        return run
+
+    grows_no_faster(ordering, 600, 7200)

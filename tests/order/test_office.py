@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +15,7 @@ from callreplay.order.grouping import signalled_groups
 from callreplay.order.legs import assemble
 from callreplay.order.taps import gather_facts
 from callreplay.signalling.related import Hint, relate
-from tests.laws import nothing_goes_unsaid
+from tests.laws import grows_no_faster, nothing_goes_unsaid
 from tests.scenario.office import Office, foreign
 
 
@@ -71,21 +71,19 @@ def test_no_packet_is_in_another_call_whatever_the_office_does(
 
 
 def test_matching_grows_with_the_calls_not_with_their_square() -> None:
-    seconds = []
-    for count in (500, 2000):
+    def matching(count: int) -> Callable[[], object]:
         office = Office(count, seconds=0.1).make()
         facts = gather_facts(office.scan())
         descriptions = signalling.calls_of(office.messages)
-        start = time.process_time()
-        signalled_groups(facts, descriptions)
-        seconds.append(time.process_time() - start)
-    assert seconds[1] < 10 * max(seconds[0], 0.02)
+        return lambda: signalled_groups(facts, descriptions)
+
+    grows_no_faster(matching, 150, 1800)
 
 
 def test_relating_dialogs_grows_with_the_dialogs_not_with_their_square() -> None:
     """Calls of a load generator through one B2BUA: every dialog has the numbers and the socket of all others."""
-    seconds = []
-    for count in (400, 1600):
+
+    def relating(count: int) -> Callable[[], object]:
         calls, hints = [], []
         for number in range(count):
             call = CallDescription(
@@ -98,9 +96,12 @@ def test_relating_dialogs_grows_with_the_dialogs_not_with_their_square() -> None
                 hint.senders, hint.receivers = {("10.0.0.9", 5060)}, {("10.0.0.2", 5060)}
             calls.append(call)
             hints.append(hint)
-        start = time.process_time()
-        relate(calls, hints)
-        seconds.append(time.process_time() - start)
-        # The first far hop has one near hop to belong to; of all others nothing tells which.
-        assert sum(bool(call.related) for call in calls) == 2
-    assert seconds[1] < 10 * max(seconds[0], 0.02)
+
+        def run() -> None:
+            relate(calls, hints)
+            # The first far hop has one near hop to belong to; of all others nothing tells which.
+            assert sum(bool(call.related) for call in calls) == 2
+
+        return run
+
+    grows_no_faster(relating, 100, 1200)
