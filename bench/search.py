@@ -75,11 +75,7 @@ def fill(url: str, rows: int, say: Callable[[str], None] = print) -> None:
 
 def queries(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
     """Kinds of questions, each asked about calls drawn from the table."""
-    highest = _count(connection)
-    drawn = connection.execute(
-        "SELECT * FROM calls WHERE tenant_id = 1 AND identity = ANY(%s)",
-        ([str(random.Random(n).randrange(1, highest)) for n in range(2 * count)],),
-    ).fetchall()[:count]
+    drawn = _drawn(connection, count)
     zone = ZoneInfo("UTC")
 
     def each(make: Callable[[Any], dict[str, Any]]) -> list[dict[str, str]]:
@@ -132,11 +128,12 @@ def queries(connection: Connection, count: int) -> dict[str, list[dict[str, str]
         ),
         "silenceAbove": each(lambda r: {"silenceAbove": 99 + r["caller_port"] % 10 / 10}),
         "silenceBelow + status": each(lambda r: {"silenceBelow": 1, "status": "failed"}),
-    } | said(drawn)
+    }
 
 
-def said(drawn: list[DictRow]) -> dict[str, list[dict[str, str]]]:
+def said(connection: Connection, count: int) -> dict[str, list[dict[str, str]]]:
     """Kinds of questions about words: common, rare, several, beside other conditions."""
+    drawn = _drawn(connection, count)
 
     def each(make: Callable[[Any], dict[str, Any]]) -> list[dict[str, str]]:
         return [{name: str(value) for name, value in make(row).items()} for row in drawn]
@@ -183,7 +180,7 @@ def scopes(connection: Connection, count: int) -> dict[str, tuple[list[search.Re
         "tag": lambda _: "tag=sales",
         "prefix": lambda number: f"callerNumber={number[:3]}",
     }
-    asked = {
+    asked: dict[str, Callable[[str], dict[str, str]]] = {
         "everything": lambda number: {},
         "callerNumber part": lambda number: {"callerNumber": f"{number[-1]}7{number[-2]}"},
         "lossAbove": lambda number: {"lossAbove": "50"},
@@ -266,6 +263,15 @@ def adversarial(connection: Connection, count: int) -> dict[str, list[dict[str, 
     }  # fmt: skip
 
 
+def _drawn(connection: Connection, count: int) -> list[DictRow]:
+    """Calls of the table, always the same."""
+    highest = _count(connection)
+    return connection.execute(
+        "SELECT * FROM calls WHERE tenant_id = 1 AND identity = ANY(%s)",
+        ([str(random.Random(n).randrange(1, highest)) for n in range(2 * count)],),
+    ).fetchall()[:count]
+
+
 def _count(connection: Connection) -> int:
     row = connection.execute("SELECT count(*) AS n FROM calls").fetchone()
     assert row is not None
@@ -314,7 +320,8 @@ def run(rows: int = 0, count: int = 100) -> list[dict[str, Any]]:
 
 def _measured(connection: Connection, rows: int, count: int) -> list[dict[str, Any]]:
     everybody = [search.Reach(1)]
-    kinds = queries(connection, count) | adversarial(connection, count) | orders(connection, count)
+    kinds = queries(connection, count) | said(connection, count)
+    kinds |= adversarial(connection, count) | orders(connection, count)
     asking: dict[str, tuple[list[search.Reach], list[dict[str, str]]]]
     asking = {name: (everybody, asked) for name, asked in kinds.items()} | scopes(connection, count)
     made: list[dict[str, Any]] = []
