@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.signalling.conftest import vectors
 
 from callreplay import packets
 from callreplay.signalling import heads, sip
-from tests.signalling.conftest import vectors
 
 PIECES = (
     b"INVITE sip:a@b SIP/2.0", b"SIP/2.0 200 OK", b"sip/2.0  180", b"SIP/2.0 2000 x", b"SIP/2.0 099 x", b"SIP/2.0",
@@ -90,8 +90,10 @@ def test_messages_of_captures_as_they_are_and_altered() -> None:
 
 
 def test_every_cut_of_a_message() -> None:
-    whole = b"\r\nINVITE sip:b@c SIP/2.0\r\nVia: a\r\nv : b\r\nbad\r\nCall-ID:\t x \r\nCSeq:  7 \t INVITE\r\n\r\n"
+    whole = (
+        b"\r\nINVITE sip:b@c SIP/2.0\r\nVia: a\r\nv : b\r\nbad\r\nCall-ID:\t x \r\nCSeq:  7 \t INVITE\r\n\r\n"
         b"v=0\r\ni: y\r\n"
+    )
     for end in range(len(whole) + 1):
         _agree(whole[:end])
         _agree(whole[:end] + b"\r")

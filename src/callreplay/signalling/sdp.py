@@ -5,13 +5,13 @@ Lenient: lines that cannot be read are skipped and counted, nothing raises on by
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import Counter
 from dataclasses import field
 from functools import lru_cache
 from typing import Final, Literal, cast
 
+from callreplay import addresses
 from callreplay.codecs import STATIC, Codec, parse_rtpmap
 from callreplay.deferred import dataclass
 
@@ -205,7 +205,7 @@ def _connection(value: str) -> str:
         return ""
     address = fields[2].partition("/")[0]
     try:
-        return str(ipaddress.ip_address(address.strip("[]")))
+        return addresses.canonical(address.strip("[]"))
     except ValueError:
         return address if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", address) else ""
 
@@ -257,7 +257,7 @@ def _candidate(text: str) -> tuple[str, int] | None:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 0xFFFF):
         return None
     try:
-        return str(ipaddress.ip_address(fields[4])), int(port)
+        return addresses.canonical(fields[4]), int(port)
     except ValueError:  # a name of multicast DNS, which hides the address
         return None
 
