@@ -830,7 +830,7 @@ print(summary.outputs, summary.errors, resource.getrusage(resource.RUSAGE_CHILDR
 def test_memory_is_bounded_by_what_was_given(tmp_path: Path, form: str) -> None:
     """A hundred calls of ten minutes: 1.4 GB of captures, one worker's memory as the system counts it.
 
-    Of Speex, which takes longer, more than two groups of lanes.
+    Of Speex, which takes longer, twenty-four.
     """
     (tmp_path / "in").mkdir()
     first = tmp_path / "in" / "0.pcap"

@@ -89,7 +89,7 @@ def test_a_thousand_files_and_a_watch_that_is_stopped(database: Database, url: s
                     while list(inbox.glob("call-*")) and time.monotonic() < deadline:
                         time.sleep(0.02)
                 os.kill(watch.pid, number)
-                code = watch.wait(20)
+                code = watch.wait(60)
                 reader.join()
             assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
             assert wanted <= count() <= FILES
