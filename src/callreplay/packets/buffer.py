@@ -157,7 +157,7 @@ def open_path(
 
 
 def open_octets(source: Opener | Octets | Readable, name: str, warnings: list[str]) -> list[Member]:
-    """As ``open_path`` for what has no path: octets, a stream, or what opens files. ``name`` is what messages call it."""
+    """As ``open_path`` for what has no path: octets, a stream, or what opens files; messages call it ``name``."""
     _, data = _source(source, _LIMIT, True)
     if not len(data):
         raise CaptureError(f"{name}: empty")
