@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from callreplay.batch import run_batch
 from callreplay.service import starting
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
@@ -162,7 +163,6 @@ def test_a_batch_is_cancelled_on_the_page(
 ) -> None:
     """Begun and cancelled on the page of jobs: it ends early, as cancelled, and leaves whole files only."""
     client, folder = desk
-    begun = starting.run_batch
 
     def slowly(found: Any, chosen: Any, *, on_row: Any, stop: Any, **more: Any) -> Any:
         """The real batch, whose first row is read by somebody who takes until the end is asked for."""
@@ -173,7 +173,7 @@ def test_a_batch_is_cancelled_on_the_page(
                 time.sleep(0.05)
             on_row(row)
 
-        return begun(found, replace(chosen, workers=1), on_row=late, stop=stop, **more)
+        return run_batch(found, replace(chosen, workers=1), on_row=late, stop=stop, **more)
 
     monkeypatch.setattr(starting, "run_batch", slowly)
     assert press(client, JOBS + "/batch", form="wav").headers["location"] == JOBS

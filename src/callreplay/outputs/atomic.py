@@ -190,7 +190,7 @@ class AtomicFile:
             _keep_rights(descriptor, old)
         self._fresh = old is None
         # With a buffer of a size that is named, nobody asks whether it is a terminal.
-        self._file = open(descriptor, "wb", _BUFFER, closefd=False)  # noqa: PTH123, SIM115
+        self._file = open(descriptor, "wb", _BUFFER, closefd=False)  # noqa: SIM115
         self._aside = aside
         self._target = target
 
