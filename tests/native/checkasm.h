@@ -207,6 +207,15 @@ inline bool read_file(const std::string &path, std::vector<unsigned char> &octet
   return got == octets.size();
 }
 
+// Samples of a file of vectors, which are little-endian whatever the processor is.
+inline std::vector<int16_t> samples_of(const std::vector<unsigned char> &octets) {
+  std::vector<int16_t> samples(octets.size() / 2);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    samples[i] = static_cast<int16_t>(octets[2 * i] | octets[2 * i + 1] << 8);
+  }
+  return samples;
+}
+
 inline bool under_ci() {
   const char *ci = std::getenv("CI");
   return ci != nullptr && std::strcmp(ci, "true") == 0;

@@ -74,7 +74,8 @@ TEST_CASE("the grouping never changes a sample") {
       CHECK((together[i] == one_by_one[i]));
     }
   }
-  if (cr_isa_active() != CR_ISA_SCALAR) {
+  // Where no registers are known, baseline is the law in arrays, and one stream alone may be the cheaper.
+  if (cr_isa_active() > CR_ISA_BASELINE) {
     CHECK(all.lane_used > 0);
     CHECK(all.lane_used <= all.lane_slots);
   }

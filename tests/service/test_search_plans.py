@@ -79,6 +79,7 @@ def test_answers_are_right_and_plans_use_indexes(
                 )
             connection.execute("UPDATE calls SET tags = '{sales}' WHERE identity IN ('11', '7001', '15002')")
             # Everybody says hello, few want a refund.
+            connection.execute("DELETE FROM call_words")
             connection.execute(
                 "INSERT INTO call_words (call_uuid, words, lexemes) SELECT uuid, '[]', to_tsvector('simple', "
                 "CASE WHEN identity IN ('12', '7002', '15003') THEN 'hello refund' ELSE 'hello' END) FROM calls"
@@ -109,6 +110,12 @@ def test_answers_are_right_and_plans_use_indexes(
                 {"longerThan": "9m"},
                 {"shorterThan": "3"},
                 {"codec": "g722"},
+            ]
+            asked += [
+                {"talkLongerThan": "9m"},
+                {"talkShorterThan": "3"},
+                {"silenceAbove": "99"},
+                {"silenceBelow": "0.1"},
             ]
             asked += [{"tag": "sales"}, {"words": "refund"}, {"words": "hello -refund"}]
             asked += [

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final
 
 from callreplay.errors import OutputError, StateError
+from callreplay.outputs.finishing import finish
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -23,6 +24,7 @@ __all__ = ["AtomicFile", "Folders", "write_all"]
 
 
 _MODE: Final = 0o666  # less the umask, as for any file that a program makes
+_BUFFER: Final = 1 << 13
 
 
 @lru_cache(1)
@@ -147,6 +149,7 @@ class AtomicFile:
         self._target: str | None = None
         self._named = False
         self._file: IO[bytes] | None = None
+        self._descriptor = -1  # of a file that is ours to close
         try:
             self._open()
         except OSError as error:
@@ -182,10 +185,12 @@ class AtomicFile:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
             descriptor = os.open(aside, flags, mode)
             self._named = True
+        self._descriptor = descriptor
         if old:
             _keep_rights(descriptor, old)
         self._fresh = old is None
-        self._file = os.fdopen(descriptor, "w+b")
+        # With a buffer of a size that is named, nobody asks whether it is a terminal.
+        self._file = open(descriptor, "wb", _BUFFER, closefd=False)  # noqa: SIM115
         self._aside = aside
         self._target = target
 
@@ -216,10 +221,8 @@ class AtomicFile:
                 if file is not sys.stdout.buffer:
                     file.close()
                 return
-            os.fsync(file.fileno())
             with (self._folders or Folders()).opened(os.path.dirname(self._target)) as folder:  # noqa: PTH120
-                self._appear(file.fileno(), folder.descriptor, self._aside, self._target)
-                file.close()
+                self._appear(self._descriptor, folder.descriptor, self._aside, self._target)
                 # The name itself is on the disk only when its folder is.
                 folder.flush()
         except OSError as error:
@@ -228,17 +231,24 @@ class AtomicFile:
             raise self._failed("cannot finish", error) from error
 
     def _appear(self, descriptor: int, folder: int, aside: str, target: str) -> None:
-        """Put the whole file under its name."""
+        """Put the whole file on the disk, under its name, and close it."""
         if self._fresh and not self._named:
-            with contextlib.suppress(FileExistsError):  # linkat() takes no name that is in use
-                _name(descriptor, target, folder)
-                self._aside = None
+            if finish(descriptor, target):
+                self._descriptor, self._aside = -1, None
                 return
+        else:
+            os.fsync(descriptor)
         if not self._named:
             _name(descriptor, aside, folder)
             self._named = True
         os.replace(aside, target)  # noqa: PTH105
         self._aside = None
+        self._shut()
+
+    def _shut(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def abort(self) -> None:
         """Leave nothing behind. What went to a pipe is gone already."""
@@ -246,6 +256,8 @@ class AtomicFile:
         if file is not None and file is not sys.stdout.buffer:
             with contextlib.suppress(OSError):
                 file.close()
+        with contextlib.suppress(OSError):
+            self._shut()
         if self._aside is not None and self._named:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._aside)  # noqa: PTH108
@@ -263,5 +275,5 @@ class AtomicFile:
             self.abort()
 
     def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None:
+        if getattr(self, "_file", None) is not None or getattr(self, "_descriptor", -1) >= 0:
             self.abort()
