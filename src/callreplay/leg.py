@@ -263,10 +263,8 @@ class Leg:
         if self.empty:
             yield start_ns, end_ns, "silence"
             return
-        gaps, spans = self.columns.gaps, self.columns.spans
-        columns = (gaps[name].tolist() for name in ("span", "start", "ticks", "reason"))
-        for index, first, ticks, reason in zip(*columns, strict=True):
-            span = spans[index]
+        for index, first, ticks, _, reason in self.columns.gaps.tolist():
+            span = self.columns.spans[index]
             yield order.ns_of(span, first), order.ns_of(span, first + ticks), _MARKS.get(reason, "silence")
         reached = start_ns
         for span in sorted(self.columns.spans, key=lambda span: span.anchor_ns):
