@@ -74,8 +74,10 @@ _PARTIES: Final = ("caller_number", "caller_name", "called_number", "called_name
 _EXPRESSIONS: Final = {
     "called_number": "(called_number || hop_numbers)",
     "status": "\"left\"(split_part(status, ' ', 1), 60)",
+    "silence_share": "(silence_ms * 100.0::float8 / nullif(talk_ms + silence_ms, 0))",
 }
-"""Columns as the indexes have them: a called number is any hop's, a status its first word."""
+"""Columns as the indexes have them: a called number is any hop's, a status its first word, silence
+a part of the call in percent."""
 
 
 def _column(name: str) -> sql.Composable:
