@@ -41,6 +41,11 @@ inline uint64_t seed() {
   return text == nullptr ? 20260000 : std::strtoull(text, nullptr, 0);
 }
 
+// Under an emulator, which takes fifty times as long, a test does less of what is alike; never fewer kinds.
+inline bool emulated() {
+  return std::getenv("CALLREPLAY_EMULATED") != nullptr;
+}
+
 // Random: every bit pattern. Edges: only the values at which arithmetic turns over. The rest is what drives
 // adaptive state to its limits and back: one value for ever, two in turn, runs, and noise that stops.
 enum class Pattern { kRandom, kEdges, kConstant, kAlternating, kRuns, kBursts };
@@ -202,6 +207,15 @@ inline bool read_file(const std::string &path, std::vector<unsigned char> &octet
   const size_t got = std::fread(octets.data(), 1, octets.size(), file);
   std::fclose(file);
   return got == octets.size();
+}
+
+// Samples of a file of vectors, which are little-endian whatever the processor is.
+inline std::vector<int16_t> samples_of(const std::vector<unsigned char> &octets) {
+  std::vector<int16_t> samples(octets.size() / 2);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    samples[i] = static_cast<int16_t>(octets[2 * i] | octets[2 * i + 1] << 8);
+  }
+  return samples;
 }
 
 inline bool under_ci() {

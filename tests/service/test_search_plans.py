@@ -157,10 +157,10 @@ def test_answers_are_right_and_plans_use_indexes(
                 by, down = order.removeprefix("-"), order.startswith("-")
                 turn = " DESC" if down else ""
                 keys = f"{search.SORTS[by].expression}{turn} NULLS LAST, started_at{turn}, uuid{turn}"
-                plain = sql.SQL("SELECT uuid FROM calls WHERE {} ORDER BY {} LIMIT 50").format(
-                    conditions.all, sql.SQL(keys)
-                )
-                connection.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off")
+                # OFFSET keeps the conditions out of the scan of calls, and so away from its indexes alone.
+                plain = sql.SQL(
+                    "SELECT uuid FROM (SELECT * FROM calls OFFSET 0) AS calls WHERE {} ORDER BY {} LIMIT 50"
+                ).format(conditions.all, sql.SQL(keys))
                 expected = connection.execute(plain.as_string(connection), conditions.values).fetchall()
                 connection.rollback()
                 for way, limits in WAYS.items():

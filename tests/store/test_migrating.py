@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -104,6 +106,17 @@ def test_others_write_while_an_index_is_made_and_a_cut_short_one_is_made_anew(ol
         assert "calls_backed_up" in str(plan.fetchall())
         row = other.execute("SELECT count(*) FROM calls WHERE backed_up_at IS NOT NULL").fetchone()
         assert row == (2,)
+
+
+def test_what_is_up_to_date_costs_a_look_and_no_alembic(server: EmbeddedPostgres) -> None:
+    """Every command of the database does it at its start."""
+    program = (
+        "import sys; from callreplay.store.database import migrate; migrate(sys.argv[1]); "
+        "print([name for name in ('alembic', 'sqlalchemy') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_others_write_while_columns_are_waited_for(old: str) -> None:

@@ -262,12 +262,12 @@ def _figures(leg: LegMedia, start_ns: int) -> dict[str, Any]:
 def _gaps(leg: LegMedia, start_ns: int) -> list[list[Any]]:
     """``[start_ms, length_ms, reason]`` of each gap, on the call's own clock."""
     found: list[list[Any]] = []
-    for gap in leg.columns.gaps[:_MOST_GAPS]:
-        span = leg.columns.spans[int(gap["span"])]
+    for index, start, ticks, _, reason in leg.columns.gaps[:_MOST_GAPS].tolist():
+        span = leg.columns.spans[index]
         rate = span.codec.clock_rate_hz
-        begin_ns = span.anchor_ns + int(gap["start"]) * 1_000_000_000 // rate
-        reason = GapReason(int(gap["reason"])).name.lower()
-        found.append([max(0, begin_ns - start_ns) // 1_000_000, int(gap["ticks"]) * 1000 // rate, reason])
+        begin_ns = span.anchor_ns + start * 1_000_000_000 // rate
+        why = GapReason(reason).name.lower()
+        found.append([max(0, begin_ns - start_ns) // 1_000_000, ticks * 1000 // rate, why])
     return found
 
 

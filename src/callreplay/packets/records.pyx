@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from callreplay.packets.wire cimport be16, be32, le16, le32, ordered16, ordered32
+from callreplay.packets.wire cimport be16, be32, le16, le32, le64, ordered16, ordered32
 
 cdef int64_t SECOND = 1000000000
 # Larger than any frame: a length above it is damage, not a frame (libpcap's own limit is 256 KiB; jumbo TSO 16 MiB).
@@ -320,10 +320,12 @@ cdef int _rtpproxy(Reader* reader, Record* record) noexcept nogil:
     cdef int64_t left = reader.size - reader.position
     cdef const uint8_t* p = reader.data + reader.position
     cdef double seconds
+    cdef uint64_t bits
     if left < 30:
         return _end(reader, left > 0, False)
-    # Files are written in the order of their host; every one met so far was little-endian, as are we.
-    memcpy(&seconds, p + 20, 8)
+    # Files are written in the order of their host; every one met so far was little-endian.
+    bits = le64(p + 20)
+    memcpy(&seconds, &bits, 8)
     record.captured = record.original = le16(p + 28)
     record.offset = reader.position + 30
     record.link = LINK_RTPPROXY

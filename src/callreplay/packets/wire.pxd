@@ -26,6 +26,18 @@ cdef inline uint32_t le32(const uint8_t* p) noexcept nogil:
     return p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16) | (<uint32_t>p[3] << 24)
 
 
+cdef inline uint64_t le64(const uint8_t* p) noexcept nogil:
+    return le32(p) | (<uint64_t>le32(p + 4) << 32)
+
+
+cdef inline void put_le16(uint8_t* p, uint32_t value) noexcept nogil:
+    p[0], p[1] = <uint8_t>value, <uint8_t>(value >> 8)
+
+
+cdef inline void put_le32(uint8_t* p, uint32_t value) noexcept nogil:
+    p[0], p[1], p[2], p[3] = <uint8_t>value, <uint8_t>(value >> 8), <uint8_t>(value >> 16), <uint8_t>(value >> 24)
+
+
 cdef inline uint32_t ordered16(const uint8_t* p, bint big) noexcept nogil:
     return be16(p) if big else le16(p)
 

@@ -7,6 +7,8 @@ from libc.string cimport memcpy, memset
 
 import os
 
+from callreplay.packets.wire cimport put_le32
+
 cdef enum:
     AT_ONCE = 64
     LARGEST = 65535
@@ -93,7 +95,6 @@ cdef int64_t _record(uint8_t* to, const uint8_t* payload, int64_t size, const ui
     cdef uint8_t* ip = head + RECORD_OCTETS
     cdef uint8_t* udp
     cdef int64_t length, whole
-    cdef uint32_t word
     cdef bint four
     memset(head, 0, sizeof(head))
     memcpy(&family, name, 2)
@@ -117,13 +118,10 @@ cdef int64_t _record(uint8_t* to, const uint8_t* payload, int64_t size, const ui
     udp[2], udp[3] = <uint8_t>(port >> 8), <uint8_t>(port & 0xFF)
     if size + 8 < 65536:
         udp[4], udp[5] = <uint8_t>((size + 8) >> 8), <uint8_t>((size + 8) & 0xFF)
-    word = <uint32_t>(time_ns // 1000000000)
-    memcpy(head, &word, 4)
-    word = <uint32_t>(time_ns % 1000000000)
-    memcpy(head + 4, &word, 4)
-    word = <uint32_t>whole
-    memcpy(head + 8, &word, 4)
-    memcpy(head + 12, &word, 4)
+    put_le32(head, <uint32_t>(time_ns // 1000000000))
+    put_le32(head + 4, <uint32_t>(time_ns % 1000000000))
+    put_le32(head + 8, <uint32_t>whole)
+    put_le32(head + 12, <uint32_t>whole)
     # The payload first: it may lie where the head goes to, only further on.
     _move(to + RECORD_OCTETS + length, payload, size)
     memcpy(to, head, RECORD_OCTETS + length)
