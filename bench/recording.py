@@ -271,8 +271,29 @@ def _records(content: memoryview) -> list[int]:
     return [*found, at]
 
 
+def _microsecond(content: memoryview, at: int) -> int:
+    """The time of a record."""
+    second, below = (int.from_bytes(content[at + n : at + n + 4], "little") for n in (0, 4))
+    return second * 1_000_000 + below // 1000
+
+
+def _acknowledged(url: str, microsecond: int) -> None:
+    """Wait until the recorder has said that what came up to a time is on the disk."""
+    from callreplay.store.database import Database
+
+    with Database(url, size=1) as database:
+        while True:
+            with database.connection() as connection:
+                row = connection.execute(
+                    "SELECT extract(epoch FROM clock_at) AS clock FROM recorders"
+                ).fetchone()
+            if row is not None and row["clock"] and int(row["clock"] * 1_000_000) >= microsecond:
+                return
+            time.sleep(0.1)
+
+
 def _killed(folder: Path, url: str, path: Path, load: Load) -> dict[str, Any]:
-    """Ten times: packets that are given time to be synced, a few more, and SIGKILL. Of the former all must be there."""
+    """Ten times: packets until they are acknowledged, a few more, and SIGKILL. Of the former all must be there."""
     from callreplay.store import volumes
     from callreplay.store.database import Database
 
@@ -290,14 +311,15 @@ def _killed(folder: Path, url: str, path: Path, load: Load) -> dict[str, Any]:
         process = _recorder(url, spools)
         _feed(process, header)
         _feed(process, content[edges[first] : edges[loose]])
-        settled, size = 0, -1
-        while settled < 8:  # two seconds without a change: what was given is synced
-            time.sleep(0.25)
-            now = sum(one.stat().st_size for one in spools.glob("open-*/*.pcapng"))
-            settled, size = (settled + 1 if now == size else 0), now
+        said = _microsecond(content, edges[loose - 1])
+        if loose > first:
+            _acknowledged(url, said)
         _feed(process, content[edges[loose] : edges[last]])
         process.send_signal(signal.SIGKILL)
         process.wait()
+        # The database keeps microseconds: what is of the same one need not have been there yet.
+        while loose > first and _microsecond(content, edges[loose - 1]) >= said - 1:
+            loose -= 1
         spared |= {bytes(content[edges[n] + 70 : edges[n] + 79]) for n in range(loose, last)}
         first = last
     process = _recorder(url, spools)

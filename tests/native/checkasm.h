@@ -42,7 +42,9 @@ inline uint64_t seed() {
 }
 
 // Under an emulator, which takes fifty times as long, a test does less of what is alike; never fewer kinds.
-inline bool emulated() { return std::getenv("CALLREPLAY_EMULATED") != nullptr; }
+inline bool emulated() {
+  return std::getenv("CALLREPLAY_EMULATED") != nullptr;
+}
 
 // Random: every bit pattern. Edges: only the values at which arithmetic turns over. The rest is what drives
 // adaptive state to its limits and back: one value for ever, two in turn, runs, and noise that stops.

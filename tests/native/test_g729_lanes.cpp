@@ -70,7 +70,9 @@ uint32_t campaign() {
 }
 
 // Of all lanes together.
-int frames_in_all() { return checkasm::emulated() ? 1000 : 3000; }
+int frames_in_all() {
+  return checkasm::emulated() ? 1000 : 3000;
+}
 
 struct Tally {
   long differing = 0, touched = 0, resyntheses = 0;
