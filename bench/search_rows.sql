@@ -3,7 +3,7 @@
 INSERT INTO calls (tenant_id, identity, wire_call_id, protocol, status, started_at, answered_at, ended_at,
                    caller_ip, caller_port, caller_mac, caller_number, caller_name,
                    called_ip, called_port, called_mac, called_number, called_name,
-                   length_ms, mos, loss_percent, codecs, one_way)
+                   length_ms, mos, loss_percent, codecs, one_way, tags, talk_ms, silence_ms, overlap_ms)
 SELECT tenant, n::text, md5(n::text) || '@10.0.0.' || n %% 200, 'sip',
        CASE WHEN n %% 9 > 0 THEN 'answered' ELSE 'failed 486 Busy Here' END, start, start + interval '3 s',
        start + make_interval(secs => 5 + 600 * r4 * r4),
@@ -14,7 +14,12 @@ SELECT tenant, n::text, md5(n::text) || '@10.0.0.' || n %% 200, 'sip',
        CASE WHEN outbound THEN gateway_mac ELSE phone_mac END,
        CASE WHEN outbound THEN outside ELSE extension END, CASE WHEN outbound THEN company ELSE person END,
        (1000 * (2 + 600 * r4 * r4))::bigint, CASE WHEN n %% 50 > 0 THEN 4.4 - 3.2 * power(r2, 9) END, round((100 * power(r2, 40))::numeric, 3),
-       ARRAY[(ARRAY['PCMA', 'PCMA', 'PCMU', 'G722', 'G729', 'OPUS'])[1 + n %% 6]], n %% 97 = 0
+       ARRAY[(ARRAY['PCMA', 'PCMA', 'PCMU', 'G722', 'G729', 'OPUS'])[1 + n %% 6]], n %% 97 = 0,
+       CASE WHEN n %% 211 = 0 THEN ARRAY['sales'] ELSE '{}' END,
+       -- Of every other call it is known who talks how long.
+       CASE WHEN n %% 2 = 0 THEN (1000 * (2 + 600 * r4 * r4) * (1 - r2 * r2))::bigint END,
+       CASE WHEN n %% 2 = 0 THEN (1000 * (2 + 600 * r4 * r4) * r2 * r2)::bigint END,
+       CASE WHEN n %% 2 = 0 THEN (100 * r4 * r4)::bigint END
   FROM (SELECT n, r1, r2, r4, r3 < 0.5 AS outbound,
                CASE WHEN r5 < 0.90 THEN %(first)s WHEN r5 < 0.99 THEN %(first)s + 1 ELSE %(first)s + 2 END AS tenant,
                timestamptz '2024-01-01' + make_interval(secs => n * 63072000.0 / %(rows)s + r1) AS start,

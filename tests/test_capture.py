@@ -326,7 +326,7 @@ def resident() -> tuple[int, int]:
 most, stop = 0, threading.Event()
 def watch() -> None:
     global most
-    while not stop.wait(0.02):
+    while not stop.wait(0.1):
         total, mapped = resident()
         most = max(most, total - mapped)
 watcher = threading.Thread(target=watch)

@@ -87,11 +87,11 @@ print((process_time() - between) / (between - begun))
 """
     alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", program]
-    ratios = [
-        float(subprocess.run(command, capture_output=True, text=True, check=True, env=alone).stdout)
-        for _ in range(4)
-    ]
-    assert min(ratios) <= 1.0, ratios  # 0.6 to 0.8 on a machine with nothing else to do
+    ratios = [2.0]
+    while min(ratios) > 1.0 and len(ratios) < 8:  # 0.6 to 0.8 on a machine with nothing else to do
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=alone)
+        ratios.append(float(done.stdout))
+    assert min(ratios) <= 1.0, ratios
 
 
 @pytest.mark.parametrize("program", ["import callreplay", "import callreplay; callreplay.__version__"])

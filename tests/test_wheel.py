@@ -54,7 +54,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if any(part in name for part in FORBIDDEN)]
@@ -75,7 +74,6 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 def test_the_wheel_transcodes_where_nothing_can_compile(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     (site,) = (tmp_path / "venv" / "lib").glob("python3*/site-packages")
@@ -94,7 +92,6 @@ def test_the_wheel_transcodes_where_nothing_can_compile(wheel: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.skipif("CALLREPLAY_INSTALL" not in os.environ, reason="CALLREPLAY_INSTALL: takes minutes")
 def test_a_release_of_these_files_would_be_whole(wheel: Path) -> None:
     done = subprocess.run(
@@ -106,7 +103,6 @@ def test_a_release_of_these_files_would_be_whole(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.skipif("CALLREPLAY_INSTALL" not in os.environ, reason="CALLREPLAY_INSTALL: takes minutes")
 def test_the_wheel_installs_as_an_image_has_it(wheel: Path, tmp_path: Path) -> None:
     """The script itself; what it would fetch is of this environment."""
@@ -117,7 +113,6 @@ def test_the_wheel_installs_as_an_image_has_it(wheel: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.skipif(
     "CALLREPLAY_INSTALL" not in os.environ, reason="CALLREPLAY_INSTALL: asks the package index"
 )
@@ -166,7 +161,6 @@ def test_cibuildwheel_understands_its_configuration() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 def test_the_source_distribution_is_whole_and_lean(tmp_path: Path) -> None:
     with tarfile.open(_sdist(tmp_path)) as found:
         names = [name.split("/", 1)[1] for name in found.getnames() if "/" in name]

@@ -14,8 +14,12 @@ namespace {
 #ifdef CR_MORE_SETS
 // __builtin_cpu_supports() of GCC 12 knows no "lzcnt". On a CPU without it the instruction is another one.
 bool has_lzcnt() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(0x80000001U, &a, &b, &c, &d) != 0 && (c & bit_LZCNT) != 0;
+  // Asked once: the instruction leaves a virtual machine, which takes tens of microseconds, and every call asks.
+  static const bool has = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(0x80000001U, &a, &b, &c, &d) != 0 && (c & bit_LZCNT) != 0;
+  }();
+  return has;
 }
 #endif
 

@@ -142,8 +142,11 @@ class Call:
 
     def title(self) -> str:
         """One line: who, whom, when, how long."""
+        return self._title(self.party("caller"), self.party("called"))
+
+    def _title(self, caller: str, called: str) -> str:
         clock = length(self.duration_s, hours=True)
-        return f"{self.party('caller')} → {self.party('called')}, {utc(self.start_ns)[:19]}Z, {clock}"
+        return f"{caller} → {called}, {utc(self.start_ns)[:19]}Z, {clock}"
 
     def party(self, side: Side) -> str:
         """A party's name and number as signalling has them, else its address."""
@@ -425,11 +428,12 @@ class Call:
         """What a file of this call says of itself: TITLE, DATE (of its first sample), CALLER and CALLED as signalling
         has them, CALLID where it gave one, UUID if stored.
         """  # noqa: D205
+        caller, called = self.party("caller"), self.party("called")
         comments = {
-            "TITLE": title or self.title(),
+            "TITLE": title or self._title(caller, called),
             "DATE": utc(self.start_ns if start_ns is None else start_ns),
-            "CALLER": self.party("caller"),
-            "CALLED": self.party("called"),
+            "CALLER": caller,
+            "CALLED": called,
             "CALLID": self.description.call_id,
             "UUID": self.uuid,
         }

@@ -31,9 +31,12 @@ from callreplay.leg import Leg
 from callreplay.model import INDEX_SUFFIX, CallDescription, recording_files
 from callreplay.packets import recording
 from callreplay.reopening import Reopening, pickled
-from callreplay.sources import File, Origin, Source, gather, open_files
+from callreplay.sources import File, Source, gather, open_files
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
+
+
+_STORED_LEG: Final = ".rtp"
 
 
 class Capture:
@@ -170,15 +173,18 @@ def _red_types(descriptions: list[CallDescription], hints: Mapping[int, Codec]) 
     return {pt for types in named for pt, codec in types.items() if codec.name.lower() == "red"}
 
 
-def _side_index(source: Origin | None) -> bytes | OSError | None:
+def _side_index(file: File) -> bytes | OSError | None:
     """The octets of the side index of a stored leg, or why they cannot be read; None for any other source."""
+    source = file.origin
     try:
+        if source is None and packets.is_url(file.name) and file.name.endswith(_STORED_LEG):
+            return packets.fetched_beside(file.name, INDEX_SUFFIX)
         if isinstance(source, str):
             path = source + INDEX_SUFFIX
             return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
         if isinstance(source, packets.Opener):
-            with os.fdopen(source.open(INDEX_SUFFIX), "rb") as file:
-                return file.read()
+            with os.fdopen(source.open(INDEX_SUFFIX), "rb") as opened:
+                return opened.read()
     except (FileNotFoundError, ValueError):
         return None
     except OSError as error:  # with the suffix the name may be too long
@@ -265,7 +271,7 @@ def open_capture(
     keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
-    beside = [_side_index(file.origin) for file in files]
+    beside = [_side_index(file) for file in files]
     known = {
         each for file, index in zip(files, beside, strict=True) for each in _file_ids(file, index is not None)
     }

@@ -263,11 +263,9 @@ class Leg:
         if self.empty:
             yield start_ns, end_ns, "silence"
             return
-        for gap in self.columns.gaps:
-            span = self.columns.spans[int(gap["span"])]
-            start = order.ns_of(span, int(gap["start"]))
-            stop = order.ns_of(span, int(gap["start"] + gap["ticks"]))
-            yield start, stop, _MARKS.get(GapReason(int(gap["reason"])), "silence")
+        for index, first, ticks, _, reason in self.columns.gaps.tolist():
+            span = self.columns.spans[index]
+            yield order.ns_of(span, first), order.ns_of(span, first + ticks), _MARKS.get(reason, "silence")
         reached = start_ns
         for span in sorted(self.columns.spans, key=lambda span: span.anchor_ns):
             if span.anchor_ns > reached:

@@ -8,6 +8,7 @@ minute.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import struct
 import time
@@ -32,6 +33,7 @@ from callreplay.store.progress import Going
 
 __all__ = ["Spools", "archive", "follow"]
 
+_log = logging.getLogger(__name__)
 _BLOCK: Final = struct.Struct("<II")
 _TIME: Final = struct.Struct("<II")
 _SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 1, 6
@@ -40,6 +42,8 @@ _KEPT_NS: Final = 20 * 10**9
 """Media before the place that was rendered, for the order of packets, their clock and the decoders' state."""
 _MARGIN_NS: Final = 200_000_000
 """Packets that are on their way round others: audio is rendered so far behind what is on the disk."""
+_QUIETEST_NS: Final = 3600 * 10**9
+"""After so long without a packet a call is over."""
 _WAIT_SECONDS: Final = 0.4
 _WAV_ENCODINGS: Final = {"int16": 0, "ulaw": 1, "alaw": 2}
 _ENDLESS: Final = b"\xff\xff\xff\xff"
@@ -55,17 +59,29 @@ class _File:
     head: bytearray = field(default_factory=bytearray)
     other: bytearray = field(default_factory=bytearray)
     media: list[tuple[int, bytes]] = field(default_factory=list)
+    fault: str = ""
+    """Why nothing more is read of it."""
 
     def read(self) -> int:
         """Take in what is new; the latest packet's time in ns, 0 without any."""
         octets = bytearray()
+        if self.fault:
+            return 0
         while part := os.pread(self.descriptor, 1 << 20, self.position + len(octets)):
             octets += part
         blocks: list[tuple[int, int, int]] = []
         at, latest = 0, 0
         while len(octets) - at >= 12:
             kind, size = _BLOCK.unpack_from(octets, at)
-            if not 12 <= size <= _LARGEST or len(octets) - at < size:
+            if not kind and not size:  # not written yet
+                break
+            if not 12 <= size <= _LARGEST:
+                self.fault = f"a block of {size} octets at octet {self.position + at}"
+                break
+            if len(octets) - at < size:
+                break
+            if kind != _SECTION and not self.head:
+                self.fault = f"no section header before the block at octet {self.position + at}"
                 break
             if kind in (_SECTION, _INTERFACE):
                 self.head += octets[at : at + size]
@@ -74,7 +90,11 @@ class _File:
                 blocks.append((at, at + size, high << 32 | low))
                 latest = max(latest, blocks[-1][2])
             at += size
-        self._sort(octets[:at], blocks)
+        try:
+            self._sort(octets[:at], blocks)
+        except CaptureError as error:
+            self.fault = f"{error}, at octet {self.position}"
+            return 0
         self.position += at
         return latest
 
@@ -153,6 +173,11 @@ class Spools:
         for file in self._files.values():
             self.last_ns = max(self.last_ns, file.read())
 
+    @property
+    def faults(self) -> list[str]:
+        """Why files are read no further."""
+        return [f"{name}: {file.fault}" for name, file in self._files.items() if file.fault]
+
     def forget(self, before_ns: int) -> None:
         """Let go of media before a time."""
         for file in self._files.values():
@@ -212,6 +237,7 @@ def follow(
     """A WAV of unknown length: the call from its beginning (or ``start``), then on as it goes on, to its end.
 
     ``look`` says where it is recorded, None once it is over. Now and then gives no octets, for who wants to end it.
+    Where a spool is damaged the audio ends with what was read before; the log has the reason.
     Raises ArgumentError for options that need the whole call.
     """
     if options.mastered:
@@ -220,7 +246,9 @@ def follow(
     while True:
         going = look()
         spools.read(going)
-        ended = going is None or going.gone
+        for fault in spools.faults:
+            _log.warning("call %s: the audio of a call that goes on ends early: %s", call_id, fault)
+        ended = going is None or going.gone or bool(spools.faults)
         edge_ns = spools.last_ns + 1 if going is None or going.gone else going.clock_ns - _MARGIN_NS
         call = spools.call(call_id)
         if call is not None:
@@ -266,8 +294,8 @@ class _Stage:
     def upto(self, call: Call, edge_ns: int, *, ended: bool) -> Iterator[bytes]:
         """The audio up to a time; where the call has ended, up to its own end."""
         call.refuse_encrypted()
-        if ended:
-            edge_ns = call.bounds[1]
+        # A packet whose clock was wrong moves the recorder's: no call is quiet for longer and goes on.
+        edge_ns = call.bounds[1] if ended else min(edge_ns, call.bounds[1] + _QUIETEST_NS)
         frame = (edge_ns - self._origin_ns) * self._rate // 10**9
         if self._stop is not None:
             frame = min(frame, self._stop)

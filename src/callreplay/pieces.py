@@ -28,7 +28,12 @@ def call_segments(
     options = Options(channels=mixed, rate=rate or call.sample_rate_hz, dtmf=dtmf)
     renderer = call.renderer(options)
     segmenter = Segmenter(
-        renderer.rate_hz, renderer.channels, seconds, apart=apart or mixed != "stereo", pause_s=pause_s
+        renderer.rate_hz,
+        renderer.channels,
+        seconds,
+        apart=apart or mixed != "stereo",
+        pause_s=pause_s,
+        heard_hz=call.sample_rate_hz,
     )
     pieces = segments_of(iter(renderer), segmenter)
     if mixed in ("caller", "called"):

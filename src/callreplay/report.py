@@ -132,15 +132,15 @@ def leg_report(leg: Leg, start_ns: int, *, audio: bool) -> dict[str, Any]:
 
 def _gaps(leg: Leg) -> list[dict[str, Any]]:
     found = []
-    for gap in leg.columns.gaps:
-        clock = leg.columns.spans[int(gap["span"])].codec.clock_rate_hz
+    for span, start, ticks, packets, reason in leg.columns.gaps.tolist():
+        clock = leg.columns.spans[span].codec.clock_rate_hz
         found.append(
             {
-                "span": int(gap["span"]),
-                "start_s": round(int(gap["start"]) / clock, 6),
-                "duration_s": round(int(gap["ticks"]) / clock, 6),
-                "packets": int(gap["packets"]),
-                "reason": GapReason(int(gap["reason"])).name.lower(),
+                "span": span,
+                "start_s": round(start / clock, 6),
+                "duration_s": round(ticks / clock, 6),
+                "packets": packets,
+                "reason": GapReason(reason).name.lower(),
             }
         )
     return found

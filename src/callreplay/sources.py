@@ -80,12 +80,13 @@ def open_files(
             found, identity = packets.open_path(source, warnings)
         else:
             origin, identity = source if packets.is_opener(source) else None, None
-            said: list[str] = []
-            data = packets.open_buffer(source, warnings=said, pipes=True)
-            warnings += said
-            found = [packets.Member("", data, bool(said))]
+            found = packets.open_octets(source, given, warnings)
         for member in found:
-            name = f"{Path(given)}/{member.name}" if len(found) > 1 else given
+            name = (
+                f"{given if packets.is_url(given) else Path(given)}/{member.name}"
+                if len(found) > 1
+                else given
+            )
             call = _metadata(member.data)
             if call is not None:
                 described.append(call)

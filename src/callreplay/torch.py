@@ -155,7 +155,7 @@ class CallStream(IterableDataset[dict[str, Any]]):  # type: ignore[misc,unused-i
                 if found is None:
                     done = True
                     break
-                under_way[self._add(group, found[1])] = (*found, self._segmenter())
+                under_way[self._add(group, found[1])] = (*found, self._segmenter(found[1]))
             if not under_way:
                 return
             read = group.read()
@@ -190,9 +190,15 @@ class CallStream(IterableDataset[dict[str, Any]]):  # type: ignore[misc,unused-i
             stop_ns=stop,
         )
 
-    def _segmenter(self) -> Segmenter:
+    def _segmenter(self, call: Call) -> Segmenter:
         both = self._channels in ("apart", "stereo")
-        return Segmenter(self._rate, 2 if both else 1, self._seconds, apart=self._channels != "stereo")
+        return Segmenter(
+            self._rate,
+            2 if both else 1,
+            self._seconds,
+            apart=self._channels != "stereo",
+            heard_hz=call.sample_rate_hz,
+        )
 
     def _item(self, path: str, call: Call, piece: Segment) -> dict[str, Any]:
         speaker = self._channels if self._channels in ("caller", "called") else ""

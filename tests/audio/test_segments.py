@@ -1,6 +1,7 @@
 """Calls in pieces: no longer than asked for, cut in pauses, whatever the blocks."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,28 @@ def test_where_blocks_are_cut_changes_no_piece(block: int, apart: bool) -> None:
         return [(piece.channel, piece.start_s, piece.pcm.tobytes()) for piece in pieces]
 
     assert law(_pieces(block, apart=apart)) == law(_pieces(len(BOTH), apart=apart))
+
+
+@pytest.mark.parametrize("step", [2, 3])
+@pytest.mark.parametrize("apart", [True, False])
+def test_talk_is_heard_at_the_rate_that_audio_had(apart: bool, step: int) -> None:
+    """The same pieces as of the audio before it was resampled, wherever blocks are cut."""
+    high = np.repeat(BOTH[: 20 * RATE], step, axis=0)
+
+    def law(block: int, pcm: Any, rate: int, heard_hz: int) -> list[tuple[Any, ...]]:
+        segmenter = Segmenter(rate, 2, 10.0, apart=apart, heard_hz=heard_hz)
+        blocks = (pcm[at : at + block] for at in range(0, len(pcm), block))
+        found = sorted(segments_of(blocks, segmenter), key=lambda each: (each.channel or 0, each.start_s))
+        return [(each.channel, each.start_s, each.duration_s, each.talk) for each in found]
+
+    want = law(len(BOTH), BOTH[: 20 * RATE], RATE, 0)
+    assert len(want) > 1
+    for block in (len(high), 8000, 997):
+        assert law(block, high, step * RATE, RATE) == want
+    few = law(1, high[: 3 * RATE + 1], step * RATE, RATE)
+    assert few == law(len(high), high[: 3 * RATE + 1], step * RATE, RATE)
+    # A rate that does not divide the other is not heard at.
+    assert law(997, high, step * RATE, 11025) == law(997, high, step * RATE, 0)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -62,15 +62,14 @@ def test_a_worker_that_does_not_read_holds_nobody_up(crew: LocalCrew) -> None:
     slow = crew._workers[0].process.pid
     assert slow
     os.kill(slow, signal.SIGSTOP)
-    waker = threading.Timer(20, os.kill, (slow, signal.SIGCONT))  # should all hang, let it fail
+    waker = threading.Timer(100, os.kill, (slow, signal.SIGCONT))  # should all hang, let it fail
     waker.start()
     try:
-        began = time.monotonic()
         crew.start(3, _absent(2000), alone=False)
         crew.start(4, _absent(700), alone=False)
         assert {event.share for event in _events(crew, 1)} == {4}
         crew.finish()
-        assert time.monotonic() - began < 15
+        assert waker.is_alive(), "nobody waited for the slow one"
     finally:
         waker.cancel()
         os.kill(slow, signal.SIGCONT)
@@ -85,7 +84,7 @@ def test_jobs_that_cannot_be_sent_are_an_error_and_no_wait(crew: LocalCrew) -> N
 
 def test_a_run_of_bad_inputs_is_stopped_by_a_signal(tmp_path: Path) -> None:
     jobs = tmp_path / "jobs.jsonl"
-    jobs.write_text("".join(json.dumps({"path": job.captures[0]}) + "\n" for job in _absent(60_000)))
+    jobs.write_text("".join(json.dumps({"path": job.captures[0]}) + "\n" for job in _absent(20_000)))
     command = [*COMMAND, str(jobs), "-o", str(tmp_path / "out"), "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     manifest = tmp_path / "out" / "manifest.jsonl"
@@ -95,12 +94,12 @@ def test_a_run_of_bad_inputs_is_stopped_by_a_signal(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     try:
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 1
     assert "goes on where it stopped" in said
-    assert len(list(read_rows(manifest))) < 60_000
+    assert len(list(read_rows(manifest))) < 20_000
 
 
 _UNGUARDED = """

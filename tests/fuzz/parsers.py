@@ -35,7 +35,7 @@ with atheris.instrument_imports(include=["callreplay"]):
     from callreplay.packets import hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
     from callreplay.packets.recognise import recognise
     from callreplay.packets.scanner import NOTE_DTYPE
-    from callreplay.signalling import bodies, rsmetadata, rtpengine, sdp, sip, skinny
+    from callreplay.signalling import bodies, heads, rsmetadata, rtpengine, sdp, sip, skinny
     from callreplay.splitting.recovery import merged
     from callreplay.splitting.spooling import Closed, Spooler
     from callreplay.splitting.stops import Stop
@@ -101,6 +101,10 @@ def sip_sdp(octets: bytes) -> None:
     """SIP and SDP, alone and as the messages of one dialog."""
     parts = octets.split(CUT)
     for part in parts:
+        read = heads.read(part)
+        assert read is None or read == sip._read(part, None)
+        assert heads.call_id(part) is None or b":" in part
+        heads.asked(part)
         message = sip.parse(part)
         if message is not None:
             assert message.method or 100 <= message.status < 700

@@ -88,10 +88,10 @@ def test_each_file_is_split_once(job: Job, database: Database, tmp_path: Path) -
         try:
             for name, piece in zip(names, split(call(1, 0, 25) + call(2, 500, 3), (10, 20)), strict=True):
                 write(inbox / f".{name}", piece).rename(inbox / name)
-                until = time.monotonic() + 20
+                until = time.monotonic() + 60
                 while name not in read and time.monotonic() < until:
                     time.sleep(0.02)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while len(rows(database)) < 2 and time.monotonic() < until:
                 time.sleep(0.05)
         finally:

@@ -187,7 +187,7 @@ class Inbox:
         thread = threading.Thread(target=watching.run, args=(stop, report))
         thread.start()
         try:
-            assert enough.wait(20)
+            assert enough.wait(60)
             time.sleep(0.3)
         finally:
             stop.set()

@@ -41,6 +41,11 @@ inline uint64_t seed() {
   return text == nullptr ? 20260000 : std::strtoull(text, nullptr, 0);
 }
 
+// Under an emulator, which takes fifty times as long, a test does less of what is alike; never fewer kinds.
+inline bool emulated() {
+  return std::getenv("CALLREPLAY_EMULATED") != nullptr;
+}
+
 // Random: every bit pattern. Edges: only the values at which arithmetic turns over. The rest is what drives
 // adaptive state to its limits and back: one value for ever, two in turn, runs, and noise that stops.
 enum class Pattern { kRandom, kEdges, kConstant, kAlternating, kRuns, kBursts };

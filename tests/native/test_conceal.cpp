@@ -151,7 +151,8 @@ TEST_CASE("any audio, any lengths, any rate: nothing outside the buffer") {
 
 TEST_CASE("every instruction set fills a loss with the same samples") {
   Random random(checkasm::seed() + 2);
-  for (const int rate : kRates) {
+  for (size_t r = 0; r < std::size(kRates); r += checkasm::emulated() ? 3 : 1) {
+    const int rate = kRates[r];
     for (const auto pattern : checkasm::kPatterns) {
       for (int turn = 0; turn < 6; ++turn) {
         const size_t side = samples(rate, 50), count = 1 + random.below(samples(rate, 120));

@@ -1,4 +1,3 @@
-#include <cstdlib>
 #include <memory>
 #include <numeric>
 
@@ -68,10 +67,9 @@ struct Calls {
 
 TEST_CASE("every lane of every set writes the scalar instance's octets, at every quality") {
   Random random(checkasm::seed());
-  const Calls calls(19, 5, random);
+  const Calls calls(checkasm::emulated() ? 9 : 19, checkasm::emulated() ? 3 : 5, random);
   for (const bool wideband : {false, true}) {
-    // Under an emulator, which takes fifty times as long, every third.
-    const int step = std::getenv("CALLREPLAY_EMULATED") != nullptr ? 3 : 1;
+    const int step = checkasm::emulated() ? 3 : 1;
     for (int quality = 0; quality <= 10; quality += step) {
       const RateOptions options{wideband, quality, false, false, false};
       const auto law = calls.code(CR_ISA_SCALAR, options, false);
@@ -89,7 +87,7 @@ TEST_CASE("every lane of every set writes the scalar instance's octets, at every
 
 TEST_CASE("lanes that choose their sub-modes by themselves write the scalar instance's octets") {
   Random random(checkasm::seed());
-  const Calls calls(19, 12, random);
+  const Calls calls(checkasm::emulated() ? 9 : 19, 12, random);
   for (const bool wideband : {false, true}) {
     for (const RateOptions options :
          {RateOptions{wideband, 8, true, false, false}, RateOptions{wideband, 4, true, true, true},
@@ -106,7 +104,7 @@ TEST_CASE("lanes that choose their sub-modes by themselves write the scalar inst
 
 TEST_CASE("streams that move between kernels write the scalar instance's octets") {
   Random random(checkasm::seed());
-  const Calls calls(23, 9, random);
+  const Calls calls(checkasm::emulated() ? 11 : 23, 9, random);
   using callreplay::LanePlan;
   using callreplay::speex_kernel;
   // Made-up costs: every number of lanes is the cheapest for as many streams.

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -429,3 +430,42 @@ def test_a_bit_rate_that_the_codec_cannot_have_is_an_argument_error(bitrate: int
     shape = Shape(960, 1, 48000)
     with pytest.raises(ArgumentError, match=f"bitrate {bitrate} "):
         list(render(FORMATS["opus"], shape, [np.zeros(960, np.int16)], Options(bitrate=bitrate)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="nothing tells the open descriptors")
+@pytest.mark.parametrize(
+    "how", ["whole", "aborted", "dropped", "over another", "over one that came", "no folder"]
+)
+def test_no_descriptor_is_left_open(tmp_path: Path, how: str) -> None:
+    def once(number: int) -> None:
+        path = tmp_path / f"{number}.bin"
+        if how == "over another":
+            path.write_bytes(b"old")
+        file = AtomicFile(path if how != "no folder" else tmp_path / "none" / "x")
+        file.write(b"new")
+        if how == "over one that came":
+            path.write_bytes(b"somebody else's")
+        if how == "aborted":
+            file.abort()
+        elif how != "dropped":
+            file.close()
+            assert path.read_bytes() == b"new"
+
+    def tried(number: int) -> int:
+        with suppress(OutputError):
+            once(number)
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    first = tried(0)
+    assert [tried(number) for number in range(1, 6)] == [first] * 5
+
+
+def test_what_cannot_be_named_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    file = AtomicFile(gone / "x.bin")
+    file.write(b"new")
+    gone.rmdir()
+    with pytest.raises(OutputError, match="cannot finish"):
+        file.close()
+    assert not gone.exists()

@@ -12,7 +12,7 @@ from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import THEMES, PictureOptions
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.spectrogram import Spectrogram
-from callreplay.outputs.waveform import Mark, columns_per_pixel, waveform_png
+from callreplay.outputs.waveform import Mark, _draw_marks, _palette, columns_per_pixel, waveform_png
 
 RATE = 8000
 
@@ -118,6 +118,31 @@ def test_loss_is_marked_in_its_colour_and_at_its_time() -> None:
     columns = np.flatnonzero((rgb == THEMES["light"].loss).all(axis=-1).any(axis=0))
     assert (columns.min(), columns.max()) == (500, 549)
     assert not (rgb[:99] == THEMES["light"].loss).all(axis=-1).any()
+
+
+def test_marks_drawn_together_are_what_they_are_one_by_one() -> None:
+    random = np.random.default_rng(8)
+    sound = np.concatenate([_burst(4, 1, 2, 9000), np.zeros(6 * RATE, np.int16)])
+    bare = _picture(np.stack([sound, sound[::-1]], axis=1), PictureOptions(400, 120, axis=False))
+    palette, bands = _palette(PictureOptions().resolved(), 2), [(0, 59), (61, 59)]
+    for _ in range(20):
+        starts = np.sort(random.uniform(-1, 10, 60))
+        marks = [
+            Mark(int(channel), start, start + length, "loss" if lost else "silence")
+            for start, length, channel, lost in zip(
+                starts.tolist(),
+                random.exponential(0.3, 60),
+                random.integers(0, 2, 60),
+                random.random(60) < 0.7,
+                strict=True,
+            )
+        ]
+        together, apart = np.array(bare), np.array(bare)
+        _draw_marks(together, palette, bands, marks, 10.0)
+        for mark in marks:
+            _draw_marks(apart, palette, bands, [mark], 10.0)
+        assert np.array_equal(together, apart)
+        assert not np.array_equal(together, np.array(bare))
 
 
 def test_axis_and_labels_leave_ink_only_when_asked_for() -> None:

@@ -107,6 +107,79 @@ def test_killed_with_calls_in_progress(database: Database, shelf: Path, tmp_path
     assert left(database) == 0
 
 
+def _silent(database: Database, spools: Path) -> None:
+    """Let the recorder of a folder have been silent for longer than calls wait for it."""
+    with database.connection() as connection:
+        found = connection.execute(
+            "UPDATE recorders SET seen_at = now() - %s WHERE spools = %s",
+            (progress.LEASE + timedelta(seconds=1), str(spools.resolve())),
+        )
+        assert found.rowcount == 1
+
+
+def _begun(database: Database, spools: Path, number: int) -> tuple[UUID, bytes]:
+    """A call that goes on when its recorder is killed: its row, and the packets that nobody recorded."""
+    records_ = sorted(call(number, 400 * number, 3))
+    half = len(records_) // 2
+    before = left(database)
+    with recorder(database, spools, "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(records_[:half]))
+        process.stdin.flush()
+        until(lambda: left(database) == before + 1 and spooled(spools) >= half)
+        until(lambda: all(row["answered_at"] for row in every(database)))
+        process.kill()
+    (row,) = [row for row in every(database) if row["wire_call_id"] == f"call-{number}@a"]
+    return row["uuid"], pcap(records_[half:])
+
+
+def test_a_recorder_that_stays_away(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """Another one, or retention, ends its calls after a time; should it come back, it goes on with them."""
+    uuid, rest = _begun(database, tmp_path / "one", 1)
+    with database.connection() as connection:
+        assert progress.end_lost(connection) == 0  # it was heard of just now
+    _silent(database, tmp_path / "one")
+    other, _ = _begun(database, tmp_path / "two", 2)
+    assert {row["uuid"]: row["status"] for row in every(database)} == {
+        uuid: "interrupted", other: "in progress"
+    }  # fmt: skip
+    with database.connection() as connection:
+        assert progress.going(connection, uuid) is None
+        assert progress.going(connection, other) is not None
+    _silent(database, tmp_path / "two")
+    assert list(retention.retain(database, dry_run=True)) == []
+    assert [row["status"] for row in every(database)].count("interrupted") == 1
+    assert list(retention.retain(database)) == []
+    assert [row["status"] for row in every(database)] == ["interrupted"] * 2
+    with recorder(database, tmp_path / "one", "-") as process:
+        process.communicate(rest, timeout=120)
+    assert {row["uuid"]: row["status"] for row in every(database)} == {uuid: "answered", other: "interrupted"}
+    assert (rows(database)[:1], left(database)) == ([whole(1, 3)], 1)
+    with database.connection() as connection:
+        connection.execute("DELETE FROM calls WHERE uuid = %s", (other,))
+        assert progress.end_lost(connection) == 0
+    assert left(database) == 0
+
+
+def test_a_recorder_that_the_database_did_not_hear(database: Database, shelf: Path, tmp_path: Path) -> None:
+    """Its calls were ended while it could not reach the database: its next word makes them go on."""
+    records_ = sorted(call(1, 0, 3))
+    half = len(records_) // 2
+    with recorder(database, tmp_path / "spools", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(records_[:half]))
+        process.stdin.flush()
+        (row,) = going(database)
+        with database.connection() as connection:
+            connection.execute("UPDATE calls SET status = %s", (progress.INTERRUPTED,))
+        process.stdin.write(pcap(records_[half:])[24:])
+        process.stdin.close()
+        process.stdin = None
+        ended(process, None)
+    (stored,) = every(database)
+    assert (stored["uuid"], stored["status"], left(database)) == (row["uuid"], "answered", 0)
+
+
 def test_what_is_known_or_not_kept_leaves_no_row(database: Database, shelf: Path, tmp_path: Path) -> None:
     """A call that was stored before; one that the rules do not keep; one whose row was made too late."""
     content = pcap(sorted(call(1, 0, 2)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -147,6 +149,14 @@ def ended(running: Running) -> Iterator[Running]:
             while pid_file.exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
         shutil.rmtree(running.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorities_read_once() -> Iterator[None]:
+    """Every httpx.Client reads the certificates of all authorities, 25 ms of CPU, whatever it speaks to."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ssl, "create_default_context", functools.lru_cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="session")

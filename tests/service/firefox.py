@@ -118,7 +118,7 @@ class Firefox:
 
     def until(self, expression: str) -> None:
         """Wait for something to be true."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self.evaluate(expression):
             assert time.monotonic() < deadline, expression
             time.sleep(0.05)

@@ -103,7 +103,7 @@ def phone(browser: Browser, service: Running) -> Iterator[Page]:
 
 def until(page: Page | Frame, expression: str) -> None:
     """Wait for it. Playwright's own wait compiles text inside the page, which our policy rightly forbids."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while not page.evaluate(expression):
         assert time.monotonic() < end, expression
         page.wait_for_timeout(50)
@@ -556,7 +556,7 @@ def portal() -> Iterator[str]:
 def framed(page: Page, origin: str, address: str) -> Frame:
     page.goto(f"{origin}/?src={quote(address, safe='')}")
     [frame] = page.main_frame.child_frames
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while frame.url in ("", "about:blank"):
         assert time.monotonic() < end
         page.wait_for_timeout(50)

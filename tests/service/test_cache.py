@@ -176,7 +176,7 @@ def test_what_the_disk_cannot_hold_is_an_error_and_leaves_nothing(full: Cache) -
 
     def data() -> Iterator[bytes]:
         yield os.urandom(99_991)
-        read.wait(10)  # else all of it may have failed before the first look
+        read.wait(60)  # else all of it may have failed before the first look
         yield from [os.urandom(99_991)] * 20
 
     entry = full.open(key(0), data)

@@ -67,18 +67,23 @@ def many_sockets() -> Iterator[None]:
 @pytest.mark.usefixtures("many_sockets")
 @pytest.mark.parametrize("sources", [1, 30])
 def test_thousands_of_half_open_connections_keep_nobody_out(narrow: Running, sources: int) -> None:
+    def ask() -> float:
+        began = time.perf_counter()
+        assert httpx.get(narrow.base + "/healthz", timeout=10).status_code == 200
+        return time.perf_counter() - began
+
     lines = narrow.log.count("\n")
+    quiet = max(ask() for _ in range(20))
     took = []
     with ExitStack() as owned:
         for number in range(HALF_OPEN):
             taken = owned.enter_context(connect(narrow, f"127.0.1.{1 + number % sources}"))
             taken.sendall(b"GET /CallRecorder/ HTTP/1.1\r\nhost: x\r\n")
             if number % 30 == 0:  # while they come, and each by a connection of its own
-                began = time.perf_counter()
-                assert httpx.get(narrow.base + "/healthz", timeout=10).status_code == 200
-                took.append(time.perf_counter() - began)
+                took.append(ask())
     took.sort()
-    assert took[int(len(took) * 0.99) - 1] < 1, f"p99 {took[-2]:.3f} s"
+    # A machine that is busy with other things was so a moment before.
+    assert took[int(len(took) * 0.99) - 1] < 1 + 5 * quiet, f"p99 {took[-2]:.3f} s"
     log = narrow.log
     assert "Too many open files" not in log
     assert "out of system resource" not in log
@@ -245,7 +250,7 @@ def test_tls_and_workers_that_end_with_their_parent(tmp_path: Path) -> None:
         assert len(workers) == 2
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(map(gone, workers)):
             assert time.monotonic() < deadline, "the workers go on without the parent"
             time.sleep(0.05)

@@ -113,7 +113,7 @@ def test_caddy_as_deploy_has_it(behind: Running, folder: Path) -> None:
 
 def use(place: str, cert: str, password: str) -> None:
     with httpx.Client(base_url=place, verify=ssl.create_default_context(cafile=cert), timeout=30) as client:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 client.get("/CallRecorder/")

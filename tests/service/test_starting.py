@@ -7,6 +7,7 @@ import shutil
 import time
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from callreplay.batch import run_batch
+from callreplay.service import starting
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
 
@@ -153,3 +156,46 @@ def test_the_forms_can_be_used_by_everybody(browser: Browser, desk: tuple[httpx.
         assert page.locator('button[formaction$="/Jobs/batch"]').first.is_visible()
         shoot(page, "batch")
         assert violations(page) == []
+
+
+def test_a_batch_is_cancelled_on_the_page(
+    service: Running, desk: tuple[httpx.Client, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun and cancelled on the page of jobs: it ends early, as cancelled, and leaves whole files only."""
+    client, folder = desk
+
+    def slowly(found: Any, chosen: Any, *, on_row: Any, stop: Any, **more: Any) -> Any:
+        """The real batch, whose first row is read by somebody who takes until the end is asked for."""
+
+        def late(row: Any) -> None:
+            deadline = time.monotonic() + 60
+            while not stop() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            on_row(row)
+
+        return run_batch(found, replace(chosen, workers=1), on_row=late, stop=stop, **more)
+
+    monkeypatch.setattr(starting, "run_batch", slowly)
+    assert press(client, JOBS + "/batch", form="wav").headers["location"] == JOBS
+    deadline = time.monotonic() + 60
+    while True:
+        [job] = service.rows("SELECT * FROM jobs WHERE kind = 'batch' ORDER BY id DESC LIMIT 1")
+        if job["total"]:
+            break
+        assert time.monotonic() < deadline, job
+        time.sleep(0.05)
+    assert f"{JOBS}/{job['id']}/cancel" in client.get(JOBS).text
+    assert press(client, f"{JOBS}/{job['id']}/cancel").status_code == 303
+    job = ended(service, "batch")
+    assert job["state"] == "cancelled", job
+    assert 1 <= job["done"] == sum(job["result"].values()) < job["total"], job
+    made = list((folder / "out" / str(job["id"])).rglob("*.wav"))
+    assert len(made) == job["result"]["calls"]
+    for path in made:
+        with wave.open(str(path)) as audio:
+            assert audio.getnframes() > 0
+    assert not [path for path in (folder / "out").rglob("*") if ".part" in path.name]
+    [row] = service.rows(
+        "SELECT actor FROM audit_log WHERE action = 'job.cancel' AND object = %s", str(job["id"])
+    )
+    assert row["actor"] == "admin"

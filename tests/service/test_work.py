@@ -64,8 +64,10 @@ def test_what_nobody_waits_for_stops(one: Cache) -> None:
     made: list[int] = []
     entry = one.open(key(1), lambda: endless(made))
     read = entry.blocks()
-    time.sleep(1)
-    assert len(made) > 20, "somebody waits"
+    end = time.monotonic() + 60
+    while len(made) <= 20:
+        assert time.monotonic() < end, "somebody waits"
+        time.sleep(0.01)
     next(read)
     entry.close()
     at_rest()
@@ -90,7 +92,7 @@ def test_who_leaves_waits_no_more_and_what_is_queued_for_nobody_is_never_begun(o
         waiting = pool.submit(one.open, key(2), never, owner="a", gone=gone)
         time.sleep(0.2)
         gone.set()
-        assert isinstance(waiting.exception(5), Abandoned)
+        assert isinstance(waiting.exception(60), Abandoned)
     time.sleep(0.5)
     first.close()
     at_rest()
@@ -104,7 +106,7 @@ def test_another_process_that_follows_is_one_who_waits(one: Cache, monkeypatch: 
     made: list[int] = []
     begun = threading.Event()
     maker = elsewhere.open(key(1), lambda: endless(made, begun))
-    assert begun.wait(5)
+    assert begun.wait(60)
     follower = one.open(key(1), lambda: iter([b"made twice"]))
     read = follower.blocks()
     next(read)
@@ -126,7 +128,7 @@ def test_owners_take_turns(one: Cache) -> None:
     go = threading.Event()
 
     def work(name: str) -> Iterator[bytes]:
-        assert go.wait(10)
+        assert go.wait(60)
         order.append(name)
         yield name.encode()
 
@@ -137,7 +139,7 @@ def test_owners_take_turns(one: Cache) -> None:
         time.sleep(0.3)
         assert threading.active_count() < 40 + 20, "what waits in the queue takes no thread of its own"
         go.set()
-        other.result(10).close()
+        other.result(60).close()
         for each in busy:
             each.result(10).close()
     assert order.index("b") <= 2, "not behind all that another asked for before"
@@ -332,7 +334,7 @@ def test_an_entry_beyond_the_bound_is_made_once_for_all_of_its_ranges(one: Cache
 
 def test_threads_are_shared_fairly() -> None:
     running: dict[str, int] = {"a": 0, "b": 0}
-    most = dict(running)
+    most, done = dict(running), dict(running)
     guard = threading.Lock()
 
     def work(name: str) -> None:
@@ -342,20 +344,20 @@ def test_threads_are_shared_fairly() -> None:
         time.sleep(0.02)
         with guard:
             running[name] -= 1
+            done[name] += 1
 
-    async def run() -> float:
+    async def run() -> int:
         fair = Fair(8, 3)
         async with anyio.create_task_group() as group:
             for _ in range(200):
                 group.start_soon(fair.run, "a", work, "a")
             await anyio.sleep(0.05)
-            began = time.perf_counter()
             await fair.run("b", work, "b")
-            took = time.perf_counter() - began
+            before = done["a"]
         assert fair._of == {}, "nothing is kept of who has gone"
-        return took
+        return before
 
-    assert asyncio.run(run()) < 1, "200 of another's take more than a second"
+    assert asyncio.run(run()) < 150, "another's 200 were not waited for"
     assert most == {"a": 3, "b": 1}
 
 
@@ -386,9 +388,9 @@ def test_no_playback_leaves_a_descriptor_open(
 
 @pytest.mark.database
 @pytest.mark.slow
-def test_one_users_hundreds_of_requests_hold_up_nobody(service: Running, call: dict[str, Any]) -> None:
+def test_one_users_many_requests_hold_up_nobody(service: Running, call: dict[str, Any]) -> None:
     # One client for all: making one takes longer than what is asked of it.
-    many = service.client(auth=("admin", service.password), limits=httpx.Limits(max_connections=150))
+    many = service.client(auth=("admin", service.password), limits=httpx.Limits(max_connections=100))
 
     def ask(number: int) -> int:
         parameters = {"callId": call["callId"], "format": "spx", "start": f"{number / 1000:.3f}"}
@@ -396,24 +398,22 @@ def test_one_users_hundreds_of_requests_hold_up_nobody(service: Running, call: d
 
     service.rows("INSERT INTO users (tenant_id, login, password_hash) SELECT tenant_id, 'other', password_hash "
                  "FROM users WHERE login = 'admin'")  # fmt: skip
-    took = []
+    answered = 0
     try:
         with (
             many,
             service.client(auth=("other", service.password)) as client,
-            ThreadPoolExecutor(150) as pool,
+            ThreadPoolExecutor(100) as pool,
         ):
-            asked = [pool.submit(ask, number) for number in range(300)]
+            asked = [pool.submit(ask, number) for number in range(160)]
             while sum(each.done() for each in asked) < 20:
                 time.sleep(0.01)
             while not all(each.done() for each in asked):
-                began = time.perf_counter()
                 parameters = {"callId": call["callId"], "format": "wav", "rate": "16000"}
                 answer = client.get("/CallRecorder/Transcoder", params=parameters, follow_redirects=True)
                 assert answer.status_code == 200
-                took.append(time.perf_counter() - began)
+                answered += 1
             assert {each.result() for each in asked} == {302}
     finally:
         service.rows("DELETE FROM users WHERE login = 'other'")
-    took.sort()
-    assert took[len(took) // 2] < 2, took
+    assert answered >= 10, "in turns with the other's, not behind them"

@@ -110,3 +110,22 @@ def test_sections_are_bounded() -> None:
     session = sdp.parse(b"v=0\n" + b"m=audio 4000 RTP/AVP 0\n" * 4000)
     assert session is not None
     assert len(session.media) == sdp.MAX_SECTIONS
+
+
+def test_what_is_remembered_of_a_description_is_nobody_elses() -> None:
+    body = (
+        b"v=0\r\nc=IN IP4 192.0.2.1\r\na=ptime:x\r\nm=audio 4000 RTP/AVP 0 96\r\na=rtpmap:96 opus/48000/2\r\n"
+        b"a=sendonly\r\na=rtpmap:999 x\r\nm=bad\r\na=rtpmap:999 x\r\n"
+    )
+    faults: Counter[str] = Counter()
+    first = sdp.parse(body, faults)
+    assert first is not None
+    before = repr(first)
+    first.media[0].payload_types.clear()
+    again: Counter[str] = Counter()
+    second = sdp.parse(body, again)
+    assert repr(second) == before
+    assert again == faults == {"sdp: bad a=ptime": 1, "sdp: bad a=rtpmap": 2, "sdp: bad m= line": 1}
+    other = sdp.parse(body.replace(b"4000", b"4002").replace(b"192.0.2.1", b"192.0.2.9"))
+    assert other is not None
+    assert (other.media[0].port, other.media[0].address) == (4002, "192.0.2.9")

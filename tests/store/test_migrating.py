@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -104,3 +106,39 @@ def test_others_write_while_an_index_is_made_and_a_cut_short_one_is_made_anew(ol
         assert "calls_backed_up" in str(plan.fetchall())
         row = other.execute("SELECT count(*) FROM calls WHERE backed_up_at IS NOT NULL").fetchone()
         assert row == (2,)
+
+
+def test_what_is_up_to_date_costs_a_look_and_no_alembic(server: EmbeddedPostgres) -> None:
+    """Every command of the database does it at its start."""
+    program = (
+        "import sys; from callreplay.store.database import migrate; migrate(sys.argv[1]); "
+        "print([name for name in ('alembic', 'sqlalchemy') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_others_write_while_columns_are_waited_for(old: str) -> None:
+    """What wants the table for itself lets everybody go first who comes while it waits for a long transaction."""
+    migrate(old, "0020")
+    with psycopg.connect(old) as writer, psycopg.connect(old, autocommit=True) as other:
+        writer.execute(CALL, ("open",))
+        going = threading.Thread(target=migrate, args=(old, "0021"))
+        going.start()
+        waits(old, "LOCK TABLE call_list")
+        other.execute("SET lock_timeout = '20s'")
+        for number in range(3):
+            other.execute(CALL, (f"meanwhile {number}",))
+        assert going.is_alive()
+        writer.commit()
+        going.join()
+        row = other.execute("SELECT count(*), count(talk_ms) FROM call_list").fetchone()
+        assert row == (4, 0)
+        # Calls that nobody listened to take no room in the new indexes.
+        other.execute("UPDATE calls SET talk_ms = 5, silence_ms = 5 WHERE identity = 'open'")
+        other.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        share = "silence_ms * 100.0::float8 / nullif(talk_ms + silence_ms, 0)"
+        for index, what in (("calls_talk", "talk_ms > 4"), ("calls_silence", f"({share}) > 49")):
+            plan = other.execute(f"EXPLAIN SELECT uuid FROM calls WHERE tenant_id = 1 AND {what}")
+            assert f"{index} on calls" in str(plan.fetchall())

@@ -87,6 +87,37 @@ class _Held:
         return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
 
+class _Meter:
+    """The detector of a channel; it hears one sample of ``step``, which loses nothing of what was made of fewer."""
+
+    def __init__(self, rate_hz: int, step: int) -> None:
+        self._native, self._step, self._skip, self._end = _core.Speech(rate_hz // step), step, 0, 0
+
+    def write(self, block: Pcm, channel: int) -> None:
+        """A channel of ``(n, channels)``."""
+        step, first, self._end = self._step, self._skip, self._end + len(block)
+        rows, rest = divmod(max(len(block) - first, 0), step)
+        if rows:
+            heard = block[first : first + rows * step].reshape(rows, -1)
+            self._native.write_channel(heard, channel)
+        if rest:
+            self._native.write_channel(block[len(block) - rest :][:1], channel)
+        self._skip = first - len(block) if len(block) < first else -rest % step
+
+    def take(self) -> list[_Stretch]:
+        step, end = self._step, self._end
+        return [
+            (start * step, min(stop * step, end), energy * step)
+            for start, stop, energy in self._native.take()
+        ]
+
+    def settled(self) -> int:
+        return min(self._native.settled() * self._step, self._end)
+
+    def finish(self) -> None:
+        self._native.finish()
+
+
 @dataclass(slots=True)
 class _Open:
     """The piece under way: from its first stretch to the end of its last; and the pauses in it."""
@@ -207,6 +238,8 @@ class Segmenter:
 
     ``seconds``: the longest piece, 1 to 3600. ``apart``: each speaker's talk for itself; else pieces have both channels
     and are cut where neither talks. ``pause_s``: see above. ``origin_s``: what the first sample's time is called.
+    ``heard_hz``: the rate that the audio had before it was resampled; where it divides ``rate_hz`` talk is looked for
+    at that rate, in a part of the time.
     Memory holds a piece and a block. Where blocks are cut changes nothing but when pieces come.
     """
 
@@ -219,6 +252,7 @@ class Segmenter:
         apart: bool = True,
         pause_s: float = PAUSE_S,
         origin_s: float = 0.0,
+        heard_hz: int = 0,
     ) -> None:
         if not 8000 <= rate_hz <= 48000:
             raise ArgumentError(f"rate_hz: {rate_hz} is not in 8000 to 48000")
@@ -227,7 +261,8 @@ class Segmenter:
         if not 0 <= pause_s < float("inf"):
             raise ArgumentError(f"pause_s must be 0 or more, not {pause_s}")
         self._rate, self._origin_s, self._channels = rate_hz, origin_s, channels
-        self._meters = [_core.Speech(rate_hz) for _ in range(channels)]
+        step = rate_hz // heard_hz if heard_hz >= 8000 and not rate_hz % heard_hz else 1
+        self._meters = [_Meter(rate_hz, step) for _ in range(channels)]
         self._held = _Held()
         groups = [[channel] for channel in range(channels)] if apart else [list(range(channels))]
         self._cutters = [_Cutter(self._held, group, rate_hz, seconds, pause_s) for group in groups]
@@ -243,11 +278,9 @@ class Segmenter:
             return []
         block = np.ascontiguousarray(block)
         self._held.add(block)
+        frames = block.reshape(len(block), -1)
         for channel, meter in enumerate(self._meters):
-            if self._channels == 1:
-                meter.write(block)
-            else:
-                meter.write_channel(block, channel)
+            meter.write(frames, channel)
         return self._take(final=False)
 
     def finish(self) -> list[Segment]:

@@ -160,7 +160,14 @@ class _ShardWork(_Work):
     def _sink(self, call: Call, name: str, shape: Shape, options: Options, file: Any) -> Sink:
         seconds = self.shards.seconds
         apart = self._apart or options.channels != "stereo"
-        segmenter = Segmenter(shape.rate_hz, shape.channels, seconds, apart=apart, origin_s=options.start)
+        segmenter = Segmenter(
+            shape.rate_hz,
+            shape.channels,
+            seconds,
+            apart=apart,
+            origin_s=options.start,
+            heard_hz=call.sample_rate_hz,
+        )
         speakers = {"stereo": _SIDES, "mono": ()}.get(options.channels, (options.channels,))
         return _Pieces(segmenter, _About(call, name, speakers), file, self._spool)
 

@@ -25,7 +25,7 @@ from callreplay.audio.mix import RenderGroup
 from callreplay.batch.closing import Closer
 from callreplay.batch.destinations import Apart, Destination
 from callreplay.batch.jobs import Job
-from callreplay.batch.manifest import LEGS, Row
+from callreplay.batch.manifest import LEGS, Row, with_seconds
 from callreplay.batch.shards import Shards
 from callreplay.capture import Call, open_capture
 from callreplay.clock import utc
@@ -57,7 +57,10 @@ _OPEN_BYTES: Final = 3 << 20
 _POOLED_BYTES: Final = 3 << 20
 # Calls: enough legs for the widest lanes; more would only end one by one and leave lanes empty.
 _MAX_OPEN: Final = 32
-_FEW: Final = 4  # jobs waiting to be opened: time to ask for more
+# Opened one after the other: what opens calls and what renders them leave each other no cache, and each finds its own
+# cold. The lanes do not miss them: half as many legs fill the widest.
+_TOGETHER: Final = 12
+_FEW: Final = 12  # jobs waiting to be opened: time to ask for more
 _DROP_BLOCKS: Final = 8  # of a call, until the pages of its capture that they took are given back
 _BLOCK_MS: Final = (
     8000  # of a call at a time: a block costs Python as much as a second of G.711 costs the engine
@@ -161,12 +164,17 @@ class _Open:
             self.size += len(data)
 
 
-def job_key(job: Job, order: Order) -> str:
-    """A fingerprint of the inputs and of what is made of them: equal keys give equal outputs."""
+def job_key(job: Job, order: Order, wanted: str = "") -> str:
+    """A fingerprint of the inputs and of what is made of them: equal keys give equal outputs.
+
+    ``wanted`` is what the order comes to here, where that is known already.
+    """
     facts = (job.captures, job.name, sorted(job.codecs.items()), job.size, job.modified_ns)
     if job.members:
         facts = tuple(job_key(member, order) for member in job.members)  # type: ignore[assignment]
-    return hashlib.sha256(f"({__version__!r}, {facts!r}, {_wanted(order)})".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"({__version__!r}, {facts!r}, {wanted or _wanted(order)})".encode()).hexdigest()[
+        :16
+    ]
 
 
 @lru_cache(8)
@@ -246,6 +254,7 @@ class _Work:
     def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
         self.feed, self.order, self.destination = feed, order, destination
         self.form: Format = self._form()
+        self.wanted = _wanted(order)
         self.waiting: deque[Job] = deque()
         self.fed_up = False  # no more jobs will come
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
@@ -315,7 +324,7 @@ class _Work:
             rate = (max(now - self.clock, 0.0) + self.aside_s) / total
             self.clock, self.aside_s = now, 0.0
         for job, row, file in rows:
-            yield job, replace(row, seconds=round(rate * row.duration_s, 6)), file
+            yield job, with_seconds(row, round(rate * row.duration_s, 6)), file
         for job in whole:
             self.feed.done(job)
 
@@ -336,6 +345,8 @@ class _Work:
 
     def _fill(self) -> Iterator[_Done]:
         """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
+        if len(self.open) > _MAX_OPEN - _TOGETHER:
+            return
         while len(self.open) < _MAX_OPEN:
             yield from self._spend()
             if self.feed.stopped():
@@ -366,7 +377,7 @@ class _Work:
             self.whole.append(source.job)
 
     def _open_capture(self, job: Job, cost: int) -> None:
-        source = _Progress(job, job_key(job, self.order))
+        source = _Progress(job, job_key(job, self.order, self.wanted))
         try:
             capture = open_capture(*(job.stored or job.captures), codecs=job.codecs)
             error = "" if capture.calls else f"no call was found ({capture.why_empty()})"
@@ -514,10 +525,10 @@ class _Work:
     def _row(
         self, source: _Progress, call: Call, name: str, opened: _Open | None = None, error: str = ""
     ) -> Row:
-        legs = [leg.statistics for leg in call.legs]
-        lost = sum(leg.lost for leg in legs)
-        expected = sum(leg.packets - leg.duplicates for leg in legs) + lost
-        scores = [leg.mos for leg in legs if leg.mos is not None]
+        one, other = call.caller.statistics, call.called.statistics
+        packets, lost = one.packets + other.packets, one.lost + other.lost
+        expected = packets - one.duplicates - other.duplicates + lost
+        scores = [leg.mos for leg in (one, other) if leg.mos is not None]
         silent = bool(call.undecoded)
         return Row(
             source.job.captures[0],
@@ -528,8 +539,8 @@ class _Work:
             opened.digest.hexdigest() if opened else "",
             opened.size if opened else 0,
             round(opened.frames / opened.rate_hz, 6) if opened else 0.0,
-            "/".join(dict.fromkeys(codec.name for leg in call.legs for codec in leg.codecs)),
-            sum(leg.packets for leg in legs),
+            "/".join(dict.fromkeys([span.codec.name for leg in call.legs for span in leg.columns.spans])),
+            packets,
             lost,
             round(lost / expected, 6) if expected > 0 else 0.0,
             None if silent else min(scores, default=None),

@@ -19,6 +19,7 @@ __all__ = [
     "DatabaseOption",
     "JsonLinesOption",
     "JsonOption",
+    "SpeechOption",
     "TenantOption",
     "TimezoneOption",
     "UserOption",
@@ -45,6 +46,14 @@ DataOption = Annotated[
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="Whose calls.")]
 TimezoneOption = Annotated[str, typer.Option(help="IANA zone of the names' hours; else the tenant's.")]
+SpeechOption = Annotated[
+    bool,
+    typer.Option(
+        "--speech/--no-speech",
+        envvar="CALLREPLAY_SPEECH",
+        help="Find out who talks how long in each call (it is decoded for that: see docs/speech.md).",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="One line of JSON per call.")]
 UserOption = Annotated[

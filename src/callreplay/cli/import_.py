@@ -14,6 +14,7 @@ from callreplay.cli.database import (
     DatabaseOption,
     DataOption,
     JsonLinesOption,
+    SpeechOption,
     TenantOption,
     TimezoneOption,
     database,
@@ -81,6 +82,7 @@ def register(app: typer.Typer) -> None:
         volume_name: VolumeName = "",
         volume_path: VolumePath = None,
         timezone: TimezoneOption = "",
+        speech: SpeechOption = False,
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Captures at a time.")] = 1,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Say what would be added; store nothing.")
@@ -108,7 +110,7 @@ def register(app: typer.Typer) -> None:
             accounts.zone_of(timezone or zone)
             with opened.connection() as connection:
                 volume = wanted(connection, volume_id, volume_name, volume_path)
-            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, dry_run)
+            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, dry_run, speech=speech)
             what, total = " ".join(paths), len(chosen)
             watching = (
                 nullcontext()

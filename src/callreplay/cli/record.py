@@ -17,6 +17,7 @@ from callreplay.cli.database import (
     DatabaseOption,
     DataOption,
     JsonLinesOption,
+    SpeechOption,
     TenantOption,
     TimezoneOption,
     database,
@@ -150,6 +151,7 @@ def register(app: typer.Typer) -> None:
         volume_name: VolumeName = "",
         volume_path: VolumePath = None,
         timezone: TimezoneOption = "",
+        speech: SpeechOption = False,
         as_json: JsonLinesOption = False,
         url: DatabaseOption = "",
         data: DataOption = None,
@@ -196,6 +198,7 @@ def register(app: typer.Typer) -> None:
                 volume,
                 source=f"{name or socket.gethostname()}: {names}",
                 rules=rules,
+                speech=speech,
             )
             _say(f"recording from {names}")
             spools = spool or (data or default_data_dir()) / "spool"

@@ -234,7 +234,7 @@ def _run(chosen: Settings) -> int:
             with Database(url, size=2) as database:
                 prepare(database, running)
             if running.record:
-                owned.enter_context(beside(running.record, url, chosen.data_path))
+                owned.enter_context(beside(running.record, url, chosen.data_path, speech=chosen.speech))
             shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
             scheme = "https" if chosen.tls_cert else "http"
             typer.echo(f"serving {scheme}://{shown}:{port}/CallRecorder/")

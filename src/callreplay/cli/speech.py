@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from uuid import UUID
 
 import typer
 
 from callreplay.capture import Call, open_capture
+from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.options import CallOption, CodecOption, KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.printable import printable
 from callreplay.cli.tables import Lines
 from callreplay.cli.transcode import choose_call
 from callreplay.clock import length, utc
+from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.labels import LABEL_FORMATS, Label, label_format
 
 if TYPE_CHECKING:
     from callreplay.audio.speech import Detector
+    from callreplay.store.database import Database
 
 __all__ = ["register"]
 
@@ -50,18 +56,46 @@ def _show(call: Call, detector: Detector) -> None:
     table.print()
 
 
+def _keep(opened: Database, tenant: str, query: str, user: str) -> int:
+    """Find out who talks how long in stored calls, and keep it with them; how many could not be heard."""
+    from callreplay.batch.stored import find_stored_jobs
+    from callreplay.importing.talk import heard
+    from callreplay.store import accounts, people, records
+
+    tenant_id, _ = accounts.open_tenant(opened, tenant)
+    reach = people.reach_of(opened, tenant_id, user)
+    jobs = find_stored_jobs(opened, tenant, query, user)
+    failed = 0
+    for job in jobs:
+        uuid = UUID(job.name.rpartition("/")[2])
+        try:
+            if job.error:
+                raise ArgumentError(job.error)
+            with open_capture(*job.stored) as capture:
+                figures = heard(capture.calls[0]) if len(capture.calls) == 1 else {}
+            if not figures:
+                raise ArgumentError("encrypted, or a part of it cannot be decoded here")
+            with opened.connection() as connection:
+                records.keep_speech(connection, reach, uuid, figures)
+        except (OSError, ValueError) as error:
+            failed += 1
+            print(printable(f"callreplay: {uuid}: {error}"), file=sys.stderr)
+    print(f"{len(jobs) - failed:,} calls heard, {failed:,} errors", file=sys.stderr)
+    return failed
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command(name="speech")
     def speech(
         captures: Annotated[
-            list[Path],
+            list[Path] | None,
             typer.Argument(
                 metavar="CAPTURE...",
                 help="A capture, or the files of one call in any order; - is standard input.",
             ),
-        ],
+        ] = None,
         output: Annotated[
             str,
             typer.Option(
@@ -81,8 +115,29 @@ def register(app: typer.Typer) -> None:
         by: Annotated[
             str, typer.Option("--detector", help="native, or silero (a neural network; extra vad).")
         ] = "native",
+        query: Annotated[
+            str | None,
+            typer.Option(
+                help="Stored calls instead, as the Transcoder: 'callerNumber=…'; the figures are kept with them."
+            ),
+        ] = None,
+        tenant: TenantOption = "default",
+        user: UserOption = "",
+        url: DatabaseOption = "",
+        data: DataOption = None,
     ) -> None:
         """Find who talks when: talk time, silence, overlap, and a file of labels."""
+        if bool(captures) == (query is not None):
+            raise ArgumentError("name captures, or stored calls by --query")
+        if query is not None:
+            if output or form or by != "native":
+                raise ArgumentError("--query keeps the figures of the native detector, and writes no file")
+            with database(url, data) as opened:
+                failed = _keep(opened, tenant, query, user)
+            if failed:
+                raise typer.Exit(1)
+            return
+        captures = captures or []
         detector = cast("Detector", by)  # checked where it is used
         make = label_format(form, output) if output or form else None
         with open_capture(*capture_sources(captures), codecs=parse_codecs(codec), keylog=keylog) as capture:

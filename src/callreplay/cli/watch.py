@@ -14,6 +14,7 @@ from callreplay.cli.database import (
     DatabaseOption,
     DataOption,
     JsonLinesOption,
+    SpeechOption,
     TenantOption,
     TimezoneOption,
     database,
@@ -59,6 +60,7 @@ def register(app: typer.Typer) -> None:
         volume_name: VolumeName = "",
         volume_path: VolumePath = None,
         timezone: TimezoneOption = "",
+        speech: SpeechOption = False,
         as_json: JsonLinesOption = False,
         url: DatabaseOption = "",
         data: DataOption = None,
@@ -76,7 +78,7 @@ def register(app: typer.Typer) -> None:
             accounts.zone_of(timezone or zone)
             with opened.connection() as connection:
                 volume = wanted(connection, volume_id, volume_name, volume_path)
-            job = importer.Job(opened.url, tenant_id, timezone or zone, volume)
+            job = importer.Job(opened.url, tenant_id, timezone or zone, volume, speech=speech)
             watching = Watch(folder, job, after, done, failed, settle, linger)
             print(printable(f"callreplay: watching {watching.folder}"), file=sys.stderr)
 

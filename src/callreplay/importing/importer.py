@@ -72,6 +72,8 @@ class Job:
     """What calls say that they were captured from; the file, if empty."""
     rules: Rules | None = None
     """Which calls are kept; all of them if not given."""
+    speech: bool = False
+    """Whether who talks how long is found out; every call is decoded for that."""
     drops: int = 0
     """Packets that the kernel dropped while a call was recorded, for its quality."""
     row: UUID | None = None
@@ -279,7 +281,7 @@ def _import(
     needed, last_ns = len(run), 0
     try:
         outcome.octets = sum(path.stat().st_size for path in paths)
-        found = reading.read(*paths)
+        found = reading.read(*paths, speech=job.speech and not job.dry_run)
         found.rows.name = job.source or found.rows.name
         for call in found.calls if job.drops else ():
             call.quality["capture_drops"] = job.drops

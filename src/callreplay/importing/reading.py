@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from callreplay import packets, signalling
 from callreplay.codecs import Codec
+from callreplay.importing import talk
 from callreplay.importing.filing import CallRecord, CaptureRows, LegRecord
 from callreplay.model import CallDescription, Flow, GapReason, Message, RtpColumns, Stream
 from callreplay.order.legs import CallMedia, LegMedia, assemble
@@ -36,8 +38,10 @@ class Reading:
     last_ns: int = 0
 
 
-def read(*paths: Path) -> Reading:
+def read(*paths: Path, speech: bool = False) -> Reading:
     """Read the capture at ``paths``, one file or those of a rotation in order. They stay mapped with the reading.
+
+    ``speech``: calls can find out who talks how long (`CallRecord.hear`), for which they hold on to their legs.
 
     Raises:
         CaptureError: it is not a capture.
@@ -64,6 +68,7 @@ def read(*paths: Path) -> Reading:
         _said_once(paths, said, scan.warnings),
         described,
         scan.codecs,
+        speech=speech,
     )
     found.last_ns = scan.last_ns
     return found
@@ -109,17 +114,22 @@ def gather(
     warnings: list[str] | None = None,
     described: Sequence[CallDescription] = (),
     codecs: Mapping[int, Codec] | None = None,
+    *,
+    speech: bool = False,
 ) -> Reading:
     """Find the calls of scanned rows: signalled ones with or without media, then those that only RTP tells of.
 
     ``described`` are calls that a file beside the capture tells of, ``codecs`` payload types that the container names.
     """
     descriptions = [*signalling.calls_of(messages), *described]
-    media = assemble(_Scan(rows), descriptions, codecs, reports)
+    scan = _Scan(rows)
+    media = assemble(scan, descriptions, codecs, reports)
     release(rows.data)
     with_media = {id(call.description) for call in media if call.description is not None}
     arena = Arena()
     calls = [_record(rows, call, reports, arena) for call in media]
+    for record, call in zip(calls, media, strict=True) if speech else ():
+        record.listen = partial(talk.measure, call, rows, scan)
     calls += [_silent(description) for description in descriptions if id(description) not in with_media]
     calls.sort(key=lambda call: (call.start_ns, call.description.call_id))
     return Reading(rows, calls, warnings or [])
@@ -252,12 +262,12 @@ def _figures(leg: LegMedia, start_ns: int) -> dict[str, Any]:
 def _gaps(leg: LegMedia, start_ns: int) -> list[list[Any]]:
     """``[start_ms, length_ms, reason]`` of each gap, on the call's own clock."""
     found: list[list[Any]] = []
-    for gap in leg.columns.gaps[:_MOST_GAPS]:
-        span = leg.columns.spans[int(gap["span"])]
+    for index, start, ticks, _, reason in leg.columns.gaps[:_MOST_GAPS].tolist():
+        span = leg.columns.spans[index]
         rate = span.codec.clock_rate_hz
-        begin_ns = span.anchor_ns + int(gap["start"]) * 1_000_000_000 // rate
-        reason = GapReason(int(gap["reason"])).name.lower()
-        found.append([max(0, begin_ns - start_ns) // 1_000_000, int(gap["ticks"]) * 1000 // rate, reason])
+        begin_ns = span.anchor_ns + start * 1_000_000_000 // rate
+        why = GapReason(reason).name.lower()
+        found.append([max(0, begin_ns - start_ns) // 1_000_000, ticks * 1000 // rate, why])
     return found
 
 

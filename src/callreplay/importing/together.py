@@ -197,6 +197,7 @@ class Together:
         for one in fresh:
             if not one.call.legs:
                 continue
+            one.call.hear()
             volume, handle = shelves.take(estimate_of(one.capture, one.call))
             journal = journal_of(handle, one.uuid).__enter__()
             stack.callback(journal.close)

@@ -8,14 +8,13 @@ announced is nobody's.
 
 from __future__ import annotations
 
-import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
-from functools import lru_cache
 from typing import Final
 
+from callreplay import addresses
 from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import CallDescription, Flow, Side
@@ -77,10 +76,9 @@ def endpoint(flow: Flow, *, source: bool) -> Socket:
     return (flow.source, flow.source_port) if source else (flow.destination, flow.destination_port)
 
 
-@lru_cache(maxsize=4096)
 def _canonical(address: str) -> str:
     try:
-        return str(ipaddress.ip_address(address))
+        return addresses.canonical(address)
     except ValueError:
         return address
 
@@ -90,11 +88,10 @@ def _is_name(address: str) -> bool:
     return bool(address) and ":" not in address and not address.replace(".", "").isdigit()
 
 
-@lru_cache(maxsize=4096)
 def _unreachable(address: str) -> bool:
     """Whether an address may stand for another one on the way: private, or a name."""
     try:
-        return ipaddress.ip_address(address).is_private
+        return addresses.is_private(address)
     except ValueError:
         return True
 
@@ -102,7 +99,7 @@ def _unreachable(address: str) -> bool:
 def _is_group(address: str) -> bool:
     """Whether an address is multicast: music for all who hold, and no call's own."""
     try:
-        return ipaddress.ip_address(address).is_multicast
+        return addresses.is_multicast(address)
     except ValueError:
         return False
 

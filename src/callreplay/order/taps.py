@@ -9,7 +9,6 @@ calls that signalling describes stay two.
 from __future__ import annotations
 
 import heapq
-import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay import addresses
 from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import Flow, RtpColumns, Side, Stream
@@ -253,7 +253,7 @@ _WAYS: Final[dict[str, tuple[int, str]]] = {
 
 
 def _private(address: str) -> bool:
-    return ipaddress.ip_address(address).is_private
+    return addresses.is_private(address)
 
 
 def _way(first: Flow, then: Flow) -> str:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final
 
 from callreplay.errors import OutputError, StateError
+from callreplay.outputs.finishing import finish
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -23,6 +24,7 @@ __all__ = ["AtomicFile", "Folders", "write_all"]
 
 
 _MODE: Final = 0o666  # less the umask, as for any file that a program makes
+_BUFFER: Final = 1 << 13
 
 
 @lru_cache(1)
@@ -103,6 +105,14 @@ def _name(descriptor: int, path: str, folder: int) -> None:
     os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
 
 
+def _hidden(target: str) -> str:
+    """What a file is called before it is ``target``, in the same folder."""
+    folder, name = os.path.split(target)
+    # Octets are cut from a long name, not characters: a name has at most 255.
+    name = os.fsdecode(os.fsencode(name)[:200])
+    return os.path.join(folder, f".{name}.{os.urandom(6).hex()}.part")  # noqa: PTH118
+
+
 def _keep_rights(descriptor: int, old: os.stat_result) -> None:
     """Give a new file that is its owner's alone the rights of the one it replaces, as far as we may."""
     new = os.fstat(descriptor)
@@ -147,6 +157,7 @@ class AtomicFile:
         self._target: str | None = None
         self._named = False
         self._file: IO[bytes] | None = None
+        self._descriptor = -1  # of a file that is ours to close
         try:
             self._open()
         except OSError as error:
@@ -172,21 +183,19 @@ class AtomicFile:
             if not stat.S_ISREG(old.st_mode):
                 self._file = open(target, "wb")  # noqa: PTH123, SIM115
                 return
-        # Octets are cut from a long name, not characters: a name has at most 255.
-        folder, name = os.path.split(target)
-        name = os.fsdecode(os.fsencode(name)[:200])
-        aside = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.part")  # noqa: PTH118
         mode = 0o600 if old else _MODE
-        descriptor = _open_unnamed(folder, mode)
+        descriptor = _open_unnamed(os.path.dirname(target), mode)  # noqa: PTH120
         if descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-            descriptor = os.open(aside, flags, mode)
+            self._aside = _hidden(target)
+            descriptor = os.open(self._aside, flags, mode)
             self._named = True
+        self._descriptor = descriptor
         if old:
             _keep_rights(descriptor, old)
         self._fresh = old is None
-        self._file = os.fdopen(descriptor, "w+b")
-        self._aside = aside
+        # With a buffer of a size that is named, nobody asks whether it is a terminal.
+        self._file = open(descriptor, "wb", _BUFFER, closefd=False)  # noqa: SIM115
         self._target = target
 
     def _failed(self, what: str, error: OSError) -> OutputError:
@@ -212,14 +221,12 @@ class AtomicFile:
         file, self._file = self._file, None
         try:
             file.flush()
-            if self._aside is None or self._target is None:
+            if self._target is None:
                 if file is not sys.stdout.buffer:
                     file.close()
                 return
-            os.fsync(file.fileno())
             with (self._folders or Folders()).opened(os.path.dirname(self._target)) as folder:  # noqa: PTH120
-                self._appear(file.fileno(), folder.descriptor, self._aside, self._target)
-                file.close()
+                self._appear(self._descriptor, folder.descriptor, self._target)
                 # The name itself is on the disk only when its folder is.
                 folder.flush()
         except OSError as error:
@@ -227,18 +234,26 @@ class AtomicFile:
             self.abort()
             raise self._failed("cannot finish", error) from error
 
-    def _appear(self, descriptor: int, folder: int, aside: str, target: str) -> None:
-        """Put the whole file under its name."""
+    def _appear(self, descriptor: int, folder: int, target: str) -> None:
+        """Put the whole file on the disk, under its name, and close it."""
         if self._fresh and not self._named:
-            with contextlib.suppress(FileExistsError):  # linkat() takes no name that is in use
-                _name(descriptor, target, folder)
-                self._aside = None
+            if finish(descriptor, target):
+                self._descriptor = -1
                 return
-        if not self._named:
+        else:
+            os.fsync(descriptor)
+        if self._aside is None:
+            aside = _hidden(target)
             _name(descriptor, aside, folder)
-            self._named = True
-        os.replace(aside, target)  # noqa: PTH105
+            self._aside, self._named = aside, True
+        os.replace(self._aside, target)  # noqa: PTH105
         self._aside = None
+        self._shut()
+
+    def _shut(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def abort(self) -> None:
         """Leave nothing behind. What went to a pipe is gone already."""
@@ -246,6 +261,8 @@ class AtomicFile:
         if file is not None and file is not sys.stdout.buffer:
             with contextlib.suppress(OSError):
                 file.close()
+        with contextlib.suppress(OSError):
+            self._shut()
         if self._aside is not None and self._named:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._aside)  # noqa: PTH108
@@ -263,5 +280,5 @@ class AtomicFile:
             self.abort()
 
     def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None:
+        if getattr(self, "_file", None) is not None or getattr(self, "_descriptor", -1) >= 0:
             self.abort()

@@ -47,7 +47,7 @@ def _bext(comments: Mapping[str, str], start_ns: int, rate_hz: int, channels: in
     # To the nearest sample, which may be the first one of the next day.
     second, rest = divmod(start_ns, 1_000_000_000)
     samples = second * rate_hz + (rest * rate_hz + 500_000_000) // 1_000_000_000
-    start = moment(samples // rate_hz * 1_000_000_000)
+    date, _, clock = moment(samples // rate_hz * 1_000_000_000).isoformat().partition("T")
     reference = samples % (_DAY_NS // 1_000_000_000 * rate_hz)
     history = f"A=PCM,F={rate_hz},W=16,M={'stereo' if channels == 2 else 'mono'},T=callreplay\r\n"
     return _chunk(
@@ -55,8 +55,8 @@ def _bext(comments: Mapping[str, str], start_ns: int, rate_hz: int, channels: in
         text(comments.get("TITLE", ""), 256)
         + text("callreplay", 32)
         + text(comments.get("UUID") or comments.get("CALLID", ""), 32)
-        + text(start.strftime("%Y-%m-%d"), 10)
-        + text(start.strftime("%H:%M:%S"), 8)
+        + text(date, 10)
+        + text(clock, 8)
         + struct.pack("<Q", reference)
         + struct.pack("<H", 1)  # version; its unique material identifier, 64 octets, is not set
         + bytes(64 + 190)

@@ -134,8 +134,9 @@ def _draw_marks(
     duration_s: float,
 ) -> None:
     width = image.shape[1]
-    # By band: columns where loss was drawn. It leaves no ground, so that nothing changes there any more.
+    # By band: columns where loss is drawn. It leaves no ground, so that nothing changes there any more.
     lost = [bytearray(width) for _ in bands]
+    waiting = [bytearray(width) for _ in bands]  # of these, where it is yet to be drawn, many at once
     for mark in marks:
         if mark.channel >= len(bands) or duration_s <= 0:
             continue
@@ -144,14 +145,11 @@ def _draw_marks(
         x1 = max(x0 + 1, min(width, math.ceil(mark.stop_s / duration_s * width)))
         if lost[mark.channel].find(0, x0, x1) < 0:
             continue
-        band = image[top : top + height, x0:x1]
         if mark.kind == "loss":
-            lost[mark.channel][x0:x1] = b"\1" * (x1 - x0)
-            band[band == 0] = palette.loss_tint
-            edge = max(1, height // 40)
-            band[:edge] = palette.loss
-            band[height - edge :] = palette.loss
+            waiting[mark.channel][x0:x1] = lost[mark.channel][x0:x1] = b"\1" * (x1 - x0)
         else:
+            _draw_loss(image[top : top + height], palette, waiting[mark.channel])
+            band = image[top : top + height, x0:x1]
             middle = height // 2
             row = band[middle - 1 : middle + 1] if height % 2 == 0 else band[middle : middle + 1]
             # Comfort noise may sound in it: only the thin line of nothing becomes a dotted one.
@@ -159,6 +157,23 @@ def _draw_marks(
             dots = (np.arange(x0, x1) // 2) % 3 == 0
             row[:, quiet] = 0
             row[:, quiet & dots] = palette.silence[mark.channel]
+    for (top, height), columns in zip(bands, waiting, strict=True):
+        _draw_loss(image[top : top + height], palette, columns)
+
+
+def _draw_loss(band: NDArray[np.uint8], palette: _Palette, columns: bytearray) -> None:
+    """Draw loss where ``columns`` are marked, and unmark them."""
+    if 1 not in columns:
+        return
+    marked = np.flatnonzero(np.frombuffer(columns, np.uint8))
+    columns[:] = bytes(len(columns))
+    height = len(band)
+    edge = max(1, height // 40)
+    drawn = band[:, marked]
+    drawn[drawn == 0] = palette.loss_tint
+    drawn[:edge] = palette.loss
+    drawn[height - edge :] = palette.loss
+    band[:, marked] = drawn
 
 
 def waveform_png(

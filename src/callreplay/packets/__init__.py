@@ -9,12 +9,13 @@ from callreplay.packets.buffer import (
     join,
     lay_together,
     open_buffer,
+    open_octets,
     open_path,
 )
 from callreplay.packets.decrypt import decrypt_srtp
 from callreplay.packets.encryption import doubts, why_encrypted
 from callreplay.packets.keylog import KeyLog, read_keylog
-from callreplay.packets.opening import is_url, localised, name_of
+from callreplay.packets.opening import fetched_beside, is_url, localised, name_of
 from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
@@ -36,6 +37,7 @@ __all__ = [
     "Unread",
     "decrypt_srtp",
     "doubts",
+    "fetched_beside",
     "hash_payloads",
     "is_opener",
     "is_url",
@@ -44,6 +46,7 @@ __all__ = [
     "localised",
     "name_of",
     "open_buffer",
+    "open_octets",
     "open_path",
     "read_keylog",
     "scan",

@@ -31,6 +31,7 @@ __all__ = [
     "join",
     "lay_together",
     "open_buffer",
+    "open_octets",
     "open_path",
 ]
 
@@ -152,16 +153,30 @@ def open_path(
         data = open_buffer(path, warnings=said, pipes=True)
         warnings += said
         return [Member("", data, bool(said))], None
-    data = _map(name)
+    return _unpacked(_map(name), name, warnings), (status.st_dev, status.st_ino)
+
+
+def open_octets(source: Opener | Octets | Readable, name: str, warnings: list[str]) -> list[Member]:
+    """As ``open_path`` for what has no path: octets, a stream, or what opens files; messages call it ``name``."""
+    _, data = _source(source, _LIMIT, True)
+    if not len(data):
+        raise CaptureError(f"{name}: empty")
+    return _unpacked(data, name, warnings)
+
+
+def _unpacked(data: NDArray[np.uint8], name: str, warnings: list[str]) -> list[Member]:
+    """What is compressed in the clear, each member of a ZIP archive by itself."""
     found: list[Member] = []
+    said: list[str]
     for member in members(data, name) if data[:4].tobytes() == b"PK\3\4" else ():
         said = []
         found.append(Member(member, _clear(data, name, _LIMIT, member, said), bool(said)))
         warnings += said
     if not found:
+        said = []
         found.append(Member("", _clear(data, name, _LIMIT, "", said), bool(said)))
         warnings += said
-    return found, (status.st_dev, status.st_ino)
+    return found
 
 
 def _source(

@@ -22,7 +22,7 @@ from callreplay.errors import ArgumentError, CaptureError, LimitError, Unsupport
 from callreplay.packets.arena import Mapping
 from callreplay.spare import folder, room, temporary_file
 
-__all__ = ["is_url", "localised", "name_of"]
+__all__ = ["fetched_beside", "is_url", "localised", "name_of"]
 
 _PIECE: Final = 1 << 20
 _IN_MEMORY: Final = 16 << 20
@@ -69,6 +69,17 @@ def localised(source: Any) -> Any:
         with _telling(name_of(source)), _opened(source) as file:
             return _of_file(file)
     return source
+
+
+def fetched_beside(url: str, suffix: str) -> bytes | OSError | None:
+    """The octets at ``url`` with ``suffix`` behind it; None where there are none, or why they cannot be fetched."""
+    try:
+        found = localised(url + suffix)
+    except CaptureError as error:
+        cause = error.__cause__
+        absent = isinstance(cause, FileNotFoundError) or getattr(cause, "code", 0) == 404
+        return None if absent else OSError(str(error).removeprefix(f"{url}{suffix}: "))
+    return found.tobytes() if isinstance(found, np.ndarray) else None
 
 
 def _opened(source: Any) -> Any:

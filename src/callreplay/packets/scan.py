@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay import addresses
 from callreplay.codecs import Codec, parse_rtpmap
 from callreplay.deferred import dataclass
 from callreplay.errors import CaptureError, UnsupportedError
@@ -313,7 +314,7 @@ def _ends(named: Mapping[tuple[str, int], Set[int]]) -> dict[tuple[bytes, int], 
     found = {}
     for (address, port), types in named.items():
         try:
-            octets = ipaddress.ip_address(address).packed
+            octets = addresses.packed(address)
         except ValueError:
             continue
         bits = sum(1 << kind for kind in types if 0 <= kind < 128)

@@ -37,9 +37,13 @@ def words(sources: str) -> list[str]:
 
 
 @contextmanager
-def beside(sources: str, url: str, data: Path) -> Iterator[None]:
-    """Record from ``sources`` into the database at ``url`` for as long as the block lasts."""
+def beside(sources: str, url: str, data: Path, *, speech: bool = False) -> Iterator[None]:
+    """Record from ``sources`` into the database at ``url`` for as long as the block lasts.
+
+    ``speech``: who talks how long is found out.
+    """
     command = [sys.executable, "-m", "callreplay", "record", *words(sources), "--spool", str(data / "spool")]
+    command.append("--speech" if speech else "--no-speech")
     environment = {**os.environ, DATABASE_VARIABLE: url}  # not on the command line: it may hold a password
     stop, starting = threading.Event(), threading.Lock()
     current: list[subprocess.Popen[bytes]] = []

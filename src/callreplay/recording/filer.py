@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -126,7 +127,8 @@ class Filer:
             return [self._queue.pop(0)]
         count = min(_AT_ONCE, max(1, len(self._queue) // self.jobs))
         taken = [one for one in self._queue[:count] if one.note not in self._deaths]
-        self._queue = [one for one in self._queue if one not in taken]
+        kept = [one for one in self._queue[:count] if one.note in self._deaths]
+        self._queue[:count] = kept
         return taken
 
     def _submit(self, groups: list[Closed]) -> bool:
@@ -173,10 +175,13 @@ class Filer:
                 shutil.copyfile(path, folder / f"{one.note.stem}-{number}.pcapng")
         (folder / f"{one.note.stem}.reason.txt").write_text(reason + "\n", "utf-8", "replace")
 
-    def finish(self, seconds: float = 3600.0) -> int:
-        """Wait until all is done, or tried once more in vain; the groups that are left to the next start."""
+    def finish(self, leave: threading.Event, seconds: float = 3600.0) -> int:
+        """Wait until all is done, or tried once more in vain; the groups that are left to the next start.
+
+        Once ``leave`` is set nothing more is begun, however many wait.
+        """
         until = time.monotonic() + seconds
-        while (self._queue or self._running) and time.monotonic() < until:
+        while (self._queue or self._running) and time.monotonic() < until and not leave.is_set():
             self.poll(0.5)
         return self.waiting
 

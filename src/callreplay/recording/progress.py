@@ -141,6 +141,8 @@ class Progress:
                     self._write(database, changes, lost)
                     with database.connection() as connection:
                         progress.beat(connection, self.recorder, clock_ns, ends=ends)
+                        if ends:
+                            progress.end_lost(connection)
                 except (psycopg.Error, OSError) as error:
                     _log.warning("calls in progress: %s", " ".join(str(error).split()))
                     with self._guard:

@@ -93,7 +93,7 @@ class Recorder:
                     self._gather(spooler)
                 spooler.flush()
                 progress.note(spooler)
-                filer.finish(0 if leave.is_set() else 3600)
+                filer.finish(leave)
             finally:
                 filer.close()
                 filer.poll()

@@ -32,6 +32,8 @@ _NAMES: Final = {
     "loss": "loss lost verlust perte pérdida pierdere pierderi",
     "mos": "mos",
     "length": "length länge durée duración durata durată",
+    "talk": "talk",
+    "silence": "silence stille silencio liniște",
     "longer": "longer länger",
     "shorter": "shorter kürzer",
     "id": "id",
@@ -45,8 +47,14 @@ _WORDS: Final = {
 }
 _NAMED: Final = {word: name for name, words in _NAMES.items() for word in words.split()}
 _MEANT: Final = {word: name for name, words in _WORDS.items() for word in words.split()}
-_ABOVE: Final = {"loss": "lossAbove", "mos": "mosAbove", "length": "longerThan"}
-_BELOW: Final = {"loss": "lossBelow", "mos": "mosBelow", "length": "shorterThan"}
+_ABOVE: Final = {
+    "loss": "lossAbove", "mos": "mosAbove", "length": "longerThan", "talk": "talkLongerThan",
+    "silence": "silenceAbove",
+}  # fmt: skip
+_BELOW: Final = {
+    "loss": "lossBelow", "mos": "mosBelow", "length": "shorterThan", "talk": "talkShorterThan",
+    "silence": "silenceBelow",
+}  # fmt: skip
 _PLAIN: Final = {
     "tag": "tag",
     "codec": "codec",

@@ -95,6 +95,9 @@ class Settings:
         "", "Folder into which they may have calls of the list rendered, a folder a batch. Empty: nobody may."
     )
     record: str = _setting("", "Record calls beside the service: interfaces (eth1,eth2), hep:PORT, or both.")
+    speech: bool = _setting(
+        False, "Find out who talks how long in each call that is filed; it is decoded for that."
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:

@@ -59,7 +59,8 @@ async def begin_import(request: Request) -> Response:
     from callreplay.service.running import jobs_page
 
     visitor, fields = await changing(request, site=True)
-    folders = service_of(request).settings.import_paths
+    settings = service_of(request).settings
+    folders = settings.import_paths
     folder, text = fields.get("folder", ""), fields.get("path", "")
     tenant, actor = fields.get("tenant", "") or visitor.user.tenant, actor_of(request, visitor)
 
@@ -79,7 +80,7 @@ async def begin_import(request: Request) -> Response:
 
     def work(database: Database, job: jobs.Job) -> None:
         _note(database, actor, tenant_id, job, "import", folder=folder, path=text)
-        wanted = importer.Job(database.url, tenant_id, zone)
+        wanted = importer.Job(database.url, tenant_id, zone, speech=settings.speech)
         for _ in run(database, wanted, chosen, _PROCESSES, Tally(), job):
             pass
 

@@ -7,11 +7,11 @@ room then goes by the ports, and by where the signalling came from.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from callreplay import addresses
 from callreplay.model import CallDescription, Message
 
 __all__ = ["resolve"]
@@ -42,7 +42,7 @@ def resolve(calls: Sequence[CallDescription], messages: Iterable[Message]) -> No
 
 def _is_name(address: str) -> bool:
     try:
-        ipaddress.ip_address(address)
+        addresses.packed(address)
     except ValueError:
         return bool(address)
     return False

@@ -32,12 +32,12 @@ def _is_recording(message: sip.SipMessage) -> bool:
     """Whether a message is of a recording session: it says so (RFC 7866 sections 6.1 and 7.1) or has its metadata."""
     if message.method not in ("INVITE", "UPDATE", "") or not message.headers:
         return False
-    asked = ",".join(message.headers.get("require", ())).lower()
-    if "siprec" in asked or "+sip.src" in message.header("contact").lower():
+    if "require" in message.headers and "siprec" in ",".join(message.headers["require"]).lower():
         return True
-    return "rs-metadata" in message.header("content-type").lower() or (
-        "multipart/" in message.header("content-type").lower() and b"rs-metadata" in message.body
-    )
+    if "+sip.src" in message.header("contact").lower():
+        return True
+    kind = message.header("content-type").lower()
+    return "rs-metadata" in kind or ("multipart/" in kind and b"rs-metadata" in message.body)
 
 
 def recorded_calls(dialog: Dialog) -> list[tuple[CallDescription, Hint]]:

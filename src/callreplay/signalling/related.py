@@ -7,13 +7,13 @@ one audio socket for all, and numbers repeat. What speaks for one call and for t
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 from typing import Final
 
+from callreplay import addresses
 from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import CallDescription, Flow, Side
@@ -82,20 +82,19 @@ def relate(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> None:
         return index
 
     for later, candidates in _candidates(calls, hints):
-        weighed = [(_weigh(calls, hints, earlier, later, candidates), earlier) for earlier in candidates]
-        joined = [(margin, earlier, verdict) for (margin, verdict), earlier in weighed if margin > 0]
-        if not joined:
+        margins = [_weigh(calls, hints, earlier, later, candidates).margin for earlier in candidates]
+        best = max(margins)
+        if best <= 0:
             continue
-        best = max(margin for margin, _, _ in joined)
-        first = [(earlier, verdict) for margin, earlier, verdict in joined if margin == best]
-        if len({root(earlier) for earlier, _ in first}) > 1:
+        first = [earlier for earlier, margin in zip(candidates, margins, strict=True) if margin == best]
+        if len({root(earlier) for earlier in first}) > 1:
             about = f"dialog {calls[later].call_id}"
-            names = ", ".join(calls[earlier].call_id for earlier, _ in first[:4])
+            names = ", ".join(calls[earlier].call_id for earlier in first[:4])
             rival = Rival("its own").says(0, f"several dialogs are as likely its first hop: {names}")
             calls[later].verdicts.append(weigh("is this the next hop of another dialog?", about, rival))
             continue
-        earlier, verdict = first[0]
-        calls[later].verdicts.append(verdict)
+        earlier = first[0]
+        calls[later].verdicts.append(_weigh(calls, hints, earlier, later, candidates).verdict())
         parent[root(max(earlier, later))] = root(min(earlier, later))
     groups: dict[int, list[int]] = defaultdict(list)
     for index in range(len(calls)):
@@ -113,7 +112,7 @@ def first_hop(calls: Sequence[CallDescription], hints: Sequence[Hint]) -> int:
     """Which of the dialogs before the last one the last is the next hop of, as far as they have come; -1 for none."""
     later = len(calls) - 1
     earlier = list(range(later))
-    margins = [_weigh(calls, hints, one, later, earlier)[0] for one in earlier]
+    margins = [_weigh(calls, hints, one, later, earlier).margin for one in earlier]
     best = max(margins, default=0)
     return margins.index(best) if best > 0 and margins.count(best) == 1 else -1
 
@@ -180,77 +179,127 @@ def _prefixes(calls: Sequence[CallDescription]) -> list[int]:
     return found
 
 
+@dataclass(slots=True)
+class _Weighed:
+    """What was found out of two dialogs; most of these are asked for their margin alone, so texts are made last."""
+
+    near: CallDescription
+    far: CallDescription
+    together: list[tuple[int, str]] = field(default_factory=list)
+    apart: list[tuple[int, str]] = field(default_factory=lambda: [(3, "two Call-IDs")])
+
+    @property
+    def margin(self) -> int:
+        """How much more speaks for one call than for two."""
+        return sum([weight for weight, _ in self.together]) - sum([weight for weight, _ in self.apart])
+
+    def verdict(self) -> Verdict:
+        """The verdict with its reasons."""
+        about = f"{self.near.call_id} and {self.far.call_id}"
+        rivals = Rival("two calls", self.apart), Rival("one call on two hops", self.together)
+        return weigh("is this the next hop of another dialog?", about, *rivals)
+
+
 def _weigh(
     calls: Sequence[CallDescription], hints: Sequence[Hint], one: int, other: int, candidates: Sequence[int]
-) -> tuple[int, Verdict]:
-    """How much more speaks for one call than for two, and the verdict."""
+) -> _Weighed:
+    """What speaks for one call and for two."""
     first, second = (one, other) if calls[one].start_ns <= calls[other].start_ns else (other, one)
     near, far, said, asked = calls[first], calls[second], hints[first], hints[second]
+    found = _Weighed(near, far)
+    together, apart = found.together, found.apart
     chained = _chained(said, asked)
-    together, apart = Rival("one call on two hops"), Rival("two calls").says(3, "two Call-IDs")
     known = _weigh_identifiers(together, near, far, said, asked)
     same = _weigh_parties(together, apart, near, far)
     _weigh_time(together, apart, near, far, known and chained)
-    others = [
-        index
-        for index in candidates
-        if calls[index].caller_number == far.caller_number and _chained(hints[index], asked)
-    ]
-    sole = chained and same and len(others) == 1
-    together.says(3, "the host that received the first INVITE sent the second", when=chained)
-    together.says(2, "no other call of that caller reached that host", when=sole)
-    sockets = {socket for socket in said.offered & asked.offered if socket[0] == "caller"}
-    public = any(not _private(address) for _, address, _ in sockets)
-    waiting = bool(sockets) and _waits(near, far)
-    together.says(3 if public else 2, "both offer the same socket while both wait", when=waiting)
-    pair = waiting and len({side for side, _, _ in said.offered & asked.offered}) == 2
-    together.says(3, "both were answered with the same socket too", when=pair and not said.ends & asked.ends)
-    apart.says(1, "the second INVITE came from a host that did not get the first", when=not chained)
-    apart.says(
-        2, "both INVITEs ran between the same hosts", when=bool(said.ends & asked.ends) and not chained
-    )
-    verdict = weigh(
-        "is this the next hop of another dialog?", f"{near.call_id} and {far.call_id}", apart, together
-    )
-    return together.weight - apart.weight, verdict
+    if chained:
+        together.append((3, "the host that received the first INVITE sent the second"))
+    if chained and same and _sole(calls, hints, second, candidates):
+        together.append((2, "no other call of that caller reached that host"))
+    _weigh_sockets(together, near, far, said, asked)
+    if not chained:
+        apart.append((1, "the second INVITE came from a host that did not get the first"))
+        if said.ends & asked.ends:
+            apart.append((2, "both INVITEs ran between the same hosts"))
+    return found
+
+
+def _sole(
+    calls: Sequence[CallDescription], hints: Sequence[Hint], second: int, candidates: Sequence[int]
+) -> bool:
+    """Whether one of the candidates alone is of the same caller and reached the host that sent the second INVITE."""
+    number, asked, others = calls[second].caller_number, hints[second], 0
+    for index in candidates:
+        others += calls[index].caller_number == number and _chained(hints[index], asked)
+        if others > 1:
+            return False
+    return others == 1
+
+
+def _weigh_sockets(
+    together: list[tuple[int, str]], near: CallDescription, far: CallDescription, said: Hint, asked: Hint
+) -> None:
+    """What sockets that both offer say."""
+    shared = said.offered & asked.offered
+    if not shared or not _waits(near, far):
+        return
+    sockets = [address for side, address, _ in shared if side == "caller"]
+    if not sockets:
+        return
+    public = any(not _private(address) for address in sockets)
+    together.append((3 if public else 2, "both offer the same socket while both wait"))
+    if len({side for side, _, _ in shared}) == 2 and not said.ends & asked.ends:
+        together.append((3, "both were answered with the same socket too"))
 
 
 def _weigh_identifiers(
-    together: Rival, near: CallDescription, far: CallDescription, said: Hint, asked: Hint
+    together: list[tuple[int, str]], near: CallDescription, far: CallDescription, said: Hint, asked: Hint
 ) -> bool:
     """What headers say; returns whether one of them names the other dialog outright."""
     bridged = said.bridge is not None and asked.bridge is not None and said.bridge.key == asked.bridge.key
-    named = bool(said.session_ids & asked.session_ids)
+    named = not said.session_ids.isdisjoint(asked.session_ids)
     quoted = near.call_id in asked.quoted or far.call_id in said.quoted
-    together.says(6, "both are sessions of one phone's built-in bridge", when=bridged)
-    together.says(4, "the same Session-ID", when=named)
-    together.says(4, "a header quotes the other's Call-ID", when=quoted)
-    together.says(3, "one Call-ID is made from the other", when=_derived(near.call_id, far.call_id))
+    if bridged:
+        together.append((6, "both are sessions of one phone's built-in bridge"))
+    if named:
+        together.append((4, "the same Session-ID"))
+    if quoted:
+        together.append((4, "a header quotes the other's Call-ID"))
+    if _derived(near.call_id, far.call_id):
+        together.append((3, "one Call-ID is made from the other"))
     return bridged or named or quoted
 
 
-def _weigh_parties(together: Rival, apart: Rival, near: CallDescription, far: CallDescription) -> bool:
+def _weigh_parties(
+    together: list[tuple[int, str]], apart: list[tuple[int, str]], near: CallDescription, far: CallDescription
+) -> bool:
     """What the numbers say; returns whether both have one caller."""
     caller = bool(near.caller_number) and near.caller_number == far.caller_number
     called = bool(near.called_number) and near.called_number == far.called_number
-    together.says(1, "the same caller", when=caller).says(1, "the same called number", when=called)
-    differ = bool(near.caller_number and far.caller_number) and not caller
-    apart.says(1, "other callers", when=differ)
-    apart.says(1, "other called numbers too", when=differ and not called)
+    if caller:
+        together.append((1, "the same caller"))
+    if called:
+        together.append((1, "the same called number"))
+    if near.caller_number and far.caller_number and not caller:
+        apart.append((1, "other callers"))
+        if not called:
+            apart.append((1, "other called numbers too"))
     return caller
 
 
 def _weigh_time(
-    together: Rival, apart: Rival, near: CallDescription, far: CallDescription, proved: bool
-) -> None:
+    together: list[tuple[int, str]], apart: list[tuple[int, str]], near: CallDescription, far: CallDescription,
+    proved: bool,
+) -> None:  # fmt: skip
     """What the order of INVITEs and answers says."""
-    nested = bool(near.answer_ns and far.answer_ns) and 0 <= near.answer_ns - far.answer_ns <= _AT_ONCE_NS
-    over = bool(near.end_ns) and far.start_ns > near.end_ns
-    together.says(1, "the first was answered right after the second", when=nested)
-    apart.says(2, "the first was answered before the second began", when=not _waits(near, far))
-    apart.says(6, "the first was over before the second began", when=over)
-    late = far.start_ns - near.start_ns > _WINDOW_NS and not proved
-    apart.says(4, "more than a minute lies between them", when=late)
+    if near.answer_ns and far.answer_ns and 0 <= near.answer_ns - far.answer_ns <= _AT_ONCE_NS:
+        together.append((1, "the first was answered right after the second"))
+    if not _waits(near, far):
+        apart.append((2, "the first was answered before the second began"))
+    if near.end_ns and far.start_ns > near.end_ns:
+        apart.append((6, "the first was over before the second began"))
+    if far.start_ns - near.start_ns > _WINDOW_NS and not proved:
+        apart.append((4, "more than a minute lies between them"))
 
 
 def _waits(near: CallDescription, far: CallDescription) -> bool:
@@ -260,21 +309,22 @@ def _waits(near: CallDescription, far: CallDescription) -> bool:
 
 def _chained(said: Hint, asked: Hint) -> bool:
     """Whether a host that received one INVITE sent the other. Within one host the ports must agree too."""
+    if not said.senders.isdisjoint(asked.senders):
+        return False
+    if not said.receivers.isdisjoint(asked.senders):
+        return True
     hosts = {host for host, _ in said.receivers} & {host for host, _ in asked.senders}
-    alone = {one for one, other in said.ends | asked.ends if one == other}
-    if hosts - alone:
-        return not said.senders & asked.senders
-    return bool(said.receivers & asked.senders) and not said.senders & asked.senders
+    return bool(hosts) and bool(hosts - {one for one, other in said.ends | asked.ends if one == other})
 
 
 def _derived(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
+    short, long = (one, other) if len(one) <= len(other) else (other, one)
     return _SHORTEST <= len(short) < len(long) and long.startswith(short) and long[len(short)] in _SEPARATORS
 
 
 def _private(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_private
+        return addresses.is_private(address)
     except ValueError:
         return True
 

@@ -5,12 +5,13 @@ Lenient: lines that cannot be read are skipped and counted, nothing raises on by
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import Counter
 from dataclasses import field
+from functools import lru_cache
 from typing import Final, Literal, cast
 
+from callreplay import addresses
 from callreplay.codecs import STATIC, Codec, parse_rtpmap
 from callreplay.deferred import dataclass
 
@@ -22,6 +23,10 @@ MAX_LINES: Final = 4096
 MAX_SECTIONS: Final = 64
 MAX_CANDIDATES: Final = 16
 _DIRECTIONS: Final = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
+_SHORT: Final = 256
+"""Characters of what is remembered."""
+_MOST_KNOWN: Final = 64
+_LONGEST_KNOWN: Final = 2048
 _NUMERIC: Final = re.compile(r"\d{1,3}(\.\d+)?$")
 
 
@@ -116,45 +121,71 @@ def parse(body: bytes, faults: Counter[str] | None = None) -> SessionDescription
     except UnicodeDecodeError:
         text = body.decode("latin-1")
     session = SessionDescription()
-    session_attributes = attributes = _Attributes()
-    levels: list[_Attributes] = []
+    said = of_session = list[str]()
+    levels, levels_of_none = list[list[str]](), list[list[str]]()
     seen = False
     for line in text.replace("\r", "\n").split("\n", MAX_LINES)[:MAX_LINES]:
-        kind, equals, value = line.partition("=")
-        value = value.strip()
-        if not equals or len(kind) != 1:
+        kind = line[:1]
+        if line[1:2] != "=" or kind == "=":
             continue
-        seen = seen or kind in "vm"
-        if kind == "m":
+        value = line[2:].strip()
+        if kind == "a":
+            said.append(value)
+        elif kind == "m":
+            seen = True
+            said = []  # those of an unreadable section must not reach its neighbours
             section = _media_line(value)
             if section is None or len(session.media) >= MAX_SECTIONS:
                 counts["sdp: bad m= line"] += 1
-                # Attributes that follow belong to the unreadable section and must not reach its neighbours.
-                attributes = _Attributes()
+                levels_of_none.append(said)
                 continue
-            attributes = _Attributes()
-            levels.append(attributes)
+            levels.append(said)
             session.media.append(section)
         elif kind == "c":
-            address = _connection(value)
+            address = _known_connection(value) if len(value) <= _SHORT else _connection(value)
             if not address:
                 counts["sdp: bad c= line"] += 1
-            elif attributes is session_attributes:
+            elif said is of_session:
                 session.address = address
-            elif levels and attributes is levels[-1]:
+            elif levels and said is levels[-1]:
                 session.media[-1].address = address
-        elif kind == "a":
-            _attribute(attributes, value, counts)
         elif kind == "o":
             session.origin = value
         elif kind == "s":
             session.name = value
+        elif kind == "v":
+            seen = True
+    for lost in levels_of_none:
+        _level(lost, counts)
+    default = _level(of_session, counts)
+    attributes = [_level(level, counts) for level in levels]
     if not seen:
         counts["sdp: not a session description"] += 1
         return None
-    for section, level in zip(session.media, levels, strict=True):
-        _complete(section, level, session, session_attributes, counts)
+    for section, level in zip(session.media, attributes, strict=True):
+        _complete(section, level, session, default, counts)
     return session
+
+
+def _level(said: list[str], counts: Counter[str]) -> _Attributes:
+    """The attributes of a level. Those of one device are the same in every call but for keys and candidates."""
+    if len(said) > _MOST_KNOWN or sum(map(len, said)) > _LONGEST_KNOWN:
+        attributes, faults = _attributes(tuple(said))
+    else:
+        attributes, faults = _known_attributes(tuple(said))
+    for fault in faults:
+        counts[fault] += 1
+    return attributes
+
+
+def _attributes(said: tuple[str, ...]) -> tuple[_Attributes, tuple[str, ...]]:
+    attributes, faults = _Attributes(), Counter[str]()
+    for value in said:
+        _attribute(attributes, value, faults)
+    return attributes, tuple(faults.elements())
+
+
+_known_attributes = lru_cache(maxsize=512)(_attributes)
 
 
 def _media_line(value: str) -> MediaSection | None:
@@ -174,9 +205,12 @@ def _connection(value: str) -> str:
         return ""
     address = fields[2].partition("/")[0]
     try:
-        return str(ipaddress.ip_address(address.strip("[]")))
+        return addresses.canonical(address.strip("[]"))
     except ValueError:
         return address if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", address) else ""
+
+
+_known_connection = lru_cache(maxsize=4096)(_connection)
 
 
 def _attribute(attributes: _Attributes, value: str, counts: Counter[str]) -> None:
@@ -223,7 +257,7 @@ def _candidate(text: str) -> tuple[str, int] | None:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 0xFFFF):
         return None
     try:
-        return str(ipaddress.ip_address(fields[4])), int(port)
+        return addresses.canonical(fields[4]), int(port)
     except ValueError:  # a name of multicast DNS, which hides the address
         return None
 
@@ -263,12 +297,16 @@ def _is_payload_type(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 127
 
 
+_known_codec = lru_cache(maxsize=1024)(parse_rtpmap)
+
+
 def _codec(payload_type: int, level: _Attributes, counts: Counter[str]) -> Codec | None:
     fmtp = level.fmtp.get(payload_type, "")
     encoding = level.rtpmap.get(payload_type)
     if encoding:
         try:
-            return parse_rtpmap(encoding, fmtp)
+            known = len(encoding) + len(fmtp) <= _SHORT
+            return _known_codec(encoding, fmtp) if known else parse_rtpmap(encoding, fmtp)
         except ValueError:
             counts["sdp: bad a=rtpmap"] += 1
     static = STATIC.get(payload_type)

@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from callreplay.deferred import dataclass
-from callreplay.signalling import bodies
+from callreplay.signalling import bodies, heads
 
 __all__ = ["NameAddress", "SipMessage", "Uri", "parse", "parse_name_address", "parse_uri", "split_values"]
 
@@ -49,6 +49,11 @@ _COMPACT: Final = {
 }
 """Compact forms of the IANA registry (RFC 3261 7.3.3, RFC 3515, 3841, 3892, 4028, 4474, 6665)."""
 
+heads.learn(_COMPACT)
+
+_Read = tuple[str, str, int, str, dict[str, list[str]], bytes, int]
+"""Method, Request-URI, status, reason, headers, body, and how many lines are no header."""
+
 _STATUS_LINE: Final = re.compile(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]+(.*))?$", re.IGNORECASE)
 _REQUEST_LINE: Final = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,32})[ \t]+(\S.*?)[ \t]+SIP/2\.0$", re.IGNORECASE)
 _HEADER: Final = re.compile(r"([A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*(.*)$", re.DOTALL)
@@ -70,6 +75,8 @@ class Uri:
     def number(self) -> str:
         """The party's number or user name: user parameters (``;phone-context``) and visual separators dropped."""
         user = self.user.partition(";")[0]
+        if user.isascii() and user.isdigit():
+            return user
         if user and _NUMBER.match(user) and any(letter.isdigit() for letter in user):
             return re.sub(r"[().\- ]", "", user)
         return user
@@ -145,7 +152,7 @@ class SipMessage:
     @property
     def sdp(self) -> bytes:
         """The session description in the body, b'' where there is none; multipart bodies are searched (RFC 5621)."""
-        return _find_sdp(self.header("content-type"), self.body)
+        return _find_sdp(self.header("content-type"), self.body) if self.body else b""
 
 
 def _decode(data: bytes) -> str:
@@ -166,7 +173,29 @@ def parse(payload: bytes, faults: Counter[str] | None = None) -> SipMessage | No
     Header lines that cannot be read are skipped and counted; folded lines are joined; a body cut short by the capture
     is kept as far as it goes.
     """
-    data = bytes(payload[:MAX_MESSAGE]).lstrip(b"\r\n")
+    read = heads.read(bytes(payload[:MAX_MESSAGE]))
+    if read is None:
+        read = _read(bytes(payload[:MAX_MESSAGE]), faults)
+    if not read:
+        _count(faults, "sip: no start line")
+        return None
+    method, request_uri, status, reason, headers, body, bad = read
+    if bad and faults is not None:
+        faults["sip: bad header line"] += bad
+    if "content-length" in headers:
+        length = headers["content-length"][0].strip()
+        if length.isascii() and length.isdigit() and len(length) < 10:
+            if int(length) > len(body):
+                _count(faults, "sip: body cut short")
+            body = body[: int(length)]
+    if "content-encoding" in headers:
+        body = bodies.decoded(",".join(headers["content-encoding"]), body, faults)
+    return SipMessage(method, request_uri, status, reason, headers, body)
+
+
+def _read(payload: bytes, faults: Counter[str] | None) -> _Read | tuple[()]:
+    """As `heads.read`, of any message."""
+    data = payload.lstrip(b"\r\n")
     head, separator, body = data.partition(b"\r\n\r\n")
     if not separator:
         head, separator, body = data.partition(b"\n\n")
@@ -174,24 +203,16 @@ def parse(payload: bytes, faults: Counter[str] | None = None) -> SipMessage | No
     start = lines[0].strip()
     status = _STATUS_LINE.match(start)
     request = None if status else _REQUEST_LINE.match(start)
-    if not status and not request:
-        _count(faults, "sip: no start line")
-        return None
-    headers = _headers(lines[1:], faults)
-    length = headers.get("content-length", [""])[0].strip()
-    if length.isascii() and length.isdigit() and len(length) < 10:
-        if int(length) > len(body):
-            _count(faults, "sip: body cut short")
-        body = body[: int(length)]
-    if "content-encoding" in headers:
-        body = bodies.decoded(",".join(headers["content-encoding"]), body, faults)
     if request:
-        return SipMessage(request[1].upper(), request[2], 0, "", headers, body)
-    assert status is not None
-    return SipMessage("", "", int(status[1]), (status[2] or "").strip(), headers, body)
+        return request[1].upper(), request[2], 0, "", *_headers(lines[1:], body, faults)
+    if status:
+        return "", "", int(status[1]), (status[2] or "").strip(), *_headers(lines[1:], body, faults)
+    return ()
 
 
-def _headers(lines: list[str], faults: Counter[str] | None) -> dict[str, list[str]]:
+def _headers(
+    lines: list[str], body: bytes, faults: Counter[str] | None
+) -> tuple[dict[str, list[str]], bytes, int]:
     unfolded: list[str] = []
     for line in lines:
         if line[:1] in (" ", "\t") and unfolded:
@@ -201,18 +222,22 @@ def _headers(lines: list[str], faults: Counter[str] | None) -> dict[str, list[st
     if len(unfolded) > MAX_HEADERS:
         _count(faults, "sip: too many headers")
     headers: dict[str, list[str]] = {}
+    bad = 0
     for line in unfolded[:MAX_HEADERS]:
         match = _HEADER.match(line)
         if not match:
-            _count(faults, "sip: bad header line")
+            bad += 1
             continue
         name = match[1].lower()
         headers.setdefault(_COMPACT.get(name, name), []).append(match[2].strip())
-    return headers
+    return headers, body, bad
 
 
 def split_values(text: str) -> list[str]:
     """Split at the commas outside quoted strings and angle brackets."""
+    if "," not in text:
+        text = text.strip()
+        return [text] if text else []
     values: list[str] = []
     start = 0
     quoted = bracketed = False
@@ -289,10 +314,11 @@ def _decode_name(text: str) -> str:
             )
         except (HeaderParseError, LookupError, ValueError, binascii.Error):
             return text
-    if re.search(r"%[0-9A-Fa-f]{2}", text):
+    if "%" in text and re.search(r"%[0-9A-Fa-f]{2}", text):
         text = _decode(unquote_to_bytes(text))
     # Some charsets (UTF-7, unicode_escape) decode to lone surrogates, which neither UTF-8 nor a database can hold.
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
     return text.replace("\x00", "").strip()
 
 

@@ -6,13 +6,13 @@ are kept together: what reads a spool decides with all the evidence; what was ke
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
+
+from callreplay import addresses
 
 __all__ = ["Board", "Group", "Placer", "Socket", "Talk", "WayEnds"]
 
@@ -384,11 +384,9 @@ def _unroutable(address: str) -> bool:
     return _looked_up(address)[1]
 
 
-@lru_cache(maxsize=1 << 14)
 def _looked_up(address: str) -> tuple[bool, bool]:
     """Whether an address is multicast, and whether it is none of the Internet."""
     try:
-        found = ipaddress.ip_address(address)
+        return addresses.is_multicast(address), addresses.is_private(address)
     except ValueError:
         return False, True
-    return found.is_multicast, found.is_private

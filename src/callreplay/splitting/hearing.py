@@ -6,13 +6,13 @@ subscriptions, options) are passed over before they are parsed.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from callreplay.model import CallDescription, MediaDescription, Message
+from callreplay.signalling import heads
 from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.dialogs import Dialogs
 from callreplay.signalling.related import first_hop, likenesses
@@ -21,10 +21,6 @@ from callreplay.splitting.groups import Board, Group, Socket, Talk
 
 __all__ = ["Hearing"]
 
-_CALL_ID: Final = re.compile(
-    rb"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
-)
-_CSEQ: Final = re.compile(rb"^cseq[ \t]*:[ \t]*\d+[ \t]+([A-Za-z]+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _IDLE: Final = frozenset(
     (b"BYE", b"CANCEL", b"INFO", b"NOTIFY", b"OPTIONS", b"MESSAGE", b"REFER", b"SUBSCRIBE")
 )
@@ -95,10 +91,10 @@ class Hearing:
 
     def _take_sip(self, message: Message) -> Talk | None:
         payload = message.payload
-        found = _CALL_ID.search(payload)
-        call_id = found[1].decode("utf-8", "replace") if found else ""
+        found = heads.call_id(payload)
+        call_id = found.decode("utf-8", "replace") if found else ""
         known = self._sip.get(call_id)
-        if known is None and found and not _founds(payload):
+        if known is None and found is not None and not _founds(payload):
             self.late += call_id in self._over
             return None
         if known is None and call_id in self._over and not payload.startswith(b"INVITE"):
@@ -248,10 +244,8 @@ def _tells_nothing(payload: bytes, dialog: Dialog) -> bool:
         return True
     if not payload.startswith(b"SIP/2.0 "):
         return False
-    cseq = _CSEQ.search(payload)
-    if cseq is None:
-        return False
-    return payload[8:9] == b"1" if cseq[1] == b"INVITE" else cseq[1] in _IDLE
+    method = heads.asked(payload)
+    return payload[8:9] == b"1" if method == b"INVITE" else method in _IDLE
 
 
 def _founds(payload: bytes) -> bool:

@@ -3,6 +3,10 @@
 A row is begun at the INVITE, once its packets are on the disk, and says what signalling has said so far. When the call
 is over the import makes it the row of the stored call, in the transaction that files it: the uuid, and what people have
 put to it meanwhile (tags, a description, a hold), stay. One whose recorder lost its spools ends as ``interrupted``.
+
+A recorder says every few seconds that it is there. One that was not heard of for `LEASE` may never come back: whoever
+looks (`end_lost`) ends its calls as interrupted. Should it come back all the same, it goes on with them: they are known
+by their entries in ``calls_in_progress``, which a call whose packets are lost for good has no more.
 """
 
 from __future__ import annotations
@@ -23,11 +27,13 @@ from callreplay.store.rows import CallRow
 __all__ = [
     "INTERRUPTED",
     "IN_PROGRESS",
+    "LEASE",
     "Change",
     "Going",
     "apply",
     "beat",
     "drop",
+    "end_lost",
     "going",
     "interrupt",
     "register",
@@ -40,6 +46,11 @@ IN_PROGRESS: Final = "in progress"
 """``calls.status`` of a call that goes on; of no stored call."""
 INTERRUPTED: Final = "interrupted"
 """Of a call whose packets were lost with its recorder."""
+LEASE: Final = timedelta(minutes=15)
+"""The calls of a recorder that was not heard of for so long end as interrupted."""
+_OPEN: Final = f"""(calls.status = '{IN_PROGRESS}' OR calls.status = '{INTERRUPTED}' AND EXISTS (
+    SELECT FROM calls_in_progress p WHERE p.call_uuid = calls.uuid))"""
+"""Of a call that goes on, or would but for the silence of its recorder."""
 _SILENT: Final = timedelta(seconds=60)
 """A recorder that was not heard of for so long is gone."""
 
@@ -69,12 +80,38 @@ class Going:
 
 
 def register(connection: Connection, recorder: UUID, folder: str) -> None:
-    """A recorder begins."""
+    """A recorder begins. Calls of its that were given up go on."""
     connection.execute(
         "INSERT INTO recorders (uuid, spools, host) VALUES (%(uuid)s, %(spools)s, %(host)s) ON CONFLICT (uuid) "
         "DO UPDATE SET spools = excluded.spools, host = excluded.host, seen_at = now()",
         {"uuid": recorder, "spools": folder, "host": socket.gethostname()},
     )
+    connection.execute(
+        "UPDATE calls SET status = %s FROM calls_in_progress p "
+        "WHERE p.recorder = %s AND p.call_uuid = calls.uuid AND calls.status = %s",
+        (IN_PROGRESS, recorder, INTERRUPTED),
+    )
+
+
+def end_lost(connection: Connection) -> int:
+    """End the calls of recorders that were not heard of for `LEASE`; how many there were.
+
+    They ended where they were last heard of, and have no audio: it lies in spools of the recorder's host.
+    """
+    # The clock of the database, which wrote the other time too. A recorder that stands in the row's way is alive.
+    found = connection.execute(
+        "UPDATE calls SET status = %(ended)s WHERE uuid IN (SELECT c.uuid FROM recorders r "
+        "JOIN calls_in_progress p ON p.recorder = r.uuid JOIN calls c ON c.uuid = p.call_uuid "
+        "WHERE r.seen_at < now() - %(lease)s AND c.status = %(going)s FOR UPDATE OF c SKIP LOCKED)",
+        {"ended": INTERRUPTED, "going": IN_PROGRESS, "lease": LEASE},
+    )
+    # Of those that went on and are no more, by retention say, nothing is to be known again.
+    connection.execute(
+        "DELETE FROM calls_in_progress p USING recorders r WHERE r.uuid = p.recorder AND r.seen_at < now() - %s "
+        "AND NOT EXISTS (SELECT FROM calls c WHERE c.uuid = p.call_uuid)",
+        (LEASE,),
+    )
+    return found.rowcount
 
 
 def rows_of(connection: Connection, recorder: UUID) -> dict[UUID, str]:
@@ -114,37 +151,37 @@ def _update(connection: Connection, row: CallRow) -> bool:
     places = ", ".join(f"{name} = %({name})s" for name in names)
     found = connection.execute(
         f"UPDATE calls SET {places}, imported_at = now() "
-        "WHERE uuid = %(uuid)s AND tenant_id = %(tenant_id)s AND status = %(going)s",
-        values | {"going": IN_PROGRESS},
+        f"WHERE uuid = %(uuid)s AND tenant_id = %(tenant_id)s AND {_OPEN}",
+        values,
     )
     return found.rowcount > 0
 
 
 def take_over(connection: Connection, row: CallRow) -> bool:
     """Make the row of a call in progress that of the stored call; False where there is none of the uuid."""
+    found = _update(connection, row)
     connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = %s", (row.uuid,))
-    return _update(connection, row)
+    return found
 
 
 def take_over_all(connection: Connection, rows: Sequence[CallRow]) -> set[UUID]:
     """As ``take_over`` for many; the uuids of those that were calls in progress."""
     uuids = [row.uuid for row in rows]
-    connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = ANY(%s)", (uuids,))
     found = connection.execute(
-        "SELECT uuid FROM calls WHERE uuid = ANY(%s) AND status = %s ORDER BY uuid FOR UPDATE",
-        (uuids, IN_PROGRESS),
+        f"SELECT uuid FROM calls WHERE uuid = ANY(%s) AND {_OPEN} ORDER BY uuid FOR UPDATE OF calls", (uuids,)
     ).fetchall()
     there = {each["uuid"] for each in found}
     for row in rows:
         if row.uuid in there:
             _update(connection, row)
+    connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = ANY(%s)", (uuids,))
     return there
 
 
 def drop(connection: Connection, uuid: UUID) -> None:
     """There is no such call: another row has it, or it is not to be kept."""
+    connection.execute(f"DELETE FROM calls WHERE uuid = %s AND {_OPEN}", (uuid,))
     connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = %s", (uuid,))
-    connection.execute("DELETE FROM calls WHERE uuid = %s AND status = %s", (uuid, IN_PROGRESS))
 
 
 def interrupt(connection: Connection, uuids: Sequence[UUID]) -> None:
@@ -157,17 +194,20 @@ def interrupt(connection: Connection, uuids: Sequence[UUID]) -> None:
 
 
 def beat(connection: Connection, recorder: UUID, clock_ns: int, *, ends: bool) -> None:
-    """The recorder is alive; what came before ``clock_ns`` is on the disk. With ``ends`` its calls last till then."""
+    """The recorder is alive; what came before ``clock_ns`` is on the disk. With ``ends`` its calls last till then.
+
+    They go on, too, if they were given up while the recorder could not reach the database.
+    """
     clock = moment(clock_ns)
     connection.execute(
         "UPDATE recorders SET seen_at = now(), clock_at = %s WHERE uuid = %s", (clock, recorder)
     )
     if ends:
         connection.execute(
-            "UPDATE calls SET ended_at = greatest(ended_at, %(clock)s) WHERE uuid IN (SELECT c.uuid FROM calls c "
-            "JOIN calls_in_progress p ON p.call_uuid = c.uuid WHERE p.recorder = %(recorder)s "
-            "AND c.status = %(going)s FOR UPDATE OF c SKIP LOCKED)",
-            {"clock": clock, "going": IN_PROGRESS, "recorder": recorder},
+            "UPDATE calls SET ended_at = greatest(ended_at, %(clock)s), status = %(going)s WHERE uuid IN ("
+            "SELECT c.uuid FROM calls c JOIN calls_in_progress p ON p.call_uuid = c.uuid "
+            "WHERE p.recorder = %(recorder)s AND c.status IN (%(going)s, %(ended)s) FOR UPDATE OF c SKIP LOCKED)",
+            {"clock": clock, "going": IN_PROGRESS, "ended": INTERRUPTED, "recorder": recorder},
         )
 
 
@@ -175,8 +215,9 @@ def going(connection: Connection, uuid: UUID) -> Going | None:
     """Where a call that goes on is recorded; None where it is over."""
     row: DictRow | None = connection.execute(
         "SELECT r.uuid, r.spools, r.host, r.clock_at, r.seen_at, p.files FROM calls_in_progress p "
-        "JOIN recorders r ON r.uuid = p.recorder WHERE p.call_uuid = %s",
-        (uuid,),
+        "JOIN recorders r ON r.uuid = p.recorder JOIN calls c ON c.uuid = p.call_uuid "
+        "WHERE p.call_uuid = %s AND c.status = %s",
+        (uuid, IN_PROGRESS),
     ).fetchone()
     if row is None:
         return None

@@ -199,6 +199,26 @@ class CallQuery:
         "Every leg lost less of its packets, in percent.",
         panel=_MEDIA, example="0.5",
     )  # fmt: skip
+    talk_above: int | None = _parameter(
+        readings.LENGTH, "above", "talk_ms", mark("Talk longer than"),
+        "Somebody talks for longer than this in all, of calls that were listened to (docs/speech.md).",
+        url="talkLongerThan", panel=_MEDIA, example="2m",
+    )  # fmt: skip
+    talk_below: int | None = _parameter(
+        readings.LENGTH, "below", "talk_ms", mark("Talk shorter than"),
+        "The parties talk for less than this in all, of calls that were listened to.",
+        url="talkShorterThan", panel=_MEDIA, example="5s",
+    )  # fmt: skip
+    silence_above: float | None = _parameter(
+        readings.DECIMAL, "above", "silence_share", mark("Silence above"),
+        "Nobody talks in more than this part of the call, in percent, of calls that were listened to.",
+        panel=_MEDIA, example="40",
+    )  # fmt: skip
+    silence_below: float | None = _parameter(
+        readings.DECIMAL, "below", "silence_share", mark("Silence below"),
+        "Nobody talks in less than this part of the call, in percent, of calls that were listened to.",
+        panel=_MEDIA, example="10",
+    )  # fmt: skip
     codec: str = _parameter(
         readings.CODEC, "has", "codecs", mark("Codec"), "A codec of a leg, in any letter case.", "",
         panel=_MEDIA, example="G729",

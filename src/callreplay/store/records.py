@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from psycopg.rows import DictRow
 
+from callreplay.parameters import camel
 from callreplay.store.database import Connection
 from callreplay.store.opening import StoredFile
 from callreplay.store.query import TOLD, tell
-from callreplay.store.rows import CallRow, EventRow, FileRow
+from callreplay.store.rows import SPEECH, CallRow, EventRow, FileRow
 from callreplay.store.search import Reach, format_time, is_within
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "complete",
     "describe",
     "identified",
+    "keep_speech",
     "load",
     "lock_identities",
     "lock_identity",
@@ -131,6 +133,18 @@ def describe(connection: Connection, reach: Reach, call: uuid.UUID, description:
     return row is not None
 
 
+def keep_speech(
+    connection: Connection, reach: Reach | int, call: uuid.UUID, figures: Mapping[str, int]
+) -> bool:
+    """Keep who talks how long in a call (``SPEECH``; what is missing is not known); False where it is out of reach."""
+    if is_within(connection, reach, call) is None:
+        return False
+    places = ", ".join(f"{name} = %({name})s" for name in SPEECH)
+    values = {name: figures.get(name) for name in SPEECH}
+    connection.execute(f"UPDATE calls SET {places} WHERE uuid = %(uuid)s", values | {"uuid": call})
+    return True
+
+
 def loss_percent(file: DictRow) -> float:
     """Packets lost of those sent, in percent."""
     sent = file["packets"] + file["lost"]
@@ -166,6 +180,7 @@ def as_json(call: StoredCall, zone: ZoneInfo) -> dict[str, Any]:
         "lossPercent": row["loss_percent"],
         "codecs": row["codecs"],
         "oneWay": row["one_way"],
+        **{camel(name.removesuffix("_ms")): _figure(name, row[name]) for name in SPEECH},
         "quality": row["quality"],
         "legs": [
             {"leg": leg, "files": [_file_json(file) for file in call.files if file["leg"] == leg]}
@@ -173,6 +188,11 @@ def as_json(call: StoredCall, zone: ZoneInfo) -> dict[str, Any]:
         ],
     }
     return shown
+
+
+def _figure(column: str, value: int | None) -> float | int | None:
+    """A figure of talk: seconds, or a count."""
+    return value / 1000 if value is not None and column.endswith("_ms") else value
 
 
 def _file_json(file: DictRow) -> dict[str, Any]:

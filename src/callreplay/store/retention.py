@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 from psycopg.rows import DictRow
 
 from callreplay.errors import ArgumentError
-from callreplay.store import accounts, audit, volumes
+from callreplay.store import accounts, audit, progress, volumes
 from callreplay.store.audit import SYSTEM, Actor
 from callreplay.store.database import Connection, Database
 from callreplay.store.removing import Removal, Way, begin, remove, take
@@ -188,10 +188,10 @@ def retain(
 
     Yields the calls removed (with ``dry_run``: that would be). Many go in one transaction.
 
-    Periods and backups first, over all tenants; then, volume by volume, the oldest calls of the tenants that keep
-    calls until space is needed, until the volume has its reserve again. A dry run may say what ``tried`` would
-    remove if it were the policy of its tenant. A call on a volume that cannot be reached, or whose files cannot be
-    removed, stays whole and is told with its ``error``; the others go on.
+    The calls of recorders that are gone end first. Periods and backups then, over all tenants; then, volume by volume,
+    the oldest calls of the tenants that keep calls until space is needed, until the volume has its reserve again. A dry
+    run may say what ``tried`` would remove if it were the policy of its tenant. A call on a volume that cannot be
+    reached, or whose files cannot be removed, stays whole and is told with its ``error``; the others go on.
 
     Raises:
         ArgumentError: ``tried`` is no policy, or of no tenant.
@@ -205,6 +205,9 @@ def retain(
         with database.connection() as connection:
             if connection.execute("SELECT FROM tenants WHERE name = %s", (tried.tenant,)).fetchone() is None:
                 raise ArgumentError(f"tenant: there is none named {tried.tenant!r}")
+    if not dry_run:
+        with database.connection() as connection:
+            progress.end_lost(connection)
     moment = now or datetime.now(UTC)
     removing = _Removing(database, tried, actor, dry_run=dry_run, only=only)
     gone: dict[int, int] = {}

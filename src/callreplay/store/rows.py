@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from callreplay.clock import moment
 
-__all__ = ["CallRow", "EventRow", "FileRow", "clean_json", "clean_text", "clean_time", "figures_of"]
+__all__ = ["SPEECH", "CallRow", "EventRow", "FileRow", "clean_json", "clean_text", "clean_time", "figures_of"]
 
 _MAC: Final = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}")
 _LONGEST_TEXT: Final = 255
@@ -108,6 +108,11 @@ def _choice(*values: str) -> Callable[[Any], str]:
     return lambda value: value if value in values else values[0]
 
 
+SPEECH: Final = (
+    "talk_ms", "silence_ms", "overlap_ms", "caller_talk_ms", "called_talk_ms", "caller_monologue_ms",
+    "called_monologue_ms", "caller_interruptions", "called_interruptions",
+)  # fmt: skip
+"""Columns of ``calls``: who talks how long. All NULL where that was not found out."""
 _COUNT: Final = _between(0, 2**63 - 1, 0)
 _PORT: Final = _between(0, 65535, None)
 
@@ -166,6 +171,7 @@ class CallRow(_Row):
         "loss_percent": _real,
         "codecs": _texts,
         "one_way": bool,
+        **dict.fromkeys(SPEECH, _between(0, 2**63 - 1, None)),
     }
 
     uuid: UUID
@@ -197,6 +203,15 @@ class CallRow(_Row):
     loss_percent: float = 0.0
     codecs: Sequence[str] = ()
     one_way: bool = False
+    talk_ms: int | None = None
+    silence_ms: int | None = None
+    overlap_ms: int | None = None
+    caller_talk_ms: int | None = None
+    called_talk_ms: int | None = None
+    caller_monologue_ms: int | None = None
+    called_monologue_ms: int | None = None
+    caller_interruptions: int | None = None
+    called_interruptions: int | None = None
 
     def __post_init__(self) -> None:
         """Every value as its column takes it; a call does not end before it starts."""

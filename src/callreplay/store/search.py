@@ -59,6 +59,10 @@ MAXIMUM_ALTERNATIVES: Final = 50  # lines of a scope
 _WALK_ROWS: Final = 5000  # rows that the first statement may look at,
 _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
 _DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
+# Where words are asked for, each row of a walk is looked up in another table: a fifth of the rows take as long, and
+# collecting is worth while with more matches.
+_SAID_PART: Final = 0.2
+_SAID_DENSER: Final = 1.75
 # ASCII: under LC_CTYPE C the server finds no letter in any other character.
 _TRIGRAM: Final = re.compile(r"[a-z0-9]{3}", re.IGNORECASE | re.ASCII)
 _KEYED: Final = (
@@ -74,8 +78,10 @@ _PARTIES: Final = ("caller_number", "caller_name", "called_number", "called_name
 _EXPRESSIONS: Final = {
     "called_number": "(called_number || hop_numbers)",
     "status": "\"left\"(split_part(status, ' ', 1), 60)",
+    "silence_share": "(silence_ms * 100.0::float8 / nullif(talk_ms + silence_ms, 0))",
 }
-"""Columns as the indexes have them: a called number is any hop's, a status its first word."""
+"""Columns as the indexes have them: a called number is any hop's, a status its first word, silence
+a part of the call in percent."""
 
 
 def _column(name: str) -> sql.Composable:
@@ -128,6 +134,8 @@ class _Conditions:
     keys: list[sql.Composable] = field(default_factory=list)
     columns: tuple[str, ...] = ("uuid", "started_at")
     """What the order is made of."""
+    is_said: bool = False
+    """Whether words are asked for."""
     is_narrowed: bool = False
     """Whether an index that begins with the tenant knows more of what is asked for: times, whole values, ranges."""
 
@@ -188,6 +196,7 @@ class _Atoms:
     keyed: dict[str, Any] = field(default_factory=dict)
     has_short: bool = False
     has_range: bool = False
+    has_words: bool = False
 
     @property
     def conditions(self) -> list[sql.Composable]:
@@ -220,6 +229,7 @@ class _Atoms:
                     keys = [self._keys(f"{row.name}{number}_{each}", {each: word}) for each in _PARTIES]
                     self.keys.append(_any(keys))
         elif row.match == "said":
+            self.has_words = True
             asked = sql.SQL("websearch_to_tsquery('simple', {})").format(self.given(row.name, value))
             # As a value, which a walk asks for of each of its rows; as a set, which the index of words gives at once.
             self.texts.append(
@@ -277,6 +287,7 @@ def _conditions(reach: Reach, query: CallQuery, sort: str = "start") -> _Conditi
     of_query = _atoms(query, "", made.values)
     within = [_atoms(each, f"in{number}_", made.values) for number, each in enumerate(reach.within)]
     whole = [of_query, *within] if len(within) == 1 else [of_query]
+    made.is_said = any(atoms.has_words for atoms in (of_query, *within))
     for atoms in whole:
         made.keys += atoms.keys
         made.is_narrowed = made.is_narrowed or bool(atoms.times or atoms.exact or atoms.has_range)
@@ -401,9 +412,10 @@ def _find(connection: Connection, made: _Conditions, order: sql.SQL) -> list[Dic
         )
         return connection.execute(statement, made.values, prepare=False).fetchall()
     limit: int = made.values["limit"]
-    walk = _WALK_ROWS + _WALK_ROWS_EACH * limit
+    part, denser = (_SAID_PART, _SAID_DENSER) if made.is_said else (1.0, 1.0)
+    walk = math.ceil(part * (_WALK_ROWS + _WALK_ROWS_EACH * limit))
     found, is_whole = _walk(connection, made, order, walk)
-    if not is_whole and len(found) > _DENSE * walk:
+    if not is_whole and len(found) > denser * _DENSE * walk:
         found, is_whole = _walk(connection, made, order, math.ceil(2 * walk * limit / len(found)))
     if is_whole:
         return found
