@@ -6,18 +6,17 @@
 namespace callreplay {
 namespace {
 
-using Wide = __int128;
 constexpr int64_t kBillion = 1'000'000'000;
 // Nothing audible is this far from the origin; positions are kept in int64 by it.
 constexpr int64_t kFar = int64_t{1} << 60;
 
 Wide floor_divide(Wide a, Wide b) {
   const Wide quotient = a / b;
-  return quotient - (a % b < 0 ? 1 : 0);
+  return quotient - Wide{a % b < 0 ? 1 : 0};
 }
 
 int64_t narrow(Wide value) {
-  return static_cast<int64_t>(std::clamp<Wide>(value, -kFar, kFar));
+  return static_cast<int64_t>(std::clamp<Wide>(value, Wide{-kFar}, Wide{kFar}));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "mix/wide.h"
+
 namespace callreplay {
 
 // Sample s of a span is at anchor + s / sample_rate / (1 + drift); frame n of the output at origin + n /
@@ -38,8 +40,6 @@ class Placement {
   bool recurs(int64_t frames, int64_t samples) const;
 
  private:
-  using Wide = __int128;
-
   // x(n) = (n * unit - offset) * numerator / denominator
   int64_t unit_ = 1'000'000'000;
   Wide offset_;     // (anchor - origin) * rate

@@ -59,10 +59,6 @@ MAXIMUM_ALTERNATIVES: Final = 50  # lines of a scope
 _WALK_ROWS: Final = 5000  # rows that the first statement may look at,
 _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
 _DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
-# Where words are asked for, each row of a walk is looked up in another table. So a part of it tells first whether there
-# is any use in walking.
-_SAID_ROWS: Final = 2500
-_SAID_FEW: Final = 3
 # ASCII: under LC_CTYPE C the server finds no letter in any other character.
 _TRIGRAM: Final = re.compile(r"[a-z0-9]{3}", re.IGNORECASE | re.ASCII)
 _KEYED: Final = (
@@ -134,8 +130,6 @@ class _Conditions:
     keys: list[sql.Composable] = field(default_factory=list)
     columns: tuple[str, ...] = ("uuid", "started_at")
     """What the order is made of."""
-    is_said: bool = False
-    """Whether words are asked for."""
     is_narrowed: bool = False
     """Whether an index that begins with the tenant knows more of what is asked for: times, whole values, ranges."""
 
@@ -196,7 +190,6 @@ class _Atoms:
     keyed: dict[str, Any] = field(default_factory=dict)
     has_short: bool = False
     has_range: bool = False
-    has_words: bool = False
 
     @property
     def conditions(self) -> list[sql.Composable]:
@@ -229,7 +222,6 @@ class _Atoms:
                     keys = [self._keys(f"{row.name}{number}_{each}", {each: word}) for each in _PARTIES]
                     self.keys.append(_any(keys))
         elif row.match == "said":
-            self.has_words = True
             asked = sql.SQL("websearch_to_tsquery('simple', {})").format(self.given(row.name, value))
             # As a value, which a walk asks for of each of its rows; as a set, which the index of words gives at once.
             self.texts.append(
@@ -287,7 +279,6 @@ def _conditions(reach: Reach, query: CallQuery, sort: str = "start") -> _Conditi
     of_query = _atoms(query, "", made.values)
     within = [_atoms(each, f"in{number}_", made.values) for number, each in enumerate(reach.within)]
     whole = [of_query, *within] if len(within) == 1 else [of_query]
-    made.is_said = any(atoms.has_words for atoms in (of_query, *within))
     for atoms in whole:
         made.keys += atoms.keys
         made.is_narrowed = made.is_narrowed or bool(atoms.times or atoms.exact or atoms.has_range)
@@ -413,13 +404,7 @@ def _find(connection: Connection, made: _Conditions, order: sql.SQL) -> list[Dic
         return connection.execute(statement, made.values, prepare=False).fetchall()
     limit: int = made.values["limit"]
     walk = _WALK_ROWS + _WALK_ROWS_EACH * limit
-    is_worth_while = True
-    if made.is_said and walk > _SAID_ROWS:
-        found, is_whole = _walk(connection, made, order, _SAID_ROWS)
-        if is_whole:
-            return found
-        is_worth_while = len(found) >= _SAID_FEW
-    found, is_whole = _walk(connection, made, order, walk) if is_worth_while else ([], False)
+    found, is_whole = _walk(connection, made, order, walk)
     if not is_whole and len(found) > _DENSE * walk:
         found, is_whole = _walk(connection, made, order, math.ceil(2 * walk * limit / len(found)))
     if is_whole:
