@@ -187,6 +187,8 @@ def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
         access_log=False,
         server_header=False,
         http=TlsDoor if chosen.tls_cert else Door,
+        # uvloop's start_tls ends connections that are whole while many others are in their handshakes.
+        loop="asyncio" if chosen.tls_cert else "uvloop",
         ws="none",
         backlog=_BACKLOG,
         proxy_headers=False,  # the application's own, which remembers through whom a request came
