@@ -1,11 +1,14 @@
 """Threads that let outputs appear: in order, with what went wrong, and none of them left behind."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
-from callreplay.batch import closing
+from callreplay.batch import closing, destinations
 from callreplay.batch.closing import Closer
+from callreplay.batch.destinations import open_destination
+from callreplay.outputs.atomic import AtomicFile, Folders
 
 
 def _threads() -> int:
@@ -67,3 +70,22 @@ def test_no_more_threads_than_outputs(count: int) -> None:
     hold.set()
     closer.close()
     assert [number for number, _, _ in closer.take(every=True)] == list(range(count))
+
+
+def test_a_folder_that_another_thread_makes_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def create(path: str, folders: Folders) -> AtomicFile:
+        tries.append(path)
+        try:
+            return AtomicFile(path, folders)
+        finally:
+            Path(path).parent.mkdir(exist_ok=True)
+
+    monkeypatch.setattr(destinations, "AtomicFile", create)
+    with open_destination(str(tmp_path / "out")).create("x.wav") as out:
+        out.write(b"whole")
+    assert len(tries) == 2
+    assert (tmp_path / "out" / "x.wav").read_bytes() == b"whole"

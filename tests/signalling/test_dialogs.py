@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.scenario.ladder import MS, A, B, Ladder, P, sdp
 
 from callreplay import signalling
 from callreplay.model import CallDescription, Message
+from callreplay.signalling import heads
 
 
 @pytest.fixture
@@ -378,3 +381,29 @@ def test_codec_negotiation_changes_codec_in_call(capture: Callable[[str], list[M
         ["PCMU/8000"],
         ["G722/8000"],
     ]
+
+
+def test_the_same_octets_again_are_known_before_they_are_read(
+    ladder: Ladder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two taps, or a retransmission: the same calls and the same faults as by reading all of it again."""
+    ladder.invite(sdp(A, 4000))
+    ladder.reply("180 Ringing")
+    ladder.reply("200 OK", sdp(B, 5000))
+    ladder.ack()
+    ladder.add("BYE", "2 BYE")
+    said = [
+        replace(message, payload=message.payload.replace(b"CSeq", b"no header line\r\nCSeq"))
+        if message.payload.startswith(b"BYE")
+        else message
+        for message in ladder.messages
+    ]
+    twice = [
+        each for message in said for each in (message, replace(message, arrival_ns=message.arrival_ns + MS))
+    ]
+    known, read = Counter[str](), Counter[str]()
+    calls = signalling.describe(twice, known)
+    monkeypatch.setattr(heads, "call_id", lambda data: None)
+    assert repr(signalling.describe(twice, read)) == repr(calls)
+    assert known == read == {"sip: message seen before": 5, "sip: bad header line": 2}
+    assert [call.status for call in calls] == ["answered"]

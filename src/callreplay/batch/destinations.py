@@ -72,10 +72,8 @@ class Folder:
         try:
             return AtomicFile(path, self._folders)
         except OutputError:
-            folder = os.path.dirname(path)  # noqa: PTH120
-            if os.path.isdir(folder):  # noqa: PTH112
-                raise
-            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            # Another thread may have made the folder meanwhile; anything else is told the second time.
+            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
             return AtomicFile(path, self._folders)
 
     def size(self, name: str) -> int:

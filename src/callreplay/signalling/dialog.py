@@ -28,6 +28,7 @@ class Dialog:
     failure: str = ""
     failure_ns: int = 0
     seen: set[bytes] = field(default_factory=set)
+    faulty: set[bytes] = field(default_factory=set)  # messages that could not be read whole
     legs: dict[str, set[str]] = field(
         default_factory=dict
     )  # From tag -> To tags answered with 2xx and not yet BYEd

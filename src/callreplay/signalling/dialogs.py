@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from callreplay.model import CallDescription, Message, Side
-from callreplay.signalling import sip
+from callreplay.signalling import heads, sip
 from callreplay.signalling.dialog import Dialog
 from callreplay.signalling.offers import take_description, withdraw
 from callreplay.signalling.parties import name_parties
@@ -36,10 +36,24 @@ class Dialogs:
         self.open: dict[str, Dialog] = {}
         self.every: list[Dialog] = []
 
+    def _again(self, message: Message) -> Dialog | None:
+        """The dialog that the same octets came in before, seen by its Call-ID alone; faults are counted each time."""
+        call_id = heads.call_id(message.payload)
+        dialog = self.open.get(call_id.decode("utf-8", "replace")) if call_id else None
+        if dialog is None or message.payload not in dialog.seen or message.payload in dialog.faulty:
+            return None
+        _seen_before(dialog, message, self.counts)
+        return dialog
+
     def take(self, message: Message) -> Dialog | None:
         """Take in a SIP message; the dialog that it belongs to, None for one of no call. What cannot be read counts."""
         counts = self.counts
-        parsed = sip.parse(message.payload, counts)
+        again = self._again(message)
+        if again is not None:
+            return again
+        faults = Counter[str]()
+        parsed = sip.parse(message.payload, faults)
+        counts.update(faults)
         if parsed is None:
             return None
         call_id = parsed.call_id
@@ -54,6 +68,8 @@ class Dialogs:
             self.open[call_id] = dialog
             self.every.append(dialog)
         if dialog is not None:
+            if faults:
+                dialog.faulty.add(message.payload)
             _feed(dialog, parsed, message, cseq, method, counts)
         return dialog
 
@@ -110,14 +126,19 @@ def _open(call_id: str, parsed: sip.SipMessage, message: Message, cseq: int) -> 
     return dialog
 
 
+def _seen_before(dialog: Dialog, message: Message, counts: Counter[str]) -> None:
+    dialog.last_ns = max(dialog.last_ns, message.arrival_ns)
+    counts["sip: message seen before"] += 1
+
+
 def _feed(
     dialog: Dialog, parsed: sip.SipMessage, message: Message, cseq: int, method: str, counts: Counter[str]
 ) -> None:
     """Take in one message of a call; the same octets again (another tap, a retransmission) tell nothing."""
-    dialog.last_ns = max(dialog.last_ns, message.arrival_ns)
     if message.payload in dialog.seen:
-        counts["sip: message seen before"] += 1
+        _seen_before(dialog, message, counts)
         return
+    dialog.last_ns = max(dialog.last_ns, message.arrival_ns)
     dialog.seen.add(message.payload)
     sender, recipient = parsed.sender, parsed.recipient
     initial = method == "INVITE" and bool(parsed.method) and not recipient.tag

@@ -60,10 +60,10 @@ MAXIMUM_ALTERNATIVES: Final = 50  # lines of a scope
 _WALK_ROWS: Final = 5000  # rows that the first statement may look at,
 _WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
 _DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
-# Where words are asked for, each row of a walk is looked up in another table: a fifth of the rows take as long, and
-# collecting is worth while with more matches.
-_SAID_PART: Final = 0.2
-_SAID_DENSER: Final = 1.75
+# Where words are asked for, each row of a walk is looked up in another table. So a part of it tells first whether there
+# is any use in walking.
+_SAID_ROWS: Final = 2500
+_SAID_FEW: Final = 3
 # ASCII: under LC_CTYPE C the server finds no letter in any other character.
 _TRIGRAM: Final = re.compile(r"[a-z0-9]{3}", re.IGNORECASE | re.ASCII)
 _KEYED: Final = (
@@ -419,10 +419,15 @@ def _find(connection: Connection, made: _Conditions, order: sql.SQL) -> list[Dic
         )
         return connection.execute(statement, made.values, prepare=False).fetchall()
     limit: int = made.values["limit"]
-    part, denser = (_SAID_PART, _SAID_DENSER) if made.is_said else (1.0, 1.0)
-    walk = math.ceil(part * (_WALK_ROWS + _WALK_ROWS_EACH * limit))
-    found, is_whole = _walk(connection, made, order, walk)
-    if not is_whole and len(found) > denser * _DENSE * walk:
+    walk = _WALK_ROWS + _WALK_ROWS_EACH * limit
+    is_worth_while = True
+    if made.is_said and walk > _SAID_ROWS:
+        found, is_whole = _walk(connection, made, order, _SAID_ROWS)
+        if is_whole:
+            return found
+        is_worth_while = len(found) >= _SAID_FEW
+    found, is_whole = _walk(connection, made, order, walk) if is_worth_while else ([], False)
+    if not is_whole and len(found) > _DENSE * walk:
         found, is_whole = _walk(connection, made, order, math.ceil(2 * walk * limit / len(found)))
     if is_whole:
         return found
