@@ -182,7 +182,7 @@ def _side_index(file: File) -> bytes | OSError | None:
         if isinstance(source, str):
             path = source + INDEX_SUFFIX
             return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
-        if isinstance(source, packets.Opener):
+        if source is not None and packets.is_opener(source):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as opened:
                 return opened.read()
     except (FileNotFoundError, ValueError):
@@ -199,7 +199,7 @@ def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
         yield file.identity or file_id(source)
         if indexed:
             yield file_id(source + INDEX_SUFFIX)
-    elif isinstance(source, packets.Opener):
+    elif source is not None and packets.is_opener(source):
         for suffix in recording_files(""):
             with contextlib.suppress(OSError):
                 with os.fdopen(source.open(suffix), "rb") as opened:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from callreplay.service import cache as caching
 from callreplay.service import engine
 from callreplay.service.app import create_app
 from callreplay.service.cache import Cache
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from .conftest import Running
 
 MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def threads_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no more work ends, so that a test can wait for that."""
+    monkeypatch.setattr(caching, "_STAY_SECONDS", 0.0)
 
 
 def key(number: int) -> str:
@@ -55,6 +62,25 @@ def made(cache: Cache, number: int, *blocks: bytes) -> bytes:
 @pytest.fixture
 def small(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", MIB, 2, Metrics())
+
+
+def test_a_thread_stays_for_the_next_rendering(small: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching, "_STAY_SECONDS", 600.0)
+    found: list[threading.Thread] = []
+
+    def work() -> Iterator[bytes]:
+        found.append(threading.current_thread())
+        yield b"x"
+
+    for number in range(4):
+        small.open(key(number), work).close()
+        while small._pool._idle < 1:  # until it waits
+            time.sleep(0.001)
+    assert len(set(found)) == 1
+    monkeypatch.setattr(caching, "_STAY_SECONDS", 0.0)
+    small.open(key(9), work).close()
+    found[0].join(30)
+    assert not found[0].is_alive()
 
 
 def test_the_least_recently_used_go_first_and_never_from_under_a_reader(small: Cache) -> None:

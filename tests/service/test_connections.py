@@ -26,7 +26,7 @@ from .test_lifecycle import gone
 
 pytestmark = pytest.mark.database
 HALF_OPEN = 3000
-NICE = "nice headers: yes\r\n"
+NICE = "nice-headers: yes\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,46 @@ def test_a_form_must_come_in_time(narrow: Running) -> None:
         assert time.monotonic() - began < 40
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + b"a: " + b"x" * 200_000,
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + b"a: x\r\n" * 40_000,
+        b"GET /" + b"x" * 200_000,
+        b"\r\n" * 100_000,
+    ],
+    ids=["one long header", "many headers", "a long address", "nothing at all"],
+)
+def test_heads_of_requests_are_bounded(narrow: Running, head: bytes) -> None:
+    with connect(narrow) as taken:
+        try:
+            for begin in range(0, len(head), 10_000):
+                taken.sendall(head[begin : begin + 10_000])
+        except OSError:
+            return  # closed meanwhile
+        answer = rest(taken)
+    assert answer.startswith(b"HTTP/1.1 431 ") or answer == b""
+
+
+def test_what_stands_behind_a_body_is_no_header(service: Running) -> None:
+    token = b"0\r\nauthorization: Bearer x\r\nx-request-id: behind\r\n\r\n"
+    with connect(service) as taken:
+        taken.sendall(
+            b"POST /CallRecorder/Login HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
+            b"connection: close\r\n\r\n" + token
+        )
+        answer = rest(taken)
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert b"behind" not in answer
+
+
+def test_requests_one_behind_the_other_are_all_answered(narrow: Running) -> None:
+    with connect(narrow) as taken:
+        request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+        taken.sendall((request + b"\r\n") * 50 + request + b"connection: close\r\n\r\n")
+        assert rest(taken).count(b"HTTP/1.1 200 OK") == 51
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/CallRecorder/Login", "/CallRecorder/Nothing"])
 def test_a_request_with_two_lengths_is_refused_and_its_connection_closed(narrow: Running, path: str) -> None:
     smuggled = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -133,11 +173,14 @@ def test_a_request_with_two_lengths_is_refused_and_its_connection_closed(narrow:
 
 def test_made_up_methods_do_not_fill_the_metrics(service: Running) -> None:
     with service.client() as client:
-        client.request("MADEUP", "/CallRecorder/")
+        client.request("PROPFIND", "/CallRecorder/")
         client.request("MADEUP", "/CallRecorder/0")
         size = len(httpx.get(service.metrics).content)
         for number in range(2000):
-            assert client.request(f"MADEUP{number}", f"/CallRecorder/{number}").status_code in (404, 405)
+            assert client.request("SEARCH", f"/CallRecorder/{number}").status_code in (404, 405)
+        for number in range(20):
+            refused = client.request(f"MADEUP{number}", f"/CallRecorder/{number}")
+            assert refused.status_code == 400, "llhttp knows no such method"
     text = httpx.get(service.metrics).text
     assert "MADEUP" not in text
     assert 'method="other"' in text

@@ -30,10 +30,13 @@ from callreplay.service.ledger import Ledger, octets_on_disk
 from callreplay.service.metrics import Metrics
 from callreplay.service.room import Room
 
-from .test_cache import MIB, at_rest, entries, key
+from .test_cache import MIB, at_rest, entries, key, threads_leave
 
 if TYPE_CHECKING:
     from .conftest import Running
+
+
+__all__ = ["threads_leave"]
 
 
 def descriptors() -> int:

@@ -19,6 +19,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "sqlalchemy",
         "starlette",
         "uvicorn",
+        "uvloop",
+        "httptools",
         "watchfiles",
         "babel",
         "prometheus_client",

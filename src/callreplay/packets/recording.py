@@ -408,12 +408,16 @@ def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> 
     ends = index.head + np.cumsum(index.length, dtype=np.int64)
     mapped = (columns.flags & PacketFlag.SPILL) == 0
     # A packet without payload ends where its record does: the last octet of its header decides.
-    record = np.where(mapped, np.searchsorted(ends, columns.offset - 1, side="right"), 0)
-    record = np.maximum.accumulate(record)
-    if int(record.max()) >= len(index.length):
-        raise FormatError("the side index is not of this recording: it has fewer records")
-    columns.arrival_ns[:] = index.arrival_ns[record]
-    columns.stream[:] = index.stream[record]
+    last = columns.offset - 1
+    if len(last) == len(ends) and mapped.all() and ((last < ends) & (last >= ends - index.length)).all():
+        columns.arrival_ns[:], columns.stream[:] = index.arrival_ns, index.stream  # a packet each, as nearly always
+    else:
+        record = np.where(mapped, np.searchsorted(ends, last, side="right"), 0)
+        record = np.maximum.accumulate(record)
+        if int(record.max()) >= len(index.length):
+            raise FormatError("the side index is not of this recording: it has fewer records")
+        columns.arrival_ns[:] = index.arrival_ns[record]
+        columns.stream[:] = index.stream[record]
     order = np.argsort(columns.stream, kind="stable")
     bounds = np.searchsorted(columns.stream[order], np.arange(len(index.streams) + 1))
     return [

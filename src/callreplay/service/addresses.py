@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -12,8 +12,10 @@ from starlette.types import Scope
 __all__ = ["among", "client_address", "is_trusted", "network", "plain"]
 
 TRUSTED: Final = "callreplay.trusted_proxy"
+_REMEMBERED: Final = 4096  # addresses whose reading is kept: they come again and again
 
 
+@lru_cache(_REMEMBERED)
 def plain(host: str | None) -> str | None:
     """An IP address as it is written; None for what is none (a socket's path, the name of a test client)."""
     try:
@@ -27,6 +29,7 @@ def client_address(request: Request) -> str | None:
     return plain(request.client.host) if request.client else None
 
 
+@lru_cache(_REMEMBERED)
 def network(address: str | None) -> str:
     """What counts as one address: a guesser has all of an IPv6 /64 to himself. '' where there is none."""
     if address is None:
@@ -39,7 +42,8 @@ def network(address: str | None) -> str:
     return str(ipaddress.ip_address(int(made) >> 64 << 64))
 
 
-def among(address: str | None, networks: Iterable[str]) -> bool:
+@lru_cache(_REMEMBERED)
+def among(address: str | None, networks: tuple[str, ...]) -> bool:
     """Whether an IP address is one of ``networks``: addresses or CIDR networks."""
     text = plain(address)
     if text is None:

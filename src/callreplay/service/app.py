@@ -139,6 +139,8 @@ class _Surroundings:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.service.metrics.requests.labels(method, route, str(status)).inc()
         self.service.metrics.request_seconds.labels(route).observe(first_byte)
+        if not _log.isEnabledFor(logging.INFO):
+            return
         _log.info(
             "%s %s",
             scope["method"],
@@ -259,6 +261,9 @@ def create_app(chosen: Settings) -> Starlette:
 
     get = ["GET", "HEAD"]
     routes = [
+        # Routes are tried in this order: what is asked for most comes first.
+        Route(BASE + "/Transcoder", transcoder.transcoder, methods=get),
+        Route(BASE + "/Temp/{token}/{name}", transcoder.temporary, methods=get),
         Route("/healthz", healthz, methods=get),
         Route("/readyz", readyz, methods=get),
         Route("/metrics", metrics, methods=get),
@@ -272,8 +277,6 @@ def create_app(chosen: Settings) -> Starlette:
         Route(BASE + "/Logout", pages.logout, methods=["POST"]),
         Route(BASE + "/Call/{uuid}/description", pages.describe, methods=["POST"]),
         Route(BASE + "/Call/{uuid}/audio", pages.audio, methods=get),
-        Route(BASE + "/Transcoder", transcoder.transcoder, methods=get),
-        Route(BASE + "/Temp/{token}/{name}", transcoder.temporary, methods=get),
         Route(BASE + "/Storage/{volume}/{path:path}", storage.storage, methods=get),
         *administration.routes(BASE),
         *export.routes(BASE),

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from starlette.requests import Request
 
 from callreplay.cores import cores
+from callreplay.errors import ArgumentError
 from callreplay.service import logs
 from callreplay.service.addresses import client_address, is_trusted, network
 from callreplay.service.metrics import Metrics
@@ -31,6 +33,7 @@ from callreplay.service.settings import Settings
 from callreplay.store import accounts, audit, people
 from callreplay.store.accounts import User
 from callreplay.store.database import Connection, Database
+from callreplay.store.known import Known
 from callreplay.store.search import Reach
 
 __all__ = ["COOKIE", "Authenticator", "Refused", "Visitor", "basic_credentials"]
@@ -147,7 +150,7 @@ class Authenticator:
         # argon2 is slow by design; a client that sends Basic with every request pays once a minute.
         self._remember_key = secrets.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
-        self._keys: dict[bytes, str] = {}
+        self._keys: dict[bytes, _Owner] = {}
         self._guard = threading.Lock()
         # argon2 takes 64 MiB and four threads a time. Few threads do nothing else, and give way: a flood of logins
         # takes neither the memory nor the processors of those who are in.
@@ -252,20 +255,43 @@ class Authenticator:
             if len(self._remembered) < _MOST_REMEMBERED:
                 self._remembered[key] = now + _REMEMBERED_SECONDS
 
-    # -- whose keys were whose: for taking turns, never for letting anybody in ----------------------------------------
+    # -- whose keys were whose: for taking turns, and to ask again whether it still is so -----------------------------
 
-    def note_key(self, shown: str, user: int) -> None:
+    def note_key(self, request: Request, visitor: Visitor) -> None:
         """Remember whose a cookie or an Authorization header has just been found to be."""
+        shown = _shown(request)
         if not shown:
             return
+        key = self._memory_key(shown)
+        had = self._keys.get(key)
+        if had is not None and had.user == visitor.user:
+            return
+        known = None
+        if self._is_by_cookie(request) and visitor.csrf_token:
+            idle = timedelta(seconds=self.settings.session_idle_seconds)
+            with suppress(ArgumentError):  # a scope that cannot be read finds nothing
+                known = Known(visitor.user, shown, idle)
         with self._guard:
             if len(self._keys) >= _MOST_REMEMBERED:
                 self._keys.clear()
-            self._keys[self._memory_key(shown)] = str(user)
+            self._keys[key] = _Owner(visitor.user, known)
 
-    def last_of_key(self, shown: str) -> str:
-        """The user whose it was last; '' where nobody's."""
-        return self._keys.get(self._memory_key(shown), "") if shown else ""
+    def last_of_key(self, request: Request) -> str:
+        """The user whose the key of a request was last; '' where nobody's."""
+        shown = _shown(request)
+        owner = self._keys.get(self._memory_key(shown)) if shown else None
+        return str(owner.user.id) if owner else ""
+
+    def known(self, request: Request) -> Known | None:
+        """The user whose session's cookie it was last, to be asked for again; it lets nobody in."""
+        if not self._is_by_cookie(request):
+            return None
+        owner = self._keys.get(self._memory_key(shown)) if (shown := _shown(request)) else None
+        return owner.known if owner else None
+
+    def _is_by_cookie(self, request: Request) -> bool:
+        """Whether nothing but a session's cookie may say who asks."""
+        return not self.settings.auth_header and "authorization" not in request.headers
 
     def is_right(self, right: str, given: str, purpose: str, free: int, address: str | None) -> bool:
         """Whether ``given`` is the secret ``right``; wrong guesses at ``purpose`` from one address are slowed down.
@@ -432,6 +458,18 @@ class Authenticator:
         if len(given) > 1 or not login.isprintable() or not _storable(login):
             raise Refused
         return login
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose a key was last; ``known`` where it is a session's cookie."""
+
+    user: User
+    known: Known | None
+
+
+def _shown(request: Request) -> str:
+    return request.headers.get("authorization", "") or request.cookies.get(COOKIE, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ _POLL_SECONDS: Final = 0.01
 _LOOK_SECONDS: Final = 0.5  # after which who waits looks whether anybody still waits for him
 _LINGER_SECONDS: Final = 10.0  # that work goes on for nobody: a redirect is followed, a player comes back
 _NICER: Final = 5
+_STAY_SECONDS: Final = 5.0  # that a thread waits for more work: making one costs as much as a tenth of a rendering
 
 
 class Abandoned(Exception):  # noqa: N818  # an end that was asked for
@@ -187,28 +188,36 @@ def _check(gone: threading.Event) -> None:
 
 
 class _Pool:
-    """At most ``slots`` threads, which take the owners' work in turn: of each the oldest."""
+    """At most ``slots`` threads, which take the owners' work in turn: of each the oldest. They stay for a while."""
 
     def __init__(self, slots: int) -> None:
-        self._slots, self._threads = slots, 0
-        self._guard = threading.Lock()
+        self._slots, self._threads, self._idle, self._queued = slots, 0, 0, 0
+        self._there = threading.Condition()
         self._queues: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
 
     def submit(self, owner: str, work: Callable[[], None]) -> None:
-        with self._guard:
+        with self._there:
             self._queues.setdefault(owner, deque()).append(work)
+            self._queued += 1
+            if self._queued <= self._idle:
+                self._there.notify()
+                return
             if self._threads >= self._slots:
                 return
             self._threads += 1
         threading.Thread(target=self._run, name="transcode-pool", daemon=True).start()
 
     def _next(self) -> Callable[[], None] | None:
-        with self._guard:
-            if not self._queues:
+        with self._there:
+            self._idle += 1
+            is_there = self._there.wait_for(lambda: self._queues, _STAY_SECONDS)
+            self._idle -= 1
+            if not is_there:
                 self._threads -= 1
                 return None
             owner, queue = self._queues.popitem(last=False)
             work = queue.popleft()
+            self._queued -= 1
             if queue:
                 self._queues[owner] = queue  # behind the others
             return work
@@ -221,6 +230,7 @@ class _Pool:
             os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
         while (work := self._next()) is not None:
             work()
+            del work  # what it holds is not kept while the thread waits
 
 
 class Cache:

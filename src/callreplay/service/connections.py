@@ -14,7 +14,7 @@ import ssl
 from functools import cache
 from typing import Any, Final, Protocol
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from callreplay.service import settings
 from callreplay.service.addresses import among, network, plain
@@ -24,6 +24,10 @@ __all__ = ["Door", "Keeper", "TlsDoor", "raise_descriptor_limit"]
 
 _log = logging.getLogger("callreplay.connections")
 _MOST_DESCRIPTORS: Final = 65_536
+_LARGEST_HEAD: Final = 65_536  # octets of a request before its body
+_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
@@ -108,11 +112,13 @@ def keeper() -> Keeper:
     return Keeper(settings.load(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-class Door(H11Protocol):
-    """One connection: uvicorn's, counted by the keeper and held to its deadlines."""
+class Door(HttpToolsProtocol):
+    """One connection: uvicorn's on llhttp, counted by the keeper and held to its deadlines and to a size of heads."""
 
     _deadline: asyncio.TimerHandle | None = None
     _admitted = False
+    _head_octets = 0
+    _is_in_head = True
 
     def connection_made(self, transport: Any) -> None:
         """Count it; tell it to come again, and close it, where there is no room."""
@@ -126,19 +132,41 @@ class Door(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take octets, of those who were let in."""
-        if self._admitted and not self.transport.is_closing():
-            super().data_received(data)
+        if not self._admitted or self.transport.is_closing():
+            return
+        self._head_octets += len(data)
+        super().data_received(data)
+        # llhttp keeps what it has told of nowhere, but our lists of it grow.
+        if self._is_in_head and self._head_octets > _LARGEST_HEAD and not self.transport.is_closing():
+            self.transport.write(_LARGE)
+            self.transport.close()
 
-    def handle_events(self) -> None:
-        """Take what has come; with a whole request the deadline is met."""
-        super().handle_events()
+    def on_message_begin(self) -> None:
+        """Begin to read a request."""
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what stands behind a body (RFC 9112 7.1.2) is none."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Answer the request, whose deadline is met."""
+        self._is_in_head = False
+        super().on_headers_complete()
         if self.cycle is not None and not self.cycle.response_complete:
             self._met()
             keeper().busy(self)
 
+    def on_message_complete(self) -> None:
+        """The next head begins."""
+        super().on_message_complete()
+        self._is_in_head, self._head_octets = True, 0
+
     def on_response_complete(self) -> None:
         """The next request may take the time of a connection kept alive, and that of headers."""
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self.pipeline:  # or the next has come already
             keeper().waits(self)
             self._expect(self.timeout_keep_alive + keeper().header_seconds)
         super().on_response_complete()

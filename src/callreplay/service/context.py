@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import hmac
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -25,6 +27,8 @@ from callreplay.service.work import Works
 from callreplay.store import accounts, audit
 from callreplay.store.accounts import User
 from callreplay.store.database import SERVICE, Connection, Database, migrate
+from callreplay.store.near import Near
+from callreplay.store.pipeline import Pipeline
 
 __all__ = [
     "BASE",
@@ -47,6 +51,7 @@ _SEARCH_THREADS: Final = 32
 _SEARCH_THREADS_EACH: Final = 8
 _LOGIN_THREADS: Final = 32
 _LOGIN_THREADS_EACH: Final = 4  # of one address
+_CLOSE_SECONDS: Final = 5.0
 _CLOCK_SECONDS: Final = 5  # by which clocks of one machine may differ from one moment to the next
 
 
@@ -106,6 +111,8 @@ class Service:
         self.waiting = Fair(_WAITING_THREADS, _WAITING_THREADS_EACH)
         self.searching = Fair(_SEARCH_THREADS, _SEARCH_THREADS_EACH)
         self.logins = Fair(_LOGIN_THREADS, _LOGIN_THREADS_EACH)
+        self.near = Near()
+        self._pipeline: Pipeline | None = None
 
     def open(self) -> None:
         """Migrate, connect, and read or make the secrets; a second time does nothing."""
@@ -123,10 +130,11 @@ class Service:
             self.database.first_setting(PLAYER_PASSWORD, secrets.token_urlsafe(12))
             key = self.database.first_setting(_SIGNING_KEY, secrets.token_urlsafe(48))
             self.auth.csrf_key = hashlib.sha256(f"csrf\0{key}".encode()).digest()
+            # As itsdangerous would derive the key for each token anew ("hmac").
             self._signer = URLSafeSerializer(
-                key,
+                hmac.digest(key.encode(), b"callreplay.temp", "sha256"),
                 salt="callreplay.temp",
-                signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+                signer_kwargs={"key_derivation": "none", "digest_method": hashlib.sha256},
             )
 
     def close(self) -> None:
@@ -135,7 +143,31 @@ class Service:
             if self._signer is not None:
                 self._signer = None
                 self.works.close()
+                self._close_pipeline()
                 self.database.close()
+
+    def pipeline(self) -> Pipeline:
+        """The connection for short statements of the event loop that runs. Raises RuntimeError where none runs."""
+        if self._pipeline is None or self._pipeline.loop is not asyncio.get_running_loop():
+            self._close_pipeline()
+            self._pipeline = Pipeline(self.settings.database_url, SERVICE)
+        return self._pipeline
+
+    def _close_pipeline(self) -> None:
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is None:
+            return
+        if not pipeline.loop.is_running() or pipeline.loop is running_loop():
+            pipeline.close()
+            return
+        done = threading.Event()
+
+        def close() -> None:
+            pipeline.close()
+            done.set()
+
+        pipeline.loop.call_soon_threadsafe(close)
+        done.wait(_CLOSE_SECONDS)
 
     @property
     def is_open(self) -> bool:
@@ -151,7 +183,7 @@ class Service:
     def sign(self, grant: Grant) -> str:
         """The token of a temporary URL."""
         assert self._signer is not None
-        token = self._signer.dumps([int(self.clock()), *astuple(grant)])
+        token = self._signer.dumps([int(self.clock()), *(getattr(grant, name) for name in Grant.__slots__)])
         return token if isinstance(token, str) else token.decode("ascii")
 
     def unsign(self, token: str) -> Grant:
@@ -191,6 +223,14 @@ class Service:
             reason=reason_of(request),
             detail=detail,
         )
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, where it has one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def reason_of(request: Request) -> str:

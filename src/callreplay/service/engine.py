@@ -21,7 +21,7 @@ from callreplay.outputs.captions import CAPTION_FORMATS
 from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.options import ROWS, Options
 from callreplay.outputs.zoom import finest_of, pixels_of, zoom_file
-from callreplay.store.opening import StoredFile
+from callreplay.store.opening import StoredFile, held
 from callreplay.store.records import StoredCall
 from callreplay.store.words import StoredWord
 
@@ -132,7 +132,8 @@ def _call(files: Sequence[StoredFile]) -> Call:
     # first two of them would lose audio and say nothing.
     if len(files) > 2:
         raise FormatError(f"a call has one recording for each of its two legs, not {len(files)}")
-    capture = open_capture(*files)
+    with held(files) as opened:
+        capture = open_capture(*opened)
     if not capture.calls:
         raise ArgumentError(f"{capture.name}: no call was found in it ({capture.why_empty()})")
     return max(capture.calls, key=lambda call: call.duration_s)

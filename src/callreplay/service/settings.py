@@ -52,7 +52,9 @@ class Settings:
     db_writes: bool = _setting(
         False, "Let the database user callreplay write calls, files, events and tags; else it reads."
     )
-    db_pool: int = _setting(16, "Greatest number of database connections of one worker.")
+    db_pool: int = _setting(
+        16, "Greatest number of database connections of one worker, besides one for short statements."
+    )
     samples: str = _setting(
         "auto", "Folder of captures to import at first start; 'auto' for the bundled ones, empty for none."
     )

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import psycopg
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -27,14 +28,16 @@ from callreplay.live import Spools, archive, follow
 from callreplay.outputs.options import Options
 from callreplay.service import engine, logs
 from callreplay.service.addresses import client_address, network
-from callreplay.service.auth import COOKIE, Refused, Visitor
+from callreplay.service.auth import Refused, Visitor
 from callreplay.service.cache import Abandoned, Entry
 from callreplay.service.context import Grant, Problem, Service, base, reason_of, service_of, zone_of
 from callreplay.service.files import FileResponse, GrowingResponse, disposition, watched
 from callreplay.store import accounts, audit, progress, records, search
 from callreplay.store.accounts import User
 from callreplay.store.handle import VolumeError
-from callreplay.store.opening import StoredFile
+from callreplay.store.known import Errand, call_of
+from callreplay.store.opening import StoredFile, statuses
+from callreplay.store.pipeline import Unavailable
 from callreplay.store.progress import Going
 from callreplay.store.records import StoredCall
 from callreplay.store.search import CallQuery, ParameterError
@@ -44,6 +47,7 @@ __all__ = ["OPTIONS", "WORDS", "option_values", "temporary", "temporary_url", "t
 
 
 _log = logging.getLogger("callreplay.service")
+_UTC: Final = ZoneInfo("UTC")
 _SHARED_NS: Final = 10 * 10**9
 """Renderings of a call that goes on are shared by who asks within so long."""
 
@@ -119,20 +123,64 @@ def _visitor(request: Request, credentials: tuple[str, str, str] | None = None) 
 async def _found(request: Request) -> _Found:
     """Who asks, and what is found for him: in one thread where no password has to be checked. Raises Problem."""
     service = service_of(request)
+    if (found := await _found_again(request)) is not None:
+        return found
     credentials, hashes = _credentials(request)
     who = network(client_address(request))
     if hashes:
         visitor = await service.logins.run(who, _visitor, request, credentials)
         return await service.searching.run(str(visitor.user.id), _search, request, visitor)
-    shown = request.headers.get("authorization", "") or request.cookies.get(COOKIE, "")
 
     def visit() -> _Found:
         visitor = _visitor(request)
-        service.auth.note_key(shown, visitor.user.id)
+        service.auth.note_key(request, visitor)
         return _search(request, visitor)
 
     # Whose turn it is: the user's whom the key was last, or else one of those of this address who are nobody yet.
-    return await service.searching.run(service.auth.last_of_key(shown) or who, visit)
+    return await service.searching.run(service.auth.last_of_key(request) or who, visit)
+
+
+async def _found_again(request: Request) -> _Found | None:
+    """One call of one id, for whoever's session was looked up before: one statement, in no thread.
+
+    None where it is not that, or where anything is not as it was: the long way then tells what.
+    """
+    service = service_of(request)
+    known = service.auth.known(request)
+    parameters = request.query_params.multi_items()
+    if known is None or any(name == "password" for name, _ in parameters):
+        return None
+    try:
+        form, visitor = _format(parameters), Visitor(known.user)
+        _check_right(visitor, form)
+        query, options = CallQuery.parse(parameters, _UTC), option_values(parameters)
+    except (ParameterError, Problem):
+        return None
+    if form == "json" or query.call_id is None or query != CallQuery(call_id=query.call_id):
+        return None
+    address, reason = client_address(request), reason_of(request)
+    detail = {"format": form, **options}
+    errand = Errand(query.call_id, "transcode", address, logs.request_id.get(), reason, detail)
+    try:
+        rows = await service.pipeline().ask(known.text, known.values(errand))
+    except (Unavailable, psycopg.Error):
+        return None
+    if (call := call_of(rows)) is None:
+        return None
+    key = await _key_again(service, known.user, call, form, options)
+    return _Found(visitor, query, form, options, [call], False, key, bool(key) and service.cache.touch(key))
+
+
+async def _key_again(
+    service: Service, user: User, call: StoredCall, form: str, options: dict[str, Any]
+) -> str:
+    """The key of a rendering, looked for here where the recordings are near: a thread would cost more."""
+    for folder in {file["volume_path"] for file in call.files}:
+        if service.near.known(folder) is None:
+            service.near.note(folder, await to_thread.run_sync(service.near.look, folder))
+    if all(service.near.known(file["volume_path"]) for file in call.files):
+        return _key_of(call, form, options)
+    return await service.searching.run(str(user.id), _key_of, call, form, options)
 
 
 WORDS: Final = "words"
@@ -160,6 +208,7 @@ class _Found:
     options: dict[str, Any]
     calls: list[StoredCall]
     every: bool
+    key: str = ""
     is_cached: bool = False
 
 
@@ -190,15 +239,19 @@ def _search(request: Request, visitor: Visitor) -> _Found:
             service.audit(
                 connection, request, visitor.user, "transcode", str(calls[0].uuid), format=form, **options
             )
-    is_cached = form != "json" and bool(calls) and _is_cached(service, calls[0], form, options)
-    return _Found(visitor, query, form, options, calls, form == "json" and not limit, is_cached)
+    key = _key_of(calls[0], form, options) if calls and form != "json" else ""
+    is_cached = bool(key) and service.cache.touch(key)
+    return _Found(visitor, query, form, options, calls, form == "json" and not limit, key, is_cached)
 
 
-def _is_cached(service: Service, call: StoredCall, form: str, options: dict[str, Any]) -> bool:
+def _key_of(call: StoredCall, form: str, options: dict[str, Any]) -> str:
+    """The key of a rendering that is made of recordings; '' where there is none, which whoever opens it tells."""
+    if not call.files or call.row["status"] == progress.IN_PROGRESS or form in engine.CAPTIONS:
+        return ""
     try:
-        return bool(call.files) and service.cache.touch(_key(call, call.recordings(), form, options))
+        return _key(call, call.recordings(), form, options)
     except (CallReplayError, OSError):
-        return False  # why, is said to whoever opens it
+        return ""
 
 
 def _page(service: Service, parameters: list[tuple[str, str]]) -> tuple[int, uuid.UUID | None]:
@@ -265,7 +318,7 @@ async def transcoder(request: Request) -> Response:
     if not found.is_cached:
         gone = threading.Event()
         async with watched(request.receive, gone):
-            (await open_entry(service, call, form, options, user, gone)).close()
+            (await open_entry(service, call, form, options, user, gone, found.key)).close()
     headers = {"cache-control": "no-store", **warning_header(call, form)}
     return RedirectResponse(temporary_url(request, grant, call), 302, headers=headers)
 
@@ -299,10 +352,11 @@ async def open_entry(
     options: dict[str, Any],
     user: int = 0,
     gone: threading.Event | None = None,
+    key: str = "",
 ) -> Entry:
     """The rendering of a call for a user, cached or begun. Who gets it closes it. Raises Problem.
 
-    ``gone`` is set when the one who asked has left.
+    ``gone`` is set when the one who asked has left. ``key`` is the rendering's in the cache, where that is known.
     """
     if form in engine.CAPTIONS:
         return await service.waiting.run(str(user), _open_captions, service, call, form, options, user)
@@ -310,7 +364,7 @@ async def open_entry(
         raise Problem(404, "The call has no recording.")
     try:
         return await service.waiting.run(
-            str(user), _open_entry, service, call, form, options, user, gone or threading.Event()
+            str(user), _open_entry, service, call, form, options, user, gone or threading.Event(), key
         )
     except Abandoned:
         raise Problem(503, "Nobody waits for this any more.") from None
@@ -359,8 +413,7 @@ def _without_paths(error: Exception) -> str:
 def _key(call: StoredCall, files: list[StoredFile], form: str, options: dict[str, Any]) -> str:
     """The key of a rendering in the cache. Raises OSError where a recording cannot be looked at."""
     digest = _digest(call, form, options)
-    for file in files:
-        status = file.status()
+    for file, status in zip(files, statuses(files), strict=True):
         digest.update(repr((file.path.rpartition("/")[2], status.st_size, status.st_mtime_ns)).encode())
     return str(digest.hexdigest())
 
@@ -372,11 +425,12 @@ def _open_entry(
     options: dict[str, Any],
     user: int,
     gone: threading.Event,
+    key: str,
 ) -> Entry:
     if call.row["status"] == progress.IN_PROGRESS:
         return _open_live(service, call, form, options, user, gone)
     files = call.recordings()
-    key = _key(call, files, form, options)
+    key = key or _key(call, files, form, options)
     make = _measured(service, form, lambda: engine.render(files, form, options, str(call.uuid)))
     return service.cache.open(key, make, owner=str(user), gone=gone)
 

@@ -30,7 +30,8 @@ _USER: Final = (
     "u.id, u.tenant_id, u.login, u.name, u.role, u.language, u.password_hash, u.scope, r.rights, "
     "t.name AS tenant, t.time_zone FROM users u JOIN tenants t ON t.id = u.tenant_id JOIN roles r ON r.name = u.role"
 )
-_ACTIVE: Final = "u.disabled_at IS NULL AND t.disabled_at IS NULL"
+ACTIVE: Final = "u.disabled_at IS NULL AND t.disabled_at IS NULL"
+"""The condition on users ``u`` and tenants ``t`` that nobody locked out meets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,14 @@ def digest(secret: str) -> bytes:
 def find_user(connection: Connection, tenant: str, login: str) -> User | None:
     """The active user of that name in that tenant."""
     row = connection.execute(
-        f"SELECT {_USER} WHERE t.name = %s AND u.login = %s AND {_ACTIVE}", (tenant, login)
+        f"SELECT {_USER} WHERE t.name = %s AND u.login = %s AND {ACTIVE}", (tenant, login)
     ).fetchone()
     return _user(row) if row else None
 
 
 def active_user(connection: Connection, user: int) -> User | None:
     """The user of that id, unless the user or the tenant is locked out."""
-    row = connection.execute(f"SELECT {_USER} WHERE u.id = %s AND {_ACTIVE}", (user,)).fetchone()
+    row = connection.execute(f"SELECT {_USER} WHERE u.id = %s AND {ACTIVE}", (user,)).fetchone()
     return _user(row) if row else None
 
 
@@ -251,7 +252,7 @@ def _session(connection: Connection, key: bytes, idle: timedelta) -> Session | N
     row = connection.execute(
         f"SELECT s.csrf_token, s.language AS session_language, s.seen_at < now() - interval '1 minute' AS stale, "
         f"{_USER} JOIN sessions s ON s.user_id = u.id "
-        f"WHERE s.token_hash = %s AND s.expires_at > now() AND s.seen_at > now() - %s AND {_ACTIVE}",
+        f"WHERE s.token_hash = %s AND s.expires_at > now() AND s.seen_at > now() - %s AND {ACTIVE}",
         (key, idle),
     ).fetchone()
     if row is None:
@@ -329,7 +330,7 @@ def find_token(connection: Connection, token: str) -> User | None:
         "SELECT a.id AS token_id, a.rights AS token_rights, "
         f"a.last_used_at IS NULL OR a.last_used_at < now() - interval '1 minute' AS stale, "
         f"{_USER} JOIN api_tokens a ON a.user_id = u.id WHERE a.token_hash = %s AND a.revoked_at IS NULL "
-        f"AND (a.expires_at IS NULL OR a.expires_at > now()) AND {_ACTIVE}",
+        f"AND (a.expires_at IS NULL OR a.expires_at > now()) AND {ACTIVE}",
         (digest(token),),
     ).fetchone()
     if row is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,11 +26,14 @@ __all__ = [
     "AnyDeparture",
     "AnyHandle",
     "AnyJournal",
+    "HeldFile",
     "StoredFile",
     "departure_of",
+    "held",
     "journal_of",
     "open_volume",
     "settled",
+    "statuses",
 ]
 
 AnyHandle = Handle | ObjectHandle
@@ -94,3 +99,50 @@ class StoredFile:
             return os.fstat(descriptor)
         finally:
             os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """A stored recording on a volume that is held open: to be opened several times for one look at the volume."""
+
+    stored: StoredFile
+    volume: AnyHandle
+
+    @property
+    def name(self) -> str:
+        """As of `StoredFile`."""
+        return self.stored.name
+
+    def open(self, suffix: str = "") -> int:
+        """As of `StoredFile`."""
+        return self.volume.open(self.stored.path + suffix)
+
+
+@contextmanager
+def held(files: Sequence[StoredFile]) -> Iterator[list[HeldFile]]:
+    """The recordings with their volumes open, each volume once, for as long as the block. Raises as ``open``."""
+    with contextlib.ExitStack() as owned:
+        volumes: dict[tuple[str, UUID, int], AnyHandle] = {}
+        found = []
+        for file in files:
+            of = (file.volume_path, file.volume_uuid, file.volume_id)
+            if of not in volumes:
+                volumes[of] = open_volume(*of)
+                owned.callback(volumes[of].close)
+            found.append(HeldFile(file, volumes[of]))
+        yield found
+
+
+def statuses(files: Sequence[StoredFile]) -> list[os.stat_result]:
+    """As ``StoredFile.status`` of each, with one look at each volume. Raises as that."""
+    if any(is_object_url(file.volume_path) for file in files):
+        return [file.status() for file in files]
+    found = []
+    with held(files) as opened:
+        for file in opened:
+            descriptor = file.open()
+            try:
+                found.append(os.fstat(descriptor))
+            finally:
+                os.close(descriptor)
+    return found

@@ -48,6 +48,7 @@ __all__ = [
     "is_within",
     "parse_time",
     "parse_uuid",
+    "within",
 ]
 
 SCHEMAS: Final = {"time": dict(BEGIN.schema), "uuid": dict(UUID.schema)}
@@ -302,6 +303,12 @@ def _any(conditions: Sequence[sql.Composable]) -> sql.Composed:
 
 def _all(conditions: list[sql.Composable]) -> sql.Composed:
     return sql.SQL(" AND ").join(conditions)
+
+
+def within(reach: Reach, call: uuid.UUID) -> tuple[str, dict[str, Any]]:
+    """The condition that ``is_within`` puts on a row of ``calls``, and its values: ``tenant``, ``call_id``, others."""
+    made = _conditions(reach, CallQuery(call_id=call))
+    return made.all.as_string(None), made.values
 
 
 def is_within(connection: Connection, reach: Reach | int, call: uuid.UUID) -> DictRow | None:
