@@ -156,7 +156,9 @@ def test_cibuildwheel_understands_its_configuration() -> None:
             check=True, capture_output=True, text=True,
         )  # fmt: skip
         built = done.stdout.split()
-        assert {name.split("-")[0] for name in built} == {"cp311", "cp312", "cp313", "cp314", "cp314t"}, done.stderr
+        assert {name.split("-")[0] for name in built} == {"cp311", "cp312", "cp313", "cp314", "cp314t"}, (
+            done.stderr
+        )
         assert bool([name for name in built if "musllinux" in name]) == (system == "linux")
 
 

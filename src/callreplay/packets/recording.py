@@ -410,7 +410,10 @@ def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> 
     # A packet without payload ends where its record does: the last octet of its header decides.
     last = columns.offset - 1
     if len(last) == len(ends) and mapped.all() and ((last < ends) & (last >= ends - index.length)).all():
-        columns.arrival_ns[:], columns.stream[:] = index.arrival_ns, index.stream  # a packet each, as nearly always
+        columns.arrival_ns[:], columns.stream[:] = (
+            index.arrival_ns,
+            index.stream,
+        )  # a packet each, as nearly always
     else:
         record = np.where(mapped, np.searchsorted(ends, last, side="right"), 0)
         record = np.maximum.accumulate(record)

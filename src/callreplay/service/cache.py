@@ -50,7 +50,9 @@ _POLL_SECONDS: Final = 0.01
 _LOOK_SECONDS: Final = 0.5  # after which who waits looks whether anybody still waits for him
 _LINGER_SECONDS: Final = 10.0  # that work goes on for nobody: a redirect is followed, a player comes back
 _NICER: Final = 5
-_STAY_SECONDS: Final = 5.0  # that a thread waits for more work: making one costs as much as a tenth of a rendering
+_STAY_SECONDS: Final = (
+    5.0  # that a thread waits for more work: making one costs as much as a tenth of a rendering
+)
 
 
 class Abandoned(Exception):  # noqa: N818  # an end that was asked for
