@@ -172,6 +172,11 @@ def test_even_octets_of_the_right_length_are_told() -> None:
     ("name", "ticks", "head"),
     [
         ("opus/48000", 960, lambda i: b"\xf8" if i % 4 else b"\x78"),
+        (
+            "opus/48000",
+            960,
+            lambda i: b"\x68\x78\xd8\xf8\x48"[i % 5 : i % 5 + 1],
+        ),  # five configurations in turn
         ("GSM/8000", 160, lambda _: b"\xd3"),
         ("G723/8000", 240, lambda _: b"\xf0"),
     ],
