@@ -303,6 +303,28 @@ def test_gaps_are_told_in_words(registry: Registry, browsing: httpx.Client) -> N
     assert "500 ms · die Seite beginnt später" in page
 
 
+def test_who_talks_how_long_is_told_where_it_is_known(registry: Registry, browsing: httpx.Client) -> None:
+    call = registry.call("5550002")
+    asked = {"callDetails": call, "lang": "en"}
+    assert "<dt>Silence</dt>" not in browsing.get(HOME, params=asked).text
+    registry.service.rows(
+        "UPDATE calls SET talk_ms = 90000, silence_ms = 30000, overlap_ms = 5000, caller_talk_ms = 35000,"
+        " called_talk_ms = 60000, caller_monologue_ms = 20000, called_monologue_ms = 41000,"
+        " caller_interruptions = 1, called_interruptions = 3 WHERE uuid = %s",
+        call,
+    )
+    page = html.unescape(browsing.get(HOME, params=asked).text)
+    for told in (
+        "<dt>Talk</dt><dd>1:30</dd>",
+        "<dt>Silence</dt><dd>0:30 (25%)</dd>",
+        "<dt>Both at once</dt><dd>0:05</dd>",
+        "<dd>0:35 · longest 0:20 · 1 interruption</dd>",
+        "<dd>1:00 · longest 0:41 · 3 interruptions</dd>",
+    ):
+        assert told in page, told
+    assert "Sprechzeit" in browsing.get(HOME, params=asked | {"lang": "de"}).text
+
+
 # -- playing --------------------------------------------------------------------------------------------------------
 
 
