@@ -78,6 +78,17 @@ def shelf(database: Database, tmp_path: Path) -> Path:
     "\udcff",
     "\0",
 )
+@example(  # what the database adds and multiplies
+    CallDescription("x"),
+    0,
+    0,
+    dict.fromkeys(("duration_ms", "packets", "lost", "duplicates", "reordered"), 2**63 - 1)
+    | {"start_ns": 2**69},
+    {},
+    THERE,
+    "",
+    "1",
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_description_is_filed(
     database: Database,
@@ -163,7 +174,7 @@ def test_a_call_that_cannot_be_filed_costs_itself(
 
     monkeypatch.setattr(records, "add", refusing)
     monkeypatch.setattr(records, "add_all", refusing_all)  # of several calls at once
-    monkeypatch.setattr(reading, "read", lambda *_: Reading(rows, calls, [], START))
+    monkeypatch.setattr(reading, "read", lambda *_, **__: Reading(rows, calls, [], START))
     path = tmp_path / "x.pcap"
     path.write_bytes(b"x")
     outcome = importer.import_one(database, Job(database.url, 1), path)

@@ -13,6 +13,7 @@ import time
 import wave
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,10 +216,10 @@ def test_a_defect_costs_its_capture_alone(
 ) -> None:
     read = reading.read
 
-    def reads(path: Path) -> reading.Reading:
+    def reads(path: Path, **asked: Any) -> reading.Reading:
         if path.name == NAMES[0]:
             raise error
-        return read(path)
+        return read(path, **asked)
 
     monkeypatch.setattr(reading, "read", reads)
     outcomes = list(workers.import_captures(Job(database.url, 1), [SAMPLES / name for name in NAMES]))

@@ -72,8 +72,8 @@ def test_thousands_of_half_open_connections_keep_nobody_out(narrow: Running, sou
         assert httpx.get(narrow.base + "/healthz", timeout=10).status_code == 200
         return time.perf_counter() - began
 
-    lines = narrow.log.count("\n")
     quiet = max(ask() for _ in range(20))
+    lines = narrow.log.count("\n")
     took = []
     with ExitStack() as owned:
         for number in range(HALF_OPEN):

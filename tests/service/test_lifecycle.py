@@ -19,6 +19,7 @@ import pytest
 from bench._captures import leg, write_pcap
 
 from callreplay.service import engine
+from callreplay.store.opening import StoredFile
 
 from .conftest import AS_NOBODY, Running, ended, fresh
 
@@ -44,10 +45,10 @@ def cached(running: Running, suffix: str = "") -> list[Path]:
 
 def afresh(running: Running, **options: Any) -> bytes:
     """The Speex file of the one call, by the engine itself, from the stored recordings."""
-    rows = running.rows("SELECT v.path || '/' || f.path AS path FROM call_files f JOIN storage_volumes v "
+    rows = running.rows("SELECT v.path AS volume, v.uuid, v.id, f.path FROM call_files f JOIN storage_volumes v "
                         "ON v.id = f.volume_id ORDER BY f.position")  # fmt: skip
     (call,) = running.rows("SELECT uuid::text FROM calls")
-    files: Any = [Path(row["path"]) for row in rows]
+    files = [StoredFile(row["volume"], row["uuid"], row["id"], row["path"]) for row in rows]
     return b"".join(engine.render(files, "spx", options, call["uuid"]).data)
 
 

@@ -465,6 +465,7 @@ def test_a_word_of_the_transcript_plays_from_there(page: Page, service: Running,
     enter(page, service, f"&player={spoken}")
     loaded(page)
     lines = page.locator(".words li")
+    lines.nth(2).wait_for()
     assert [" ".join(text.split()) for text in lines.all_inner_texts()] == [
         "0:01 guten Tag",
         "0:02 <b>hallo</b>",

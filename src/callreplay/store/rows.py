@@ -113,7 +113,8 @@ SPEECH: Final = (
     "called_monologue_ms", "caller_interruptions", "called_interruptions",
 )  # fmt: skip
 """Columns of ``calls``: who talks how long. All NULL where that was not found out."""
-_COUNT: Final = _between(0, 2**63 - 1, 0)
+_COUNT: Final = _between(0, 2**53 - 1, 0)  # sums of two fit a bigint, and JSON
+_SPAN_MS: Final = _between(0, 2**42, 0)  # 139 years: the database adds them to times
 _PORT: Final = _between(0, 65535, None)
 
 
@@ -232,7 +233,7 @@ class FileRow(_Row):
         "payload_type": _between(0, 127, None),
         "clock_rate": _between(0, 2**31 - 1, None),
         "ssrc": _between(0, 2**32 - 1, None),
-        "duration_ms": _COUNT,
+        "duration_ms": _SPAN_MS,
         "packets": _COUNT,
         "lost": _COUNT,
         "duplicates": _COUNT,
@@ -296,7 +297,7 @@ class EventRow(_Row):
         "leg": _choice("", "caller", "called"),
         "kind": clean_text,
         "detail": clean_text,
-        "length_ms": _COUNT,
+        "length_ms": _SPAN_MS,
     }
 
     call_uuid: UUID
