@@ -117,6 +117,16 @@ def _silent(database: Database, spools: Path) -> None:
         assert found.rowcount == 1
 
 
+def _heard_us(database: Database, spools: Path) -> int:
+    """The time of packets that the recorder of a folder has said to be on the disk."""
+    with database.connection() as connection:
+        (row,) = connection.execute(
+            "SELECT coalesce(extract(epoch FROM clock_at) * 1000000, 0)::bigint AS us FROM recorders WHERE spools = %s",
+            (str(spools.resolve()),),
+        ).fetchall()
+    return int(row["us"])
+
+
 def _begun(database: Database, spools: Path, number: int) -> tuple[UUID, bytes]:
     """A call that goes on when its recorder is killed: its row, and the packets that nobody recorded."""
     records_ = sorted(call(number, 400 * number, 3))
@@ -128,6 +138,8 @@ def _begun(database: Database, spools: Path, number: int) -> tuple[UUID, bytes]:
         process.stdin.flush()
         until(lambda: left(database) == before + 1 and spooled(spools) >= half)
         until(lambda: all(row["answered_at"] for row in every(database)))
+        # With its word on the last packet it has looked for lost recorders too, and has nothing more to say.
+        until(lambda: _heard_us(database, spools) >= records_[half - 1][0] // 1000)
         process.kill()
     (row,) = [row for row in every(database) if row["wire_call_id"] == f"call-{number}@a"]
     return row["uuid"], pcap(records_[half:])
