@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,16 +50,26 @@ def going(database: Database, count: int = 1) -> list[dict[str, Any]]:
     return every(database)
 
 
+@contextmanager
+def given(
+    database: Database, spools: Path, records_: list[tuple[int, bytes]]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A recorder that was given the beginning of a capture on standard input, and waits for more."""
+    with recorder(database, spools, "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(pcap(records_))
+        process.stdin.flush()
+        yield process
+
+
 def test_a_row_from_the_invite_on_becomes_that_of_the_call(
     database: Database, shelf: Path, tmp_path: Path
 ) -> None:
     """Found, shown and scoped as any other; what people put to it stays; and it is never there twice."""
     records_ = sorted(call(1, 0, 3))
     half = len(records_) // 2
-    with recorder(database, tmp_path / "spools", "-") as process:
+    with given(database, tmp_path / "spools", records_[:half]) as process:
         assert process.stdin is not None
-        process.stdin.write(pcap(records_[:half]))
-        process.stdin.flush()
         (row,) = going(database)
         assert (row["wire_call_id"], row["caller_number"], row["protocol"]) == ("call-1@a", "101", "sip")
         with database.connection() as connection:
@@ -80,10 +93,7 @@ def test_killed_with_calls_in_progress(database: Database, shelf: Path, tmp_path
     """The next start goes on with the rows; where the spools are gone, calls end as interrupted."""
     records_, spools = sorted(record for n in (1, 2) for record in call(n, 400 * n, 3)), tmp_path / "spools"
     half = len(records_) // 2
-    with recorder(database, spools, "-") as process:
-        assert process.stdin is not None
-        process.stdin.write(pcap(records_[:half]))
-        process.stdin.flush()
+    with given(database, spools, records_[:half]) as process:
         before = {row["wire_call_id"]: row["uuid"] for row in going(database, 2)}
         until(lambda: spooled(spools) >= half)
         process.kill()
@@ -92,10 +102,7 @@ def test_killed_with_calls_in_progress(database: Database, shelf: Path, tmp_path
         process.communicate(pcap(records_[half:]), timeout=120)
     assert {row["wire_call_id"]: row["uuid"] for row in every(database)} == before
     assert (rows(database), left(database)) == ([whole(1, 3), whole(2, 3)], 0)
-    with recorder(database, spools, "-") as process:
-        assert process.stdin is not None
-        process.stdin.write(pcap(sorted(call(3, 0, 3))[:100]))
-        process.stdin.flush()
+    with given(database, spools, sorted(call(3, 0, 3))[:100]) as process:
         until(lambda: left(database) == 1)
         process.kill()
     for folder in spools.glob("open-*"):
@@ -132,10 +139,7 @@ def _begun(database: Database, spools: Path, number: int) -> tuple[UUID, bytes]:
     records_ = sorted(call(number, 400 * number, 3))
     half = len(records_) // 2
     before = left(database)
-    with recorder(database, spools, "-") as process:
-        assert process.stdin is not None
-        process.stdin.write(pcap(records_[:half]))
-        process.stdin.flush()
+    with given(database, spools, records_[:half]) as process:
         until(lambda: left(database) == before + 1 and spooled(spools) >= half)
         until(lambda: all(row["answered_at"] for row in every(database)))
         # With its word on the last packet it has looked for lost recorders too, and has nothing more to say.
@@ -177,10 +181,8 @@ def test_a_recorder_that_the_database_did_not_hear(database: Database, shelf: Pa
     """Its calls were ended while it could not reach the database: its next word makes them go on."""
     records_ = sorted(call(1, 0, 3))
     half = len(records_) // 2
-    with recorder(database, tmp_path / "spools", "-") as process:
+    with given(database, tmp_path / "spools", records_[:half]) as process:
         assert process.stdin is not None
-        process.stdin.write(pcap(records_[:half]))
-        process.stdin.flush()
         (row,) = going(database)
         with database.connection() as connection:
             connection.execute("UPDATE calls SET status = %s", (progress.INTERRUPTED,))

@@ -169,12 +169,11 @@ def job_key(job: Job, order: Order, wanted: str = "") -> str:
 
     ``wanted`` is what the order comes to here, where that is known already.
     """
+    wanted = wanted or _wanted(order)
     facts = (job.captures, job.name, sorted(job.codecs.items()), job.size, job.modified_ns)
     if job.members:
-        facts = tuple(job_key(member, order) for member in job.members)  # type: ignore[assignment]
-    return hashlib.sha256(f"({__version__!r}, {facts!r}, {wanted or _wanted(order)})".encode()).hexdigest()[
-        :16
-    ]
+        facts = tuple(job_key(member, order, wanted) for member in job.members)  # type: ignore[assignment]
+    return hashlib.sha256(f"({__version__!r}, {facts!r}, {wanted})".encode()).hexdigest()[:16]
 
 
 @lru_cache(8)

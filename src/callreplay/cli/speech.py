@@ -6,14 +6,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
-from uuid import UUID
 
 import typer
 
-from callreplay.capture import Call, open_capture
+from callreplay.capture import Call, Capture, open_capture
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
+from callreplay.cli.keeping import keep_each
 from callreplay.cli.options import CallOption, CodecOption, KeyLogOption, capture_sources, parse_codecs
-from callreplay.cli.printable import printable
 from callreplay.cli.tables import Lines
 from callreplay.cli.transcode import choose_call
 from callreplay.clock import length, utc
@@ -60,26 +59,16 @@ def _keep(opened: Database, tenant: str, query: str, user: str) -> int:
     """Find out who talks how long in stored calls, and keep it with them; how many could not be heard."""
     from callreplay.batch.stored import find_stored_jobs
     from callreplay.importing.talk import heard
-    from callreplay.store import accounts, people, records
+    from callreplay.store.records import keep_speech
 
-    tenant_id, _ = accounts.open_tenant(opened, tenant)
-    reach = people.reach_of(opened, tenant_id, user)
+    def find(capture: Capture) -> dict[str, int]:
+        figures = heard(capture.calls[0]) if len(capture.calls) == 1 else {}
+        if not figures:
+            raise ArgumentError("encrypted, or a part of it cannot be decoded here")
+        return figures
+
     jobs = find_stored_jobs(opened, tenant, query, user)
-    failed = 0
-    for job in jobs:
-        uuid = UUID(job.name.rpartition("/")[2])
-        try:
-            if job.error:
-                raise ArgumentError(job.error)
-            with open_capture(*job.stored) as capture:
-                figures = heard(capture.calls[0]) if len(capture.calls) == 1 else {}
-            if not figures:
-                raise ArgumentError("encrypted, or a part of it cannot be decoded here")
-            with opened.connection() as connection:
-                records.keep_speech(connection, reach, uuid, figures)
-        except (OSError, ValueError) as error:
-            failed += 1
-            print(printable(f"callreplay: {uuid}: {error}"), file=sys.stderr)
+    failed = keep_each(opened, jobs, tenant, user, find, keep_speech)
     print(f"{len(jobs) - failed:,} calls heard, {failed:,} errors", file=sys.stderr)
     return failed
 

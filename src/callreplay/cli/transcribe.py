@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callreplay.capture import Call, open_capture
+from callreplay.capture import Call, Capture, open_capture
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
+from callreplay.cli.keeping import keep_each
 from callreplay.cli.options import CallOption, CodecOption, KeyLogOption, capture_sources, parse_codecs
-from callreplay.cli.printable import printable
 from callreplay.cli.transcode import choose_call
 from callreplay.clock import utc
 from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.captions import CAPTION_FORMATS, caption_format
-from callreplay.transcripts import Recogniser, Transcript, recogniser_of, transcribe
+from callreplay.transcripts import Recogniser, Transcript, Word, recogniser_of, transcribe
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from callreplay.batch import Job
-    from callreplay.store.database import Database
+    from callreplay.store.database import Connection, Database
+    from callreplay.store.search import Reach
 
 __all__ = ["register"]
 
@@ -48,31 +51,19 @@ def _stored(
     seconds: float,
 ) -> int:
     """Transcribe stored calls and keep their words; how many failed. Each is kept as it is done."""
-    from uuid import UUID
-
-    from callreplay.store import accounts, people
     from callreplay.store.words import keep_words
 
-    tenant_id, _ = accounts.open_tenant(opened, tenant)
-    reach = people.reach_of(opened, tenant_id, user)
-    failed = 0
-    for job in jobs:
-        uuid = UUID(job.name.rpartition("/")[2])
-        try:
-            if job.error:
-                raise ArgumentError(job.error)
-            with open_capture(*job.stored) as capture:
-                words = [
-                    word
-                    for call in capture.calls
-                    for word in transcribe(call, recogniser, seconds, made_with=name).words
-                ]
-            with opened.connection() as connection:
-                keep_words(connection, reach, uuid, words, name)
-        except (OSError, ValueError) as error:
-            failed += 1
-            print(printable(f"callreplay: {uuid}: {error}"), file=sys.stderr)
-    return failed
+    def find(capture: Capture) -> list[Word]:
+        return [
+            word
+            for call in capture.calls
+            for word in transcribe(call, recogniser, seconds, made_with=name).words
+        ]
+
+    def keep(connection: Connection, reach: Reach | int, uuid: UUID, words: list[Word]) -> None:
+        keep_words(connection, reach, uuid, words, name)
+
+    return keep_each(opened, jobs, tenant, user, find, keep)
 
 
 def register(app: typer.Typer) -> None:
