@@ -1,7 +1,8 @@
 """A load of calls onto a network interface, in pace: run in a network namespace, at the other end of a veth pair.
 
 ``python -m bench._wire IFACE CALLS SECONDS HELD OUT``: so many calls at a time for so many seconds, each of ``HELD``;
-what was sent of each goes to OUT as JSON. Packets are made as they are sent, a tick of 20 ms at a time.
+then none begins any more, and those that go on end when their time is over. What was sent of each goes to OUT as JSON.
+Packets are made as they are sent, a tick of 20 ms at a time.
 """
 
 from __future__ import annotations
@@ -96,20 +97,24 @@ def main() -> None:  # noqa: PLR0915
             time.sleep(0.005)
     start = time.monotonic()
     worst = 0.0
-    for tick in range(ticks):
-        over = np.flatnonzero(tick - begun >= hold) if tick < ticks - 250 else np.empty(0, np.int64)
+    live = np.ones(calls, bool)
+    tick = -1
+    while live.any():
+        tick += 1
+        over = np.flatnonzero((tick - begun >= hold) & live)
         for slot in over.tolist():
             signal(int(number[slot]), slice(4, 6), 0)
             for side in (0, 1):
                 sent[int(number[slot]), side] = int(counts[slot, side])
+            if tick >= ticks:
+                live[slot] = False
+                continue
             number[slot], begun[slot], counts[slot] = made, tick + 3 * _LATEST, 0
             made += 1
             fill(int(slot))
             signal(int(number[slot]), slice(0, 4), 0)
         # A call's last packets may be late, and nothing of it comes after its BYE.
-        talking = (tick >= begun) & (tick - begun < hold - _LATEST - 2)
-        if tick >= ticks - _LATEST:
-            talking[:] = False
+        talking = live & (tick >= begun) & (tick - begun < hold - _LATEST - 2)
         frames = templates.copy()
         n = (tick - np.maximum(begun, 0))[:, None].astype(np.uint32)
         frames[:, :, 44:46] = (n.astype(np.uint16)).astype(">u2").view(np.uint8).reshape(calls, 1, 2)
@@ -130,13 +135,6 @@ def main() -> None:  # noqa: PLR0915
         worst = max(worst, -left)
         if left > 0:
             time.sleep(left)
-    time.sleep(0.3)
-    for slot in range(calls):
-        signal(int(number[slot]), slice(4, 6), 0)
-        for side in (0, 1):
-            sent[int(number[slot]), side] = int(counts[slot, side])
-        if slot % 50 == 0:
-            time.sleep(0.005)
     said = {
         "calls": made,
         "packets": sum(sent.values()),
