@@ -27,12 +27,14 @@ class Side {
  public:
   Side(const ConcealKernel &kernel, const ConcealTables &tables) : kernel_(kernel), tables_(tables) {}
 
-  // The side before a loss, or (reversed) the one after it. False when it says nothing.
+  // The side before a loss, or (reversed) the one after it. False when it says nothing. Then the kernel predicts.
   bool before(const int16_t *pcm, size_t count);
   bool after(const int16_t *pcm, size_t count);
+  const float *autocorrelation() const { return autocorrelation_; }
+  Synthesis *synthesis() { return &synthesis_; }
 
   // What drives the sound of `count` samples; the kernel makes it.
-  const Synthesis *go_on(uint32_t seed, size_t count);
+  void go_on(uint32_t seed, size_t count);
   float *sound() { return memory_ + kMemory; }
 
  private:
@@ -41,10 +43,10 @@ class Side {
     float voicing;  // normalised correlation of the last samples with those a period before
   };
 
-  bool analyse();
+  bool correlate();
+  void analyse();
   Period find_period() const;
   Period refine(Period rough, size_t span) const;
-  bool predict();
 
   static constexpr size_t kMemory = kMaxOrder + 4;
 
@@ -54,6 +56,7 @@ class Side {
   size_t period_ = 0;               // samples of excitation_ in use
   float periodic_ = 0, noise_ = 0;  // gains of the repeated residual and of noise in its place
   Synthesis synthesis_;
+  float autocorrelation_[kMaxOrder + 1];
   float past_[kMaxContext + kSlack];       // nearest to the loss last, in the first filled_ places
   float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
   float memory_[kMemory + kMaxBridge + kSlack];
@@ -62,13 +65,13 @@ class Side {
 bool Side::before(const int16_t *pcm, size_t count) {
   filled_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
   kernel_.widen(past_, pcm + count - filled_, filled_);
-  return analyse();
+  return correlate();
 }
 
 bool Side::after(const int16_t *pcm, size_t count) {
   filled_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
   kernel_.widen_back(past_, pcm, filled_);
-  return analyse();
+  return correlate();
 }
 
 int64_t sum_of(const int32_t *values, size_t count) {
@@ -149,8 +152,10 @@ Side::Period Side::refine(Period rough, size_t span) const {
   return {to - best, rough.voicing};
 }
 
-// By the autocorrelation method. False for digital silence.
-bool Side::predict() {
+// For linear prediction by the autocorrelation method. False for digital silence.
+bool Side::correlate() {
+  if (filled_ < tables_.rate_hz * kFewestMs / 1000) return false;
+  std::fill_n(past_ + filled_, kSlack, 0.0f);
   const std::vector<float> &window = tables_.window;
   const size_t full = window.size(), length = std::min(full, filled_);
   const int order = tables_.order;
@@ -162,20 +167,17 @@ bool Side::predict() {
     for (size_t i = 0; i < length; ++i) windowed[i] = from[i] * window[(2 * i + 1) * full / (2 * length)];
   }
   std::fill_n(windowed + length, kSlack, 0.0f);
-  float r[kMaxOrder + 1];
+  float *r = autocorrelation_;
   kernel_.autocorrelate(r, windowed, length, order);
   if (r[0] <= 0) return false;
   for (int lag = 1; lag <= order; ++lag) r[lag] *= tables_.lag_window[lag];
   // A noise floor of -40 dB and the lag window keep the filter away from the unit circle.
   r[0] = r[0] * 1.0001f + 1.0f;
-  kernel_.predict(&synthesis_, r, order);
   return true;
 }
 
-bool Side::analyse() {
-  if (filled_ < tables_.rate_hz * kFewestMs / 1000) return false;
-  std::fill_n(past_ + filled_, kSlack, 0.0f);
-  if (!predict()) return false;
+// What is repeated, and how loud.
+void Side::analyse() {
   const Period found = find_period();
   period_ = found.samples;
   const auto order = static_cast<size_t>(tables_.order);
@@ -191,10 +193,10 @@ bool Side::analyse() {
     // Uniform noise in [-1, 1) has a variance of 1/3.
     noise_ = std::sqrt(3 * (1 - periodic_ * periodic_) * energy / static_cast<float>(period_));
   }
-  return true;
 }
 
-const Synthesis *Side::go_on(uint32_t seed, size_t count) {
+void Side::go_on(uint32_t seed, size_t count) {
+  analyse();
   Synthesis &synthesis = synthesis_;
   synthesis.y = memory_ + kMemory;
   synthesis.order = tables_.order;
@@ -206,7 +208,6 @@ const Synthesis *Side::go_on(uint32_t seed, size_t count) {
   if (periodic_ < 1) {
     kernel_.excite(synthesis.y, periodic_, noise_, seed, count);
   }
-  return &synthesis;
 }
 
 // Two sides draw different noise.
@@ -226,12 +227,21 @@ Concealer::Concealer(int sample_rate_hz, cr_isa isa)
 bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count) const {
   const size_t length = std::min(count, tables_->sag.size());
   Side left(*kernel_, *tables_), right(*kernel_, *tables_);
-  const Synthesis *sounds[2];
+  Synthesis *sounds[2] = {};
+  const float *autocorrelations[2] = {};
   size_t sound_count = 0;
-  const bool has_left = length > 0 && left.before(around.before, around.before_count);
-  if (has_left) sounds[sound_count++] = left.go_on(seed, length);
-  const bool has_right = length > 0 && right.after(around.after, around.after_count);
-  if (has_right) sounds[sound_count++] = right.go_on(seed ^ kOtherSide, length);
+  const auto take = [&](Side &side, bool speaks) {
+    if (speaks) {
+      autocorrelations[sound_count] = side.autocorrelation();
+      sounds[sound_count++] = side.synthesis();
+    }
+    return speaks;
+  };
+  const bool has_left = take(left, length > 0 && left.before(around.before, around.before_count));
+  const bool has_right = take(right, length > 0 && right.after(around.after, around.after_count));
+  kernel_->predict(sounds, autocorrelations, sound_count, tables_->order);
+  if (has_left) left.go_on(seed, length);
+  if (has_right) right.go_on(seed ^ kOtherSide, length);
   kernel_->synthesise(sounds, sound_count, length);
   if (has_left && has_right) {
     kernel_->cross_fade(pcm, left.sound(), right.sound(), tables_->sag.data(), length);

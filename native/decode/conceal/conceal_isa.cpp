@@ -100,67 +100,102 @@ void autocorrelate(float *r, const float *x, size_t count, int order) {
   }
 }
 
-// Levinson-Durbin. With a[] goes b[], a[] backwards, so that nothing is turned round on the way.
+// One step of Levinson-Durbin, the i-th.
 template <int N>
-void predict(Synthesis *synthesis, const float *r, int order) {
+CR_LANE void levinson_step(const float (*r)[N], Lanes<float, N> *a, Lanes<float, N> &error, int i) {
   using V = Lanes<float, N>;
-  constexpr int kRoom = kMaxOrder + 16;
-  const int width = (order + 16) / 16 * 16;
-  float *a = synthesis->coefficients;
-  alignas(64) float backwards[1 + kRoom] = {};  // b[j] = a[i - j] at backwards[j + 1], i coefficients done
-  alignas(64) float turned[2 * kRoom] = {};     // r[order - k] at k
-  for (int k = 0; k <= order; ++k) {
-    turned[k] = r[order - k];
+  constexpr int kParts = 16;
+  const V zero = splat<V>(0.0f);
+  // Of a[j] * load<V>(r[i - j]), j < i, in the order of add_up().
+  V parts[kParts];
+#pragma GCC unroll 16
+  for (int j = 0; j < kParts; ++j) {
+    parts[j] = j < i ? a[j] * load<V>(r[i - j]) : zero;
   }
-  for (float &each : synthesis->coefficients) {
-    each = 0.0f;
+  for (int j = kParts; j < i; ++j) {
+    parts[j % kParts] = parts[j % kParts] + a[j] * load<V>(r[i - j]);
   }
-  a[0] = backwards[1] = 1.0f;
-  float error = r[0];
-  for (int i = 1; i <= order && error > 0; ++i) {
-    // Of a[j] * r[i - j], j < i.
-    V sums[16 / N];
-    for (V &sum : sums) {
-      sum = splat<V>(0.0f);
+#pragma GCC unroll 4
+  for (int half = kParts / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (int j = 0; j < half; ++j) {
+      parts[j] = parts[j] + parts[j + half];
     }
-    for (int j = 0; j < width; j += 16) {
-      for (int v = 0; v < 16 / N; ++v) {
-        sums[v] = sums[v] + load<V>(a + j + v * N) * load<V>(turned + order - i + j + v * N);
-      }
+  }
+  const V limit = splat<V>(0.9999f);
+  const V wanted = max(min(-parts[0] / error, limit), -limit);
+  const V reflection = select(error > zero, wanted, zero);
+#pragma GCC unroll 8
+  for (int j = 1; 2 * j <= i; ++j) {
+    const V low = a[j], high = a[i - j];
+    a[j] = low + reflection * high;
+    a[i - j] = high + reflection * low;
+  }
+  a[i] = reflection;
+  error = error * (splat<V>(1.0f) - reflection * reflection);
+}
+
+// Of N sounds, one a lane; a lane that is none repeats the last one. The order of 8 kHz is laid out flat.
+template <int N, int kOrder>
+void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_count, int any_order) {
+  using V = Lanes<float, N>;
+  constexpr int kSteps = static_cast<int>(kStep);
+  const int order = kOrder > 0 ? kOrder : any_order;
+  alignas(64) float flat[kMaxOrder + 1][N];
+  for (size_t lane = 0; lane < N; ++lane) {
+    const float *from = r[lane < sound_count ? lane : sound_count - 1];
+    for (int k = 0; k <= order; ++k) {
+      flat[k][lane] = from[k];
     }
-    float flat[16];
-    for (int v = 0; v < 16 / N; ++v) {
-      store(flat + v * N, sums[v]);
-    }
-    const float wanted = -add_up(flat) / error;
-    const float below = wanted < 0.9999f ? wanted : 0.9999f;
-    const float reflection = below > -0.9999f ? below : -0.9999f;
-    const V factor = splat<V>(reflection);
-    // From the top, for b[] moves up by one.
-    for (int j = width - N; j >= 0; j -= N) {
-      const V forward = load<V>(a + j), back = load<V>(backwards + j);
-      store(a + j, forward + factor * back);
-      store(backwards + 1 + j, back + factor * forward);
-    }
-    backwards[0] = 0.0f;
-    error *= 1 - reflection * reflection;
+  }
+  V a[kMaxOrder + 1];
+  a[0] = splat<V>(1.0f);
+  V error = load<V>(flat[0]);
+#pragma GCC unroll 12
+  for (int i = 1; i <= order; ++i) {
+    levinson_step<N>(flat, a, error, i);
   }
   // What an impulse gives: each sample of it takes its part from all that follow.
-  constexpr int kSteps = static_cast<int>(kStep);
-  alignas(64) float later[2 * kSteps] = {};  // a[] without a[0] behind kSteps zeros
-  for (int j = 1; j < kSteps; ++j) {
-    later[kSteps + j] = a[j];
+  V response[kSteps];
+  response[0] = a[0];
+  for (int n = 1; n < kSteps; ++n) {
+    response[n] = splat<V>(0.0f);
   }
-  float *response = synthesis->response;
-  for (int n = 0; n < 2 * kSteps; ++n) {
-    response[n] = n == kSteps ? 1.0f : 0.0f;
-  }
-  response += kSteps;
+#pragma GCC unroll 16
   for (int n = 0; n + 1 < kSteps; ++n) {
-    const V given = splat<V>(response[n]);
-    for (int m = 0; m < kSteps; m += N) {
-      store(response + m, load<V>(response + m) - given * load<V>(later + kSteps - n + m));
+#pragma GCC unroll 16
+    for (int m = n + 1; m < kSteps; ++m) {
+      response[m] = m - n <= order ? response[m] - response[n] * a[m - n] : response[m];
     }
+  }
+  alignas(64) float answer[kSteps][N];
+#pragma GCC unroll 16
+  for (int k = 0; k <= order; ++k) {
+    store(flat[k], a[k]);
+  }
+#pragma GCC unroll 16
+  for (int n = 0; n < kSteps; ++n) {
+    store(answer[n], response[n]);
+  }
+  for (size_t lane = 0; lane < sound_count; ++lane) {
+    Synthesis &sound = *sounds[lane];
+    sound = {sound.y, {}, {}, order};
+#pragma GCC unroll 16
+    for (int k = 0; k <= order; ++k) {
+      sound.coefficients[k] = flat[k][lane];
+    }
+#pragma GCC unroll 16
+    for (int n = 0; n < kSteps; ++n) {
+      sound.response[kSteps + n] = answer[n][lane];
+    }
+  }
+}
+
+template <int N>
+void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order) {
+  for (size_t from = 0; from < sound_count; from += N) {
+    const auto some = order == 12 ? predict_some<N, 12> : predict_some<N, 0>;
+    some(sounds + from, r + from, sound_count - from < N ? sound_count - from : N, order);
   }
 }
 
