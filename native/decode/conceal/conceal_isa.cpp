@@ -199,10 +199,29 @@ void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count
   }
 }
 
-void square(int32_t *__restrict y, const float *__restrict x, size_t count) {
-  for (size_t n = 0; n < count; ++n) {
+// Whole: the sums stay below 2^52, where a double holds them and has room for the exponent that is put on them.
+void energies(float *__restrict y, const float *__restrict x, size_t span, size_t count) {
+  constexpr int64_t kExponent = 0x4330000000000000;  // of 2^52
+  constexpr size_t kMost = 512;
+  int64_t before[kMost + 1];  // of the squares before this one
+  int32_t squares[kMost];
+  int64_t windows[kMost];
+  const size_t all = span + count - 1;
+  for (size_t n = 0; n < all; ++n) {
     const auto whole = static_cast<int32_t>(x[n]);
-    y[n] = whole * whole;
+    squares[n] = whole * whole;
+  }
+  int64_t sum = 0;
+  for (size_t n = 0; n < all; ++n) {
+    before[n] = sum;
+    sum += squares[n];
+  }
+  before[all] = sum;
+  for (size_t n = 0; n < count; ++n) {
+    windows[n] = (before[n + span] - before[n] + 1) | kExponent;
+  }
+  for (size_t n = 0; n < count; ++n) {
+    y[n] = static_cast<float>(__builtin_bit_cast(double, windows[n]) - 0x1p52);
   }
 }
 
@@ -238,18 +257,39 @@ constexpr Leap leap(size_t steps) {
   return all;
 }
 
-void excite(float *__restrict y, float gain, float noise_gain, uint32_t seed, size_t count) {
-  constexpr Leap kLeap = leap(kStep);
-  uint32_t seeds[kStep];
+struct Leaps {
+  int32_t factor[kStep], rest[kStep];
+};
+constexpr Leaps first_leaps() {
+  Leaps all{};
   for (size_t i = 0; i < kStep; ++i) {
-    seed = seed * 1664525u + 1013904223u;
-    seeds[i] = seed;
+    const Leap each = leap(i + 1);
+    all.factor[i] = static_cast<int32_t>(each.factor);
+    all.rest[i] = static_cast<int32_t>(each.rest);
   }
-  const float scale = noise_gain * 0x1p-31f;
+  return all;
+}
+
+template <int N>
+void excite(float *__restrict y, float gain, float noise_gain, uint32_t seed, size_t count) {
+  using V = Lanes<float, N>;
+  using I = IntOf<V>;
+  constexpr Leap kLeap = leap(kStep);
+  static constexpr Leaps kFirst = first_leaps();
+  constexpr int kVectors = static_cast<int>(kStep) / N;
+  const I factor = splat<I>(static_cast<int32_t>(kLeap.factor)),
+          rest = splat<I>(static_cast<int32_t>(kLeap.rest));
+  I seeds[kVectors];
+  for (int i = 0; i < kVectors; ++i) {
+    seeds[i] = splat<I>(static_cast<int32_t>(seed)) * load<I>(kFirst.factor + i * N) +
+               load<I>(kFirst.rest + i * N);
+  }
+  const V loud = splat<V>(gain), scale = splat<V>(noise_gain * 0x1p-31f);
   for (size_t n = 0; n < count; n += kStep) {
-    for (size_t i = 0; i < kStep; ++i) {
-      y[n + i] = gain * y[n + i] + scale * static_cast<float>(static_cast<int32_t>(seeds[i]));
-      seeds[i] = seeds[i] * kLeap.factor + kLeap.rest;
+    for (int i = 0; i < kVectors; ++i) {
+      float *at = y + n + i * N;
+      store(at, loud * load<V>(at) + scale * to_float(seeds[i]));
+      seeds[i] = seeds[i] * factor + rest;
     }
   }
 }
@@ -338,7 +378,7 @@ void reverse(int16_t *pcm, size_t count) {
 template <int N>
 constexpr ConcealKernel kernel(cr_isa isa) {
   return {isa,        widen,  widen_back,   multiply, correlate<N>,  correlate_few<N>, autocorrelate<N>,
-          predict<N>, square, normalise<N>, excite,   synthesise<N>, cross_fade<N>,    fade<N>,
+          predict<N>, energies, normalise<N>, excite<N>,   synthesise<N>, cross_fade<N>,    fade<N>,
           reverse};
 }
 
