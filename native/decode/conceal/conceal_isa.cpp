@@ -135,7 +135,8 @@ CR_LANE void levinson_step(const float (*r)[N], Lanes<float, N> *a, Lanes<float,
   error = error * (splat<V>(1.0f) - reflection * reflection);
 }
 
-// Of N sounds, one a lane; a lane that is none repeats the last one. The order of 8 kHz is laid out flat.
+// Of N sounds, one a lane; a lane that is none repeats the last one. The orders of 8 and 16 kHz are
+// laid out flat.
 template <int N, int kOrder>
 void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_count, int any_order) {
   using V = Lanes<float, N>;
@@ -151,7 +152,7 @@ void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_
   V a[kMaxOrder + 1];
   a[0] = splat<V>(1.0f);
   V error = load<V>(flat[0]);
-#pragma GCC unroll 12
+#pragma GCC unroll 20
   for (int i = 1; i <= order; ++i) {
     levinson_step<N>(flat, a, error, i);
   }
@@ -194,7 +195,9 @@ void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_
 template <int N>
 void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order) {
   for (size_t from = 0; from < sound_count; from += N) {
-    const auto some = order == 12 ? predict_some<N, 12> : predict_some<N, 0>;
+    const auto some = order == 12   ? predict_some<N, 12>
+                      : order == 20 ? predict_some<N, 20>
+                                    : predict_some<N, 0>;
     some(sounds + from, r + from, sound_count - from < N ? sound_count - from : N, order);
   }
 }
