@@ -124,7 +124,7 @@ __attribute__((noinline)) void first_synthesis(State<V::kLanes> &state, Work<V> 
                                                const Predictor<V> *p) {
   auto synthesis = synthesis_of(p[0], work, 0);
   run_together(kSubframe, synthesis);
-  check_synthesis(state, work, p[0], 0, synthesis.width);
+  check_synthesis(state, work, p[0], 0, synthesis.widest_output());
 }
 
 template <class V>
@@ -133,8 +133,8 @@ __attribute__((noinline)) void second_synthesis(State<V::kLanes> &state, Work<V>
   auto synthesis = synthesis_of(p[1], work, 1);
   auto filter = short_term(post, 0);
   run_together(kSubframe, synthesis, filter);
-  check_synthesis(state, work, p[1], 1, synthesis.width);
-  check_short_term(post, 0, filter.width);
+  check_synthesis(state, work, p[1], 1, synthesis.widest_output());
+  check_short_term(post, 0, filter.widest_output());
 }
 
 template <class V>
@@ -145,7 +145,7 @@ __attribute__((noinline)) void last_steps(State<V::kLanes> &state, Work<V> &work
   auto filter = short_term(post, 1);
   run_together(kSubframe, filter, output0);
   output0.finish(state, control0);
-  check_short_term(post, 1, filter.width);
+  check_short_term(post, 1, filter.widest_output());
 
   const GainControl<V> control1 = gain_control(state, work.syn(kSubframe), post.p(kSubframe));
   GainAndHighPass<V> output1(state, control1, post.p(kSubframe), post.x(kSubframe), pcm + kSubframe / 2);

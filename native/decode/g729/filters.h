@@ -105,7 +105,84 @@ struct Synthesis {
     sample(odd, y + n + 1);
     width = widest(width, last);
   }
+  CR_LANE V widest_output() const { return width; }
 };
+
+#if defined(CR_AVX512) || defined(CR_AVX2) || defined(CR_SSE2)
+
+// A stream alone, four samples at a time. What the ten before them give comes from five products of pairs; what
+// each gives to those behind it, once it is rounded, from one more. The sums are the same in another order.
+template <class Input>
+struct Synthesis<I32x1, Input> {
+  __m128i before[5], behind[3];  // coefficients for the pairs (y[n-1], y[n-2]) ..., and for y[n], y[n+1], y[n+2]
+  Input x;
+  I32x1 *y;
+  __m128i last, highest, lowest;
+
+  CR_LANE Synthesis(const Predictor<I32x1> &p, Input input, I32x1 *rows)
+      : x(input),
+        y(rows),
+        last(_mm_cvtsi32_si128(static_cast<uint16_t>(rows[-1].low()))),
+        highest(_mm_setzero_si128()),
+        lowest(_mm_setzero_si128()) {
+    int16_t a[20] = {};
+    for (int j = 1; j <= 10; ++j) {
+      a[3 + j] = p.a[j].low();
+    }
+    const auto four = [&a](int from) { return _mm_loadl_epi64(reinterpret_cast<const __m128i *>(a + from)); };
+    for (int pair = 0; pair < 5; ++pair) {
+      before[pair] = _mm_unpacklo_epi16(four(4 + 2 * pair), four(5 + 2 * pair));
+    }
+    for (int i = 0; i < 3; ++i) {
+      behind[i] = _mm_unpacklo_epi16(four(3 - i), _mm_setzero_si128());
+    }
+  }
+
+  static CR_LANE __m128i rounded(__m128i sum) {
+    const __m128i whole = _mm_srai_epi32(sum, 12);
+    return _mm_packs_epi32(whole, whole);
+  }
+  template <int lane>
+  CR_LANE __m128i given(__m128i sum) const {
+    const __m128i all = _mm_shuffle_epi32(_mm_srai_epi32(sum, 12), _MM_SHUFFLE(lane, lane, lane, lane));
+    return _mm_madd_epi16(_mm_packs_epi32(all, all), behind[lane]);
+  }
+
+  CR_LANE void four(int n) {
+    I32x1 in[4];
+    x(n, in, in + 1);
+    x(n + 2, in + 2, in + 3);
+    __m128i sum = _mm_add_epi32(_mm_setr_epi32(in[0].v, in[1].v, in[2].v, in[3].v), _mm_set1_epi32(2048));
+    for (int pair = 4; pair >= 0; --pair) {
+      sum = _mm_sub_epi32(sum, _mm_madd_epi16(_mm_set1_epi32(y[n - 1 - 2 * pair].v), before[pair]));
+    }
+    sum = _mm_sub_epi32(sum, given<0>(sum));
+    sum = _mm_sub_epi32(sum, given<1>(sum));
+    sum = _mm_sub_epi32(sum, given<2>(sum));
+    const __m128i out = rounded(sum);
+    store_128(y + n, _mm_unpacklo_epi16(out, _mm_or_si128(_mm_slli_si128(out, 2), last)));
+    last = _mm_srli_si128(out, 14);
+    highest = _mm_max_epi16(highest, out);
+    lowest = _mm_min_epi16(lowest, out);
+  }
+  CR_LANE void two(int n) {
+    if (n % 4 == 0) {
+      four(n);
+    }
+  }
+  CR_LANE I32x1 widest_output() const {
+    int16_t ends[16];
+    store_128(ends, highest);
+    store_128(ends + 8, lowest);
+    I32x1 width{0};
+    for (int i = 0; i < 4; ++i) {
+      width = max(width, max(I32x1{ends[i]}, I32x1{-ends[8 + i]}));
+    }
+    return width;
+  }
+};
+
+#endif
 
 template <class... Steps>
 CR_LANE void run_together(int count, Steps &...steps) {
