@@ -19,6 +19,36 @@ CR_LANE int32_t dot(const int16_t *a, const int16_t *b) {
   return sum;
 }
 
+// out[i] = the sum over t < 2 * kPairs of x[i + t] * taps[t], rounded by kShift and clamped, for i < 8.
+template <int kPairs, int kShift>
+CR_LANE void eight_sums(const int16_t *x, const int16_t *taps, int16_t *out) {
+#if defined(CR_AVX512) || defined(CR_AVX2) || defined(CR_SSE2)
+  __m128i first = _mm_set1_epi32(1 << (kShift - 1)), last = first;
+  for (int t = 0; t < 2 * kPairs; t += 2) {
+    const __m128i even = load_128(x + t), odd = load_128(x + t + 1);
+    const __m128i pair = _mm_set1_epi32(I32x1::halves(taps[t], taps[t + 1]).v);
+    first = _mm_add_epi32(first, _mm_madd_epi16(_mm_unpacklo_epi16(even, odd), pair));
+    last = _mm_add_epi32(last, _mm_madd_epi16(_mm_unpackhi_epi16(even, odd), pair));
+  }
+  store_128(out, _mm_packs_epi32(_mm_srai_epi32(first, kShift), _mm_srai_epi32(last, kShift)));
+#else
+  for (int i = 0; i < 8; ++i) {
+    const I32x1 sum{(dot<2 * kPairs>(x + i, taps) + (1 << (kShift - 1))) >> kShift};
+    out[i] = static_cast<int16_t>(sat(sum).v);
+  }
+#endif
+}
+
+// The size of the largest.
+CR_LANE int32_t peak_of(const int16_t *x, int count) {
+  int16_t highest = 0, lowest = 0;
+  for (int i = 0; i < count; ++i) {
+    highest = highest > x[i] ? highest : x[i];
+    lowest = lowest < x[i] ? lowest : x[i];
+  }
+  return highest > -lowest ? highest : -lowest;
+}
+
 CR_LANE void unpack_pairs(const I32x1 *pairs, int count, int16_t *samples) {
   for (int i = 0; i < count; ++i) {
     samples[2 * i] = pairs[i].low();
@@ -245,8 +275,8 @@ CR_LANE void residual(const Predictor<I32x1> &p, const I32x1 *y, I32x1 *out) {
   for (int n = -10; n < kSubframe; ++n) {
     samples[n + 10] = y[n].low();
   }
-  for (int n = 0; n < kSubframe; ++n) {
-    result[n] = static_cast<int16_t>(sat(I32x1{(dot<16>(samples + n, taps) + 2048) >> 12}).v);
+  for (int n = 0; n < kSubframe; n += 8) {
+    eight_sums<6, 12>(samples + n, taps, result + n);
   }
   out[-1] = I32x1::halves(out[-1].low(), result[0]);
   for (int n = 0; n + 1 < kSubframe; ++n) {
@@ -348,22 +378,20 @@ CR_LANE I32x1 adaptive_codebook_plain(const I32x1 *taps, I32x1 d, I32x1 *x) {
   int16_t window[kSubframe + kTaps] = {}, time_taps[kTaps] = {};
   unpack_pairs(taps, 10, time_taps);
   const I32x1 *from = x - d.v - 9;
-  int32_t widest_sample = 0;
-  Half32<1> before = sat(low(x[-1]));
+  int16_t out[kSubframe];
+  static_assert(kBlock == 8);
   for (int n = 0; n < kSubframe; n += kBlock) {
     for (int i = n == 0 ? 0 : n + 19; i < n + kBlock + 19; ++i) {
       window[i] = from[i].low();
-      const int32_t size = window[i] < 0 ? -window[i] : window[i];
-      widest_sample = widest_sample > size ? widest_sample : size;
     }
-    Half32<1> out[kBlock];
-    for (int i = 0; i < kBlock; ++i) {
-      out[i] = sat(I32x1{(dot<kTaps>(window + n + i, time_taps) + 16384) >> 15});
+    eight_sums<10, 15>(window + n, time_taps, out + n);
+    x[n - 1] = I32x1::halves(x[n - 1].low(), out[n]);
+    for (int i = n; i + 1 < n + kBlock; ++i) {
+      x[i] = I32x1::halves(out[i], out[i + 1]);
     }
-    store_block(out, before, x + n);
-    before = out[kBlock - 1];
+    x[n + kBlock - 1] = I32x1::halves(out[n + kBlock - 1], out[n + kBlock - 1]);
   }
-  return {widest_sample};
+  return {peak_of(window, kSubframe + 19)};
 }
 
 template <class V>

@@ -178,15 +178,6 @@ CR_LANE void long_term(const V *res, V lag, MaskOf<V> speech, V *z) {
   }
 }
 
-CR_LANE bool within(const int16_t *x, int count, int16_t bound) {
-  int16_t highest = 0, lowest = 0;
-  for (int i = 0; i < count; ++i) {
-    highest = highest > x[i] ? highest : x[i];
-    lowest = lowest < x[i] ? lowest : x[i];
-  }
-  return highest < bound && lowest > -bound;
-}
-
 // Squares of quarters: each half of the sum stays below 2^31.
 CR_LANE I32x1 quarter_energy(const int16_t *x) {
   constexpr int kHalf = kSubframe / 2;
@@ -209,7 +200,7 @@ CR_LANE void long_term(const I32x1 *res, I32x1 lag, M32x1 speech, I32x1 *z) {
   for (int i = 0; i < kSubframe / 2; ++i) {
     z[i] = res[2 * i];
   }
-  const bool safe = within(here, kSubframe, 20725) && within(window, kWindow, 20725);  // G4
+  const bool safe = peak_of(here, kSubframe) < 20725 && peak_of(window, kWindow) < 20725;  // G4
   I32x1 best{INT32_MIN};
   int from_end = 0;
   for (int j = kCandidates - 1; j >= 0; --j) {
