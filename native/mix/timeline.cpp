@@ -67,7 +67,8 @@ Placement::Position Placement::at(int64_t frame) const {
   if (simple_ && is_near(frame)) {
     const int64_t product = frame * stride_ - near_offset_;
     const int64_t whole = divide_near(product, filters_);
-    return {whole, (static_cast<uint64_t>(product - whole * filters_) << 48) / static_cast<uint64_t>(filters_)};
+    return {whole,
+            (static_cast<uint64_t>(product - whole * filters_) << 48) / static_cast<uint64_t>(filters_)};
   }
   const Wide product = (Wide{frame} * unit_ - offset_) * numerator_;
   const Wide whole = floor_divide(product, denominator_);

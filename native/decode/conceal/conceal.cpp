@@ -122,8 +122,7 @@ Side::Period Side::find_period() const {
   const float top = kernel_.normalise(likeness, energies, lags);
   size_t best = lags - 1;  // the shortest of equals
   while (top > 0 && likeness[best] != top) --best;
-  const Period rough{top > 0 ? shortest + (lags - 1 - best) * step : longest,
-                     std::sqrt(top / now_energy)};
+  const Period rough{top > 0 ? shortest + (lags - 1 - best) * step : longest, std::sqrt(top / now_energy)};
   return step == 1 ? rough : refine(rough, span);
 }
 

@@ -284,8 +284,8 @@ void excite(float *__restrict y, float gain, float noise_gain, uint32_t seed, si
           rest = splat<I>(static_cast<int32_t>(kLeap.rest));
   I seeds[kVectors];
   for (int i = 0; i < kVectors; ++i) {
-    seeds[i] = splat<I>(static_cast<int32_t>(seed)) * load<I>(kFirst.factor + i * N) +
-               load<I>(kFirst.rest + i * N);
+    seeds[i] =
+        splat<I>(static_cast<int32_t>(seed)) * load<I>(kFirst.factor + i * N) + load<I>(kFirst.rest + i * N);
   }
   const V loud = splat<V>(gain), scale = splat<V>(noise_gain * 0x1p-31f);
   for (size_t n = 0; n < count; n += kStep) {
@@ -380,8 +380,8 @@ void reverse(int16_t *pcm, size_t count) {
 
 template <int N>
 constexpr ConcealKernel kernel(cr_isa isa) {
-  return {isa,        widen,  widen_back,   multiply, correlate<N>,  correlate_few<N>, autocorrelate<N>,
-          predict<N>, energies, normalise<N>, excite<N>,   synthesise<N>, cross_fade<N>,    fade<N>,
+  return {isa,        widen,    widen_back,   multiply,  correlate<N>,  correlate_few<N>, autocorrelate<N>,
+          predict<N>, energies, normalise<N>, excite<N>, synthesise<N>, cross_fade<N>,    fade<N>,
           reverse};
 }
 

@@ -311,9 +311,7 @@ CR_LANE auto synthesis_of(const Predictor<V> &p, Work<V> &work, int s) {
 
 template <class V>
 CR_LANE void check_synthesis(State<V::kLanes> &state, Work<V> &work, const Predictor<V> &p, int s, V width) {
-  for (int n = 0; n < kSubframe; n += 2) {
-    width = widest(width, *work.exc(kSubframe * s + n));
-  }
+  width = widest_of<2>(width, work.exc(kSubframe * s), kSubframe);
   for (int n = -9; n < 0; n += 2) {
     width = widest(width, *work.syn(kSubframe * s + n));
   }

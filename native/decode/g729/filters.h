@@ -56,6 +56,25 @@ CR_LANE void unpack_pairs(const I32x1 *pairs, int count, int16_t *samples) {
   }
 }
 
+// The widest of count rows, all or every second one.
+template <int step, class V>
+CR_LANE V widest_of(V width, const V *rows, int count) {
+  for (int n = 0; n < count; n += step) {
+    width = widest(width, rows[n]);
+  }
+  return width;
+}
+
+template <int step>
+CR_LANE I32x1 widest_of(I32x1 width, const I32x1 *rows, int count) {
+  int16_t samples[2 * kSubframe];
+  for (int n = 0; n < count; n += step) {
+    samples[2 * n / step] = rows[n].low();
+    samples[2 * n / step + 1] = rows[n].high();
+  }
+  return max(width, I32x1{peak_of(samples, (count + step - 1) / step * 2)});
+}
+
 // A predictor's coefficients, Q12: a[0], then the pairs (a1, a2), (a3, a4) ... that meet rows
 // (y[n-1], y[n-2]) ...
 template <class V>
@@ -144,7 +163,8 @@ struct Synthesis {
 // each gives to those behind it, once it is rounded, from one more. The sums are the same in another order.
 template <class Input>
 struct Synthesis<I32x1, Input> {
-  __m128i before[5], behind[3];  // coefficients for the pairs (y[n-1], y[n-2]) ..., and for y[n], y[n+1], y[n+2]
+  __m128i before[5],
+      behind[3];  // coefficients for the pairs (y[n-1], y[n-2]) ..., and for y[n], y[n+1], y[n+2]
   Input x;
   I32x1 *y;
   __m128i last, highest, lowest;

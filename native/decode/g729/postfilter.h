@@ -316,6 +316,37 @@ CR_LANE void compensate_tilt(State<V::kLanes> &state, V k, V *z) {
   put(state, kMemPre, high(before));
 }
 
+CR_LANE void compensate_tilt(State<1> &state, I32x1 k, I32x1 *z) {
+  int16_t in[1 + kSubframe], out[kSubframe];
+  in[0] = state.word[kMemPre][0];
+  unpack_pairs(z, kSubframe / 2, in + 1);
+  for (int n = 0; n < kSubframe; ++n) {
+    out[n] = static_cast<int16_t>(sat(I32x1{in[n + 1] - ((k.low() * in[n]) >> 15)}).v);
+  }
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    z[i] = I32x1::halves(out[2 * i], out[2 * i + 1]);
+  }
+  state.word[kMemPre][0] = in[kSubframe];
+}
+
+// Of the rows (x[n], x[n-1]), n odd.
+template <class V>
+CR_LANE V quarter_energy_of_rows(const V *rows) {
+  V pairs[kSubframe / 2];
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    pairs[i] = sar16<2>(rows[2 * i + 1]);
+  }
+  return quarter_energy(pairs);
+}
+
+CR_LANE I32x1 quarter_energy_of_rows(const I32x1 *rows) {
+  int16_t quarters[kSubframe];
+  for (int n = 0; n < kSubframe; ++n) {
+    quarters[n] = static_cast<int16_t>(rows[n].low() >> 2);
+  }
+  return quarter_energy(quarters);
+}
+
 template <class V>
 struct GainControl {
   V gain, step;  // Q12: gain := gain * 0.9 + step, a sample at a time
@@ -326,13 +357,8 @@ struct GainControl {
 // and starts from 0 afterwards.
 template <class V>
 CR_LANE GainControl<V> gain_control(const State<V::kLanes> &state, const V *syn, const V *p) {
-  V out_pairs[kSubframe / 2], in_pairs[kSubframe / 2];
-  for (int i = 0; i < kSubframe / 2; ++i) {
-    out_pairs[i] = sar16<2>(p[2 * i + 1]);
-    in_pairs[i] = sar16<2>(syn[2 * i + 1]);
-  }
   const V zero = splat<V>(0);
-  const V so = doubled_energy(quarter_energy(out_pairs)), si = doubled_energy(quarter_energy(in_pairs));
+  const V so = doubled_energy(quarter_energy_of_rows(p)), si = doubled_energy(quarter_energy_of_rows(syn));
   const V out_norm = norm(so), in_norm = norm(si);
   const V go = shr<16>(sar<1>(shl_each(so, out_norm)) + splat<V>(32768));
   const V gi = max(mantissa(si, in_norm), splat<V>(1));
@@ -531,10 +557,7 @@ __attribute__((noinline)) void prepare_short_term(State<V::kLanes> &state, Work<
                                                   int s) {
   const V *y = work.syn(kSubframe * s);
   V *res = work.res(kSubframe * s), *z = post.z[s];
-  V width = splat<V>(0);
-  for (int n = -9; n < kSubframe; n += 2) {
-    width = widest(width, y[n]);
-  }
+  const V width = widest_of<2>(splat<V>(0), y - 9, kSubframe + 9);
   if (predictor_is_safe(post.numerator[s], peak(width))) {  // G3
     residual(post.numerator[s], y, res);
   } else {
@@ -565,9 +588,7 @@ template <class V>
 CR_LANE void check_short_term(PostFilter<V> &post, int s, V width) {
   const V *z = post.z[s];
   V *p = post.p(kSubframe * s);
-  for (int i = 0; i < kSubframe / 2; ++i) {
-    width = widest(width, z[i]);
-  }
+  width = widest_of<1>(width, z, kSubframe / 2);
   for (int n = -9; n < 0; n += 2) {
     width = widest(width, p[n]);
   }
