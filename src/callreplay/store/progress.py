@@ -98,18 +98,15 @@ def end_lost(connection: Connection) -> int:
 
     They ended where they were last heard of, and have no audio: it lies in spools of the recorder's host.
     """
-    # The clock of the database, which wrote the other time too. A recorder that stands in the row's way is alive.
+    # The clock of the database, which wrote the other time too. A recorder that stands in the row's way is alive. Of
+    # calls that went on and are no more, by retention say, nothing is to be known again.
     found = connection.execute(
+        "WITH forgotten AS (DELETE FROM calls_in_progress p USING recorders r WHERE r.uuid = p.recorder "
+        "AND r.seen_at < now() - %(lease)s AND NOT EXISTS (SELECT FROM calls c WHERE c.uuid = p.call_uuid)) "
         "UPDATE calls SET status = %(ended)s WHERE uuid IN (SELECT c.uuid FROM recorders r "
         "JOIN calls_in_progress p ON p.recorder = r.uuid JOIN calls c ON c.uuid = p.call_uuid "
         "WHERE r.seen_at < now() - %(lease)s AND c.status = %(going)s FOR UPDATE OF c SKIP LOCKED)",
         {"ended": INTERRUPTED, "going": IN_PROGRESS, "lease": LEASE},
-    )
-    # Of those that went on and are no more, by retention say, nothing is to be known again.
-    connection.execute(
-        "DELETE FROM calls_in_progress p USING recorders r WHERE r.uuid = p.recorder AND r.seen_at < now() - %s "
-        "AND NOT EXISTS (SELECT FROM calls c WHERE c.uuid = p.call_uuid)",
-        (LEASE,),
     )
     return found.rowcount
 
