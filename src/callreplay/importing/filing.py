@@ -54,6 +54,8 @@ __all__ = [
 _UNSAFE: Final = re.compile(r"[^0-9A-Za-z+*#.@-]+")
 _LONGEST_PARTY: Final = 40
 _MAX_INDEX: Final = 10_000
+_SMALL: Final = 16 << 20
+"""Octets of a capture that stays in memory until all legs of a call are written: its pages cost more to have back."""
 Parts = list[list[tuple[str, str]]]
 """Of each leg, the names of its parts beside the journal, and what ends the names that they get."""
 
@@ -67,6 +69,14 @@ class CaptureRows:
     spill: NDArray[np.uint8]
     columns: RtpColumns
     streams: list[Stream]
+    _ssrcs: NDArray[np.uint32] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def ssrcs(self) -> NDArray[np.uint32]:
+        """That of each stream. Made once: a capture may have as many streams as calls."""
+        if self._ssrcs is None:
+            self._ssrcs = np.fromiter((stream.ssrc for stream in self.streams), np.uint32, len(self.streams))
+        return self._ssrcs
 
 
 @dataclass(slots=True)
@@ -127,7 +137,7 @@ def identity(capture: CaptureRows, call: CallRecord) -> str:
     columns = capture.columns
     for leg in sorted(call.legs, key=lambda leg: leg.side):
         digest.update(leg.side.encode())
-        ssrcs = np.fromiter((stream.ssrc for stream in capture.streams), np.uint32, len(capture.streams))
+        ssrcs = capture.ssrcs
         for first in range(0, len(leg.rows), 1 << 16):
             rows = leg.rows[first : first + (1 << 16)]
             # One after the other: 65,536 rows of one leg may lie among millions of others.
@@ -144,7 +154,9 @@ def identity(capture: CaptureRows, call: CallRecord) -> str:
 
 
 def _pages(capture: CaptureRows, leg: LegRecord) -> list[NDArray[Any]]:
-    """What a pass over a leg's rows makes resident."""
+    """What a pass over a leg's rows makes resident; nothing of a small capture, all of which may be."""
+    if len(capture.data) <= _SMALL:
+        return []
     columns = [getattr(capture.columns, column.name) for column in fields(capture.columns)]
     return [capture.data, capture.spill, *columns, leg.rows]
 
@@ -356,6 +368,7 @@ def write_legs(
                 for part, end in ((".rtp", ""), (INDEX_SUFFIX, INDEX_SUFFIX))
             ]
         )
+    release(capture.data)
     return parts
 
 
@@ -390,22 +403,21 @@ def _write_parts(
         capture.spill,
         capture.columns,
         leg.rows,
-        capture.streams,
+        capture.ssrcs,
         leg.flow,
         fetching,
     )
     packets.flush()
     if durable:
         os.fsync(packets.fileno())
-    used = np.unique(capture.columns.stream[leg.rows])
-    numbers = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.uint16)
-    numbers[used] = np.arange(len(used))
+    streams = capture.columns.stream[leg.rows]
+    used = _distinct(streams)
     entry = recording.LegIndex(
         leg.side,
         call.description,
         [capture.streams[number] for number in used],
         capture.columns.arrival_ns[leg.rows],
-        numbers[capture.columns.stream[leg.rows]],
+        np.searchsorted(used, streams).astype(np.uint16),
         lengths,
         capture.columns.flags[leg.rows].astype(np.uint8),
         size - int(lengths.sum(dtype=np.int64)),
@@ -419,6 +431,16 @@ def _write_parts(
     if durable:
         os.fsync(index.fileno())
     return size, hashing.sha256.digest()
+
+
+def _distinct(values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The distinct ones in order. Most legs are of one stream; a sort of all takes twenty times as long."""
+    if not len(values):
+        return np.empty(0, np.int64)
+    low, high = int(values.min()), int(values.max())
+    if high - low > len(values):
+        return np.unique(values).astype(np.int64)
+    return np.flatnonzero(np.bincount(values - low)) + low
 
 
 def _link(draft: Draft, parts: Parts, name: str) -> None:
