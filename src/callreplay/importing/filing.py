@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import islice
@@ -39,15 +39,15 @@ __all__ = [
     "Filed",
     "LegRecord",
     "Parts",
-    "call_rows",
     "candidates",
     "estimate_of",
     "file_call",
-    "file_rows",
     "identity",
+    "insert",
     "link",
     "prepare",
     "recording_name",
+    "rows_of",
     "write_legs",
 ]
 
@@ -207,30 +207,28 @@ def file_call(
             if row is not None and row != known:
                 progress.drop(connection, row)
             return Filed(known, added=False)
+        heirs = {uuid} if row is not None else set[UUID]()
         if not call.legs:
-            _insert_call(connection, tenant_id, uuid, key, capture, call)
+            insert(connection, [rows_of(tenant_id, uuid, key, capture, call)], heirs)
             return Filed(uuid, added=True)
         call.hear()
-        draft = _write_somewhere(stack, connection, capture, call, uuid, zone, volume, fetcher(call))
-        decided = False
+
+        def put(draft: Draft) -> None:
+            insert(connection, [rows_of(tenant_id, uuid, key, capture, call, draft)], heirs)
+
+        draft = _write_somewhere(stack, connection, capture, call, uuid, zone, volume, fetcher(call), put)
         try:
-            files = file_rows(uuid, draft)
-            _insert_call(connection, tenant_id, uuid, key, capture, call, files)
-            for file in files:
-                records.add(connection, file)
-            decided = True
             connection.commit()
-        except BaseException as error:
-            # Interrupted in the commit, or cut off: it may have been made. The journal stands, and the next start asks.
-            if not decided or (isinstance(error, psycopg.Error) and not connection.closed):
+        except psycopg.Error:
+            # Cut off, or interrupted in the commit: it may have been made. The journal stands, and the next start asks.
+            if not connection.closed:
                 with contextlib.suppress(psycopg.Error):
                     connection.rollback()
                 draft.unlink()
                 draft.journal.finish()
             raise
         draft.journal.finish()
-    names = tuple(entry.path for entry in draft.files)
-    return Filed(uuid, True, draft.volume.id, names, draft.size)
+    return draft.filed(uuid)
 
 
 @dataclass(slots=True)
@@ -254,6 +252,11 @@ class Draft:
     linked: list[str] = field(default_factory=list)
     folder: str = ""
 
+    def filed(self, uuid: UUID) -> Filed:
+        """What became of the call."""
+        names = tuple(entry.path for entry in self.files)
+        return Filed(uuid, True, self.volume.id, names, self.size)
+
     def unlink(self) -> None:
         for path in self.linked:
             self.handle.unlink(path)
@@ -270,21 +273,23 @@ def _write_somewhere(
     zone: ZoneInfo,
     which: int | None,
     fetching: recording.Fetch,
+    put: Callable[[Draft], None],
 ) -> Draft:
-    """The files on the first volume that takes them; ``stack`` keeps that volume and its journal open."""
+    """The files on the first volume that takes them, and their rows; ``stack`` keeps volume and journal open."""
     estimate = estimate_of(capture, call)
     for volume in candidates(connection, which, estimate):
         try:
-            # What a volume was charged with is taken back where it turns out full.
-            with connection.transaction(), contextlib.ExitStack() as opened:
+            # Rows, and what a volume was charged with, are taken back where it turns out full.
+            with connection.transaction() as charged, contextlib.ExitStack() as opened:
                 handle = volume.open()
                 opened.callback(handle.close)
                 journal = journal_of(handle, uuid).__enter__()
                 opened.callback(journal.close)
                 draft = Draft(volume, handle, journal)
-                if _write(connection, draft, capture, call, zone, fetching):
+                if _write(connection, draft, capture, call, zone, fetching, put):
                     stack.push(opened.pop_all())
                     return draft
+                raise psycopg.Rollback(charged)
         except VolumeError:
             if which is not None:
                 raise
@@ -329,12 +334,14 @@ def _write(
     call: CallRecord,
     zone: ZoneInfo,
     fetching: recording.Fetch,
+    put: Callable[[Draft], None],
 ) -> bool:
-    """Write, sync and link a call's files; False where the volume's quota turns out to be used up."""
+    """Write, sync and link a call's files, and ``put`` its rows; False where the volume's quota is used up by now."""
     journal = draft.journal
     try:
         parts = write_legs(draft, capture, call, fetching, durable=True)
         _link(draft, parts, recording_name(call, zone))
+        put(draft)
         # Last: its row is locked to the end of the transaction, which holds for no I/O but the commit's.
         if not volumes.claim(connection, draft.volume, draft.size):
             draft.unlink()
@@ -509,23 +516,30 @@ def _end(call: CallRecord, side: Side) -> dict[str, Any]:
     return ends
 
 
-def _insert_call(
-    connection: Connection,
-    tenant_id: int,
-    uuid: UUID,
-    key: str,
-    capture: CaptureRows,
-    call: CallRecord,
-    files: Sequence[FileRow] = (),
-) -> None:
-    row, events = call_rows(tenant_id, uuid, key, capture, call, files)
-    if not progress.take_over(connection, row):
-        records.add(connection, row)
-    for event in events:
-        records.add(connection, event)
+Rows = tuple[CallRow, list[FileRow], list[EventRow]]
+"""Of a call."""
 
 
-def call_rows(
+def insert(connection: Connection, entries: Sequence[Rows], heirs: Set[UUID]) -> None:
+    """Add calls with their files and events; ``heirs`` take the rows that they had while they went on."""
+    there = set[UUID]()
+    if heirs:
+        there = progress.take_over_all(connection, [call for call, _, _ in entries if call.uuid in heirs])
+    records.add_all(connection, [call for call, _, _ in entries if call.uuid not in there])
+    records.add_all(connection, [file for _, files, _ in entries for file in files])
+    records.add_all(connection, [event for _, _, events in entries for event in events])
+
+
+def rows_of(
+    tenant_id: int, uuid: UUID, key: str, capture: CaptureRows, call: CallRecord, draft: Draft | None = None
+) -> Rows:
+    """A call as rows, with the files of its draft."""
+    files = _file_rows(uuid, draft) if draft is not None else []
+    row, events = _call_rows(tenant_id, uuid, key, capture, call, files)
+    return row, files, events
+
+
+def _call_rows(
     tenant_id: int, uuid: UUID, key: str, capture: CaptureRows, call: CallRecord, files: Sequence[FileRow]
 ) -> tuple[CallRow, list[EventRow]]:
     """A call as rows, without its files."""
@@ -567,7 +581,7 @@ def call_rows(
     return row, events
 
 
-def file_rows(uuid: UUID, draft: Draft) -> list[FileRow]:
+def _file_rows(uuid: UUID, draft: Draft) -> list[FileRow]:
     """The rows of a call's files."""
     made = []
     for entry in draft.files:

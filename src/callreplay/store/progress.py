@@ -38,7 +38,6 @@ __all__ = [
     "interrupt",
     "register",
     "rows_of",
-    "take_over",
     "take_over_all",
 ]
 
@@ -154,15 +153,8 @@ def _update(connection: Connection, row: CallRow) -> bool:
     return found.rowcount > 0
 
 
-def take_over(connection: Connection, row: CallRow) -> bool:
-    """Make the row of a call in progress that of the stored call; False where there is none of the uuid."""
-    found = _update(connection, row)
-    connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = %s", (row.uuid,))
-    return found
-
-
 def take_over_all(connection: Connection, rows: Sequence[CallRow]) -> set[UUID]:
-    """As ``take_over`` for many; the uuids of those that were calls in progress."""
+    """Make the rows of calls in progress those of the stored calls; the uuids of those that were such calls."""
     uuids = [row.uuid for row in rows]
     found = connection.execute(
         f"SELECT uuid FROM calls WHERE uuid = ANY(%s) AND {_OPEN} ORDER BY uuid FOR UPDATE OF calls", (uuids,)
