@@ -15,7 +15,7 @@ import callreplay
 from callreplay.codecs import STATIC
 from callreplay.errors import FormatError
 from callreplay.model import CallDescription, Flow, MediaDescription, PacketFlag, RtpColumns, Stream
-from callreplay.packets import recording
+from callreplay.packets import dump, recording
 from callreplay.packets.arena import fetch
 
 FLOW = Flow("10.0.0.1", 4000, "10.0.0.2", 5000, "02:00:00:00:00:01", "02:00:00:00:00:02")
@@ -164,6 +164,36 @@ def test_a_row_outside_its_buffer_is_refused() -> None:
     columns.size[0] = 5000
     with pytest.raises(FormatError, match="outside"):
         written(data, columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("at", -1),
+        ("at", 200),
+        ("rows", -1),
+        ("rows", 1),
+        ("stream", -1),
+        ("stream", 1),
+        ("out", 0),
+        ("lengths", 0),
+    ],
+)
+def test_the_native_side_trusts_no_row(name: str, value: int) -> None:
+    data, columns = scanned([(packet(1, b"\x01" * 160), 160, 0)])
+    given = {
+        "source": data, "at": columns.offset.copy(), "rows": np.zeros(1, np.int64), "arrival_ns": columns.arrival_ns,
+        "timestamp": columns.timestamp, "stream": columns.stream, "sequence": columns.sequence, "size": columns.size,
+        "payload_type": columns.payload_type, "flags": columns.flags, "ssrcs": np.array([0xCAFE], np.uint32),
+        "start_ns": 0, "out": np.empty(400, np.uint8), "lengths": np.empty(1, np.uint16),
+    }  # fmt: skip
+    assert dump.records(**given) == 180  # type: ignore[arg-type]
+    if name in ("out", "lengths"):
+        given[name] = given[name][:value]  # type: ignore[index]
+    else:
+        given[name][0] = value  # type: ignore[index]
+    with pytest.raises(ValueError, match=r"outside|several lengths"):
+        dump.records(**given)  # type: ignore[arg-type]
 
 
 def test_many_chunks() -> None:
