@@ -75,12 +75,12 @@ class Old:
 
     def run(self, text: str) -> None:
         with psycopg.connect(self.url) as connection:
-            connection.execute(text)  # type: ignore[arg-type]
+            connection.execute(text)
 
     def schema(self) -> set[str]:
         with psycopg.connect(self.url, row_factory=tuple_row) as connection:
             connection.execute("SET search_path = public")
-            return {str(row) for each in SCHEMA for row in connection.execute(each)}  # type: ignore[arg-type]
+            return {str(row) for each in SCHEMA for row in connection.execute(each)}
 
     def columns(self) -> dict[str, list[str]]:
         with psycopg.connect(self.url, row_factory=tuple_row) as connection:
@@ -100,7 +100,7 @@ class Old:
             return {
                 table: {
                     str(row) for row in connection.execute(f"SELECT {', '.join(sorted(names))} FROM {table}")
-                }  # type: ignore[arg-type]
+                }
                 for table, names in columns.items()
             }
 
