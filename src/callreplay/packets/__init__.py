@@ -20,6 +20,7 @@ from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
 from callreplay.packets.scan import CUT, Beside, Part, Scan, scan, span
+from callreplay.packets.stored import restored, walked
 from callreplay.packets.unread import Unread
 
 __all__ = [
@@ -49,8 +50,10 @@ __all__ = [
     "open_octets",
     "open_path",
     "read_keylog",
+    "restored",
     "scan",
     "span",
     "unpack_red",
+    "walked",
     "why_encrypted",
 ]
