@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from callreplay import order, packets, signalling
 from callreplay.audio.external import decoders, undecodable
@@ -29,9 +29,11 @@ from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.leg import Leg
 from callreplay.model import INDEX_SUFFIX, CallDescription, recording_files
-from callreplay.packets import recording
 from callreplay.reopening import Reopening, pickled
 from callreplay.sources import File, Gathered, Source, gather, open_files
+
+if TYPE_CHECKING:
+    from callreplay.packets import recording
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
@@ -211,6 +213,8 @@ def _leg_index(found: bytes | OSError | None, name: str, warnings: list[str]) ->
     """The side index of a stored leg; None where there is none that can be read."""
     if found is None:
         return None
+    from callreplay.packets import recording
+
     try:
         if isinstance(found, OSError):
             raise found
@@ -232,8 +236,10 @@ def _restored(
     indexes = list(read)
     for number, (name, scan, index) in enumerate(zip(gathered.names, gathered.scans, read, strict=True)):
         if index is not None and number not in gathered.walked:
+            from callreplay.packets import stored
+
             try:
-                packets.restored(scan, index)
+                stored.restored(scan, index)
             except FormatError as error:
                 warnings.append(_without_index(name, error))
                 indexes[number] = None

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.model import CallDescription, Message, Stream
 from callreplay.packets.recognise import JOINABLE, recognise
-from callreplay.packets.recording import LegIndex
+
+if TYPE_CHECKING:
+    from callreplay.packets.recording import LegIndex
 
 __all__ = ["File", "Gathered", "Origin", "Source", "gather", "metadata_of", "open_files"]
 
@@ -170,7 +172,7 @@ def gather(
         scans: list[packets.Scan] = []
         walked = set()
         for number, (file, own, index) in enumerate(zip(files, recorded, indexes, strict=True)):
-            scan = packets.walked(file.data, index, file.name) if index is not None and keys is None else None
+            scan = _walked(file, index) if index is not None and keys is None else None
             if scan is not None:
                 walked.add(number)
             else:
@@ -190,6 +192,12 @@ def gather(
         # A direction each, and no signalling: the order of the files says whose, and that they are of one call.
         return Gathered([one.scan for one in media], [one.file.name for one in media])
     return _together(files, announced, keys)
+
+
+def _walked(file: File, index: LegIndex) -> packets.Scan | None:
+    from callreplay.packets import stored  # which few captures are
+
+    return stored.walked(file.data, index, file.name)
 
 
 def _look(file: File, announced: Announced, keys: packets.KeyLog | None) -> _Held:

@@ -33,6 +33,7 @@ with atheris.instrument_imports(include=["callreplay"]):
     from callreplay.errors import CallReplayError
     from callreplay.outputs.tag_reading import read_tags_of
     from callreplay.packets import hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
+    from callreplay.packets import stored as stored_legs
     from callreplay.packets.recognise import recognise
     from callreplay.packets.scanner import NOTE_DTYPE
     from callreplay.signalling import bodies, heads, rsmetadata, rtpengine, sdp, sip, skinny
@@ -186,10 +187,10 @@ def stored_leg(octets: bytes) -> None:
         of = arrival, zeros[0], np.frombuffer(lengths, "<u2").astype(np.uint16), zeros[1]
         return recording.LegIndex("caller", CallDescription("x"), streams, *of, len(LEG_HEAD))
 
-    short = packets.walked(data, index())
+    short = stored_legs.walked(data, index())
     if short is not None:
         _columns_hold(short)
-        whole = packets.restored(packets.scan(data, recorded=True), index())
+        whole = stored_legs.restored(packets.scan(data, recorded=True), index())
         assert (short.counters, short.first_ns, short.last_ns) == (
             whole.counters,
             whole.first_ns,

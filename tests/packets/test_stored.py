@@ -23,6 +23,7 @@ from callreplay.codecs import STATIC
 from callreplay.errors import CallReplayError
 from callreplay.model import CallDescription, Flow, MediaDescription, RtpColumns, Stream
 from callreplay.packets import recording
+from callreplay.packets import stored as stored_legs
 from callreplay.packets.arena import fetch
 from callreplay.packets.walking import Walk
 
@@ -62,8 +63,7 @@ def again(index: recording.LegIndex) -> recording.LegIndex:
 def told(scan: packets.Scan) -> dict[str, Any]:
     """Everything that a scan holds, as plain data."""
     streams = [
-        replace(stream, rows=np.arange(len(scan.rtp.offset))[stream.rows].tolist())
-        for stream in scan.streams
+        replace(stream, rows=np.arange(len(scan.rtp.offset))[stream.rows].tolist()) for stream in scan.streams
     ]
     said = (scan.counters, scan.warnings, scan.container, scan.truncated, scan.first_ns, scan.last_ns)
     others = (scan.links, scan.beside, scan.unread, scan.codecs, scan.messages, scan.rtcp, len(scan.spill))
@@ -76,14 +76,16 @@ def agree(octets: bytes, index: recording.LegIndex) -> bool:
     """Whether the leg was walked; it then came to what its scan comes to."""
     data = np.frombuffer(octets, np.uint8)
     try:
-        short = packets.walked(data, again(index), "leg")
+        short = stored_legs.walked(data, again(index), "leg")
     except CallReplayError as error:
         with pytest.raises(type(error)):
             packets.scan(data, name="leg", recorded=True)
         return False
     if short is None:
         return False
-    assert told(short) == told(packets.restored(packets.scan(data, name="leg", recorded=True), again(index)))
+    assert told(short) == told(
+        stored_legs.restored(packets.scan(data, name="leg", recorded=True), again(index))
+    )
     return True
 
 
@@ -218,7 +220,7 @@ def test_a_stored_leg_is_refused_where_its_capture_is(
 ) -> None:
     """What the payloads show of encryption was lost with the streams that the side index gives back."""
     if not short:
-        monkeypatch.setattr(packets, "walked", lambda *_: None)
+        monkeypatch.setattr(stored_legs, "walked", lambda *_: None)
     random = Random(1)
     octets, index = media(100, payload=(lambda _: random.randbytes(170)) if secret else plain_payload)
     with callreplay.open(stored(tmp_path, octets, index)) as capture:
@@ -237,7 +239,7 @@ def test_a_leg_is_opened_by_its_index(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patched:
         patched.setattr(packets, "scan", lambda *_, **__: pytest.fail("scanned"))
         callreplay.open(path)
-    monkeypatch.setattr(packets, "walked", lambda *_: None)
+    monkeypatch.setattr(stored_legs, "walked", lambda *_: None)
     with callreplay.open(path) as capture:
         assert np.array_equal(heard, capture.calls[0].mix())
         assert capture.report() == said

@@ -20,7 +20,6 @@ from callreplay.packets.red import unpack_red
 from callreplay.packets.rows import hash_payloads
 from callreplay.packets.rtcp import Rtcp, SenderReport
 from callreplay.packets.scan import CUT, Beside, Part, Scan, scan, span
-from callreplay.packets.stored import restored, walked
 from callreplay.packets.unread import Unread
 
 __all__ = [
@@ -50,10 +49,8 @@ __all__ = [
     "open_octets",
     "open_path",
     "read_keylog",
-    "restored",
     "scan",
     "span",
     "unpack_red",
-    "walked",
     "why_encrypted",
 ]
