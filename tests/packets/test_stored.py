@@ -39,9 +39,8 @@ def leg_of(scan: packets.Scan, streams: list[Stream]) -> Leg:
     rows = np.sort(np.concatenate([np.arange(len(scan.rtp.offset))[stream.rows] for stream in streams]))
     target = io.BytesIO()
     flow = streams[0].flow
-    size, lengths = recording.write_packets(
-        target, scan.data, scan.spill, scan.rtp, rows, scan.streams, flow, fetch
-    )
+    ssrcs = np.array([stream.ssrc for stream in scan.streams], np.uint32)
+    size, lengths = recording.write_packets(target, scan.data, scan.spill, scan.rtp, rows, ssrcs, flow, fetch)
     numbers = np.zeros(len(scan.streams), np.uint16)
     numbers[[stream.index for stream in streams]] = np.arange(len(streams))
     head = size - int(lengths.sum(dtype=np.int64))
