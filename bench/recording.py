@@ -195,12 +195,17 @@ def verify(
         foreign += int(owners.sum() - owners.max(initial=0))
         marks.append(found)
     every = np.sort(np.concatenate(marks or [np.empty(0, np.uint64)]))
+    stored = len(every)
     double = int((every[1:] == every[:-1]).sum())
     loose = np.array([_number(mark) for mark in spared if mark[4] < 2], np.uint64)
-    sides, counts = np.unique(np.union1d(every, loose) >> np.uint64(32), return_counts=True)
-    there = dict(zip(sides.tolist(), counts.tolist(), strict=True))
+    if double or len(loose):
+        every = np.union1d(every, loose)
+    sides = every >> np.uint64(32)  # in order
+    first = np.flatnonzero(np.diff(sides, prepend=sides[:1] - np.uint64(1)))
+    counts = np.diff(first, append=len(sides))
+    there = dict(zip(sides[first].tolist(), counts.tolist(), strict=True))
     lost = sum(count - there.get(call << 1 | side, 0) for (call, side), count in sent.items())
-    return len(every), lost, double, foreign
+    return stored, lost, double, foreign
 
 
 def _number(mark: bytes) -> int:
