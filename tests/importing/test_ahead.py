@@ -80,7 +80,7 @@ def store(rows: CaptureRows, call: CallRecord, together: ReadAhead) -> int:
     for leg in call.legs:
         hashing: Any = filing._Hashing(sink, filing._pages(rows, leg))  # type: ignore[arg-type]
         recording.write_packets(
-            hashing, rows.data, rows.spill, rows.columns, leg.rows, rows.streams, leg.flow, together.of(call)
+            hashing, rows.data, rows.spill, rows.columns, leg.rows, rows.ssrcs, leg.flow, together.of(call)
         )
     return sink.most
 

@@ -161,19 +161,14 @@ def test_a_call_that_cannot_be_filed_costs_itself(
     rows = capture(20)
     calls = [record(rows, f"call {number}") for number in range(4)]
     calls[2].legs[0].figures["codec"] = object()
-    real = records.add
+    real = records.add_all
 
-    def refusing(connection: Any, row: Any) -> None:
-        if isinstance(row, FileRow) and "object" in row.codec:
+    def refusing(connection: Any, rows: Any) -> None:
+        if any(isinstance(row, FileRow) and "object" in row.codec for row in rows):
             raise psycopg.DataError("invalid byte sequence")
-        real(connection, row)
+        real(connection, rows)
 
-    def refusing_all(connection: Any, rows: Any) -> None:
-        for row in rows:
-            refusing(connection, row)
-
-    monkeypatch.setattr(records, "add", refusing)
-    monkeypatch.setattr(records, "add_all", refusing_all)  # of several calls at once
+    monkeypatch.setattr(records, "add_all", refusing)
     monkeypatch.setattr(reading, "read", lambda *_, **__: Reading(rows, calls, [], START))
     path = tmp_path / "x.pcap"
     path.write_bytes(b"x")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from tests.importing.test_rotation import call, rows, whole
 from tests.recording.test_record import ended, pumped, recorder, shelf, spooled, until
 
 from callreplay.errors import OutputError
+from callreplay.service.app import create_app
+from callreplay.service.rounds import Rounds
+from callreplay.service.settings import Settings
 from callreplay.store import progress, records, retention, search
 from callreplay.store.database import Database
 from callreplay.store.search import CallQuery, Reach
@@ -175,6 +179,36 @@ def test_a_recorder_that_stays_away(database: Database, shelf: Path, tmp_path: P
         connection.execute("DELETE FROM calls WHERE uuid = %s", (other,))
         assert progress.end_lost(connection) == 0
     assert left(database) == 0
+
+
+def test_a_service_ends_the_calls_of_a_killed_recorder(
+    database: Database, shelf: Path, tmp_path: Path
+) -> None:
+    """Where no other recorder runs: at its start, and again and again; several services at once."""
+    first, _ = _begun(database, tmp_path / "one", 1)
+    _silent(database, tmp_path / "one")
+    with ExitStack() as running:
+        for number in range(2):
+            service = create_app(
+                Settings(database_url=database.url, data_dir=str(tmp_path / str(number)))
+            ).state.service
+            service.open()
+            running.callback(service.close)
+        until(lambda: [row["status"] for row in every(database)] == ["interrupted"])
+    assert "rounds" not in {thread.name for thread in threading.enumerate()}
+    second, _ = _begun(database, tmp_path / "two", 2)
+    rounds = [Rounds(database, seconds=0.05) for _ in range(2)]
+    for each in rounds:
+        each.begin()
+    try:
+        with database.connection() as connection:  # whoever holds a row is waited for by none
+            connection.execute("SELECT FROM calls WHERE uuid = %s FOR UPDATE", (first,))
+            _silent(database, tmp_path / "two")
+            until(lambda: [row["status"] for row in every(database)] == ["interrupted"] * 2)
+    finally:
+        for each in rounds:
+            each.close()
+    assert {row["uuid"] for row in every(database)} == {first, second}
 
 
 def test_a_recorder_that_the_database_did_not_hear(database: Database, shelf: Path, tmp_path: Path) -> None:

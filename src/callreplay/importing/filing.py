@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import islice
@@ -39,21 +39,23 @@ __all__ = [
     "Filed",
     "LegRecord",
     "Parts",
-    "call_rows",
     "candidates",
     "estimate_of",
     "file_call",
-    "file_rows",
     "identity",
+    "insert",
     "link",
     "prepare",
     "recording_name",
+    "rows_of",
     "write_legs",
 ]
 
 _UNSAFE: Final = re.compile(r"[^0-9A-Za-z+*#.@-]+")
 _LONGEST_PARTY: Final = 40
 _MAX_INDEX: Final = 10_000
+_SMALL: Final = 16 << 20
+"""Octets of a capture that stays in memory until all legs of a call are written: its pages cost more to have back."""
 Parts = list[list[tuple[str, str]]]
 """Of each leg, the names of its parts beside the journal, and what ends the names that they get."""
 
@@ -67,6 +69,14 @@ class CaptureRows:
     spill: NDArray[np.uint8]
     columns: RtpColumns
     streams: list[Stream]
+    _ssrcs: NDArray[np.uint32] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def ssrcs(self) -> NDArray[np.uint32]:
+        """That of each stream. Made once: a capture may have as many streams as calls."""
+        if self._ssrcs is None:
+            self._ssrcs = np.fromiter((stream.ssrc for stream in self.streams), np.uint32, len(self.streams))
+        return self._ssrcs
 
 
 @dataclass(slots=True)
@@ -127,7 +137,7 @@ def identity(capture: CaptureRows, call: CallRecord) -> str:
     columns = capture.columns
     for leg in sorted(call.legs, key=lambda leg: leg.side):
         digest.update(leg.side.encode())
-        ssrcs = np.fromiter((stream.ssrc for stream in capture.streams), np.uint32, len(capture.streams))
+        ssrcs = capture.ssrcs
         for first in range(0, len(leg.rows), 1 << 16):
             rows = leg.rows[first : first + (1 << 16)]
             # One after the other: 65,536 rows of one leg may lie among millions of others.
@@ -144,7 +154,9 @@ def identity(capture: CaptureRows, call: CallRecord) -> str:
 
 
 def _pages(capture: CaptureRows, leg: LegRecord) -> list[NDArray[Any]]:
-    """What a pass over a leg's rows makes resident."""
+    """What a pass over a leg's rows makes resident; nothing of a small capture, all of which may be."""
+    if len(capture.data) <= _SMALL:
+        return []
     columns = [getattr(capture.columns, column.name) for column in fields(capture.columns)]
     return [capture.data, capture.spill, *columns, leg.rows]
 
@@ -195,30 +207,28 @@ def file_call(
             if row is not None and row != known:
                 progress.drop(connection, row)
             return Filed(known, added=False)
+        heirs = {uuid} if row is not None else set[UUID]()
         if not call.legs:
-            _insert_call(connection, tenant_id, uuid, key, capture, call)
+            insert(connection, [rows_of(tenant_id, uuid, key, capture, call)], heirs)
             return Filed(uuid, added=True)
         call.hear()
-        draft = _write_somewhere(stack, connection, capture, call, uuid, zone, volume, fetcher(call))
-        decided = False
+
+        def put(draft: Draft) -> None:
+            insert(connection, [rows_of(tenant_id, uuid, key, capture, call, draft)], heirs)
+
+        draft = _write_somewhere(stack, connection, capture, call, uuid, zone, volume, fetcher(call), put)
         try:
-            files = file_rows(uuid, draft)
-            _insert_call(connection, tenant_id, uuid, key, capture, call, files)
-            for file in files:
-                records.add(connection, file)
-            decided = True
             connection.commit()
-        except BaseException as error:
-            # Interrupted in the commit, or cut off: it may have been made. The journal stands, and the next start asks.
-            if not decided or (isinstance(error, psycopg.Error) and not connection.closed):
+        except psycopg.Error:
+            # Cut off, or interrupted in the commit: it may have been made. The journal stands, and the next start asks.
+            if not connection.closed:
                 with contextlib.suppress(psycopg.Error):
                     connection.rollback()
                 draft.unlink()
                 draft.journal.finish()
             raise
         draft.journal.finish()
-    names = tuple(entry.path for entry in draft.files)
-    return Filed(uuid, True, draft.volume.id, names, draft.size)
+    return draft.filed(uuid)
 
 
 @dataclass(slots=True)
@@ -242,6 +252,11 @@ class Draft:
     linked: list[str] = field(default_factory=list)
     folder: str = ""
 
+    def filed(self, uuid: UUID) -> Filed:
+        """What became of the call."""
+        names = tuple(entry.path for entry in self.files)
+        return Filed(uuid, True, self.volume.id, names, self.size)
+
     def unlink(self) -> None:
         for path in self.linked:
             self.handle.unlink(path)
@@ -258,21 +273,23 @@ def _write_somewhere(
     zone: ZoneInfo,
     which: int | None,
     fetching: recording.Fetch,
+    put: Callable[[Draft], None],
 ) -> Draft:
-    """The files on the first volume that takes them; ``stack`` keeps that volume and its journal open."""
+    """The files on the first volume that takes them, and their rows; ``stack`` keeps volume and journal open."""
     estimate = estimate_of(capture, call)
     for volume in candidates(connection, which, estimate):
         try:
-            # What a volume was charged with is taken back where it turns out full.
-            with connection.transaction(), contextlib.ExitStack() as opened:
+            # Rows, and what a volume was charged with, are taken back where it turns out full.
+            with connection.transaction() as charged, contextlib.ExitStack() as opened:
                 handle = volume.open()
                 opened.callback(handle.close)
                 journal = journal_of(handle, uuid).__enter__()
                 opened.callback(journal.close)
                 draft = Draft(volume, handle, journal)
-                if _write(connection, draft, capture, call, zone, fetching):
+                if _write(connection, draft, capture, call, zone, fetching, put):
                     stack.push(opened.pop_all())
                     return draft
+                raise psycopg.Rollback(charged)
         except VolumeError:
             if which is not None:
                 raise
@@ -317,12 +334,14 @@ def _write(
     call: CallRecord,
     zone: ZoneInfo,
     fetching: recording.Fetch,
+    put: Callable[[Draft], None],
 ) -> bool:
-    """Write, sync and link a call's files; False where the volume's quota turns out to be used up."""
+    """Write, sync and link a call's files, and ``put`` its rows; False where the volume's quota is used up by now."""
     journal = draft.journal
     try:
         parts = write_legs(draft, capture, call, fetching, durable=True)
         _link(draft, parts, recording_name(call, zone))
+        put(draft)
         # Last: its row is locked to the end of the transaction, which holds for no I/O but the commit's.
         if not volumes.claim(connection, draft.volume, draft.size):
             draft.unlink()
@@ -356,6 +375,7 @@ def write_legs(
                 for part, end in ((".rtp", ""), (INDEX_SUFFIX, INDEX_SUFFIX))
             ]
         )
+    release(capture.data)
     return parts
 
 
@@ -390,22 +410,21 @@ def _write_parts(
         capture.spill,
         capture.columns,
         leg.rows,
-        capture.streams,
+        capture.ssrcs,
         leg.flow,
         fetching,
     )
     packets.flush()
     if durable:
         os.fsync(packets.fileno())
-    used = np.unique(capture.columns.stream[leg.rows])
-    numbers = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.uint16)
-    numbers[used] = np.arange(len(used))
+    streams = capture.columns.stream[leg.rows]
+    used = _distinct(streams)
     entry = recording.LegIndex(
         leg.side,
         call.description,
         [capture.streams[number] for number in used],
         capture.columns.arrival_ns[leg.rows],
-        numbers[capture.columns.stream[leg.rows]],
+        np.searchsorted(used, streams).astype(np.uint16),
         lengths,
         capture.columns.flags[leg.rows].astype(np.uint8),
         size - int(lengths.sum(dtype=np.int64)),
@@ -419,6 +438,16 @@ def _write_parts(
     if durable:
         os.fsync(index.fileno())
     return size, hashing.sha256.digest()
+
+
+def _distinct(values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The distinct ones in order. Most legs are of one stream; a sort of all takes twenty times as long."""
+    if not len(values):
+        return np.empty(0, np.int64)
+    low, high = int(values.min()), int(values.max())
+    if high - low > len(values):
+        return np.unique(values).astype(np.int64)
+    return np.flatnonzero(np.bincount(values - low)) + low
 
 
 def _link(draft: Draft, parts: Parts, name: str) -> None:
@@ -487,23 +516,30 @@ def _end(call: CallRecord, side: Side) -> dict[str, Any]:
     return ends
 
 
-def _insert_call(
-    connection: Connection,
-    tenant_id: int,
-    uuid: UUID,
-    key: str,
-    capture: CaptureRows,
-    call: CallRecord,
-    files: Sequence[FileRow] = (),
-) -> None:
-    row, events = call_rows(tenant_id, uuid, key, capture, call, files)
-    if not progress.take_over(connection, row):
-        records.add(connection, row)
-    for event in events:
-        records.add(connection, event)
+Rows = tuple[CallRow, list[FileRow], list[EventRow]]
+"""Of a call."""
 
 
-def call_rows(
+def insert(connection: Connection, entries: Sequence[Rows], heirs: Set[UUID]) -> None:
+    """Add calls with their files and events; ``heirs`` take the rows that they had while they went on."""
+    there = set[UUID]()
+    if heirs:
+        there = progress.take_over_all(connection, [call for call, _, _ in entries if call.uuid in heirs])
+    records.add_all(connection, [call for call, _, _ in entries if call.uuid not in there])
+    records.add_all(connection, [file for _, files, _ in entries for file in files])
+    records.add_all(connection, [event for _, _, events in entries for event in events])
+
+
+def rows_of(
+    tenant_id: int, uuid: UUID, key: str, capture: CaptureRows, call: CallRecord, draft: Draft | None = None
+) -> Rows:
+    """A call as rows, with the files of its draft."""
+    files = _file_rows(uuid, draft) if draft is not None else []
+    row, events = _call_rows(tenant_id, uuid, key, capture, call, files)
+    return row, files, events
+
+
+def _call_rows(
     tenant_id: int, uuid: UUID, key: str, capture: CaptureRows, call: CallRecord, files: Sequence[FileRow]
 ) -> tuple[CallRow, list[EventRow]]:
     """A call as rows, without its files."""
@@ -545,7 +581,7 @@ def call_rows(
     return row, events
 
 
-def file_rows(uuid: UUID, draft: Draft) -> list[FileRow]:
+def _file_rows(uuid: UUID, draft: Draft) -> list[FileRow]:
     """The rows of a call's files."""
     made = []
     for entry in draft.files:

@@ -22,15 +22,15 @@ from callreplay.importing.filing import (
     Draft,
     Filed,
     Parts,
-    call_rows,
     candidates,
     estimate_of,
     file_call,
-    file_rows,
     identity,
+    insert,
     link,
     prepare,
     recording_name,
+    rows_of,
     write_legs,
 )
 from callreplay.packets import recording
@@ -38,7 +38,6 @@ from callreplay.packets.arena import fetch
 from callreplay.store import progress, records, volumes
 from callreplay.store.database import Connection, Database
 from callreplay.store.opening import AnyHandle, journal_of
-from callreplay.store.rows import CallRow, EventRow, FileRow
 from callreplay.store.volumes import Volume, VolumeFullError
 
 __all__ = ["Together"]
@@ -227,29 +226,17 @@ class Together:
         shelves.sync()
 
     def _insert(self, connection: Connection, fresh: list[_One]) -> dict[int, Filed]:
-        calls: list[CallRow] = []
-        files: list[FileRow] = []
-        events: list[EventRow] = []
         sizes: dict[int, tuple[Volume, int]] = {}
         filed = {}
+        entries = []
         for one in fresh:
-            own = file_rows(one.uuid, one.draft) if one.draft is not None else []
-            row, digits = call_rows(self._tenant_id, one.uuid, one.key, one.capture, one.call, own)
-            calls.append(row)
-            files += own
-            events += digits
+            entries.append(rows_of(self._tenant_id, one.uuid, one.key, one.capture, one.call, one.draft))
             filed[id(one)] = Filed(one.uuid, added=True)
             if one.draft is not None:
                 volume = one.draft.volume
                 sizes[volume.id] = (volume, sizes.get(volume.id, (volume, 0))[1] + one.draft.size)
-                names = tuple(entry.path for entry in one.draft.files)
-                filed[id(one)] = Filed(one.uuid, True, volume.id, names, one.draft.size)
-        going = {one.uuid for one in fresh if one.row is not None}
-        heirs = [row for row in calls if row.uuid in going]
-        there = progress.take_over_all(connection, heirs) if heirs else set[UUID]()
-        records.add_all(connection, [row for row in calls if row.uuid not in there])
-        records.add_all(connection, files)
-        records.add_all(connection, events)
+                filed[id(one)] = one.draft.filed(one.uuid)
+        insert(connection, entries, {one.uuid for one in fresh if one.row is not None})
         # Last, and in one order: their rows are locked to the end of the transaction, which is the commit.
         for _, (volume, size) in sorted(sizes.items()):
             if not volumes.claim(connection, volume, size):

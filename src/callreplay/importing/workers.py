@@ -16,7 +16,23 @@ from callreplay.importing.rotation import rotations
 from callreplay.store import volumes
 from callreplay.store.database import Database
 
-__all__ = ["import_captures"]
+__all__ = ["close_databases", "database_of", "import_captures"]
+
+_databases: dict[str, Database] = {}
+
+
+def database_of(url: str) -> Database:
+    """In a worker: a database that stays open from one piece of work to the next."""
+    if url not in _databases:
+        _databases[url] = Database(url, size=1)
+        _databases[url].open()
+    return _databases[url]
+
+
+def close_databases() -> None:
+    """Close them, where work was done without workers."""
+    for url in list(_databases):
+        _databases.pop(url).close()
 
 
 def import_captures(job: Job, paths: Iterable[Path], jobs: int = 1) -> Iterator[Outcome]:
@@ -85,5 +101,4 @@ def _until_broken(
 
 
 def _work(job: Job, unit: Unit) -> list[Outcome]:
-    with Database(job.url, size=1) as database:
-        return list(import_unit(database, job, unit))
+    return list(import_unit(database_of(job.url), job, unit))

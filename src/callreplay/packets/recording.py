@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
@@ -45,6 +44,9 @@ from callreplay.model import (
     Stream,
     check_intact,
 )
+from callreplay.packets import dump
+from callreplay.packets.arena import fetch as from_capture
+from callreplay.packets.arena import scattered
 
 __all__ = [
     "LARGEST_HEADER",
@@ -63,6 +65,8 @@ _CHUNK: Final = 8192
 """Records built at once: about 2 MB of 20 ms G.711."""
 _OCTETS: Final = 4 << 20
 """And payload built at once, of packets that are larger."""
+_RESIDENT: Final = 16 << 20
+"""Octets of a capture that are read where they are: of more no more than these need be in memory."""
 LARGEST_HEADER: Final = 12 + 15 * 4 + 4 + 64
 """RTP header, 15 CSRC and an extension of 64 octets: packets with longer extensions are written without them."""
 Fetch = Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], int], NDArray[np.uint8]]
@@ -101,17 +105,17 @@ def write_packets(
     spill: NDArray[np.uint8],
     columns: RtpColumns,
     rows: NDArray[np.signedinteger[Any]],
-    streams: Sequence[Stream],
+    ssrcs: NDArray[np.uint32],
     flow: Flow,
     fetch: Fetch,
 ) -> tuple[int, NDArray[np.uint16]]:
     """Write the rows of a scan as rtpdump records; returns the octets written and each record's length.
 
     ``data`` is the mapped capture and ``spill`` the reassembled octets, as `RtpColumns` counts them; ``rows`` are in
-    arrival order; ``streams`` give the SSRCs; ``flow`` names the sender in the file's first lines; ``fetch`` lays
-    octets of rows side by side and raises FormatError for a row outside its buffer. The packets are written as they
-    were, CSRC and header extension included; padding is dropped. Rows whose header is no longer
-    beside their payload (unpacked RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
+    arrival order; ``ssrcs`` are those of the streams; ``flow`` names the sender in the file's first lines; ``fetch``
+    lays octets of rows side by side and raises FormatError for a row outside its buffer. The packets are written as
+    they were, CSRC and header extension included; padding is dropped. Rows whose header is no longer beside their
+    payload (unpacked RFC 2198 blocks, decrypted SRTP) get a plain one. Nothing is allocated per packet.
     """
     start_ns = int(columns.arrival_ns[rows[0]]) if len(rows) else 0
     head = f"#!rtpplay1.0 {flow.source or '0.0.0.0'}/{flow.source_port}\n".encode("ascii", "replace")
@@ -124,7 +128,6 @@ def write_packets(
         0,
     )
     written = target.write(head)
-    ssrcs = np.fromiter((stream.ssrc for stream in streams), np.uint32, len(streams))
     every = np.empty(len(rows), np.uint16)
     done = 0
     for chunk, lengths in _chunks(data, spill, columns, rows, ssrcs, start_ns, fetch):
@@ -150,132 +153,55 @@ def _chunks(
     ssrcs: NDArray[np.uint32],
     start_ns: int,
     fetch: Fetch,
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint16]]]:
+    arrival_ns, timestamp = np.ascontiguousarray(columns.arrival_ns), np.ascontiguousarray(columns.timestamp)
+    stream, sequence = np.ascontiguousarray(columns.stream), np.ascontiguousarray(columns.sequence)
+    size, flags = np.ascontiguousarray(columns.size), np.ascontiguousarray(columns.flags)
+    told = arrival_ns, timestamp, stream, sequence, size, np.ascontiguousarray(columns.payload_type), flags
     first = 0
     while first < len(rows):
         chosen = rows[first : first + _CHUNK]
         sizes = columns.size[chosen].astype(np.int64)
         count = max(1, int(np.searchsorted(np.cumsum(sizes), _OCTETS, side="right")))
-        chosen, sizes = chosen[:count], sizes[:count]
+        chosen, sizes = chosen[:count].astype(np.int64), sizes[:count]
         first += count
-        source, offsets = _fetched(data, spill, columns, chosen, sizes, fetch)
-        plain_heads = _plain_headers(columns, chosen, ssrcs)
-        headers = _header_sizes(source, offsets, plain_heads)
-        whole = headers > 0
-        lengths = np.where(whole, headers, 12) + sizes
-        # rtpdump counts a record in 16 bits, its own eight octets included.
-        fits = lengths <= 0xFFFF - 8
-        sizes = np.where(fits, sizes, sizes - (lengths - (0xFFFF - 8)))
-        lengths = np.minimum(lengths, 0xFFFF - 8)
-        starts = np.zeros(len(chosen) + 1, np.int64)
-        np.cumsum(lengths + 8, out=starts[1:])
-        out = np.empty(int(starts[-1]), np.uint8)
-        begin = starts[:-1]
-        _scatter(out, begin, _record_heads(lengths, columns.arrival_ns[chosen], start_ns))
-        _copy(out, begin + 8, source, offsets - headers, headers + sizes, whole)
-        plain = ~whole
-        if plain.any():
-            _copy(out, begin + 20, source, offsets, sizes, plain)
-            _scatter(out, begin[plain] + 8, plain_heads[plain])
-        padded = whole & ((columns.flags[chosen] & PacketFlag.PADDED) != 0)
-        out[begin[padded] + 8] &= 0xDF
-        yield out, lengths + 8
+        source, at = _fetched(data, spill, columns, chosen, sizes, fetch)
+        out = np.empty(int(sizes.sum()) + len(chosen) * (LARGEST_HEADER + 8), np.uint8)
+        lengths = np.empty(len(chosen), np.uint16)
+        try:
+            written = dump.records(source, at, chosen, *told, ssrcs, start_ns, out, lengths)
+        except ValueError as error:
+            raise FormatError(f"a row of the scan points outside its buffer: {error}") from error
+        yield out[:written], lengths
 
 
 def _fetched(
     data: NDArray[np.uint8],
     spill: NDArray[np.uint8],
     columns: RtpColumns,
-    rows: NDArray[np.signedinteger[Any]],
+    rows: NDArray[np.int64],
     sizes: NDArray[np.int64],
     fetch: Fetch,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The payloads with what may be their headers ahead of them, side by side, and where each payload begins."""
+    """The payloads with what may be their headers ahead of them, and where each payload begins there.
+
+    Side by side; where they lie close together in the capture, that itself.
+    """
+    offsets = columns.offset[rows]
     spilled = (columns.flags[rows] & PacketFlag.SPILL) != 0
+    near = int(offsets.max()) - int(offsets.min()) <= _RESIDENT and not scattered(offsets)
+    if near and fetch is from_capture and not spilled.any():
+        return data, offsets
     blocks: list[NDArray[np.uint8]] = []
-    offsets = np.zeros(len(rows), np.int64)
+    starts = np.zeros(len(rows), np.int64)
     at = 0
     for source, mine in ((data, np.flatnonzero(~spilled)), (spill, np.flatnonzero(spilled))):
         if len(mine):
-            blocks.append(fetch(source, columns.offset[rows[mine]], sizes[mine], LARGEST_HEADER))
+            blocks.append(fetch(source, offsets[mine], sizes[mine], LARGEST_HEADER))
             ends = np.cumsum(sizes[mine] + LARGEST_HEADER)
-            offsets[mine] = at + ends - sizes[mine]
+            starts[mine] = at + ends - sizes[mine]
             at += int(ends[-1])
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), offsets
-
-
-def _record_heads(
-    lengths: NDArray[np.int64], arrival_ns: NDArray[np.int64], start_ns: int
-) -> NDArray[np.uint8]:
-    heads = np.zeros(len(lengths), np.dtype([("length", ">u2"), ("plen", ">u2"), ("offset", ">u4")]))
-    heads["length"], heads["plen"] = lengths + 8, lengths
-    heads["offset"] = np.clip((arrival_ns - start_ns) // 1_000_000, 0, 0xFFFFFFFF)
-    return heads.view(np.uint8).reshape(-1, 8)
-
-
-def _plain_headers(
-    columns: RtpColumns, rows: NDArray[np.signedinteger[Any]], ssrcs: NDArray[np.uint32]
-) -> NDArray[np.uint8]:
-    """The twelve fixed octets (RFC 3550 5.1) that the columns tell of, without CSRC, extension and padding."""
-    heads = np.empty((len(rows), 12), np.uint8)
-    marker = (columns.flags[rows] & PacketFlag.MARKER) != 0
-    heads[:, 0] = 0x80
-    heads[:, 1] = columns.payload_type[rows] & 0x7F | np.where(marker, 0x80, 0).astype(np.uint8)
-    heads[:, 2:4] = columns.sequence[rows].astype(">u2").view(np.uint8).reshape(-1, 2)
-    heads[:, 4:8] = columns.timestamp[rows].astype(">u4").view(np.uint8).reshape(-1, 4)
-    heads[:, 8:12] = ssrcs[columns.stream[rows]].astype(">u4").view(np.uint8).reshape(-1, 4)
-    return heads
-
-
-def _header_sizes(
-    source: NDArray[np.uint8], offsets: NDArray[np.int64], expected: NDArray[np.uint8]
-) -> NDArray[np.int64]:
-    """Octets from the start of each row's RTP header to its payload; 0 where no header stands there.
-
-    The columns keep where the payload begins; the header that ends there is found by its own fields: version,
-    payload type, sequence, timestamp and SSRC as ``expected``, a CSRC count and an extension length that fit.
-    ``source`` has ``LARGEST_HEADER`` octets ahead of each payload.
-    """
-    sizes = np.zeros(len(offsets), np.int64)
-    waiting = np.arange(len(offsets))
-    for size in range(12, LARGEST_HEADER + 4, 4):
-        if not len(waiting):
-            break
-        at = offsets[waiting] - size
-        heads = sliding_window_view(source, 12)[at]
-        wanted = expected[waiting]
-        found = (heads[:, 0] >> 6 == 2) & ((heads[:, 1] ^ wanted[:, 1]) & 0x7F == 0)
-        found &= (heads[:, 2:] == wanted[:, 2:]).all(axis=1)
-        claimed = 12 + 4 * (heads[:, 0] & 15).astype(np.int64)
-        extended = (heads[:, 0] & 16) != 0
-        words = np.where(extended & (claimed + 4 <= size), at + claimed + 2, 0)
-        length = source[words].astype(np.int64) << 8 | source[words + 1]
-        found &= np.where(extended, claimed + 4 + 4 * length, claimed) == size
-        sizes[waiting[found]] = size
-        waiting = waiting[~found]
-    return sizes
-
-
-def _copy(
-    out: NDArray[np.uint8],
-    targets: NDArray[np.int64],
-    source: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    chosen: NDArray[np.bool_],
-) -> None:
-    """Copy ``sizes`` octets from ``offsets`` to ``targets`` where ``chosen``: one gather per distinct size."""
-    if not chosen.any():
-        return
-    for size in np.unique(sizes[chosen]):
-        if size:
-            mine = chosen & (sizes == size)
-            _scatter(out, targets[mine], sliding_window_view(source, int(size))[offsets[mine]])
-
-
-def _scatter(out: NDArray[np.uint8], starts: NDArray[np.int64], block: NDArray[np.uint8]) -> None:
-    if len(starts):
-        sliding_window_view(out, block.shape[1], writeable=True)[starts] = block
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), starts
 
 
 def write_index(target: BinaryIO, index: LegIndex) -> int:

@@ -17,6 +17,7 @@ from uuid import UUID
 from callreplay.cores import end_with_parent
 from callreplay.importing.importer import Job, Outcome, import_several
 from callreplay.importing.portions import whole
+from callreplay.importing.workers import close_databases, database_of
 from callreplay.splitting.recovery import discard
 from callreplay.splitting.spooling import Closed
 from callreplay.store.database import Database
@@ -27,7 +28,6 @@ _RETRY_SECONDS: Final = 30.0
 _DEATHS: Final = 2
 _AT_ONCE: Final = 16
 _FAILED: Final = "failed"
-_database: dict[str, Database] = {}
 
 
 def import_groups(database: Database, job: Job, groups: Sequence[Closed]) -> list[Outcome]:
@@ -55,10 +55,7 @@ def import_groups(database: Database, job: Job, groups: Sequence[Closed]) -> lis
 
 def _work(job: Job, groups: Sequence[Closed]) -> list[Outcome]:
     """In a worker: the database stays open from group to group."""
-    if job.url not in _database:
-        _database[job.url] = Database(job.url, size=1)
-        _database[job.url].__enter__()
-    return import_groups(_database[job.url], job, groups)
+    return import_groups(database_of(job.url), job, groups)
 
 
 @dataclass(slots=True)
@@ -187,8 +184,7 @@ class Filer:
 
     def close(self) -> None:
         """Let the workers go; what is under way is finished first."""
-        for url in list(_database):
-            _database.pop(url).__exit__(None, None, None)
+        close_databases()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

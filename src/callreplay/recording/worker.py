@@ -21,7 +21,7 @@ from callreplay.recording.ring import Ring
 from callreplay.recording.wire import Wire
 from callreplay.splitting.remote import file_name
 from callreplay.splitting.splitter import Splitter
-from callreplay.splitting.spooling import sync
+from callreplay.splitting.spooling import make_room, sync
 from callreplay.splitting.stops import Stop
 
 __all__ = ["Worker"]
@@ -31,7 +31,6 @@ _NS: Final = 10**9
 _STALE_NS: Final = 600 * _NS
 _TIDY_SECONDS: Final = 60.0
 _BUFFERED: Final = 64 << 20
-_BACKLOG: Final = 256 << 20
 _WAIT_MS: Final = 100
 
 
@@ -97,7 +96,7 @@ class Worker:
             elif stop != Stop.MORE:
                 break
             if splitter.buffered > _BUFFERED:
-                self._write_out()
+                make_room(splitter, self._folder, self._wait)
 
     def _hand_on(self) -> None:
         if self._frames:
@@ -231,16 +230,10 @@ class Worker:
                     return
                 time.sleep(1)
 
-    def _write_out(self) -> None:
-        while True:
-            try:
-                self.splitter.flush(self._folder, 1 << 14)
-                return
-            except OSError as error:
-                if self.splitter.buffered <= _BACKLOG or self.wire.closed:
-                    return
-                self.wire.send("warn", error.strerror or str(error))
-                time.sleep(1)
+    def _wait(self, error: OSError) -> bool:
+        if not self.wire.closed:
+            self.wire.send("warn", error.strerror or str(error))
+        return not self.wire.closed
 
 
 def begin(number: int, rings: Sequence[Ring], others: Sequence[Any]) -> tuple[int, Wire]:

@@ -22,6 +22,7 @@ from callreplay.service.auth import Authenticator
 from callreplay.service.cache import Cache
 from callreplay.service.fair import Fair
 from callreplay.service.metrics import Metrics
+from callreplay.service.rounds import Rounds
 from callreplay.service.settings import Settings
 from callreplay.service.work import Works
 from callreplay.store import accounts, audit
@@ -105,6 +106,7 @@ class Service:
         self.database = Database(settings.database_url, size=settings.db_pool, limits=SERVICE)
         self.auth = Authenticator(self.database, settings, self.metrics)
         self.works = Works(settings.database_url)
+        self._rounds = Rounds(self.database)
         self._opening = threading.Lock()
         self._cache: Cache | None = None
         self._signer: URLSafeSerializer | None = None
@@ -136,12 +138,14 @@ class Service:
                 salt="callreplay.temp",
                 signer_kwargs={"key_derivation": "none", "digest_method": hashlib.sha256},
             )
+            self._rounds.begin()
 
     def close(self) -> None:
         """Give the connections back."""
         with self._opening:
             if self._signer is not None:
                 self._signer = None
+                self._rounds.close()
                 self.works.close()
                 self._close_pipeline()
                 self.database.close()

@@ -31,7 +31,10 @@ class Bridge:
 
 def read_bridge(message: sip.SipMessage) -> Bridge | None:
     """What an INVITE's From says of a built-in bridge; None where it is none."""
-    for source in (message.sender, sip.parse_name_address(message.header("contact"))):
+    contact = message.header("contact")
+    if "x-" not in (message.header("from") + contact).lower():
+        return None
+    for source in (message.sender, sip.parse_name_address(contact)):
         told = {**source.parameters, **(source.uri.parameters if source.uri else {})}
         if "x-nearend" in told or "x-farend" in told:
             far = "x-farend" in told and "x-nearend" not in told

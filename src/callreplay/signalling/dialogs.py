@@ -35,6 +35,7 @@ class Dialogs:
         self.counts = counts
         self.open: dict[str, Dialog] = {}
         self.every: list[Dialog] = []
+        self._faults: Counter[str] = Counter()  # of one message
 
     def _again(self, message: Message) -> Dialog | None:
         """The dialog that the same octets came in before, seen by its Call-ID alone; faults are counted each time."""
@@ -51,9 +52,12 @@ class Dialogs:
         again = self._again(message)
         if again is not None:
             return again
-        faults = Counter[str]()
+        faults = self._faults
+        if faults:
+            faults.clear()
         parsed = sip.parse(message.payload, faults)
-        counts.update(faults)
+        if faults:
+            counts.update(faults)
         if parsed is None:
             return None
         call_id = parsed.call_id

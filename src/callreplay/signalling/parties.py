@@ -36,6 +36,9 @@ def name_parties(dialog: Dialog, parsed: sip.SipMessage, initial: bool, side: Si
     if initial and not call.called_number:
         uri = sip.parse_uri(parsed.request_uri)
         _offer(dialog, "called_number", uri.number if uri else "", _RANKS["to"])
+    headers = parsed.headers
+    if "p-asserted-identity" not in headers and "remote-party-id" not in headers:
+        return
     for name, identity in _asserted(parsed):
         if side == "caller" and initial:
             _offer(dialog, "caller_number", identity.number, _RANKS[name])

@@ -18,8 +18,11 @@ def take_recorders(
     dialog: Dialog, parsed: sip.SipMessage, message: Message, side: Side, counts: Counter[str]
 ) -> None:
     """Take in one message that ``side`` of a dialog sent."""
-    take_digits(dialog.call, dialog.seen, parsed, side, message.arrival_ns)
-    take_diversions(dialog.call, parsed)
+    if parsed.method == "INFO":
+        take_digits(dialog.call, dialog.seen, parsed, side, message.arrival_ns)
+    headers = parsed.headers
+    if "diversion" in headers or "history-info" in headers or "cc-diversion" in headers:
+        take_diversions(dialog.call, parsed)
     if dialog.recording is None and _is_recording(parsed):
         from callreplay.signalling.siprec import Recording
 

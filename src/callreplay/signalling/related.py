@@ -32,6 +32,7 @@ _SHORTEST: Final = 8
 _FEW: Final = 8
 """The latest dialogs with one likeness that are weighed: bounds the work on hostile captures."""
 _SEPARATORS: Final = "-_.;:@~/+=#"
+_APART: Final = re.compile(r"[\s,;<>\"]+")
 
 
 @dataclass(slots=True)
@@ -55,10 +56,8 @@ class Hint:
         self.senders.add((flow.source, flow.source_port))
         self.receivers.add((flow.destination, flow.destination_port))
         for name, values in message.headers.items():
-            if name.startswith("x-"):
-                self.quoted.update(
-                    part for value in values for part in re.split(r"[\s,;<>\"]+", value) if part
-                )
+            if name[:2] == "x-":
+                self.quoted.update(part for value in values for part in _APART.split(value) if part)
         value = message.header("session-id").partition(";")[0].strip().lower().replace("-", "")
         if len(value) == 32 and value != _NULL_SESSION:
             self.session_ids.add(value)
@@ -123,12 +122,11 @@ def likenesses(call: CallDescription, hint: Hint) -> tuple[list[object], list[ob
     own += [("socket", *socket) for socket in hint.offered if socket[0] == "caller"]
     if hint.bridge is not None:
         own.append(("bridge", hint.bridge.key))
+    parties = [party for party in (("from", call.caller_number), ("to", call.called_number)) if party[1]]
 
     def chained(ends: set[tuple[str, int]]) -> list[object]:
-        parties = (("from", call.caller_number), ("to", call.called_number))
-        return [
-            ("chain", host, *party) for host in {host for host, _ in ends} for party in parties if party[1]
-        ]
+        hosts = {host for host, _ in ends}
+        return [("chain", host, *party) for host in hosts for party in parties]
 
     return own + chained(hint.senders), own + chained(hint.receivers)
 

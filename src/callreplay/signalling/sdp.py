@@ -14,6 +14,7 @@ from typing import Final, Literal, cast
 from callreplay import addresses
 from callreplay.codecs import STATIC, Codec, parse_rtpmap
 from callreplay.deferred import dataclass
+from callreplay.signalling import lines
 
 __all__ = ["Direction", "MediaSection", "SessionDescription", "parse"]
 
@@ -27,6 +28,9 @@ _SHORT: Final = 256
 """Characters of what is remembered."""
 _MOST_KNOWN: Final = 64
 _LONGEST_KNOWN: Final = 2048
+_FEW_FORMATS: Final = 16
+_Types = tuple[dict[int, Codec], tuple[str, ...]]
+"""The codecs of a section by payload type, and faults."""
 _NUMERIC: Final = re.compile(r"\d{1,3}(\.\d+)?$")
 
 
@@ -111,18 +115,45 @@ class _Attributes:
     mid: str = ""
     label: str = ""
     candidates: list[tuple[str, int]] = field(default_factory=list)
+    types: dict[tuple[str, ...], _Types] = field(default_factory=dict)
+    """What was made of the formats of sections with these attributes."""
+
+
+_Level = tuple[str, list[str], list[str]]
+"""The value of an ``m=`` line ('' of the session's), and those of the ``c=`` and ``a=`` lines below it."""
 
 
 def parse(body: bytes, faults: Counter[str] | None = None) -> SessionDescription | None:
     """Read a description; None where there is neither a ``v=`` nor an ``m=`` line."""
     counts: Counter[str] = Counter() if faults is None else faults
+    seen, origin, name, (of_session, *of_sections) = lines.read(body) or _lines(body)
+    session = SessionDescription(origin, name)
+    session.address = _address(of_session[1], counts)
+    default = _level(of_session[2], counts)
+    for value, connections, said in of_sections:
+        section = _media_line(value)
+        if section is None or len(session.media) >= MAX_SECTIONS:
+            counts["sdp: bad m= line"] += 1
+            _address(connections, counts)  # those of an unreadable section must not reach its neighbours
+            _level(said, counts)
+            continue
+        session.media.append(section)
+        section.address = _address(connections, counts) or session.address
+        _complete(section, _level(said, counts), default, counts)
+    if not seen:
+        counts["sdp: not a session description"] += 1
+        return None
+    return session
+
+
+def _lines(body: bytes) -> tuple[bool, str, str, list[_Level]]:
+    """As `callreplay.signalling.lines.read`, of any description."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         text = body.decode("latin-1")
-    session = SessionDescription()
-    said = of_session = list[str]()
-    levels, levels_of_none = list[list[str]](), list[list[str]]()
+    origin = name = ""
+    levels: list[_Level] = [("", [], [])]
     seen = False
     for line in text.replace("\r", "\n").split("\n", MAX_LINES)[:MAX_LINES]:
         kind = line[:1]
@@ -130,45 +161,36 @@ def parse(body: bytes, faults: Counter[str] | None = None) -> SessionDescription
             continue
         value = line[2:].strip()
         if kind == "a":
-            said.append(value)
+            levels[-1][2].append(value)
         elif kind == "m":
             seen = True
-            said = []  # those of an unreadable section must not reach its neighbours
-            section = _media_line(value)
-            if section is None or len(session.media) >= MAX_SECTIONS:
-                counts["sdp: bad m= line"] += 1
-                levels_of_none.append(said)
-                continue
-            levels.append(said)
-            session.media.append(section)
+            levels.append((value, [], []))
         elif kind == "c":
-            address = _known_connection(value) if len(value) <= _SHORT else _connection(value)
-            if not address:
-                counts["sdp: bad c= line"] += 1
-            elif said is of_session:
-                session.address = address
-            elif levels and said is levels[-1]:
-                session.media[-1].address = address
+            levels[-1][1].append(value)
         elif kind == "o":
-            session.origin = value
+            origin = value
         elif kind == "s":
-            session.name = value
+            name = value
         elif kind == "v":
             seen = True
-    for lost in levels_of_none:
-        _level(lost, counts)
-    default = _level(of_session, counts)
-    attributes = [_level(level, counts) for level in levels]
-    if not seen:
-        counts["sdp: not a session description"] += 1
-        return None
-    for section, level in zip(session.media, attributes, strict=True):
-        _complete(section, level, session, default, counts)
-    return session
+    return seen, origin, name, levels
+
+
+def _address(connections: list[str], counts: Counter[str]) -> str:
+    """What the last ``c=`` of a level that can be read says."""
+    found = ""
+    for value in connections:
+        address = _known_connection(value) if len(value) <= _SHORT else _connection(value)
+        if not address:
+            counts["sdp: bad c= line"] += 1
+        found = address or found
+    return found
 
 
 def _level(said: list[str], counts: Counter[str]) -> _Attributes:
     """The attributes of a level. Those of one device are the same in every call but for keys and candidates."""
+    if not said:
+        return _NOTHING
     if len(said) > _MOST_KNOWN or sum(map(len, said)) > _LONGEST_KNOWN:
         attributes, faults = _attributes(tuple(said))
     else:
@@ -186,6 +208,7 @@ def _attributes(said: tuple[str, ...]) -> tuple[_Attributes, tuple[str, ...]]:
 
 
 _known_attributes = lru_cache(maxsize=512)(_attributes)
+_NOTHING: Final = _Attributes()
 
 
 def _media_line(value: str) -> MediaSection | None:
@@ -262,14 +285,7 @@ def _candidate(text: str) -> tuple[str, int] | None:
         return None
 
 
-def _complete(
-    section: MediaSection,
-    level: _Attributes,
-    session: SessionDescription,
-    default: _Attributes,
-    counts: Counter[str],
-) -> None:
-    section.address = section.address or session.address
+def _complete(section: MediaSection, level: _Attributes, default: _Attributes, counts: Counter[str]) -> None:
     section.direction = cast("Direction", level.direction or default.direction or "sendrecv")
     section.ptime_ms = level.ptime_ms or default.ptime_ms
     section.rtcp_mux = level.rtcp_mux
@@ -283,14 +299,30 @@ def _complete(
         section.rtcp_port = level.rtcp_port or follows
     if not section.is_audio_rtp:
         return
-    for text in section.formats:
+    key = section.formats
+    found = level.types.get(key)
+    if found is None:
+        found = _types(key, level)
+        if len(level.types) < _FEW_FORMATS and sum(map(len, key)) <= _SHORT:
+            level.types[key] = found
+    section.payload_types = dict(found[0])
+    for fault in found[1]:
+        counts[fault] += 1
+
+
+def _types(formats: tuple[str, ...], level: _Attributes) -> _Types:
+    """The codecs of the payload types of a section, and what is wrong with them."""
+    types: dict[int, Codec] = {}
+    faults = Counter[str]()
+    for text in formats:
         if not _is_payload_type(text):
-            counts["sdp: bad payload type"] += 1
+            faults["sdp: bad payload type"] += 1
             continue
         payload_type = int(text)
-        codec = _codec(payload_type, level, counts)
+        codec = _codec(payload_type, level, faults)
         if codec is not None:
-            section.payload_types.setdefault(payload_type, codec)
+            types.setdefault(payload_type, codec)
+    return types, tuple(faults.elements())
 
 
 def _is_payload_type(text: str) -> bool:

@@ -6,6 +6,7 @@ subscriptions, options) are passed over before they are parsed.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ _IDLE: Final = frozenset(
 """Methods whose answers change nothing that is heard for."""
 _IDLE_REQUESTS: Final = (b"ACK ", b"INFO ", b"NOTIFY ", b"OPTIONS ", b"MESSAGE ", b"SUBSCRIBE ")
 _FEW: Final = 8
-_SEPARATORS: Final = "-_.;:@~/+=#"
+_SEPARATOR: Final = re.compile(r"[-_.;:@~/+=#]")
 _LATE_NS: Final = 64 * 10**9
 """So long retransmissions and late answers of a call that was closed are known for what they are."""
 
@@ -154,8 +155,9 @@ class Hearing:
 
     def _join(self, later: _Sip) -> None:
         earlier = [other for other in later.before if other.talk in self._of_talk]
-        if not earlier:
-            return
+        group = later.talk.group.standing
+        if all(other.talk.group.standing is group for other in earlier):
+            return  # whichever it is, they are together
         every = sorted([*earlier, later], key=lambda each: each.dialog.call.start_ns)
         if every[-1] is not later:  # the same instant, or clocks of two taps
             every.remove(later)
@@ -268,5 +270,6 @@ def _hosts(row: MediaDescription) -> Iterator[str]:
 
 def _prefixes(call_id: str) -> list[str]:
     """The Call-IDs that a Call-ID may be made from: what stands before a separator."""
-    found = [call_id[:at] for at, letter in enumerate(call_id) if letter in _SEPARATORS and at >= _FEW]
-    return found[-_FEW:]
+    if len(call_id) <= _FEW:
+        return []
+    return [call_id[: found.start()] for found in _SEPARATOR.finditer(call_id, _FEW)][-_FEW:]

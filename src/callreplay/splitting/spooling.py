@@ -30,7 +30,7 @@ from callreplay.splitting.stops import Stop
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["CLOSED", "Closed", "Limits", "Spooler", "sync"]
+__all__ = ["CLOSED", "Closed", "Limits", "Spooler", "make_room", "sync"]
 
 CLOSED: Final = "closed"
 _NS: Final = 10**9
@@ -416,18 +416,13 @@ class Spooler:
     # Disk
 
     def _write_out(self) -> None:
-        """Make room in memory. Where the disk takes nothing, packets wait in the kernel, which counts its drops."""
-        while True:
-            try:
-                self.splitter.flush(self._directory, 1 << 14)
-                return
-            except OSError as error:
-                if self.splitter.buffered <= _BACKLOG:
-                    return
-                if not self.durable:
-                    raise
-                _log.error("%s: %s; waiting for room", self.folder, error.strerror)
-                time.sleep(1)
+        make_room(self.splitter, self._directory, self._wait)
+
+    def _wait(self, error: OSError) -> bool:
+        if not self.durable:
+            raise error
+        _log.error("%s: %s; waiting for room", self.folder, error.strerror)
+        return True
 
     def flush(self) -> None:
         """Write and sync what is buffered, then hand on what is closed. Raises OSError where the disk takes no more."""
@@ -437,6 +432,22 @@ class Spooler:
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             self.closed(one)
+
+
+def make_room(splitter: Splitter, directory: int, wait: Callable[[OSError], bool]) -> None:
+    """Write what is buffered in memory.
+
+    Where the disk takes nothing, packets wait in memory, up to ``_BACKLOG``, and then, as long as ``wait`` says so, in
+    the kernel, which counts its drops.
+    """
+    while True:
+        try:
+            splitter.flush(directory, 1 << 14)
+            return
+        except OSError as error:
+            if splitter.buffered <= _BACKLOG or not wait(error):
+                return
+            time.sleep(1)
 
 
 def sync(descriptor: int) -> None:

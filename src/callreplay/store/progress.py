@@ -38,7 +38,6 @@ __all__ = [
     "interrupt",
     "register",
     "rows_of",
-    "take_over",
     "take_over_all",
 ]
 
@@ -98,18 +97,15 @@ def end_lost(connection: Connection) -> int:
 
     They ended where they were last heard of, and have no audio: it lies in spools of the recorder's host.
     """
-    # The clock of the database, which wrote the other time too. A recorder that stands in the row's way is alive.
+    # The clock of the database, which wrote the other time too. A recorder that stands in the row's way is alive. Of
+    # calls that went on and are no more, by retention say, nothing is to be known again.
     found = connection.execute(
+        "WITH forgotten AS (DELETE FROM calls_in_progress p USING recorders r WHERE r.uuid = p.recorder "
+        "AND r.seen_at < now() - %(lease)s AND NOT EXISTS (SELECT FROM calls c WHERE c.uuid = p.call_uuid)) "
         "UPDATE calls SET status = %(ended)s WHERE uuid IN (SELECT c.uuid FROM recorders r "
         "JOIN calls_in_progress p ON p.recorder = r.uuid JOIN calls c ON c.uuid = p.call_uuid "
         "WHERE r.seen_at < now() - %(lease)s AND c.status = %(going)s FOR UPDATE OF c SKIP LOCKED)",
         {"ended": INTERRUPTED, "going": IN_PROGRESS, "lease": LEASE},
-    )
-    # Of those that went on and are no more, by retention say, nothing is to be known again.
-    connection.execute(
-        "DELETE FROM calls_in_progress p USING recorders r WHERE r.uuid = p.recorder AND r.seen_at < now() - %s "
-        "AND NOT EXISTS (SELECT FROM calls c WHERE c.uuid = p.call_uuid)",
-        (LEASE,),
     )
     return found.rowcount
 
@@ -157,15 +153,8 @@ def _update(connection: Connection, row: CallRow) -> bool:
     return found.rowcount > 0
 
 
-def take_over(connection: Connection, row: CallRow) -> bool:
-    """Make the row of a call in progress that of the stored call; False where there is none of the uuid."""
-    found = _update(connection, row)
-    connection.execute("DELETE FROM calls_in_progress WHERE call_uuid = %s", (row.uuid,))
-    return found
-
-
 def take_over_all(connection: Connection, rows: Sequence[CallRow]) -> set[UUID]:
-    """As ``take_over`` for many; the uuids of those that were calls in progress."""
+    """Make the rows of calls in progress those of the stored calls; the uuids of those that were such calls."""
     uuids = [row.uuid for row in rows]
     found = connection.execute(
         f"SELECT uuid FROM calls WHERE uuid = ANY(%s) AND {_OPEN} ORDER BY uuid FOR UPDATE OF calls", (uuids,)

@@ -19,7 +19,6 @@ from callreplay.store.search import Reach, format_time, is_within
 
 __all__ = [
     "StoredCall",
-    "add",
     "add_all",
     "as_json",
     "complete",
@@ -111,15 +110,10 @@ def lock_identities(
 
 
 def add_all(connection: Connection, rows: Sequence[CallRow | FileRow | EventRow]) -> None:
-    """Add rows of one table."""
+    """Add rows of one table: of calls, of recordings of them, or of digits keyed in."""
     if rows:
         with connection.cursor() as cursor:
             cursor.executemany(rows[0].statement()[0], [row.statement()[1] for row in rows])
-
-
-def add(connection: Connection, row: CallRow | FileRow | EventRow) -> None:
-    """Add a row of a call, of a recording of it, or of a digit keyed in."""
-    connection.execute(*row.statement())
 
 
 def describe(connection: Connection, reach: Reach, call: uuid.UUID, description: str) -> bool:

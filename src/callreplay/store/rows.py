@@ -45,6 +45,10 @@ def clean_time(ns: int) -> int:
 
 def clean_json(value: object, depth: int = _DEEPEST) -> Any:
     """A value that a column of JSON can hold: texts as `clean_text`, no infinite numbers, not too deep."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and len(value) <= _LONGEST_PATH and value.isascii() and "\0" not in value:
+        return value
     value = value.item() if hasattr(value, "item") else value  # of NumPy
     if value is None or isinstance(value, bool | int):
         return value

@@ -6,15 +6,20 @@ from pathlib import Path
 
 from alembic import op
 
-__all__ = ["create_index", "drop_index", "run_sql"]
+__all__ = ["create_index", "drop_index", "run", "run_sql"]
 
 
 def run_sql(migration: str) -> None:
     """Run the SQL beside ``migration``, a module's file: what has its name and ends in ``.sql``."""
+    run(Path(migration).with_suffix(".sql").read_text(encoding="utf-8"))
+
+
+def run(text: str) -> None:
+    """Run statements as they stand."""
     # The driver's own connection: without parameters it sends the text as it stands, '%' and all.
     driver = op.get_bind().connection.driver_connection
     assert driver is not None
-    driver.execute(Path(migration).with_suffix(".sql").read_text(encoding="utf-8"))
+    driver.execute(text)
 
 
 def create_index(name: str, definition: str) -> None:

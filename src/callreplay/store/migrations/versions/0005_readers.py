@@ -6,12 +6,32 @@ from pathlib import Path
 
 from alembic import op
 
-from callreplay.store.migrations.beside import run_sql
+from callreplay.store.migrations.beside import run, run_sql
 
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+
+
+_REVOKE = """
+DO $$
+DECLARE
+    reads  text := 'calls, call_files, storage_volumes';
+    writes text := 'calls, call_files, call_events, tags';
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'callreplay_readonly') THEN
+        EXECUTE format('REVOKE ALL ON %s FROM callreplay_readonly', reads);
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'callreplay_writer') THEN
+        EXECUTE format('REVOKE ALL ON %s FROM callreplay_writer', writes);
+        EXECUTE format('REVOKE ALL ON SEQUENCE %s, %s FROM callreplay_writer',
+                       pg_get_serial_sequence('call_files', 'id'), pg_get_serial_sequence('call_events', 'id'));
+        EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM callreplay_writer', current_schema());
+    END IF;
+END
+$$;
+"""
 
 
 def upgrade() -> None:
@@ -30,3 +50,5 @@ def downgrade() -> None:
     op.execute(views.replace("CREATE VIEW", "CREATE OR REPLACE VIEW"))
     op.execute("DROP FUNCTION reader_tenants()")
     op.execute("DROP TABLE reader_roles")
+    # Without row security who may read the tables would see every tenant's calls.
+    run(_REVOKE)

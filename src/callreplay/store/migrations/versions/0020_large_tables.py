@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alembic import op
+from pathlib import Path
 
-from callreplay.store.migrations.beside import create_index, run_sql
+from callreplay.store.migrations.beside import create_index, drop_index, run, run_sql
 
 revision = "0020"
 down_revision = "0018"
@@ -19,5 +19,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the index away; the function of 0017 does the same, slower."""
-    op.execute("DROP INDEX calls_backed_up")
+    """Take the index away, and let the function be that of 0017 again."""
+    drop_index("calls_backed_up")
+    earlier = Path(__file__).with_name("0017_call_figures.sql").read_text(encoding="utf-8")
+    function = earlier[earlier.index("CREATE FUNCTION follow_call_files") : earlier.index("DO $$")]
+    run(function.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
+    path = earlier[earlier.index("DO $$") : earlier.index("CREATE CONSTRAINT TRIGGER")]
+    run(path)
