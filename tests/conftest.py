@@ -2,7 +2,9 @@
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # A job that a shell runs in the background ignores SIGINT, and so would all that the tests start and interrupt.
@@ -13,3 +15,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("repeatable", derandomize=True, database=None)
 settings.register_profile("explore", print_blob=True)
 settings.load_profile("explore" if os.environ.get("CALLREPLAY_EXPLORE") else "repeatable")
+
+# Files of more than ten seconds of CPU, the longest first, in the order in which they are dealt out: one of them that
+# is begun last runs when the other workers have nothing left.
+LONG = (
+    "test_wheel", "service/test_rights", "service/test_browser", "service/test_openapi", "store/test_backup",
+    "service/test_search_plans", "service/test_guides", "service/test_security", "service/test_lifecycle",
+    "store/test_sharing", "service/test_player", "service/test_connections", "importing/test_importing",
+    "store/test_retention", "importing/test_watching", "service/test_object_volumes", "scripts/test_docs",
+    "test_typing", "importing/test_filing", "service/test_list_browser", "service/test_databases",
+    "service/test_throttle",
+)  # fmt: skip
+_TURN = {Path(__file__).parent / f"{name}.py": turn for turn, name in enumerate(LONG)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _TURN.get(item.path, len(LONG)))

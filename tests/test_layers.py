@@ -194,3 +194,11 @@ def test_no_two_modules_need_each_other() -> None:
 
     for name in names:
         visit(name, ())
+
+
+def test_the_files_that_are_dealt_out_first_are_there() -> None:
+    from tests.conftest import LONG
+
+    tests = ROOT / "tests"
+    assert not [name for name in LONG if not (tests / f"{name}.py").is_file()]
+    assert len(set(LONG)) == len(LONG)
