@@ -17,9 +17,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from callreplay import order, packets, signalling
 from callreplay.audio.external import decoders, undecodable
@@ -29,9 +27,13 @@ from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.leg import Leg
 from callreplay.model import INDEX_SUFFIX, CallDescription, recording_files
-from callreplay.packets import recording
 from callreplay.reopening import Reopening, pickled
 from callreplay.sources import File, Source, gather, open_files
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from callreplay.packets import recording
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
@@ -181,7 +183,10 @@ def _side_index(file: File) -> bytes | OSError | None:
             return packets.fetched_beside(file.name, INDEX_SUFFIX)
         if isinstance(source, str):
             path = source + INDEX_SUFFIX
-            return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
+            if not os.path.isfile(path):  # noqa: PTH113
+                return None
+            with open(path, "rb") as index:  # noqa: PTH123
+                return index.read()
         if source is not None and packets.is_opener(source):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as opened:
                 return opened.read()
@@ -213,6 +218,8 @@ def _restore(
     """Give a stored leg back what its side index keeps; None where there is none."""
     if found is None:
         return None
+    from callreplay.packets import recording
+
     try:
         if isinstance(found, OSError):
             raise found
@@ -223,6 +230,12 @@ def _restore(
         warnings.append(f"read without its side index: {name}{INDEX_SUFFIX}: {error}")
         return None
     return index
+
+
+def _secrets(keylog: str | os.PathLike[str]) -> packets.KeyLog:
+    from pathlib import Path
+
+    return packets.read_keylog(Path(keylog))
 
 
 def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescription]:
@@ -268,7 +281,7 @@ def open_capture(
     # What was read from a file object cannot be read from it again; what a URL names can.
     again = [g if packets.is_url(g) else s for g, s in zip(sources, local, strict=True)]
     origin = Reopening(open_capture, tuple(again), codecs=codecs, keylog=keylog)
-    keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
+    keys = _secrets(keylog) if keylog is not None else None
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file) for file in files]
