@@ -17,12 +17,25 @@ CR_LANE float add_up(const float *sums) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
+// kVectors of N outputs from y on: y[n] += sum over t of taps[t] * x[n + t]. Every second vector is read from other_x.
+template <int N, int kVectors>
+CR_LANE void fir_taps(Lanes<float, N> *sums, const float *x, const float *other_x, const float *taps,
+                      size_t taps_count) {
+  using V = Lanes<float, N>;
+  for (size_t t = 0; t < taps_count; ++t, ++x, ++other_x) {
+    const V tap = splat<V>(taps[t]);
+    for (int i = 0; i < kVectors; ++i) {
+      sums[i] = sums[i] + tap * load<V>((i % 2 == 0 ? x : other_x) + i * N);
+    }
+  }
+}
+
 // y[n] += sum over t of taps[t] * x[n + t], n < count, t < taps_count. Reads x and writes y up to the next
 // multiple of 64 of count. Several vectors of outputs at a time: a tap is loaded once for all of them, and
 // their sums do not wait for one another. Each sum runs over t in order, whatever the width.
 template <int N>
-void fir(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
-         size_t count) {
+CR_LANE void fir_plain(float *__restrict y, const float *__restrict x, const float *__restrict taps,
+                       size_t taps_count, size_t count) {
   using V = Lanes<float, N>;
   constexpr int kVectors = N == 16 ? 4 : 8;
   static_assert(64 % (kVectors * N) == 0);
@@ -31,17 +44,64 @@ void fir(float *__restrict y, const float *__restrict x, const float *__restrict
     for (int i = 0; i < kVectors; ++i) {
       sums[i] = load<V>(y + n + i * N);
     }
-    const float *from = x + n;
-    for (size_t t = 0; t < taps_count; ++t, ++from) {
-      const V tap = splat<V>(taps[t]);
-      for (int i = 0; i < kVectors; ++i) {
-        sums[i] = sums[i] + tap * load<V>(from + i * N);
-      }
-    }
+    fir_taps<N, kVectors>(sums, x + n, x + n, taps, taps_count);
     for (int i = 0; i < kVectors; ++i) {
       store(y + n + i * N, sums[i]);
     }
   }
+}
+
+// The same for vectors of 32 octets. Loads bound it, and one that crosses a line of 64 octets is two. So x is copied
+// twice, half a line apart: what crosses a line in the one does not in the other.
+template <int N>
+CR_LANE void fir_by_copies(float *__restrict y, const float *__restrict x, const float *__restrict taps,
+                           size_t taps_count, size_t count) {
+  using V = Lanes<float, N>;
+  constexpr size_t kMost = 1024, kMostTaps = 256, kLine = 16, kHalf = 8;
+  static_assert(N == kHalf);
+  alignas(64) float copy[kMost + kMostTaps];
+  alignas(64) float shifted[kHalf + kMost + kMostTaps];
+  float *other = shifted + kHalf;
+  for (size_t done = 0; done < count; done += kMost, x += kMost, y += kMost) {
+    const size_t outputs = count - done < kMost ? count - done : kMost;
+    const size_t needed = (outputs + 63) / 64 * 64 + taps_count - 1;
+    size_t i = 0;
+    for (; i + N <= needed; i += N) {
+      const V some = load<V>(x + i);
+      store(copy + i, some);
+      store(other + i, some);
+    }
+    for (; i < needed; ++i) {
+      copy[i] = other[i] = x[i];
+    }
+    for (size_t n = 0; n < outputs; n += 64) {
+      V sums[8];
+      for (int v = 0; v < 8; ++v) {
+        sums[v] = load<V>(y + n + v * N);
+      }
+      for (size_t t = 0; t < taps_count; t += kLine) {
+        const size_t left = taps_count - t, first = left < kHalf + 1 ? left : kHalf + 1,
+                     rest = (left < kLine ? left : kLine) - first;
+        fir_taps<N, 8>(sums, copy + n + t, other + n + t, taps + t, first);
+        fir_taps<N, 8>(sums, other + n + t + first, copy + n + t + first, taps + t + first, rest);
+      }
+      for (int v = 0; v < 8; ++v) {
+        store(y + n + v * N, sums[v]);
+      }
+    }
+  }
+}
+
+template <int N>
+void fir(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
+         size_t count) {
+  if constexpr (N == 8) {
+    if (taps_count >= 32 && taps_count <= 256) {
+      fir_by_copies<N>(y, x, taps, taps_count, count);
+      return;
+    }
+  }
+  fir_plain<N>(y, x, taps, taps_count, count);
 }
 
 }  // namespace callreplay::CR_ISA

@@ -15,6 +15,18 @@ Wide floor_divide(Wide a, Wide b) {
   return quotient - Wide{a % b < 0 ? 1 : 0};
 }
 
+// Frames and samples below this, times a simple ratio and beside any offset, fit 64 bits.
+constexpr int64_t kNear = int64_t{1} << 50;
+
+bool is_near(int64_t value) {
+  return value < kNear && value > -kNear;
+}
+
+int64_t divide_near(int64_t a, int64_t b) {
+  const int64_t quotient = a / b;
+  return quotient - (a % b < 0 ? 1 : 0);
+}
+
 int64_t narrow(Wide value) {
   return static_cast<int64_t>(std::clamp<Wide>(value, Wide{-kFar}, Wide{kFar}));
 }
@@ -41,12 +53,23 @@ Placement::Placement(int64_t anchor_ns, int64_t origin_ns, int32_t sample_rate_h
     unit_ = stride;
     numerator_ = 1;
     denominator_ = filters;
+    // |offset| < 2^64 ns * 48000 * 8 / 10^9 < 2^53.
+    simple_ = true;
+    stride_ = stride;
+    filters_ = filters;
+    near_offset_ = static_cast<int64_t>(offset_);
   }
   // One frame is `unit` of n * unit.
   step_q48_ = static_cast<uint64_t>(((numerator_ * unit_) << 48) / denominator_);
 }
 
 Placement::Position Placement::at(int64_t frame) const {
+  if (simple_ && is_near(frame)) {
+    const int64_t product = frame * stride_ - near_offset_;
+    const int64_t whole = divide_near(product, filters_);
+    return {whole,
+            (static_cast<uint64_t>(product - whole * filters_) << 48) / static_cast<uint64_t>(filters_)};
+  }
   const Wide product = (Wide{frame} * unit_ - offset_) * numerator_;
   const Wide whole = floor_divide(product, denominator_);
   const Wide rest = product - whole * denominator_;  // < denominator < 2^76, so << 48 fits
@@ -60,6 +83,9 @@ bool Placement::recurs(int64_t frames, int64_t samples) const {
 int64_t Placement::frame_from(int64_t sample) const {
   if (copy_) {
     return narrow(Wide{first_frame_} + sample);
+  }
+  if (simple_ && is_near(sample)) {
+    return -divide_near(-(sample * filters_ + near_offset_), stride_);
   }
   // The inverse of x(n), rounded up: n = (s * rate * 10^18 / numerator + offset) / 10^9.
   const Wide scaled = floor_divide(Wide{sample} * denominator_, numerator_);

@@ -46,6 +46,9 @@ class Placement {
   Wide numerator_;  // samples per frame = numerator / denominator
   Wide denominator_;
   uint64_t step_q48_;
+  // Of simple ratios x(n) = (n * stride - offset) / filters in 64 bits, which divide several times as fast.
+  bool simple_ = false;
+  int64_t stride_ = 0, filters_ = 0, near_offset_ = 0;
   bool copy_;
   int64_t first_frame_ = 0;
 };

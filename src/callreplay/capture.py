@@ -28,7 +28,7 @@ from callreplay.errors import ArgumentError, FormatError
 from callreplay.leg import Leg
 from callreplay.model import INDEX_SUFFIX, CallDescription, recording_files
 from callreplay.reopening import Reopening, pickled
-from callreplay.sources import File, Source, gather, open_files
+from callreplay.sources import File, Gathered, Source, gather, open_files
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -212,10 +212,8 @@ def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
                 yield status.st_dev, status.st_ino
 
 
-def _restore(
-    found: bytes | OSError | None, name: str, scan: packets.Scan, warnings: list[str]
-) -> recording.LegIndex | None:
-    """Give a stored leg back what its side index keeps; None where there is none."""
+def _leg_index(found: bytes | OSError | None, name: str, warnings: list[str]) -> recording.LegIndex | None:
+    """The side index of a stored leg; None where there is none that can be read."""
     if found is None:
         return None
     from callreplay.packets import recording
@@ -223,13 +221,32 @@ def _restore(
     try:
         if isinstance(found, OSError):
             raise found
-        index = recording.parse_index(found)
-        scan.streams = recording.restore(index, scan.rtp, scan.streams)
+        return recording.parse_index(found)
     except (FormatError, OSError) as error:
-        # The packets are all there: what is lost is fractions of milliseconds and the signalling.
-        warnings.append(f"read without its side index: {name}{INDEX_SUFFIX}: {error}")
+        warnings.append(_without_index(name, error))
         return None
-    return index
+
+
+def _without_index(name: str, error: Exception) -> str:
+    # The packets are all there: what is lost is fractions of milliseconds and the signalling.
+    return f"read without its side index: {name}{INDEX_SUFFIX}: {error}"
+
+
+def _restored(
+    gathered: Gathered, read: Sequence[recording.LegIndex | None], warnings: list[str]
+) -> list[recording.LegIndex | None]:
+    """Give stored legs back what their side indexes keep; those that are of their legs."""
+    indexes = list(read)
+    for number, (name, scan, index) in enumerate(zip(gathered.names, gathered.scans, read, strict=True)):
+        if index is not None and number not in gathered.walked:
+            from callreplay.packets import stored
+
+            try:
+                stored.restored(scan, index)
+            except FormatError as error:
+                warnings.append(_without_index(name, error))
+                indexes[number] = None
+    return indexes
 
 
 def _secrets(keylog: str | os.PathLike[str]) -> packets.KeyLog:
@@ -288,11 +305,12 @@ def open_capture(
     known = {
         each for file, index in zip(files, beside, strict=True) for each in _file_ids(file, index is not None)
     }
-    gathered = gather(files, [found is not None for found in beside], keys, described)
+    read = [_leg_index(found, file.name, read_warnings) for found, file in zip(beside, files, strict=True)]
+    gathered = gather(files, [found is not None for found in beside], read, keys, described)
     scans, names = gathered.scans, gathered.names
-    if len(beside) != len(scans):
-        beside = [None] * len(scans)
-    indexes = [_restore(*leg, read_warnings) for leg in zip(beside, names, scans, strict=True)]
+    if len(read) != len(scans):
+        read = [None] * len(scans)
+    indexes = _restored(gathered, read, read_warnings)
     if [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()

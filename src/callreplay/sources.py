@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.model import CallDescription, Message, Stream
 from callreplay.packets.recognise import JOINABLE, recognise
+
+if TYPE_CHECKING:
+    from callreplay.packets.recording import LegIndex
 
 __all__ = ["File", "Gathered", "Origin", "Source", "gather", "metadata_of", "open_files"]
 
@@ -62,6 +65,8 @@ class Gathered:
 
     scans: list[packets.Scan]
     names: list[str]
+    walked: frozenset[int] = frozenset()
+    """Which of them have what their side indexes keep already."""
 
 
 def open_files(
@@ -149,11 +154,13 @@ class _Held:
 def gather(
     files: Sequence[File],
     recorded: Sequence[bool],
+    indexes: Sequence[LegIndex | None],
     keys: packets.KeyLog | None,
     described: Sequence[CallDescription],
 ) -> Gathered:
-    """Scan ``files`` and put together what belongs together; ``recorded`` tells legs that we stored ourselves.
+    """Scan ``files`` and put together what belongs together.
 
+    ``recorded`` tells legs that we stored ourselves, ``indexes`` are their side indexes where these can be read.
     Raises ArgumentError where they are captures of their own, or more legs than a call has.
     """
     heard: list[Message] = []
@@ -164,15 +171,19 @@ def gather(
     if len(files) == 1 or any(recorded):
         if len(files) > 2:
             raise ArgumentError(f"a stored call has two legs, not {len(files)}")
-        scans = []
-        for file, own in zip(files, recorded, strict=True):
-            scans.append(
-                packets.scan(file.data, name=file.name, announced=announced, recorded=own, keys=keys)
-            )
+        scans: list[packets.Scan] = []
+        walked = set()
+        for number, (file, own, index) in enumerate(zip(files, recorded, indexes, strict=True)):
+            scan = _walked(file, index) if index is not None and keys is None else None
+            if scan is not None:
+                walked.add(number)
+            else:
+                scan = packets.scan(file.data, name=file.name, announced=announced, recorded=own, keys=keys)
+            scans.append(scan)
             heard += scans[-1].messages
             if file.cut:  # that its last record is cut as well says nothing new
                 scans[-1].warnings = [text for text in scans[-1].warnings if not text.startswith(packets.CUT)]
-        return Gathered(scans, [file.name for file in files])
+        return Gathered(scans, [file.name for file in files], frozenset(walked))
     held = [_look(file, announced, keys) for file in files]
     _refuse_strangers(held)
     media = [one for one in held if one.scan.streams]
@@ -183,6 +194,12 @@ def gather(
         # A direction each, and no signalling: the order of the files says whose, and that they are of one call.
         return Gathered([one.scan for one in media], [one.file.name for one in media])
     return _together(files, announced, keys)
+
+
+def _walked(file: File, index: LegIndex) -> packets.Scan | None:
+    from callreplay.packets import stored  # which few captures are
+
+    return stored.walked(file.data, index, file.name)
 
 
 def _look(file: File, announced: Announced, keys: packets.KeyLog | None) -> _Held:

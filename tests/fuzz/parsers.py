@@ -33,6 +33,7 @@ with atheris.instrument_imports(include=["callreplay"]):
     from callreplay.errors import CallReplayError
     from callreplay.outputs.tag_reading import read_tags_of
     from callreplay.packets import hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
+    from callreplay.packets import stored as stored_legs
     from callreplay.packets.recognise import recognise
     from callreplay.packets.scanner import NOTE_DTYPE
     from callreplay.signalling import bodies, heads, rsmetadata, rtpengine, sdp, sip, skinny
@@ -42,7 +43,7 @@ with atheris.instrument_imports(include=["callreplay"]):
 
 import numpy as np
 
-from callreplay.model import Flow, Message, PacketFlag
+from callreplay.model import CallDescription, Flow, Message, PacketFlag, RtpColumns, Stream
 from tests import captures as c
 
 T: Final = 1_700_000_000_000_000_000
@@ -55,6 +56,7 @@ KEYS: Final = keylog.KeyLog(
         ("SERVER_HANDSHAKE_TRAFFIC_SECRET", bytes(32)): bytes(32),
     }
 )
+LEG_HEAD: Final = b"#!rtpplay1.0 10.0.0.1/4000\n" + struct.pack(">IIIHH", T // 10**9, 0, 0x0A000001, 4000, 0)
 SHM: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 CUT: Final = b"\xff\x00\xff"
 """Parts a signalling input into messages."""
@@ -168,6 +170,34 @@ def side_index(octets: bytes) -> None:
             continue
         for stream in index.streams:
             index.arrival_ns[stream.rows]  # IndexError beyond the records
+
+
+def stored_leg(octets: bytes) -> None:
+    """The lengths that a side index keeps, as many as the first octet says, then the leg: walked as it is scanned."""
+    count = octets[0] if octets else 0
+    lengths = octets[1 : 1 + 2 * count]
+    if not count or len(lengths) < 2 * count:
+        return
+    data = np.frombuffer(LEG_HEAD + octets[1 + 2 * count :], np.uint8)
+
+    def index() -> recording.LegIndex:
+        arrival = T + np.arange(count, dtype=np.int64) * 20_000_000
+        streams = [Stream(0, FLOW, 7, slice(0, count), count)]
+        zeros = np.zeros(count, np.uint16), np.zeros(count, np.uint8)
+        of = arrival, zeros[0], np.frombuffer(lengths, "<u2").astype(np.uint16), zeros[1]
+        return recording.LegIndex("caller", CallDescription("x"), streams, *of, len(LEG_HEAD))
+
+    short = stored_legs.walked(data, index())
+    if short is not None:
+        _columns_hold(short)
+        whole = stored_legs.restored(packets.scan(data, recorded=True), index())
+        assert (short.counters, short.first_ns, short.last_ns) == (
+            whole.counters,
+            whole.first_ns,
+            whole.last_ns,
+        )
+        for name in RtpColumns.__dataclass_fields__:
+            assert np.array_equal(getattr(short.rtp, name), getattr(whole.rtp, name)), name
 
 
 def file_tags(octets: bytes) -> None:
@@ -284,7 +314,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         capture, frames, sip_sdp, skinny_frames, rtcp_compound, red_payloads, srtp_packet, side_index,
-        transports, recorders, file_tags, split_up,
+        stored_leg, transports, recorders, file_tags, split_up,
     )
 }  # fmt: skip
 
@@ -381,6 +411,15 @@ def _seeds(target: str) -> Iterator[bytes]:
                   "inferred": False, "extra": {}, "reports": [[1] * 7]}  # fmt: skip
         said = json.dumps(header).encode()
         yield recording._MAGIC + struct.pack("<I", len(said)) + said + struct.pack("<Q", 1) + bytes(13)
+    elif target == "stored_leg":
+        records = [
+            struct.pack(">HHI", len(one) + 8, len(one), i * 20) + one for i, (_, one) in enumerate(media)
+        ]
+        yield (
+            bytes([len(records)])
+            + b"".join(struct.pack("<H", len(one)) for one in records)
+            + b"".join(records)
+        )
     elif target == "file_tags":
         from callreplay.outputs.tags import wav_with_tags
 

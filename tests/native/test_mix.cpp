@@ -4,11 +4,13 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <vector>
 
 #include "callreplay/mix.h"
 #include "checkasm.h"
 #include "mix/kernels.h"
+#include "mix/timeline.h"
 
 namespace {
 
@@ -335,6 +337,43 @@ TEST_CASE("every set gives the mixer's loops the law's bits, whatever the length
            float{}, "lerp_dot");
       same([&](const MixKernel &k, float *to) { k.dots(to, x.data(), taps.data(), 16, count / 8); }, float{},
            "dots");
+    }
+  }
+}
+
+TEST_CASE("a filter of any length gives the law's bits, also of more outputs than are copied at a time") {
+  checkasm::Random random(checkasm::seed() + 1);
+  const callreplay::MixKernel *law = callreplay::mix_kernel(CR_ISA_SCALAR);
+  std::vector<float> x(2048), taps(300);
+  for (float &each : x) each = static_cast<float>(static_cast<int16_t>(random.next()));
+  for (float &each : taps) each = static_cast<float>(static_cast<int16_t>(random.next())) / 65536.0f;
+  for (const cr_isa isa : checkasm::available_isas()) {
+    for (const size_t taps_count : {1, 31, 32, 33, 41, 48, 65, 256, 257, 300}) {
+      for (const size_t count : {1, 64, 65, 1024, 1025, 1500}) {
+        std::vector<float> want(1600, 3.0f), got(1600, 3.0f);
+        law->fir(want.data(), x.data() + 5, taps.data(), taps_count, count);
+        callreplay::mix_kernel(isa)->fir(got.data(), x.data() + 5, taps.data(), taps_count, count);
+        CHECK_MESSAGE(std::memcmp(want.data(), got.data(), count * sizeof(float)) == 0, cr_isa_name(isa), " ",
+                      taps_count, " taps, ", count);
+      }
+    }
+  }
+}
+
+TEST_CASE("positions of simple ratios go on alike where 64 bits end") {
+  constexpr int64_t kEnd = int64_t{1} << 50;
+  for (const auto &[from_hz, to_hz] :
+       {std::pair{16000, 8000}, {8000, 16000}, {48000, 8000}, {8000, 48000}, {32000, 48000}}) {
+    const int64_t divisor = std::gcd(from_hz, to_hz);
+    const int64_t stride = from_hz / divisor, filters = to_hz / divisor;
+    const callreplay::Placement placement(123'456'789'012'345, -987'654'321, from_hz, 0, to_hz);
+    for (int64_t n = kEnd - 20; n < kEnd; ++n) {
+      const auto near = placement.at(n), far = placement.at(n + 40 * filters);
+      CHECK(far.sample == near.sample + 40 * stride);
+      CHECK(far.fraction_q48 == near.fraction_q48);
+      CHECK(placement.frame_from(n + 40 * stride) == placement.frame_from(n) + 40 * filters);
+      CHECK(placement.at(placement.frame_from(n)).sample >= n);
+      CHECK(placement.at(placement.frame_from(n) - 1).sample < n);
     }
   }
 }

@@ -171,6 +171,70 @@ def test_different_entries_at_once_keep_the_bound(small: Cache) -> None:
     assert 0 < sum(path.stat().st_size for path in left) <= MIB
 
 
+def test_without_a_thread_that_waits_entries_are_made_joined_and_refused_as_with_one(small: Cache) -> None:
+    go, gone = threading.Event(), threading.Event()
+    runs: list[int] = []
+
+    def blocks() -> Iterator[bytes]:
+        runs.append(threading.get_ident())
+        assert go.wait(30)
+        yield b"a" * 1000
+        yield b"b" * 1000
+
+    def fails() -> Iterator[bytes]:
+        yield from ()
+        raise OSError("unreadable")
+
+    async def one(number: int, make: Any) -> bytes:
+        entry = await small.open_soon(key(number), make, owner="o", gone=threading.Event())
+        with entry:
+            return await asyncio.to_thread(lambda: b"".join(entry.blocks()))
+
+    async def run() -> list[bytes]:
+        waiting = [asyncio.create_task(one(1, blocks)) for _ in range(20)]
+        while not runs:
+            await asyncio.sleep(0.001)
+        leaving = asyncio.create_task(small.open_soon(key(1), blocks, owner="o", gone=gone))
+        left = asyncio.create_task(small.open_soon(key(1), blocks, owner="o", gone=threading.Event()))
+        await asyncio.sleep(0)
+        gone.set()
+        with pytest.raises(caching.Abandoned):
+            await leaving
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        assert threading.active_count() < 20, "none of those who wait has one"
+        go.set()
+        found = await asyncio.gather(*waiting)
+        with pytest.raises(OSError, match="unreadable"):
+            await one(2, fails)
+        return [*found, await one(1, fails), await one(3, lambda: iter(()))]
+
+    found = asyncio.run(run())
+    assert found == [b"a" * 1000 + b"b" * 1000] * 21 + [b""]
+    assert len(runs) == 1
+    assert threading.get_ident() not in runs
+    at_rest()
+    assert not small._jobs
+
+
+def test_who_waited_when_the_loop_ended_stops_nobody(small: Cache) -> None:
+    go = threading.Event()
+
+    def blocks() -> Iterator[bytes]:
+        assert go.wait(30)
+        yield b"whole"
+
+    async def leave() -> None:
+        waits = asyncio.create_task(small.open_soon(key(1), blocks, owner="", gone=threading.Event()))
+        await asyncio.sleep(0.01)
+        waits.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    assert made(small, 1, b"never") == b"whole"
+
+
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Cache]:
     """A cache on a disk of one MiB, whose bound is beyond that."""

@@ -27,12 +27,19 @@ class Side {
  public:
   Side(const ConcealKernel &kernel, const ConcealTables &tables) : kernel_(kernel), tables_(tables) {}
 
-  // The side before a loss, or (reversed) the one after it. False when it says nothing.
+  // The side before a loss, or (reversed) the one after it. False when it says nothing. Then the kernel predicts.
   bool before(const int16_t *pcm, size_t count);
   bool after(const int16_t *pcm, size_t count);
+  const float *autocorrelation() const { return autocorrelation_; }
+  Synthesis *synthesis() { return &synthesis_; }
+
+  // What is repeated; and how loud the noise is, of one or two sides.
+  void analyse();
+  static void level(Side *const *sides, size_t count);
+  bool noisy() const { return periodic_ < 1; }
 
   // What drives the sound of `count` samples; the kernel makes it.
-  const Synthesis *go_on(uint32_t seed, size_t count);
+  void go_on(uint32_t seed, size_t count);
   float *sound() { return memory_ + kMemory; }
 
  private:
@@ -41,10 +48,9 @@ class Side {
     float voicing;  // normalised correlation of the last samples with those a period before
   };
 
-  bool analyse();
+  bool correlate();
   Period find_period() const;
   Period refine(Period rough, size_t span) const;
-  bool predict();
 
   static constexpr size_t kMemory = kMaxOrder + 4;
 
@@ -54,37 +60,32 @@ class Side {
   size_t period_ = 0;               // samples of excitation_ in use
   float periodic_ = 0, noise_ = 0;  // gains of the repeated residual and of noise in its place
   Synthesis synthesis_;
+  float autocorrelation_[kMaxOrder + 1];
   float past_[kMaxContext + kSlack];       // nearest to the loss last, in the first filled_ places
   float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
   float memory_[kMemory + kMaxBridge + kSlack];
 };
 
+// Behind x, for kernels that read on; at least kSlack - 15. (Of a constant length GCC makes a slow instruction.)
+void silence(float *x, size_t count) {
+  std::fill(x + count, x + (count + kSlack) / 16 * 16, 0.0f);
+}
+
 bool Side::before(const int16_t *pcm, size_t count) {
   filled_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
   kernel_.widen(past_, pcm + count - filled_, filled_);
-  return analyse();
+  return correlate();
 }
 
 bool Side::after(const int16_t *pcm, size_t count) {
   filled_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
   kernel_.widen_back(past_, pcm, filled_);
-  return analyse();
+  return correlate();
 }
 
-int64_t sum_of(const int32_t *values, size_t count) {
-  int64_t sum = 0;
-  for (size_t i = 0; i < count; ++i) sum += values[i];
-  return sum;
-}
-
-// The energies of the `count` windows of `span` squares: exact but for their rounding to float.
-void slide(float *energies, const int32_t *squares, size_t span, size_t count) {
-  int64_t energy = 1 + sum_of(squares, span);
-  energies[0] = static_cast<float>(energy);
-  for (size_t i = 1; i < count; ++i) {
-    energy += squares[i + span - 1] - squares[i - 1];  // squares of int16: the difference fits
-    energies[i] = static_cast<float>(energy);
-  }
+// Of windows, and ones up to the next multiple of 16.
+void slide(const ConcealKernel &kernel, float *energies, const float *x, size_t span, size_t count) {
+  kernel.energies(energies, x, span, count);
   std::fill_n(energies + count, (16 - count % 16) % 16, 1.0f);
 }
 
@@ -114,17 +115,14 @@ Side::Period Side::find_period() const {
   }
   float likeness[kLags + kSlack], energies[kLags + kSlack];
   kernel_.correlate(likeness, then, now, count, lags);
-  int32_t squares[kTemplate + kLags];
-  kernel_.square(squares, now, count);
-  const int64_t now_energy = 1 + sum_of(squares, count);
-  kernel_.square(squares, then, count + lags - 1);
-  slide(energies, squares, count, lags);
+  float now_energy;
+  kernel_.energies(&now_energy, now, count, 1);
+  slide(kernel_, energies, then, count, lags);
   std::fill_n(likeness + lags, 16, 0.0f);
   const float top = kernel_.normalise(likeness, energies, lags);
   size_t best = lags - 1;  // the shortest of equals
   while (top > 0 && likeness[best] != top) --best;
-  const Period rough{top > 0 ? shortest + (lags - 1 - best) * step : longest,
-                     std::sqrt(top / static_cast<float>(now_energy))};
+  const Period rough{top > 0 ? shortest + (lags - 1 - best) * step : longest, std::sqrt(top / now_energy)};
   return step == 1 ? rough : refine(rough, span);
 }
 
@@ -137,9 +135,7 @@ Side::Period Side::refine(Period rough, size_t span) const {
   const size_t lags = to - from + 1;  // 2 * 6 - 1 at most
   float likeness[16], energies[16];
   kernel_.correlate_few(likeness, then, now, (span + 3) / 4 * 4, lags);
-  int32_t squares[kMaxRateHz * kTemplateMs / 1000 + 16];
-  kernel_.square(squares, then, span + lags - 1);
-  slide(energies, squares, span, lags);
+  slide(kernel_, energies, then, span, lags);
   std::fill_n(likeness + lags, 16 - lags, 0.0f);
   kernel_.normalise(likeness, energies, lags);
   size_t best = lags - 1;
@@ -149,8 +145,10 @@ Side::Period Side::refine(Period rough, size_t span) const {
   return {to - best, rough.voicing};
 }
 
-// By the autocorrelation method. False for digital silence.
-bool Side::predict() {
+// For linear prediction by the autocorrelation method. False for digital silence.
+bool Side::correlate() {
+  if (filled_ < tables_.rate_hz * kFewestMs / 1000) return false;
+  silence(past_, filled_);
   const std::vector<float> &window = tables_.window;
   const size_t full = window.size(), length = std::min(full, filled_);
   const int order = tables_.order;
@@ -161,21 +159,17 @@ bool Side::predict() {
   } else {
     for (size_t i = 0; i < length; ++i) windowed[i] = from[i] * window[(2 * i + 1) * full / (2 * length)];
   }
-  std::fill_n(windowed + length, kSlack, 0.0f);
-  float r[kMaxOrder + 1];
+  silence(windowed, length);
+  float *r = autocorrelation_;
   kernel_.autocorrelate(r, windowed, length, order);
   if (r[0] <= 0) return false;
   for (int lag = 1; lag <= order; ++lag) r[lag] *= tables_.lag_window[lag];
   // A noise floor of -40 dB and the lag window keep the filter away from the unit circle.
   r[0] = r[0] * 1.0001f + 1.0f;
-  kernel_.predict(&synthesis_, r, order);
   return true;
 }
 
-bool Side::analyse() {
-  if (filled_ < tables_.rate_hz * kFewestMs / 1000) return false;
-  std::fill_n(past_ + filled_, kSlack, 0.0f);
-  if (!predict()) return false;
+void Side::analyse() {
   const Period found = find_period();
   period_ = found.samples;
   const auto order = static_cast<size_t>(tables_.order);
@@ -184,17 +178,29 @@ bool Side::analyse() {
   // A period is at most half of what is known, 5 ms, and longer than the filter.
   kernel_.correlate(excitation_, past_ + filled_ - period_ - order, reversed, order + 1, period_);
   periodic_ = std::clamp(found.voicing / kVoicedFrom, 0.0f, 1.0f);
-  noise_ = 0;
-  if (periodic_ < 1) {
-    float energy = 0;
-    for (size_t i = 0; i < period_; ++i) energy += excitation_[i] * excitation_[i];
-    // Uniform noise in [-1, 1) has a variance of 1/3.
-    noise_ = std::sqrt(3 * (1 - periodic_ * periodic_) * energy / static_cast<float>(period_));
-  }
-  return true;
 }
 
-const Synthesis *Side::go_on(uint32_t seed, size_t count) {
+// Of the residuals of sides that are partly noise. Each sum waits for itself, so both run at once.
+void Side::level(Side *const *sides, size_t count) {
+  if (count == 0) return;
+  Side &first = *sides[0], &last = *sides[count - 1];
+  float energies[2] = {0, 0};
+  size_t i = 0;
+  for (; i < std::min(first.period_, last.period_); ++i) {
+    energies[0] += first.excitation_[i] * first.excitation_[i];
+    energies[1] += last.excitation_[i] * last.excitation_[i];
+  }
+  for (size_t n = i; n < first.period_; ++n) energies[0] += first.excitation_[n] * first.excitation_[n];
+  for (size_t n = i; n < last.period_; ++n) energies[1] += last.excitation_[n] * last.excitation_[n];
+  for (size_t s = 0; s < count; ++s) {
+    const float periodic = sides[s]->periodic_;
+    // Uniform noise in [-1, 1) has a variance of 1/3.
+    sides[s]->noise_ =
+        std::sqrt(3 * (1 - periodic * periodic) * energies[s] / static_cast<float>(sides[s]->period_));
+  }
+}
+
+void Side::go_on(uint32_t seed, size_t count) {
   Synthesis &synthesis = synthesis_;
   synthesis.y = memory_ + kMemory;
   synthesis.order = tables_.order;
@@ -206,7 +212,6 @@ const Synthesis *Side::go_on(uint32_t seed, size_t count) {
   if (periodic_ < 1) {
     kernel_.excite(synthesis.y, periodic_, noise_, seed, count);
   }
-  return &synthesis;
 }
 
 // Two sides draw different noise.
@@ -226,12 +231,26 @@ Concealer::Concealer(int sample_rate_hz, cr_isa isa)
 bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count) const {
   const size_t length = std::min(count, tables_->sag.size());
   Side left(*kernel_, *tables_), right(*kernel_, *tables_);
-  const Synthesis *sounds[2];
-  size_t sound_count = 0;
+  Side *sides[2] = {}, *noisy[2] = {};
+  Synthesis *sounds[2] = {};
+  const float *autocorrelations[2] = {};
+  size_t sound_count = 0, noisy_count = 0;
   const bool has_left = length > 0 && left.before(around.before, around.before_count);
-  if (has_left) sounds[sound_count++] = left.go_on(seed, length);
   const bool has_right = length > 0 && right.after(around.after, around.after_count);
-  if (has_right) sounds[sound_count++] = right.go_on(seed ^ kOtherSide, length);
+  if (has_left) sides[sound_count++] = &left;
+  if (has_right) sides[sound_count++] = &right;
+  for (size_t i = 0; i < sound_count; ++i) {
+    sounds[i] = sides[i]->synthesis();
+    autocorrelations[i] = sides[i]->autocorrelation();
+  }
+  kernel_->predict(sounds, autocorrelations, sound_count, tables_->order);
+  for (size_t i = 0; i < sound_count; ++i) {
+    sides[i]->analyse();
+    if (sides[i]->noisy()) noisy[noisy_count++] = sides[i];
+  }
+  Side::level(noisy, noisy_count);
+  if (has_left) left.go_on(seed, length);
+  if (has_right) right.go_on(seed ^ kOtherSide, length);
   kernel_->synthesise(sounds, sound_count, length);
   if (has_left && has_right) {
     kernel_->cross_fade(pcm, left.sound(), right.sound(), tables_->sag.data(), length);

@@ -100,74 +100,131 @@ void autocorrelate(float *r, const float *x, size_t count, int order) {
   }
 }
 
-// Levinson-Durbin. With a[] goes b[], a[] backwards, so that nothing is turned round on the way.
+// One step of Levinson-Durbin, the i-th.
 template <int N>
-void predict(Synthesis *synthesis, const float *r, int order) {
+CR_LANE void levinson_step(const float (*r)[N], Lanes<float, N> *a, Lanes<float, N> &error, int i) {
   using V = Lanes<float, N>;
-  constexpr int kRoom = kMaxOrder + 16;
-  const int width = (order + 16) / 16 * 16;
-  float *a = synthesis->coefficients;
-  alignas(64) float backwards[1 + kRoom] = {};  // b[j] = a[i - j] at backwards[j + 1], i coefficients done
-  alignas(64) float turned[2 * kRoom] = {};     // r[order - k] at k
-  for (int k = 0; k <= order; ++k) {
-    turned[k] = r[order - k];
+  constexpr int kParts = 16;
+  const V zero = splat<V>(0.0f);
+  // Of a[j] * load<V>(r[i - j]), j < i, in the order of add_up().
+  V parts[kParts];
+#pragma GCC unroll 16
+  for (int j = 0; j < kParts; ++j) {
+    parts[j] = j < i ? a[j] * load<V>(r[i - j]) : zero;
   }
-  for (float &each : synthesis->coefficients) {
-    each = 0.0f;
+  for (int j = kParts; j < i; ++j) {
+    parts[j % kParts] = parts[j % kParts] + a[j] * load<V>(r[i - j]);
   }
-  a[0] = backwards[1] = 1.0f;
-  float error = r[0];
-  for (int i = 1; i <= order && error > 0; ++i) {
-    // Of a[j] * r[i - j], j < i.
-    V sums[16 / N];
-    for (V &sum : sums) {
-      sum = splat<V>(0.0f);
+#pragma GCC unroll 4
+  for (int half = kParts / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (int j = 0; j < half; ++j) {
+      parts[j] = parts[j] + parts[j + half];
     }
-    for (int j = 0; j < width; j += 16) {
-      for (int v = 0; v < 16 / N; ++v) {
-        sums[v] = sums[v] + load<V>(a + j + v * N) * load<V>(turned + order - i + j + v * N);
-      }
+  }
+  const V limit = splat<V>(0.9999f);
+  const V wanted = max(min(-parts[0] / error, limit), -limit);
+  const V reflection = select(error > zero, wanted, zero);
+#pragma GCC unroll 8
+  for (int j = 1; 2 * j <= i; ++j) {
+    const V low = a[j], high = a[i - j];
+    a[j] = low + reflection * high;
+    a[i - j] = high + reflection * low;
+  }
+  a[i] = reflection;
+  error = error * (splat<V>(1.0f) - reflection * reflection);
+}
+
+// Of N sounds, one a lane; a lane that is none repeats the last one. The orders of 8 and 16 kHz are
+// laid out flat.
+template <int N, int kOrder>
+void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_count, int any_order) {
+  using V = Lanes<float, N>;
+  constexpr int kSteps = static_cast<int>(kStep);
+  const int order = kOrder > 0 ? kOrder : any_order;
+  alignas(64) float flat[kMaxOrder + 1][N];
+  for (size_t lane = 0; lane < N; ++lane) {
+    const float *from = r[lane < sound_count ? lane : sound_count - 1];
+    for (int k = 0; k <= order; ++k) {
+      flat[k][lane] = from[k];
     }
-    float flat[16];
-    for (int v = 0; v < 16 / N; ++v) {
-      store(flat + v * N, sums[v]);
-    }
-    const float wanted = -add_up(flat) / error;
-    const float below = wanted < 0.9999f ? wanted : 0.9999f;
-    const float reflection = below > -0.9999f ? below : -0.9999f;
-    const V factor = splat<V>(reflection);
-    // From the top, for b[] moves up by one.
-    for (int j = width - N; j >= 0; j -= N) {
-      const V forward = load<V>(a + j), back = load<V>(backwards + j);
-      store(a + j, forward + factor * back);
-      store(backwards + 1 + j, back + factor * forward);
-    }
-    backwards[0] = 0.0f;
-    error *= 1 - reflection * reflection;
+  }
+  V a[kMaxOrder + 1];
+  a[0] = splat<V>(1.0f);
+  V error = load<V>(flat[0]);
+#pragma GCC unroll 20
+  for (int i = 1; i <= order; ++i) {
+    levinson_step<N>(flat, a, error, i);
   }
   // What an impulse gives: each sample of it takes its part from all that follow.
-  constexpr int kSteps = static_cast<int>(kStep);
-  alignas(64) float later[2 * kSteps] = {};  // a[] without a[0] behind kSteps zeros
-  for (int j = 1; j < kSteps; ++j) {
-    later[kSteps + j] = a[j];
+  V response[kSteps];
+  response[0] = a[0];
+  for (int n = 1; n < kSteps; ++n) {
+    response[n] = splat<V>(0.0f);
   }
-  float *response = synthesis->response;
-  for (int n = 0; n < 2 * kSteps; ++n) {
-    response[n] = n == kSteps ? 1.0f : 0.0f;
-  }
-  response += kSteps;
+#pragma GCC unroll 16
   for (int n = 0; n + 1 < kSteps; ++n) {
-    const V given = splat<V>(response[n]);
-    for (int m = 0; m < kSteps; m += N) {
-      store(response + m, load<V>(response + m) - given * load<V>(later + kSteps - n + m));
+#pragma GCC unroll 16
+    for (int m = n + 1; m < kSteps; ++m) {
+      response[m] = m - n <= order ? response[m] - response[n] * a[m - n] : response[m];
+    }
+  }
+  alignas(64) float answer[kSteps][N];
+#pragma GCC unroll 16
+  for (int k = 0; k <= order; ++k) {
+    store(flat[k], a[k]);
+  }
+#pragma GCC unroll 16
+  for (int n = 0; n < kSteps; ++n) {
+    store(answer[n], response[n]);
+  }
+  for (size_t lane = 0; lane < sound_count; ++lane) {
+    Synthesis &sound = *sounds[lane];
+    sound = {sound.y, {}, {}, order};
+#pragma GCC unroll 16
+    for (int k = 0; k <= order; ++k) {
+      sound.coefficients[k] = flat[k][lane];
+    }
+#pragma GCC unroll 16
+    for (int n = 0; n < kSteps; ++n) {
+      sound.response[kSteps + n] = answer[n][lane];
     }
   }
 }
 
-void square(int32_t *__restrict y, const float *__restrict x, size_t count) {
-  for (size_t n = 0; n < count; ++n) {
+template <int N>
+void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order) {
+  for (size_t from = 0; from < sound_count; from += N) {
+    const auto some = order == 12   ? predict_some<N, 12>
+                      : order == 20 ? predict_some<N, 20>
+                                    : predict_some<N, 0>;
+    some(sounds + from, r + from, sound_count - from < N ? sound_count - from : N, order);
+  }
+}
+
+// Whole: the sums stay below 2^52, where a double holds them and has room for the exponent that is put on them.
+void energies(float *__restrict y, const float *__restrict x, size_t span, size_t count) {
+  constexpr int64_t kExponent = 0x4330000000000000;  // of 2^52
+  constexpr size_t kMost = 512;
+  int64_t before[kMost + 1];  // of the squares before this one
+  int32_t squares[kMost];
+  int64_t windows[kMost];
+  const size_t all = span + count - 1;
+  for (size_t n = 0; n < all; ++n) {
     const auto whole = static_cast<int32_t>(x[n]);
-    y[n] = whole * whole;
+    squares[n] = whole * whole;
+  }
+  int64_t sum = 0;
+  for (size_t n = 0; n < all; ++n) {
+    before[n] = sum;
+    sum += squares[n];
+  }
+  before[all] = sum;
+  for (size_t n = 0; n < count; ++n) {
+    windows[n] = (before[n + span] - before[n] + 1) | kExponent;
+  }
+  for (size_t n = 0; n < count; ++n) {
+    y[n] = static_cast<float>(__builtin_bit_cast(double, windows[n]) - 0x1p52);
   }
 }
 
@@ -203,18 +260,39 @@ constexpr Leap leap(size_t steps) {
   return all;
 }
 
-void excite(float *__restrict y, float gain, float noise_gain, uint32_t seed, size_t count) {
-  constexpr Leap kLeap = leap(kStep);
-  uint32_t seeds[kStep];
+struct Leaps {
+  int32_t factor[kStep], rest[kStep];
+};
+constexpr Leaps first_leaps() {
+  Leaps all{};
   for (size_t i = 0; i < kStep; ++i) {
-    seed = seed * 1664525u + 1013904223u;
-    seeds[i] = seed;
+    const Leap each = leap(i + 1);
+    all.factor[i] = static_cast<int32_t>(each.factor);
+    all.rest[i] = static_cast<int32_t>(each.rest);
   }
-  const float scale = noise_gain * 0x1p-31f;
+  return all;
+}
+
+template <int N>
+void excite(float *__restrict y, float gain, float noise_gain, uint32_t seed, size_t count) {
+  using V = Lanes<float, N>;
+  using I = IntOf<V>;
+  constexpr Leap kLeap = leap(kStep);
+  static constexpr Leaps kFirst = first_leaps();
+  constexpr int kVectors = static_cast<int>(kStep) / N;
+  const I factor = splat<I>(static_cast<int32_t>(kLeap.factor)),
+          rest = splat<I>(static_cast<int32_t>(kLeap.rest));
+  I seeds[kVectors];
+  for (int i = 0; i < kVectors; ++i) {
+    seeds[i] =
+        splat<I>(static_cast<int32_t>(seed)) * load<I>(kFirst.factor + i * N) + load<I>(kFirst.rest + i * N);
+  }
+  const V loud = splat<V>(gain), scale = splat<V>(noise_gain * 0x1p-31f);
   for (size_t n = 0; n < count; n += kStep) {
-    for (size_t i = 0; i < kStep; ++i) {
-      y[n + i] = gain * y[n + i] + scale * static_cast<float>(static_cast<int32_t>(seeds[i]));
-      seeds[i] = seeds[i] * kLeap.factor + kLeap.rest;
+    for (int i = 0; i < kVectors; ++i) {
+      float *at = y + n + i * N;
+      store(at, loud * load<V>(at) + scale * to_float(seeds[i]));
+      seeds[i] = seeds[i] * factor + rest;
     }
   }
 }
@@ -302,8 +380,8 @@ void reverse(int16_t *pcm, size_t count) {
 
 template <int N>
 constexpr ConcealKernel kernel(cr_isa isa) {
-  return {isa,        widen,  widen_back,   multiply, correlate<N>,  correlate_few<N>, autocorrelate<N>,
-          predict<N>, square, normalise<N>, excite,   synthesise<N>, cross_fade<N>,    fade<N>,
+  return {isa,        widen,    widen_back,   multiply,  correlate<N>,  correlate_few<N>, autocorrelate<N>,
+          predict<N>, energies, normalise<N>, excite<N>, synthesise<N>, cross_fade<N>,    fade<N>,
           reverse};
 }
 

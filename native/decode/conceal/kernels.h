@@ -35,10 +35,11 @@ struct ConcealKernel {
   // r[lag] = sum over n of x[n] * x[n + lag], lag <= order; count to the next multiple of 16, and x goes on
   // with zeros for kSlack
   void (*autocorrelate)(float *r, const float *x, size_t count, int order);
-  // The coefficients and the response of the predictor of `order` for these autocorrelations, r[0] > 0.
-  void (*predict)(Synthesis *synthesis, const float *r, int order);
-  // y[n] = x[n] ^ 2 of whole numbers below 2^15.5
-  void (*square)(int32_t *y, const float *x, size_t count);
+  // The coefficients and the response of the predictors of `order`, order >= 1, for these autocorrelations, r[i][0] > 0.
+  // Several sounds side by side, because each step waits for the one before.
+  void (*predict)(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order);
+  // y[n] = 1 + sum over t < span of x[n + t] ^ 2 of whole numbers of 16 bits, rounded once; span + count <= 512
+  void (*energies)(float *y, const float *x, size_t span, size_t count);
   // y[n] = y[n] * |y[n]| / energy[n]; the largest of them, or 0. To the next multiple of 16 of count; what is
   // beyond count must not be the largest.
   float (*normalise)(float *y, const float *energy, size_t count);

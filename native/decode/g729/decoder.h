@@ -81,6 +81,20 @@ CR_LANE void pack_history(const V *rows, int count, int16_t (*words)[V::kLanes])
   }
 }
 
+// A stream alone: what each row begins with.
+CR_LANE void unpack_history(const int16_t (*words)[1], int count, I32x1 *rows) {
+  for (int n = 0; n + 1 < count; ++n) {
+    rows[n] = I32x1::halves(words[n][0], words[n + 1][0]);
+  }
+  rows[count - 1] = swap(rows[count - 2]);
+}
+
+CR_LANE void pack_history(const I32x1 *rows, int count, int16_t (*words)[1]) {
+  for (int n = 0; n < count; ++n) {
+    words[n][0] = rows[n].low();
+  }
+}
+
 template <class V>
 CR_LANE void load_history(const State<V::kLanes> &state, Work<V> &work) {
   unpack_history(state.word + kExc, kExcHistory, work.exc(-kExcHistory));
@@ -105,14 +119,28 @@ CR_LANE void store_history(State<V::kLanes> &state, Work<V> &work) {
 // The energy of the frame's excitation, from which a first untransmitted frame would guess
 // its level (B.4.1.2).
 template <class V>
-CR_LANE void remember_energy(State<V::kLanes> &state, Work<V> &work) {
+CR_LANE V half_energy(Work<V> &work) {
   const V limit = splat<V>(1 << 30);
   V half = splat<V>(0);
   for (int n = 0; n < kFrame; n += 2) {
     const V both = *work.exc(n);
     half = umin(half + madd(both, both), limit);
   }
-  const V energy = doubled_energy(half);
+  return half;
+}
+
+CR_LANE I32x1 half_energy(Work<I32x1> &work) {
+  uint64_t sum = 0;
+  for (int n = 0; n < kFrame; ++n) {
+    const int32_t sample = work.exc(n)->low();
+    sum += static_cast<uint32_t>(sample * sample);
+  }
+  return {static_cast<int32_t>(sum < 1u << 30 ? sum : 1u << 30)};
+}
+
+template <class V>
+CR_LANE void remember_energy(State<V::kLanes> &state, Work<V> &work) {
+  const V energy = doubled_energy(half_energy(work));
   const V h = norm(energy);
   put(state, kSidSav, mantissa(energy, h), work.received);
   put(state, kSidSh, splat<V>(16) - h, work.received);
@@ -124,7 +152,7 @@ __attribute__((noinline)) void first_synthesis(State<V::kLanes> &state, Work<V> 
                                                const Predictor<V> *p) {
   auto synthesis = synthesis_of(p[0], work, 0);
   run_together(kSubframe, synthesis);
-  check_synthesis(state, work, p[0], 0, synthesis.width);
+  check_synthesis(state, work, p[0], 0, synthesis.widest_output());
 }
 
 template <class V>
@@ -133,8 +161,8 @@ __attribute__((noinline)) void second_synthesis(State<V::kLanes> &state, Work<V>
   auto synthesis = synthesis_of(p[1], work, 1);
   auto filter = short_term(post, 0);
   run_together(kSubframe, synthesis, filter);
-  check_synthesis(state, work, p[1], 1, synthesis.width);
-  check_short_term(post, 0, filter.width);
+  check_synthesis(state, work, p[1], 1, synthesis.widest_output());
+  check_short_term(post, 0, filter.widest_output());
 }
 
 template <class V>
@@ -145,7 +173,7 @@ __attribute__((noinline)) void last_steps(State<V::kLanes> &state, Work<V> &work
   auto filter = short_term(post, 1);
   run_together(kSubframe, filter, output0);
   output0.finish(state, control0);
-  check_short_term(post, 1, filter.width);
+  check_short_term(post, 1, filter.widest_output());
 
   const GainControl<V> control1 = gain_control(state, work.syn(kSubframe), post.p(kSubframe));
   GainAndHighPass<V> output1(state, control1, post.p(kSubframe), post.x(kSubframe), pcm + kSubframe / 2);

@@ -197,6 +197,23 @@ CR_LANE void put_rows(V *x, int n, V even_row) {
   x[n] = even_row;
 }
 
+// A stream alone: all of a subframe.
+CR_LANE void put_totals(I32x1 *x, const I32x1 *code, I32x1 both_gains) {
+  int16_t adaptive[kSubframe], fixed[kSubframe], sum[kSubframe];
+  unpack_pairs(code, kSubframe / 2, fixed);
+  for (int n = 0; n < kSubframe; ++n) {
+    adaptive[n] = x[n].low();
+  }
+  const int32_t pitch = both_gains.low(), gain = both_gains.high();
+  for (int n = 0; n < kSubframe; ++n) {
+    sum[n] = static_cast<int16_t>(sat(I32x1{(adaptive[n] * pitch + fixed[n] * gain + 8192) >> 14}).v);
+  }
+  x[-1] = I32x1::halves(x[-1].low(), sum[0]);
+  for (int n = 0; n + 1 < kSubframe; ++n) {
+    x[n] = I32x1::halves(sum[n], sum[n + 1]);
+  }
+}
+
 // The excitation of subframe `s` in every lane: speech and comfort noise share the adaptive codebook.
 template <class V>
 __attribute__((noinline)) void excite(State<V::kLanes> &state, Work<V> &work, int s) {
@@ -229,12 +246,17 @@ __attribute__((noinline)) void excite(State<V::kLanes> &state, Work<V> &work, in
     V code[kSubframe / 2];
     const Gains<V> gains = fixed_part(state, work, s, code);
     const V both_gains = cross(shl<16>(gains.code_q1), gains.pitch_q14);
-    for (int n = 0; n < kSubframe; n += 2) {
-      V sum = total(x[n], code[n / 2], both_gains);
-      if (work.any_noisy) {
-        sum = select(work.noisy, noise[n / 2], sum);
+    if constexpr (V::kLanes == 1) {
+      // Not noisy, for it is speech.
+      put_totals(x, code, both_gains);
+    } else {
+      for (int n = 0; n < kSubframe; n += 2) {
+        V sum = total(x[n], code[n / 2], both_gains);
+        if (work.any_noisy) {
+          sum = select(work.noisy, noise[n / 2], sum);
+        }
+        put_rows(x, n, sum);
       }
-      put_rows(x, n, sum);
     }
   }
   x[kSubframe - 1] = swap(x[kSubframe - 2]);
@@ -289,9 +311,7 @@ CR_LANE auto synthesis_of(const Predictor<V> &p, Work<V> &work, int s) {
 
 template <class V>
 CR_LANE void check_synthesis(State<V::kLanes> &state, Work<V> &work, const Predictor<V> &p, int s, V width) {
-  for (int n = 0; n < kSubframe; n += 2) {
-    width = widest(width, *work.exc(kSubframe * s + n));
-  }
+  width = widest_of<2>(width, work.exc(kSubframe * s), kSubframe);
   for (int n = -9; n < 0; n += 2) {
     width = widest(width, *work.syn(kSubframe * s + n));
   }

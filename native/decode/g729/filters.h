@@ -19,11 +19,60 @@ CR_LANE int32_t dot(const int16_t *a, const int16_t *b) {
   return sum;
 }
 
+// out[i] = the sum over t < 2 * kPairs of x[i + t] * taps[t], rounded by kShift and clamped, for i < 8.
+template <int kPairs, int kShift>
+CR_LANE void eight_sums(const int16_t *x, const int16_t *taps, int16_t *out) {
+#if defined(CR_AVX512) || defined(CR_AVX2) || defined(CR_SSE2)
+  __m128i first = _mm_set1_epi32(1 << (kShift - 1)), last = first;
+  for (int t = 0; t < 2 * kPairs; t += 2) {
+    const __m128i even = load_128(x + t), odd = load_128(x + t + 1);
+    const __m128i pair = _mm_set1_epi32(I32x1::halves(taps[t], taps[t + 1]).v);
+    first = _mm_add_epi32(first, _mm_madd_epi16(_mm_unpacklo_epi16(even, odd), pair));
+    last = _mm_add_epi32(last, _mm_madd_epi16(_mm_unpackhi_epi16(even, odd), pair));
+  }
+  store_128(out, _mm_packs_epi32(_mm_srai_epi32(first, kShift), _mm_srai_epi32(last, kShift)));
+#else
+  for (int i = 0; i < 8; ++i) {
+    const I32x1 sum{(dot<2 * kPairs>(x + i, taps) + (1 << (kShift - 1))) >> kShift};
+    out[i] = static_cast<int16_t>(sat(sum).v);
+  }
+#endif
+}
+
+// The size of the largest.
+CR_LANE int32_t peak_of(const int16_t *x, int count) {
+  int16_t highest = 0, lowest = 0;
+  for (int i = 0; i < count; ++i) {
+    highest = highest > x[i] ? highest : x[i];
+    lowest = lowest < x[i] ? lowest : x[i];
+  }
+  return highest > -lowest ? highest : -lowest;
+}
+
 CR_LANE void unpack_pairs(const I32x1 *pairs, int count, int16_t *samples) {
   for (int i = 0; i < count; ++i) {
     samples[2 * i] = pairs[i].low();
     samples[2 * i + 1] = pairs[i].high();
   }
+}
+
+// The widest of count rows, all or every second one.
+template <int step, class V>
+CR_LANE V widest_of(V width, const V *rows, int count) {
+  for (int n = 0; n < count; n += step) {
+    width = widest(width, rows[n]);
+  }
+  return width;
+}
+
+template <int step>
+CR_LANE I32x1 widest_of(I32x1 width, const I32x1 *rows, int count) {
+  int16_t samples[2 * kSubframe];
+  for (int n = 0; n < count; n += step) {
+    samples[2 * n / step] = rows[n].low();
+    samples[2 * n / step + 1] = rows[n].high();
+  }
+  return max(width, I32x1{peak_of(samples, (count + step - 1) / step * 2)});
 }
 
 // A predictor's coefficients, Q12: a[0], then the pairs (a1, a2), (a3, a4) ... that meet rows
@@ -105,7 +154,85 @@ struct Synthesis {
     sample(odd, y + n + 1);
     width = widest(width, last);
   }
+  CR_LANE V widest_output() const { return width; }
 };
+
+#if defined(CR_AVX512) || defined(CR_AVX2) || defined(CR_SSE2)
+
+// A stream alone, four samples at a time. What the ten before them give comes from five products of pairs; what
+// each gives to those behind it, once it is rounded, from one more. The sums are the same in another order.
+template <class Input>
+struct Synthesis<I32x1, Input> {
+  __m128i before[5],
+      behind[3];  // coefficients for the pairs (y[n-1], y[n-2]) ..., and for y[n], y[n+1], y[n+2]
+  Input x;
+  I32x1 *y;
+  __m128i last, highest, lowest;
+
+  CR_LANE Synthesis(const Predictor<I32x1> &p, Input input, I32x1 *rows)
+      : x(input),
+        y(rows),
+        last(_mm_cvtsi32_si128(static_cast<uint16_t>(rows[-1].low()))),
+        highest(_mm_setzero_si128()),
+        lowest(_mm_setzero_si128()) {
+    int16_t a[20] = {};
+    for (int j = 1; j <= 10; ++j) {
+      a[3 + j] = p.a[j].low();
+    }
+    const auto four = [&a](int from) { return _mm_loadl_epi64(reinterpret_cast<const __m128i *>(a + from)); };
+    for (int pair = 0; pair < 5; ++pair) {
+      before[pair] = _mm_unpacklo_epi16(four(4 + 2 * pair), four(5 + 2 * pair));
+    }
+    for (int i = 0; i < 3; ++i) {
+      behind[i] = _mm_unpacklo_epi16(four(3 - i), _mm_setzero_si128());
+    }
+  }
+
+  static CR_LANE __m128i rounded(__m128i sum) {
+    const __m128i whole = _mm_srai_epi32(sum, 12);
+    return _mm_packs_epi32(whole, whole);
+  }
+  template <int lane>
+  CR_LANE __m128i given(__m128i sum) const {
+    const __m128i all = _mm_shuffle_epi32(_mm_srai_epi32(sum, 12), _MM_SHUFFLE(lane, lane, lane, lane));
+    return _mm_madd_epi16(_mm_packs_epi32(all, all), behind[lane]);
+  }
+
+  CR_LANE void four(int n) {
+    I32x1 in[4];
+    x(n, in, in + 1);
+    x(n + 2, in + 2, in + 3);
+    __m128i sum = _mm_add_epi32(_mm_setr_epi32(in[0].v, in[1].v, in[2].v, in[3].v), _mm_set1_epi32(2048));
+    for (int pair = 4; pair >= 0; --pair) {
+      sum = _mm_sub_epi32(sum, _mm_madd_epi16(_mm_set1_epi32(y[n - 1 - 2 * pair].v), before[pair]));
+    }
+    sum = _mm_sub_epi32(sum, given<0>(sum));
+    sum = _mm_sub_epi32(sum, given<1>(sum));
+    sum = _mm_sub_epi32(sum, given<2>(sum));
+    const __m128i out = rounded(sum);
+    store_128(y + n, _mm_unpacklo_epi16(out, _mm_or_si128(_mm_slli_si128(out, 2), last)));
+    last = _mm_srli_si128(out, 14);
+    highest = _mm_max_epi16(highest, out);
+    lowest = _mm_min_epi16(lowest, out);
+  }
+  CR_LANE void two(int n) {
+    if (n % 4 == 0) {
+      four(n);
+    }
+  }
+  CR_LANE I32x1 widest_output() const {
+    int16_t ends[16];
+    store_128(ends, highest);
+    store_128(ends + 8, lowest);
+    I32x1 width{0};
+    for (int i = 0; i < 4; ++i) {
+      width = max(width, max(I32x1{ends[i]}, I32x1{-ends[8 + i]}));
+    }
+    return width;
+  }
+};
+
+#endif
 
 template <class... Steps>
 CR_LANE void run_together(int count, Steps &...steps) {
@@ -168,8 +295,8 @@ CR_LANE void residual(const Predictor<I32x1> &p, const I32x1 *y, I32x1 *out) {
   for (int n = -10; n < kSubframe; ++n) {
     samples[n + 10] = y[n].low();
   }
-  for (int n = 0; n < kSubframe; ++n) {
-    result[n] = static_cast<int16_t>(sat(I32x1{(dot<16>(samples + n, taps) + 2048) >> 12}).v);
+  for (int n = 0; n < kSubframe; n += 8) {
+    eight_sums<6, 12>(samples + n, taps, result + n);
   }
   out[-1] = I32x1::halves(out[-1].low(), result[0]);
   for (int n = 0; n + 1 < kSubframe; ++n) {
@@ -271,22 +398,20 @@ CR_LANE I32x1 adaptive_codebook_plain(const I32x1 *taps, I32x1 d, I32x1 *x) {
   int16_t window[kSubframe + kTaps] = {}, time_taps[kTaps] = {};
   unpack_pairs(taps, 10, time_taps);
   const I32x1 *from = x - d.v - 9;
-  int32_t widest_sample = 0;
-  Half32<1> before = sat(low(x[-1]));
+  int16_t out[kSubframe];
+  static_assert(kBlock == 8);
   for (int n = 0; n < kSubframe; n += kBlock) {
     for (int i = n == 0 ? 0 : n + 19; i < n + kBlock + 19; ++i) {
       window[i] = from[i].low();
-      const int32_t size = window[i] < 0 ? -window[i] : window[i];
-      widest_sample = widest_sample > size ? widest_sample : size;
     }
-    Half32<1> out[kBlock];
-    for (int i = 0; i < kBlock; ++i) {
-      out[i] = sat(I32x1{(dot<kTaps>(window + n + i, time_taps) + 16384) >> 15});
+    eight_sums<10, 15>(window + n, time_taps, out + n);
+    x[n - 1] = I32x1::halves(x[n - 1].low(), out[n]);
+    for (int i = n; i + 1 < n + kBlock; ++i) {
+      x[i] = I32x1::halves(out[i], out[i + 1]);
     }
-    store_block(out, before, x + n);
-    before = out[kBlock - 1];
+    x[n + kBlock - 1] = I32x1::halves(out[n + kBlock - 1], out[n + kBlock - 1]);
   }
-  return {widest_sample};
+  return {peak_of(window, kSubframe + 19)};
 }
 
 template <class V>

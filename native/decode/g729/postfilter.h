@@ -125,6 +125,31 @@ CR_LANE V energy_from_one(V half_energy) {
   return umin(doubled_energy(half_energy) + splat<V>(1), splat<V>(0x7FFFFFFF));
 }
 
+template <class V>
+struct PitchGains {
+  MaskOf<V> filtered;
+  V delayed, own;  // Q15, where filtered
+};
+
+template <class V>
+CR_LANE PitchGains<V> pitch_gains(V best, V delayed_energy, V own_energy, MaskOf<V> speech) {
+  const V zero = splat<V>(0);
+  V cm = max(best, zero), en = energy_from_one(delayed_energy), e0 = energy_from_one(own_energy);
+  const V h = norm(max(cm, max(en, e0)));
+  cm = mantissa(cm, h);
+  en = mantissa(en, h);
+  e0 = mantissa(e0, h);
+  // cm^2 >= en * e0 / 2, the 3 dB test; both products are below 2^30, so doubled they fit.
+  const auto filtered = speech & !(shl<1>(madd(cm, cm)) - madd(en, e0) < zero);
+  const V c = sar<2>(cm), sum = c + sar<1>(en);
+  const auto nonzero = sum > zero, strong = cm > en;
+  V g = select(nonzero, div15(c, max(sum, splat<V>(1))), zero);
+  V g0 = splat<V>(32767) - g;
+  g = select(strong, splat<V>(10923), g);
+  g0 = select(strong, splat<V>(21845), g0);
+  return {filtered, g, g0};
+}
+
 // z rows (z[n], z[n+1]) for even n.
 template <class V>
 CR_LANE void long_term(const V *res, V lag, MaskOf<V> speech, V *z) {
@@ -140,37 +165,80 @@ CR_LANE void long_term(const V *res, V lag, MaskOf<V> speech, V *z) {
   for (int i = 0; i < kSubframe / 2; ++i) {
     delayed_q[i] = sar16<2>(delayed[i]);
   }
-  const V zero = splat<V>(0);
-  V cm = max(search.best, zero), en = energy_from_one(quarter_energy(delayed_q)),
-    e0 = energy_from_one(quarter_energy(q));
-  const V h = norm(max(cm, max(en, e0)));
-  cm = mantissa(cm, h);
-  en = mantissa(en, h);
-  e0 = mantissa(e0, h);
-  // cm^2 >= en * e0 / 2, the 3 dB test; both products are below 2^30, so doubled they fit.
-  const auto filtered = speech & !(shl<1>(madd(cm, cm)) - madd(en, e0) < zero);
-  if (!any(filtered)) {
+  const PitchGains<V> gains = pitch_gains(search.best, quarter_energy(delayed_q), quarter_energy(q), speech);
+  if (!any(gains.filtered)) {
     return;
   }
-  const V c = sar<2>(cm), sum = c + sar<1>(en);
-  const auto nonzero = sum > zero, strong = cm > en;
-  V g = select(nonzero, div15(c, max(sum, splat<V>(1))), zero);
-  V g0 = splat<V>(32767) - g;
-  g = select(strong, splat<V>(10923), g);
-  g0 = select(strong, splat<V>(21845), g0);
+  const V g = gains.delayed, g0 = gains.own;
   const V gain = cross(shl<16>(g), g), gain0 = cross(shl<16>(g0), g0);
   for (int i = 0; i < kSubframe / 2; ++i) {
     // N9: the gains sum to at most 32768, so the sum fits.
     const V mixed = adds16(mul15_16(gain0, z[i]), mul15_16(gain, delayed[i]));
-    z[i] = select(filtered, mixed, z[i]);
+    z[i] = select(gains.filtered, mixed, z[i]);
+  }
+}
+
+// Squares of quarters: each half of the sum stays below 2^31.
+CR_LANE I32x1 quarter_energy(const int16_t *x) {
+  constexpr int kHalf = kSubframe / 2;
+  return I32x1{dot<kHalf>(x, x)} + I32x1{dot<kHalf>(x + kHalf, x + kHalf)};
+}
+
+// A stream alone: the same on samples side by side.
+CR_LANE void long_term(const I32x1 *res, I32x1 lag, M32x1 speech, I32x1 *z) {
+  constexpr int kWindow = 2 * kWindowPairs;
+  int16_t here[kSubframe], here_q[kSubframe], window[kWindow + 2], window_q[kWindow + 2];
+  const I32x1 *from = res - min(lag + I32x1{3}, I32x1{143}).v;
+  for (int n = 0; n < kSubframe; ++n) {
+    here[n] = res[n].low();
+    here_q[n] = static_cast<int16_t>(here[n] >> 2);
+  }
+  for (int i = 0; i < kWindow; ++i) {
+    window[i] = from[i].low();
+    window_q[i] = static_cast<int16_t>(window[i] >> 2);
+  }
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    z[i] = res[2 * i];
+  }
+  const bool safe = peak_of(here, kSubframe) < 20725 && peak_of(window, kWindow) < 20725;  // G4
+  I32x1 best{INT32_MIN};
+  int from_end = 0;
+  for (int j = kCandidates - 1; j >= 0; --j) {
+    I32x1 sum{0};
+    if (safe) {
+      sum = {2 * dot<kSubframe>(here_q, window_q + j)};
+    } else {
+      for (int n = 0; n < kSubframe; ++n) {
+        sum = lmac(sum, I32x1{here_q[n]}, I32x1{window_q[n + j]});
+      }
+    }
+    // The first largest in the order of rising lags.
+    if (j == kCandidates - 1 || sum.v > best.v) {
+      best = sum;
+      from_end = j;
+    }
+  }
+  const int16_t *delayed = window + from_end;
+  const PitchGains<I32x1> gains =
+      pitch_gains(best, quarter_energy(window_q + from_end), quarter_energy(here_q), speech);
+  if (!gains.filtered.v) {
+    return;
+  }
+  int16_t mixed[kSubframe];
+  for (int n = 0; n < kSubframe; ++n) {
+    const int32_t sum = ((gains.own.v * here[n]) >> 15) + ((gains.delayed.v * delayed[n]) >> 15);
+    mixed[n] = static_cast<int16_t>(sum > 32767 ? 32767 : sum < -32768 ? -32768 : sum);
+  }
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    z[i] = I32x1::halves(mixed[2 * i], mixed[2 * i + 1]);
   }
 }
 
 // A.4.2.3: the truncated impulse response of A(z/g2)/A(z/g1), rows of (h[n], h[n-1]).
 template <class V>
 struct Impulse {
-  static constexpr int kLength = 22;
-  V rows[10 + kLength];
+  static constexpr int kLength = 22, kWhole = 24;  // a synthesis may take four at a time
+  V rows[10 + kWhole];
   const V *numerator;
   V *h() { return rows + 10; }
 };
@@ -201,15 +269,15 @@ CR_LANE V impulse_tilt(Impulse<V> &impulse) {
 // The tilt factors k, Q15, of both subframes.
 template <class V>
 __attribute__((noinline)) void tilt(const Predictor<V> *numerator, const Predictor<V> *denominator, V *k) {
-  constexpr int kLength = Impulse<V>::kLength;
+  constexpr int kLength = Impulse<V>::kLength, kWhole = Impulse<V>::kWhole;
   const V zero = splat<V>(0);
   Impulse<V> impulse[2];
-  V input[2][kLength], width[2] = {zero, zero};
+  V input[2][kWhole], width[2] = {zero, zero};
   for (int s = 0; s < 2; ++s) {
     for (int n = 0; n < 10; ++n) {
       impulse[s].rows[n] = zero;
     }
-    for (int n = 0; n < kLength; ++n) {
+    for (int n = 0; n < kWhole; ++n) {
       input[s][n] = n <= 10 ? numerator[s].a[n] : zero;
       width[s] = max(width[s], abs(input[s][n]));
     }
@@ -223,8 +291,8 @@ __attribute__((noinline)) void tilt(const Predictor<V> *numerator, const Predict
   Synthesis first(denominator[0], from(input[0]), impulse[0].h());
   Synthesis second(denominator[1], from(input[1]), impulse[1].h());
   run_together(kLength, first, second);
-  width[0] = max(width[0], peak(first.width));
-  width[1] = max(width[1], peak(second.width));
+  width[0] = max(width[0], peak(first.widest_output()));
+  width[1] = max(width[1], peak(second.widest_output()));
   for (int s = 0; s < 2; ++s) {
     if (!predictor_is_safe(denominator[s], width[s])) {
       const V *x = input[s];
@@ -248,6 +316,37 @@ CR_LANE void compensate_tilt(State<V::kLanes> &state, V k, V *z) {
   put(state, kMemPre, high(before));
 }
 
+CR_LANE void compensate_tilt(State<1> &state, I32x1 k, I32x1 *z) {
+  int16_t in[1 + kSubframe], out[kSubframe];
+  in[0] = state.word[kMemPre][0];
+  unpack_pairs(z, kSubframe / 2, in + 1);
+  for (int n = 0; n < kSubframe; ++n) {
+    out[n] = static_cast<int16_t>(sat(I32x1{in[n + 1] - ((k.low() * in[n]) >> 15)}).v);
+  }
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    z[i] = I32x1::halves(out[2 * i], out[2 * i + 1]);
+  }
+  state.word[kMemPre][0] = in[kSubframe];
+}
+
+// Of the rows (x[n], x[n-1]), n odd.
+template <class V>
+CR_LANE V quarter_energy_of_rows(const V *rows) {
+  V pairs[kSubframe / 2];
+  for (int i = 0; i < kSubframe / 2; ++i) {
+    pairs[i] = sar16<2>(rows[2 * i + 1]);
+  }
+  return quarter_energy(pairs);
+}
+
+CR_LANE I32x1 quarter_energy_of_rows(const I32x1 *rows) {
+  int16_t quarters[kSubframe];
+  for (int n = 0; n < kSubframe; ++n) {
+    quarters[n] = static_cast<int16_t>(rows[n].low() >> 2);
+  }
+  return quarter_energy(quarters);
+}
+
 template <class V>
 struct GainControl {
   V gain, step;  // Q12: gain := gain * 0.9 + step, a sample at a time
@@ -258,13 +357,8 @@ struct GainControl {
 // and starts from 0 afterwards.
 template <class V>
 CR_LANE GainControl<V> gain_control(const State<V::kLanes> &state, const V *syn, const V *p) {
-  V out_pairs[kSubframe / 2], in_pairs[kSubframe / 2];
-  for (int i = 0; i < kSubframe / 2; ++i) {
-    out_pairs[i] = sar16<2>(p[2 * i + 1]);
-    in_pairs[i] = sar16<2>(syn[2 * i + 1]);
-  }
   const V zero = splat<V>(0);
-  const V so = doubled_energy(quarter_energy(out_pairs)), si = doubled_energy(quarter_energy(in_pairs));
+  const V so = doubled_energy(quarter_energy_of_rows(p)), si = doubled_energy(quarter_energy_of_rows(syn));
   const V out_norm = norm(so), in_norm = norm(si);
   const V go = shr<16>(sar<1>(shl_each(so, out_norm)) + splat<V>(32768));
   const V gi = max(mantissa(si, in_norm), splat<V>(1));
@@ -319,7 +413,8 @@ struct GainAndHighPass {
   V width, highest, lowest;
   Half32<V::kLanes> last;
 
-  static CR_LANE V rest_of(V y) { return shr<1>(y) & splat<V>(0x7FFF); }
+  // Alone, a product of 64 bits takes both parts of a y.
+  static CR_LANE V rest_of(V y) { return V::kLanes == 1 ? sar<1>(y) : shr<1>(y) & splat<V>(0x7FFF); }
 
   CR_LANE GainAndHighPass(const State<V::kLanes> &state, const GainControl<V> &control, const V *in,
                           V *scaled, V *out)
@@ -339,7 +434,36 @@ struct GainAndHighPass {
     width = widest(splat<V>(0), scaled[-1]);
   }
 
+  static CR_LANE int32_t product_q15(int32_t x, int32_t factor) {
+    return static_cast<int32_t>((int64_t{x} * factor) >> 15);
+  }
+
+  CR_LANE Half32<1> sample_alone(int n) {
+    gain = I32x1{(gain.v * 29491) >> 15} + step;
+    const auto half = sat(I32x1{(p[n].low() * gain.v) >> 12});
+    const int32_t before = last.v, oldest = x[n - 1].high();
+    x[n] = pair(half, last);
+    last = half;
+    const V u = I32x1{7699 * (half.v - 2 * before + oldest)} + I32x1{product_q15(rest2.v, -7667)} +
+                I32x1{product_q15(rest1.v, 15836)};
+    y2 = y1;
+    rest2 = rest1;
+    y1 = shl<3>(u);
+    rest1 = shl<2>(u);  // where that is not half of y1, u is out of its bounds
+    highest = max(highest, u);
+    lowest = min(lowest, u);
+    return sat(sar<12>(u + splat<V>(2048)));
+  }
+
   CR_LANE Half32<V::kLanes> sample(int n) {
+    if constexpr (V::kLanes == 1) {
+      return sample_alone(n);
+    } else {
+      return sample_of_lanes(n);
+    }
+  }
+
+  CR_LANE Half32<V::kLanes> sample_of_lanes(int n) {
     const V newest = splat<V>(tables::packed(7699, -15398)), oldest = splat<V>(tables::packed(7699, 0));
     const V upper1 = splat<V>(tables::packed(0, 15836)), lower1 = splat<V>(tables::packed(15836, 0));
     const V upper2 = splat<V>(tables::packed(0, -7667)), lower2 = splat<V>(tables::packed(-7667, 0));
@@ -433,10 +557,7 @@ __attribute__((noinline)) void prepare_short_term(State<V::kLanes> &state, Work<
                                                   int s) {
   const V *y = work.syn(kSubframe * s);
   V *res = work.res(kSubframe * s), *z = post.z[s];
-  V width = splat<V>(0);
-  for (int n = -9; n < kSubframe; n += 2) {
-    width = widest(width, y[n]);
-  }
+  const V width = widest_of<2>(splat<V>(0), y - 9, kSubframe + 9);
   if (predictor_is_safe(post.numerator[s], peak(width))) {  // G3
     residual(post.numerator[s], y, res);
   } else {
@@ -467,9 +588,7 @@ template <class V>
 CR_LANE void check_short_term(PostFilter<V> &post, int s, V width) {
   const V *z = post.z[s];
   V *p = post.p(kSubframe * s);
-  for (int i = 0; i < kSubframe / 2; ++i) {
-    width = widest(width, z[i]);
-  }
+  width = widest_of<1>(width, z, kSubframe / 2);
   for (int n = -9; n < 0; n += 2) {
     width = widest(width, p[n]);
   }

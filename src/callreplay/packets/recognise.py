@@ -13,7 +13,7 @@ from callreplay.deferred import dataclass
 from callreplay.errors import CaptureError
 from callreplay.packets.rows import most_below_second
 
-__all__ = ["Container", "recognise"]
+__all__ = ["RTPDUMP", "Container", "recognise"]
 
 PCAP, PCAPNG, RTPDUMP, RTPPROXY, SNOOP, MJR = 1, 2, 3, 4, 5, 6
 JOINABLE: Final = (PCAP, PCAPNG, SNOOP)

@@ -56,6 +56,7 @@ __all__ = [
     "parse_index",
     "read_index",
     "restore",
+    "streams_of",
     "write_index",
     "write_packets",
 ]
@@ -347,9 +348,17 @@ def restore(index: LegIndex, columns: RtpColumns, streams: Sequence[Stream]) -> 
             raise FormatError("the side index is not of this recording: it has fewer records")
         columns.arrival_ns[:] = index.arrival_ns[record]
         columns.stream[:] = index.stream[record]
-    order = np.argsort(columns.stream, kind="stable")
-    bounds = np.searchsorted(columns.stream[order], np.arange(len(index.streams) + 1))
+    return streams_of(index, columns.stream)
+
+
+def streams_of(index: LegIndex, stream: NDArray[np.int32]) -> list[Stream]:
+    """The streams of ``index`` with their rows, by the stream of each row."""
+    if len(index.streams) == 1:
+        (alone,) = index.streams
+        return [Stream(alone.index, alone.flow, alone.ssrc, slice(0, len(stream)), len(stream))]
+    order = np.argsort(stream, kind="stable")
+    bounds = np.searchsorted(stream[order], np.arange(len(index.streams) + 1))
     return [
-        Stream(stream.index, stream.flow, stream.ssrc, order[begin:end].astype(np.int64), int(end - begin))
-        for stream, begin, end in zip(index.streams, bounds[:-1], bounds[1:], strict=True)
+        Stream(each.index, each.flow, each.ssrc, order[begin:end].astype(np.int64), int(end - begin))
+        for each, begin, end in zip(index.streams, bounds[:-1], bounds[1:], strict=True)
     ]

@@ -68,15 +68,17 @@ def span(data: NDArray[np.uint8], name: str = "") -> tuple[int, int] | None:
 
 
 class Flows:
-    """The flows of a scan by index, made when asked for."""
+    """The flows of a scan by index, made when asked for; none without a scanner."""
 
-    def __init__(self, scanner: Scanner) -> None:
+    def __init__(self, scanner: Scanner | None) -> None:
         self._scanner = scanner
         self._made: dict[int, Flow] = {}
 
     def __getitem__(self, index: int) -> Flow:
         flow = self._made.get(index)
         if flow is None:
+            if self._scanner is None:
+                raise IndexError(index)
             flow = self._made[index] = _flow(*self._scanner.flow(index))
         return flow
 

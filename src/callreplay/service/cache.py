@@ -26,6 +26,7 @@ Locks, and who owns what:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import io
@@ -37,6 +38,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +71,35 @@ class _Job:
     error: BaseException | None = None
     waiting: int = 0
     left_at: float = field(default_factory=time.monotonic)
+    told: list[Callable[[], object]] = field(default_factory=list)
+
+    def tell(self, begun: Callable[[], object]) -> None:
+        """Call ``begun`` once there are octets, or the end; from whatever thread makes them."""
+        with self.changed:
+            if not (self.size or self.done):
+                self.told.append(begun)
+                return
+        begun()
+
+    def grown(self, size: int) -> None:
+        """There are so many octets."""
+        with self.changed:
+            self.size = size
+            self._say()
+
+    def end(self, error: BaseException | None) -> None:
+        """There will be no more."""
+        with self.changed:
+            self.error, self.done = error, True
+            self._say()
+
+    def _say(self) -> None:
+        self.changed.notify_all()
+        if self.told and (self.size or self.done):
+            for begun in self.told:
+                with contextlib.suppress(RuntimeError):  # its event loop has ended
+                    begun()
+            self.told.clear()
 
     def join(self) -> None:
         with self.changed:
@@ -270,11 +301,56 @@ class Cache:
         """
         gone = gone or threading.Event()
         while True:
+            entry, job = self._look(key, make, owner, gone, apart=apart)
+            if job is not None:
+                try:
+                    entry = self._first_bytes(key, job, gone)
+                finally:
+                    job.leave()
+            elif entry is None:
+                time.sleep(_POLL_SECONDS)
+            if entry is not None:
+                return entry
+
+    async def open_soon(
+        self, key: str, make: Callable[[], Iterator[bytes]], *, owner: str, gone: threading.Event
+    ) -> Entry:
+        """As ``open``, without a thread that waits. The cache must be near: it is looked into where the loop runs."""
+        loop = asyncio.get_running_loop()
+        while True:
+            entry, job = self._look(key, make, owner, gone)
+            if job is not None:
+                begun = asyncio.Event()
+                try:
+                    job.tell(partial(loop.call_soon_threadsafe, begun.set))
+                    while not begun.is_set():
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(begun.wait(), _LOOK_SECONDS)
+                        _check(gone)
+                    entry = self._first_bytes(key, job, gone)
+                finally:
+                    job.leave()
+            elif entry is None:
+                await asyncio.sleep(_POLL_SECONDS)
+            if entry is not None:
+                return entry
+
+    def _look(
+        self,
+        key: str,
+        make: Callable[[], Iterator[bytes]],
+        owner: str,
+        gone: threading.Event,
+        *,
+        apart: bool = False,
+    ) -> tuple[Entry | None, _Job | None]:
+        """The entry, or the work on it, which the caller leaves; neither where another process has begun it."""
+        while True:
             _check(gone)
             found = self._open_whole(key, gone)
             if found is not None:
                 self.metrics.cache.labels("hit").inc()
-                return found
+                return found, None
             with self._guard:
                 job = self._jobs.get(key)
                 lock = None
@@ -291,18 +367,11 @@ class Cache:
                 entry = self._follow(key, gone)
                 if entry is not None:
                     self.metrics.cache.labels("joined").inc()
-                    return entry
-                time.sleep(_POLL_SECONDS)
-                continue
-            try:
-                self.metrics.cache.labels("joined" if lock is None else "miss").inc()
-                if lock is not None:
-                    self._begin(key, job, lock, make, owner, apart=apart)
-                entry = self._first_bytes(key, job, gone)
-            finally:
-                job.leave()
-            if entry is not None:
-                return entry
+                return entry, None
+            self.metrics.cache.labels("joined" if lock is None else "miss").inc()
+            if lock is not None:
+                self._begin(key, job, lock, make, owner, apart=apart)
+            return None, job
 
     def touch(self, key: str) -> bool:
         """Whether the entry of ``key`` is there, whole; it has been used now."""
@@ -404,6 +473,7 @@ class Cache:
     def _work(self, key: str, job: _Job, lock: int, make: Callable[[], Iterator[bytes]]) -> None:
         part, final = self._path(key, ".part"), self._path(key)
         error: BaseException | None = None
+        total = 0
         self.metrics.running.inc()
 
         def check() -> None:
@@ -417,7 +487,7 @@ class Cache:
                 try:
                     while not self._written(piece, job, make):
                         self._room.wait_for_turn(piece)
-                    self._room.keep(piece, part, final)
+                    total = self._room.keep(piece, part, final)
                 except BaseException:
                     self._room.drop(piece, part)
                     raise
@@ -431,11 +501,9 @@ class Cache:
                 self._jobs.pop(key, None)
             self._path(key, ".lock").unlink(missing_ok=True)
             os.close(lock)
-            with job.changed:
-                job.error, job.done = error, True
-                job.changed.notify_all()
+            job.end(error)
         if error is None:
-            self._room.shrink(key)
+            self._room.shrink(total, key)
 
     def _written(self, piece: Piece, job: _Job, make: Callable[[], Iterator[bytes]]) -> bool:
         """Write all that ``make`` gives, as long as anybody waits for it; False where the piece gave way."""
@@ -445,9 +513,7 @@ class Cache:
             for data in blocks:
                 piece.check()
                 is_written = self._room.write(piece, data)
-                with job.changed:
-                    job.size = piece.file.tell()
-                    job.changed.notify_all()
+                job.grown(piece.file.tell())
                 if not is_written:
                     return False
             return True
@@ -459,8 +525,7 @@ class Cache:
         """Remove what killed processes left half done, or had not begun; count what there is."""
         for key in {path.stem for suffix in ("part", "lock") for path in self.folder.glob(f"*/*.{suffix}")}:
             self._bury(key)
-        self._room.recount()
-        self._room.shrink()
+        self._room.shrink(self._room.recount())
 
     def _bury(self, key: str) -> bool:
         """Remove the part of a process that was killed at it; False where one is at work."""

@@ -21,7 +21,9 @@ from callreplay.outputs.captions import CAPTION_FORMATS
 from callreplay.outputs.formats import FORMATS, format_of
 from callreplay.outputs.options import ROWS, Options
 from callreplay.outputs.zoom import finest_of, pixels_of, zoom_file
-from callreplay.store.opening import StoredFile, held
+from callreplay.service.opened import Opened
+from callreplay.store.objects import is_object_url
+from callreplay.store.opening import HeldFile, StoredFile, held
 from callreplay.store.records import StoredCall
 from callreplay.store.words import StoredWord
 
@@ -58,7 +60,11 @@ SUFFIXES: Final = {name: form.suffixes[0] for name, form in FORMATS.items()} | {
     **{name: f".{name}" for name in CAPTIONS},
 }
 _LONG_S: Final = 600
+_LONG_BYTES: Final = (
+    4 << 20
+)  # of recordings: four minutes of G.711; less is opened as fast as it is looked for
 _MOST_MARKS: Final = 10_000  # of a kind and leg
+_opened: Final = Opened()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +138,27 @@ def _call(files: Sequence[StoredFile]) -> Call:
     # first two of them would lose audio and say nothing.
     if len(files) > 2:
         raise FormatError(f"a call has one recording for each of its two legs, not {len(files)}")
-    with held(files) as opened:
-        capture = open_capture(*opened)
+    with held(files) as found:
+        if any(is_object_url(file.volume_path) for file in files):
+            return _open(found)  # a look at one is a fetch of it
+        sizes = [_identity(file) for file in found]
+        if sum(size for *_, size in sizes) < _LONG_BYTES:
+            return _open(found)
+        return _opened.call(tuple(zip(files, sizes, strict=True)), lambda: _open(found))
+
+
+def _identity(file: HeldFile) -> tuple[int, int, int, int]:
+    """What a recording is on its disk: it changes where another takes its name. The last is its size."""
+    descriptor = file.open()
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _open(files: Sequence[HeldFile]) -> Call:
+    capture = open_capture(*files)
     if not capture.calls:
         raise ArgumentError(f"{capture.name}: no call was found in it ({capture.why_empty()})")
     return max(capture.calls, key=lambda call: call.duration_s)

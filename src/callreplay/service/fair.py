@@ -27,11 +27,17 @@ class Fair:
 
     async def run(self, name: str, function: Callable[_P, _T], *values: _P.args, **named: _P.kwargs) -> _T:
         """Run ``function`` in a thread when it is the turn of ``name``."""
-        async with self._turn(name):
+        async with self._turn_of(name):
             return await to_thread.run_sync(lambda: function(*values, **named), limiter=self._all)
 
     @asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[None]:
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Run the block, which waits and needs no thread, when it is the turn of ``name``."""
+        async with self._turn_of(name), self._all:
+            yield
+
+    @asynccontextmanager
+    async def _turn_of(self, name: str) -> AsyncIterator[None]:
         limiter, users = self._of.setdefault(name, (CapacityLimiter(self.each), []))
         users.append(None)
         try:

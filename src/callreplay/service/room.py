@@ -143,8 +143,8 @@ class Room:
             piece.check()
             time.sleep(_POLL_SECONDS)
 
-    def keep(self, piece: Piece, part: Path, final: Path) -> None:
-        """Make the piece, which is whole, an entry."""
+    def keep(self, piece: Piece, part: Path, final: Path) -> int:
+        """Make the piece, which is whole, an entry; the total then."""
         os.fsync(piece.file.fileno())
         os.fchmod(piece.file.fileno(), stat.S_IRUSR)
         taken = octets_on_disk(os.fstat(piece.file.fileno()))
@@ -153,6 +153,7 @@ class Room:
             page.hold(piece.key, 0)
             page.octets += taken
             piece.held = 0
+            return page.octets
 
     def drop(self, piece: Piece, part: Path) -> None:
         """Take back what was written of a piece."""
@@ -219,6 +220,6 @@ class Room:
     def _evict_oldest(self) -> bool:
         return any(self._evict(path, size) for _, size, path in sorted(self.files()))
 
-    def shrink(self, keep: str = "") -> None:
-        """Evict the least recently used entries where the bound is passed; ``keep`` has just been made."""
-        self.metrics.cache_bytes.set(self.make_room(keep=keep))
+    def shrink(self, total: int, keep: str = "") -> None:
+        """Evict the least recently used entries where ``total`` passes the bound; ``keep`` has just been made."""
+        self.metrics.cache_bytes.set(total if total <= self.limit else self.make_room(keep=keep))

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -175,10 +175,7 @@ async def _key_again(
     service: Service, user: User, call: StoredCall, form: str, options: dict[str, Any]
 ) -> str:
     """The key of a rendering, looked for here where the recordings are near: a thread would cost more."""
-    for folder in {file["volume_path"] for file in call.files}:
-        if service.near.known(folder) is None:
-            service.near.note(folder, await to_thread.run_sync(service.near.look, folder))
-    if all(service.near.known(file["volume_path"]) for file in call.files):
+    if await _are_near(service, {file["volume_path"] for file in call.files}):
         return _key_of(call, form, options)
     return await service.searching.run(str(user.id), _key_of, call, form, options)
 
@@ -363,9 +360,7 @@ async def open_entry(
     if not call.files and call.row["status"] != progress.IN_PROGRESS:
         raise Problem(404, "The call has no recording.")
     try:
-        return await service.waiting.run(
-            str(user), _open_entry, service, call, form, options, user, gone or threading.Event(), key
-        )
+        return await _opened(service, call, form, options, str(user), gone or threading.Event(), key)
     except Abandoned:
         raise Problem(503, "Nobody waits for this any more.") from None
     except FileNotFoundError:
@@ -418,21 +413,37 @@ def _key(call: StoredCall, files: list[StoredFile], form: str, options: dict[str
     return str(digest.hexdigest())
 
 
-def _open_entry(
+async def _opened(
     service: Service,
     call: StoredCall,
     form: str,
     options: dict[str, Any],
-    user: int,
+    user: str,
     gone: threading.Event,
     key: str,
 ) -> Entry:
+    """What ``open_entry`` gives; where recordings and cache are near, no thread waits for whoever makes it."""
+    waiting = service.waiting
     if call.row["status"] == progress.IN_PROGRESS:
-        return _open_live(service, call, form, options, user, gone)
+        return await waiting.run(user, _open_live, service, call, form, options, user, gone)
     files = call.recordings()
-    key = key or _key(call, files, form, options)
+    if not key and await _are_near(service, {file.volume_path for file in files}):
+        key = _key(call, files, form, options)
+    elif not key:
+        key = await waiting.run(user, _key, call, files, form, options)
     make = _measured(service, form, lambda: engine.render(files, form, options, str(call.uuid)))
-    return service.cache.open(key, make, owner=str(user), gone=gone)
+    if not await _are_near(service, {str(service.cache.folder)}):
+        return await waiting.run(user, service.cache.open, key, make, owner=user, gone=gone)
+    async with waiting.turn(user):
+        return await service.cache.open_soon(key, make, owner=user, gone=gone)
+
+
+async def _are_near(service: Service, folders: Iterable[str]) -> bool:
+    """Whether all are on disks of this machine, where a look takes less than a thread would."""
+    for folder in folders:
+        if service.near.known(folder) is None:
+            service.near.note(folder, await to_thread.run_sync(service.near.look, folder))
+    return all(service.near.known(folder) for folder in folders)
 
 
 def _digest(call: StoredCall, form: str, options: dict[str, Any]) -> Any:
@@ -446,7 +457,7 @@ def _open_live(
     call: StoredCall,
     form: str,
     options: dict[str, Any],
-    user: int,
+    user: str,
     gone: threading.Event,
 ) -> Entry:
     """Of a call that goes on: WAV to its end, as it comes; any other form of what there is so far."""
@@ -480,7 +491,7 @@ def _open_live(
         return engine.render_call(found, form, options, str(call.uuid))
 
     make = _measured(service, form, render)
-    return service.cache.open(digest.hexdigest(), make, owner=str(user), gone=gone, apart=form == "wav")
+    return service.cache.open(digest.hexdigest(), make, owner=user, gone=gone, apart=form == "wav")
 
 
 def _closing(spools: Spools, data: Iterator[bytes]) -> Iterator[bytes]:
