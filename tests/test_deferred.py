@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 import threading
 from collections.abc import Callable
@@ -72,9 +73,12 @@ def test_it_is_what_the_standard_library_makes(options: dict[str, bool]) -> None
         assert (our.__hash__ is None) == (their.__hash__ is None)
         assert hasattr(one, "__dict__") == hasattr(two, "__dict__")
         assert copy.copy(one).total() == 2
+        assert inspect.signature(our) == inspect.signature(their)
         assert getattr(our, "__match_args__", ()) == getattr(their, "__match_args__", ())
         assert _error(partial(our)) == _error(partial(their))
         assert _error(partial(our, a=1, e=1)) == _error(partial(their, a=1, e=1))
+        assert _error(partial(our, *range(9))) == _error(partial(their, *range(9)))
+        assert _error(partial(our, 1, a=1)) == _error(partial(their, 1, a=1))
         if options["frozen"]:
             assert _error(partial(setattr, one, "a", 2)) == _error(partial(setattr, two, "a", 2))
             assert _error(partial(delattr, one, "a")) == _error(partial(delattr, two, "a"))
@@ -102,6 +106,41 @@ def test_any_use_may_be_the_first(first: Callable[[Any], object]) -> None:
 class Point:
     x: int
     y: list[int] = field(default_factory=list)
+
+
+def test_a_class_below_has_its_own_signature() -> None:
+    class Named(Point):
+        __slots__ = ()
+
+        def __init__(self, name: str) -> None:
+            super().__init__(len(name))
+
+    assert str(inspect.signature(Named)) == "(name: 'str') -> 'None'"
+    assert Named("four").x == 4
+
+
+def test_fields_that_nobody_gives_are_made() -> None:
+    def classes(decorate: Callable[..., Any]) -> Any:
+        @decorate(slots=True)
+        class Counter:
+            name: str
+            seen: list[int] = field(default_factory=list, init=False)
+            step: int = field(default=2, init=False)
+            unset: int = field(init=False)
+            last: int = field(default=0, kw_only=True)
+
+            def __post_init__(self) -> None:
+                self.seen.append(self.step + self.last)
+
+        return Counter
+
+    ours, theirs = classes(deferred.dataclass), classes(dataclasses.dataclass)
+    for made in (ours, theirs):
+        assert made("a").seen == [2]
+        assert made(name="a", last=3).seen == [5]
+        assert not hasattr(made("a"), "unset")
+    assert _error(partial(ours, "a", 3)) == _error(partial(theirs, "a", 3))
+    assert _error(partial(ours, "a", step=3)) == _error(partial(theirs, "a", step=3))
 
 
 def test_pickles_come_back() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import ipaddress
 
 __all__ = ["canonical", "is_multicast", "is_private", "packed"]
 
@@ -53,12 +55,21 @@ def is_private(address: str) -> bool:
 
 def is_multicast(address: str) -> bool:
     """Whether an address is that of a group; ValueError for any other text."""
+    octets = _quartet(address)
+    if octets is not None:
+        return octets[0] >> 4 == 14  # 224.0.0.0/4, RFC 5771
     return _address(address).is_multicast
 
 
 @lru_cache(maxsize=_MOST_KNOWN)
 def _known(address: str) -> _Facts:
-    return _Facts(ipaddress.ip_address(address))
+    return _Facts(_read(address))
+
+
+def _read(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    import ipaddress  # few captures have an address for it
+
+    return ipaddress.ip_address(address)
 
 
 class _Facts:
@@ -76,5 +87,5 @@ class _Facts:
 
 def _address(address: str) -> _Facts:
     if len(address) > _LONGEST:
-        return _Facts(ipaddress.ip_address(address))
+        return _Facts(_read(address))
     return _known(address)

@@ -17,8 +17,6 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from callreplay import order, packets, signalling
@@ -33,6 +31,8 @@ from callreplay.reopening import Reopening, pickled
 from callreplay.sources import File, Gathered, Source, gather, open_files
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from callreplay.packets import recording
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
@@ -183,7 +183,10 @@ def _side_index(file: File) -> bytes | OSError | None:
             return packets.fetched_beside(file.name, INDEX_SUFFIX)
         if isinstance(source, str):
             path = source + INDEX_SUFFIX
-            return Path(path).read_bytes() if os.path.isfile(path) else None  # noqa: PTH113
+            if not os.path.isfile(path):  # noqa: PTH113
+                return None
+            with open(path, "rb") as index:  # noqa: PTH123
+                return index.read()
         if source is not None and packets.is_opener(source):
             with os.fdopen(source.open(INDEX_SUFFIX), "rb") as opened:
                 return opened.read()
@@ -246,6 +249,12 @@ def _restored(
     return indexes
 
 
+def _secrets(keylog: str | os.PathLike[str]) -> packets.KeyLog:
+    from pathlib import Path
+
+    return packets.read_keylog(Path(keylog))
+
+
 def _stored_calls(indexes: list[recording.LegIndex | None]) -> list[CallDescription]:
     """What signalling said of stored legs, once for the legs of one call."""
     found: list[CallDescription] = []
@@ -289,7 +298,7 @@ def open_capture(
     # What was read from a file object cannot be read from it again; what a URL names can.
     again = [g if packets.is_url(g) else s for g, s in zip(sources, local, strict=True)]
     origin = Reopening(open_capture, tuple(again), codecs=codecs, keylog=keylog)
-    keys = packets.read_keylog(Path(keylog)) if keylog is not None else None
+    keys = _secrets(keylog) if keylog is not None else None
     read_warnings: list[str] = []
     files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file) for file in files]

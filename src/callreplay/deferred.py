@@ -1,9 +1,10 @@
 """``dataclass`` as the standard library has it, made when it is first used: a program starts in half the time.
 
 The standard decorator writes and compiles four methods for each class while its module is imported, a thousandth of a
-second a class; to open a call imports some eighty classes, of which half are ever made. This one compiles what makes
-an instance with the first instance, and what compares and shows it when that is asked for. What comes of it is the
-standard library's own: ``fields``, ``replace`` and ``asdict`` take it, and type checkers see nothing else.
+second a class; to open a call imports some eighty classes. This one compiles nothing: ``callreplay.instances`` makes
+and compares instances. What shows them, and all that inherits fields, is made by the standard library when it is asked
+for. What comes of it is the standard library's own: ``fields``, ``replace`` and ``asdict`` take it, and type checkers
+see nothing else.
 
 >>> @dataclass(frozen=True, slots=True)
 ... class Point:
@@ -16,22 +17,53 @@ standard library's own: ``fields``, ``replace`` and ``asdict`` take it, and type
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["dataclass", "field"]
+from callreplay.instances import eq_of, hash_of, init_of
+
+__all__ = ["dataclass", "field", "pattern"]
+
+
+class _Pattern:
+    """A regular expression that is compiled when one of its methods is first asked for, and hands on those."""
+
+    def __init__(self, text: str | bytes, flags: int) -> None:
+        self._text, self._flags = text, flags
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(re.compile(self._text, self._flags), name)
+        setattr(self, name, found)
+        return found
 
 
 class _Asked:
     """An attribute of a class that is made when somebody asks for it."""
 
-    def __init__(self, of: type, name: str, make: Callable[[], None]) -> None:
-        self._of, self._name, self._make = of, name, make
+    def __init__(self, recipe: _Recipe, name: str, make: Callable[[], None]) -> None:
+        self._recipe, self._name, self._make = recipe, name, make
 
     def __get__(self, instance: object, owner: type) -> Any:
         self._make()
-        return getattr(self._of, self._name)
+        return getattr(self._recipe.made, self._name)
+
+
+class _Signature:
+    """``__signature__`` of a class, for whoever shows how an instance is made; a class below it has its own."""
+
+    def __init__(self, recipe: _Recipe) -> None:
+        self._recipe = recipe
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if owner is not self._recipe.made:
+            raise AttributeError("__signature__")
+        return self._recipe.signature()
+
+
+_REQUIRED, _DEFAULT, _FACTORY, _UNGIVEN = range(4)
+_Absent: Final = dataclasses.MISSING
 
 
 class _Recipe:
@@ -45,31 +77,77 @@ class _Recipe:
         self._names = tuple(
             name for name, kind in written.__annotations__.items() if "ClassVar" not in str(kind)
         )
-        body = {name: value for name, value in self._body.items() if not _is_field(value)}
+        given = {name: self._body[name] for name in self._names if name in self._body}
+        body = {name: value for name, value in self._body.items() if name not in given}
         if slots:
-            body = {name: value for name, value in body.items() if name not in self._names}
             body["__slots__"] = self._names
+        else:
+            body |= {name: value for name, value in given.items() if not _is_field(value)}
+        body["__qualname__"] = written.__qualname__
+        self._stand_in(body, given)
         self.made: Final[type] = type(written)(self._name, self._bases, body)
-        self.made.__qualname__ = written.__qualname__
 
-    def stand_in(self) -> None:
-        """Give the class methods that make the real ones and call those."""
-        made: Any = self.made
+    def _stand_in(self, body: dict[str, Any], given: dict[str, Any]) -> None:
+        """Put in what makes and compares instances, or what will make that when it is first called."""
+        inherits = any(
+            "__dataclass_fields__" in above.__dict__ for base in self._bases for above in base.__mro__
+        )
         if not self._kw_only:
-            setattr(made, "__match_args__", (*getattr(made, "__match_args__", ()), *self._names))  # noqa: B010
-        made.__dataclass_fields__ = _Asked(made, "__dataclass_fields__", self.make_init)
-        made.__dataclass_params__ = _Asked(made, "__dataclass_params__", self.make_params)
-        self._put("__init__", _calling(made, "__init__", self.make_init))
-        self._put("__repr__", _calling(made, "__repr__", self.make_compared))
+            before: tuple[str, ...] = ()
+            for base in self._bases:
+                before = before or getattr(base, "__match_args__", ())
+            body.setdefault("__match_args__", (*before, *self._names))
+        body["__dataclass_fields__"] = _Asked(self, "__dataclass_fields__", self.make_fields)
+        body["__dataclass_params__"] = _Asked(self, "__dataclass_params__", self.make_params)
+        body["__signature__"] = _Signature(self)
+        methods: dict[str, Any] = {
+            "__init__": _calling(self, "__init__", self.make_init) if inherits else self._init(given),
+            "__repr__": _calling(self, "__repr__", self.make_compared),
+        }
         if self._eq:
-            self._put("__eq__", _calling(made, "__eq__", self.make_compared))
+            plain = not inherits and not any(map(_is_special, given.values()))
+            methods["__eq__"] = eq_of(self._names) if plain else _calling(self, "__eq__", self.make_compared)
+            hashed = hash_of(self._names) if plain else _calling(self, "__hash__", self.make_compared)
             # As there: what compares by value and can change has no hash.
-            self._put("__hash__", _calling(made, "__hash__", self.make_compared) if self._frozen else None)
+            methods["__hash__"] = hashed if self._frozen else None
         if self._frozen:
-            self._put("__setattr__", _refuse_to_assign)
-            self._put("__delattr__", _refuse_to_delete)
-            self._put("__getstate__", _state)
-            self._put("__setstate__", _set_state)
+            methods |= _FROZEN
+        for name, method in methods.items():
+            if name not in self._body or (name == "__hash__" and self._body[name] is None):
+                body[name] = method
+
+    def _init(self, given: dict[str, Any]) -> Any:
+        """``__init__`` of a class without bases that have fields."""
+        names, ways, places, values = [], [], [], []
+        place = 0
+        for name in self._names:
+            value = given.get(name, _Absent)
+            way, positional = _DEFAULT if value is not _Absent else _REQUIRED, not self._kw_only
+            if _is_field(value):
+                row = value
+                value = row.default if row.default_factory is _Absent else row.default_factory
+                way = _FACTORY if row.default_factory is not _Absent else _DEFAULT
+                if value is _Absent:
+                    way = _REQUIRED
+                if not row.init:
+                    if way == _REQUIRED:
+                        continue
+                    way, positional = way + _UNGIVEN - _DEFAULT, False
+                elif row.kw_only is not _Absent:
+                    positional = not row.kw_only
+            names.append(name)
+            ways.append(way)
+            places.append(place if positional else -1)
+            values.append(value)
+            place += positional
+        after = "__post_init__" in self._body or any(hasattr(base, "__post_init__") for base in self._bases)
+        return init_of(
+            tuple(names), tuple(ways), tuple(places), tuple(values), self._frozen, after, self._refuse
+        )
+
+    def _refuse(self, made: Any, *values: Any, **named: Any) -> None:
+        """Raise what arguments that do not fit raise."""
+        _init(self.made, dataclasses.fields(self.made), self._frozen)(made, *values, **named)
 
     def _put(self, name: str, method: Any) -> None:
         if name not in self._body or (name == "__hash__" and self._body[name] is None):
@@ -85,22 +163,28 @@ class _Recipe:
         return dataclasses.dataclass(match_args=False, kw_only=self._kw_only, **wanted)(copy)
 
     def make_init(self) -> None:
-        """Make what makes instances, and the fields' table."""
+        """Make what makes instances of a class that inherits fields, and the fields' table."""
         made: Any = self.made
-        if any(map(dataclasses.is_dataclass, self._bases)):
-            copy = self._copy(init=True, repr=False, eq=False, frozen=self._frozen)
-            made.__dataclass_params__ = copy.__dataclass_params__
-            made.__dataclass_fields__ = copy.__dataclass_fields__
-            self._put("__init__", copy.__init__)
-            return
-        # The decorator would make two methods that refuse for each class that is frozen.
-        made.__dataclass_fields__ = self._copy(init=False, repr=False, eq=False).__dataclass_fields__
-        self._put("__init__", _init(made, dataclasses.fields(made), self._frozen))
+        copy = self._copy(init=True, repr=False, eq=False, frozen=self._frozen)
+        made.__dataclass_params__ = copy.__dataclass_params__
+        made.__dataclass_fields__ = copy.__dataclass_fields__
+        self._put("__init__", copy.__init__)
+
+    def make_fields(self) -> None:
+        """Make the fields' table."""
+        copy = self._copy(init=False, repr=False, eq=False, frozen=self._frozen)
+        self.made.__dataclass_fields__ = copy.__dataclass_fields__  # type: ignore[attr-defined]
 
     def make_params(self) -> None:
         """Make ``__dataclass_params__``, which classes that inherit are made by."""
         copy = self._copy(init=False, repr=False, eq=self._eq, frozen=self._frozen)
         self.made.__dataclass_params__ = copy.__dataclass_params__  # type: ignore[attr-defined]
+
+    def signature(self) -> Any:
+        """How an instance is made, for ``inspect``."""
+        import inspect
+
+        return inspect.signature(self._copy(init=True, repr=False, eq=False, frozen=self._frozen))
 
     def make_compared(self) -> None:
         """Make what compares instances and shows them."""
@@ -144,10 +228,15 @@ def _is_field(value: object) -> bool:
     return isinstance(value, dataclasses.Field)
 
 
-def _calling(of: type, name: str, make: Any) -> Any:
+def _is_special(value: object) -> bool:
+    """Whether a field has a say of its own in how instances compare."""
+    return isinstance(value, dataclasses.Field) and (not value.compare or value.hash is not None)
+
+
+def _calling(of: _Recipe, name: str, make: Any) -> Any:
     def method(self: Any, *values: Any, **named: Any) -> Any:
         make()
-        return getattr(of, name)(self, *values, **named)
+        return getattr(of.made, name)(self, *values, **named)
 
     method.__name__ = name
     return method
@@ -170,16 +259,26 @@ def _set_state(self: Any, state: list[Any]) -> None:
         object.__setattr__(self, each.name, value)
 
 
+_FROZEN: Final = {
+    "__setattr__": _refuse_to_assign,
+    "__delattr__": _refuse_to_delete,
+    "__getstate__": _state,
+    "__setstate__": _set_state,
+}
+
 if TYPE_CHECKING:
     from dataclasses import dataclass
+    from re import compile as pattern
 else:
+
+    def pattern(text, flags=0):
+        """``re.compile`` when it is used: to compile one takes as long as a hundred searches."""
+        return _Pattern(text, int(flags))
 
     def dataclass(written=None, /, *, frozen=False, slots=False, eq=True, kw_only=False):
         """What ``dataclasses.dataclass`` gives for these of its options, made when it is used."""
 
         def decorate(written):
-            recipe = _Recipe(written, frozen, slots, eq, kw_only)
-            recipe.stand_in()
-            return recipe.made
+            return _Recipe(written, frozen, slots, eq, kw_only).made
 
         return decorate if written is None else decorate(written)

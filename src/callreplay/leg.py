@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import _thread
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, overload
 
@@ -62,7 +62,7 @@ class Leg:
         self._call_bounds = (0, 0)  # absolute times of its call's start and end
         self._origin: Reopening | None = None
         self._number = 0  # of its call
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
 
     def __repr__(self) -> str:
         codecs = ", ".join(map(str, self.codecs))

@@ -81,8 +81,9 @@ class Stream:
     """The packets of one SSRC on one flow, as rows of RtpColumns (``rows`` is an index array or a slice).
 
     ``payload_spread`` is the chi-square of sampled payloads' octets against a uniform spread (about 255 for
-    encrypted or well compressed ones, 0 where there are too few to tell). ``srtp_suspect``: taken for SRTP;
-    ``srtp_doubt``: why that cannot be told; ``in_clear``: the payloads show that they are not encrypted.
+    encrypted or well compressed ones, 0 where there are too few to tell; above 800 it is that much at least).
+    ``srtp_suspect``: taken for SRTP; ``srtp_doubt``: why that cannot be told; ``in_clear``: the payloads show that they
+    are not encrypted.
     """
 
     index: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -87,11 +86,7 @@ def open_files(
             origin, identity = source if packets.is_opener(source) else None, None
             found = packets.open_octets(source, given, warnings)
         for member in found:
-            name = (
-                f"{given if packets.is_url(given) else Path(given)}/{member.name}"
-                if len(found) > 1
-                else given
-            )
+            name = _inside(given, member.name) if len(found) > 1 else given
             call = _metadata(member.data)
             if call is not None:
                 described.append(call)
@@ -103,6 +98,12 @@ def open_files(
         if isinstance(file.origin, str) and not described:
             described += metadata_of(file.origin)
     return files, described
+
+
+def _inside(archive: str, member: str) -> str:
+    from pathlib import Path
+
+    return f"{archive if packets.is_url(archive) else Path(archive)}/{member}"
 
 
 def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
@@ -129,7 +130,8 @@ def metadata_of(path: str | os.PathLike[str]) -> list[CallDescription]:
             if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:
                 from callreplay.signalling import rtpengine
 
-                text = Path(beside).read_bytes()
+                with open(beside, "rb") as file:  # noqa: PTH123
+                    text = file.read()
                 call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
                 return [call] if call is not None else []
         except OSError:

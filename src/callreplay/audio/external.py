@@ -6,14 +6,13 @@ What cannot be decoded is silent, and said: `undecodable` tells it of a codec be
 
 from __future__ import annotations
 
+import _thread
 import mmap
 import os
-import threading
 from typing import Final
 
 import numpy as np
 
-from callreplay.audio import pyav
 from callreplay.audio.legs import Pcm, is_native
 from callreplay.codecs import Codec
 from callreplay.model import LegColumns, PacketFlag, Span
@@ -29,6 +28,8 @@ _PIECE: Final = 4 << 20
 
 def decoders() -> str:
     """What may decode here beside the native engine: part of the key of whatever was made with it."""
+    from callreplay.audio import pyav
+
     return pyav.version()
 
 
@@ -36,6 +37,8 @@ def undecodable(codec: Codec) -> str:
     """Why a codec cannot be decoded here; '' where it can."""
     if is_native(codec) or codec.kind == "event":  # digits are drawn as tones, where they are wanted
         return ""
+    from callreplay.audio import pyav
+
     if not pyav.is_external(codec):
         return f"{codec} cannot be decoded"
     return "" if pyav.available() else pyav.missing_message(codec)
@@ -47,9 +50,11 @@ def silent_spans(columns: LegColumns, side: str) -> list[str]:
     lines = []
     for codec, payload_type in found:
         why = undecodable(codec)
-        if why and not pyav.is_external(codec):
-            why = f"{codec} (payload type {payload_type}) cannot be decoded; name it with codec hints"
         if why:
+            from callreplay.audio import pyav
+
+            if not pyav.is_external(codec):
+                why = f"{codec} (payload type {payload_type}) cannot be decoded; name it with codec hints"
             lines.append(f"{why}; its part of the {side}'s leg is silent")
     return lines
 
@@ -61,6 +66,8 @@ class SpanPcm:
     """
 
     def __init__(self, columns: LegColumns, span: Span) -> None:
+        from callreplay.audio import pyav
+
         self._columns, self._span = columns, span
         self._rate, self._clock = span.codec.sample_rate_hz, span.codec.clock_rate_hz
         self._end = span.end_tick * self._rate // self._clock
@@ -72,7 +79,7 @@ class SpanPcm:
         self._parts = pyav.stream_payloads(span.codec, payloads)
         self._done = self._refused = 0
         self._kept = 0  # octets from the beginning whose pages were given back
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
 
     def room(self) -> Pcm:
         """Where the samples come to be; silent as far as it was not filled."""

@@ -6,7 +6,7 @@ Decoding and mixing both start here.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from callreplay import _core
 from callreplay.codecs import Codec
 from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
+from callreplay.gaps import columns_of
 from callreplay.model import LegColumns, Span
 
 __all__ = [
@@ -77,6 +78,7 @@ _COLUMNS: Final[tuple[tuple[str, DTypeLike], ...]] = (
     ("sequence", np.int64),
     ("flags", np.uint8),
 )
+_KINDS: Final = tuple(np.dtype(kind) for _, kind in _COLUMNS)
 
 
 def is_native(codec: Codec) -> bool:
@@ -151,6 +153,16 @@ def checked(array: object, dtype: DTypeLike, name: str) -> Any:
     return array
 
 
+def _as_expected(columns: Sequence[Any]) -> bool:
+    """Whether columns are what they should be, all of one length."""
+    length = len(columns[0])
+    for column, kind in zip(columns, _KINDS, strict=True):
+        plain = type(column) is np.ndarray and column.dtype is kind and column.shape == (length,)
+        if not (plain and column.flags.c_contiguous):
+            return False
+    return True
+
+
 def native_leg(
     leg: LegColumns,
     external: External | None = None,
@@ -167,15 +179,15 @@ def native_leg(
     """
     if concealment not in ("exact", "best"):
         raise ArgumentError(f"concealment: {concealment!r} is not exact or best")
-    columns = [checked(getattr(leg, name), dtype, name) for name, dtype in _COLUMNS]
-    if len({len(column) for column in columns}) != 1:
-        lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
-        raise ArgumentError(f"columns differ in length: {lengths}")
-    gaps = leg.gaps[np.lexsort((leg.gaps["start"], leg.gaps["span"]))]
+    columns: tuple[Any, ...] = (leg.offset, leg.size, leg.timestamp, leg.sequence, leg.flags)
+    if not _as_expected(columns):
+        for column, (name, dtype) in zip(columns, _COLUMNS, strict=True):
+            checked(column, dtype, name)
+        if len({len(column) for column in columns}) != 1:
+            lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
+            raise ArgumentError(f"columns differ in length: {lengths}")
     offset, size, timestamp, sequence, flags = columns
-    span, start, ticks, reason = (
-        np.ascontiguousarray(gaps[name]) for name in ("span", "start", "ticks", "reason")
-    )
+    span, start, ticks, reason = columns_of(leg.gaps)
     return _core.Leg(
         checked(leg.data, np.uint8, "data"),
         checked(leg.spill, np.uint8, "spill"),

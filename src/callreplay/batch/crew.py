@@ -34,7 +34,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -49,6 +48,7 @@ from callreplay.batch.manifest import Row, as_line, as_values, journal_path
 from callreplay.batch.summary import BatchError
 from callreplay.batch.worker import Feed, Order, run_feed
 from callreplay.cores import end_with_parent
+from callreplay.deferred import dataclass
 
 __all__ = ["Crew", "Event", "LocalCrew"]
 

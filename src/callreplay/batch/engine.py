@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib.util import find_spec
 from itertools import chain
 from math import inf
@@ -36,6 +36,7 @@ from callreplay.batch.shards import Shards, Shelf, halves, plan, row_name
 from callreplay.batch.summary import BatchError, Summary
 from callreplay.batch.worker import LEAST_MEMORY, WORKER_MEMORY, Order, job_key
 from callreplay.cores import cores
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.outputs.options import Options
 

@@ -8,10 +8,11 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.packets import finding
 

@@ -13,13 +13,14 @@ import glob
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.outputs.atomic import AtomicFile
 

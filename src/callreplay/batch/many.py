@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sized
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Unpack
 
@@ -17,6 +17,7 @@ from callreplay.batch.jobs import Job, Namer, own_name
 from callreplay.batch.manifest import Row
 from callreplay.batch.summary import Summary
 from callreplay.batch.worker import Feed, Order, run_feed, run_in_memory
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.outputs.formats import FormatName
 from callreplay.outputs.options import Options, OptionValues

@@ -12,7 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -27,6 +27,7 @@ from callreplay.batch.shards import Shards, joint_digest, row_name
 from callreplay.batch.worker import Feed, Order, _reason, _Work
 from callreplay.capture import Call
 from callreplay.clock import utc
+from callreplay.deferred import dataclass
 from callreplay.outputs.formats import Data, Format, Shape, Sink
 from callreplay.outputs.options import Options
 from callreplay.outputs.samples import Sample, wav_head

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from callreplay.audio.external import decoders
 from callreplay.batch.destinations import Destination
 from callreplay.batch.manifest import Row, read_rows
+from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
 from callreplay.outputs.samples import Container, container_of

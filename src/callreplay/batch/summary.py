@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from callreplay.batch.manifest import Row
+from callreplay.deferred import dataclass
 from callreplay.errors import CallReplayError
 
 __all__ = ["BatchError", "Summary"]

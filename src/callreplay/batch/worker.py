@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from callreplay.batch.manifest import LEGS, Row, with_seconds
 from callreplay.batch.shards import Shards
 from callreplay.capture import Call, open_capture
 from callreplay.clock import utc
+from callreplay.deferred import dataclass
 from callreplay.errors import StateError
 from callreplay.model import Intact, mappings
 from callreplay.outputs.formats import Data, Format, PooledSink, Shape, Sink, format_of

@@ -43,20 +43,13 @@ def _run() -> None:
 
         print(f"callreplay {__version__}")
         return
-    import typer
-    from typer.main import get_command
-
-    from callreplay.cli.app import build
     from callreplay.cli.extras import missing
+    from callreplay.cli.plain import plainly
     from callreplay.cli.printable import printable
     from callreplay.errors import CallReplayError, OutputError
 
-    # Typer has its own copy of click, or click itself, by its version.
-    usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
-        code = get_command(build()).main(prog_name="callreplay", standalone_mode=False)
-    except usage_error as error:
-        sys.exit(_say_usage(error))
+        code = (plainly(sys.argv[1:]) or _by_typer)()
     except CallReplayError as error:
         print(printable(f"callreplay: {error}", lines=True), file=sys.stderr)
         sys.exit(1 if isinstance(error, OutputError | MemoryError) else 2)
@@ -74,6 +67,21 @@ def _run() -> None:
         sys.exit(2 if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) else 1)
     if isinstance(code, int) and code:
         sys.exit(code)
+
+
+def _by_typer() -> Any:
+    """Have Typer read the command line, and run the command."""
+    import typer
+    from typer.main import get_command
+
+    from callreplay.cli.app import build
+
+    # Typer has its own copy of click, or click itself, by its version.
+    usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    try:
+        return get_command(build()).main(prog_name="callreplay", standalone_mode=False)
+    except usage_error as error:
+        sys.exit(_say_usage(error))
 
 
 def _say_usage(error: Any) -> int:

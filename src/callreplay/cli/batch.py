@@ -29,10 +29,12 @@ from callreplay.batch import (
 )
 from callreplay.batch.engine import SHARDS
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
-from callreplay.cli.options import CodecOption, parse_codecs, with_output_options
+from callreplay.cli.options import CodecOption, with_output_options
 from callreplay.cli.printable import printable
+from callreplay.cli.reading import parse_codecs
 from callreplay.cli.sizes import parse_memory
-from callreplay.cli.transcode import UNDECODED, StrictOption
+from callreplay.cli.transcode import StrictOption
+from callreplay.cli.transcoding import UNDECODED
 from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
 from callreplay.outputs.formats import format_of

@@ -22,7 +22,7 @@ from callreplay.cli.database import (
 )
 from callreplay.cli.options import with_output_options
 from callreplay.cli.tables import ColumnsOption, CsvOption, Lines, print_rows
-from callreplay.cli.transcode import StrictOption
+from callreplay.cli.transcode import StrictOption, leave
 from callreplay.errors import ArgumentError
 from callreplay.outputs.options import Options
 from callreplay.store.query import ROWS
@@ -123,7 +123,7 @@ def _add_transcode(group: typer.Typer) -> None:
         options: Options,
     ) -> None:
         """Turn the first call that meets every parameter given into audio, a picture or peaks."""
-        from callreplay.cli.transcode import run
+        from callreplay.cli.transcoding import run
         from callreplay.store import accounts, people, records, search
 
         with database(url, data) as opened:
@@ -140,7 +140,7 @@ def _add_transcode(group: typer.Typer) -> None:
             raise ArgumentError(
                 f"call {call.uuid} has no media ({call.row['status'] or 'nothing was captured'})"
             )
-        run(files, output, form, None, [], options, strict=strict)
+        leave(run(files, output, form, None, [], options, strict=strict))
 
 
 def _key(uuid: str) -> UUID:

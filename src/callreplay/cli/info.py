@@ -11,8 +11,9 @@ import typer
 
 from callreplay.capture import open_capture
 from callreplay.cli.audiofile import is_audio, show_audio
-from callreplay.cli.options import CodecOption, KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.options import CodecOption, KeyLogOption
 from callreplay.cli.printable import printable
+from callreplay.cli.reading import capture_sources, parse_codecs
 from callreplay.cli.tables import Lines
 from callreplay.clock import length
 

@@ -6,26 +6,20 @@ Commands take them as one keyword bundle: ``@with_output_options`` appends the p
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from callreplay.errors import ArgumentError
+from callreplay.cli.reading import seconds_of
 from callreplay.outputs.option_rows import OptionRow
 from callreplay.outputs.options import ROWS, Options
-
-if TYPE_CHECKING:
-    from callreplay.packets import Opener
 
 __all__ = [
     "CallOption",
     "CodecOption",
     "KeyLogOption",
-    "capture_sources",
-    "parse_codecs",
     "parse_time",
     "with_output_options",
 ]
@@ -44,40 +38,12 @@ KeyLogOption = Annotated[
 ]
 
 
-def capture_sources(captures: Sequence[Path | Opener]) -> list[Path | Opener | BinaryIO]:
-    """The captures to open; ``-`` is standard input, to its end."""
-    if sum(str(path) == "-" for path in captures) > 1:
-        raise ArgumentError("standard input can be read once")
-    if Path("-") in captures and sys.stdin.isatty():
-        raise ArgumentError("- reads a capture from standard input, which is a terminal here")
-    return [sys.stdin.buffer if str(path) == "-" else path for path in captures]
-
-
 def parse_time(text: str) -> float:
-    """Seconds from ``90``, ``1:30``, ``0:01:30`` or ``1:30.5``."""
-    try:
-        parts = [float(part) for part in text.split(":")]
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time: use seconds or h:mm:ss") from None
-    if len(parts) > 3 or any(not 0 <= part < 1e9 for part in parts):
+    """As `seconds_of`; what is no time is a wrong argument."""
+    seconds = seconds_of(text)
+    if seconds is None:
         raise typer.BadParameter(f"{text!r} is no time: use seconds or h:mm:ss")
-    seconds = 0.0
-    for part in parts:
-        seconds = seconds * 60 + part
     return seconds
-
-
-def parse_codecs(hints: list[str]) -> dict[int, str]:
-    """``["97=opus/48000"]`` to ``{97: "opus/48000"}``; ArgumentError names what is wrong."""
-    codecs: dict[int, str] = {}
-    for hint in hints:
-        payload_type, equals, encoding = hint.partition("=")
-        if not equals or not payload_type.isdigit() or int(payload_type) > 127 or not encoding:
-            raise ArgumentError(
-                f"codec must look like PT=NAME/RATE (97=opus/48000, '97=AMR/8000;octet-align=1'), not {hint!r}"
-            )
-        codecs[int(payload_type)] = encoding
-    return codecs
 
 
 def _completer(values: Sequence[Any]) -> Callable[[], list[str]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from callreplay.cli.options import CallOption, KeyLogOption, with_output_options
-from callreplay.cli.transcode import run
+from callreplay.cli.transcoding import run
 from callreplay.outputs.options import Options
 
 __all__ = ["register"]

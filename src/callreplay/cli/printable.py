@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -26,6 +25,8 @@ _OBEYED_IN_JSON: Final = re.compile(_OBEYED.pattern.replace("\n", "").replace("\
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON that anybody can read, letters as they are, and that a terminal may show."""
+    import json
+
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
     return _OBEYED_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

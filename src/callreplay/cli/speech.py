@@ -12,9 +12,10 @@ import typer
 from callreplay.capture import Call, Capture, open_capture
 from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, UserOption, database
 from callreplay.cli.keeping import keep_each
-from callreplay.cli.options import CallOption, CodecOption, KeyLogOption, capture_sources, parse_codecs
+from callreplay.cli.options import CallOption, CodecOption, KeyLogOption
+from callreplay.cli.reading import capture_sources, parse_codecs
 from callreplay.cli.tables import Lines
-from callreplay.cli.transcode import choose_call
+from callreplay.cli.transcoding import choose_call
 from callreplay.clock import length, utc
 from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile

@@ -7,8 +7,6 @@ is None with the reason, because wrong audio is worse than none (traps 7 and 21)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import field
 from typing import Final
 
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from callreplay.codecs import BY_NAME, Codec
 from callreplay.deferred import dataclass
 from callreplay.order.packings import amr_share
+from callreplay.order.sample import Sample
 from callreplay.order.speechlike import ROUGH, evenly_spread, reading_roughness
 
 __all__ = ["FEWEST_PACKETS", "Guess", "Sample", "clock_hz", "infer", "is_event"]
@@ -25,34 +24,6 @@ FEWEST_PACKETS: Final = 16
 _AGREE: Final = 0.9
 _CLEARLY: Final = 0.8  # smoother by so much than a rival is another thing
 _CLOCKS_HZ: Final = (8000, 16000, 48000, 90000, 44100, 32000, 24000, 22050, 12000, 11025)
-
-
-@dataclass(slots=True)
-class Sample:
-    """Some packets of one payload type, in arrival order (first few thousand are plenty).
-
-    Shapes ``(n,)``: raw ``sequence`` and ``timestamp``, ``arrival_ns``, ``size``; ``fetch`` brings their octets.
-    """
-
-    sequence: NDArray[np.int64]
-    timestamp: NDArray[np.int64]
-    arrival_ns: NDArray[np.int64]
-    size: NDArray[np.int64]
-    fetch: Callable[[], list[bytes]] = list
-    _payloads: list[bytes] | None = field(default=None, init=False)
-
-    @property
-    def payloads(self) -> list[bytes]:
-        """The octets of each packet; read when first asked for."""
-        if self._payloads is None:
-            self._payloads = self.fetch()
-        return self._payloads
-
-    def steps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Timestamp step and size of each packet whose next in number comes next, with a step forward."""
-        step = np.diff(self.timestamp) & 0xFFFFFFFF
-        good = ((np.diff(self.sequence) & 0xFFFF) == 1) & (step > 0) & (step < 65536)
-        return step[good], self.size[:-1][good]
 
 
 @dataclass(frozen=True, slots=True)

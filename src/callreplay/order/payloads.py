@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from callreplay.codecs import BY_NAME, STATIC, Codec, payload_ticks
 from callreplay.deferred import dataclass
 from callreplay.evidence import Verdict
-from callreplay.order.inference import Guess, Sample, clock_hz, infer, is_event
 from callreplay.order.packings import amr_share, cannot_be
-from callreplay.order.speechlike import evenly_spread
+from callreplay.order.sample import Sample
 
 __all__ = ["UNKNOWN", "Kind", "PayloadTables", "Resolution", "resolve"]
 
@@ -196,6 +195,8 @@ def _likeliest(named: Sequence[tuple[Codec, Source]], sample: Sample) -> tuple[C
         if not cannot_be(codec, sample.size) and not (codec.kind == "audio" and _events(codec, sample))
     ]
     if not lawful:
+        from callreplay.order.speechlike import evenly_spread
+
         if evenly_spread(
             sample.payloads
         ):  # it may be encrypted: that is judged by what signalling says it was
@@ -219,6 +220,8 @@ def _events(codec: Codec, sample: Sample) -> bool:
     """Whether what is named audio are events: 4 octets of an event, of a codec whose time would be the payload's."""
     if codec.kind != "audio" or not bool(np.all(sample.size == 4)):
         return False
+    from callreplay.order.inference import is_event
+
     return is_event(sample)
 
 
@@ -255,6 +258,8 @@ def _packed(payload_type: int, codec: Codec, sample: Sample, result: Resolution)
 def _guessed(
     payload_type: int, packets: int, sample: Sample | None, result: Resolution
 ) -> tuple[Codec, Source]:
+    from callreplay.order.inference import Guess, clock_hz, infer
+
     guess = infer(sample) if sample is not None else Guess(None, "no sample")
     rivals = f"; not {', '.join(guess.rivals)}" if guess.codec and guess.rivals else ""
     if guess.codec is not None:

@@ -16,10 +16,10 @@ from callreplay.codecs import STATIC, Codec
 from callreplay.model import RtpColumns, Stream
 from callreplay.order.columns import Columns
 from callreplay.order.gathering import Survey
-from callreplay.order.inference import Sample
 from callreplay.order.payloads import Kind, PayloadTables, Resolution, resolve
 from callreplay.order.placing import count_late
 from callreplay.order.plain import Plain
+from callreplay.order.sample import Sample
 from callreplay.order.streams import (
     BLOCK,
     FIT_PACKETS,

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.codecs import Codec
 from callreplay.deferred import dataclass
-from callreplay.model import GapReason
+from callreplay.gaps import losses
 from callreplay.order.mos import Quality, burst_ratio, estimate
 from callreplay.order.streams import OrderedStream
 
 __all__ = ["LegStatistics", "measure"]
-
-_CAPTURE: Final = int(GapReason.CAPTURE)
 
 
 @dataclass(slots=True)
@@ -105,10 +102,7 @@ def _added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
 
 def _loss(result: LegStatistics, gaps: NDArray[np.void], codec: Codec | None) -> None:
     result.gaps = len(gaps)
-    missing = gaps["packets"]
-    result.bursts = int(np.count_nonzero(missing > 0))
-    if _CAPTURE in (reasons := gaps["reason"]).tobytes():
-        result.lost_in_capture = int(missing[reasons == _CAPTURE].sum())
+    result.bursts, result.lost_in_capture = losses(gaps)
     expected = result.packets - result.duplicates + result.lost
     result.loss_percent = 100.0 * result.lost / expected if expected > 0 else 0.0
     result.burst_ratio = burst_ratio(result.lost, result.bursts, expected)

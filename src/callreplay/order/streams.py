@@ -16,10 +16,10 @@ from callreplay.model import PacketFlag, RtpColumns, Stream
 from callreplay.order.ahead import play_ahead
 from callreplay.order.columns import Columns
 from callreplay.order.gathering import Survey, restarts
-from callreplay.order.inference import Sample
 from callreplay.order.media import NO_TICK, walk_stream
 from callreplay.order.payloads import Kind, PayloadTables, resolve
 from callreplay.order.placing import codec_runs, count_late, packet_ends, settle
+from callreplay.order.sample import Sample
 from callreplay.order.sequence import STRAY, unwrap, usual_step
 from callreplay.order.timeline import Clock, fit_clock, stretch_shifts
 from callreplay.order.trust import mend_time, set_aside

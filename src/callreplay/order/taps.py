@@ -21,7 +21,6 @@ from callreplay import addresses
 from callreplay.deferred import dataclass
 from callreplay.evidence import Rival, Verdict, weigh
 from callreplay.model import Flow, RtpColumns, Side, Stream
-from callreplay.order.likeness import compare
 from callreplay.order.streams import Packets, payloads
 
 __all__ = [
@@ -206,6 +205,8 @@ def _judge(
     ways = {_way(here, there), _way(there, here)}
     if not ways & _WAYS.keys() and (both or not same):
         return None
+    from callreplay.order.likeness import compare
+
     like = compare(packets, rows_of_fact(one), rows_of_fact(other), headers=not rewritten)
     if like is None or like.matched < _FEWEST_COMMON:
         return None

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import os
 import stat
 import sys
-import threading
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final
 
 from callreplay.errors import OutputError, StateError
 from callreplay.outputs.finishing import finish
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from _typeshed import ReadableBuffer as Buffer
 
 __all__ = ["AtomicFile", "Folders", "write_all"]
@@ -51,6 +51,8 @@ class _Folder:
     """An open folder, whose names are put on the disk for all who wait for that at the same time."""
 
     def __init__(self, path: str) -> None:
+        import threading
+
         self.descriptor = os.open(path, os.O_RDONLY)
         self.users = 0
         self._turn = threading.Condition()
@@ -75,11 +77,32 @@ class _Folder:
             self._turn.notify_all()
 
 
+class _Alone:
+    """An open folder in which one file gets its name."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def flush(self) -> None:
+        """Put its names on the disk."""
+        with contextlib.suppress(OSError):
+            os.fsync(self.descriptor)
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[_Alone]:
+    folder = _Alone(path)
+    try:
+        yield folder
+    finally:
+        os.close(folder.descriptor)
+
+
 class Folders:
     """The folders of files that threads close: those that get their names at the same time wait for one flush."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._open: dict[str, _Folder] = {}
 
     @contextlib.contextmanager
@@ -175,6 +198,8 @@ class AtomicFile:
             found = os.lstat(target)
             if stat.S_ISLNK(found.st_mode):
                 # A symbolic link keeps pointing where it points: its target is replaced.
+                from pathlib import Path  # which programs that write one file need for nothing else
+
                 target = str(Path(target).resolve())
                 found = os.stat(target)  # noqa: PTH116
             old = found
@@ -225,7 +250,8 @@ class AtomicFile:
                 if file is not sys.stdout.buffer:
                     file.close()
                 return
-            with (self._folders or Folders()).opened(os.path.dirname(self._target)) as folder:  # noqa: PTH120
+            opened = self._folders.opened if self._folders else _alone
+            with opened(os.path.dirname(self._target)) as folder:  # noqa: PTH120
                 self._appear(self._descriptor, folder.descriptor, self._target)
                 # The name itself is on the disk only when its folder is.
                 folder.flush()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final, Protocol
 
+from callreplay.deferred import pattern
 from callreplay.errors import ArgumentError
 from callreplay.outputs.atomic import AtomicFile
-from callreplay.outputs.formats import Data, Format, format_of
+from callreplay.outputs.formats import Data, Format, format_of, suffix_of
 
 __all__ = ["Writable", "save_to"]
 
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_URL: Final = pattern(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class Writable(Protocol):
@@ -40,7 +39,7 @@ def save_to(
             raise ArgumentError(
                 f"{name}: to write to a URL, open it (fsspec.open(…, 'wb')) and give the file object"
             )
-        data = parts(format_of(format, Path(place)))
+        data = parts(format_of(format, place))
         with AtomicFile(place) as out:
             for part in data:
                 out.write(part)
@@ -50,9 +49,9 @@ def save_to(
     if isinstance(place, io.TextIOBase):
         raise ArgumentError("the file is open as text: open it as 'wb'")
     name = getattr(place, "name", "")
-    if not format and not (isinstance(name, str) and Path(name).suffix):
+    if not format and not (isinstance(name, str) and suffix_of(name)):
         raise ArgumentError("name the format: a file object has no suffix that tells it")
-    for part in parts(format_of(format, Path(name) if isinstance(name, str) else None)):
+    for part in parts(format_of(format, name if isinstance(name, str) else None)):
         _write(place, part)
 
 

@@ -8,13 +8,12 @@ is decoded, so a WAV header is right from the start.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
-from fractions import Fraction
 from functools import lru_cache
-from pathlib import PurePath
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +22,10 @@ from callreplay import _core
 from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, UnsupportedError
 from callreplay.outputs.options import Channels, Options
-from callreplay.outputs.peaks import Peaks
-from callreplay.outputs.spectrogram import Spectrogram
 from callreplay.outputs.tags import comment_text, flac_with_length, wav_with_tags
-from callreplay.outputs.waveform import Mark, columns_per_pixel, waveform_png
+
+if TYPE_CHECKING:  # pictures, which most outputs are not, are loaded when one is made
+    from callreplay.outputs.waveform import Mark
 
 __all__ = [
     "FORMATS",
@@ -38,6 +37,7 @@ __all__ = [
     "fit_options",
     "format_of",
     "render",
+    "suffix_of",
 ]
 
 
@@ -165,6 +165,9 @@ class _Waveform:
     """PNG of the waveform, drawn from peaks gathered in one pass."""
 
     def __init__(self, shape: Shape, options: Options) -> None:
+        from callreplay.outputs.peaks import Peaks
+        from callreplay.outputs.waveform import columns_per_pixel
+
         self._shape, self._picture = shape, options.picture()
         columns = self._picture.width * columns_per_pixel(shape.frames, self._picture.width)
         self._peaks = Peaks.fit(shape.channels, shape.frames, columns)
@@ -174,6 +177,8 @@ class _Waveform:
         return b""
 
     def finish(self) -> bytes:
+        from callreplay.outputs.waveform import waveform_png
+
         duration_s = self._shape.frames / self._shape.rate_hz
         return waveform_png(self._peaks, duration_s, self._picture, self._shape.marks())
 
@@ -182,6 +187,8 @@ class _Spectrogram:
     """PNG of the spectrogram."""
 
     def __init__(self, shape: Shape, options: Options) -> None:
+        from callreplay.outputs.spectrogram import Spectrogram
+
         self._spectrogram = Spectrogram(shape.channels, shape.frames, shape.rate_hz, options.picture())
 
     def write(self, block: NDArray[np.int16]) -> bytes:
@@ -202,6 +209,8 @@ class _PeaksFile:
     def __init__(self, shape: Shape, options: Options, binary: bool) -> None:
         self._rate_hz, self._version, self._binary = shape.rate_hz, options.peaks_version, binary
         self._bits: Literal[8, 16] = 8 if options.bits == 8 else 16
+        from callreplay.outputs.peaks import Peaks
+
         self._peaks = Peaks(shape.channels, options.samples_per_pixel)
 
     def write(self, block: NDArray[np.int16]) -> bytes:
@@ -273,6 +282,8 @@ class _AvFile:
         self._stream = stream
 
     def write(self, block: NDArray[np.int16]) -> bytes:
+        from fractions import Fraction
+
         frame = self._frame.from_ndarray(block.reshape(1, -1), format="s16", layout=self._layout)
         frame.sample_rate, frame.time_base = self._rate_hz, Fraction(1, self._rate_hz)
         frame.pts = self._position
@@ -354,18 +365,24 @@ FORMATS: Final[dict[str, Format]] = {
 """By name. ``peaks`` is the name of the waveform data that ``x.json`` gets."""
 
 
-def format_of(name: str = "", path: str | PurePath | None = None) -> Format:
+def format_of(name: str = "", path: str | os.PathLike[str] | None = None) -> Format:
     """The format called ``name`` (``json`` is an alias of ``peaks``), or else the one of the path's suffix."""
     if name:
         found = FORMATS.get({"json": "peaks"}.get(name, name))
         if found is None:
             raise ArgumentError(f"format must be one of {', '.join(FORMATS)}, not {name!r}")
         return found
-    suffix = PurePath(path).suffix.lower() if path is not None else ""
+    suffix = suffix_of(path) if path is not None else ""
     for candidate in FORMATS.values():
         if suffix in candidate.suffixes:
             return candidate
     raise ArgumentError(f"no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """What a file's name ends with, in lower case: ``.wav``; '' where it has no suffix."""
+    stem, _, suffix = os.path.basename(os.fspath(path).rstrip("/")).rpartition(".")  # noqa: PTH119
+    return f".{suffix.lower()}" if stem and suffix else ""
 
 
 def fit_options(form: Format, options: Options, native_rate_hz: int) -> Options:

@@ -8,8 +8,7 @@ import os
 import stat
 import warnings as python_warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol, TypeGuard, cast, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,9 @@ from callreplay.model import check_intact
 from callreplay.packets.arena import JoinedMapping, Mapping, release
 from callreplay.packets.compression import PIECE, compression, members, pieces
 from callreplay.spare import folder, room, temporary_file
+
+if TYPE_CHECKING:  # what few callers have is loaded by those
+    from pathlib import Path
 
 Octets = bytes | bytearray | memoryview | mmap.mmap | NDArray[Any]
 
@@ -211,7 +213,7 @@ def _is_pipe(name: str) -> bool:
 def _piped(name: str, limit: int) -> NDArray[np.uint8]:
     """A named pipe, /dev/stdin or a process substitution of a shell."""
     try:
-        with Path(name).open("rb", buffering=0) as file:
+        with open(name, "rb", buffering=0) as file:  # noqa: PTH123
             return _kept(_read(file, name), name, limit)
     except OSError as error:
         raise CaptureError(f"{name}: {error.strerror}") from error

@@ -6,7 +6,6 @@ Where the limits come from, and how often they are wrong: docs/encryption.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +17,7 @@ from callreplay.packets.rows import count_parity, examine, spread
 
 __all__ = ["doubts", "suspect", "why_encrypted"]
 
-_COLUMNS: Final = tuple(column.name for column in fields(RtpColumns))
+_COLUMNS: Final = RtpColumns.__match_args__
 _SPILL: Final = int(PacketFlag.SPILL)
 _SAMPLE: Final = 200  # packets of the beginning, the middle and the end
 _PAIRS: Final = 3  # that tell a payload's length from its time step
@@ -28,6 +27,8 @@ _UNIFORM: Final = 400.0
 is never above, G.711 of four packets and G.722 of twenty never below."""
 _ENOUGH: Final = 3000  # octets of G.711 or G.722; what is in the clear stays above 600 from there on
 _PLAIN: Final = 800.0
+_SURE: Final = _PLAIN + 1
+"""Beyond it nothing depends on how far: payloads in the clear come to it within a few of them."""
 _OCTET_A_TICK: Final = 1 << 0 | 1 << 8 | 1 << 9  # payload types, as bits
 _G729: Final = 1 << 18
 _LARGE: Final = 1 << 20  # octets
@@ -57,7 +58,8 @@ def suspect(
         for rows in _samples(stream, len(rtp.offset)):
             if stream.srtp_suspect:
                 break
-            apart = spread(rtp.offset, rows) > len(rows) * APART
+            far = len(rows) * APART
+            apart = len(data) > far and spread(rtp.offset, rows) > far
             evidence = _apart(data, spill, rtp, rows) if apart else (data, spill, rtp, rows)
             _judge(stream, *evidence, keyed_here)
         if len(data) >= _LARGE:
@@ -67,12 +69,18 @@ def suspect(
 def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
     """Rows of the beginning and, of long streams, the middle and the end: a call may be encrypted from a point on."""
     rows = stream.rows
-    every = np.arange(*rows.indices(total), dtype=np.int32) if isinstance(rows, slice) else rows
-    yield every[:_SAMPLE]
-    if len(every) > 3 * _SAMPLE:
-        middle = len(every) // 2
-        yield every[middle : middle + _SAMPLE]
-        yield every[-_SAMPLE:]
+    count = len(range(*rows.indices(total))) if isinstance(rows, slice) else len(rows)
+    yield _few(rows, total, 0)
+    if count > 3 * _SAMPLE:
+        yield _few(rows, total, count // 2)
+        yield _few(rows, total, count - _SAMPLE)
+
+
+def _few(rows: NDArray[np.integer] | slice, total: int, first: int) -> NDArray[np.integer]:
+    if not isinstance(rows, slice):
+        return rows[first : first + _SAMPLE]
+    some = range(*rows.indices(total))[first : first + _SAMPLE]
+    return np.arange(some.start, some.stop, some.step, dtype=np.int32)
 
 
 def _apart(
@@ -96,7 +104,16 @@ def _judge(
     keyed: bool,
 ) -> None:
     types, chi, octets, pairs, exact, longer, excess = examine(
-        data, spill, rtp.offset, rtp.size, rtp.flags, rtp.sequence, rtp.timestamp, rtp.payload_type, rows
+        data,
+        spill,
+        rtp.offset,
+        rtp.size,
+        rtp.flags,
+        rtp.sequence,
+        rtp.timestamp,
+        rtp.payload_type,
+        rows,
+        _SURE,
     )
     if not octets:
         return

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import field
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.deferred import dataclass
+from callreplay.deferred import dataclass, pattern
 from callreplay.errors import CaptureError, FormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["KeyLog", "in_capture", "read_keylog"]
 
-_LINE: Final = re.compile(rb"([A-Z_0-9]{1,64})[ \t]+([0-9A-Fa-f]{64})[ \t]+([0-9A-Fa-f]{32,128})[ \t]*\r?$")
+_LINE: Final = pattern(rb"([A-Z_0-9]{1,64})[ \t]+([0-9A-Fa-f]{64})[ \t]+([0-9A-Fa-f]{32,128})[ \t]*\r?$")
 _MAX_BYTES: Final = 1 << 28
 _SECRETS_BLOCK: Final = 10
 _TLS_KEY_LOG: Final = 0x544C534B

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.deferred import dataclass
+from callreplay.deferred import dataclass, pattern
 from callreplay.model import Flow, Message
 from callreplay.packets.segments import MAX_HELD, Direction
 
@@ -28,11 +28,11 @@ TCP_WEBSOCKET, TCP_TLS, TCP_HEP, SCTP, PACKED, FRAME = 6, 7, 8, 9, 10, 11
 _COUNTED: Final = {SCTP: "sip_sctp", PACKED: "sip_compressed", FRAME: "sip_websocket"}
 _SPILL: Final = 2
 _MAX_MESSAGE: Final = MAX_HELD
-_START: Final = re.compile(rb"(?:SIP/2\.0 \d{3} |[A-Z]{1,20} \S{1,2000} SIP/2\.0\r?\n)")
-_LENGTH: Final = re.compile(
+_START: Final = pattern(rb"(?:SIP/2\.0 \d{3} |[A-Z]{1,20} \S{1,2000} SIP/2\.0\r?\n)")
+_LENGTH: Final = pattern(
     rb"^(?:content-length|l)[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
-_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_HEAD_END: Final = pattern(rb"\r?\n\r?\n")
 
 
 def _agreement() -> websocket.Agreement:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from dataclasses import field
 from typing import Any, Final
@@ -90,6 +89,8 @@ def _pcap(
 
 
 def _rtpdump(head: bytes, where: str) -> Container:
+    import ipaddress
+
     line, newline, rest = head.partition(b"\n")
     if not newline or len(rest) < 16:
         raise CaptureError(f"{where}: rtpdump header cut")

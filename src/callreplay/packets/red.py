@@ -9,7 +9,6 @@ import numpy as np
 
 from callreplay.model import RtpColumns, Stream
 from callreplay.packets.arena import Arena
-from callreplay.packets.blocks import count_blocks, fill_blocks
 from callreplay.packets.rows import group
 from callreplay.packets.scan import Scan
 
@@ -31,6 +30,8 @@ def unpack_red(scan: Scan, payload_types: Iterable[int]) -> Scan:
     wanted[:, [pt for pt in set(payload_types) if 0 <= pt < 128]] = 1
     if not wanted.any():
         return scan
+    from callreplay.packets.blocks import count_blocks, fill_blocks
+
     _, _, good = count_blocks(scan.data, scan.spill, scan.rtp, wanted)
     for index in np.flatnonzero(good).tolist():
         types = scan.rtp.payload_type[scan.streams[index].rows]

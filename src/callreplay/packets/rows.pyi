@@ -28,6 +28,7 @@ def examine(
     timestamp: NDArray[np.uint32],
     payload_type: NDArray[np.uint8],
     rows: NDArray[np.integer],
+    enough: float,
 ) -> tuple[int, float, int, int, int, int, int]: ...
 def spread(offset: NDArray[np.int64], rows: NDArray[np.integer]) -> int: ...
 def count_parity(

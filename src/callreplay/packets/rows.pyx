@@ -274,11 +274,12 @@ cdef inline const uint8_t* _payload(const uint8_t[::1] data, const uint8_t[::1] 
 
 def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset, const uint16_t[::1] size,
             const uint8_t[::1] flags, const uint16_t[::1] sequence, const uint32_t[::1] timestamp,
-            const uint8_t[::1] payload_type, rows):
+            const uint8_t[::1] payload_type, rows, double enough):
     """Evidence of encryption in the payloads of ``rows`` (one stream, in order).
 
     Returns (the payload types that occur, as bits,
-    chi-square of their octets against a uniform spread, octets counted, pairs of near neighbours of one static
+    chi-square of their octets against a uniform spread, or the least that it can be as soon as that is ``enough``,
+    octets counted, pairs of near neighbours of one static
     codec and one size, how many of these payloads are as long as the codec makes the time step, how many are longer by
     the same 4 to 20 octets, and by how many).
     """
@@ -291,7 +292,8 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
     # Four counters an octet value: an octet that comes twice in a row need not wait for itself.
     cdef int64_t[4][256] histogram
     cdef const uint8_t* base
-    cdef double chi = 0, even, d
+    cdef double chi = 0, even, d, high_sum, high_squares
+    cdef int64_t high_count
     with nogil:
         memset(histogram, 0, sizeof(histogram))
         memset(longer, 0, sizeof(longer))
@@ -303,16 +305,8 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
                 low |= <uint64_t>1 << payload_type[row]
             else:
                 high |= <uint64_t>1 << (payload_type[row] & 63)
-            base = _payload(data, spill, offset, size, flags, row)
-            if base == NULL:
+            if _payload(data, spill, offset, size, flags, row) == NULL:
                 continue
-            for j in range(0, size[row] - 3, 4):
-                histogram[0][base[j]] += 1
-                histogram[1][base[j + 1]] += 1
-                histogram[2][base[j + 2]] += 1
-                histogram[3][base[j + 3]] += 1
-            for j in range(size[row] & ~3, size[row]):
-                histogram[0][base[j]] += 1
             total += size[row]
             if i == 0:
                 continue
@@ -336,9 +330,39 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
         for i in range(4, 21):
             if longer[i] > longer[best]:
                 best = i
-        if total:
-            even = total / 256.0
-            for i in range(256):
+        even = total / 256.0
+        for i in range(n):
+            base = _payload(data, spill, offset, size, flags, chosen[i])
+            if base == NULL:
+                continue
+            row = chosen[i]
+            for j in range(0, size[row] - 3, 4):
+                histogram[0][base[j]] += 1
+                histogram[1][base[j + 1]] += 1
+                histogram[2][base[j + 2]] += 1
+                histogram[3][base[j + 3]] += 1
+            for j in range(size[row] & ~3, size[row]):
+                histogram[0][base[j]] += 1
+            if i % 8 != 7:
+                continue
+            # What is above the mean already stays there, and the rest can at best be spread evenly over the others: the
+            # sum of squares is least then.
+            high_count = 0
+            high_sum = high_squares = 0
+            for j in range(256):
+                d = histogram[0][j] + histogram[1][j] + histogram[2][j] + histogram[3][j]
+                if d > even:
+                    high_count += 1
+                    high_sum += d
+                    high_squares += d * d
+            if high_count < 256:
+                d = total - high_sum
+                chi = (high_squares + d * d / (256 - high_count)) / even - total
+                if chi >= enough:
+                    break
+        else:
+            chi = 0
+            for i in range(256 if total else 0):
                 d = histogram[0][i] + histogram[1][i] + histogram[2][i] + histogram[3][i] - even
                 chi += d * d / even
     return int(low) | int(high) << 64, chi, total, pairs, exact, longer[best], best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import field
@@ -127,6 +126,8 @@ _NOWHERE: Final = bytes(4)
 def _text(octets: bytes) -> str:
     if len(octets) == 4:
         return "{}.{}.{}.{}".format(*octets) if octets != _NOWHERE else ""
+    import ipaddress
+
     address = ipaddress.ip_address(octets)
     return str(address) if any(octets) else ""
 

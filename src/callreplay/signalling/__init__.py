@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from callreplay.model import CallDescription, Message
-from callreplay.signalling import dialogs, hosts
-from callreplay.signalling.related import merge_related
 
 __all__ = ["announced", "calls_of", "describe", "merge_related", "sockets_of"]
 
@@ -24,6 +22,8 @@ def describe(messages: Sequence[Message], faults: Counter[str] | None = None) ->
     """
     if not messages:
         return []
+    from callreplay.signalling import dialogs, hosts  # which a capture without signalling does without
+
     calls = dialogs.describe(messages, faults)
     if any(message.protocol == "skinny" for message in messages):
         from callreplay.signalling import skinny
@@ -36,7 +36,14 @@ def describe(messages: Sequence[Message], faults: Counter[str] | None = None) ->
 
 def calls_of(messages: Sequence[Message]) -> list[CallDescription]:
     """The calls of messages as they are reported: what is one call on several hops is one."""
-    return merge_related(describe(messages))
+    return merge_related(describe(messages)) if messages else []
+
+
+def merge_related(calls: Sequence[CallDescription]) -> list[CallDescription]:
+    """One call for each group of related ones: see `callreplay.signalling.related.merge_related`."""
+    from callreplay.signalling import related
+
+    return related.merge_related(calls)
 
 
 def sockets_of(messages: Sequence[Message]) -> dict[tuple[str, int], set[int]]:

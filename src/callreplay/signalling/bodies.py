@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
+
+from callreplay.deferred import pattern
 
 __all__ = ["Part", "decoded", "parts"]
 
@@ -18,10 +18,8 @@ _MAX_PARTS: Final = 256
 _MAX_DEPTH: Final = 4
 _WINDOW: Final = {"gzip": 31, "x-gzip": 31, "deflate": 47, "x-deflate": 47}
 """For zlib: a gzip member, or zlib or gzip, whichever it is; servers that say deflate mean any of them."""
-_HEADER: Final = re.compile(rb"^([A-Za-z-]+)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.MULTILINE)
-_BOUNDARY: Final = re.compile(
-    r';[ \t]*boundary[ \t]*=[ \t]*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE
-)
+_HEADER: Final = pattern(rb"^([A-Za-z-]+)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.MULTILINE)
+_BOUNDARY: Final = pattern(r';[ \t]*boundary[ \t]*=[ \t]*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
 
 
 class Part(NamedTuple):
@@ -96,6 +94,9 @@ def _split(piece: bytes) -> tuple[Mapping[str, str], bytes]:
 def _transferred(encoding: str, content: bytes) -> bytes:
     if encoding.lower() != "base64":
         return content
+    import base64
+    import binascii
+
     try:
         return base64.b64decode(content)
     except binascii.Error:

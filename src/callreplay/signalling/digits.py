@@ -6,18 +6,19 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from callreplay.deferred import pattern
 from callreplay.model import CallDescription, Side, SignalledDigit
 from callreplay.signalling import bodies, sip
 
 __all__ = ["merge_digits", "take_digits"]
 
 _DIGITS: Final = "0123456789*#ABCD"
-_SIGNAL: Final = re.compile(
+_SIGNAL: Final = pattern(
     r"^[ \t]*signal[ \t]*[=:][ \t]*([0-9A-Da-d*#]{1,2})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
-_DURATION: Final = re.compile(r"^[ \t]*duration[ \t]*[=:][ \t]*(\d{1,6})", re.IGNORECASE | re.MULTILINE)
-_NORTEL: Final = re.compile(r"^d=([0-9A-Da-d*#])[ \t]*\r?$", re.MULTILINE)
-_ONE: Final = re.compile(r"[ \t\r\n]*([0-9A-Da-d*#]|1[0-6])[ \t\r\n]*$")
+_DURATION: Final = pattern(r"^[ \t]*duration[ \t]*[=:][ \t]*(\d{1,6})", re.IGNORECASE | re.MULTILINE)
+_NORTEL: Final = pattern(r"^d=([0-9A-Da-d*#])[ \t]*\r?$", re.MULTILINE)
+_ONE: Final = pattern(r"[ \t\r\n]*([0-9A-Da-d*#]|1[0-6])[ \t\r\n]*$")
 _USUAL_MS: Final = 160
 _SAME_NS: Final = 1_000_000_000
 _MOST: Final = 4096

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import unquote
 
+from callreplay.deferred import pattern
 from callreplay.model import CallDescription, Diversion
 from callreplay.signalling import sip
 
 __all__ = ["take_diversions"]
 
 _HEADERS: Final = ("diversion", "history-info", "cc-diversion")
-_CAUSE: Final = re.compile(r"[?&]reason=([^&>]{1,200})", re.IGNORECASE)
+_CAUSE: Final = pattern(r"[?&]reason=([^&>]{1,200})", re.IGNORECASE)
 _MOST: Final = 64
 
 
@@ -33,6 +33,8 @@ def _hop(header: str, value: str) -> Diversion | None:
         return None
     reason = named.parameters.get("reason", "")
     if header == "history-info":
+        from urllib.parse import unquote
+
         found = _CAUSE.search(value)
         reason = unquote(found[1]) if found else ""
     number = named.number or named.uri.host

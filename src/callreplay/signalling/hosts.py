@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from callreplay import addresses
+from callreplay.deferred import pattern
 from callreplay.model import CallDescription, Message
 
 __all__ = ["resolve"]
 
-_SELF: Final = re.compile(
+_SELF: Final = pattern(
     rb"^(?:via|v|contact|m)[ \t]*:[ \t]*(?:SIP/2\.0/\w{2,8}[ \t]+|[^<\r\n]{0,200}<?sips?:(?:[^@>\r\n]{0,200}@)?)"
     rb"([A-Za-z0-9][A-Za-z0-9.-]{0,252})",
     re.IGNORECASE | re.MULTILINE,

@@ -13,7 +13,7 @@ from typing import Final, Literal, cast
 
 from callreplay import addresses
 from callreplay.codecs import STATIC, Codec, parse_rtpmap
-from callreplay.deferred import dataclass
+from callreplay.deferred import dataclass, pattern
 from callreplay.signalling import lines
 
 __all__ = ["Direction", "MediaSection", "SessionDescription", "parse"]
@@ -31,7 +31,7 @@ _LONGEST_KNOWN: Final = 2048
 _FEW_FORMATS: Final = 16
 _Types = tuple[dict[int, Codec], tuple[str, ...]]
 """The codecs of a section by payload type, and faults."""
-_NUMERIC: Final = re.compile(r"\d{1,3}(\.\d+)?$")
+_NUMERIC: Final = pattern(r"\d{1,3}(\.\d+)?$")
 
 
 @dataclass(slots=True)

@@ -6,16 +6,14 @@ text; name-addr, URIs and display names are read on demand because most messages
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import field
 from functools import lru_cache
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
-from callreplay.deferred import dataclass
+from callreplay.deferred import dataclass, pattern
 from callreplay.signalling import bodies, heads
 
 __all__ = ["NameAddress", "SipMessage", "Uri", "parse", "parse_name_address", "parse_uri", "split_values"]
@@ -54,11 +52,11 @@ heads.learn(_COMPACT)
 _Read = tuple[str, str, int, str, dict[str, list[str]], bytes, int]
 """Method, Request-URI, status, reason, headers, body, and how many lines are no header."""
 
-_STATUS_LINE: Final = re.compile(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]+(.*))?$", re.IGNORECASE)
-_REQUEST_LINE: Final = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,32})[ \t]+(\S.*?)[ \t]+SIP/2\.0$", re.IGNORECASE)
-_HEADER: Final = re.compile(r"([A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*(.*)$", re.DOTALL)
-_NUMBER: Final = re.compile(r"[\d+*#ABCDabcd().\- ]+$")
-_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_STATUS_LINE: Final = pattern(r"SIP/2\.0[ \t]+([1-6]\d\d)(?:[ \t]+(.*))?$", re.IGNORECASE)
+_REQUEST_LINE: Final = pattern(r"([A-Za-z0-9.!%*_+`'~-]{1,32})[ \t]+(\S.*?)[ \t]+SIP/2\.0$", re.IGNORECASE)
+_HEADER: Final = pattern(r"([A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*(.*)$", re.DOTALL)
+_NUMBER: Final = pattern(r"[\d+*#ABCDabcd().\- ]+$")
+_ESCAPED: Final = pattern(r"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +301,7 @@ _known_name_address = lru_cache(maxsize=4096)(_name_address)
 def _decode_name(text: str) -> str:
     """Undo RFC 2047 encoded words and %-escapes, both met in display names though neither is legal there."""
     if "=?" in text and "?=" in text:
+        import binascii
         from email.errors import HeaderParseError
         from email.header import decode_header
 
@@ -315,7 +314,7 @@ def _decode_name(text: str) -> str:
         except (HeaderParseError, LookupError, ValueError, binascii.Error):
             return text
     if "%" in text and re.search(r"%[0-9A-Fa-f]{2}", text):
-        text = _decode(unquote_to_bytes(text))
+        text = _decode(_unquoted(text))
     # Some charsets (UTF-7, unicode_escape) decode to lone surrogates, which neither UTF-8 nor a database can hold.
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
@@ -340,9 +339,15 @@ def parse_uri(text: str) -> Uri | None:
     return Uri(scheme, _unescape(user.partition(":")[0]), host, port, _parameters(parameters))
 
 
+def _unquoted(text: str) -> bytes:
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(text)
+
+
 def _unescape(text: str) -> str:
     if "%" in text:
-        text = _decode(unquote_to_bytes(text))
+        text = _decode(_unquoted(text))
     return text.replace("\x00", "").strip()
 
 
