@@ -152,7 +152,7 @@ def test_what_a_killed_process_left_is_settled(
         patched.setattr(ObjectHandle, "unlink", killed)
         patched.setattr(ObjectHandle, "delete", killed)
         if stage == "before the commit":
-            patched.setattr(records, "add", killed)
+            patched.setattr(records, "add_all", killed)
         elif stage == "as it goes":
             patched.setattr("callreplay.store.audit.write_many", killed)
         with pytest.raises(KilledError):

@@ -141,7 +141,10 @@ def _call(files: Sequence[StoredFile]) -> Call:
     with held(files) as found:
         if any(is_object_url(file.volume_path) for file in files):
             return _open(found)  # a look at one is a fetch of it
-        sizes = [_identity(file) for file in found]
+        try:
+            sizes = [_identity(file) for file in found]
+        except OSError:
+            return _open(found)  # which says what there is to say
         if sum(size for *_, size in sizes) < _LONG_BYTES:
             return _open(found)
         return _opened.call(tuple(zip(files, sizes, strict=True)), lambda: _open(found))
