@@ -117,7 +117,7 @@ size_t Mixer::push(uint32_t index, int64_t first_sample, const int16_t *pcm, siz
   // What overlaps is dropped: a track never goes back.
   size_t skip = 0;
   if (first_sample < track.next_sample) {
-    skip = std::min(count, static_cast<size_t>(track.next_sample - first_sample));
+    skip = static_cast<size_t>(std::min(static_cast<int64_t>(count), track.next_sample - first_sample));
     if (skip == count) {
       return count;
     }

@@ -55,7 +55,7 @@ cr_status cr_mixer_add_track(cr_mixer *mixer, uint32_t leg, int32_t channel, int
 cr_status cr_mixer_push(cr_mixer *mixer, uint32_t track, int64_t first_sample, const int16_t *pcm,
                         size_t count, size_t *accepted) {
   if ((count > 0 && pcm == nullptr) || accepted == nullptr || first_sample < 0 ||
-      first_sample > 2 * callreplay::kMaxTick || count > (size_t{1} << 36)) {
+      first_sample > 2 * callreplay::kMaxTick || uint64_t{count} > uint64_t{1} << 36) {
     return CR_ARGUMENT;
   }
   return callreplay::use(mixer, [&](cr_mixer &held) {
