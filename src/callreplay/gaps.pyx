@@ -9,13 +9,6 @@ from callreplay.model import GAP_DTYPE, GapReason
 
 cdef uint8_t CAPTURE = int(GapReason.CAPTURE)
 
-cdef packed struct Gap:  # GAP_DTYPE
-    int32_t span
-    int64_t start
-    int64_t ticks
-    int32_t packets
-    uint8_t reason
-
 
 cdef const uint8_t[::1] _octets(table):
     if table.dtype != GAP_DTYPE or table.ndim != 1:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from uuid import uuid4
-
 import psycopg
 import pytest
 import sqlalchemy
@@ -13,7 +10,6 @@ from alembic.config import Config
 from psycopg.rows import tuple_row
 
 from callreplay.store.database import MIGRATIONS, migrate
-from callreplay.store.embedded import EmbeddedPostgres
 
 STORED, GOING = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 FIRST = f"""
@@ -117,17 +113,9 @@ class Old:
 
 
 @pytest.fixture
-def old(server: EmbeddedPostgres) -> Iterator[Old]:
+def old(bare: str) -> Old:
     """A database without a schema."""
-    name = f"old_{uuid4().hex}"
-    with psycopg.connect(server.url) as connection:
-        owner = connection.info.user
-    with server._superuser() as root:
-        root.execute(f"CREATE DATABASE {name} OWNER {owner}".encode())
-        try:
-            yield Old(psycopg.conninfo.make_conninfo(server.url, dbname=name))
-        finally:
-            root.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    return Old(bare)
 
 
 def expected(version: str, before: dict[str, set[str]]) -> dict[str, set[str]]:

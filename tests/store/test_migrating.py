@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -19,19 +18,10 @@ CALL = "INSERT INTO calls (tenant_id, identity, started_at, ended_at, backed_up_
 
 
 @pytest.fixture
-def old(server: EmbeddedPostgres) -> Iterator[str]:
+def old(bare: str) -> str:
     """The URL of a database with the schema before 0020."""
-    name = f"old_{uuid4().hex}"
-    with psycopg.connect(server.url) as connection:
-        owner = connection.info.user
-    with server._superuser() as root:
-        root.execute(f"CREATE DATABASE {name} OWNER {owner}".encode())
-        url = psycopg.conninfo.make_conninfo(server.url, dbname=name)
-        try:
-            migrate(url, "0017")
-            yield url
-        finally:
-            root.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    migrate(bare, "0017")
+    return bare
 
 
 def soon() -> Iterator[None]:

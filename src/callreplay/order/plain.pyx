@@ -14,6 +14,7 @@ from libc.stdlib cimport free, realloc
 
 import numpy as np
 
+from callreplay.gaps cimport Gap
 from callreplay.model import GAP_DTYPE
 
 cdef enum:
@@ -40,13 +41,6 @@ cdef int64_t FIRST_KEY = (<int64_t>1 << 32) + (<int64_t>1 << 30)
 cdef int64_t NO_TICK = -(<int64_t>1 << 62)
 cdef double SUSPECT_NS = 60e6   # media.pyx
 cdef int64_t LATEST_NS = 6_000_000_000_000_000_000  # sequence.pyx reckons with times up to here
-
-cdef packed struct Gap:  # GAP_DTYPE
-    int32_t span
-    int64_t start
-    int64_t ticks
-    int32_t packets
-    uint8_t reason
 
 cdef struct State:
     int64_t rows        # seen
