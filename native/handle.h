@@ -52,6 +52,7 @@ cr_status caught(Work &&work) noexcept {
 template <class Made, class... Arguments>
 cr_status create(Made **made, Arguments &&...arguments) noexcept {
   return caught([&] {
+    // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): caught() takes it
     *made = new Made(std::forward<Arguments>(arguments)...);
     return CR_OK;
   });

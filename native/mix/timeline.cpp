@@ -60,6 +60,7 @@ Placement::Placement(int64_t anchor_ns, int64_t origin_ns, int32_t sample_rate_h
     near_offset_ = static_cast<int64_t>(offset_);
   }
   // One frame is `unit` of n * unit.
+  // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): it does not follow 128 bits
   step_q48_ = static_cast<uint64_t>(((numerator_ * unit_) << 48) / denominator_);
 }
 

@@ -15,10 +15,10 @@ constexpr size_t kSlack = 128;  // floats behind what a kernel is told that it m
 
 // One sound that goes on: y[n] = e[n] - sum of a[j] * y[n - j], j from 1 to the order.
 struct Synthesis {
-  float *y;  // in: excitation, from 0 on, and what came before, the newest at y[-1]; out: sound
+  float *y = nullptr;  // in: excitation, from 0 on, and what came before, the newest at y[-1]; out: sound
   float coefficients[kMaxOrder + 2 * kStep + 1];  // a[0] = 1 to a[order], then zeros
   float response[2 * kStep];                      // of 1 / A: kStep zeros, then what an impulse gives
-  int order;
+  int order = 0;
 };
 
 struct ConcealKernel {

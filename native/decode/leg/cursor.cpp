@@ -279,12 +279,9 @@ bool SpanCursor::plan() {
       if (!framed() || !erased_) {
         awaited_ = 0;  // what follows the last loss without a break ends here
       }
-      if (position_ >= to_ && awaited_ == 0) {
-        done_ = true;
-      } else if (position_ < gap_end) {
+      done_ = (position_ >= to_ && awaited_ == 0) || position_ >= gap_end;
+      if (!done_) {
         room = fill_gap(looks_ahead() ? gap_end : std::min(gap_end, to_));
-      } else {
-        done_ = true;
       }
     }
   }
