@@ -47,13 +47,35 @@ def _open_unnamed(folder: str, mode: int) -> int | None:
         raise
 
 
-class _Folder:
+class _Alone:
+    """An open folder in which one file gets its name."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def flush(self) -> None:
+        """Put its names on the disk."""
+        # Some file systems refuse, and lose nothing by it.
+        with contextlib.suppress(OSError):
+            os.fsync(self.descriptor)
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[_Alone]:
+    folder = _Alone(path)
+    try:
+        yield folder
+    finally:
+        os.close(folder.descriptor)
+
+
+class _Folder(_Alone):
     """An open folder, whose names are put on the disk for all who wait for that at the same time."""
 
     def __init__(self, path: str) -> None:
         import threading
 
-        self.descriptor = os.open(path, os.O_RDONLY)
+        super().__init__(path)
         self.users = 0
         self._turn = threading.Condition()
         self._begun = self._done = 0  # flushes; one at a time
@@ -69,33 +91,10 @@ class _Folder:
                 return
             self._begun += 1
             number, self._busy = self._begun, True
-        # Some file systems refuse, and lose nothing by it.
-        with contextlib.suppress(OSError):
-            os.fsync(self.descriptor)
+        super().flush()
         with self._turn:
             self._done, self._busy = number, False
             self._turn.notify_all()
-
-
-class _Alone:
-    """An open folder in which one file gets its name."""
-
-    def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY)
-
-    def flush(self) -> None:
-        """Put its names on the disk."""
-        with contextlib.suppress(OSError):
-            os.fsync(self.descriptor)
-
-
-@contextlib.contextmanager
-def _alone(path: str) -> Iterator[_Alone]:
-    folder = _Alone(path)
-    try:
-        yield folder
-    finally:
-        os.close(folder.descriptor)
 
 
 class Folders:

@@ -1,5 +1,9 @@
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
+
+LARGEST_HEADER: Final[int]
 
 def records(
     source: NDArray[np.uint8],

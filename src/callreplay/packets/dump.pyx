@@ -4,22 +4,18 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
+from callreplay.packets.wire cimport be16, put_be16, put_be32
+
 cdef enum:
     HEAD = 8  # of a record
     FIXED = 12  # octets of an RTP header (RFC 3550 5.1)
-    LARGEST_HEADER = 140  # FIXED, 15 CSRC and an extension of 64 octets with its four
+    AHEAD = 140  # FIXED, 15 CSRC and an extension of 64 octets with its four
     LARGEST = 0xFFFF - HEAD  # a record is counted in 16 bits, its head included
     PADDED = 32  # of callreplay.model.PacketFlag
     MARKER = 1
     MOST_MS = 0xFFFFFFFF
 
-
-cdef inline void _put16(uint8_t* at, uint32_t value) noexcept nogil:
-    at[0], at[1] = value >> 8 & 255, value & 255
-
-
-cdef inline void _put32(uint8_t* at, uint32_t value) noexcept nogil:
-    at[0], at[1], at[2], at[3] = value >> 24, value >> 16 & 255, value >> 8 & 255, value & 255
+LARGEST_HEADER = AHEAD
 
 
 cdef int64_t _header(const uint8_t* payload, int64_t ahead, const uint8_t* plain) noexcept nogil:
@@ -30,7 +26,7 @@ cdef int64_t _header(const uint8_t* payload, int64_t ahead, const uint8_t* plain
     cdef int64_t size, claimed
     cdef const uint8_t* head
     cdef int same
-    for size in range(FIXED, min(ahead, <int64_t>LARGEST_HEADER) + 1, 4):
+    for size in range(FIXED, min(ahead, <int64_t>AHEAD) + 1, 4):
         head = payload - size
         if head[0] >> 6 != 2 or (head[1] ^ plain[1]) & 0x7F:
             continue
@@ -43,7 +39,7 @@ cdef int64_t _header(const uint8_t* payload, int64_t ahead, const uint8_t* plain
         if head[0] & 16:
             if claimed + 4 > size:
                 continue
-            claimed += 4 + 4 * (<int64_t>head[claimed + 2] << 8 | head[claimed + 3])
+            claimed += 4 + 4 * <int64_t>be16(head + claimed + 2)
         if claimed == size:
             return size
     return 0
@@ -79,15 +75,15 @@ def records(
                 break
             octets = size[row]
             if at[number] < 0 or at[number] > source.shape[0] - octets or (
-                room - done < HEAD + LARGEST_HEADER + octets
+                room - done < HEAD + AHEAD + octets
             ):
                 bad = number
                 break
             plain[0] = 0x80
             plain[1] = payload_type[row] & 0x7F | (0x80 if flags[row] & MARKER else 0)
-            _put16(&plain[2], sequence[row])
-            _put32(&plain[4], timestamp[row])
-            _put32(&plain[8], ssrcs[stream[row]])
+            put_be16(&plain[2], sequence[row])
+            put_be32(&plain[4], timestamp[row])
+            put_be32(&plain[8], ssrcs[stream[row]])
             to = &out[done]
             header = 0
             if at[number] >= FIXED:  # or there is no octet of a header, and perhaps none to point at
@@ -98,9 +94,9 @@ def records(
                 copied = LARGEST
             ms = (arrival_ns[row] - start_ns) // 1000000 if arrival_ns[row] > start_ns else 0
             value = <uint32_t>min(ms, <int64_t>MOST_MS)
-            _put16(to, copied + HEAD)
-            _put16(to + 2, copied)
-            _put32(to + 4, value)
+            put_be16(to, copied + HEAD)
+            put_be16(to + 2, copied)
+            put_be32(to + 4, value)
             if header:
                 memcpy(to + HEAD, &source[0] + at[number] - header, copied)
                 if flags[row] & PADDED:

@@ -68,7 +68,7 @@ _OCTETS: Final = 4 << 20
 """And payload built at once, of packets that are larger."""
 _RESIDENT: Final = 16 << 20
 """Octets of a capture that are read where they are: of more no more than these need be in memory."""
-LARGEST_HEADER: Final = 12 + 15 * 4 + 4 + 64
+LARGEST_HEADER: Final = dump.LARGEST_HEADER
 """RTP header, 15 CSRC and an extension of 64 octets: packets with longer extensions are written without them."""
 Fetch = Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], int], NDArray[np.uint8]]
 """As `callreplay.packets.arena.fetch`."""

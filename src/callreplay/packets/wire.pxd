@@ -30,6 +30,14 @@ cdef inline uint64_t le64(const uint8_t* p) noexcept nogil:
     return le32(p) | (<uint64_t>le32(p + 4) << 32)
 
 
+cdef inline void put_be16(uint8_t* p, uint32_t value) noexcept nogil:
+    p[0], p[1] = <uint8_t>(value >> 8), <uint8_t>value
+
+
+cdef inline void put_be32(uint8_t* p, uint32_t value) noexcept nogil:
+    p[0], p[1], p[2], p[3] = <uint8_t>(value >> 24), <uint8_t>(value >> 16), <uint8_t>(value >> 8), <uint8_t>value
+
+
 cdef inline void put_le16(uint8_t* p, uint32_t value) noexcept nogil:
     p[0], p[1] = <uint8_t>value, <uint8_t>(value >> 8)
 
