@@ -141,7 +141,7 @@ async def _found(request: Request) -> _Found:
 
 
 async def _found_again(request: Request) -> _Found | None:
-    """One call of one id, for whoever's session was looked up before: one statement, in no thread.
+    """One call of one id, for whoever's session or token was looked up before: one statement, in no thread.
 
     None where it is not that, or where anything is not as it was: the long way then tells what.
     """
