@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from callreplay.errors import CaptureError
 from callreplay.service import cache as caching
 from callreplay.service import engine
 from callreplay.service.app import create_app
 from callreplay.service.cache import Cache
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
+from callreplay.store.opening import MissingError
 
 if TYPE_CHECKING:
     from .conftest import Running
@@ -386,3 +388,34 @@ def test_temporary_urls_expire(service: Running, call: dict[str, Any], tmp_path:
         asyncio.run(run())
     finally:
         app.state.service.close()
+
+
+@pytest.mark.database
+def test_only_a_recording_that_is_not_there_is_told_as_missing(
+    app: Any, service: Running, call: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """A file of the program, or of the cache, is none; and one may go between the look at it and its opening."""
+
+    def gone() -> CaptureError:
+        error = CaptureError("a.rtp: No such file or directory")
+        error.__cause__ = MissingError("a.rtp")
+        return error
+
+    async def statuses() -> list[int]:
+        found = []
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://x", auth=("admin", service.password)
+        ) as client:
+            for number, error in enumerate((FileNotFoundError("lazy.py"), MissingError("a.rtp"), gone())):
+
+                def render(*_: Any, error: Exception = error) -> Any:
+                    raise error
+
+                monkeypatch.setattr(engine, "render", render)
+                asked = {"callId": call["callId"], "start": f"0.{number + 1}"}
+                answer = await client.get("/CallRecorder/Transcoder", params=asked)
+                found.append(answer.status_code)
+        return found
+
+    assert asyncio.run(statuses()) == [500, 404, 404]
+    assert "lazy.py" in caplog.text

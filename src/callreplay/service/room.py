@@ -169,11 +169,12 @@ class Room:
         for shelf in os.scandir(self.folder):
             if not shelf.is_dir(follow_symlinks=False):
                 continue
-            for entry in os.scandir(shelf.path):
-                if not entry.name.endswith((".lock", ".part")):
-                    with contextlib.suppress(FileNotFoundError):
-                        status = entry.stat(follow_symlinks=False)
-                        found.append((status.st_mtime, octets_on_disk(status), Path(entry.path)))
+            with contextlib.suppress(FileNotFoundError):  # somebody has just emptied the cache
+                for entry in os.scandir(shelf.path):
+                    if not entry.name.endswith((".lock", ".part")):
+                        with contextlib.suppress(FileNotFoundError):
+                            status = entry.stat(follow_symlinks=False)
+                            found.append((status.st_mtime, octets_on_disk(status), Path(entry.path)))
         return found
 
     def recount(self) -> int:
