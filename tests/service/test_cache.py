@@ -19,7 +19,7 @@ import pytest
 
 from callreplay.errors import CaptureError
 from callreplay.service import cache as caching
-from callreplay.service import engine
+from callreplay.service import engine, lasting
 from callreplay.service.app import create_app
 from callreplay.service.cache import Cache
 from callreplay.service.metrics import Metrics
@@ -388,6 +388,43 @@ def test_temporary_urls_expire(service: Running, call: dict[str, Any], tmp_path:
         asyncio.run(run())
     finally:
         app.state.service.close()
+
+
+def test_what_a_crash_of_the_machine_may_have_cut_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(boot: str) -> Cache:
+        (tmp_path / "boot").write_text(boot)
+        return Cache(tmp_path / "cache", MIB, 1, Metrics())
+
+    def kept() -> int:
+        at_rest()
+        return len([path for path in entries(tmp_path / "cache") if path.name != "total"])
+
+    monkeypatch.setattr(lasting, "_BOOT_ID", tmp_path / "boot")
+    monkeypatch.setattr(lasting, "_MARGIN_NS", 0)
+    made(started("one"), 1, b"x" * 5000)
+    assert kept() == 1
+    cache = started("one")
+    assert kept() == 1, "the service was killed, the machine was not"
+    at_rest()
+    time.sleep(0.02)  # clocks of files are that coarse
+    cache.close()
+    time.sleep(0.02)
+    cache = started("two")
+    assert kept() == 1, "it was synced"
+    made(cache, 2, b"x" * 5000)
+    at_rest()
+    cache = started("three")
+    assert kept() == 1, "the second was not"
+    assert made(cache, 1, b"") == b"x" * 5000
+    (tmp_path / "boot").unlink()
+    cache = Cache(tmp_path / "cache", MIB, 1, Metrics())
+    synced = list[int]()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    made(cache, 3, b"y")
+    at_rest()
+    assert len(synced) == 1
 
 
 @pytest.mark.database
