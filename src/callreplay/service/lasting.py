@@ -24,7 +24,7 @@ _MARGIN_NS: Final = 10**9  # that the clock of files is behind at most
 
 
 class Lasting:
-    """The file ``synced`` in ``folder``: the run of the kernel that entries were made in; its time: until when synced."""
+    """The file ``synced`` in ``folder``: the run of the kernel that made the entries; its time: until when synced."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._mark = folder, folder / "synced"
