@@ -35,6 +35,7 @@ with atheris.instrument_imports(include=["callreplay"]):
     from callreplay.outputs.tag_reading import read_tags_of
     from callreplay.packets import dump, hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
     from callreplay.packets import stored as stored_legs
+    from callreplay.packets.arena import fetch as from_capture
     from callreplay.packets.recognise import recognise
     from callreplay.packets.scanner import NOTE_DTYPE
     from callreplay.signalling import bodies, heads, rsmetadata, rtpengine, sdp, sip, skinny
@@ -217,7 +218,7 @@ def leg_records(octets: bytes) -> None:
     rows = np.argsort(rtp.arrival_ns, kind="stable")
     leg = io.BytesIO()
     written, lengths = recording.write_packets(
-        leg, found.data, found.spill, rtp, rows, ssrcs, FLOW, recording.from_capture
+        leg, found.data, found.spill, rtp, rows, ssrcs, FLOW, from_capture
     )
     assert (written, len(lengths)) == (len(leg.getvalue()), count)
     again = packets.scan(np.frombuffer(leg.getvalue(), np.uint8), recorded=True).rtp
@@ -226,22 +227,15 @@ def leg_records(octets: bytes) -> None:
     for name in ("timestamp", "sequence", "size", "payload_type"):
         assert np.array_equal(getattr(rtp, name)[rows], getattr(again, name)[order]), name
     anywhere = np.resize(np.frombuffer(octets + b"\0", np.int8), count)
-    told = [getattr(rtp, name).copy() for name in _TOLD]
-    for at_, rows_, columns, room in (
-        (rtp.offset + anywhere, rows, told, 1 << 16),
-        (rtp.offset[rows], rows + anywhere, told, 1 << 16),
-        (
-            rtp.offset[rows],
-            rows,
-            [told[0], told[1], (told[2] + anywhere).astype(np.int32), *told[3:]],
-            1 << 16,
-        ),
-        (rtp.offset[rows], rows, [*told[:4], (told[4] + anywhere).astype(np.uint16), *told[5:]], 1 << 16),
-        (rtp.offset[rows], rows, told, len(octets)),
-    ):
-        out, sizes = np.empty(room, np.uint8), np.empty(count, np.uint16)
+    told = {name: getattr(rtp, name) for name in _TOLD}
+    told |= {"source": found.data, "at": rtp.offset[rows], "rows": rows.astype(np.int64), "ssrcs": ssrcs}
+    told |= {"start_ns": T, "out": np.empty(1 << 16, np.uint8), "lengths": np.empty(count, np.uint16)}
+    assert dump.records(**told) == written - len(LEG_HEAD)
+    for name in ("at", "rows", "stream", "size"):
         with contextlib.suppress(ValueError):
-            dump.records(found.data, at_, rows_.astype(np.int64), *columns, ssrcs, T, out, sizes)
+            dump.records(**told | {name: (told[name] + anywhere).astype(told[name].dtype)})
+    with contextlib.suppress(ValueError):
+        dump.records(**told | {"out": told["out"][: len(octets)]})
 
 
 def file_tags(octets: bytes) -> None:
