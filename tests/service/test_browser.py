@@ -1,4 +1,4 @@
-"""The pages in a real browser: Debian's Chromium, headless. Screenshots go to CALLREPLAY_SCREENSHOTS if set."""
+"""The pages in a real browser: Debian's headless Chromium. Screenshots go to CALLREPLAY_SCREENSHOTS if set."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ STATE = "document.querySelector('.player').dataset.state"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
+    program = shutil.which("chromium-headless-shell")
     if program is None:
         if os.environ.get("CI") == "true":
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
+            pytest.fail("chromium-headless-shell is not installed")
+        pytest.skip("chromium-headless-shell is not installed")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
             executable_path=program,
