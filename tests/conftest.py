@@ -1,7 +1,9 @@
 """What holds for every test."""
 
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,18 @@ LONG = (
     "service/test_throttle",
 )  # fmt: skip
 _TURN = {Path(__file__).parent / f"{name}.py": turn for turn, name in enumerate(LONG)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the workers are given what this process has
+        # Not pytest's: PostgreSQL, which refuses to run as root, could not enter it.
+        os.environ["TESTS_CLUSTER_FOLDER"] = tempfile.mkdtemp(prefix="callreplay-cluster-")
+        Path(os.environ["TESTS_CLUSTER_FOLDER"]).chmod(0o755)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["TESTS_CLUSTER_FOLDER"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

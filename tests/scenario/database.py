@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from callreplay.store.database import Database, migrate
+from callreplay.store.database import Database
 from callreplay.store.embedded import EmbeddedPostgres
+from tests.scenario.cluster import prepare
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +21,11 @@ def server() -> Iterator[EmbeddedPostgres]:
     # Not pytest's tmp_path: its folders are 0700, and PostgreSQL, which refuses to run as root, could not enter them.
     folder = Path(tempfile.mkdtemp(prefix="callreplay-test-"))
     folder.chmod(0o755)
+    prepare(folder)
     try:
         with EmbeddedPostgres(
             folder, port=0, settings={"fsync": "off", "shared_buffers": "32MB"}
         ) as postgres:
-            migrate(postgres.url)
             yield postgres
     finally:
         shutil.rmtree(folder, ignore_errors=True)

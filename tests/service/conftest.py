@@ -27,15 +27,21 @@ from psycopg.rows import dict_row
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
 from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, OWNER
+from tests import programs
+from tests.scenario.cluster import prepare
 
 
 @dataclass
 class Running:
-    """A service: its folder, and once started its URL and the administrator's password."""
+    """A service: its folder, and once started its URL and the administrator's password.
+
+    Its database cluster has been made before, unless it is to start from nothing.
+    """
 
     folder: Path
     flags: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
+    from_nothing: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     base: str = ""
@@ -51,14 +57,21 @@ class Running:
 
     def start(self) -> Running:
         started = time.monotonic()
+        data = self.folder / "data"
+        if not (self.from_nothing or self.prefix or data.exists() or "--database-url" in self.flags):
+            prepare(data)
         out = (self.folder / "out").open("wb")
         log = (self.folder / "log").open("ab")
-        program = str(Path(sys.executable).with_name("callreplay"))
-        command = [*self.prefix, program, "serve", "--data-dir", str(self.folder / "data"),
-                   "--port", "0", "--db-port", "0", *self.flags]  # fmt: skip
+        words = ["serve", "--data-dir", str(data), "--port", "0", "--db-port", "0", *self.flags]
+        options: dict[str, Any] = {"start_new_session": True, "env": os.environ | self.environment}
         with out, log:
-            self.process = subprocess.Popen(command, stdout=out, stderr=log, start_new_session=True,
-                                            env=os.environ | self.environment)  # fmt: skip
+            if self.prefix or self.from_nothing:
+                program = str(Path(sys.executable).with_name("callreplay"))
+                self.process = subprocess.Popen(
+                    [*self.prefix, program, *words], stdout=out, stderr=log, **options
+                )
+            else:
+                self.process = programs.Program(words, stdout=out, stderr=log, **options)
         while True:
             text = (self.folder / "out").read_text(encoding="utf-8")
             if found := re.search(r"^serving (https?://\S+)/CallRecorder/$", text, re.MULTILINE):

@@ -76,6 +76,7 @@ def test_an_ordinary_user_serves_stops_in_order_and_starts_again_with_the_same_c
     if os.geteuid() == 0:
         shutil.chown(own_service.folder, "nobody")
         own_service.prefix = AS_NOBODY
+    own_service.from_nothing = True
     own_service.flags += ("--host", "0.0.0.0")
     own_service.start()
     port = int(own_service.base.rsplit(":", 1)[1])

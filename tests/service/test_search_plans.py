@@ -15,8 +15,8 @@ from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
 from callreplay.store import search, ways
-from callreplay.store.database import migrate
 from callreplay.store.embedded import EmbeddedPostgres
+from tests.scenario.cluster import prepare
 
 if TYPE_CHECKING:
     from .conftest import Running
@@ -67,8 +67,8 @@ class Explaining(psycopg.Connection[DictRow]):
 def test_answers_are_right_and_plans_use_indexes(
     own_service: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    prepare(own_service.folder)
     with EmbeddedPostgres(own_service.folder, port=0, settings={"fsync": "off"}) as server:
-        migrate(server.url)
         fill(server.url, ROWS, lambda _: None)
         with psycopg.connect(server.url) as connection:
             for number, name in enumerate(ODD_NAMES):

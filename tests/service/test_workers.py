@@ -32,6 +32,7 @@ def pair() -> Iterator[Running]:
     with ended(
         fresh(("--workers", "2", "--cache-bytes", str(1 << 20), "--metrics-listen", "127.0.0.1:0"))
     ) as running:
+        running.from_nothing = True  # what other processes see of it is that of a program started by itself
         running.environment["CALLREPLAY_DB_PASSWORD"] = "Tell-No1-of-the-database"
         yield running.start()
         assert running.stop() == 0, "both workers end, and the database"
