@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -13,8 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import callreplay
+from tests import programs
 from tests.captures import Record, pcap
 from tests.importing.test_rotation import call as talk
 from tests.service.conftest import Running
@@ -27,9 +28,7 @@ SECONDS = 8
 def paced(service: Running, spools: Path, records: list[Record]) -> Iterator[subprocess.Popen[bytes]]:
     """A recorder of the service's database that gets packets when their time is."""
     words = ["record", "-", "--database-url", service.database_url, "--spool", str(spools), "--flush", "0.2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "callreplay", *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = programs.Program(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr is not None
     assert b"recording from" in process.stderr.readline()
 
@@ -57,6 +56,14 @@ def paced(service: Running, spools: Path, records: list[Record]) -> Iterator[sub
         process.wait()
         feeding.join()
         process.stderr.close()
+
+
+@pytest.fixture(autouse=True)
+def as_before(service: Running) -> Iterator[None]:
+    """Other tests count the calls of the service."""
+    there = [row["uuid"] for row in service.rows("SELECT uuid FROM calls")]
+    yield
+    service.rows("DELETE FROM calls WHERE uuid <> ALL (%s)", there)
 
 
 def pcm(wav: bytes) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
