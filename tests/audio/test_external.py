@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bench._captures import leg, write_pcap
+from tests import programs
 
 import callreplay
 from callreplay.audio import external, pyav
@@ -67,8 +67,7 @@ def test_a_leg_tells_what_a_decoder_refused(pcap: Path) -> None:
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    program = str(Path(sys.executable).with_name("callreplay"))
-    return subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    return programs.run(words, capture_output=True, text=True)
 
 
 def test_transcode_says_it_and_strict_is_status_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 import wave
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests import programs
 
 import callreplay
 from bench import speech as bench
@@ -220,8 +220,7 @@ def test_formats_of_labels() -> None:
 
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "callreplay", "speech", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return programs.run(["speech", *arguments], capture_output=True, text=True)
 
 
 def test_the_command(tmp_path: Path) -> None:

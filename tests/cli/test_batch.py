@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from tests import programs
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "batch"]
@@ -27,9 +28,10 @@ def folder(tmp_path: Path) -> Path:
 def _batch(
     folder: Path, *arguments: object, source: str = "in", shell: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    words = [*COMMAND, source, "-o", "out", "--workers", "1", *map(str, arguments)]
-    if shell:
-        words = ["bash", "-c", f'"$@" {shell}', "bash", *words]
+    words = [source, "-o", "out", "--workers", "1", *map(str, arguments)]
+    if not shell:
+        return programs.run(["batch", *words], cwd=folder, capture_output=True, text=True)
+    words = ["bash", "-c", f'"$@" {shell}', "bash", *COMMAND, *words]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 

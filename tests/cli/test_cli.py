@@ -8,13 +8,14 @@ import wave
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()"]
 
 
 def run(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, check=False, input=stdin)
+    return programs.run(arguments, capture_output=True, input=stdin)
 
 
 def test_version_and_help() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import programs
 from typer.main import get_command
 
 from callreplay.cli import tables
@@ -27,14 +28,8 @@ OFFLINE = ("transcode", "info", "peaks", "speech", "man")
 
 
 def run(*arguments: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "80", **variables},
-    )
+    environment = {**os.environ, "COLUMNS": "80", **variables}
+    return programs.run(arguments, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
 def _commands(command: Any, words: str = "") -> Iterator[tuple[str, Any]]:

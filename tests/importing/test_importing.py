@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import programs
 from tests.importing.test_filing import tree
 
 import callreplay
@@ -35,8 +36,7 @@ COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()"]
 
 def run(url: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "160"}
-    command = [*COMMAND, *map(str, arguments), "--database", url]
-    return subprocess.run(command, capture_output=True, check=False, text=True, env=environment)
+    return programs.run([*arguments, "--database", url], capture_output=True, text=True, env=environment)
 
 
 def called(url: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -451,18 +451,10 @@ def test_folders_that_cannot_be_read_are_told(url: str, shelf: Path, tmp_path: P
     (inbox / "closed").mkdir(parents=True)
     shutil.copy(SAMPLES / NAMES[0], inbox / "call.pcap")
     (inbox / "circle").symlink_to("circle")
-    words = [
-        sys.executable,
-        "-c",
-        "from callreplay.cli import main; main()",
-        "import",
-        "--database",
-        url,
-        str(inbox),
-    ]
+    words = ["import", "--database", url, str(inbox)]
     if os.geteuid() != 0:
         (inbox / "closed").chmod(0)
-    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    done = programs.run(words, capture_output=True, text=True)
     assert done.returncode == 1
     assert "1 calls added" in done.stderr
     assert f"callreplay: {inbox}/circle: it cannot be read" in done.stderr
@@ -470,5 +462,5 @@ def test_folders_that_cannot_be_read_are_told(url: str, shelf: Path, tmp_path: P
         assert "closed: the folder cannot be searched" in done.stderr
     (tmp_path / "empty").mkdir()
     words[-1] = str(tmp_path / "empty")
-    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    done = programs.run(words, capture_output=True, text=True)
     assert "no file was found in" in done.stderr

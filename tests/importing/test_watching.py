@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests import programs
 from tests.captures import pcap, rtp, udp
 from tests.importing.test_filing import check
 from tests.laws import grows_no_faster
@@ -77,8 +78,8 @@ def test_a_thousand_files_and_a_watch_that_is_stopped(database: Database, url: s
     writer.start()
     try:
         for number, wanted in ((signal.SIGKILL, 100), (signal.SIGTERM, 350), (signal.SIGTERM, FILES)):
-            command = [*COMMAND, "watch", str(inbox), "--settle", "1", "--database", url]
-            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as watch:
+            command = ["watch", str(inbox), "--settle", "1", "--database", url]
+            with programs.Program(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as watch:
                 assert watch.stderr is not None
                 reader = threading.Thread(target=watch.stderr.read)
                 reader.start()

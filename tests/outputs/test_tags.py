@@ -4,13 +4,13 @@ import json
 import shutil
 import struct
 import subprocess
-import sys
 import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests import programs
 
 import callreplay
 from callreplay.errors import FormatError, OutputError
@@ -191,19 +191,18 @@ def test_what_is_no_audio_file_is_said_to_be_none(tmp_path: Path) -> None:
 def test_info_reads_back(call: callreplay.Call, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     call.save(path, channels="stereo")
-    command = [sys.executable, "-m", "callreplay", "info", str(path)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["info", str(path)]
+    shown = programs.run(command, capture_output=True, text=True, check=True).stdout
     assert shown.startswith(f"{path}: wav, 8000 Hz, stereo, 0:00:20\n")
     for value in SAID.values():
         assert value in shown
-    found = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+    found = json.loads(programs.run([*command, "--json"], capture_output=True, check=True).stdout)
     assert {name: found["comments"][name] for name in SAID} == SAID
     assert (found["frames"], found["duration_s"]) == (159_520, 19.94)
-    bare = [sys.executable, "-m", "callreplay", "transcode", str(SAMPLE), "-o", str(path), "--no-metadata"]
-    subprocess.run(bare, check=True)
+    programs.run(["transcode", SAMPLE, "-o", path, "--no-metadata"], check=True)
     assert path.stat().st_size == 44 + 2 * 159_520
     assert (
-        "says nothing of itself" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        "says nothing of itself" in programs.run(command, capture_output=True, text=True, check=True).stdout
     )
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import programs
 from tests.captures import Record, hep3, pcap, pcapng
 from tests.importing.test_rotation import call, rows, whole
 from typer.testing import CliRunner
@@ -40,9 +41,8 @@ def shelf(database: Database, tmp_path: Path) -> Path:
 @contextmanager
 def recorder(database: Database, spools: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A recorder that is ready, killed at the end if it is there still."""
-    command = [sys.executable, "-m", "callreplay", "record", *arguments]
-    command += ["--database-url", database.url, "--spool", str(spools), "--flush", "0.2"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = ["record", *arguments, "--database-url", database.url, "--spool", str(spools), "--flush", "0.2"]
+    process = programs.Program(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
         line = process.stderr.readline()

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import programs
 from typer.main import get_command
 
 import callreplay
@@ -152,9 +152,7 @@ def test_a_page_runs_from_its_first_block_to_its_last(
         for line in re.findall(r"^\s*\$ callreplay (.+)$", block, re.MULTILINE):
             words = shlex.split(line)
             if words[0] in OFFLINE and any(word.startswith("samples") for word in words) and "|" not in words:
-                done = subprocess.run(
-                    [sys.executable, "-m", "callreplay", *words], check=False, capture_output=True
-                )
+                done = programs.run(words, capture_output=True)
                 assert done.returncode == 0, done.stderr
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from psycopg.rows import dict_row
 
 from callreplay.store.cluster import DEFAULT_PASSWORD
 from callreplay.store.embedded import free_port
+from tests import programs
 
 from .conftest import Running, ended, fresh
 
@@ -135,10 +135,7 @@ def test_a_database_behind_tls_is_spoken_to_in_nothing_else() -> None:
                 assert encrypted
                 assert count
             url = f"{plain}?sslmode=verify-full&sslrootcert={other}"
-            done = subprocess.run(
-                [sys.executable, "-m", "callreplay", "calls", "find", "--database-url", url],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
+            done = programs.run(["calls", "find", "--database-url", url], capture_output=True, text=True)
             assert done.returncode == 1, done.stderr
             assert "certificate verify failed" in done.stderr
             assert "Traceback" not in done.stderr

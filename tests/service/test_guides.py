@@ -11,13 +11,14 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 from .conftest import Running
 
@@ -79,13 +80,12 @@ def adapted(line: str, service: Running, place: Path, uuid: str) -> str:
 
 def run(words: list[str], service: Running, place: Path) -> None:
     """Run a command of ours, or curl; one that goes on is stopped once it has done its first work."""
-    if words[0] == "callreplay":
-        words = [str(Path(sys.executable).with_name("callreplay")), *words[1:]]
     environment = os.environ | {"CALLREPLAY_DATA_DIR": str(service.folder / "data")}
     if len(words) > 1 and words[1] in FOR_GOOD:
         extra = ["--port", "0", "--db-port", "0"] if words[1] == "serve" else []
         with (place / "out").open("wb") as out:
-            going = subprocess.Popen([*words, *extra], cwd=place, env=environment, stdout=out, stderr=out)
+            command = [*programs.COMMAND, *words[1:], *extra]
+            going = subprocess.Popen(command, cwd=place, env=environment, stdout=out, stderr=out)
         done = "serving http" if words[1] == "serve" else "support.pcap"
         deadline = time.monotonic() + 60
         while done not in (place / "out").read_text() and going.poll() is None:
@@ -94,9 +94,14 @@ def run(words: list[str], service: Running, place: Path) -> None:
         going.send_signal(signal.SIGTERM)
         assert going.wait(30) == 0, (place / "out").read_text()
         return
-    ended = subprocess.run(
-        words, check=False, cwd=place, env=environment, capture_output=True, stdin=subprocess.DEVNULL
-    )
+    if words[0] == "callreplay":
+        ended = programs.run(
+            words[1:], cwd=place, env=environment, capture_output=True, stdin=subprocess.DEVNULL
+        )
+    else:
+        ended = subprocess.run(
+            words, check=False, cwd=place, env=environment, capture_output=True, stdin=subprocess.DEVNULL
+        )
     assert ended.returncode == 0, (words, ended.stderr.decode())
 
 

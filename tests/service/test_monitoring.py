@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from callreplay.service.stored_metrics import stored_text
+from tests import programs
 
 from .conftest import Running
 
@@ -79,9 +80,8 @@ def test_dashboard_alerts_and_pages_name_metrics_that_there_are(service: Running
 
 
 def run(*words: object, database_url: str) -> None:
-    program = Path(sys.executable).with_name("callreplay")
     environment = {**os.environ, "CALLREPLAY_DATABASE_URL": database_url}
-    subprocess.run([program, *map(str, words)], check=True, capture_output=True, env=environment)
+    programs.run(words, check=True, capture_output=True, env=environment)
 
 
 def test_imports_and_volumes_are_counted(service: Running, tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import wave
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from callreplay.batch.manifest import read_rows
+from tests import programs
 from tests.captures import pcap
 from tests.importing.test_rotation import call
 from tests.scenario.stores import BUCKET, object_store
@@ -32,12 +31,10 @@ def test_the_service_and_batches_read_stored_calls_from_an_object_store(tmp_path
         running.start()
 
         def command(*words: str) -> str:
-            done = subprocess.run(
-                [sys.executable, "-m", "callreplay", *words, "--database-url", running.database_url],
-                capture_output=True, text=True, check=False, env=os.environ | environment,
-            )  # fmt: skip
+            words = (*words, "--database-url", running.database_url)
+            done = programs.run(words, capture_output=True, text=True, env=os.environ | environment)
             assert done.returncode == 0, done.stderr
-            return done.stdout
+            return str(done.stdout)
 
         url = f"s3://{BUCKET}/a"
         command("volumes", "add", url, "--name", "far", "--quota", "1G")

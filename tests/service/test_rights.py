@@ -9,7 +9,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from argon2 import PasswordHasher
 from callreplay.service.app import create_app
 from callreplay.service.settings import Settings
 from callreplay.store import accounts, people
+from tests import programs
 
 from .conftest import Running, ended, fresh
 
@@ -211,17 +211,8 @@ def test_batch_and_calls_keep_to_a_scope(
 
 
 def command(running: Running, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    program = str(Path(sys.executable).with_name("callreplay"))
     environment = os.environ | {"CALLREPLAY_DATABASE_URL": running.database_url}
-    return subprocess.run(
-        [program, *words],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-        timeout=120,
-        **options,
-    )
+    return programs.run(words, capture_output=True, text=True, env=environment, timeout=120, **options)
 
 
 # -- roles and tokens -----------------------------------------------------------------------------------------------

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -19,6 +16,7 @@ from pocketsphinx import Decoder
 from samples import make
 from scipy.signal import correlate, resample_poly
 
+from tests import programs
 from tests.captures import pcap
 
 from .conftest import Running
@@ -56,10 +54,8 @@ class Walk:
 def walk(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     capture = tmp_path_factory.mktemp("walk") / "walk.pcap"
     capture.write_bytes(pcap(make.records(SCENE)))
-    command = [str(Path(sys.executable).with_name("callreplay")), "import", str(capture), "--json"]
-    done = subprocess.run(
-        [*command, "--database", service.database_url], capture_output=True, check=False, text=True
-    )
+    words = ["import", capture, "--json", "--database", service.database_url]
+    done = programs.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     call = json.loads(done.stdout)
     yield Walk(service, call)

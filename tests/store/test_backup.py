@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests import programs
+from tests.scenario.cluster import prepare
 
 from callreplay.errors import FormatError, OutputError
 from callreplay.store.access import opened
@@ -30,7 +32,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 def call(*words: object, code: int | None = 0) -> subprocess.CompletedProcess[str]:
     """What a command of the command line says."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CALLREPLAY_")}
-    done = subprocess.run([PROGRAM, *map(str, words)], check=False, capture_output=True, text=True, env=kept)
+    done = programs.run(words, capture_output=True, text=True, env=kept)
     assert code is None or done.returncode == code, done.stderr
     return done
 
@@ -65,6 +67,7 @@ class Archive:
 def archive() -> Iterator[Archive]:
     made = Archive(folder())
     try:
+        prepare(made.data)
         with EmbeddedPostgres(made.data, port=0, settings={"fsync": "off"}, password="a reader's") as server:
             call("import", SAMPLES / "reservation.pcap", "--data-dir", made.data)
             call("volumes", "add", made.root / "second", "--data-dir", made.data)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from argon2 import PasswordHasher
+from tests import programs
 
 import callreplay
 from callreplay.errors import ArgumentError, CaptureError
@@ -162,10 +163,7 @@ def test_until_backed_up(database: Database, filed: list[filing.Filed]) -> None:
 
 
 def command(database: Database, *words: str) -> subprocess.CompletedProcess[str]:
-    main = [sys.executable, "-c", "from callreplay.cli import main; main()"]
-    return subprocess.run(
-        [*main, *words, "--database-url", database.url], capture_output=True, check=False, text=True
-    )
+    return programs.run([*words, "--database-url", database.url], capture_output=True, text=True)
 
 
 def test_commands_tag_calls_and_note_a_backup(database: Database, filed: list[filing.Filed]) -> None:

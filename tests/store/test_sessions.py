@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psycopg
 import pytest
+from tests import programs
 
 from callreplay.errors import UnsupportedError
 from callreplay.store.database import Connection, Database, Limits, connect, migrate, why
@@ -46,15 +44,8 @@ def test_a_schema_of_a_newer_version_is_one_line(database: Database, url: str) -
     try:
         with pytest.raises(UnsupportedError, match="schema 9999, of a newer callreplay"):
             migrate(url)
-        program = str(Path(sys.executable).with_name("callreplay"))
         for words in (("volumes", "list"), ("serve", "--port", "0")):
-            done = subprocess.run(
-                [program, *words, "--database-url", url],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
+            done = programs.run([*words, "--database-url", url], capture_output=True, text=True, timeout=60)
             lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
             assert done.returncode != 0, words
             assert sum("schema 9999" in line for line in lines) == 1, done.stderr

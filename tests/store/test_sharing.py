@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests import programs
 
 from callreplay.store.access import opened
 from callreplay.store.cluster import EmbeddedError
@@ -68,9 +69,7 @@ def running(folder: Path) -> bool:
 
 
 def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *words, "--data-dir", str(folder)], capture_output=True, text=True, check=False, timeout=120
-    )
+    return programs.run([*words, "--data-dir", folder], capture_output=True, text=True, timeout=120)
 
 
 def test_the_last_command_to_leave_stops_the_server(folder: Path) -> None:
