@@ -21,12 +21,13 @@ settings.load_profile("explore" if os.environ.get("CALLREPLAY_EXPLORE") else "re
 # Files of more than ten seconds of CPU, the longest first, in the order in which they are dealt out: one of them that
 # is begun last runs when the other workers have nothing left.
 LONG = (
-    "test_wheel", "service/test_rights", "service/test_browser", "service/test_openapi", "store/test_backup",
-    "service/test_search_plans", "service/test_guides", "service/test_security", "service/test_lifecycle",
-    "store/test_sharing", "service/test_player", "service/test_connections", "importing/test_importing",
-    "store/test_retention", "importing/test_watching", "service/test_object_volumes", "scripts/test_docs",
-    "test_typing", "importing/test_filing", "service/test_list_browser", "service/test_databases",
-    "service/test_throttle",
+    "test_wheel", "service/test_browser", "batch/test_batch", "service/test_rights", "service/test_player",
+    "service/test_openapi", "service/test_search_plans", "service/test_list_browser", "service/test_security",
+    "service/test_lifecycle", "service/test_connections", "test_capture", "store/test_sharing", "service/test_work",
+    "test_capi", "service/test_object_volumes", "importing/test_importing", "recording/test_record",
+    "store/test_backup", "test_typing", "batch/test_crew", "service/test_starting", "service/test_urls",
+    "service/test_workers", "service/test_throttle", "service/test_guides", "recording/test_progress",
+    "scripts/test_docs",
 )  # fmt: skip
 _TURN = {Path(__file__).parent / f"{name}.py": turn for turn, name in enumerate(LONG)}
 
