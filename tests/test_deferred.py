@@ -162,7 +162,7 @@ def test_pickles_need_no_table_of_fields_but_have_all_of_a_class_above() -> None
         name: str
         size: int = 0
 
-    state = Job("a", 2).__getstate__()  # type: ignore[attr-defined]
+    state = Job("a", 2).__getstate__()
     other = Job("b")
     other.__setstate__(state)  # type: ignore[attr-defined]
     assert (state, other) == (["a", 2], Job("a", 2))
