@@ -57,11 +57,15 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
         sum[r] += s * neighbours<V, W>(x + n + r * kStep<V, W>);
       }
     }
+    // Unrolled, so that the sums need no addresses and stay in registers.
+#pragma GCC unroll 8
     for (int r = 0; r < kBlock; ++r) {
-      const int slot = u + r * kStep<V, W>;
-      put_neighbours<V, W>(scores.correlation + slot, sum[r]);
+      put_neighbours<V, W>(scores.correlation + u + r * kStep<V, W>, sum[r]);
+    }
+    for (int slot = u; slot < u + kWidth; slot += kStep<V, W>) {
       const IntOf<W> tag = splat<IntOf<W>>(kLags - 1) - tags_from<V, W>(slot);
-      W score = splat<W>(0.0f) - sum[r] * sum[r] / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
+      const W c = neighbours<V, W>(scores.correlation + slot);
+      W score = splat<W>(0.0f) - c * c / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
       if (limited) {
         score = select(to_float(tag) > against<V, W>(limit - splat<V>(kMinLag)), splat<W>(0.0f), score);
       }
