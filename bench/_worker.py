@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench._captures import put_away
 from callreplay.batch import find_jobs
 from callreplay.batch.destinations import open_destination
 from callreplay.batch.worker import Order, run_share
@@ -38,12 +39,14 @@ def times(
 
 def _pass(folder: str, form: str) -> float:
     jobs = find_jobs([folder])
-    with tempfile.TemporaryDirectory(dir=Path(folder).parent) as out:
-        before = time.process_time()
-        for row in run_share(jobs, Order(form, Options()), open_destination(out)):
-            if row.error:
-                raise SystemExit(f"{row.input}: {row.error}")
-        return time.process_time() - before
+    out = Path(tempfile.mkdtemp(dir=Path(folder).parent))
+    before = time.process_time()
+    for row in run_share(jobs, Order(form, Options()), open_destination(out)):
+        if row.error:
+            raise SystemExit(f"{row.input}: {row.error}")
+    taken = time.process_time() - before
+    put_away(out)
+    return taken
 
 
 def main(form: str, repeats: str, warm: str, *folders: str) -> None:

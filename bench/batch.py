@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench._captures import leg, write_pcap
+from bench._captures import leg, put_away, write_pcap
 from callreplay.batch import BatchSettings, find_jobs, run_batch
 from callreplay.outputs.options import Options
 
@@ -74,7 +74,7 @@ def _spread(times: list[float]) -> float:
 
 def _batch(source: Path, out: Path, form: str, workers: int) -> tuple[float, float]:
     """CPU and wall seconds of a run."""
-    shutil.rmtree(out, ignore_errors=True)
+    put_away(out)
     cpu, wall = _cpu(), time.monotonic()
     summary = run_batch(find_jobs([str(source)]), BatchSettings(str(out), form, workers=workers))
     if summary.errors:
@@ -89,7 +89,7 @@ def _shards(folder: Path) -> list[dict[str, Any]]:
     times: dict[str, list[float]] = {"wav": [], "shards": []}
     for _ in range(REPEATS + 1):  # in turn
         for form, taken in times.items():
-            shutil.rmtree(folder / "out", ignore_errors=True)
+            put_away(folder / "out")
             before = _cpu()
             run_batch(jobs, BatchSettings(str(folder / "out"), form, options, workers=1))
             taken.append(_cpu() - before)

@@ -12,7 +12,6 @@ import hashlib
 import os
 import pstats
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 
 import callreplay
 from bench import _worker as worker
-from bench._captures import leg, write_pcap
+from bench._captures import leg, put_away, write_pcap
 from bench.batch import CALLS, _batch, _cpu, _lengths, _spread
 from callreplay import _core
 
@@ -45,7 +44,7 @@ def _calls(
     folder: Path, lengths: list[float], codec: str = "PCMU", loss: float = 0.01, ppm: float = 0.0
 ) -> float:
     """Write calls of these lengths; seconds of all. ``ppm``: how fast the caller's clock is, and slow the other."""
-    shutil.rmtree(folder, ignore_errors=True)
+    put_away(folder)
     folder.mkdir(parents=True)
     for number, seconds in enumerate(lengths):
         sides = []
@@ -78,7 +77,7 @@ def _limit(folder: Path, sizes: Sequence[float]) -> float:
     target = folder.with_name(folder.name + "-limit")
 
     def work() -> float:
-        shutil.rmtree(target, ignore_errors=True)
+        put_away(target)
         target.mkdir()
         before = _cpu()
         for source in folder.iterdir():
@@ -237,7 +236,7 @@ def _conditions(folder: Path) -> Iterator[Row]:
                 "x_real_time": count * 120.0 / min(times),
                 "noise": _spread(times),
             }
-        shutil.rmtree(folder)
+        put_away(folder)
 
 
 def _start() -> Iterator[Row]:
@@ -296,7 +295,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         for part in parts:
             rows += part(Path(name) / "work")
-            shutil.rmtree(Path(name) / "work", ignore_errors=True)
+            put_away(Path(name) / "work")
         (Path(name) / "cache").mkdir()
         rows += _start()
         rows += _cache(Path(name) / "cache")

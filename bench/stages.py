@@ -96,8 +96,9 @@ def run() -> list[dict[str, Any]]:
     """The shares of both, largest first."""
     rows: list[dict[str, Any]] = []
     lengths = [min(seconds, 600.0) for seconds in _lengths(MIXED)]
-    for what, seconds in (("calls of 10 s", [10.0] * min(SHORT, CALLS)), ("mixed", lengths)):
-        with tempfile.TemporaryDirectory() as folder:
-            _calls(Path(folder) / "in", seconds)
-            rows += _shares(what, Path(folder) / "in", len(seconds))
+    with tempfile.TemporaryDirectory() as name:
+        for what, seconds in (("calls of 10 s", [10.0] * min(SHORT, CALLS)), ("mixed", lengths)):
+            folder = Path(name) / what
+            _calls(folder / "in", seconds)
+            rows += _shares(what, folder / "in", len(seconds))
     return rows

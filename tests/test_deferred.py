@@ -151,6 +151,26 @@ def test_pickles_come_back() -> None:
             assert (x, y) == (1, [2])
 
 
+@dataclasses.dataclass(frozen=True)
+class Above(Point):
+    z: int = 3
+
+
+def test_pickles_need_no_table_of_fields_but_have_all_of_a_class_above() -> None:
+    @deferred.dataclass(frozen=True, slots=True)
+    class Job:
+        name: str
+        size: int = 0
+
+    state = Job("a", 2).__getstate__()
+    other = Job("b")
+    other.__setstate__(state)  # type: ignore[attr-defined]
+    assert (state, other) == (["a", 2], Job("a", 2))
+    assert "_Asked" in type(vars(Job)["__dataclass_fields__"]).__name__
+    above = Above(1, [2], 4)
+    assert pickle.loads(pickle.dumps(above)) == copy.copy(above) == above
+
+
 def test_threads_may_be_the_first_together() -> None:
     _, derived = _classes(deferred.dataclass, {"frozen": True, "slots": True})
     start = threading.Barrier(4)

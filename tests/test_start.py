@@ -109,6 +109,19 @@ def test_to_write_a_file_loads_no_more_than_its_format() -> None:
     assert not _modules(SAVE) & NEVER
 
 
+def test_a_worker_of_a_batch_loads_no_data_sets() -> None:
+    found = _modules(
+        "import callreplay.batch.crew, callreplay.batch; callreplay.batch.BatchSettings('x').order()"
+    )
+    assert not found & {
+        "tarfile",
+        "callreplay.outputs.samples",
+        "callreplay.batch.sharding",
+        "pyarrow",
+        "typer",
+    }
+
+
 def test_a_command_loads_no_more_than_it_needs(tmp_path: Path) -> None:
     """No other command, and none of what checks arguments at the price of all the rest (typer 0.29 by pydantic)."""
     words = ["transcode", str(SAMPLE), "-o", str(tmp_path / "call.wav"), "--channels", "stereo"]

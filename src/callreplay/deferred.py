@@ -112,6 +112,8 @@ class _Recipe:
             methods["__hash__"] = hashed if self._frozen else None
         if self._frozen:
             methods |= _FROZEN
+            if not inherits:
+                methods |= _pickled(self)
         for name, method in methods.items():
             if name not in self._body or (name == "__hash__" and self._body[name] is None):
                 body[name] = method
@@ -248,6 +250,23 @@ def _refuse_to_assign(self: object, name: str, value: object) -> None:
 
 def _refuse_to_delete(self: object, name: str) -> None:
     raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _pickled(of: _Recipe) -> dict[str, Any]:
+    """``_state`` and ``_set_state`` of a class without bases that have fields: its table of fields need not be made."""
+    names = of._names
+
+    def state(self: Any) -> list[Any]:
+        return [getattr(self, name) for name in names] if type(self) is of.made else _state(self)
+
+    def set_state(self: Any, state: list[Any]) -> None:
+        if type(self) is not of.made:
+            _set_state(self, state)
+            return
+        for name, value in zip(names, state, strict=True):
+            object.__setattr__(self, name, value)
+
+    return {"__getstate__": state, "__setstate__": set_state}
 
 
 def _state(self: Any) -> list[Any]:

@@ -9,3 +9,10 @@ cdef packed struct Gap:  # GAP_DTYPE
     int64_t ticks
     int32_t packets
     uint8_t reason
+
+
+cdef class Gaps:
+    cdef const Gap* gap
+    cdef int64_t rows
+    cdef Py_buffer buffer
+    cdef bint held

@@ -146,8 +146,12 @@ def test_parquet_has_what_stands_of_the_present_inputs(tmp_path: Path) -> None:
     assert run() == {"x.wav": True, "x.json": True}
 
 
-def test_an_error_that_names_no_output_stands_until_its_input_has_one(tmp_path: Path) -> None:
-    """As the refusal of an output that is another's, and rows of earlier versions."""
+@pytest.mark.parametrize("octets", [0, 8 << 20])
+def test_an_error_that_names_no_output_stands_until_its_input_has_one(
+    tmp_path: Path, octets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the refusal of an output that is another's, and rows of earlier versions; also of a manifest read twice."""
+    monkeypatch.setattr("callreplay.batch.manifest._FEW_OCTETS", octets)
     manifest, parquet = tmp_path / "manifest.jsonl", tmp_path / "manifest.parquet"
     refused = Row("b.pcap", "", 0, "k2", error="a.wav is the output of a.pcap")
     whole = Row("a.pcap", "a.wav", 1, "k1", 1)

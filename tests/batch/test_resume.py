@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from callreplay.batch import BatchSettings, Job, Row, Summary, destinations, find_jobs, read_rows, run_batch
+from callreplay.batch.manifest import as_line
+from callreplay.batch.resume import survey
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 FIRST, SECOND = SAMPLES / "support.pcap", SAMPLES / "reservation.pcap"
@@ -146,3 +148,17 @@ def test_an_object_store_is_listed_and_not_asked_one_by_one(
     assert asked == []
     assert place.sizes(names[:3])(names[0]) == -1
     assert asked == names[:1], "a few are asked for"
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_without_a_manifest_every_job_is_left_once(tmp_path: Path, twice: bool) -> None:
+    """Jobs that are one and the same count once, as with a manifest of others' rows."""
+    jobs = [Job(("a.pcap",), "a"), Job(("b.pcap",), "b", error="gone"), *[Job(("a.pcap",), "a")] * twice]
+    order, manifest = BatchSettings(str(tmp_path)).order(), tmp_path / "manifest.jsonl"
+    place = destinations.open_destination(tmp_path)
+    left = [survey(jobs, order, manifest, place)]
+    manifest.write_bytes(b"")
+    left.append(survey(jobs, order, manifest, place))
+    manifest.write_text(as_line(Row("c.pcap", "c.wav", 1, "key", 1)))
+    left.append(survey(jobs, order, manifest, place))
+    assert [[job.name for job in each] for each in left] == [["b", "a"]] * 3

@@ -36,7 +36,7 @@ from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -329,9 +329,14 @@ class LocalCrew:
 
     def events(self, seconds: float) -> Iterator[Event]:
         """Rows and ends from the pipes; a pipe that closes is a death. BatchError where no process gets ready."""
-        owners = {worker.pipe: worker for worker in self._workers if worker.shares}
-        for pipe in wait(list(owners), seconds):
-            worker = owners[pipe]  # type: ignore[index]
+        owners = {worker.pipe.fileno(): worker for worker in self._workers if worker.shares}
+        poll = (
+            select.poll()
+        )  # multiprocessing's own wait() makes a selector each time, in as long as a row takes
+        for pipe in owners:
+            poll.register(pipe, select.POLLIN)
+        for pipe, _ in poll.poll(seconds * 1e3):
+            worker = owners[pipe]
             yield from self._heard(worker)
             # What has come together is taken together: each wait costs as much as a row.
             for _ in range(_MOST_HEARD):

@@ -93,10 +93,10 @@ class Folder:
             return ""
 
     def sweep(self, names: Collection[str]) -> None:
-        folders: dict[Path, set[str]] = {}
+        folders: dict[str, set[str]] = {}
         for name in names:
-            path = self._path / name
-            folders.setdefault(path.parent, set()).add(path.name)
+            folder, stem = os.path.split(os.path.join(self._path, name))  # noqa: PTH118
+            folders.setdefault(folder, set()).add(stem)
         for folder, stems in folders.items():
             if not os.path.isdir(folder):  # noqa: PTH112  # which takes any name
                 continue

@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
 from itertools import islice
 from operator import attrgetter
@@ -46,6 +46,7 @@ LEGS: Final = {"caller": ".caller", "called": ".called"}
 _PARQUET: Final = ".parquet"
 _LOCK: Final = ".lock"
 _ROWS_AT_ONCE: Final = 1 << 14
+_FEW_OCTETS: Final = 8 << 20  # of a manifest whose rows may be in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,9 @@ def _standing(path: Path) -> Iterator[Row]:
     outputs: dict[str, int] = {}
     without: dict[str, int] = {}  # any output, of a job or, where nothing was tried, of an input
     keys: dict[str, int] = {}
-    for number, row in enumerate(read_rows(path)):
+    few = path.exists() and path.stat().st_size <= _FEW_OCTETS
+    rows: Iterable[Row] = list(read_rows(path)) if few else read_rows(path)
+    for number, row in enumerate(rows):
         job = _first_output(row)
         if job:
             keys[job] = hash(row.key)
@@ -253,7 +256,7 @@ def _standing(path: Path) -> Iterator[Row]:
             without.pop(row.input, None)
         else:
             without[job or row.input] = number
-    for number, row in enumerate(read_rows(path)):
+    for number, row in enumerate(rows if few else read_rows(path)):
         job = _first_output(row)
         last = outputs.get(row.output) if row.call else without.get(job or row.input)
         if last == number and (not job or keys[job] == hash(row.key)):
@@ -293,8 +296,17 @@ def _plain(value: Any) -> Any:
     return [_plain(text) for text in value] if isinstance(value, tuple) else value
 
 
+def _column(values: Sequence[Any], kind: Any) -> Any:
+    import pyarrow
+
+    try:
+        return pyarrow.array(values, kind)
+    except UnicodeEncodeError:
+        return pyarrow.array(list(map(_plain, values)), kind)
+
+
 def write_parquet(manifest: Path, path: Path) -> None:
-    """What stands of a manifest of JSON lines as one Parquet file; of the rows, memory has the names alone."""
+    """What stands of a manifest of JSON lines as one Parquet file; of many rows, memory has the names alone."""
     import pyarrow
     import pyarrow.parquet
 
@@ -307,15 +319,11 @@ def write_parquet(manifest: Path, path: Path) -> None:
     schema = pyarrow.schema(
         [(f.name, types.get(str(f.type).split(" ")[0], pyarrow.string())) for f in fields(Row)]
     )
-    texts = (pyarrow.string(), types["tuple[str,"])
     rows = _standing(manifest)
     with (
         AtomicFile(path) as out,
         pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(_Sink(out), "w"), schema) as writer,
     ):
         while block := list(islice(rows, _ROWS_AT_ONCE)):
-            columns = [
-                pyarrow.array(list(map(_plain, values)) if kind in texts else values, kind)
-                for values, kind in zip(zip(*map(as_values, block), strict=True), schema.types, strict=True)
-            ]
+            columns = list(map(_column, zip(*map(as_values, block), strict=True), schema.types))
             writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))

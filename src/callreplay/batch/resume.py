@@ -56,6 +56,9 @@ def survey(jobs: Sequence[Job], order: Order, manifest: Path, place: Destination
     that capture is in this run as well, under another name. Captures that ``find_jobs`` has numbered (``x~2``) keep the
     numbers they had, whatever has come beside them.
     """
+    new = not manifest.exists() or not manifest.stat().st_size
+    if new and len({job.name for job in jobs}) == len(jobs):
+        return [*(job for job in jobs if job.error), *(job for job in jobs if not job.error)]
     keys = {job_key(job, order): job for job in jobs if not job.error}
     last = _last(jobs, keys, order.suffix(), manifest)
     size = place.sizes(last)

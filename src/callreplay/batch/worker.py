@@ -311,7 +311,8 @@ class _Work:
                 if self.pooled_s >= _POOL_SECONDS or len(self.ended) >= _POOL_ENDED:
                     self._encode()
                 self._collect()
-                yield from self._spend()
+                if self.done or self.whole:
+                    yield from self._spend()
 
     def _spend(self) -> Iterator[_Done]:
         """Hand out what is done; its CPU time is what passed since the last output."""
@@ -348,7 +349,8 @@ class _Work:
         if len(self.open) > _MAX_OPEN - _TOGETHER:
             return
         while len(self.open) < _MAX_OPEN:
-            yield from self._spend()
+            if self.done or self.whole:
+                yield from self._spend()
             if self.feed.stopped():
                 self.ready.clear()
                 self.waiting.clear()

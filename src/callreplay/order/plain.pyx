@@ -11,10 +11,11 @@ checks are off.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 import numpy as np
 
-from callreplay.gaps cimport Gap
+from callreplay.gaps cimport Gap, Gaps
 from callreplay.model import GAP_DTYPE
 
 cdef enum:
@@ -72,15 +73,9 @@ cdef struct State:
 
 def long_losses(table, int64_t least):
     """How many rows of a gap table (GAP_DTYPE) are of lost packets, ``least`` or more."""
-    cdef int64_t i, found = 0, rows = len(table)
-    cdef const uint8_t[::1] octets
-    cdef const Gap* gap
-    if table.dtype != GAP_DTYPE:
-        raise ValueError("no table of gaps")
-    if rows == 0:
-        return 0
-    octets = np.ascontiguousarray(table).view(np.uint8)
-    gap = <const Gap*>&octets[0]
+    cdef Gaps gaps = Gaps(table)
+    cdef int64_t i, found = 0, rows = gaps.rows
+    cdef const Gap* gap = gaps.gap
     for i in range(rows):
         found += gap[i].reason == LOST and gap[i].packets >= least
     return found
@@ -306,12 +301,9 @@ cdef class Plain:
     def gaps(self):
         """The gaps of the one span that the audio is, as GAP_DTYPE."""
         table = np.empty(self.state.gaps, GAP_DTYPE)
-        cdef int64_t i
-        cdef uint8_t[::1] octets
+        cdef Gaps made = Gaps(table)
         if self.state.gaps:
-            octets = table.view(np.uint8)
-            for i in range(self.state.gaps):
-                (<Gap*>&octets[0])[i] = self.table[i]
+            memcpy(<void*>made.gap, self.table, self.state.gaps * sizeof(Gap))
         return table
 
     @property

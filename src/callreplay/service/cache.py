@@ -526,14 +526,13 @@ class Cache:
 
     def close(self) -> None:
         """Make what there is last."""
-        self._room.lasting.sync()
+        self._room.sync()
 
     def _sweep(self) -> None:
         """Remove what killed processes left half done, and what the machine may have; count the rest."""
         for key in {path.stem for suffix in ("part", "lock") for path in self.folder.glob(f"*/*.{suffix}")}:
             self._bury(key)
-        for path in self._room.lasting.doubtful(path for _, _, path in self._room.files()):
-            path.unlink(missing_ok=True)
+        self._room.sweep()
         self._room.shrink(self._room.recount())
 
     def _bury(self, key: str) -> bool:

@@ -1,81 +1,78 @@
 """Whether the cache's entries are whole after the machine went down.
 
 A file that was renamed when it was written may be half of itself after a crash of the machine, though not after one of
-this program. To sync each entry takes a twentieth of what a short call's rendering costs, and waits for the disk. So
-none is: all are synced when the service ends, and what was written since is thrown away by the first start after the
-machine was started anew. Where the kernel does not tell one start of it from another, each entry is synced.
+this program. To sync each entry takes a twentieth of what a short call's rendering costs, and waits for the disk. So an
+entry bears a mark, the mode's bit for execution, until it is synced, which is when the service ends. The first start
+in another run of the kernel removes those that bear it. Where the kernel does not tell one run from another, each
+entry is synced before it gets its name. No clock takes part. What an earlier release left bears no mark: it was synced.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from callreplay.store.handle import sync_filesystem
-
 __all__ = ["Lasting"]
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-_MARGIN_NS: Final = 10**9  # that the clock of files is behind at most
 
 
 class Lasting:
-    """The file ``synced`` in ``folder``: the run of the kernel that made the entries; its time: until when synced."""
+    """The file ``run`` in ``folder`` says in which run of the kernel the entries that bear the mark were made."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._mark = folder, folder / "synced"
+        self._said = folder / "run"
         try:
-            self._boot = _BOOT_ID.read_text().strip()
+            self._run = _BOOT_ID.read_text().strip()
         except OSError:
-            self._boot = ""
+            self._run = ""
 
-    @property
-    def syncs_each(self) -> bool:
-        """Whether an entry has to be synced before it gets its name."""
-        return not self._boot
+    def settle(self, descriptor: int) -> None:
+        """Make a file that is whole ready to be an entry: nobody writes to it, and it is synced or bears the mark."""
+        if not self._run:
+            os.fsync(descriptor)
+        os.fchmod(descriptor, stat.S_IRUSR | (stat.S_IXUSR if self._run else 0))
 
-    def doubtful(self, entries: Iterable[Path]) -> list[Path]:
-        """Those of the entries that the machine's last end may have cut; none in the run of the kernel that made them.
+    def sweep(self, entries: Iterable[Path]) -> None:
+        """Remove what a crash of the machine may have cut, once in a run of the kernel.
 
-        Asked once at the start; whoever asks removes them.
+        Whoever calls lets no other process make an entry meanwhile: it would be taken for one of the run before.
         """
-        began = time.time_ns()
-        try:
-            made_in, synced = self._mark.read_text(), self._mark.stat().st_mtime_ns
-        except FileNotFoundError:  # an earlier release synced each
-            made_in, synced = "", began
-        if not self._boot or made_in == self._boot:
-            return []
-        found = []
-        for path in entries:
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_ctime_ns > synced - _MARGIN_NS and made_in:
-                    found.append(path)
-        self._write(began)
-        return found
-
-    def sync(self) -> None:
-        """Sync all entries, at the end."""
-        if self.syncs_each:
+        if self._run and self._said_run() == self._run:
             return
-        began = time.time_ns()
-        with contextlib.suppress(OSError):
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                sync_filesystem(folder)
-            finally:
-                os.close(folder)
-            self._write(began)
+        for path in _marked(entries):
+            path.unlink(missing_ok=True)
+        # After the last of them, or a start that was killed in between would believe the rest.
+        fresh = self._said.with_name(f"run.{os.getpid()}")
+        fresh.write_text(self._run)
+        fresh.replace(self._said)
 
-    def _write(self, synced_ns: int) -> None:
-        fresh = self._folder / f"synced.{os.getpid()}"
-        with fresh.open("w") as file:
-            file.write(self._boot)
-            file.flush()
-            os.utime(file.fileno(), ns=(synced_ns, synced_ns))
-            os.fsync(file.fileno())
-        fresh.replace(self._mark)
+    def _said_run(self) -> str | None:
+        try:
+            return self._said.read_text()
+        except FileNotFoundError:
+            return None
+
+    def sync(self, entries: Iterable[Path]) -> None:
+        """Sync the entries that are not, and take the mark from them: at the end."""
+        for path in _marked(entries):
+            with contextlib.suppress(FileNotFoundError):  # evicted
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                    os.fchmod(descriptor, stat.S_IRUSR)
+                finally:
+                    os.close(descriptor)
+
+
+def _marked(entries: Iterable[Path]) -> list[Path]:
+    found = []
+    for path in entries:
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mode & stat.S_IXUSR:
+                found.append(path)
+    return found

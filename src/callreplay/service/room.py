@@ -13,7 +13,6 @@ import errno
 import fcntl
 import io
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -71,7 +70,7 @@ class Room:
         self.folder, self.limit, self.metrics = folder, limit, metrics
         self._bury = bury
         self.ledger = Ledger(folder / "total")
-        self.lasting = Lasting(folder)
+        self._lasting = Lasting(folder)
         self._step = max(1, min(1 << 20, limit // 16) // _BLOCK) * _BLOCK
         self._evicting = threading.Lock()
 
@@ -147,9 +146,7 @@ class Room:
 
     def keep(self, piece: Piece, part: Path, final: Path) -> int:
         """Make the piece, which is whole, an entry; the total then."""
-        if self.lasting.syncs_each:
-            os.fsync(piece.file.fileno())
-        os.fchmod(piece.file.fileno(), stat.S_IRUSR)
+        self._lasting.settle(piece.file.fileno())
         taken = octets_on_disk(os.fstat(piece.file.fileno()))
         with self.ledger.page() as page:
             part.replace(final)
@@ -179,6 +176,15 @@ class Room:
                             status = entry.stat(follow_symlinks=False)
                             found.append((status.st_mtime, octets_on_disk(status), Path(entry.path)))
         return found
+
+    def sweep(self) -> None:
+        """Remove the entries that the machine's last end may have cut."""
+        with self.ledger.page():  # without which no entry is made
+            self._lasting.sweep(path for _, _, path in self.files())
+
+    def sync(self) -> None:
+        """Sync what no sync has reached yet."""
+        self._lasting.sync(path for _, _, path in self.files())
 
     def recount(self) -> int:
         """Begin the ledger anew from what the disk shows and live work holds; the total then."""
