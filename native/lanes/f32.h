@@ -181,6 +181,27 @@ CR_LANE Lanes<float, N> &operator*=(Lanes<float, N> &a, Lanes<float, N> b) {
   return a = a * b;
 }
 
+#if defined(CR_AVX2)
+template <>
+class RowsOf<F32> {
+ public:
+  CR_LANE RowsOf(const float *table, I32 first) {
+    alignas(32) int32_t at[8];
+    store(at, first);
+    for (int lane = 0; lane < 8; ++lane) {
+      row_[lane] = table + at[lane];
+    }
+  }
+  CR_LANE F32 at(int i) const {
+    return {_mm256_setr_ps(row_[0][i], row_[1][i], row_[2][i], row_[3][i], row_[4][i], row_[5][i], row_[6][i],
+                           row_[7][i])};
+  }
+
+ private:
+  const float *row_[8];
+};
+#endif
+
 // history[index] of the lane itself, where history holds one V per sample.
 template <class V>
 CR_LANE V gather_own(const V *history, IntOf<V> index) {

@@ -771,4 +771,39 @@ CR_LANE V lmsu(V sum, V a, V b) {
   return ssub(sum, lmul(a, b));
 }
 
+// A row of a table for each lane, which begins at table[first]; at(i) is its i-th number.
+template <class V>
+class RowsOf {
+ public:
+  CR_LANE RowsOf(const typename V::Element *table, Lanes<int32_t, V::kLanes> first)
+      : table_(table), first_(first) {}
+  CR_LANE V at(int i) const { return gather(table_ + i, first_); }
+
+ private:
+  const typename V::Element *table_;
+  Lanes<int32_t, V::kLanes> first_;
+};
+
+#if defined(CR_AVX2)
+// Eight loads take half the time of AVX2's gather.
+template <>
+class RowsOf<I32> {
+ public:
+  CR_LANE RowsOf(const int32_t *table, I32 first) {
+    alignas(32) int32_t at[8];
+    store(at, first);
+    for (int lane = 0; lane < 8; ++lane) {
+      row_[lane] = table + at[lane];
+    }
+  }
+  CR_LANE I32 at(int i) const {
+    return {_mm256_setr_epi32(row_[0][i], row_[1][i], row_[2][i], row_[3][i], row_[4][i], row_[5][i],
+                              row_[6][i], row_[7][i])};
+  }
+
+ private:
+  const int32_t *row_[8];
+};
+#endif
+
 }  // namespace callreplay::CR_ISA

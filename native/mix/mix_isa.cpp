@@ -11,7 +11,12 @@ int16_t saturate_one(int32_t sum) {
 }
 
 void add(int32_t *__restrict sum, const int16_t *__restrict pcm, size_t count) {
-  for (size_t n = 0; n < count; ++n) {
+  size_t n = 0;
+  for (; n + 2 * kWidth32 <= count; n += 2 * kWidth32) {
+    store(sum + n, load<I32>(sum + n) + load16<I32>(pcm + n));
+    store(sum + n + kWidth32, load<I32>(sum + n + kWidth32) + load16<I32>(pcm + n + kWidth32));
+  }
+  for (; n < count; ++n) {
     sum[n] += pcm[n];
   }
 }

@@ -331,15 +331,14 @@ template <class V>
 struct PitchWindow {
   static constexpr int kPairs = (kSubframe + 20) / 2;
   V even[kPairs + 1], odd[kPairs];
-  V index, width;
-  const int32_t *rows;
+  RowsOf<V> rows;
+  V width;
 
   CR_LANE PitchWindow(const V *x, V d)
-      : index((splat<V>(-9) - d) * splat<V>(V::kLanes) + iota<V>()), width(splat<V>(0)), rows(as_table(x)) {}
+      : rows(as_table(x), (splat<V>(-9) - d) * splat<V>(V::kLanes) + iota<V>()), width(splat<V>(0)) {}
 
   CR_LANE void take(int i) {
-    even[i] = gather(rows, index);
-    index = index + splat<V>(2 * V::kLanes);
+    even[i] = rows.at(2 * V::kLanes * i);
     width = widest(width, even[i]);
     if (i > 0) {
       odd[i - 1] = cross(even[i - 1], even[i]);

@@ -59,12 +59,11 @@ template <class V>
 CR_LANE void search_lag(const V *res, const V *q, V lag, LagSearch<V> &search) {
   constexpr int kLanes = V::kLanes;
   const V upper = min(lag + splat<V>(3), splat<V>(143));
-  V index = (splat<V>(0) - upper) * splat<V>(kLanes) + iota<V>();
+  const RowsOf<V> rows(as_table(res), (splat<V>(0) - upper) * splat<V>(kLanes) + iota<V>());
   V width = splat<V>(0);
   for (int i = 0; i < kWindowPairs; ++i) {
-    search.even[i] = gather(as_table(res), index);
+    search.even[i] = rows.at(2 * kLanes * i);
     search.even_q[i] = sar16<2>(search.even[i]);
-    index = index + splat<V>(2 * kLanes);
     width = widest(width, search.even[i]);
   }
   for (int i = 0; i + 1 < kWindowPairs; ++i) {

@@ -24,9 +24,10 @@ constexpr int bits_for(int size) {
 }
 
 // Half the energy of every filtered codeword.
-template <int kDim, class V, class W>
+template <int kDim, int kSize, class V, class W>
 inline void codeword_energies(const speex::Codebook &book, const Response<V> &response, V *half_energy) {
   constexpr int kPairs = kDim * (kDim + 1) / 2;
+  constexpr int kBlock = block_of<V, W>(8, kSize);
   W f[kPairs];
   int pair = 0;
   for (int i = 0; i < kDim; ++i) {
@@ -38,49 +39,60 @@ inline void codeword_energies(const speex::Codebook &book, const Response<V> &re
       f[pair++] = against<V, W>(sum);
     }
   }
-  for (int k = 0; k < book.entries.size; k += kStep<V, W>) {
-    W sum = splat<W>(0.0f);
-#pragma GCC unroll 16
-    for (int i = 0; i < kPairs; ++i) {
-      sum += f[i] * entry<V, W>(book.products, kPairs, k, i);
+  for (int k = 0; k < kSize; k += kBlock * kStep<V, W>) {
+    W sum[kBlock];
+    for (int r = 0; r < kBlock; ++r) {
+      sum[r] = splat<W>(0.0f);
     }
-    put_neighbours<V, W>(half_energy + k, sum);
+    for (int i = 0; i < kPairs; ++i) {
+      const W factor = f[i];
+#pragma GCC unroll 8
+      for (int r = 0; r < kBlock; ++r) {
+        sum[r] += factor * entry<V, W>(book.products, kPairs, k + r * kStep<V, W>, i);
+      }
+    }
+    for (int r = 0; r < kBlock; ++r) {
+      put_neighbours<V, W>(half_energy + k + r * kStep<V, W>, sum[r]);
+    }
   }
 }
 
-// The kPaths best codewords for each of kParents targets, as packed scores (half energy - <t, y>, or
+// The kKeep best codewords for a backward-filtered target, as packed scores (half energy - <t, y>, or
 // of |<t, y>|).
-template <int kDim, int kSize, bool kSigned, int kParents, class V, class W>
-inline void rank_codewords(const speex::Codebook &book, const V *half_energy, const V (&b)[kPaths][kDim],
-                           V (&best)[kPaths][kPaths]) {
+template <int kDim, int kSize, bool kSigned, int kKeep, class V, class W>
+inline void rank_codewords(const speex::Codebook &book, const V *half_energy, const V (&b)[kDim],
+                           V (&best)[kKeep]) {
   constexpr int kTagBits = bits_for(kSize);
-  W list[kParents][kPaths];
-  W target[kParents][kDim];
-  for (int p = 0; p < kParents; ++p) {
-    clear_list(list[p]);
-    for (int i = 0; i < kDim; ++i) {
-      target[p][i] = against<V, W>(b[p][i]);
-    }
+  constexpr int kBlock = block_of<V, W>(4, kSize);
+  W list[kKeep];
+  clear_list(list);
+  W target[kDim];
+  for (int i = 0; i < kDim; ++i) {
+    target[i] = against<V, W>(b[i]);
   }
-  for (int k = 0; k < kSize; k += kStep<V, W>) {
-    const W energy = neighbours<V, W>(half_energy + k);
-    W product[kParents];
+  IntOf<W> tag = tags_from<V, W>(0);
+  for (int k = 0; k < kSize; k += kBlock * kStep<V, W>) {
+    W product[kBlock];
+#pragma GCC unroll 4
+    for (int r = 0; r < kBlock; ++r) {
+      product[r] = entry<V, W>(book.entries, kDim, k + r * kStep<V, W>, 0) * target[0];
+    }
 #pragma GCC unroll 20
-    for (int i = 0; i < kDim; ++i) {
-      const W c = entry<V, W>(book.entries, kDim, k, i);
-      for (int p = 0; p < kParents; ++p) {
-        product[p] = i == 0 ? c * target[p][0] : product[p] + c * target[p][i];
+    for (int i = 1; i < kDim; ++i) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kBlock; ++r) {
+        product[r] += entry<V, W>(book.entries, kDim, k + r * kStep<V, W>, i) * target[i];
       }
     }
-    const IntOf<W> tag = tags_from<V, W>(k);
-    for (int p = 0; p < kParents; ++p) {
-      const W gain = kSigned ? abs(product[p]) : product[p];
-      insert(list[p], pack_tag(energy - gain, kTagBits, tag));
+#pragma GCC unroll 4
+    for (int r = 0; r < kBlock; ++r) {
+      const W gain = kSigned ? abs(product[r]) : product[r];
+      const W energy = neighbours<V, W>(half_energy + k + r * kStep<V, W>);
+      insert(list, pack_tag(energy - gain, kTagBits, tag));
+      tag = tag + splat<IntOf<W>>(kStep<V, W>);
     }
   }
-  for (int p = 0; p < kParents; ++p) {
-    reduce<V, W>(list[p], best[p]);
-  }
+  reduce<V, W>(list, best);
 }
 
 // Partial choices: what each path has spent, which codewords it chose, and what of the target is left for it.
@@ -128,7 +140,7 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
   constexpr int kCount = kSubframe / kDim;
   constexpr int kTagBits = bits_for(kSize);
   alignas(64) V half_energy[kSize];
-  codeword_energies<kDim, V, W>(book, response, half_energy);
+  codeword_energies<kDim, kSize, V, W>(book, response, half_energy);
 
   alignas(64) Paths<V> buffers[2];
   Paths<V> *now = &buffers[0];
@@ -155,11 +167,16 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
       }
       spent[p] = now->cost[p] + energy * splat<V>(0.5f);
     }
+    // Of the last sub-vector a parent's best codeword is enough.
     V best[kPaths][kPaths];
-    if (s == 0) {
-      rank_codewords<kDim, kSize, kSigned, 1, V, W>(book, half_energy, b, best);
-    } else {
-      rank_codewords<kDim, kSize, kSigned, kPaths, V, W>(book, half_energy, b, best);
+    for (int p = 0; p < parents; ++p) {
+      if (last) {
+        V only[1];
+        rank_codewords<kDim, kSize, kSigned, 1, V, W>(book, half_energy, b[p], only);
+        best[p][0] = only[0];
+      } else {
+        rank_codewords<kDim, kSize, kSigned, kPaths, V, W>(book, half_energy, b[p], best[p]);
+      }
     }
     Continuation<V> kept[kPaths];
     for (int p = 0; p < kPaths; ++p) {
@@ -172,10 +189,10 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
     }
     for (int q = 0; q < (last ? 1 : kPaths); ++q) {
       const Parent<V> parent{kept[q].parent == splat<IntOf<V>>(1), kept[q].parent == splat<IntOf<V>>(2)};
-      const IntOf<V> row = kept[q].codeword * splat<IntOf<V>>(kDim);
+      const RowsOf<V> row(book.entries.rows, kept[q].codeword * splat<IntOf<V>>(kDim));
       V c[kDim];
       for (int i = 0; i < kDim; ++i) {
-        c[i] = gather(book.entries.rows, row + splat<IntOf<V>>(i));
+        c[i] = row.at(i);
       }
       IntOf<V> field = kept[q].codeword;
       if constexpr (kSigned) {
@@ -216,9 +233,9 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
   for (int s = 0; s < kCount; ++s) {
     const IntOf<V> field = now->index[0][s];
     fields[s] = field;
-    const IntOf<V> row = (field & splat<IntOf<V>>(kSize - 1)) * splat<IntOf<V>>(kDim);
+    const RowsOf<V> row(book.entries.rows, (field & splat<IntOf<V>>(kSize - 1)) * splat<IntOf<V>>(kDim));
     for (int i = 0; i < kDim; ++i) {
-      const V c = gather(book.entries.rows, row + splat<IntOf<V>>(i));
+      const V c = row.at(i);
       innovation[s * kDim + i] =
           kSigned ? select(field > splat<IntOf<V>>(kSize - 1), splat<V>(0.0f) - c, c) : c;
     }

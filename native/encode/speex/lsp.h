@@ -271,21 +271,32 @@ inline IntOf<V> quantise_lsp_stage(const speex::SearchTable &table, V *z, const 
   }
   W list[1];
   clear_list(list);
-  for (int k = 0; k < 64; k += kStep<V, W>) {
-    W error = splat<W>(0.0f);
+  constexpr int kBlock = block_of<V, W>(4, 64);
+  IntOf<W> tag = tags_from<V, W>(0);
+  for (int k = 0; k < 64; k += kBlock * kStep<V, W>) {
+    W error[kBlock];
+    for (int r = 0; r < kBlock; ++r) {
+      error[r] = splat<W>(0.0f);
+    }
 #pragma GCC unroll 10
     for (int i = 0; i < N; ++i) {
-      const W d = target[i] - entry<V, W>(table, N, k, i);
-      error += weight == nullptr ? d * d : w[i] * (d * d);
+#pragma GCC unroll 4
+      for (int r = 0; r < kBlock; ++r) {
+        const W d = target[i] - entry<V, W>(table, N, k + r * kStep<V, W>, i);
+        error[r] += weight == nullptr ? d * d : w[i] * (d * d);
+      }
     }
-    insert(list, pack_tag(error, kTagBits, tags_from<V, W>(k)));
+    for (int r = 0; r < kBlock; ++r) {
+      insert(list, pack_tag(error[r], kTagBits, tag));
+      tag = tag + splat<IntOf<W>>(kStep<V, W>);
+    }
   }
   V best[1];
   reduce<V, W>(list, best);
   const IntOf<V> index = tag_of(best[0], kTagBits);
-  const IntOf<V> row = index * splat<IntOf<V>>(N);
+  const RowsOf<V> row(table.rows, index * splat<IntOf<V>>(N));
   for (int i = 0; i < N; ++i) {
-    z[i] = (z[i] - gather(table.rows, row + splat<IntOf<V>>(i))) * splat<V>(2.0f);
+    z[i] = (z[i] - row.at(i)) * splat<V>(2.0f);
   }
   return index;
 }

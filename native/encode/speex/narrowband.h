@@ -158,9 +158,9 @@ inline void quantise_lsp(const V (&lsp)[kOrder], bool fine, Fields<V> &fields, V
   }
   const auto stage = [&](const speex::SearchTable &table, IntOf<V> index, int from, int width, float scale) {
     fields.put(index, 6);
+    const RowsOf<V> row(table.rows, index * splat<IntOf<V>>(width));
     for (int i = 0; i < width; ++i) {
-      quantised[from + i] +=
-          splat<V>(scale) * gather(table.rows, index * splat<IntOf<V>>(width) + splat<IntOf<V>>(i));
+      quantised[from + i] += splat<V>(scale) * row.at(i);
     }
   };
   const V *none = nullptr;

@@ -26,22 +26,25 @@ struct LagScores {
 template <int M, class V, class W>
 inline void rank_lags(const V *current, const V *past, int count, V limit, bool limited, LagScores<V> &scores,
                       V (&best)[M]) {
+  constexpr int kBlock = kSame<V, W> ? 8 : (kStep<V, W> < 16 ? 4 : 2);
+  constexpr int kWidth = kBlock * kStep<V, W>;
+  static_assert(kLags % kWidth == 0);
   V energy = splat<V>(0.0f);
   for (int n = 0; n < count; ++n) {
     energy += past[n - kMinLag] * past[n - kMinLag];
   }
-  for (int lag = kMinLag; lag <= kMaxLag; ++lag) {
-    scores.energy[kMaxLag - lag] = energy;
-    const V in = past[-lag - 1];
-    const V out = past[count - 1 - lag];
-    energy = max(energy + in * in - out * out, splat<V>(0.0f));
-  }
-  constexpr int kBlock = kSame<V, W> ? 8 : (kStep<V, W> < 16 ? 4 : 2);
-  constexpr int kWidth = kBlock * kStep<V, W>;
-  static_assert(kLags % kWidth == 0);
   W list[M];
   clear_list(list);
-  for (int u = 0; u < kLags; u += kWidth) {
+  // From the shortest lags on: the energies of a block, each of which waits for the one before, are worked out
+  // beside its correlations.
+  for (int u = kLags - kWidth; u >= 0; u -= kWidth) {
+    for (int slot = u + kWidth - 1; slot >= u; --slot) {
+      const int lag = kMaxLag - slot;
+      scores.energy[slot] = energy;
+      const V in = past[-lag - 1];
+      const V out = past[count - 1 - lag];
+      energy = max(energy + in * in - out * out, splat<V>(0.0f));
+    }
     W sum[kBlock];
     for (int r = 0; r < kBlock; ++r) {
       sum[r] = splat<W>(0.0f);
@@ -54,11 +57,15 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
         sum[r] += s * neighbours<V, W>(x + n + r * kStep<V, W>);
       }
     }
+    // Unrolled, so that the sums need no addresses and stay in registers.
+#pragma GCC unroll 8
     for (int r = 0; r < kBlock; ++r) {
-      const int slot = u + r * kStep<V, W>;
-      put_neighbours<V, W>(scores.correlation + slot, sum[r]);
+      put_neighbours<V, W>(scores.correlation + u + r * kStep<V, W>, sum[r]);
+    }
+    for (int slot = u; slot < u + kWidth; slot += kStep<V, W>) {
       const IntOf<W> tag = splat<IntOf<W>>(kLags - 1) - tags_from<V, W>(slot);
-      W score = splat<W>(0.0f) - sum[r] * sum[r] / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
+      const W c = neighbours<V, W>(scores.correlation + slot);
+      W score = splat<W>(0.0f) - c * c / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
       if (limited) {
         score = select(to_float(tag) > against<V, W>(limit - splat<V>(kMinLag)), splat<W>(0.0f), score);
       }
@@ -115,7 +122,19 @@ inline void past_window(const V *excitation, IntOf<V> lag, V (&window)[kPastWind
   const V *base = excitation - kHistory;
   const IntOf<V> start = splat<IntOf<V>>(kHistory - 1) - lag;
   const IntOf<V> now = splat<IntOf<V>>(kHistory);
-  for (int i = 0; i < kPastWindow; ++i) {
+  // Up to the shortest of the lanes' lags all of it lies before the sub-frame.
+  alignas(64) int32_t lags[V::kLanes];
+  store(lags, lag);
+  int shortest = kPastWindow - 1;
+  for (int lane = 0; lane < V::kLanes; ++lane) {
+    shortest = lags[lane] < shortest ? lags[lane] : shortest;
+  }
+  const RowsOf<V> own(reinterpret_cast<const float *>(base),
+                      start * splat<IntOf<V>>(V::kLanes) + iota<IntOf<V>>());
+  for (int i = 0; i <= shortest; ++i) {
+    window[i] = own.at(i * V::kLanes);
+  }
+  for (int i = shortest + 1; i < kPastWindow; ++i) {
     const IntOf<V> direct = start + splat<IntOf<V>>(i);
     const auto known = direct < now;
     const IntOf<V> wrapped = direct - lag;
@@ -173,33 +192,50 @@ template <int kCount, class V, class W>
 inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trials, V growth_penalty,
                          bool limited, IntOf<V> (&rows)[kCount]) {
   constexpr int kTagBits = 7;
-  using speex::kGainTerms;
+  constexpr int kBlock = block_of<V, W>(2, 32);
+  constexpr int kTerms = speex::kGainTerms;
   W list[kCount][1];
-  W z[kCount][kGainTerms - 1];
+  W z[kTerms - 1][kCount];
   for (int c = 0; c < kCount; ++c) {
     clear_list(list[c]);
-    for (int i = 0; i < kGainTerms - 1; ++i) {
-      z[c][i] = against<V, W>(trials[c].terms[i]);
+    for (int i = 0; i < kTerms - 1; ++i) {
+      z[i][c] = against<V, W>(trials[c].terms[i]);
     }
   }
-  for (int k = 0; k < table.terms.size; k += kStep<V, W>) {
-    W score[kCount];
-    for (int c = 0; c < kCount; ++c) {
-      score[c] = splat<W>(0.0f);
-    }
-#pragma GCC unroll 9
-    for (int i = 0; i < kGainTerms - 1; ++i) {
-      const W term = entry<V, W>(table.terms, kGainTerms, k, i);
+  IntOf<W> tag = tags_from<V, W>(0);
+  for (int k = 0; k < table.terms.size; k += kBlock * kStep<V, W>) {
+    W score[kBlock][kCount];
+    for (int r = 0; r < kBlock; ++r) {
       for (int c = 0; c < kCount; ++c) {
-        score[c] += term * z[c][i];
+        score[r][c] = splat<W>(0.0f);
       }
     }
-    const IntOf<W> tag = tags_from<V, W>(k);
-    for (int c = 0; c < kCount; ++c) {
-      if (limited) {
-        score[c] += entry<V, W>(table.terms, kGainTerms, k, kGainTerms - 1) * against<V, W>(growth_penalty);
+    const auto add = [&](int i, const W(&factor)[kCount]) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kBlock; ++r) {
+        const W term = entry<V, W>(table.terms, kTerms, k + r * kStep<V, W>, i);
+        for (int c = 0; c < kCount; ++c) {
+          score[r][c] += term * factor[c];
+        }
       }
-      insert(list[c], pack_tag(score[c], kTagBits, tag));
+    };
+#pragma GCC unroll 9
+    for (int i = 0; i < kTerms - 1; ++i) {
+      add(i, z[i]);
+    }
+    if (limited) {
+      W penalty[kCount];
+      for (W &each : penalty) {
+        each = against<V, W>(growth_penalty);
+      }
+      add(kTerms - 1, penalty);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kBlock; ++r) {
+      for (int c = 0; c < kCount; ++c) {
+        insert(list[c], pack_tag(score[r][c], kTagBits, tag));
+      }
+      tag = tag + splat<IntOf<W>>(kStep<V, W>);
     }
   }
   for (int c = 0; c < kCount; ++c) {
@@ -231,11 +267,11 @@ inline Prediction<V> choose_prediction(const speex::GainTable &table, const LagT
   search_gains<kCount, V, W>(table, trials, penalty, any(over), rows);
   V taps[kCount][3];
   V error[kCount];
-  const IntOf<V> three = splat<IntOf<V>>(3);
   for (int c = 0; c < kCount; ++c) {
     const V *z = trials[c].terms;
+    const RowsOf<V> row(table.taps, rows[c] * splat<IntOf<V>>(3));
     for (int k = 0; k < 3; ++k) {
-      taps[c][k] = gather(table.taps, rows[c] * three + splat<IntOf<V>>(k));
+      taps[c][k] = row.at(k);
     }
     const V t0 = taps[c][0], t1 = taps[c][1], t2 = taps[c][2];
     const V linear = t0 * z[0] + t1 * z[1] + t2 * z[2];

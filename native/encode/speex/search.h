@@ -58,6 +58,13 @@ CR_LANE W entry(const speex::SearchTable &table, int width, int k, int i) {
   }
 }
 
+// How many W of candidates are under way at once. The sum of one candidate waits for each of its products, and the
+// next candidate's is too far away for the processor to begin it meanwhile; but every W takes a register.
+template <class V, class W>
+constexpr int block_of(int most, int size) {
+  return most * kStep<V, W> <= size ? most : size / kStep<V, W>;
+}
+
 // The tags first, first + 1, ... of kStep candidates.
 template <class V, class W>
 CR_LANE IntOf<W> tags_from(int first) {

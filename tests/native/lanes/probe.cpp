@@ -316,7 +316,7 @@ void probe_i32(LaneReport report, void *context) {
 void probe_i32_memory(LaneReport report, void *context) {
   Source source;
   constexpr int N = kWidth32;
-  bool words = true, rows = true, masks = true, gathers = true, eights = true, numbers = true;
+  bool words = true, rows = true, masks = true, gathers = true, of_rows = true, eights = true, numbers = true;
   for (int round = 0; round < kRounds; ++round) {
     int16_t two[2 * kMost], got16[2 * kMost];
     int32_t a[kMost], got[kMost];
@@ -342,6 +342,12 @@ void probe_i32_memory(LaneReport report, void *context) {
     for (int32_t &each : index) each = static_cast<int32_t>(source.next() % 64);
     store(got, gather(table, load<I32>(index)));
     for (int i = 0; i < N; ++i) gathers = gathers && got[i] == table[index[i]];
+    for (int32_t &each : index) each = static_cast<int32_t>(source.next() % 61);
+    const RowsOf<I32> each_own(table, load<I32>(index));
+    for (int column = 0; column < 4; ++column) {
+      store(got, each_own.at(column));
+      for (int i = 0; i < N; ++i) of_rows = of_rows && got[i] == table[index[i] + column];
+    }
     store(got, iota<I32>());
     for (int i = 0; i < N; ++i) numbers = numbers && got[i] == i;
 
@@ -367,6 +373,7 @@ void probe_i32_memory(LaneReport report, void *context) {
   report(context, "I32 load_pairs, store_pairs", rows);
   report(context, "I32 mask_of, bits, any, all", masks);
   report(context, "I32 gather", gathers);
+  report(context, "I32 RowsOf", of_rows);
   report(context, "I32 iota", numbers);
   report(context, "I32 store_eights", eights);
 }
@@ -407,7 +414,7 @@ void probe_f32(LaneReport report, void *context) {
   int32_t index[kMost];
   F32 history[64];
   float rows[64][kMost];
-  bool shared = true, own = true;
+  bool shared = true, own = true, of_rows = true;
   source.fill(table);
   source.fill(table + kMost);
   for (int row = 0; row < 64; ++row) {
@@ -420,9 +427,18 @@ void probe_f32(LaneReport report, void *context) {
     for (int i = 0; i < N; ++i) shared = shared && same_bits(got + i, table + index[i], sizeof(float));
     store(got, gather_own(history, load<I32>(index)));
     for (int i = 0; i < N; ++i) own = own && same_bits(got + i, rows[index[i]] + i, sizeof(float));
+    for (int32_t &each : index) each = static_cast<int32_t>(source.next() % 61);
+    const RowsOf<F32> each_own(table, load<I32>(index));
+    for (int column = 0; column < 4; ++column) {
+      store(got, each_own.at(column));
+      for (int i = 0; i < N; ++i) {
+        of_rows = of_rows && same_bits(got + i, table + index[i] + column, sizeof(float));
+      }
+    }
   }
   report(context, "F32 gather", shared);
   report(context, "F32 gather_own", own);
+  report(context, "F32 RowsOf", of_rows);
 }
 
 void run(LaneReport report, void *context) {
