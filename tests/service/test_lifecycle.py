@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,40 @@ def test_an_ordinary_user_serves_stops_in_order_and_starts_again_with_the_same_c
     database = postmaster(own_service)
     assert own_service.stop(signal.SIGTERM) == 0
     assert gone(database)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_before_the_server_takes_signals_stops_it(own_service: Running, workers: int) -> None:
+    """It falls between the line that tells of the port and uvicorn's own handlers."""
+    program = f"""
+import os, signal, sys, uvicorn
+from uvicorn.supervisors import Multiprocess
+from callreplay.cli import main
+def early(method):
+    def run(*given, **named):
+        os.kill(os.getpid(), {signal.SIGTERM:d})
+        return method(*given, **named)
+    return run
+uvicorn.Server.run = early(uvicorn.Server.run)
+Multiprocess.__init__ = early(Multiprocess.__init__)
+sys.exit(main(sys.argv[1:]))
+"""
+    own_service.start()
+    database = own_service.database_url
+    words = [
+        "serve",
+        "--data-dir",
+        str(own_service.folder / "other"),
+        "--database-url",
+        database,
+        "--port",
+        "0",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--workers", str(workers), "--samples", ""],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "serving http" in done.stdout) == (0, True), done.stderr[-3000:]
 
 
 def test_server_killed_in_mid_transcode_leaves_no_half_file(long_call: Running) -> None:

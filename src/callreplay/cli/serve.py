@@ -165,10 +165,6 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise _Stopped(number)
 
 
-def _stopped(number: int, _: FrameType | None) -> None:
-    """The server saw this signal and has stopped; what remains is to stop the rest."""
-
-
 def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
@@ -195,8 +191,15 @@ def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
         timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if (
+            not server.started
+        ):  # or uvicorn raises again what it has obeyed, and what remains is to stop the rest
+            _stop(number, frame)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stopped)  # uvicorn takes them, and raises them again when it has stopped
+        signal.signal(number, stop)  # until uvicorn takes them
     if chosen.workers > 1:
         # Files through which each worker's figures reach whichever of them is asked for /metrics.
         with tempfile.TemporaryDirectory(prefix="callreplay-metrics-") as figures:
