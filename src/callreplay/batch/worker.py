@@ -251,6 +251,8 @@ _Done = tuple[Job, Row, Any]  # with the file, whole, of a destination that does
 
 
 class _Work:
+    most_open = _MAX_OPEN
+
     def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
         self.feed, self.order, self.destination = feed, order, destination
         self.form: Format = self._form()
@@ -345,9 +347,9 @@ class _Work:
 
     def _fill(self) -> Iterator[_Done]:
         """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
-        if len(self.open) > _MAX_OPEN - _TOGETHER:
+        if len(self.open) > self.most_open - _TOGETHER:
             return
-        while len(self.open) < _MAX_OPEN:
+        while len(self.open) < self.most_open:
             yield from self._spend()
             if self.feed.stopped():
                 self.ready.clear()
