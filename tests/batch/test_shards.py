@@ -267,19 +267,20 @@ def test_pieces_wait_in_memory_and_in_a_file_alike(most: int) -> None:
             if number % 3 == 0:
                 pcm = pcm[:, 0]  # lies apart
             cuts = sorted(int(cut) for cut in dice.integers(0, len(pcm) + 1, 2))
-            kept.append((spool.put(np.split(pcm, cuts)), pcm.tobytes()))
+            kept.append((spool.put(np.split(pcm, cuts), number // 8), pcm.tobytes()))
             while len(kept) > 20:
                 found, octets = kept.pop(int(dice.integers(len(kept))))
                 if dice.random() < 0.2:
                     spool.drop(found)
                 else:
                     assert bytes(spool.take(found)) == octets
-        assert bytes(spool.take(spool.put([]))) == b""
+        assert bytes(spool.take(spool.put([], 0))) == b""
         assert most == 1 << 23 or (spool._file is None) == (most == 1 << 30)
         for found, octets in kept:
             assert bytes(spool.take(found)) == octets
-        slabs = len(spool._free) + (spool._slab is not None)
-        assert slabs * (8 << 20) <= most
+        for shelf in range(8):
+            spool.clear(shelf)
+        assert len(spool._free) * (8 << 20) <= most
         assert all(not slab.pieces and not slab.used for slab in spool._free)
 
 
@@ -287,8 +288,9 @@ def test_what_a_failed_call_left_takes_no_memory() -> None:
     with closing(_Spool(1 << 30, 1)) as spool:
         parts = _Parts(spool)
         with pytest.raises(OSError, match="lost"), parts.create("") as part:  # noqa: PT012
-            part.samples.append((0.0, {"key": "k"}, b"", spool.put([np.ones(4_000_000, np.int16)])))
-            part.samples.append((0.0, {"key": "l"}, b"", spool.put([np.ones(4_000_000, np.int16)])))
+            part.samples.append((0.0, {"key": "k"}, b"", spool.put([np.ones(4_000_000, np.int16)], 7)))
+            part.samples.append((0.0, {"key": "l"}, b"", spool.put([np.ones(4_000_000, np.int16)], 7)))
             raise OSError("lost")
         assert not part.samples
-        assert len(spool._free) == 1  # and the one that is being filled
+        spool.clear(7)
+        assert len(spool._free) == 2

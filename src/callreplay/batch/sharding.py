@@ -25,7 +25,7 @@ from callreplay.batch.destinations import Apart, Destination
 from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row
 from callreplay.batch.shards import RATE_HZ, Shards, joint_digest, row_name
-from callreplay.batch.worker import Feed, Order, _reason, _Work
+from callreplay.batch.worker import Feed, Order, _Progress, _reason, _Work
 from callreplay.capture import Call
 from callreplay.clock import utc
 from callreplay.deferred import dataclass
@@ -51,6 +51,7 @@ class _Slab:
     def __init__(self, size: int) -> None:
         self.room = np.empty(size, np.uint8)  # of huge pages where the system has them: NumPy asks for those
         self.used = self.pieces = 0
+        self.full = False  # nothing more comes to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,14 @@ class _Spool:
         self._size = max(_SLAB, longest)
         self._left = most // self._size  # slabs that may still be made
         self._free: list[_Slab] = []
-        self._slab: _Slab | None = None  # the one that is being filled
+        self._filling: dict[int, _Slab] = {}  # by shelf
         self._file: IO[bytes] | None = None
         self._room = np.zeros(0, np.uint8)  # for what goes to the file and comes from it
 
-    def put(self, parts: list[_Pcm]) -> _Kept:
-        """Take the samples of a piece."""
+    def put(self, parts: list[_Pcm], shelf: int) -> _Kept:
+        """Take the samples of a piece. What is on one ``shelf`` will be taken together."""
         size = sum(part.nbytes for part in parts)
-        slab = self._with_room(size)
+        slab = self._with_room(size, shelf)
         if slab is None:
             return self._write(parts, size)
         at = slab.used
@@ -95,17 +96,20 @@ class _Spool:
         slab.pieces += 1
         return _Kept(slab, at, size)
 
-    def _with_room(self, size: int) -> _Slab | None:
-        slab = self._slab
+    def _with_room(self, size: int, shelf: int) -> _Slab | None:
+        slab = self._filling.get(shelf)
         if slab is not None and slab.used + size <= self._size:
             return slab
         if size > self._size or not (self._free or self._left):
             return None
         if self._free:
-            self._slab = self._free.pop()
+            slab = self._free.pop()
         else:
-            self._slab, self._left = _Slab(self._size), self._left - 1
-        return self._slab
+            slab, self._left = _Slab(self._size), self._left - 1
+        if (last := self._filling.get(shelf)) is not None:
+            last.full = True
+        self._filling[shelf] = slab
+        return slab
 
     def _write(self, parts: list[_Pcm], size: int) -> _Kept:
         if self._file is None:
@@ -147,8 +151,19 @@ class _Spool:
         slab.pieces -= 1
         if not slab.pieces:
             slab.used = 0
-            if slab is not self._slab:
-                self._free.append(slab)
+            self._release(slab)
+
+    def clear(self, shelf: int) -> None:
+        """Nothing more comes to a shelf."""
+        slab = self._filling.pop(shelf, None)
+        if slab is not None:
+            slab.full = True
+            self._release(slab)
+
+    def _release(self, slab: _Slab) -> None:
+        if slab.full and not slab.pieces:
+            slab.full = False
+            self._free.append(slab)
 
     def close(self) -> None:
         """Remove the file."""
@@ -195,14 +210,15 @@ class _Parts(Apart):
 class _Pieces:
     """A sink that makes no octets: its call's pieces go to the part."""
 
-    def __init__(self, segmenter: Segmenter, about: _About, part: _Part, spool: _Spool) -> None:
-        self._segmenter, self._about, self._part, self._spool = segmenter, about, part, spool
+    def __init__(self, segmenter: Segmenter, about: _About, part: _Part, spool: _Spool, shelf: int) -> None:
+        self._segmenter, self._about, self._part = segmenter, about, part
+        self._spool, self._shelf = spool, shelf
 
     def _keep(self, pieces: Sequence[Piece]) -> bytes:
         for piece in pieces:
             about = self._about.of(piece)
             head = wav_head(about["frames"], about["channels"], piece.rate_hz)
-            self._part.samples.append((piece.start_s, about, head, self._spool.put(piece.parts)))
+            self._part.samples.append((piece.start_s, about, head, self._spool.put(piece.parts, self._shelf)))
         return b""
 
     def write(self, block: NDArray[np.int16]) -> Data:
@@ -260,10 +276,14 @@ class _ShardWork(_Work):
     # Pieces wait for all calls of their shard: with fewer of them under way, less waits, and none of it in a file.
     most_open = 16
 
-    def __init__(self, feed: Feed, order: Order, shards: Shards, spool: _Spool) -> None:
-        self.shards, self._spool = shards, spool
+    def __init__(self, members: _Members, order: Order, shards: Shards, spool: _Spool) -> None:
+        self.shards, self._spool, self._members, self._shelf = shards, spool, members, 0
         self._apart = not order.options.channels
-        super().__init__(feed, order, _Parts(spool))
+        super().__init__(members, order, _Parts(spool))
+
+    def _open_call(self, source: _Progress, call: Call, cost: int) -> None:
+        self._shelf = self._members.shelf(source.job)
+        super()._open_call(source, call, cost)
 
     def _form(self) -> Format:
         return Format("wav", (".wav",), "audio/wav", lambda shape, options: _Nothing(), "stereo")
@@ -280,7 +300,7 @@ class _ShardWork(_Work):
             heard_hz=call.sample_rate_hz,
         )
         speakers = {"stereo": _SIDES, "mono": ()}.get(options.channels, (options.channels,))
-        return _Pieces(segmenter, _About(call, name, speakers), file, self._spool)
+        return _Pieces(segmenter, _About(call, name, speakers), file, self._spool, self._shelf)
 
 
 class _Nothing:
@@ -327,6 +347,10 @@ class _Members(Feed):
 
     def dropped(self) -> bool:
         return self._feed.dropped()
+
+    def shelf(self, member: Job) -> int:
+        """A number that the members of one shard have in common."""
+        return id(self._shard_of[id(member)][0])
 
     def take(self, member: Job, row: Row, part: _Part | None) -> _Shard | None:
         """Take a row in; its shard where it was the last one of it."""
@@ -411,6 +435,7 @@ def _made(
         for member, row, part in done:
             if (shard := members.take(member, row, part)) is None:
                 continue
+            spool.clear(id(shard))
             for row_of_shard in _write(shard, work.shards, spool, destination, feed):
                 yield shard.job, row_of_shard
             feed.done(shard.job)
