@@ -18,7 +18,7 @@ import callreplay
 from callreplay.batch import BatchSettings, Job, Row, Shards, Summary, find_jobs, run_batch
 from callreplay.batch.destinations import Folder
 from callreplay.batch.engine import plan_of
-from callreplay.batch.sharding import _Kept, _Parts, _Spool, run_shards
+from callreplay.batch.sharding import _Kept, _Members, _Parts, _ShardWork, _Spool, run_shards
 from callreplay.batch.shards import halves
 from callreplay.batch.worker import Feed, run_share
 from callreplay.errors import ArgumentError
@@ -294,3 +294,18 @@ def test_what_a_failed_call_left_takes_no_memory() -> None:
         assert not part.samples
         spool.clear(7)
         assert len(spool._free) == 2
+
+
+def test_short_calls_go_before_the_long_ones_of_later_shards() -> None:
+    """Else each shard waits for its short ones until no more come, with what it has of others in the way."""
+
+    def jobs(*sizes: int) -> list[Job]:
+        return [Job((f"{size}.pcap",), str(size), size=size) for size in sizes]
+
+    with closing(_Spool(0, 1)) as spool:
+        order, _ = plan_of([], _settings(Path("out")))
+        assert order.shards is not None
+        work = _ShardWork(_Members(Feed()), order, order.shards, spool)
+        for shard in (jobs(3, 5, 4), jobs(9, 1, 7)):
+            work._take_on(shard)
+    assert [job.size for job in work.waiting] == [5, 4, 3, 9, 7, 1]

@@ -281,6 +281,10 @@ class _ShardWork(_Work):
         self._apart = not order.options.channels
         super().__init__(members, order, _Parts(spool))
 
+    def _queued(self, jobs: Sequence[Job]) -> deque[Job]:
+        # A shard after the other: were long calls of later ones to go first, short ones would keep every shard waiting.
+        return deque([*self.waiting, *sorted(jobs, key=lambda job: -job.size)])
+
     def _open_call(self, source: _Progress, call: Call, cost: int) -> None:
         self._shelf = self._members.shelf(source.job)
         super()._open_call(source, call, cost)

@@ -342,8 +342,11 @@ class _Work:
             self.fed_up = True
             return
         if jobs:
-            # Long calls first: the short ones fill the lanes that fall free, to the end.
-            self.waiting = deque(sorted([*self.waiting, *jobs], key=lambda job: -job.size))
+            self.waiting = self._queued(jobs)
+
+    def _queued(self, jobs: Sequence[Job]) -> deque[Job]:
+        """What waits, with more: long calls first, so that short ones fill the lanes that fall free, to the end."""
+        return deque(sorted([*self.waiting, *jobs], key=lambda job: -job.size))
 
     def _fill(self) -> Iterator[_Done]:
         """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
