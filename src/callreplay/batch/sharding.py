@@ -40,7 +40,7 @@ _SIDES = ("caller", "called")
 
 _SLAB: Final = 8 << 20  # octets, or as many as the longest piece has
 _STEP: Final = 128 << 10  # octets that fit into a core's own cache
-_CALLS: Final = 256 << 20  # octets of a worker for its open calls, that leave lanes full
+_CALLS: Final = 192 << 20  # octets of a worker for its open calls, that leave lanes full
 
 _Pcm = NDArray[np.int16]
 
@@ -425,7 +425,7 @@ def run_shards(feed: Feed, order: Order, destination: Destination) -> Iterator[t
     shards = order.shards
     assert shards is not None
     members = _Members(feed)
-    most = max(order.memory // 4, min(order.memory // 2, order.memory - _CALLS))
+    most = max(order.memory // 4, min(order.memory * 5 // 8, order.memory - _CALLS))
     longest = math.ceil(shards.seconds * (order.options.rate or RATE_HZ)) * 4
     with closing(_Spool(most, longest)) as spool:
         work = _ShardWork(members, replace(order, memory=order.memory - most), shards, spool)
