@@ -12,7 +12,6 @@ may be shared by threads: each rendering has its own native state, and the nativ
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,14 +25,14 @@ from callreplay.clock import length
 from callreplay.codecs import BY_NAME, Codec, parse_rtpmap
 from callreplay.errors import ArgumentError, FormatError
 from callreplay.leg import Leg
-from callreplay.model import INDEX_SUFFIX, CallDescription, recording_files
+from callreplay.model import INDEX_SUFFIX, CallDescription
 from callreplay.reopening import Reopening, pickled
 from callreplay.sources import File, Gathered, Source, gather, open_files
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from callreplay.packets import recording
+    from callreplay.packets import Opener, recording
 
 __all__ = ["Call", "Capture", "Leg", "decoders", "open_capture", "undecodable_codecs"]
 
@@ -197,6 +196,21 @@ def _side_index(file: File) -> bytes | OSError | None:
     return None
 
 
+class _Noted:
+    """A source that opens itself, and which files it opened: to open them again for that costs as much."""
+
+    def __init__(self, source: Opener) -> None:
+        self._source = source
+        self.name = source.name
+        self.opened = set[FileId]()
+
+    def open(self, suffix: str = "") -> int:
+        descriptor = self._source.open(suffix)
+        status = os.fstat(descriptor)
+        self.opened.add((status.st_dev, status.st_ino))
+        return descriptor
+
+
 def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
     """The files that a source is of, the side index of a stored leg among them."""
     source = file.origin
@@ -204,12 +218,8 @@ def _file_ids(file: File, indexed: bool) -> Iterator[FileId | None]:
         yield file.identity or file_id(source)
         if indexed:
             yield file_id(source + INDEX_SUFFIX)
-    elif source is not None and packets.is_opener(source):
-        for suffix in recording_files(""):
-            with contextlib.suppress(OSError):
-                with os.fdopen(source.open(suffix), "rb") as opened:
-                    status = os.fstat(opened.fileno())
-                yield status.st_dev, status.st_ino
+    elif isinstance(source, _Noted):
+        yield from source.opened
 
 
 def _leg_index(found: bytes | OSError | None, name: str, warnings: list[str]) -> recording.LegIndex | None:
@@ -300,7 +310,8 @@ def open_capture(
     origin = Reopening(open_capture, tuple(again), codecs=codecs, keylog=keylog)
     keys = _secrets(keylog) if keylog is not None else None
     read_warnings: list[str] = []
-    files, described = open_files(local, read_warnings, [packets.name_of(source) for source in sources])
+    noted = [_Noted(source) if packets.is_opener(source) else source for source in local]
+    files, described = open_files(noted, read_warnings, [packets.name_of(source) for source in sources])
     beside = [_side_index(file) for file in files]
     known = {
         each for file, index in zip(files, beside, strict=True) for each in _file_ids(file, index is not None)

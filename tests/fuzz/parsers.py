@@ -12,6 +12,7 @@ seconds is a crash.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -32,8 +33,9 @@ with atheris.instrument_imports(include=["callreplay"]):
     from callreplay import packets, signalling
     from callreplay.errors import CallReplayError
     from callreplay.outputs.tag_reading import read_tags_of
-    from callreplay.packets import hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
+    from callreplay.packets import dump, hep, keylog, recording, rtcp, sctp, srtp, tls, websocket
     from callreplay.packets import stored as stored_legs
+    from callreplay.packets.arena import fetch as from_capture
     from callreplay.packets.recognise import recognise
     from callreplay.packets.scanner import NOTE_DTYPE
     from callreplay.signalling import bodies, heads, rsmetadata, rtpengine, sdp, sip, skinny
@@ -58,6 +60,7 @@ KEYS: Final = keylog.KeyLog(
 )
 LEG_HEAD: Final = b"#!rtpplay1.0 10.0.0.1/4000\n" + struct.pack(">IIIHH", T // 10**9, 0, 0x0A000001, 4000, 0)
 SHM: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
+_TOLD: Final = "arrival_ns", "timestamp", "stream", "sequence", "size", "payload_type", "flags"
 CUT: Final = b"\xff\x00\xff"
 """Parts a signalling input into messages."""
 
@@ -200,6 +203,41 @@ def stored_leg(octets: bytes) -> None:
             assert np.array_equal(getattr(short.rtp, name), getattr(whole.rtp, name)), name
 
 
+def leg_records(octets: bytes) -> None:
+    """RTP packets that each tell their length: records of a stored leg, which scan to the same; then rows anywhere."""
+    packets_: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(octets):
+        end = at + 1 + octets[at]
+        if len(octets[at + 1 : end]) > 1:
+            packets_.append((T + len(packets_) * 20_000_000, octets[at + 1 : end]))
+        at = end
+    found = packets.scan(np.frombuffer(c.rtpdump(packets_, start_ns=T), np.uint8))
+    rtp, ssrcs = found.rtp, np.array([stream.ssrc for stream in found.streams], np.uint32)
+    count = len(rtp.offset)
+    rows = np.argsort(rtp.arrival_ns, kind="stable")
+    leg = io.BytesIO()
+    written, lengths = recording.write_packets(
+        leg, found.data, found.spill, rtp, rows, ssrcs, FLOW, from_capture
+    )
+    assert (written, len(lengths)) == (len(leg.getvalue()), count)
+    again = packets.scan(np.frombuffer(leg.getvalue(), np.uint8), recorded=True).rtp
+    assert len(again.offset) == count
+    order = np.argsort(again.arrival_ns, kind="stable")
+    for name in ("timestamp", "sequence", "size", "payload_type"):
+        assert np.array_equal(getattr(rtp, name)[rows], getattr(again, name)[order]), name
+    anywhere = np.resize(np.frombuffer(octets + b"\0", np.int8), count)
+    told = {name: getattr(rtp, name) for name in _TOLD}
+    told |= {"source": found.data, "at": rtp.offset[rows], "rows": rows.astype(np.int64), "ssrcs": ssrcs}
+    told |= {"start_ns": T, "out": np.empty(1 << 16, np.uint8), "lengths": np.empty(count, np.uint16)}
+    assert dump.records(**told) == written - len(LEG_HEAD)
+    for name in ("at", "rows", "stream", "size"):
+        with contextlib.suppress(ValueError):
+            dump.records(**told | {name: (told[name] + anywhere).astype(told[name].dtype)})
+    with contextlib.suppress(ValueError):
+        dump.records(**told | {"out": told["out"][: len(octets)]})
+
+
 def file_tags(octets: bytes) -> None:
     """An audio file, by its magic, whose tags are read."""
     try:
@@ -314,7 +352,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         capture, frames, sip_sdp, skinny_frames, rtcp_compound, red_payloads, srtp_packet, side_index,
-        stored_leg, transports, recorders, file_tags, split_up,
+        stored_leg, leg_records, transports, recorders, file_tags, split_up,
     )
 }  # fmt: skip
 
@@ -420,6 +458,10 @@ def _seeds(target: str) -> Iterator[bytes]:
             + b"".join(struct.pack("<H", len(one)) for one in records)
             + b"".join(records)
         )
+    elif target == "leg_records":
+        extended = bytes([0xB2]) + media[0][1][1:12] + bytes(8) + b"\xbe\xde\0\1" + bytes(4) + b"voice"
+        yield _framed(*[packet for _, packet in media], extended)
+        yield _framed(media[0][1][:12], bytes([0xA0]) + media[1][1][1:] + b"\0\0\0\4")
     elif target == "file_tags":
         from callreplay.outputs.tags import wav_with_tags
 

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from callreplay.errors import CaptureError
 from callreplay.service import cache as caching
-from callreplay.service import engine
+from callreplay.service import engine, lasting
 from callreplay.service.app import create_app
 from callreplay.service.cache import Cache
 from callreplay.service.metrics import Metrics
 from callreplay.service.settings import Settings
+from callreplay.store.opening import MissingError
 
 if TYPE_CHECKING:
     from .conftest import Running
@@ -386,3 +388,72 @@ def test_temporary_urls_expire(service: Running, call: dict[str, Any], tmp_path:
         asyncio.run(run())
     finally:
         app.state.service.close()
+
+
+def test_what_a_crash_of_the_machine_may_have_cut_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(run: str) -> Cache:
+        (tmp_path / "run").write_text(run)
+        return Cache(tmp_path / "cache", MIB, 1, Metrics())
+
+    def kept() -> int:
+        at_rest()
+        return len([path for path in entries(tmp_path / "cache") if len(path.stem) == 64])
+
+    monkeypatch.setattr(lasting, "_BOOT_ID", tmp_path / "run")
+    made(started("one"), 1, b"x" * 5000)
+    assert kept() == 1
+    cache = started("one")
+    assert kept() == 1, "the service was killed, the machine was not"
+    cache.close()
+    cache = started("two")
+    assert kept() == 1, "it was synced"
+    made(cache, 2, b"x" * 5000)
+    assert kept() == 2
+    (tmp_path / "cache" / "run").unlink()
+    cache = started("two")
+    assert kept() == 1, "nobody knows when the second was made"
+    made(cache, 2, b"x" * 5000)
+    assert kept() == 2
+    cache = started("three")
+    assert kept() == 1, "the second was not synced"
+    assert made(cache, 1, b"") == b"x" * 5000
+    (tmp_path / "run").unlink()
+    cache = Cache(tmp_path / "cache", MIB, 1, Metrics())
+    synced = list[int]()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    made(cache, 3, b"y")
+    at_rest()
+    assert len(synced) == 1
+
+
+@pytest.mark.database
+def test_only_a_recording_that_is_not_there_is_told_as_missing(
+    app: Any, service: Running, call: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """A file of the program, or of the cache, is none; and one may go between the look at it and its opening."""
+
+    def gone() -> CaptureError:
+        error = CaptureError("a.rtp: No such file or directory")
+        error.__cause__ = MissingError("a.rtp")
+        return error
+
+    async def statuses() -> list[int]:
+        found = []
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://x", auth=("admin", service.password)
+        ) as client:
+            for number, error in enumerate((FileNotFoundError("lazy.py"), MissingError("a.rtp"), gone())):
+
+                def render(*_: Any, error: Exception = error) -> Any:
+                    raise error
+
+                monkeypatch.setattr(engine, "render", render)
+                asked = {"callId": call["callId"], "start": f"0.{number + 1}"}
+                answer = await client.get("/CallRecorder/Transcoder", params=asked)
+                found.append(answer.status_code)
+        return found
+
+    assert asyncio.run(statuses()) == [500, 404, 404]
+    assert "lazy.py" in caplog.text

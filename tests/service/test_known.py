@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from callreplay.service import transcoder
+from callreplay.store import accounts
 from callreplay.store.near import Near
 
 if TYPE_CHECKING:
@@ -82,6 +84,62 @@ def test_what_changes_holds_for_the_next_request(
         service.rows("UPDATE tenants SET time_zone = %s WHERE name = 'default'", zone["time_zone"])
 
 
+@pytest.fixture
+def bearer(service: Running, known: httpx.Client, call: dict[str, Any]) -> Iterator[httpx.Client]:
+    """A program with an API token of that user, whose token has been looked up before."""
+    secret = accounts.TOKEN_PREFIX + secrets.token_urlsafe(32)
+    service.rows(
+        f"INSERT INTO api_tokens (user_id, name, token_hash, hint) VALUES ({USER}, 'known', %s, '')",
+        accounts.digest(secret),
+    )
+    with service.client(headers={"authorization": f"Bearer {secret}"}) as client:
+        for _ in range(3):
+            assert ask(client, call) == 302
+        yield client
+    service.rows("DELETE FROM api_tokens WHERE name = 'known'")
+    service.rows("DELETE FROM login_failures")  # wrong tokens would slow other tests' logins down
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "status"),
+    [
+        ("DELETE FROM api_tokens WHERE name = 'known'", "SELECT 1", 401),
+        ("UPDATE api_tokens SET revoked_at = now() WHERE name = 'known'", "SELECT 1", 401),
+        ("UPDATE api_tokens SET expires_at = now() WHERE name = 'known'", "SELECT 1", 401),
+        ("UPDATE api_tokens SET expires_at = now() + interval '1 day' WHERE name = 'known'", "SELECT 1", 302),
+        ("UPDATE api_tokens SET rights = '{search}' WHERE name = 'known'", "SELECT 1", 403),
+        ("UPDATE api_tokens SET rights = '{play,search}' WHERE name = 'known'", "SELECT 1", 302),
+        ("UPDATE api_tokens SET last_used_at = now() - interval '1 day' WHERE name = 'known'", "SELECT 1", 302),
+        (f"UPDATE users SET disabled_at = now() WHERE id = {USER}", "SELECT 1", 401),
+        (f"UPDATE users SET scope = 'callerNumber=nobody' WHERE id = {USER}", "SELECT 1", 404),
+        ("UPDATE api_tokens SET user_id = (SELECT min(id) FROM users WHERE login = 'admin') WHERE name = 'known'",
+         "SELECT 1", 302),
+    ],
+)  # fmt: skip
+def test_what_changes_of_a_token_holds_for_the_next_request(
+    service: Running, bearer: httpx.Client, call: dict[str, Any], change: str, back: str, status: int
+) -> None:
+    service.rows(change)
+    try:
+        assert [ask(bearer, call) for _ in range(2)] == [status] * 2
+    finally:
+        service.rows(back)
+
+
+def test_a_request_by_token_has_its_row_and_its_time_of_use(
+    service: Running, bearer: httpx.Client, call: dict[str, Any]
+) -> None:
+    service.rows("UPDATE api_tokens SET last_used_at = now() - interval '1 day' WHERE name = 'known'")
+    reason = f"asked at {time.time()}"
+    assert [ask(bearer, call, reason=reason) for _ in range(3)] == [302] * 3
+    rows = service.rows("SELECT actor, object FROM audit_log WHERE reason = %s", reason)
+    assert rows == [{"actor": LOGIN, "object": call["callId"]}] * 3
+    [token] = service.rows(
+        "SELECT now() - last_used_at < '1 hour' AS used FROM api_tokens WHERE name = 'known'"
+    )
+    assert token["used"]
+
+
 def test_a_role_that_changes_holds_for_the_next_request(
     service: Running, known: httpx.Client, call: dict[str, Any]
 ) -> None:
@@ -137,8 +195,14 @@ def test_a_scope_is_part_of_the_question(service: Running, known: httpx.Client, 
         assert [ask(known, call) for _ in range(3)] == [404] * 3
 
 
+@pytest.mark.parametrize("shown", ["cookie", "token"])
 def test_the_second_time_takes_the_short_way(
-    app: Any, service: Running, call: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    app: Any,
+    service: Running,
+    bearer: httpx.Client,
+    call: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    shown: str,
 ) -> None:
     long_ways: list[int] = []
     inner = transcoder._visitor
@@ -151,8 +215,11 @@ def test_the_second_time_takes_the_short_way(
 
     async def run() -> list[int]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
-            given = {"user": "admin", "password": service.password}
-            await client.post("/CallRecorder/Login", data=given)
+            if shown == "token":
+                client.headers["authorization"] = bearer.headers["authorization"]
+            else:
+                given = {"user": "admin", "password": service.password}
+                await client.post("/CallRecorder/Login", data=given)
             counts = []
             for _ in range(200):
                 answer = await client.get(TRANSCODER, params={"callId": call["callId"]})

@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from callreplay.store import migrations
 from callreplay.store.database import migrate
 from callreplay.store.embedded import EmbeddedPostgres
 
@@ -132,3 +134,42 @@ def test_others_write_while_columns_are_waited_for(old: str) -> None:
         for index, what in (("calls_talk", "talk_ms > 4"), ("calls_silence", f"({share}) > 49")):
             plan = other.execute(f"EXPLAIN SELECT uuid FROM calls WHERE tenant_id = 1 AND {what}")
             assert f"{index} on calls" in str(plan.fetchall())
+
+
+def test_words_that_there_are_get_their_places_and_a_cut_short_migration_is_run_again(old: str) -> None:
+    migrate(old, "0021")
+    with psycopg.connect(old, autocommit=True) as connection:
+        for number in range(3):
+            connection.execute(CALL, (f"said {number}",))
+        connection.execute(
+            "INSERT INTO call_words (call_uuid, words, lexemes) SELECT uuid, '[]', 'hello' FROM calls"
+        )
+        places = "SELECT count(*) FROM call_words w JOIN calls c USING (started_at, tenant_id) WHERE c.uuid = call_uuid"
+        for _ in range(2):
+            migrate(old)
+            assert connection.execute(places).fetchone() == (3,)
+            connection.execute("ALTER TABLE call_words DISABLE TRIGGER place_words")
+            connection.execute("UPDATE call_words SET started_at = NULL")
+            connection.execute("ALTER TABLE call_words ENABLE TRIGGER place_words")
+            connection.execute("UPDATE schema_version SET version_num = '0021'")
+        connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        plan = connection.execute(
+            "EXPLAIN SELECT FROM call_words WHERE tenant_id = 1 ORDER BY started_at LIMIT 9"
+        )
+        assert "call_words_time" in str(plan.fetchall())
+
+
+def test_what_makes_indexes_beside_writers_is_run_again_where_it_was_cut_short(old: str) -> None:
+    """It commits before each index; the kill of one leaves what it did, and the schema's former number."""
+    former = "0017"
+    for path in sorted(Path(migrations.__path__[0]).glob("versions/0*.py")):
+        number = path.name[:4]
+        if number <= "0017":
+            continue
+        migrate(old, number)
+        if "create_index" in path.read_text():
+            with psycopg.connect(old, autocommit=True) as connection:
+                connection.execute("UPDATE schema_version SET version_num = %s", (former,))
+            migrate(old, number)
+            assert not invalid(old)
+        former = number

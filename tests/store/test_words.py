@@ -11,9 +11,10 @@ from bench.search import fill
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from callreplay.store import search
+from callreplay.store import search, ways
 from callreplay.store.database import Database
 from callreplay.store.search import CallQuery, Reach
+from callreplay.store.ways import Order
 from callreplay.store.words import keep_words, words_said
 from callreplay.transcripts import Word
 
@@ -44,15 +45,19 @@ def _tenant(connection: Any) -> int:
     return int(row["tenant_id"])
 
 
-WAYS: list[dict[str, Any]] = [{}, {"_WALK_ROWS": 1, "_WALK_ROWS_EACH": 0, "_DENSE": 2.0}]
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"_WALK_ROWS": 1, "_WALK_ROWS_EACH": 0, "_SELDOM": 0.0, "_goes_on": lambda *_: False},
+    {"_WALK_ROWS": 20, "_WALK_ROWS_EACH": 0, "_SELDOM": 0.0, "_goes_on": lambda _, share, *__: share > 0},
+]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["as it is", "collect"])
+@pytest.mark.parametrize("way", WAYS, ids=["as it is", "collect", "walk on"])
 def test_words_are_found(
     filled: list[uuid.UUID], database: Database, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
 ) -> None:
     for name, value in way.items():
-        monkeypatch.setattr(search, name, value)
+        monkeypatch.setattr(ways, name, value)
     with database.connection() as connection:
         tenant = _tenant(connection)
 
@@ -66,17 +71,45 @@ def test_words_are_found(
         assert found("refunds") == found("!!") == found("' ; DROP TABLE calls --") == []
         assert found("hello")[:3] == filled[:3]
         assert found("refund", call_id=filled[3]) == filled[3:4]
+        row = search.is_within(connection, tenant, filled[153])
+        assert row is not None
+        later = {"begin": row["started_at"], "loss_below": 101.0}
+        assert found("refund", **later) == found("refund hello", begin=row["started_at"]) == filled[153::150]
+        assert found("hello", **later)[:2] == filled[153:155]
+        assert found("refund", caller_number="no such number") == []
+        backwards = search.find(connection, tenant, CallQuery(words="refund"), after=row, backwards=True)
+        assert [each["uuid"] for each in backwards] == [filled[3]]
         reach = Reach(tenant, (CallQuery(words="refund"), CallQuery(words="müller")))
         assert len(search.find(connection, reach, CallQuery(words="hello"))) == len(filled[3::150]) + 1
         assert search.is_within(connection, reach, filled[0]) is None
         assert search.find(connection, tenant + 1, CallQuery(words="refund")) == []
 
 
+def test_words_follow_their_call(filled: list[uuid.UUID], database: Database) -> None:
+    """Words that the product did not keep, and a call that turns out to have begun at another time."""
+    with database.connection() as connection:
+        tenant = _tenant(connection)
+        connection.execute(
+            "UPDATE call_words SET lexemes = 'elsewhere', tenant_id = 0, started_at = NULL WHERE call_uuid = ANY(%s)",
+            ([filled[20], filled[30]],),
+        )
+
+        def found() -> list[uuid.UUID]:
+            return [row["uuid"] for row in search.find(connection, tenant, CallQuery(words="elsewhere"))]
+
+        assert found() == [filled[20], filled[30]]
+        connection.execute(
+            "UPDATE calls SET started_at = started_at - interval '9 years' WHERE uuid = %s", (filled[30],)
+        )
+        assert found() == [filled[30], filled[20]]
+        connection.rollback()
+
+
 def test_the_collecting_statement_uses_the_index(filled: list[uuid.UUID], database: Database) -> None:
     with database.connection() as connection:
         made = search._conditions(Reach(_tenant(connection)), CallQuery(words="refund"))
         made.values["limit"] = 10
-        statement = search._collect_statement(made, sql.SQL("started_at, uuid"))
+        statement = ways.collect_statement(made, Order(search._BY_START, False))
         connection.execute("SET LOCAL enable_seqscan = off")
         plan = connection.execute(sql.SQL("EXPLAIN ") + statement, made.values, prepare=False).fetchall()
         assert "call_words_lexemes" in "\n".join(row["QUERY PLAN"] for row in plan)

@@ -267,9 +267,11 @@ class Authenticator:
         if had is not None and had.user == visitor.user:
             return
         known = None
-        if self._is_by_cookie(request) and visitor.csrf_token:
-            idle = timedelta(seconds=self.settings.session_idle_seconds)
-            with suppress(ArgumentError):  # a scope that cannot be read finds nothing
+        with suppress(ArgumentError):  # a scope that cannot be read finds nothing
+            if token := _token(request):
+                known = Known(visitor.user, token, None)
+            elif self._is_by_cookie(request) and visitor.csrf_token:
+                idle = timedelta(seconds=self.settings.session_idle_seconds)
                 known = Known(visitor.user, shown, idle)
         with self._guard:
             if len(self._keys) >= _MOST_REMEMBERED:
@@ -283,8 +285,8 @@ class Authenticator:
         return str(owner.user.id) if owner else ""
 
     def known(self, request: Request) -> Known | None:
-        """The user whose session's cookie it was last, to be asked for again; it lets nobody in."""
-        if not self._is_by_cookie(request):
+        """The user whose session's cookie or API token it was last, to be asked for again; it lets nobody in."""
+        if not (self._is_by_cookie(request) or _token(request)):
             return None
         owner = self._keys.get(self._memory_key(shown)) if (shown := _shown(request)) else None
         return owner.known if owner else None
@@ -424,9 +426,9 @@ class Authenticator:
         if credentials is not None:
             return Visitor(self.check(*credentials, address))
         header = request.headers.get("authorization", "")
-        scheme, _, value = header.partition(" ")
+        scheme = header.partition(" ")[0]
         if scheme.lower() == "bearer":
-            return self.by_token(value.strip()[:256], address)
+            return self.by_token(_token(request), address)
         if scheme.lower() == "basic":
             found = basic_credentials(header)
             if found is None:
@@ -462,10 +464,16 @@ class Authenticator:
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """Whose a key was last; ``known`` where it is a session's cookie."""
+    """Whose a key was last; ``known`` where it is a session's cookie or an API token."""
 
     user: User
     known: Known | None
+
+
+def _token(request: Request) -> str:
+    """The API token that a request shows; '' where it shows none."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return value.strip()[:256] if scheme.lower() == "bearer" else ""
 
 
 def _shown(request: Request) -> str:

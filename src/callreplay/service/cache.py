@@ -442,9 +442,12 @@ class Cache:
 
     def _lock(self, key: str) -> int | None:
         path = self._path(key, ".lock")
-        path.parent.mkdir(mode=0o700, exist_ok=True)
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # somebody has just emptied the cache
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -521,10 +524,15 @@ class Cache:
             if isinstance(blocks, Generator):
                 blocks.close()
 
+    def close(self) -> None:
+        """Make what there is last."""
+        self._room.sync()
+
     def _sweep(self) -> None:
-        """Remove what killed processes left half done, or had not begun; count what there is."""
+        """Remove what killed processes left half done, and what the machine may have; count the rest."""
         for key in {path.stem for suffix in ("part", "lock") for path in self.folder.glob(f"*/*.{suffix}")}:
             self._bury(key)
+        self._room.sweep()
         self._room.shrink(self._room.recount())
 
     def _bury(self, key: str) -> bool:

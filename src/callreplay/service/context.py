@@ -147,6 +147,7 @@ class Service:
                 self._signer = None
                 self._rounds.close()
                 self.works.close()
+                self.cache.close()
                 self._close_pipeline()
                 self.database.close()
 

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import io
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from callreplay.service.lasting import Lasting
 from callreplay.service.ledger import Ledger, Page, octets_on_disk
 from callreplay.service.metrics import Metrics
 
@@ -70,6 +70,7 @@ class Room:
         self.folder, self.limit, self.metrics = folder, limit, metrics
         self._bury = bury
         self.ledger = Ledger(folder / "total")
+        self._lasting = Lasting(folder)
         self._step = max(1, min(1 << 20, limit // 16) // _BLOCK) * _BLOCK
         self._evicting = threading.Lock()
 
@@ -145,8 +146,7 @@ class Room:
 
     def keep(self, piece: Piece, part: Path, final: Path) -> int:
         """Make the piece, which is whole, an entry; the total then."""
-        os.fsync(piece.file.fileno())
-        os.fchmod(piece.file.fileno(), stat.S_IRUSR)
+        self._lasting.settle(piece.file.fileno())
         taken = octets_on_disk(os.fstat(piece.file.fileno()))
         with self.ledger.page() as page:
             part.replace(final)
@@ -169,12 +169,22 @@ class Room:
         for shelf in os.scandir(self.folder):
             if not shelf.is_dir(follow_symlinks=False):
                 continue
-            for entry in os.scandir(shelf.path):
-                if not entry.name.endswith((".lock", ".part")):
-                    with contextlib.suppress(FileNotFoundError):
-                        status = entry.stat(follow_symlinks=False)
-                        found.append((status.st_mtime, octets_on_disk(status), Path(entry.path)))
+            with contextlib.suppress(FileNotFoundError):  # somebody has just emptied the cache
+                for entry in os.scandir(shelf.path):
+                    if not entry.name.endswith((".lock", ".part")):
+                        with contextlib.suppress(FileNotFoundError):
+                            status = entry.stat(follow_symlinks=False)
+                            found.append((status.st_mtime, octets_on_disk(status), Path(entry.path)))
         return found
+
+    def sweep(self) -> None:
+        """Remove the entries that the machine's last end may have cut."""
+        with self.ledger.page():  # without which no entry is made
+            self._lasting.sweep(path for _, _, path in self.files())
+
+    def sync(self) -> None:
+        """Sync what no sync has reached yet."""
+        self._lasting.sync(path for _, _, path in self.files())
 
     def recount(self) -> int:
         """Begin the ledger anew from what the disk shows and live work holds; the total then."""

@@ -36,7 +36,7 @@ from callreplay.store import accounts, audit, progress, records, search
 from callreplay.store.accounts import User
 from callreplay.store.handle import VolumeError
 from callreplay.store.known import Errand, call_of
-from callreplay.store.opening import StoredFile, statuses
+from callreplay.store.opening import MissingError, StoredFile, statuses
 from callreplay.store.pipeline import Unavailable
 from callreplay.store.progress import Going
 from callreplay.store.records import StoredCall
@@ -141,7 +141,7 @@ async def _found(request: Request) -> _Found:
 
 
 async def _found_again(request: Request) -> _Found | None:
-    """One call of one id, for whoever's session was looked up before: one statement, in no thread.
+    """One call of one id, for whoever's session or token was looked up before: one statement, in no thread.
 
     None where it is not that, or where anything is not as it was: the long way then tells what.
     """
@@ -363,8 +363,8 @@ async def open_entry(
         return await _opened(service, call, form, options, str(user), gone or threading.Event(), key)
     except Abandoned:
         raise Problem(503, "Nobody waits for this any more.") from None
-    except FileNotFoundError:
-        raise Problem(404, "The call's recording is missing from its volume.", code="missing") from None
+    except MissingError:
+        raise _missing() from None
     except VolumeError as error:
         _log.warning("%s", error)
         raise Problem(
@@ -380,6 +380,8 @@ async def open_entry(
     except UnsupportedError as error:
         raise Problem(501, "This installation cannot do that", detail=_without_paths(error)) from None
     except FormatError as error:
+        if isinstance(error.__cause__, MissingError):  # removed since it was looked at
+            raise _missing() from None
         raise Problem(422, "The recording cannot be read", detail=_without_paths(error)) from None
     except ArgumentError as error:
         text, parameter = _without_paths(error), _parameter_of(error)
@@ -388,9 +390,14 @@ async def open_entry(
         raise _broken(error) from error
 
 
+def _missing() -> Problem:
+    return Problem(404, "The call's recording is missing from its volume.", code="missing")
+
+
 def _broken(error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Problem(507, "There is no room left to render in.")
+    _log.error("a recording cannot be rendered", exc_info=error)
     return Problem(500, "The recording cannot be rendered.")
 
 
@@ -487,7 +494,7 @@ def _open_live(
             spools.read()
             found = spools.call(call_id)
         if found is None:
-            raise FileNotFoundError(errno.ENOENT, "no packets", going.folder)
+            raise MissingError(going.folder)
         return engine.render_call(found, form, options, str(call.uuid))
 
     make = _measured(service, form, render)

@@ -23,6 +23,7 @@ _RESOLVE: Final = (
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ABSENT: Final = frozenset((errno.ENOSYS, errno.EPERM, errno.E2BIG))
 """An older kernel, or a sandbox that does not know the call. A file that may not be opened says EACCES."""
+_NO_PARTS: Final = frozenset(("", ".", ".."))
 _AGAIN: Final = 8  # tries where a name was moved during the walk (EAGAIN of openat2)
 
 
@@ -36,7 +37,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def parts_of(path: str) -> list[str]:
     """The components of a relative path. Raises FileNotFoundError for one that is none, or would leave the folder."""
     parts = path.split("/")
-    if "\0" in path or any(part in ("", ".", "..") for part in parts):
+    if "\0" in path or not _NO_PARTS.isdisjoint(parts):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     return parts
 

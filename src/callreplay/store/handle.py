@@ -25,7 +25,17 @@ from callreplay.errors import OutputError
 from callreplay.model import recording_files
 from callreplay.store.beneath import folder_beneath, make_folders, open_beneath, parts_of
 
-__all__ = ["FOLDER", "Found", "Handle", "VolumeError", "mark", "marker_of", "stored_parts", "unmark"]
+__all__ = [
+    "FOLDER",
+    "Found",
+    "Handle",
+    "MissingError",
+    "VolumeError",
+    "mark",
+    "marker_of",
+    "stored_parts",
+    "unmark",
+]
 
 FOLDER: Final = ".callreplay"
 """A volume's own folder: its marker and its journals."""
@@ -46,6 +56,13 @@ _NOT_THERE: Final = frozenset(
 
 class VolumeError(OutputError):
     """A volume is not where the database says, or another one is there; the message says which."""
+
+
+class MissingError(FileNotFoundError):
+    """A volume has no such file: nothing else that is not there is told as this."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -204,16 +221,16 @@ class Handle:
         return status.f_bavail * status.f_frsize
 
     def open(self, path: str) -> int:
-        """A descriptor of the regular file ``path`` for reading. FileNotFoundError where there is none, or OSError."""
+        """A descriptor of the regular file ``path`` for reading. MissingError where there is none, or OSError."""
         try:
             descriptor = open_beneath(self._root, "/".join(stored_parts(path)), _READ)
         except OSError as error:
             if error.errno in _NOT_THERE:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+                raise MissingError(path) from error
             raise
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            raise MissingError(path)
         return descriptor
 
     def status(self, path: str) -> os.stat_result | None:

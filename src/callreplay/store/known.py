@@ -1,8 +1,8 @@
 """One statement for a request of somebody who was known a moment ago: who asks, the call, and its audit row.
 
-What was known is not believed: the statement finds the call only where the session stands, and tenant, login, scope,
-rights and time zone of its user are in the database what they were. No row means ask again the long way, which tells
-what has changed. The audit row is written by the same statement, so no call is found without one.
+What was known is not believed: the statement finds the call only where the session or the API token stands, and tenant,
+login, scope, rights and time zone of its user are in the database what they were. No row means ask again the long way,
+which tells what has changed. The audit row is written by the same statement, so no call is found without one.
 """
 
 from __future__ import annotations
@@ -29,15 +29,24 @@ _CALL: Final = (
 )  # fmt: skip
 """What of a call a rendering needs besides its recordings."""
 _FILE: Final = ("leg", "position", "volume_id", "path", "codec", "codecs")
-# As accounts.find_session finds it; one whose time of last use is due to be written is found the long way.
+# As accounts.find_session and find_token find them; where the time of last use is due to be written, the long way does.
+_SESSION: Final = """
+      JOIN sessions s ON s.user_id = u.id
+     WHERE s.token_hash = $1 AND s.expires_at > now() AND s.seen_at > now() - $2::interval
+       AND s.seen_at >= now() - interval '1 minute'
+       AND r.rights @> $8::text[] AND r.rights <@ $8::text[]"""
+_TOKEN: Final = """
+      JOIN api_tokens a ON a.user_id = u.id
+      CROSS JOIN LATERAL (SELECT ARRAY(SELECT unnest(r.rights) INTERSECT SELECT unnest(coalesce(a.rights, r.rights)))
+                          AS rights) AS given
+     WHERE a.token_hash = $1 AND a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > now())
+       AND a.last_used_at >= now() - $2::interval
+       AND given.rights @> $8::text[] AND given.rights <@ $8::text[]"""
+_TOKEN_SECONDS: Final = 60  # as find_token
 _STATEMENT: Final = """
 WITH who AS MATERIALIZED (
-    SELECT FROM sessions s JOIN users u ON u.id = s.user_id JOIN tenants t ON t.id = u.tenant_id
-      JOIN roles r ON r.name = u.role
-     WHERE s.token_hash = $1 AND s.expires_at > now() AND s.seen_at > now() - $2::interval
-       AND s.seen_at >= now() - interval '1 minute' AND {active}
-       AND u.id = $3 AND u.tenant_id = $4 AND u.login = $5 AND u.scope = $6 AND t.time_zone = $7
-       AND r.rights @> $8::text[] AND r.rights <@ $8::text[]),
+    SELECT FROM users u JOIN tenants t ON t.id = u.tenant_id JOIN roles r ON r.name = u.role {shown} AND {active}
+       AND u.id = $3 AND u.tenant_id = $4 AND u.login = $5 AND u.scope = $6 AND t.time_zone = $7),
 found AS MATERIALIZED (SELECT * FROM calls WHERE EXISTS (SELECT FROM who) AND {within}),
 noted AS (
     INSERT INTO audit_log (tenant_id, actor, action, object, address, request_id, reason, detail)
@@ -63,16 +72,18 @@ class Errand:
 
 
 class Known:
-    """A user as he was found by a session, and the statement that finds calls for him. Times may travel in any zone.
+    """A user as he was found, and the statement that finds calls for him. Times may travel in any zone.
 
-    ``idle`` is how long a session may rest. Raises ArgumentError where the scope cannot be read.
+    By the secret of a session, which may rest for ``idle``; or by that of an API token where ``idle`` is None. Raises
+    ArgumentError where the scope cannot be read.
     """
 
-    def __init__(self, user: User, secret: str, idle: timedelta) -> None:
+    def __init__(self, user: User, secret: str, idle: timedelta | None) -> None:
         self.user = user
         condition, values = within(user.reach, uuid.UUID(int=0))
         text, further = _numbered(condition, values)
         self.text = _STATEMENT.format(
+            shown=_TOKEN if idle is None else _SESSION,
             active=accounts.ACTIVE,
             within=text,
             call=", ".join(f"c.{name}" for name in _CALL),
@@ -80,7 +91,7 @@ class Known:
         ).encode()
         self._before: tuple[bytes | None, ...] = (
             b"\\x" + accounts.digest(secret).hex().encode(),
-            f"{idle.total_seconds()} s".encode(),
+            f"{_TOKEN_SECONDS if idle is None else idle.total_seconds()} s".encode(),
             str(user.id).encode(),
             str(user.tenant_id).encode(),
             *(text.encode() for text in (user.login, user.scope, user.time_zone)),

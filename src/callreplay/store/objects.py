@@ -11,7 +11,6 @@ There are no locks on an object store. A journal is that of a dead process once 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
@@ -26,7 +25,7 @@ from uuid import UUID, uuid4
 
 from callreplay.errors import OutputError, UnsupportedError
 from callreplay.model import recording_files
-from callreplay.store.handle import FOLDER, Found, VolumeError, stored_parts
+from callreplay.store.handle import FOLDER, Found, MissingError, VolumeError, stored_parts
 
 __all__ = [
     "LEASE_SECONDS",
@@ -156,7 +155,7 @@ class ObjectHandle:
         _checked(path)
         head = self._head(path)
         if head is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            raise MissingError(path)
         with tempfile.TemporaryFile(prefix="callreplay-") as spool:
             for start in range(0, head.size, _PIECE * _AT_A_TIME):
                 for piece in self._ranges(path, start, min(start + _PIECE * _AT_A_TIME, head.size)):
@@ -280,7 +279,7 @@ class ObjectHandle:
             yield
         except (BaseError, OSError) as error:
             if isinstance(error, FileNotFoundError | NotFoundError):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+                raise MissingError(path) from error
             raise OutputError(f"{self.label}{'/' + path if path else ''}: {_line(error)}") from error
 
 

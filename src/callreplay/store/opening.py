@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from callreplay.store.handle import Handle
+from callreplay.store.handle import Handle, MissingError
 from callreplay.store.journal import Departure, Journal, settle
 from callreplay.store.objects import (
     ObjectDeparture,
@@ -27,6 +26,7 @@ __all__ = [
     "AnyHandle",
     "AnyJournal",
     "HeldFile",
+    "MissingError",
     "StoredFile",
     "departure_of",
     "held",
@@ -78,7 +78,7 @@ class StoredFile:
         return f"{self.volume_path}/{self.path}"
 
     def open(self, suffix: str = "") -> int:
-        """A descriptor of the file (``suffix`` for the one beside it). VolumeError, FileNotFoundError, OSError."""
+        """A descriptor of the file (``suffix`` for the one beside it). VolumeError, MissingError, OSError."""
         with open_volume(self.volume_path, self.volume_uuid, self.volume_id) as volume:
             return volume.open(self.path + suffix)
 
@@ -92,7 +92,7 @@ class StoredFile:
             with open_volume(self.volume_path, self.volume_uuid, self.volume_id) as volume:
                 found = volume.status(self.path)
             if found is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.name)
+                raise MissingError(self.name)
             return found
         descriptor = self.open()
         try:

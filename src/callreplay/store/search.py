@@ -2,20 +2,12 @@
 
 The order of every answer is the earliest start, then the uuid. Each parameter that is given must hold.
 
-Why two statements. A condition that many calls meet is answered at once by walking calls in time order; one that few
-meet is answered at once by an index on it. The planner chooses between the two by statistics that know nothing of
-correlation, and choosing wrongly costs a thousandfold. So the first statement walks a bounded number of rows, in
-order, along the best index. When that does not settle the question, matches are rare, and the second statement
-collects them all by index before it sorts. Where the walk met too many for that, it is walked again, as far as its
-matches promise the rest of the page.
-
 Which index: three letters or digits in a row have a trigram. Every other text, and a second address, is looked up in
 ``calls_keys`` (see 0002_search_keys.sql).
 """
 
 from __future__ import annotations
 
-import math
 import re
 import uuid
 from collections.abc import Iterator, Sequence
@@ -31,6 +23,7 @@ from callreplay.errors import ArgumentError
 from callreplay.store.database import Connection
 from callreplay.store.query import PARAMETERS, ROWS, TOLD, CallQuery, SearchRow, asks
 from callreplay.store.readings import BEGIN, UUID, ParameterError, format_time, parse_time, parse_uuid
+from callreplay.store.ways import Conditions, Order, all_of, answer
 
 __all__ = [
     "PARAMETERS",
@@ -57,9 +50,6 @@ TIMES: Final = frozenset(row.url for row in ROWS if row.kind.name == BEGIN.name)
 """The parameters that are times."""
 MAXIMUM_LIMIT: Final = 1000  # rows of a page
 MAXIMUM_ALTERNATIVES: Final = 50  # lines of a scope
-_WALK_ROWS: Final = 5000  # rows that the first statement may look at,
-_WALK_ROWS_EACH: Final = 80  # and as many more for each row asked for
-_DENSE: Final = 0.002  # matches a row walked: with more, walking on costs less than collecting every match
 # ASCII: under LC_CTYPE C the server finds no letter in any other character.
 _TRIGRAM: Final = re.compile(r"[a-z0-9]{3}", re.IGNORECASE | re.ASCII)
 _KEYED: Final = (
@@ -70,6 +60,9 @@ _KEYED: Final = (
 # The likeliest to be rare first: the walk of the first statement goes along the index of the first one given.
 _BY_RANK: Final = sorted(ROWS, key=lambda row: row.rank)
 
+
+# In no letter case: LIKE takes a third of ILIKE's time. No letter's other case is one of these.
+_CASELESS: Final = re.compile(r"[^A-Za-z\x80-\U0010ffff]*")
 
 _PARTIES: Final = ("caller_number", "caller_name", "called_number", "called_name")
 _EXPRESSIONS: Final = {
@@ -116,27 +109,6 @@ def _is_short(text: str) -> bool:
 
 def _like(text: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
-
-
-@dataclass(slots=True)
-class _Conditions:
-    """Conditions as SQL with their parameters: ``walk`` along one index, ``rest`` filters what the walk meets.
-
-    ``keys`` follow from the others; they are what an index knows, and too slow to be tried on each row of a walk.
-    """
-
-    walk: list[sql.Composable]
-    rest: list[sql.Composable]
-    values: dict[str, Any]
-    keys: list[sql.Composable] = field(default_factory=list)
-    columns: tuple[str, ...] = ("uuid", "started_at")
-    """What the order is made of."""
-    is_narrowed: bool = False
-    """Whether an index that begins with the tenant knows more of what is asked for: times, whole values, ranges."""
-
-    @property
-    def all(self) -> sql.Composed:
-        return _all([*self.walk, *self.rest])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +161,13 @@ class _Atoms:
     texts: list[sql.Composable] = field(default_factory=list)
     keys: list[sql.Composable] = field(default_factory=list)
     keyed: dict[str, Any] = field(default_factory=dict)
+    said: list[sql.Composable] = field(default_factory=list)
     has_short: bool = False
     has_range: bool = False
 
     @property
     def conditions(self) -> list[sql.Composable]:
-        return [*self.times, *self.exact, *self.texts]
+        return [*self.times, *self.exact, *self.texts, *map(_heard, self.said)]
 
     def given(self, name: str, value: Any) -> sql.Placeholder:
         self.values[self.prefix + name] = value
@@ -224,17 +197,7 @@ class _Atoms:
                     self.keys.append(_any(keys))
         elif row.match == "said":
             asked = sql.SQL("websearch_to_tsquery('simple', {})").format(self.given(row.name, value))
-            # As a value, which a walk asks for of each of its rows; as a set, which the index of words gives at once.
-            self.texts.append(
-                sql.SQL("(SELECT w.lexemes @@ {} FROM call_words w WHERE w.call_uuid = {})").format(
-                    asked, column
-                )
-            )
-            self.keys.append(
-                sql.SQL("{} IN (SELECT w.call_uuid FROM call_words w WHERE w.lexemes @@ {})").format(
-                    column, asked
-                )
-            )
+            self.said.append(asked)
         elif row.match == "has":
             has = sql.SQL("{} @> ARRAY[{}]::text[]").format(column, self.given(row.name, value))
             self.texts.append(has)
@@ -245,8 +208,9 @@ class _Atoms:
     def _contains(self, name: str, column: str, value: str) -> sql.Composable:
         # A text that has no trigram would read the whole trigram index, even beside a rare one. As an expression the
         # column is not in that index.
-        like = "({} || '') ILIKE {}" if _is_short(value) else "{} ILIKE {}"
-        return sql.SQL(like).format(_column(column), self.given(name, _like(value)))
+        like = "({} || '') {} {}" if _is_short(value) else "{} {} {}"
+        sign = sql.SQL("LIKE" if _CASELESS.fullmatch(value) else "ILIKE")
+        return sql.SQL(like).format(_column(column), sign, self.given(name, _like(value)))
 
     def _keys(self, prefix: str, keyed: dict[str, Any]) -> sql.Composable:
         columns = sql.SQL(", ").join(_column(name) for name, _ in _KEYED)
@@ -264,6 +228,21 @@ class _Atoms:
             self.keys.append(self._keys("", self.keyed))
 
 
+def _heard(asked: sql.Composable) -> sql.Composed:
+    """Words as a value, which a walk along calls asks for of each of its rows."""
+    return sql.SQL("(SELECT w.lexemes @@ {} FROM call_words w WHERE w.call_uuid = uuid)").format(asked)
+
+
+def _hearing(asked: sql.Composable, times: Sequence[sql.Composable] = ()) -> sql.Composed:
+    """Words as a set, which their index gives at once."""
+    tenant = sql.SQL(
+        "tenant_id = %(tenant)s" if times else "tenant_id + 0 = %(tenant)s"
+    )  # as collect_statement
+    return sql.SQL("uuid IN (SELECT call_uuid FROM call_words WHERE {} AND lexemes @@ {})").format(
+        all_of([tenant, *times]), asked
+    )
+
+
 def _atoms(query: CallQuery, prefix: str, values: dict[str, Any]) -> _Atoms:
     """Conditions with parameters whose names begin with ``prefix``; the parameters go to ``values``."""
     made = _Atoms(prefix, values)
@@ -275,34 +254,45 @@ def _atoms(query: CallQuery, prefix: str, values: dict[str, Any]) -> _Atoms:
     return made
 
 
-def _conditions(reach: Reach, query: CallQuery, sort: str = "start") -> _Conditions:
-    made = _Conditions([sql.SQL("tenant_id = %(tenant)s")], [], {"tenant": reach.tenant_id})
+def _conditions(reach: Reach, query: CallQuery, sort: str = "start") -> Conditions:
+    made = Conditions([sql.SQL("tenant_id = %(tenant)s")], [], {"tenant": reach.tenant_id})
     of_query = _atoms(query, "", made.values)
     within = [_atoms(each, f"in{number}_", made.values) for number, each in enumerate(reach.within)]
     whole = [of_query, *within] if len(within) == 1 else [of_query]
-    for atoms in whole:
-        made.keys += atoms.keys
-        made.is_narrowed = made.is_narrowed or bool(atoms.times or atoms.exact or atoms.has_range)
+    times = [each for atoms in whole for each in atoms.times]
+    exact = [each for atoms in whole for each in atoms.exact]
+    texts = [each for atoms in whole for each in atoms.texts]
+    said = [each for atoms in whole for each in atoms.said]
+    made.keys += [each for atoms in whole for each in atoms.keys]
+    made.is_narrowed = bool(times or exact or any(atoms.has_range for atoms in whole))
     if sort == "start":
-        exact = [each for atoms in whole for each in atoms.exact]
-        made.walk += [*(each for atoms in whole for each in atoms.times), *exact[:1]]
-        made.rest += [*exact[1:], *(each for atoms in whole for each in atoms.texts)]
+        made.walk += [*times, *exact[:1]]
+        made.others += [*exact[1:], *texts]
     else:  # along the index of that order, which knows nothing else
-        made.rest += [each for atoms in whole for each in atoms.conditions]
+        made.others += [*times, *exact, *texts]
     if len(within) > 1:
-        made.rest.append(_any([_all(each.conditions) for each in within]))
+        made.others.append(_any([all_of(each.conditions) for each in within]))
         # Each with the tenant and its keys: an index for each, and a bitmap of them all.
         tenant = sql.SQL("tenant_id = %(tenant)s")
-        made.keys.append(_any([_all([tenant, *each.conditions, *each.keys]) for each in within]))
+        made.keys.append(
+            _any(
+                [
+                    all_of(
+                        [tenant, *each.times, *each.exact, *each.texts, *map(_hearing, each.said), *each.keys]
+                    )
+                    for each in within
+                ]
+            )
+        )
+    made.rest += [*made.others, *map(_heard, said)]
+    made.keys += [_hearing(each, times) for each in said]
+    if sort == "start" and not exact and len(said) == 1:
+        [made.said] = said
     return made
 
 
 def _any(conditions: Sequence[sql.Composable]) -> sql.Composed:
     return sql.SQL("({})").format(sql.SQL(" OR ").join(sql.SQL("({})").format(each) for each in conditions))
-
-
-def _all(conditions: list[sql.Composable]) -> sql.Composed:
-    return sql.SQL(" AND ").join(conditions)
 
 
 def within(reach: Reach, call: uuid.UUID) -> tuple[str, dict[str, Any]]:
@@ -353,19 +343,22 @@ def find(
     found: list[DictRow] = []
     for made, order in _parts(reach, query, after, sort, newest_first, backwards):
         made.values["limit"] = limit - len(found)
-        found += _find(connection, made, order)
+        found += answer(connection, made, order)
         if len(found) >= limit:
             break
     return found
 
 
+_BY_START: Final = (("started_at", "timestamptz"), ("uuid", "uuid"))
+
+
 def _parts(
     reach: Reach, query: CallQuery, after: DictRow | None, sort: str, is_descending: bool, backwards: bool
-) -> Iterator[tuple[_Conditions, sql.SQL]]:
+) -> Iterator[tuple[Conditions, Order]]:
     """The answer's parts, one after the other: those whose key is known, then those where it is not."""
-    by, turn = SORTS[sort], " DESC" if is_descending is not backwards else ""
-    keys = ("started_at", "uuid") if sort == "start" else (by.expression, "started_at", "uuid")
-    order = sql.SQL(", ".join(key + turn for key in keys))
+    by = SORTS[sort]
+    keys = _BY_START if sort == "start" else ((by.expression, by.type), *_BY_START)
+    order = Order(keys, is_descending is not backwards)
     parts = (True, False) if by.can_be_unknown else (True,)
     is_after_known = after is not None and (not by.can_be_unknown or after[_KEY_OF[sort]] is not None)
     for is_known in reversed(parts) if backwards else parts:
@@ -377,13 +370,10 @@ def _parts(
         if by.can_be_unknown:
             made.walk.append(sql.SQL(by.expression + (" IS NOT NULL" if is_known else " IS NULL")))
         if after is not None and is_known is is_after_known:
-            made.values |= {"after_time": after["started_at"], "after_uuid": after["uuid"]}
-            places = ["%(after_time)s", "%(after_uuid)s"]
+            place = [after["started_at"], after["uuid"]]
             if sort != "start" and is_known:
-                places.insert(0, f"%(after_key)s::{by.type}")
-                made.values["after_key"] = _key(sort, after)
-            row = ", ".join(keys[-len(places) :])
-            made.walk.append(sql.SQL(f"({row}) {'<' if turn else '>'} ({', '.join(places)})"))
+                place.insert(0, _key(sort, after))
+            made.walk.append(order.behind(made.values, place))
         yield made, order
 
 
@@ -401,65 +391,6 @@ def _key(sort: str, row: DictRow) -> Any:
     if isinstance(value, list):
         value = value[0] if value else ""
     return value[:60] if isinstance(value, str) else value
-
-
-def _find(connection: Connection, made: _Conditions, order: sql.SQL) -> list[DictRow]:
-    if not made.rest:
-        statement = sql.SQL("SELECT * FROM calls WHERE {} ORDER BY {} LIMIT %(limit)s").format(
-            made.all, order
-        )
-        return connection.execute(statement, made.values, prepare=False).fetchall()
-    limit: int = made.values["limit"]
-    walk = _WALK_ROWS + _WALK_ROWS_EACH * limit
-    found, is_whole = _walk(connection, made, order, walk)
-    if not is_whole and len(found) > _DENSE * walk:
-        found, is_whole = _walk(connection, made, order, math.ceil(2 * walk * limit / len(found)))
-    if is_whole:
-        return found
-    return connection.execute(_collect_statement(made, order), made.values, prepare=False).fetchall()
-
-
-def _walk(connection: Connection, made: _Conditions, order: sql.SQL, rows: int) -> tuple[list[DictRow], bool]:
-    """The matches among the first ``rows`` rows, and whether they are the whole answer."""
-    made.values["walk"] = rows
-    found = connection.execute(_walk_statement(made, order), made.values, prepare=False).fetchall()
-    if len(found) >= made.values["limit"]:
-        return found, True
-    beyond = connection.execute(_beyond_statement(made, order), made.values, prepare=False).fetchone()
-    return found, beyond is None
-
-
-def _walk_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
-    # The inner LIMIT keeps the planner from moving the other conditions inwards; rows stream through both.
-    return sql.SQL(
-        "SELECT * FROM (SELECT * FROM calls WHERE {} ORDER BY {} LIMIT %(walk)s) AS walk "
-        "WHERE {} ORDER BY {} LIMIT %(limit)s"
-    ).format(sql.SQL(" AND ").join(made.walk), order, sql.SQL(" AND ").join(made.rest), order)
-
-
-def _beyond_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
-    """Whether there is a row that the walk did not reach."""
-    return sql.SQL("SELECT 1 FROM calls WHERE {} ORDER BY {} OFFSET %(walk)s LIMIT 1").format(
-        sql.SQL(" AND ").join(made.walk), order
-    )
-
-
-def _collect_statement(made: _Conditions, order: sql.SQL) -> sql.Composed:
-    walk = made.walk
-    if not made.is_narrowed and (len(walk) == 1 or len(made.columns) > 2):
-        # The tenant alone narrows nothing, yet the planner would read all of it from an index and intersect. As an
-        # expression it is in none.
-        walk = [sql.SQL("tenant_id + 0 = %(tenant)s"), *walk[1:]]
-    return sql.SQL(
-        "WITH hits AS MATERIALIZED (SELECT {} FROM calls WHERE {}), "
-        "page AS (SELECT uuid FROM hits ORDER BY {} LIMIT %(limit)s) "
-        "SELECT calls.* FROM calls JOIN page USING (uuid) ORDER BY {}"
-    ).format(
-        sql.SQL(", ").join(map(sql.Identifier, made.columns)),
-        sql.SQL(" AND ").join([*walk, *made.rest, *made.keys]),
-        order,
-        order,
-    )
 
 
 def first(connection: Connection, reach: Reach | int, query: CallQuery) -> DictRow | None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from alembic import op
 
-__all__ = ["create_index", "drop_index", "run", "run_sql"]
+__all__ = ["create_index", "drop_index", "in_portions", "run", "run_sql"]
+
+_FIRST = "00000000-0000-0000-0000-000000000000"
 
 
 def run_sql(migration: str) -> None:
@@ -20,6 +22,19 @@ def run(text: str) -> None:
     driver = op.get_bind().connection.driver_connection
     assert driver is not None
     driver.execute(text)
+
+
+def in_portions(statement: str) -> None:
+    """Run a statement for the rows behind one uuid (``%s``) as long as it gives the next; each is committed by itself.
+
+    What the migration did before is committed. Whoever writes waits for a portion at most; one that was cut short is
+    gone on with, where the statement passes over what is done.
+    """
+    with op.get_context().autocommit_block():
+        last: str | None = _FIRST
+        while last is not None:
+            found = op.get_bind().exec_driver_sql(statement, (last,)).scalar()
+            last = None if found is None else str(found)
 
 
 def create_index(name: str, definition: str) -> None:

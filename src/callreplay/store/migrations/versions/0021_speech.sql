@@ -17,15 +17,15 @@ END
 $$;
 
 ALTER TABLE calls
-    ADD COLUMN talk_ms              bigint,                      -- either party talks
-    ADD COLUMN silence_ms           bigint,                      -- neither does
-    ADD COLUMN overlap_ms           bigint,                      -- both do
-    ADD COLUMN caller_talk_ms       bigint,
-    ADD COLUMN called_talk_ms       bigint,
-    ADD COLUMN caller_monologue_ms  bigint,                      -- the longest
-    ADD COLUMN called_monologue_ms  bigint,
-    ADD COLUMN caller_interruptions bigint,                      -- of the other party
-    ADD COLUMN called_interruptions bigint;
+    ADD COLUMN IF NOT EXISTS talk_ms              bigint,                      -- either party talks
+    ADD COLUMN IF NOT EXISTS silence_ms           bigint,                      -- neither does
+    ADD COLUMN IF NOT EXISTS overlap_ms           bigint,                      -- both do
+    ADD COLUMN IF NOT EXISTS caller_talk_ms       bigint,
+    ADD COLUMN IF NOT EXISTS called_talk_ms       bigint,
+    ADD COLUMN IF NOT EXISTS caller_monologue_ms  bigint,                      -- the longest
+    ADD COLUMN IF NOT EXISTS called_monologue_ms  bigint,
+    ADD COLUMN IF NOT EXISTS caller_interruptions bigint,                      -- of the other party
+    ADD COLUMN IF NOT EXISTS called_interruptions bigint;
 
 CREATE OR REPLACE VIEW call_list AS
     SELECT c.uuid, t.name AS tenant, c.wire_call_id, c.protocol, c.status, c.started_at, c.answered_at, c.ended_at,
