@@ -28,12 +28,19 @@ struct BankState {
 
 constexpr size_t kLongestFrame = 480;  // 10 ms at 48 kHz
 
+// A frame of one stream of samples, and what it gives.
+struct BankStream {
+  BankState *state;
+  const int16_t *pcm;
+  float level_db[kBands];  // of the mean square and one, in each band
+  int64_t squares;         // the sum of the samples' own
+};
+
 struct BankKernel {
   cr_isa isa;
-  // What `count` samples (at most kLongestFrame), `stride` apart, leave of squares in each band, and
-  // of their own.
-  void (*filter)(const BankLaw &law, BankState &state, const int16_t *pcm, size_t stride, size_t count,
-                 float *energy, int64_t *squares);
+  // `count` samples (at most kLongestFrame), `stride` apart, of one stream; of two side by side, to the same bits.
+  void (*one)(const BankLaw &law, BankStream *stream, size_t stride, size_t count);
+  void (*two)(const BankLaw &law, BankStream *streams, size_t stride, size_t count);
 };
 
 // Null when this CPU cannot run it; CR_ISA_SCALAR is always there.

@@ -86,23 +86,49 @@ void SpeechDetector::write(const int16_t *pcm, size_t count, size_t stride) {
   }
 }
 
+void SpeechDetector::write(SpeechDetector &one, SpeechDetector &two, const int16_t *pcm, size_t count,
+                           size_t stride) {
+  const bool together = one.rate_hz_ == two.rate_hz_ && one.frame_ == two.frame_ && one.have_ == two.have_;
+  while (count > 0) {
+    const size_t length = one.frame_length();
+    size_t now = count;
+    if (together && one.have_ == 0 && count >= length) {
+      now = length;
+      BankStream streams[] = {{&one.filters_, pcm, {}, 0}, {&two.filters_, pcm + 1, {}, 0}};
+      one.kernel_->two(one.law_, streams, stride, length);
+      one.hear(streams[0], length);
+      two.hear(streams[1], length);
+    } else {
+      if (together) {
+        now = std::min(length - one.have_, count);
+      }
+      one.write(pcm, now, stride);
+      two.write(pcm + 1, now, stride);
+    }
+    pcm += now * stride;
+    count -= now;
+  }
+}
+
 void SpeechDetector::take_frame(const int16_t *pcm, size_t count, size_t stride) {
-  const auto length = static_cast<float>(count);
-  Bands energy;
-  int64_t squares = 0;
-  kernel_->filter(law_, filters_, pcm, stride, count, energy.data(), &squares);
+  BankStream stream = {&filters_, pcm, {}, 0};
+  kernel_->one(law_, &stream, stride, count);
+  hear(stream, count);
+}
+
+void SpeechDetector::hear(const BankStream &stream, size_t count) {
   Bands level_db;
   for (size_t band = 0; band < kBands; ++band) {
-    level_db[band] = std::max(kQuietest_db, decibels(energy[band] / length + 1.0f));
+    level_db[band] = std::max(kQuietest_db, stream.level_db[band]);
   }
   const Bands &floor = floor_.follow(level_db);
   float above = 0;
   for (size_t band = 0; band < kBands; ++band) {
     above += kWeight[band] * std::clamp(level_db[band] - floor[band] - kMargin_db, 0.0f, kBandLimit_db);
   }
-  const float level = decibels(static_cast<float>(squares) / length + 1.0f);
+  const float level = decibels(static_cast<float>(stream.squares) / static_cast<float>(count) + 1.0f);
   past_[static_cast<size_t>(frame_) % kPast] = sum_;
-  sum_ += static_cast<double>(squares);
+  sum_ += static_cast<double>(stream.squares);
   const bool heard = level >= kLeastLevel_db;
   decide(heard && above >= kLoud, heard && above >= kAudible, level);
   ++frame_;

@@ -45,6 +45,22 @@ cr_status cr_speech_write_channel(cr_speech *speech, const int16_t *pcm, size_t 
   return CR_OK;
 }
 
+cr_status cr_speech_write_pair(cr_speech *one, cr_speech *two, const int16_t *pcm, size_t count,
+                               size_t channels) {
+  if (one == nullptr || two == nullptr || one == two || channels < 2 || (count > 0 && pcm == nullptr)) {
+    return CR_ARGUMENT;
+  }
+  if (one->finished || two->finished) {
+    return CR_STATE;
+  }
+  try {
+    callreplay::SpeechDetector::write(one->detector, two->detector, pcm, count, channels);
+  } catch (const std::bad_alloc &) {
+    return CR_MEMORY;
+  }
+  return CR_OK;
+}
+
 cr_status cr_speech_finish(cr_speech *speech) {
   if (speech == nullptr) {
     return CR_ARGUMENT;

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 import wave
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import callreplay
 from callreplay.batch import BatchSettings, Job, Row, Shards, Summary, find_jobs, run_batch
 from callreplay.batch.destinations import Folder
 from callreplay.batch.engine import plan_of
-from callreplay.batch.sharding import run_shards
+from callreplay.batch.sharding import _Kept, _Members, _Parts, _ShardWork, _Spool, run_shards
 from callreplay.batch.shards import halves
 from callreplay.batch.worker import Feed, run_share
 from callreplay.errors import ArgumentError
@@ -250,3 +251,61 @@ def test_bad_settings() -> None:
     for wrong in bad:
         with pytest.raises(ArgumentError):
             Shards(**wrong)
+
+
+@pytest.mark.parametrize("most", [0, 1 << 20, 1 << 23, 1 << 30])
+def test_pieces_wait_in_memory_and_in_a_file_alike(most: int) -> None:
+    """Whatever the memory, the samples come back; memory of those taken or dropped is used again."""
+    dice, longest = np.random.default_rng(most), 1 << 20
+    with closing(_Spool(most, longest)) as spool:
+        kept: list[tuple[_Kept, bytes]] = []
+        for number in range(60):
+            width = 1 + number % 2
+            pcm = dice.integers(-(1 << 15), 1 << 15, (int(dice.integers(longest // 4)), width)).astype(
+                np.int16
+            )
+            if number % 3 == 0:
+                pcm = pcm[:, 0]  # lies apart
+            cuts = sorted(int(cut) for cut in dice.integers(0, len(pcm) + 1, 2))
+            kept.append((spool.put(np.split(pcm, cuts), number // 8), pcm.tobytes()))
+            while len(kept) > 20:
+                found, octets = kept.pop(int(dice.integers(len(kept))))
+                if dice.random() < 0.2:
+                    spool.drop(found)
+                else:
+                    assert bytes(spool.take(found)) == octets
+        assert bytes(spool.take(spool.put([], 0))) == b""
+        assert most == 1 << 23 or (spool._file is None) == (most == 1 << 30)
+        for found, octets in kept:
+            assert bytes(spool.take(found)) == octets
+        for shelf in range(8):
+            spool.clear(shelf)
+        assert len(spool._free) * (8 << 20) <= most
+        assert all(not slab.pieces and not slab.used for slab in spool._free)
+
+
+def test_what_a_failed_call_left_takes_no_memory() -> None:
+    with closing(_Spool(1 << 30, 1)) as spool:
+        parts = _Parts(spool)
+        with pytest.raises(OSError, match="lost"), parts.create("") as part:  # noqa: PT012
+            part.samples.append((0.0, {"key": "k"}, b"", spool.put([np.ones(4_000_000, np.int16)], 7)))
+            part.samples.append((0.0, {"key": "l"}, b"", spool.put([np.ones(4_000_000, np.int16)], 7)))
+            raise OSError("lost")
+        assert not part.samples
+        spool.clear(7)
+        assert len(spool._free) == 2
+
+
+def test_short_calls_go_before_the_long_ones_of_later_shards() -> None:
+    """Else each shard waits for its short ones until no more come, with what it has of others in the way."""
+
+    def jobs(*sizes: int) -> list[Job]:
+        return [Job((f"{size}.pcap",), str(size), size=size) for size in sizes]
+
+    with closing(_Spool(0, 1)) as spool:
+        order, _ = plan_of([], _settings(Path("out")))
+        assert order.shards is not None
+        work = _ShardWork(_Members(Feed()), order, order.shards, spool)
+        for shard in (jobs(3, 5, 4), jobs(9, 1, 7)):
+            work._take_on(shard)
+    assert [job.size for job in work.waiting] == [5, 4, 3, 9, 7, 1]

@@ -110,3 +110,66 @@ TEST_CASE("wrong arguments") {
   CHECK(cr_speech_take(speech, nullptr, 0, &count) == CR_OK);
   cr_speech_destroy(speech);
 }
+
+namespace {
+
+std::vector<cr_talk> take_all(cr_speech *speech) {
+  std::vector<cr_talk> talk(64);
+  size_t count = 0;
+  REQUIRE(cr_speech_finish(speech) == CR_OK);
+  REQUIRE(cr_speech_take(speech, talk.data(), talk.size(), &count) == CR_OK);
+  talk.resize(count);
+  return talk;
+}
+
+}  // namespace
+
+TEST_CASE("two channels side by side give what each gives by itself") {
+  for (const int32_t rate : {8000, 11025, 16000}) {
+    const std::vector<int16_t> one = syllables(rate, 7);
+    std::vector<int16_t> two(one.rbegin(), one.rend());
+    for (const size_t channels : {size_t{2}, size_t{3}, size_t{4}}) {
+      std::vector<int16_t> frames(one.size() * channels, 12345);
+      for (size_t n = 0; n < one.size(); ++n) {
+        frames[n * channels] = one[n];
+        frames[n * channels + 1] = two[n];
+      }
+      const std::vector<cr_talk> alone[] = {run(rate, one, one.size()).talk, run(rate, two, two.size()).talk};
+      // The last one: one of them has heard something before.
+      for (const size_t block : {one.size(), size_t{1237}, size_t{31}, size_t{0}}) {
+        cr_speech *pair[2] = {};
+        REQUIRE(cr_speech_create(rate, &pair[0]) == CR_OK);
+        REQUIRE(cr_speech_create(rate, &pair[1]) == CR_OK);
+        const size_t first = block == 0 ? 50 : 0;
+        REQUIRE(cr_speech_write(pair[0], one.data(), first) == CR_OK);
+        const size_t step = block == 0 ? 4000 : block;
+        const size_t whole = one.size() - first;
+        std::vector<int16_t> shifted = frames;
+        for (size_t n = 0; n < whole; ++n) {
+          shifted[n * channels] = one[n + first];
+        }
+        for (size_t at = 0; at < whole; at += step) {
+          REQUIRE(cr_speech_write_pair(pair[0], pair[1], shifted.data() + at * channels,
+                                       std::min(step, whole - at), channels) == CR_OK);
+        }
+        REQUIRE(cr_speech_write(pair[1], two.data() + whole, first) == CR_OK);
+        for (size_t who = 0; who < 2; ++who) {
+          const std::vector<cr_talk> found = take_all(pair[who]);
+          REQUIRE(found.size() == alone[who].size());
+          REQUIRE(!found.empty());
+          for (size_t i = 0; i < found.size(); ++i) {
+            CHECK(found[i].start == alone[who][i].start);
+            CHECK(found[i].end == alone[who][i].end);
+            CHECK(found[i].energy == alone[who][i].energy);
+          }
+        }
+        CHECK(cr_speech_write_pair(pair[0], pair[1], frames.data(), 1, channels) == CR_STATE);
+        CHECK(cr_speech_write_pair(pair[0], pair[0], frames.data(), 1, channels) == CR_ARGUMENT);
+        CHECK(cr_speech_write_pair(pair[0], pair[1], frames.data(), 1, 1) == CR_ARGUMENT);
+        CHECK(cr_speech_write_pair(pair[0], nullptr, frames.data(), 1, 2) == CR_ARGUMENT);
+        cr_speech_destroy(pair[0]);
+        cr_speech_destroy(pair[1]);
+      }
+    }
+  }
+}

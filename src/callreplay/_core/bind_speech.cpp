@@ -39,6 +39,21 @@ class NativeSpeech {
     raise_on_error(status, "the speech detector has finished");
   }
 
+  // The first two channels of frames (n, channels), the second one the other's.
+  void write_pair(NativeSpeech &other, const py::array_t<int16_t, py::array::c_style> &pcm) {
+    if (pcm.ndim() != 2 || pcm.shape(1) < 2) {
+      throw py::value_error("need frames of shape (n, channels) with two channels or more");
+    }
+    const auto count = static_cast<size_t>(pcm.shape(0)), channels = static_cast<size_t>(pcm.shape(1));
+    const int16_t *from = pcm.data();
+    cr_status status;
+    {
+      py::gil_scoped_release release;
+      status = cr_speech_write_pair(speech_.get(), other.speech_.get(), from, count, channels);
+    }
+    raise_on_error(status, "the speech detector has finished");
+  }
+
   int64_t settled() const {
     int64_t sample = 0;
     raise_on_error(cr_speech_settled(speech_.get(), &sample));
@@ -74,6 +89,7 @@ void bind_speech(py::module_ &m) {
       .def(py::init<int32_t>())
       .def("write", &NativeSpeech::write, py::arg().noconvert())
       .def("write_channel", &NativeSpeech::write_channel, py::arg().noconvert(), py::arg("channel"))
+      .def("write_pair", &NativeSpeech::write_pair, py::arg("other"), py::arg().noconvert())
       .def("settled", &NativeSpeech::settled)
       .def("finish", &NativeSpeech::finish)
       .def("take", &NativeSpeech::take);

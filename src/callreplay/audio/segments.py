@@ -21,7 +21,7 @@ from callreplay.audio.speech import Talk, level_dbfs
 from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 
-__all__ = ["PAUSE_S", "Segment", "Segmenter", "segments_of"]
+__all__ = ["PAUSE_S", "Piece", "Segment", "Segmenter", "segments_of"]
 
 PAUSE_S: Final = 1.0
 _PAD_S: Final = 0.15
@@ -58,6 +58,38 @@ class Segment:
         return len(self.pcm) / self.rate_hz
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A `Segment` whose samples still lie where they came from: ``parts``, one after the other, are its ``pcm``.
+
+    They are views of the blocks that were written; who keeps them keeps those.
+    """
+
+    start_s: float
+    parts: list[Pcm]
+    rate_hz: int
+    channel: int | None
+    talk: tuple[tuple[Talk, ...], ...]
+
+    @property
+    def frames(self) -> int:
+        """How many samples each channel has."""
+        return sum(map(len, self.parts))
+
+    @property
+    def channels(self) -> int:
+        """1 of one speaker, 2 of both."""
+        return 1 if not self.parts or self.parts[0].ndim == 1 else self.parts[0].shape[1]
+
+    def joined(self) -> Segment:
+        """With a copy of the samples."""
+        return Segment(self.start_s, _joined(self.parts), self.rate_hz, self.channel, self.talk)
+
+
+def _joined(parts: list[Pcm]) -> Pcm:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
 class _Held:
     """The blocks that may still be asked for, by sample."""
 
@@ -77,45 +109,54 @@ class _Held:
     def start(self) -> int:
         return self._blocks[0][0] if self._blocks else self.end
 
-    def cut(self, start: int, end: int, channel: int | None) -> Pcm:
-        """A copy of the samples from ``start`` to ``end``, contiguous."""
+    def cut(self, start: int, end: int, channel: int | None) -> list[Pcm]:
+        """The samples from ``start`` to ``end``, as views of the blocks."""
         parts = []
         for at, block in self._blocks:
             part = block[max(start - at, 0) : max(end - at, 0)]
             if len(part):
                 parts.append(part if channel is None else part[:, channel])
-        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+        return parts
 
 
-class _Meter:
-    """The detector of a channel; it hears one sample of ``step``, which loses nothing of what was made of fewer."""
+class _Meters:
+    """A detector for each channel; it hears one sample of ``step``, which loses nothing of what was made of fewer."""
 
-    def __init__(self, rate_hz: int, step: int) -> None:
-        self._native, self._step, self._skip, self._end = _core.Speech(rate_hz // step), step, 0, 0
+    def __init__(self, rate_hz: int, step: int, channels: int) -> None:
+        self._natives = [_core.Speech(rate_hz // step) for _ in range(channels)]
+        self._step, self._skip, self._end = step, 0, 0
 
-    def write(self, block: Pcm, channel: int) -> None:
-        """A channel of ``(n, channels)``."""
+    def write(self, block: Pcm) -> None:
+        """Take frames ``(n, channels)``."""
         step, first, self._end = self._step, self._skip, self._end + len(block)
         rows, rest = divmod(max(len(block) - first, 0), step)
         if rows:
-            heard = block[first : first + rows * step].reshape(rows, -1)
-            self._native.write_channel(heard, channel)
+            self._hear(block[first : first + rows * step].reshape(rows, -1))
         if rest:
-            self._native.write_channel(block[len(block) - rest :][:1], channel)
+            self._hear(block[len(block) - rest :][:1])
         self._skip = first - len(block) if len(block) < first else -rest % step
 
-    def take(self) -> list[_Stretch]:
+    def _hear(self, rows: Pcm) -> None:
+        natives = self._natives
+        if len(natives) == 2:
+            natives[0].write_pair(natives[1], rows)
+            return
+        for channel, native in enumerate(natives):
+            native.write_channel(rows, channel)
+
+    def take(self) -> list[list[_Stretch]]:
         step, end = self._step, self._end
         return [
-            (start * step, min(stop * step, end), energy * step)
-            for start, stop, energy in self._native.take()
+            [(start * step, min(stop * step, end), energy * step) for start, stop, energy in native.take()]
+            for native in self._natives
         ]
 
-    def settled(self) -> int:
-        return min(self._native.settled() * self._step, self._end)
+    def settled(self) -> list[int]:
+        return [min(native.settled() * self._step, self._end) for native in self._natives]
 
     def finish(self) -> None:
-        self._native.finish()
+        for native in self._natives:
+            native.finish()
 
 
 @dataclass(slots=True)
@@ -193,7 +234,7 @@ class _Cutter:
             return fits[-1]
         stop = piece.start + self._most
         first = stop - self._most // 3
-        pcm = self._held.cut(first, stop, None).astype(np.float32)
+        pcm = _joined(self._held.cut(first, stop, None)).astype(np.float32)
         window = max(1, round(_WINDOW_S * self._rate))
         pcm = pcm[: len(pcm) // window * window]
         if not len(pcm):
@@ -262,7 +303,7 @@ class Segmenter:
             raise ArgumentError(f"pause_s must be 0 or more, not {pause_s}")
         self._rate, self._origin_s, self._channels = rate_hz, origin_s, channels
         step = rate_hz // heard_hz if heard_hz >= 8000 and not rate_hz % heard_hz else 1
-        self._meters = [_Meter(rate_hz, step) for _ in range(channels)]
+        self._meters = _Meters(rate_hz, step, channels)
         self._held = _Held()
         groups = [[channel] for channel in range(channels)] if apart else [list(range(channels))]
         self._cutters = [_Cutter(self._held, group, rate_hz, seconds, pause_s) for group in groups]
@@ -270,6 +311,14 @@ class Segmenter:
 
     def write(self, block: Pcm) -> list[Segment]:
         """Take a block; the pieces that are whole."""
+        return [piece.joined() for piece in self.cut(block)]
+
+    def finish(self) -> list[Segment]:
+        """The pieces that are left."""
+        return [piece.joined() for piece in self.rest()]
+
+    def cut(self, block: Pcm) -> list[Piece]:
+        """``write`` without a copy: the block may not change as long as a piece of it is in use."""
         if block.dtype != np.int16 or block.shape[1:] != (() if self._channels == 1 else (self._channels,)):
             raise ArgumentError(
                 f"need int16 of {self._channels} channels, not {block.dtype} of {block.shape}"
@@ -278,33 +327,30 @@ class Segmenter:
             return []
         block = np.ascontiguousarray(block)
         self._held.add(block)
-        frames = block.reshape(len(block), -1)
-        for channel, meter in enumerate(self._meters):
-            meter.write(frames, channel)
+        self._meters.write(block.reshape(len(block), -1))
         return self._take(final=False)
 
-    def finish(self) -> list[Segment]:
-        """The pieces that are left."""
-        for meter in self._meters:
-            meter.finish()
+    def rest(self) -> list[Piece]:
+        """``finish`` without a copy."""
+        self._meters.finish()
         return self._take(final=True)
 
-    def _take(self, final: bool) -> list[Segment]:
-        stretches = [meter.take() for meter in self._meters]
-        settled = [self._held.end if final else meter.settled() for meter in self._meters]
+    def _take(self, final: bool) -> list[Piece]:
+        stretches = self._meters.take()
+        settled = [self._held.end] * self._channels if final else self._meters.settled()
         pieces, keep = [], self._held.end
         for cutter in self._cutters:
             for channel in cutter.channels:
                 cutter.add(channel, stretches[channel])
             known = min(settled[channel] for channel in cutter.channels)
-            pieces += [self._segment(cutter, *piece, settled) for piece in cutter.take(known, final)]
+            pieces += [self._piece(cutter, *place, settled) for place in cutter.take(known, final)]
             keep = min(keep, cutter.keep_from(known))
         self._held.drop(keep)
         return sorted(pieces, key=lambda piece: piece.start_s)
 
-    def _segment(self, cutter: _Cutter, start: int, stop: int, settled: Sequence[int]) -> Segment:
+    def _piece(self, cutter: _Cutter, start: int, stop: int, settled: Sequence[int]) -> Piece:
         alone = self._apart and self._channels > 1
-        return Segment(
+        return Piece(
             self._origin_s + start / self._rate,
             self._held.cut(start, stop, cutter.channels[0] if alone else None),
             self._rate,

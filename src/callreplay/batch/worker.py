@@ -251,6 +251,8 @@ _Done = tuple[Job, Row, Any]  # with the file, whole, of a destination that does
 
 
 class _Work:
+    most_open = _MAX_OPEN
+
     def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
         self.feed, self.order, self.destination = feed, order, destination
         self.form: Format = self._form()
@@ -341,14 +343,17 @@ class _Work:
             self.fed_up = True
             return
         if jobs:
-            # Long calls first: the short ones fill the lanes that fall free, to the end.
-            self.waiting = deque(sorted([*self.waiting, *jobs], key=lambda job: -job.size))
+            self.waiting = self._queued(jobs)
+
+    def _queued(self, jobs: Sequence[Job]) -> deque[Job]:
+        """What waits, with more: long calls first, so that short ones fill the lanes that fall free, to the end."""
+        return deque(sorted([*self.waiting, *jobs], key=lambda job: -job.size))
 
     def _fill(self) -> Iterator[_Done]:
         """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
-        if len(self.open) > _MAX_OPEN - _TOGETHER:
+        if len(self.open) > self.most_open - _TOGETHER:
             return
-        while len(self.open) < _MAX_OPEN:
+        while len(self.open) < self.most_open:
             if self.done or self.whole:
                 yield from self._spend()
             if self.feed.stopped():

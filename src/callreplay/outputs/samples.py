@@ -12,9 +12,6 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from callreplay import _core
 from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, UnsupportedError
@@ -40,7 +37,7 @@ class Sample:
     """A piece of a call. ``key``: unique in the data set, ASCII without dots. ``wav``: a whole file.
 
     ``about``: what is known of it, as JSON has it. ``pcm``: 16 bits, little-endian, interleaved, after ``head`` a WAV
-    file: apart, as there is much of it, and each copy costs.
+    file: apart, as there is much of it, and each copy costs. It stands until the next sample comes.
     """
 
     key: str
@@ -54,9 +51,9 @@ class Sample:
         return b"".join((self.head, self.pcm))
 
 
-def wav_head(pcm: NDArray[np.int16], rate_hz: int) -> bytes:
-    """What comes before the samples in a WAV file of PCM, ``(n,)`` or ``(n, channels)``."""
-    return _core.wav_header(0, rate_hz, 1 if pcm.ndim == 1 else pcm.shape[1], len(pcm))
+def wav_head(frames: int, channels: int, rate_hz: int) -> bytes:
+    """What comes before the samples in a WAV file of PCM."""
+    return _core.wav_header(0, rate_hz, channels, frames)
 
 
 _USTAR: Final = tarfile.TarInfo("")
