@@ -116,7 +116,7 @@ def early(method):
     return run
 uvicorn.Server.run = early(uvicorn.Server.run)
 Multiprocess.__init__ = early(Multiprocess.__init__)
-sys.exit(main(sys.argv[1:]))
+main()
 """
     own_service.start()
     database = own_service.database_url
