@@ -76,6 +76,15 @@ def test_peaks() -> None:
     _hammer(lambda: peaks.write(pcm), peaks._core.data)
 
 
+def test_detectors_of_speech() -> None:
+    one, two = _core.Speech(8000), _core.Speech(8000)
+    pcm = _tone(700, 8000, 0.5)
+    both = np.ascontiguousarray(np.stack([pcm, pcm], axis=1))
+    _hammer(
+        lambda: one.write(pcm), lambda: one.write_pair(two, both), lambda: two.write_pair(one, both), one.take
+    )
+
+
 def test_a_speex_encoder() -> None:
     encoder = OggSpeexWriter(8000)
     pcm = _tone(700, 8000, 0.2)

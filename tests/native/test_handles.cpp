@@ -314,6 +314,35 @@ TEST_CASE("peaks whose memory runs out") {
   });
 }
 
+TEST_CASE("detectors of speech whose memory runs out") {
+  std::vector<int16_t> pcm = noise(16'000);
+  for (size_t n = 0; n < pcm.size(); ++n) {
+    if (n / 1000 % 2 != 0) {
+      pcm[n] = 0;  // so that talk begins and ends
+    }
+  }
+  fail_each([&](Answers &answers) {
+    cr_speech *one = nullptr, *two = nullptr;
+    if (!answers.made(cr_speech_create(8000, &one))) {
+      return;
+    }
+    if (!answers.made(cr_speech_create(8000, &two))) {
+      cr_speech_destroy(one);
+      return;
+    }
+    answers.ok(cr_speech_write_pair(one, two, pcm.data(), pcm.size() / 2, 2));
+    answers.ok(cr_speech_write(one, pcm.data(), pcm.size()));
+    answers.ok(cr_speech_finish(one));
+    cr_talk talk[8];
+    size_t count = 0;
+    int64_t sample = 0;
+    answers.ok(cr_speech_take(one, talk, 8, &count));
+    answers.ok(cr_speech_settled(one, &sample));
+    cr_speech_destroy(one);
+    cr_speech_destroy(two);
+  });
+}
+
 TEST_CASE("Speex streams whose memory runs out") {
   const std::vector<int16_t> pcm = noise(3000);
   const char *comments[] = {"TITLE=a call"};
@@ -490,6 +519,30 @@ TEST_CASE("threads that share peaks") {
     return cr_peaks_write(peaks, pcm.data(), pcm.size());
   });
   cr_peaks_destroy(peaks);
+}
+
+TEST_CASE("threads that share detectors of speech") {
+  const std::vector<int16_t> pcm = noise(500);
+  cr_speech *one = nullptr, *two = nullptr;
+  REQUIRE(cr_speech_create(8000, &one) == CR_OK);
+  REQUIRE(cr_speech_create(8000, &two) == CR_OK);
+  hammer(300, [&](int thread, int turn) {
+    cr_talk talk[4];
+    size_t count = 0;
+    int64_t sample = 0;
+    switch ((thread + turn) % 4) {
+      case 0:
+        return cr_speech_write_pair(one, two, pcm.data(), pcm.size() / 2, 2);
+      case 1:
+        return cr_speech_write_pair(two, one, pcm.data(), pcm.size() / 2, 2);
+      case 2:
+        return cr_speech_take(one, talk, 4, &count);
+      default:
+        return turn == 299 ? cr_speech_finish(two) : cr_speech_settled(two, &sample);
+    }
+  });
+  cr_speech_destroy(one);
+  cr_speech_destroy(two);
 }
 
 TEST_CASE("threads that share Speex streams and a batch") {
