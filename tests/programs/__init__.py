@@ -10,6 +10,7 @@ tests/test_start.py does, and so does `Program` where it is asked for what a for
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import json
@@ -56,6 +57,7 @@ def _server(_process: int) -> socket.socket:
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
         started.returncode = 0  # nobody waits for it
+    atexit.register(ours.close)
     return ours
 
 
