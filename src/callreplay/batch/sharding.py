@@ -376,7 +376,7 @@ class _Counted:
 
     def write(self, data: Any) -> int:
         # The digest waits for memory that lay idle as it goes; then the file's copy finds each part in the cache.
-        octets = memoryview(data)
+        octets = memoryview(data).cast("B")
         for at in range(0, len(octets), _STEP):
             part = octets[at : at + _STEP]
             self._digest.update(part)
