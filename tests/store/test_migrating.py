@@ -89,7 +89,10 @@ def test_others_write_while_an_index_is_made_and_a_cut_short_one_is_made_anew(ol
         writer.commit()
         for each in going:
             each.join()
-        assert [type(error) for error in failures] == [psycopg.errors.AdminShutdown]
+        assert len(failures) == 1
+        assert isinstance(
+            failures[0], psycopg.OperationalError
+        )  # of AdminShutdown, which older ones of psycopg lose
         assert invalid(old) == []
         other.execute("SET enable_seqscan = off")
         plan = other.execute(

@@ -31,7 +31,8 @@ def test_a_lock_that_a_client_holds_costs_an_error(database: Database, url: str)
             connection.execute("SELECT pg_sleep(60)")
         with limited.connection() as connection:
             connection.execute("LOCK TABLE calls")
-            with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            # A class of its own, in newer psycopgs.
+            with pytest.raises(psycopg.Error, match="idle-in-transaction"):
                 _idle(connection)
             connection.close()
         holder.execute("SET lock_timeout = '5s'; LOCK TABLE calls")
