@@ -330,9 +330,8 @@ class LocalCrew:
     def events(self, seconds: float) -> Iterator[Event]:
         """Rows and ends from the pipes; a pipe that closes is a death. BatchError where no process gets ready."""
         owners = {worker.pipe.fileno(): worker for worker in self._workers if worker.shares}
-        poll = (
-            select.poll()
-        )  # multiprocessing's own wait() makes a selector each time, in as long as a row takes
+        # multiprocessing's own wait() makes a selector each time, in as long as a row takes.
+        poll = select.poll()
         for pipe in owners:
             poll.register(pipe, select.POLLIN)
         for pipe, _ in poll.poll(seconds * 1e3):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -37,14 +37,14 @@ class Lasting:
             os.fsync(descriptor)
         os.fchmod(descriptor, stat.S_IRUSR | (stat.S_IXUSR if self._run else 0))
 
-    def sweep(self, entries: Iterable[Path]) -> None:
-        """Remove what a crash of the machine may have cut, once in a run of the kernel.
+    def sweep(self, entries: Callable[[], Iterable[Path]]) -> None:
+        """Remove what a crash of the machine may have cut: once in a run of the kernel, later starts list no entries.
 
         Whoever calls lets no other process make an entry meanwhile: it would be taken for one of the run before.
         """
         if self._run and self._said_run() == self._run:
             return
-        for path in _marked(entries):
+        for path in _marked(entries()):
             path.unlink(missing_ok=True)
         # After the last of them, or a start that was killed in between would believe the rest.
         fresh = self._said.with_name(f"run.{os.getpid()}")

@@ -180,11 +180,14 @@ class Room:
     def sweep(self) -> None:
         """Remove the entries that the machine's last end may have cut."""
         with self.ledger.page():  # without which no entry is made
-            self._lasting.sweep(path for _, _, path in self.files())
+            self._lasting.sweep(self._entries)
 
     def sync(self) -> None:
         """Sync what no sync has reached yet."""
-        self._lasting.sync(path for _, _, path in self.files())
+        self._lasting.sync(self._entries())
+
+    def _entries(self) -> list[Path]:
+        return [path for _, _, path in self.files()]
 
     def recount(self) -> int:
         """Begin the ledger anew from what the disk shows and live work holds; the total then."""
