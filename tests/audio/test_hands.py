@@ -83,6 +83,8 @@ def test_detectors_of_speech() -> None:
     _hammer(
         lambda: one.write(pcm), lambda: one.write_pair(two, both), lambda: two.write_pair(one, both), one.take
     )
+    with pytest.raises(ArgumentError, match="a detector of its own"):
+        one.write_pair(one, both)
 
 
 def test_a_speex_encoder() -> None:

@@ -5,6 +5,8 @@
 
 namespace {
 
+constexpr char kUnusable[] = "the speech detector has finished, or another thread uses it";
+
 class NativeSpeech {
  public:
   explicit NativeSpeech(int32_t rate_hz) {
@@ -21,7 +23,7 @@ class NativeSpeech {
       py::gil_scoped_release release;
       status = cr_speech_write(speech_.get(), from, count);
     }
-    raise_on_error(status, "the speech detector has finished");
+    raise_on_error(status, kUnusable);
   }
 
   // One channel of frames (n, channels).
@@ -36,7 +38,7 @@ class NativeSpeech {
       py::gil_scoped_release release;
       status = cr_speech_write_channel(speech_.get(), from, count, channels);
     }
-    raise_on_error(status, "the speech detector has finished");
+    raise_on_error(status, kUnusable);
   }
 
   // The first two channels of frames (n, channels), the second one the other's.
@@ -44,6 +46,7 @@ class NativeSpeech {
     if (pcm.ndim() != 2 || pcm.shape(1) < 2) {
       throw py::value_error("need frames of shape (n, channels) with two channels or more");
     }
+    raise_on_error(&other == this ? CR_ARGUMENT : CR_OK, "the second channel needs a detector of its own");
     const auto count = static_cast<size_t>(pcm.shape(0)), channels = static_cast<size_t>(pcm.shape(1));
     const int16_t *from = pcm.data();
     cr_status status;
@@ -51,7 +54,7 @@ class NativeSpeech {
       py::gil_scoped_release release;
       status = cr_speech_write_pair(speech_.get(), other.speech_.get(), from, count, channels);
     }
-    raise_on_error(status, "the speech detector has finished");
+    raise_on_error(status, kUnusable);
   }
 
   int64_t settled() const {
