@@ -140,6 +140,15 @@ bool Call::by_itself(Conveyor &conveyor) const {
   });
 }
 
+void Call::count(Conveyor &conveyor, LanedStreams &streams) const {
+  for (const Track &track : active_) {
+    const int32_t codec = conveyor.cursor(track.slot).span().codec;
+    streams.g722 += codec == CR_CODEC_G722 ? 1 : 0;
+    streams.g726 += codec == CR_CODEC_G726 ? 1 : 0;
+    streams.g729 += codec == CR_CODEC_G729 ? 1 : 0;
+  }
+}
+
 int64_t Call::ready_until() const {
   return next_ < waiting_.size() ? std::max(waiting_[next_].start, int64_t{0}) : mixer_.frames();
 }

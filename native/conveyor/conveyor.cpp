@@ -245,6 +245,19 @@ void Conveyor::step() {
   wanted_.clear();
 }
 
+size_t Conveyor::widest() const {
+  size_t most = 1;
+  const auto look_at = [&](const auto &family) {
+    for (const auto &width : family.choice->plan.widths()) {
+      most = std::max(most, width.lanes);
+    }
+  };
+  look_at(g722_);
+  look_at(g726_);
+  look_at(g729_);
+  return most;
+}
+
 void Conveyor::count(int lanes, int used, uint64_t weight) {
   if (lanes == 1) {
     occupancy_.scalar_rounds += weight;

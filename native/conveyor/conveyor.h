@@ -33,6 +33,8 @@ class Conveyor {
   SpanCursor &cursor(uint32_t slot) { return slots_[slot]->cursor; }
   const SpanCursor &cursor(uint32_t slot) const { return slots_[slot]->cursor; }
   const cr_occupancy &occupancy() const { return occupancy_; }
+  // Lanes of the widest of the kernels.
+  size_t widest() const;
 
  private:
   struct Lane {

@@ -10,6 +10,7 @@
 using callreplay::Call;
 using callreplay::CallSource;
 using callreplay::Conveyor;
+using callreplay::LanedStreams;
 
 struct cr_renderer : callreplay::Handle {
   explicit cr_renderer(CallSource source_) : source(std::move(source_)) { start(0); }
@@ -144,6 +145,7 @@ struct cr_renderer_group : callreplay::Handle {
     if (current.call->ended()) {
       end(index);
       running.erase(running.begin() + static_cast<ptrdiff_t>(turn));
+      --together;
       *last = 1;
     } else {
       ++turn;
@@ -153,26 +155,39 @@ struct cr_renderer_group : callreplay::Handle {
 
   cr_status read(int16_t *pcm, size_t room, uint32_t *call, size_t *frames, int *last) {
     while (!running.empty()) {
-      for (; turn < running.size(); ++turn) {
+      for (; turn < together; ++turn) {
         *call = running[turn];
         if (take(calls[*call], pcm, room)) {
           return hand_out(room, frames, last);
         }
       }
       turn = 0;
-      for (const uint32_t index : running) {
-        calls[index].call->feed(conveyor);
-      }
-      conveyor.step();
+      go_on();
     }
     return CR_OK;
+  }
+
+  // A round of the oldest calls, as many as fill the widest registers with the streams of each codec that is among
+  // them. The others wait: with all that are open in every round, what each touches would be in the last cache or
+  // in memory by its next one.
+  void go_on() {
+    LanedStreams streams;
+    together = 0;
+    while (together < running.size() && !streams.fill(widest)) {
+      Call &next = *calls[running[together++]].call;
+      next.feed(conveyor);
+      next.count(conveyor, streams);
+    }
+    conveyor.step();
   }
 
   Conveyor conveyor;
   std::vector<GroupCall> calls;
   std::vector<uint32_t> running;
   std::vector<uint32_t> free;  // numbers of ended calls
-  size_t turn = 0;             // of `running`, the next to be asked
+  size_t together = 0;         // of `running`, the first ones: those that go on
+  size_t turn = 0;             // of them, the next to be asked
+  size_t widest = conveyor.widest();
   uint32_t gather_ms;
 };
 
@@ -297,6 +312,16 @@ cr_status cr_renderer_group_counts(const cr_renderer_group *group, uint32_t call
       return CR_ARGUMENT;
     }
     *counts = asked.call != nullptr ? asked.call->counts(held.conveyor, leg) : asked.counts[leg];
+    return CR_OK;
+  });
+}
+
+cr_status cr_renderer_group_waiting(const cr_renderer_group *group, size_t *calls) {
+  if (calls == nullptr) {
+    return CR_ARGUMENT;
+  }
+  return callreplay::use(group, [&](const cr_renderer_group &held) {
+    *calls = held.running.size() - held.together;
     return CR_OK;
   });
 }

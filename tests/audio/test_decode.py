@@ -507,6 +507,24 @@ def test_a_block_without_room_waits(codec: Codec) -> None:
     assert np.array_equal(np.concatenate(blocks), renderer.read(renderer.frames))
 
 
+def test_calls_beyond_the_lanes_stand_back() -> None:
+    """As many streams go on as the widest registers hold; who reads is told how many calls wait for them."""
+    group = RenderGroup(gather_ms=20)
+    for seed in range(100):
+        group.add([_changing([STATIC[18]], seed), None], 8000, "mono")
+    assert group.waiting == 100
+    begun = {group.read()[0] for _ in range(300)}  # type: ignore[index]
+    assert 0 < len(begun) < 100
+    assert 0 < group.waiting <= 100 - len(begun)
+    while group.read() is not None:
+        pass
+    assert group.waiting == 0
+    for seed in range(9):
+        group.add([_changing([STATIC[0]], seed), None], 8000, "mono")
+    assert group.read() is not None
+    assert group.waiting == 0
+
+
 def test_a_group_that_is_fed_for_ever_takes_numbers_again() -> None:
     legs = _legs(10)
     group = RenderGroup()

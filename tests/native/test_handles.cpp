@@ -252,6 +252,8 @@ TEST_CASE("a group of renderers whose memory runs out") {
     }
     cr_occupancy occupancy;
     answers.ok(cr_renderer_group_occupancy(group, &occupancy));
+    size_t waiting = 0;
+    answers.ok(cr_renderer_group_waiting(group, &waiting));
     cr_leg_counts counts;
     answers.ok(cr_renderer_group_counts(group, 0, 0, &counts));
     cr_renderer_group_destroy(group);
@@ -468,7 +470,10 @@ TEST_CASE("threads that share a group of renderers") {
     int last = 0;
     cr_leg_counts counts;
     cr_occupancy occupancy;
-    switch ((thread + turn) % 4) {
+    size_t waiting = 0;
+    switch ((thread + turn) % 5) {
+      case 4:
+        return cr_renderer_group_waiting(group, &waiting);
       case 0:
         return cr_renderer_group_add(group, &call.timeline, call.legs.data(), call.legs.size(),
                                      call.events.data(), call.events.size(), &number);

@@ -76,9 +76,9 @@ typedef struct cr_renderer_group cr_renderer_group;
 cr_status cr_renderer_group_create(uint32_t gather_ms, cr_renderer_group **group);
 void cr_renderer_group_destroy(cr_renderer_group *group);
 
-/* Add a call, at any time; *call is its number, which no other has before it has ended. Calls wait for
- * nothing: add as many as memory allows (about 60 kB each at 100 ms blocks, and what is gathered) and one
- * more whenever one ends. */
+/* Add a call, at any time; *call is its number, which no other has before it has ended. The oldest go on, as many
+ * as fill the lanes: add a few more than that (about 60 kB each at 100 ms blocks, and what is gathered), and one
+ * whenever one ends. */
 cr_status cr_renderer_group_add(cr_renderer_group *group, const cr_timeline *timeline,
                                 const cr_render_leg *legs, size_t leg_count, const cr_event *events,
                                 size_t event_count, uint32_t *call);
@@ -93,6 +93,8 @@ cr_status cr_renderer_group_read(cr_renderer_group *group, int16_t *pcm, size_t 
 cr_status cr_renderer_group_counts(const cr_renderer_group *group, uint32_t call, uint32_t leg,
                                    cr_leg_counts *counts);
 cr_status cr_renderer_group_occupancy(const cr_renderer_group *group, cr_occupancy *occupancy);
+/* Calls that stand back until those before them, which fill the lanes, have ended. */
+cr_status cr_renderer_group_waiting(const cr_renderer_group *group, size_t *calls);
 
 #ifdef __cplusplus
 }

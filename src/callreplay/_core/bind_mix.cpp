@@ -129,6 +129,13 @@ class NativeRendererGroup {
     return counts_tuple(counts);
   }
 
+  size_t waiting() const {
+    const auto claim = group_.claim();
+    size_t calls = 0;
+    raise_on_error(cr_renderer_group_waiting(group_.get(), &calls));
+    return calls;
+  }
+
   py::dict occupancy() const {
     const auto claim = group_.claim();
     cr_occupancy occupancy;
@@ -185,5 +192,6 @@ void bind_mix(py::module_ &m) {
       .def("add", &NativeRendererGroup::add)
       .def("read", &NativeRendererGroup::read, py::arg().noconvert())
       .def("counts", &NativeRendererGroup::counts)
+      .def("waiting", &NativeRendererGroup::waiting)
       .def("occupancy", &NativeRendererGroup::occupancy);
 }

@@ -298,8 +298,9 @@ class RenderGroup:
     calls only.
 
     Add calls at any time; iterate for ``(call, block, last)``: blocks of whichever call has one, each
-    call's in order and equal to a :class:`Renderer`'s. Add a new call whenever one ends to keep the lanes
-    full and memory flat. Calls advance by rounds of ``block_ms``; what is handed out is gathered to
+    call's in order and equal to a :class:`Renderer`'s. The oldest calls go on, as many as fill the lanes: add a
+    new one whenever one ends, to keep them full and memory flat. A call that needs no lanes goes on by itself, a
+    block at a time; the others by rounds of ``block_ms``. What is handed out is gathered to
     ``gather_ms`` (only a call's last block is shorter), so that what a caller does per block costs little.
     """
 
@@ -361,6 +362,11 @@ class RenderGroup:
     def counts(self, call: int, leg: int) -> LegCounts:
         """Tell what became of the packets of a leg of a call under way, or of an ended one until another is added."""
         return LegCounts(*self._native.counts(call, leg))
+
+    @property
+    def waiting(self) -> int:
+        """Calls that stand back until those before them, which fill the lanes, have ended."""
+        return self._native.waiting()
 
     @property
     def occupancy(self) -> dict[str, int]:

@@ -62,9 +62,9 @@ _MAX_OPEN: Final = 32
 # Opened one after the other: what opens calls and what renders them leave each other no cache, and each finds its own
 # cold. The lanes do not miss them: half as many legs fill the widest.
 _TOGETHER: Final = 12
-# Octets of captures. Calls that need no lanes gain nothing by others beside them: what is opened is rendered while it
-# lies in the processor's caches (their last level has 16 MiB or more for a few cores). A few are open all the same,
-# so that none waits for the end of a long one.
+# Octets of captures, and calls. Those that need no lanes gain nothing by others beside them, and the others by no more
+# than fill the lanes: what is opened is rendered while it lies in the processor's caches (their last level has 16 MiB
+# or more for a few cores). A few are open all the same, so no lane stays empty and none waits for a long one's end.
 _NEAR_BYTES: Final = 8 << 20
 _NEAR_CALLS: Final = 4
 _FEW: Final = 12  # jobs waiting to be opened: time to ask for more
@@ -388,14 +388,11 @@ class _Work:
             self._open_capture(self.waiting.popleft(), octets, cost)
 
     def _near(self, octets: int) -> bool:
-        """Whether no open call needs others beside it, and they are a few whose captures come to ``octets``."""
-        opened = self.open.values()
-        return (
-            self.pool is None
-            and len(opened) >= _NEAR_CALLS
-            and sum(each.octets for each in opened) >= octets
-            and not any(each.laned for each in opened)
-        )
+        """Whether enough is open: the calls that go on, a few more, and ``octets`` of captures in all."""
+        if self.pool is not None or sum(each.octets for each in self.open.values()) < octets:
+            return False
+        spare = self.group.waiting if any(each.laned for each in self.open.values()) else len(self.open)
+        return spare >= _NEAR_CALLS
 
     def _fits(self, cost: int) -> bool:
         return _WORKER_BYTES + self.used + cost <= self.order.memory
