@@ -1,6 +1,7 @@
 """Batches: names, manifests, resuming, bad files, killed runs, and the same bytes whoever runs them."""
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
@@ -23,6 +24,7 @@ import pytest
 from bench._captures import leg, write_pcap
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
+from tests import programs
 from tests.captures import pcap, rtp, udp
 
 import callreplay
@@ -50,10 +52,10 @@ from callreplay.errors import ArgumentError, OutputError, UnsupportedError
 from callreplay.outputs.options import Options
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
-COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "batch"]
 
 
-def _capture(path: Path, seed: int, packets: int = 100, calls: int = 1) -> Path:
+@functools.cache
+def _octets(seed: int, packets: int, calls: int) -> bytes:
     records = []
     for call in range(calls):
         for index in range(packets):
@@ -66,8 +68,12 @@ def _capture(path: Path, seed: int, packets: int = 100, calls: int = 1) -> Path:
                 rtp(index, index * 160, seed + call + 1, 0, payload),
             )
             records.append((1_700_000_000_000_000_000 + call * 10**11 + index * 20_000_000, frame))
+    return pcap(records)
+
+
+def _capture(path: Path, seed: int, packets: int = 100, calls: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pcap(records))
+    path.write_bytes(_octets(seed, packets, calls))
     return path
 
 
@@ -219,14 +225,14 @@ CALLS = 14 + COPIES * (40 + 2 * 4)
 
 
 def _more(folder: Path, packets: int) -> list[str]:
-    """Captures enough for shares of several; the arguments that transcode them, two workers."""
+    """Captures enough for shares of several; the words that transcode them, two workers."""
     for number in range(12, 52):
         calls = 3 if number % 10 == 0 else 1
         first = _capture(folder / "in" / "more0" / f"c{number}.pcap", number, packets, calls=calls)
         for copy in range(1, COPIES):
             (folder / "in" / f"more{copy}").mkdir(exist_ok=True)
             os.link(first, folder / "in" / f"more{copy}" / first.name)
-    return [str(folder / "in"), "-o", str(folder / "out"), "--workers", "2"]
+    return ["batch", str(folder / "in"), "-o", str(folder / "out"), "--workers", "2"]
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -260,7 +266,7 @@ def _fresh(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(("kill", "rows"), [("main", 20), ("group", 93)])
 def test_a_killed_run_redoes_nothing_that_is_whole(folder: Path, kill: str, rows: int) -> None:
     arguments = _more(folder, 400)
-    process = subprocess.Popen([*COMMAND, *arguments], start_new_session=True, stderr=subprocess.DEVNULL)
+    process = programs.Program(arguments, start_new_session=True, stderr=subprocess.DEVNULL)
     manifest = folder / "out" / "manifest.jsonl"
     _until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") >= rows)
     (os.killpg if kill == "group" else os.kill)(process.pid, signal.SIGKILL)
@@ -269,7 +275,7 @@ def test_a_killed_run_redoes_nothing_that_is_whole(folder: Path, kill: str, rows
     whole = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (folder / "out").rglob("*.wav")}
     assert rows <= len(whole) < CALLS
     assert {str(p.relative_to(folder / "out")) for p in whole} >= {row.output for row in read_rows(manifest)}
-    done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, text=True, check=True)
+    done = programs.run([*arguments, "--json"], capture_output=True, text=True, check=True)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     redone = [event["output"] for event in events if event["event"] == "row"]
     assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in whole} == whole
@@ -335,9 +341,7 @@ def test_rows_come_as_outputs_finish_and_half_a_run_stops_clean(folder: Path) ->
 
 def test_sigterm_to_the_group_finishes_what_is_in_flight(folder: Path) -> None:
     arguments = _more(folder, 300)
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
+    process = programs.Program(arguments, start_new_session=True, stderr=subprocess.PIPE, text=True)
     manifest = folder / "out" / "manifest.jsonl"
     _until(lambda: manifest.exists() and manifest.stat().st_size > 0)
     os.killpg(process.pid, signal.SIGTERM)
@@ -352,8 +356,8 @@ def test_sigterm_to_the_group_finishes_what_is_in_flight(folder: Path) -> None:
 def test_an_interrupt_finishes_what_is_in_flight(folder: Path) -> None:
     for number in range(12, 80):
         _capture(folder / "in" / "more" / f"c{number}.pcap", number, packets=300)
-    arguments = [str(folder / "in"), "-o", str(folder / "out"), "--workers", "1"]
-    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    arguments = ["batch", str(folder / "in"), "-o", str(folder / "out"), "--workers", "1"]
+    process = programs.Program(arguments, stderr=subprocess.PIPE, text=True)
     manifest = folder / "out" / "manifest.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not manifest.exists() or manifest.stat().st_size == 0):
@@ -598,16 +602,16 @@ def test_report_is_drawn() -> None:
 
 
 def test_the_report_is_of_this_run(folder: Path) -> None:
-    arguments = [*COMMAND, str(folder / "in"), "-o", str(folder / "out"), "--report", str(folder / "run.png")]
+    arguments = ["batch", str(folder / "in"), "-o", str(folder / "out"), "--report", str(folder / "run.png")]
     manifest = folder / "out" / "manifest.jsonl"
-    subprocess.run(arguments, check=True, capture_output=True)
+    programs.run(arguments, check=True, capture_output=True)
     earlier = [replace(row, finished=row.finished - 86400) for row in read_rows(manifest)]
     manifest.write_text("".join(map(as_line, earlier)))
     (folder / "out" / "day0" / "c00.wav").unlink()
-    subprocess.run(arguments, check=True, capture_output=True)
+    programs.run(arguments, check=True, capture_output=True)
     (last,) = list(read_rows(manifest))[14:]
     assert (folder / "run.png").read_bytes() == report_png([last])
-    subprocess.run(arguments, check=True, capture_output=True)  # nothing to do
+    programs.run(arguments, check=True, capture_output=True)  # nothing to do
     assert (folder / "run.png").read_bytes() == report_png([*earlier, last])
 
 
@@ -828,14 +832,15 @@ print(summary.outputs, summary.errors, resource.getrusage(resource.RUSAGE_CHILDR
 
 @pytest.mark.parametrize("form", ["wav", "spx"])
 def test_memory_is_bounded_by_what_was_given(tmp_path: Path, form: str) -> None:
-    """A hundred calls of ten minutes: 1.4 GB of captures, one worker's memory as the system counts it.
+    """Forty calls of ten minutes: 560 MB of captures, one worker's memory as the system counts it.
 
-    Of Speex, which takes longer, twenty-four.
+    Of Speex, which takes longer, sixteen: 220 MB, and 150 MB of samples.
     """
+    calls = 40 if form == "wav" else 16
     (tmp_path / "in").mkdir()
     first = tmp_path / "in" / "0.pcap"
     write_pcap(first, *(leg(600, side, "PCMU") for side in (0, 1)))
-    for number in range(1, 100 if form == "wav" else 24):
+    for number in range(1, calls):
         os.link(first, tmp_path / "in" / f"{number}.pcap")
     bound = 200 << 20
     done = subprocess.run(
@@ -845,7 +850,7 @@ def test_memory_is_bounded_by_what_was_given(tmp_path: Path, form: str) -> None:
         check=True,
     )
     outputs, errors, resident = map(int, done.stdout.split())
-    assert (outputs, errors) == (100 if form == "wav" else 24, 0)
+    assert (outputs, errors) == (calls, 0)
     assert resident < bound
 
 

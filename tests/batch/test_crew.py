@@ -12,13 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from tests import programs
 
 from callreplay.batch import BatchError, Job, read_rows
 from callreplay.batch.crew import Event, LocalCrew
 from callreplay.batch.worker import Order
 from callreplay.outputs.options import Options
 
-COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "batch"]
 FAR = "/nowhere/" + "/".join(["d" * 99] * 5)  # 512 jobs of such paths are more than a pipe holds
 
 
@@ -47,8 +47,8 @@ def _events(crew: LocalCrew, ends: int) -> list[Event]:
 def test_many_bad_inputs_with_long_names_cost_their_rows(tmp_path: Path, workers: str) -> None:
     jobs = tmp_path / "jobs.jsonl"
     jobs.write_text("".join(json.dumps({"path": job.captures[0]}) + "\n" for job in _absent(3000)))
-    command = [*COMMAND, str(jobs), "-o", str(tmp_path / "out"), "--workers", workers]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    words = ["batch", jobs, "-o", tmp_path / "out", "--workers", workers]
+    done = programs.run(words, capture_output=True, timeout=60)
     assert done.returncode == 1
     rows = list(read_rows(tmp_path / "out" / "manifest.jsonl"))
     assert len(rows) == len({row.input for row in rows}) == 3000
@@ -85,8 +85,8 @@ def test_jobs_that_cannot_be_sent_are_an_error_and_no_wait(crew: LocalCrew) -> N
 def test_a_run_of_bad_inputs_is_stopped_by_a_signal(tmp_path: Path) -> None:
     jobs = tmp_path / "jobs.jsonl"
     jobs.write_text("".join(json.dumps({"path": job.captures[0]}) + "\n" for job in _absent(20_000)))
-    command = [*COMMAND, str(jobs), "-o", str(tmp_path / "out"), "--workers", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    words = ["batch", jobs, "-o", tmp_path / "out", "--workers", "2"]
+    process = programs.Program(words, stderr=subprocess.PIPE, text=True)
     manifest = tmp_path / "out" / "manifest.jsonl"
     deadline = time.monotonic() + 60
     while not (manifest.exists() and manifest.stat().st_size):
@@ -136,6 +136,7 @@ def test_a_script_without_guard_is_told_so(tmp_path: Path, where: str, workers: 
         assert (done.returncode, len(rows)) in ((0, 5), (1, 0))
 
 
+@pytest.mark.started
 def test_a_process_killed_while_it_starts_blames_nobody(crew: LocalCrew) -> None:
     crew.start(1, _absent(3), alone=False)
     for _ in range(2):
@@ -148,6 +149,7 @@ def test_a_process_killed_while_it_starts_blames_nobody(crew: LocalCrew) -> None
     assert sum(event.row is not None for event in events) == 3
 
 
+@pytest.mark.started
 def test_workers_that_never_start_end_the_run(crew: LocalCrew) -> None:
     crew.start(1, _absent(3), alone=False)
     with pytest.raises(BatchError, match="SIGKILL"):  # noqa: PT012
@@ -156,6 +158,7 @@ def test_workers_that_never_start_end_the_run(crew: LocalCrew) -> None:
             list(crew.events(5))
 
 
+@pytest.mark.started
 def test_a_signal_to_the_group_ends_no_worker_that_starts(crew: LocalCrew) -> None:
     crew.start(1, _absent(3), alone=False)
     crew.start(2, _absent(3), alone=False)

@@ -31,7 +31,6 @@ from callreplay.store.database import Database
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 NAMES = ("reservation.pcap", "support.pcap", "wideband.pcapng")
-COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()"]
 
 
 def run(url: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -365,8 +364,8 @@ def test_kill_nine_during_an_import(url: str, database: Database, shelf: Path, t
     path = tmp_path / "rtp.pcap"
     importing.write(path, calls=40, seconds=2)
     for tries in range(3):
-        child = subprocess.Popen(
-            [*COMMAND, "import", str(path), "--database", url],
+        child = programs.Program(
+            ["import", path, "--database", url],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import programs
@@ -19,12 +20,11 @@ from tests.laws import grows_no_faster
 from tests.scenario.ladder import MS, A, B, Ladder, sdp
 
 from callreplay.importing import rotation
-from callreplay.importing.importer import Job
+from callreplay.importing.importer import Job, Outcome, import_unit
 from callreplay.importing.watching import Watch
 from callreplay.store import volumes
 from callreplay.store.database import Database
 
-COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()"]
 FILES = 1000
 TALKS = 50  # every so many files hold a call with media
 
@@ -112,29 +112,86 @@ def test_a_thousand_files_and_a_watch_that_is_stopped(database: Database, url: s
 
 
 def test_thousands_of_files_put_off_cost_next_to_nothing(
-    database: Database, url: str, tmp_path: Path
+    database: Database, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """4,000 captures that cannot be filed, as there is no volume, are looked at for less than 5 % of a core."""
+    """4,000 captures that cannot be filed, as there is no volume, are looked at for less than 5 % of a core.
+
+    After each look that found nothing to do comes a pause of forty times the processor's time that it took. A busy
+    machine makes the pauses longer, never shorter.
+    """
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for number in range(4000):
         (inbox / f"call-{number:04}.pcap").write_bytes(b"x")
-    watching = Watch(inbox, Job(url, 1), settle_seconds=0.5)
+    watching = Watch(inbox, Job(url, 1), settle_seconds=0.1)
     for path in inbox.iterdir():
         watching._later[path] = time.monotonic() + 3600
     stop = threading.Event()
+    looks: list[tuple[float, float, float]] = []
+    imported: list[Path] = []
+    sweep = Watch._sweep
+
+    def look(*arguments: Any) -> None:
+        began, spent = time.monotonic(), time.thread_time()
+        sweep(*arguments)
+        looks.append((began, time.thread_time() - spent, time.monotonic()))
+        if len(looks) == 4:
+            stop.set()
+
+    monkeypatch.setattr(Watch, "_sweep", look)
+    monkeypatch.setattr(Watch, "_import", lambda _watch, _database, path, _report: imported.append(path))
     thread = threading.Thread(target=watching.run, args=(stop,))
-    used = time.process_time()
     thread.start()
-    try:
-        time.sleep(3)  # the start, with the first look
-        used, began = time.process_time(), time.monotonic()
-        time.sleep(6)
-        share = (time.process_time() - used) / (time.monotonic() - began)
-    finally:
-        stop.set()
-        thread.join()
-    assert share < 0.05
+    thread.join(120)
+    stop.set()
+    thread.join()
+    assert not imported
+    assert len(looks) >= 4
+    # The first look is before anything is waited for.
+    for (_, spent, ended), (began, _, _) in itertools.pairwise(looks[1:]):
+        assert spent > 0
+        assert spent < 0.05 * (began - ended + spent)
+
+
+@pytest.mark.parametrize("happens", ["it grows", "it goes", "done cannot be made", "no volume has room"])
+def test_a_capture_is_put_away_only_where_all_of_it_is_stored(
+    database: Database, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    inbox, done = tmp_path / "inbox", tmp_path / "done"
+    inbox.mkdir()
+    path = inbox / "call.pcap"
+    path.write_bytes(small(TALKS))
+    if happens == "done cannot be made":
+        done.write_bytes(b"a file")
+    if happens != "no volume has room":
+        with database.connection() as connection:
+            volumes.add(connection, tmp_path / "shelf")
+
+    def reading(*arguments: Any) -> list[Outcome]:
+        outcomes = list(import_unit(*arguments))
+        if happens == "it grows":
+            path.write_bytes(path.read_bytes() + bytes(16))
+        elif happens == "it goes":
+            path.unlink()
+        return outcomes
+
+    monkeypatch.setattr("callreplay.importing.watching.import_unit", reading)
+    watching = Watch(inbox, Job(url, 1), done=done)
+    told: list[Outcome] = []
+    watching._import(database, path, told.append)
+    assert path.exists() == (happens != "it goes")
+    assert not done.is_dir()
+    if happens == "it grows":
+        assert not told
+        assert watching._rests(path) is False
+        return
+    (outcome,) = told
+    assert outcome.added == (happens != "no volume has room")
+    assert [line.split(":")[0] for line in outcome.warnings if "put away" in line] == (
+        ["cannot be put away"] if happens == "done cannot be made" else []
+    )
+    assert (path in watching._later) == (happens != "it goes")
+    assert bool(watching._unsettled) == (happens == "no volume has room")
 
 
 def test_a_rotation_of_thousands_of_files_is_put_in_order_at_once(

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "callreplay/isa.h"
+#include "watched.h"
 
 namespace checkasm {
 

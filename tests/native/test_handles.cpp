@@ -9,6 +9,7 @@
 
 #include "callreplay/callreplay.h"
 #include "legs.h"
+#include "watched.h"
 
 using callreplay::test::eventful_leg;
 using callreplay::test::MadeLeg;
@@ -151,7 +152,7 @@ struct TwoSides {
 
   explicit TwoSides(uint64_t seed = 1) {
     for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_G722, CR_CODEC_G729, CR_CODEC_G726}) {
-      made.push_back(eventful_leg(codec, seed++, 60));
+      made.push_back(eventful_leg(codec, seed++, checkasm::watched() ? 30 : 60));
     }
     made[0].spans[0].drift_ppb = 40'000;
     made[1].spans[0].drift_ppb = -30'000;

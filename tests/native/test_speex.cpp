@@ -67,7 +67,13 @@ struct Calls {
 
 TEST_CASE("every lane of every set writes the scalar instance's octets, at every quality") {
   Random random(checkasm::seed());
-  const Calls calls(checkasm::emulated() ? 9 : 19, checkasm::emulated() ? 3 : 5, random);
+  const Calls calls(checkasm::emulated()  ? 6
+                    : checkasm::watched() ? 9
+                                          : 19,
+                    checkasm::emulated()  ? 2
+                    : checkasm::watched() ? 3
+                                          : 5,
+                    random);
   for (const bool wideband : {false, true}) {
     const int step = checkasm::emulated() ? 3 : 1;
     for (int quality = 0; quality <= 10; quality += step) {
@@ -87,7 +93,10 @@ TEST_CASE("every lane of every set writes the scalar instance's octets, at every
 
 TEST_CASE("lanes that choose their sub-modes by themselves write the scalar instance's octets") {
   Random random(checkasm::seed());
-  const Calls calls(checkasm::emulated() ? 9 : 19, 12, random);
+  const Calls calls(checkasm::emulated()  ? 6
+                    : checkasm::watched() ? 9
+                                          : 19,
+                    checkasm::emulated() ? 6 : 12, random);
   for (const bool wideband : {false, true}) {
     for (const RateOptions options :
          {RateOptions{wideband, 8, true, false, false}, RateOptions{wideband, 4, true, true, true},
@@ -104,7 +113,10 @@ TEST_CASE("lanes that choose their sub-modes by themselves write the scalar inst
 
 TEST_CASE("streams that move between kernels write the scalar instance's octets") {
   Random random(checkasm::seed());
-  const Calls calls(checkasm::emulated() ? 11 : 23, 9, random);
+  const Calls calls(checkasm::emulated()  ? 7
+                    : checkasm::watched() ? 11
+                                          : 23,
+                    checkasm::emulated() ? 4 : 9, random);
   using callreplay::LanePlan;
   using callreplay::speex_kernel;
   // Made-up costs: every number of lanes is the cheapest for as many streams.

@@ -6,6 +6,8 @@ environment, folder, streams, signals, session and exit code that any program ha
 tests/programs/preloaded.py, one for each process of pytest. What it does not show is what starting is about: which
 modules a command imports, what an interpreter makes of its environment. Tests of that kind start the real one, as
 tests/test_start.py does, and so does `Program` where it is asked for what a fork cannot give.
+
+Workers that such a command, or a test within `forked_workers`, spawns by `multiprocessing` are forked likewise.
 """
 
 from __future__ import annotations
@@ -15,15 +17,18 @@ import ctypes
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COMMAND", "Program", "run"]
+__all__ = ["COMMAND", "Program", "fork_workers_from", "forked_workers", "run"]
 
 COMMAND = (sys.executable, "-m", "callreplay")
 _SET_CHILD_SUBREAPER = 36
@@ -43,6 +48,16 @@ _GIVEN = {
 }
 """Options that a fork knows."""
 _lock = threading.Lock()
+_spawn = util.spawnv_passfds
+_workers_from: socket.socket | None = None
+
+
+def _decoded(environment: Mapping[Any, Any]) -> dict[str, str]:
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
+
+
+_BEGAN = _decoded(os.environ)
+"""What the servers start with, whatever a test has set meanwhile."""
 
 
 @functools.cache
@@ -51,10 +66,11 @@ def _server(_process: int) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         started = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("preloaded.py")), str(theirs.fileno())],
+            [sys.executable, "-m", "tests.programs.preloaded", str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            cwd=Path(__file__).parents[2],
+            env=_BEGAN | {"OPENBLAS_NUM_THREADS": "1"},
         )
         started.returncode = 0  # nobody waits for it
     atexit.register(ours.close)
@@ -67,15 +83,71 @@ def _adopt(yes: bool) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _decoded(environment: Mapping[Any, Any]) -> dict[str, str]:
-    return {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
-
-
 def _starts_alike(environment: dict[str, str]) -> bool:
-    """Whether an interpreter starts in that environment as ours did."""
-    ours = {name: value for name, value in os.environ.items() if name.startswith(_OF_THE_START)}
+    """Whether an interpreter starts in that environment as the servers did."""
+    ours = {name: value for name, value in _BEGAN.items() if name.startswith(_OF_THE_START)}
     theirs = {name: value for name, value in environment.items() if name.startswith(_OF_THE_START)}
     return ours == theirs and not any(name.startswith("COVERAGE_") for name in ours)
+
+
+def _ask(server: socket.socket, message: dict[str, Any], descriptors: dict[int, int]) -> int:
+    """Have a process forked that has each of our descriptors (values) under its number (keys): its identity."""
+    message |= {"parent": os.getpid(), "descriptors": list(descriptors)}
+    message["mask"] = [int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+    with _lock:
+        _adopt(True)
+        try:
+            socket.send_fds(server, [json.dumps(message).encode()], list(descriptors.values()))
+            pid: int = json.loads(server.recv(1000))["pid"]
+        finally:
+            _adopt(False)
+    return pid
+
+
+def _open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _fork_worker(path: bytes, arguments: Sequence[Any], descriptors: Sequence[int]) -> int:
+    """What `multiprocessing` calls to start an interpreter, where that is one for a worker."""
+    environment = _decoded(os.environ)
+    words = [os.fsdecode(each) for each in arguments]
+    if words[-1] != "--multiprocessing-fork" or not _starts_alike(environment):
+        pid: int = _spawn(path, arguments, descriptors)
+        return pid
+    message = {
+        "code": words[words.index("-c") + 1],
+        "arguments": ["-c", words[-1]],
+        "folder": str(Path.cwd()),
+        "environment": environment,
+        "session": False,
+    }
+    given = [number for number in (0, 1, 2) if _open(number)] + sorted(map(int, descriptors))
+    return _ask(_workers_from or _server(os.getpid()), message, {number: number for number in given})
+
+
+def fork_workers_from(server: socket.socket | None) -> None:
+    """Have the workers of `multiprocessing` forked from there; None: from the server of this process."""
+    global _workers_from  # noqa: PLW0603
+    _workers_from = server
+    util.spawnv_passfds = _fork_worker  # type: ignore[assignment]
+
+
+@contextmanager
+def forked_workers() -> Iterator[None]:
+    """Within, the workers that `multiprocessing` spawns are forked, where a fork can give what was asked for."""
+    if sys.platform != "linux":
+        yield
+        return
+    fork_workers_from(None)
+    try:
+        yield
+    finally:
+        util.spawnv_passfds = _spawn
 
 
 class Program(subprocess.Popen[Any]):
@@ -94,23 +166,15 @@ class Program(subprocess.Popen[Any]):
             return
         pipes = arguments[10:16]  # of standard input, output and error: the reader's end, the writer's
         message = {
-            "words": arguments[0][len(COMMAND) :],
+            "code": "",
+            "arguments": ["callreplay", *arguments[0][len(COMMAND) :]],
             "folder": os.fsdecode(Path(self._folder or "").absolute()),
             "environment": self._environment,
             "session": self._session,
-            "parent": os.getpid(),
         }
-        given = (pipes[0], pipes[3], pipes[5])
-        streams = [usual if number == -1 else number for usual, number in enumerate(given)]
-        with _lock:
-            server = _server(os.getpid())
-            _adopt(True)
-            try:
-                socket.send_fds(server, [json.dumps(message).encode()], streams)
-                answer = json.loads(server.recv(1000))
-            finally:
-                _adopt(False)
-        self.pid = answer["pid"]
+        given = enumerate((pipes[0], pipes[3], pipes[5]))
+        streams = {usual: usual if number == -1 else number for usual, number in given}
+        self.pid = _ask(_server(os.getpid()), message, streams)
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 

@@ -1,14 +1,18 @@
-"""What `tests.programs` forks commands from: a process with one thread that has imported what the commands import.
+"""What `tests.programs` forks processes from: a process with one thread that has imported what the commands import.
 
-It takes one message for each command, with the command's three streams, and forks twice, so that the grandchild becomes
-the child of whoever asked (who adopts it, see ``prctl``). That one leaves the loop and runs the command as an
-interpreter does that was started for it.
+It takes one message for each, with the descriptors that the process is to have, and forks twice, so that the grandchild
+becomes the child of whoever asked (who adopts it, see ``prctl``). That one leaves the loop and is the command, or the
+worker that `multiprocessing` spawns, as an interpreter would be that was started for it.
+
+A command that starts workers has a process of its own to fork them from, since one of another session cannot join its
+group. That is made of the command before it does anything.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import io
@@ -23,6 +27,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from tests.programs import fork_workers_from
 
 ROOMS = (
     "audio",
@@ -48,6 +54,8 @@ BESIDE = (
 )
 EXTRAS = ("av", "ray", "torch")
 """Large ones that few commands import."""
+WITH_WORKERS = {"batch", "import", "record", "serve", "watch"}
+"""Commands that start processes by `multiprocessing`."""
 
 
 def preload() -> None:
@@ -73,11 +81,18 @@ def stream(number: int, usual: Any) -> Any:
     return io.TextIOWrapper(raw, usual.encoding, usual.errors, newline, line_buffering=number == 2)
 
 
-def become(message: dict[str, Any], streams: list[int], keep: set[int]) -> None:
-    """Be the process that was asked for."""
-    for number, given in enumerate(streams):
-        os.dup2(given, number)
-    os.closerange(3, max(keep | set(streams)) + 1)
+def place(numbers: list[int], received: list[int], connection: int) -> None:
+    """Have what was received under these numbers, and no other descriptor beside."""
+    above = max([*numbers, *received, connection]) + 1
+    moved = [fcntl.fcntl(each, fcntl.F_DUPFD, above) for each in received]
+    os.closerange(3, above)
+    for number, each in zip(numbers, moved, strict=True):
+        os.dup2(each, number)  # which lets it be inherited
+    os.closerange(above, max(moved) + 1)
+
+
+def become(message: dict[str, Any]) -> None:
+    """Be the process that was asked for, but for its descriptors."""
     if message["session"]:
         os.setsid()
     for name in set(os.environ) - set(message["environment"]):
@@ -89,21 +104,26 @@ def become(message: dict[str, Any], streams: list[int], keep: set[int]) -> None:
         made = stream(number, getattr(sys, name))
         setattr(sys, name, made)
         setattr(sys, f"__{name}__", made)
-    sys.argv = ["callreplay", *message["words"]]
-    sys.path[0] = message["folder"]  # what -m puts there
+    sys.argv = message["arguments"]
+    sys.path[0] = message["folder"]  # what -m and -c put there
 
 
-def serve(connection: socket.socket) -> None:
-    """Fork a process for each message; returns in each of these, and at the end of the connection leaves."""
+def serve(connection: socket.socket) -> dict[str, Any]:
+    """Fork a process for each message, and return the message in each; at the end of the connection, leave.
+
+    SIGINT and SIGTERM are blocked, so that what is sent to the group ends nothing here. A process that is forked has
+    them blocked as well until it is ready for them: what came meanwhile, it has then.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     while True:
-        octets, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+        octets, received, _, _ = socket.recv_fds(connection, 1 << 20, 250)
         if not octets:
             os._exit(0)
-        message = json.loads(octets)
+        message: dict[str, Any] = json.loads(octets)
         between = os.fork()
         if between:
             os.waitpid(between, 0)
-            for each in streams:
+            for each in received:
                 os.close(each)
             continue
         if os.fork():
@@ -111,8 +131,31 @@ def serve(connection: socket.socket) -> None:
         while os.getppid() != message["parent"]:
             time.sleep(0.0002)
         connection.send(json.dumps({"pid": os.getpid()}).encode())
-        become(message, streams, {connection.detach()})
-        return
+        place(message["descriptors"], received, connection.detach())
+        become(message)
+        return message
+
+
+def with_workers() -> dict[str, Any] | None:
+    """Have the workers of this command forked from a process that is made now; in each of them, return its message."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if not os.fork():
+        ours.close()
+        return serve(theirs)
+    theirs.close()
+    fork_workers_from(ours)
+    return None
+
+
+def run(message: dict[str, Any]) -> None:
+    """Be what was asked for, to its end."""
+    if set(message["arguments"][1:2]) & WITH_WORKERS:
+        message = with_workers() or message
+    signal.pthread_sigmask(signal.SIG_SETMASK, message["mask"])
+    if message["code"]:
+        exec(message["code"], {"__name__": "__main__"})
+        sys.exit(0)
+    runpy.run_module("callreplay", run_name="__main__", alter_sys=True)
 
 
 def leave(code: Any) -> None:
@@ -133,10 +176,9 @@ def leave(code: Any) -> None:
 
 if __name__ == "__main__":
     preload()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # of the server; a command has the interpreter's
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    asked = serve(socket.socket(fileno=int(sys.argv[1])))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        runpy.run_module("callreplay", run_name="__main__", alter_sys=True)
+        run(asked)
     except SystemExit as ended:
         leave(ended.code)
