@@ -179,7 +179,7 @@ def _walked(
     source = (rtp.offset, rtp.size, rtp.timestamp, rtp.arrival_ns, rtp.sequence, rtp.payload_type, rtp.flags)
     target = columns.each()
     for at in range(0, count, BLOCK):
-        if not plain.take(*source, listed, first + at * step, min(BLOCK, count - at), step, *target, events):
+        if not plain.take(source, listed, first + at * step, min(BLOCK, count - at), step, target, events):
             return None
         if count > BLOCK:
             release(*target, *source)
