@@ -182,7 +182,8 @@ def _side_index(file: File) -> bytes | OSError | None:
             return packets.fetched_beside(file.name, INDEX_SUFFIX)
         if isinstance(source, str):
             path = source + INDEX_SUFFIX
-            if not os.path.isfile(path):  # noqa: PTH113
+            # Most have none, and to be told so by an exception costs more.
+            if not os.access(path, os.F_OK) or not os.path.isfile(path):  # noqa: PTH113
                 return None
             with open(path, "rb") as index:  # noqa: PTH123
                 return index.read()
@@ -340,14 +341,12 @@ def open_capture(
         scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside
     )
     warnings += [str(one) for one in aside]
-    for call in media:
-        call.warnings += packets.doubts(call, scans)
-    calls = [
-        Call(
-            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)), origin
-        )
-        for number, call in enumerate(media, 1)
-    ]
+    calls = []
+    of_files = frozenset(filter(None, known))
+    for number, call in enumerate(media, 1):
+        why, doubts = packets.judged(call, scans)
+        call.warnings += doubts
+        calls.append(Call(number, call, names[0], why, of_files, origin))
     capture = Capture(", ".join(names), scans, calls, warnings, aside)
     capture._origin = origin
     return capture

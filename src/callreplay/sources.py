@@ -119,20 +119,25 @@ def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
 def metadata_of(path: str | os.PathLike[str]) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
     # Of texts: paths take several times as long, and most calls have none of these files.
-    folder, name = os.path.split(path)
-    if not name.endswith(".pcap") or name == ".pcap":
+    text = os.fspath(path)
+    if not text.endswith(".pcap"):
+        return []
+    folder, name = os.path.split(text)
+    if name == ".pcap":
         return []
     text_name = f"{name[:-5]}.txt"
     above = os.path.split(folder)[0]
     for beside in (f"{folder or '.'}/{text_name}", f"{above or '.'}/metadata/{text_name}"):
+        if not os.access(beside, os.F_OK):  # to be told so by an exception costs more
+            continue
         try:
             status = os.stat(beside)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:
                 from callreplay.signalling import rtpengine
 
                 with open(beside, "rb") as file:  # noqa: PTH123
-                    text = file.read()
-                call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
+                    said = file.read()
+                call = rtpengine.parse(said) if rtpengine.is_metadata(said[:4096]) else None
                 return [call] if call is not None else []
         except OSError:
             continue

@@ -196,7 +196,7 @@ def _known(call: Call, speech: bool) -> dict[str, Any]:
         "called": call.party("called"),
         "start": utc(call.start_ns) if call.start_ns else "",
         "call_id": call.description.call_id,
-        "one_way": any(leg.empty for leg in call.legs),
+        "one_way": call.caller.empty or call.called.empty,
         "sides_inferred": call.sides_inferred,
     }
     if speech:
@@ -408,7 +408,7 @@ class _Work:
                 file = stack.enter_context(self.destination.create(name))
                 number = self._render(call, shape, options)
                 sink = self._sink(call, name, shape, options, file)
-                files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
+                files = mappings(*call.caller.columns.arrays, *call.called.columns.arrays)
                 opened = _Open(
                     source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, shape.frames, files
                 )

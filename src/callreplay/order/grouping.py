@@ -206,6 +206,8 @@ def _to_fork(fact: StreamFacts, group: Group) -> bool:
 def without_forks(group: Group) -> list[Aside]:
     """Drop what was sent to a recorder where the leg has the media itself too; returns what went."""
     dropped: list[Aside] = []
+    if not group.forks:
+        return dropped
     for side, leg in group.legs.items():
         own = [fact for fact in leg if fact not in group.forks]
         if own and len(own) < len(leg):

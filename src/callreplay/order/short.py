@@ -42,7 +42,6 @@ __all__ = ["order_plainly"]
 _AUDIO: Final = int(Kind.AUDIO)
 _EVENT: Final = int(Kind.EVENT)
 _HOLD_NS: Final = 2_000_000_000
-_NONE: Final = np.zeros((0, 4), np.int64)
 
 _Rows = tuple[NDArray[np.int32] | None, int, int, int]
 """Which rows of a scan: as a list or None, the first, how many, the step."""
@@ -64,8 +63,7 @@ def order_plainly(
     present = survey.present()
     resolution = _resolved(packets, rows, present, signalled, hints)
     sounds = [kind for kind, codec in resolution.codecs.items() if codec.kind != "event"]
-    codec = resolution.codecs[sounds[0]] if len(sounds) == 1 else None
-    if codec is None or codec.kind != "audio":
+    if len(sounds) != 1 or (codec := resolution.codecs[sounds[0]]).kind != "audio":
         return None
     tables = PayloadTables.shared(resolution, survey.largest)
     kind = sounds[0]
@@ -76,7 +74,7 @@ def order_plainly(
         return None
     doubtful = bool(tables.doubtful[which])
     plain = Plain(tables.kinds, kind, size, duration, clock, doubtful, _HOLD_NS * clock // 1_000_000_000)
-    events = np.empty((survey.rows - present[kind], 4), np.int64) if len(present) > 1 else _NONE
+    events = np.empty((survey.rows - present[kind], 4), np.int64) if len(present) > 1 else None
     columns = _walked(rtp, rows, plain, Columns.empty(present[kind], arena), events)
     step = plain.usual
     if columns is None or not step or plain.bunched(step * 1e9 / clock):
@@ -173,7 +171,7 @@ def _size(rtp: RtpColumns, rows: _Rows, kind: int) -> int:
 
 
 def _walked(
-    rtp: RtpColumns, rows: _Rows, plain: Plain, columns: Columns, events: NDArray[np.int64]
+    rtp: RtpColumns, rows: _Rows, plain: Plain, columns: Columns, events: NDArray[np.int64] | None
 ) -> Columns | None:
     listed, first, count, step = rows
     source = (rtp.offset, rtp.size, rtp.timestamp, rtp.arrival_ns, rtp.sequence, rtp.payload_type, rtp.flags)
@@ -195,7 +193,7 @@ def _ordered(
     plain: Plain,
     kind: int,
     duration: int,
-    events: NDArray[np.int64],
+    events: NDArray[np.int64] | None,
 ) -> OrderedStream:
     clock, which = int(tables.clocks[kind]), int(tables.codecs[kind])
     fitted = fit_clock(columns.timestamp, columns.arrival_ns, columns.flags, clock, shift=duration)
@@ -216,7 +214,7 @@ def _ordered(
         tables,
         [Line(0, rows, clock, fitted, plain.end_tick, late)],
         [(0, rows, which)],
-        _events(packets, tables, events) if len(events) else NO_EVENTS,
+        _events(packets, tables, events) if events is not None else NO_EVENTS,
         plain.counts(),
         survey.first_ns,
         survey.last_ns,

@@ -143,8 +143,12 @@ class OrderedStream:
 
     def time_ns(self, row: int) -> int:
         """Absolute time of a row on the timeline."""
-        line = next(line for line in self.lines if line.first <= row < line.stop)
-        return line.clock.anchor_ns + _elapsed_ns(int(self.columns.timestamp[row]), line)
+        for line in self.lines:
+            if line.first <= row < line.stop:
+                break
+        else:
+            raise IndexError(row)
+        return line.clock.anchor_ns + _elapsed_ns(self.columns.timestamp.item(row), line)
 
 
 def _elapsed_ns(ticks: int, line: Line) -> int:

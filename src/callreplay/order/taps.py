@@ -123,9 +123,9 @@ def gather_facts(packets: Packets, scan: int = 0) -> list[StreamFacts]:
             count = len(span)
         else:
             count = len(rows)
-            ends = (int(rows[0]), int(rows[-1])) if count else None
+            ends = (rows.item(0), rows.item(-1)) if count else None
         if ends is not None:
-            first, last = (int(rtp.arrival_ns[row]) for row in ends)
+            first, last = rtp.arrival_ns.item(ends[0]), rtp.arrival_ns.item(ends[1])
             facts.append(StreamFacts(stream, min(first, last), max(first, last), count, scan, rtp))
     return facts
 

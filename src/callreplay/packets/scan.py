@@ -226,8 +226,9 @@ def scan(
     heard = reader.read(notes, data, spill[:spilled])
     named = announced(heard) if announced and scanner.undecided() else {}
     rows, rough = scanner.settle(_ends(named), recorded)
-    counters = {key: count for key, count in scanner.counters().items() if count} | lost
-    columns = RtpColumns(*[column[:rows] for column in _each(columns)])
+    counters = scanner.counters() | lost
+    seen = slice(rows)
+    columns = RtpColumns(*[column[seen] for column in _each(columns)])
     columns, steps = _in_time_order(columns, counters, warnings)
     if steps:
         first_ns, last_ns = _count_on(notes, steps, first_ns, last_ns)

@@ -745,8 +745,8 @@ cdef class Scanner:
         return [self.reader.link] if self.reader.container in (PCAP, SNOOP) else []
 
     def counters(self):
-        """Everything that was counted, by name."""
-        return {
+        """What was counted, by name, without noughts."""
+        counted = {
             "records": self.records, "rtp": self.rtp, "rtcp": self.rtcp, "sip": self.sip,
             "tcp_segments": self.segments, "rtp_malformed": self.malformed_rtp, "rtp_unproven": self.junk_rtp,
             "stun": self.stun, "dtls": self.dtls, "zrtp": self.zrtp, "t38": self.t38,
@@ -755,6 +755,7 @@ cdef class Scanner:
             "fragments_incomplete": self.fragments.incomplete + self.fragments.live,
             "skipped_blocks": self.reader.skipped_blocks, "odd_times": self.reader.odd_times,
         }
+        return {key: count for key, count in counted.items() if count}
 
     def state(self):
         """(first ns, last ns, truncated, damaged, offset of the stop, octets of spill, notes)."""
