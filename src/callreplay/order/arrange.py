@@ -113,7 +113,7 @@ def _whole(packets: Packets, ordered: OrderedStream, gaps: NDArray[np.void]) -> 
     columns, line, tables = ordered.columns, ordered.lines[0], ordered.tables
     which = ordered.runs[0][2]
     codec = tables.listed[which]
-    payload_type = int(columns.payload_type[0])
+    payload_type = columns.payload_type.item(0)
     span = Span(
         codec,
         0,
@@ -121,7 +121,7 @@ def _whole(packets: Packets, ordered: OrderedStream, gaps: NDArray[np.void]) -> 
         ordered.stream.ssrc,
         ordered.stream.index,
         payload_type,
-        line.clock.anchor_ns - delay_ns(codec, int(tables.typical[which])),
+        line.clock.anchor_ns - delay_ns(codec, tables.typical.item(which)),
         line.end_tick,
         line.clock.drift_ppm,
         tables.resolution.sources[payload_type] in ("inferred", "unknown"),

@@ -215,7 +215,7 @@ class _Builder:
         for side in sides:
             leg = legs[side]
             leg.statistics = measure(ordered[side], leg.columns.gaps, leg.codec)
-            leg.statistics.parallel = sum(one.packets for one in parallel[side])
+            leg.statistics.parallel = sum([one.packets for one in parallel[side]])
         return call
 
     def _ordered(
@@ -225,7 +225,9 @@ class _Builder:
         return plain if plain is not None else order_stream(scan, stream, signalled, self.hints, self.arena)
 
     def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream], list[Aside]]:
-        facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
+        facts = group.legs[side]
+        if len(facts) > 1:
+            facts = sorted(facts, key=lambda fact: fact.first_ns)
         scan = self.scans[facts[0].scan] if facts else self.scans[0]
         streams = [
             self._ordered(scan, fact.stream, _payload_types(group.description, side, fact)) for fact in facts
@@ -241,7 +243,8 @@ class _Builder:
         if len(columns.offset) >= BLOCK:
             release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])
-        leg.warnings += [str(one) for one in aside]
+        if aside:
+            leg.warnings += [str(one) for one in aside]
         for ordered in streams:
             if said := [*ordered.tables.resolution.warnings, *ordered.warnings]:
                 name = f"SSRC {ordered.stream.ssrc:#010x}: "

@@ -75,10 +75,11 @@ def estimate(
     (93.2, 4.41)
     """
     name = codec.name.removeprefix("AAL2-")
-    assumed = name not in _IMPAIRMENT
-    figures = _IMPAIRMENT.get(name) or _ASSUMED.get(name)
+    figures, assumed = _IMPAIRMENT.get(name), False
     if figures is None:
-        return None
+        figures, assumed = _ASSUMED.get(name), True
+        if figures is None:
+            return None
     impairment, robustness = figures
     loss = min(max(loss_percent, 0.0), 100.0)
     # Equation 7-29.

@@ -102,10 +102,12 @@ def _look(rtp: RtpColumns, rows: _Rows) -> Survey:
     survey = Survey()
     listed, first, count, step = rows
     columns = rtp.size, rtp.arrival_ns, rtp.payload_type
+    if count <= BLOCK:
+        survey.look(*columns, listed, first, count, step)
+        return survey
     for at in range(0, count, BLOCK):
         survey.look(*columns, listed, first + at * step, min(BLOCK, count - at), step)
-        if count > BLOCK:
-            release(*columns)
+        release(*columns)
     return survey
 
 
@@ -176,11 +178,12 @@ def _walked(
     listed, first, count, step = rows
     source = (rtp.offset, rtp.size, rtp.timestamp, rtp.arrival_ns, rtp.sequence, rtp.payload_type, rtp.flags)
     target = columns.each()
+    if count <= BLOCK:
+        return columns if plain.take(source, listed, first, count, step, target, events) else None
     for at in range(0, count, BLOCK):
         if not plain.take(source, listed, first + at * step, min(BLOCK, count - at), step, target, events):
             return None
-        if count > BLOCK:
-            release(*target, *source)
+        release(*target, *source)
     return columns
 
 

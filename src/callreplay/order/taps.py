@@ -126,7 +126,9 @@ def gather_facts(packets: Packets, scan: int = 0) -> list[StreamFacts]:
             ends = (rows.item(0), rows.item(-1)) if count else None
         if ends is not None:
             first, last = rtp.arrival_ns.item(ends[0]), rtp.arrival_ns.item(ends[1])
-            facts.append(StreamFacts(stream, min(first, last), max(first, last), count, scan, rtp))
+            if first > last:
+                first, last = last, first
+            facts.append(StreamFacts(stream, first, last, count, scan, rtp))
     return facts
 
 
