@@ -150,12 +150,13 @@ class Call:
 
     def party(self, side: Side) -> str:
         """A party's name and number as signalling has them, else its address."""
-        said, leg = self.description, self.caller if side == "caller" else self.called
-        number = said.caller_number if side == "caller" else said.called_number
-        name = said.caller_name if side == "caller" else said.called_name
+        said = self.description
+        if side == "caller":
+            number, name, leg, other = said.caller_number, said.caller_name, self.caller, self.called
+        else:
+            number, name, leg, other = said.called_number, said.called_name, self.called, self.caller
         if number or name:
             return f"{name} <{number}>" if number and name else number or name
-        other = self.called if side == "caller" else self.caller
         if leg.flows:
             flow = leg.flows[0]
             return f"{flow.source}:{flow.source_port}"

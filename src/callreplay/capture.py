@@ -322,20 +322,25 @@ def open_capture(
     scans, names = gathered.scans, gathered.names
     if len(read) != len(scans):
         read = [None] * len(scans)
-    indexes = _restored(gathered, read, read_warnings)
-    if [index.side if index else "" for index in indexes] == ["called", "caller"]:
+    indexes = _restored(gathered, read, read_warnings) if any(read) else read
+    if len(indexes) == 2 and [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    hints = {kind: codec for scan in scans for kind, codec in scan.codecs.items()} | hints
+    named: dict[int, Codec] = {}
+    for scan in scans:
+        named |= scan.codecs
+    hints = named | hints
     descriptions = signalling.calls_of([message for scan in scans for message in scan.messages])
     descriptions += described
-    descriptions += _stored_calls(indexes)
+    if any(indexes):
+        descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
     warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
-    reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
+    if any(indexes):
+        reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
     aside: list[order.Aside] = []
     media = order.assemble(
         scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside

@@ -153,7 +153,8 @@ def assemble(
         without_copies(several[0], groups)
     calls = [builder.call(group) for group in groups if group.packets]
     builder.check()
-    calls.sort(key=lambda call: call.start_ns)
+    if len(calls) > 1:
+        calls.sort(key=lambda call: call.start_ns)
     if unplaced is not None:
         unplaced += aside
     return calls

@@ -73,8 +73,8 @@ def mend_times(arrivals, timestamps, streams, marks):
     cdef int64_t* arrival_ns = <int64_t*>written(arrivals, b"i", 8, n)
     cdef uint8_t* flags = <uint8_t*>written(marks, b"u", 1, n)
     cdef bint unordered = False
-    if length_of(timestamps) != n or length_of(streams) != n:
-        raise ValueError("columns of unequal length")
+    column(timestamps, b"u", 4, n)
+    column(streams, b"i", 4, n)
     with nogil:
         if n > 2 and _apart(arrival_ns[0], arrival_ns[1]) and not _apart(arrival_ns[1], arrival_ns[2]):
             arrival_ns[0] = arrival_ns[1]

@@ -125,7 +125,7 @@ _NOWHERE: Final = bytes(4)
 
 def _text(octets: bytes) -> str:
     if len(octets) == 4:
-        return "{}.{}.{}.{}".format(*octets) if octets != _NOWHERE else ""
+        return "%d.%d.%d.%d" % tuple(octets) if octets != _NOWHERE else ""  # noqa: UP031  # in half the time
     import ipaddress
 
     address = ipaddress.ip_address(octets)
@@ -223,7 +223,8 @@ def scan(
         notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
     lost: dict[str, int] = {}
     reader = MessageReader(flows.__getitem__, lost, keys)
-    heard = reader.read(notes, data, spill[:spilled])
+    spill = spill[:spilled]
+    heard = reader.read(notes, data, spill) if noted else []
     named = announced(heard) if announced and scanner.undecided() else {}
     rows, rough = scanner.settle(_ends(named), recorded)
     counters = scanner.counters() | lost
@@ -233,13 +234,14 @@ def scan(
     if steps:
         first_ns, last_ns = _count_on(notes, steps, first_ns, last_ns)
         reader = MessageReader(flows.__getitem__, {}, keys)
-        heard = reader.read(notes, data, spill[:spilled])
+        heard = reader.read(notes, data, spill)
     streams = _streams(columns, rough, flows, arena, by_stream)
     result = Scan(
-        data, spill[:spilled], columns, streams, flows, Rtcp(), heard, counters,
+        data, spill, columns, streams, flows, Rtcp(), heard, counters,
         warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
-    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill) if noted else Rtcp()
+    if noted:
+        result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
     result.unread = _unread(scanner, flows, reader, keys is not None)
     if found.codec:
         result.codecs = _named_codecs(found.codec, columns)
