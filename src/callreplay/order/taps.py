@@ -27,9 +27,9 @@ __all__ = [
     "Copy",
     "Owner",
     "StreamFacts",
-    "alike",
     "find_copies",
     "gather_facts",
+    "nominees",
     "part_of",
     "rows_of",
     "rows_of_fact",
@@ -139,7 +139,7 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts], owners: Sequence
     ``owners``: to which call and leg each stream was given. Streams that never overlap in time are not compared; a
     stream is the copy of one other at most.
     """
-    comparable = alike(facts)
+    comparable = nominees(facts)
     if not comparable:
         return []
     exact: dict[bytes, list[int]] = defaultdict(list)
@@ -281,7 +281,7 @@ def _way(first: Flow, then: Flow) -> str:
     return "turned" if first.source == then.destination else "apart"
 
 
-def alike(facts: Sequence[StreamFacts]) -> list[int]:
+def nominees(facts: Sequence[StreamFacts]) -> list[int]:
     """Streams that overlap in time with another that is no echo of them: only these can be copies, or have one.
 
     The two directions of a plain call are not among them, so their payloads are never hashed.
