@@ -56,7 +56,9 @@ def test_a_pass_takes_no_column_that_is_not_what_it_should_be(name: str) -> None
 def test_columns_are_made_as_numpy_makes_them() -> None:
     kinds = (np.dtype("i8"), np.dtype("u2"), np.dtype([("a", "u1"), ("b", "<i4")]))
     made = empty_each(5, kinds)
-    assert [(one.dtype, one.shape, one.flags.owndata) for one in made] == [(kind, (5,), True) for kind in kinds]
+    assert [(one.dtype, one.shape, one.flags.owndata) for one in made] == [
+        (kind, (5,), True) for kind in kinds
+    ]
     assert [one.shape for one in empty_each(0, kinds)] == [(0,)] * 3
     with pytest.raises(ValueError, match="negative"):
         empty_each(-1, kinds)

@@ -157,12 +157,14 @@ class _Plan:
             )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
         ]
-        self.filling: list[tuple[Span, Filling]] = [] if not external or not any(external) else [
-            (leg.spans[index], pcm)
-            for leg, given in zip(legs, external or (), strict=False)
-            for index, pcm in (given or {}).items()
-            if leg is not None and not isinstance(pcm, np.ndarray)
-        ]
+        self.filling: list[tuple[Span, Filling]] = []
+        if external and any(external):
+            self.filling = [
+                (leg.spans[index], pcm)
+                for leg, given in zip(legs, external, strict=False)
+                for index, pcm in (given or {}).items()
+                if leg is not None and not isinstance(pcm, np.ndarray)
+            ]
 
     def timeline(self, block_ms: int) -> _core.TimelineRow:
         return (self.rate_hz, self.width, self.origin_ns, self.stop, block_ms, self.ignore_drift)

@@ -97,6 +97,61 @@ def window_minima(stamps, arrivals, marks, int64_t origin_ns, double ns_per_tick
     return stretches, ticks, least, packets
 
 
+def short_floor(stamps, arrivals, marks, int32_t clock_rate_hz, int64_t window_ticks, double shortest_s,
+                double apart_ns, int64_t shift):
+    """What ``fit_clock`` makes of ``window_minima`` where their windows span less than ``shortest_s``: the envelope.
+
+    In ns against the first arrival. None where it takes a closer look: for a longer stretch, one without audio, one in
+    which the least of all lies more than ``apart_ns`` below the next, or one of a hundred windows.
+    """
+    cdef int64_t rows = length_of(stamps), i, windows = 0, tick, low = 0, high = 0, origin, first = 0, last = 0
+    cdef const int64_t* timestamp = <const int64_t*>column(stamps, b"i", 8, rows)
+    cdef const int64_t* arrival = <const int64_t*>column(arrivals, b"i", 8, rows)
+    cdef const uint8_t* flags = <const uint8_t*>column(marks, b"u", 1, rows)
+    cdef double d, here = 0, least = float("inf"), next_least = float("inf"), ns_per_tick
+    if window_ticks < 1 or clock_rate_hz < 1:
+        raise ValueError("a window of no time")
+    if rows == 0:
+        return None
+    origin, ns_per_tick = arrival[0], 1e9 / clock_rate_hz
+    with nogil:
+        for i in range(rows + 1):
+            if i < rows:
+                if flags[i] & RESTART and i:
+                    low = high = 0
+                if flags[i] & NOISE_FLAG:
+                    continue
+                tick = timestamp[i] + shift
+                d = <double>(arrival[i] - origin) - tick * ns_per_tick
+                if low <= tick < high:
+                    if d < here:
+                        here, last = d, tick
+                        if windows == 1:
+                            first = tick
+                    continue
+            # The end of a window, if there was one.
+            if windows:
+                if here < least:
+                    least, next_least = here, least
+                elif here < next_least:
+                    next_least = here
+            if i == rows:
+                break
+            low = tick // window_ticks * window_ticks
+            high = low + window_ticks
+            if low == 0:
+                low = 1 - window_ticks  # division is towards nought
+            windows += 1
+            here, last = d, tick
+            if windows == 1:
+                first = tick
+    if not 0 < windows < 100 or <double>last / clock_rate_hz - <double>first / clock_rate_hz >= shortest_s:
+        return None
+    if 4 <= windows < 50 and next_least - least > apart_ns:
+        return None
+    return least if windows < 50 else next_least
+
+
 def packet_ends(const int64_t[::1] timestamp not None, const uint16_t[::1] size not None,
                 const uint8_t[::1] payload_type not None, const uint8_t[::1] flags not None,
                 const int32_t[::1] missing not None, const uint8_t[::1] codecs not None,

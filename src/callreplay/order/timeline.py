@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.deferred import dataclass
-from callreplay.order.placing import window_minima
+from callreplay.order.placing import short_floor, window_minima
 from callreplay.order.slopes import slope as slope_of
 
 __all__ = ["Clock", "fit_clock", "stretch_shifts"]
@@ -73,6 +73,12 @@ def fit_clock(
     origin = arrival_ns.item(0)
     ns_per_tick = 1e9 / clock_rate_hz
     window = _window_ticks(timestamp.item(-1) - timestamp.item(0), clock_rate_hz)
+    # The most there are of, and nothing comes of them but the least.
+    known = short_floor(
+        timestamp, arrival_ns, flags, clock_rate_hz, window, _SHORTEST_S, _APART_NS, shift
+    )
+    if known is not None:
+        return Clock(origin + round(known), 0.0, _NAN, _NAN)
     stretch, ticks, least, _ = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window, shift)
     if len(least) == 0:
         return Clock(origin - round((int(timestamp[0]) + shift) * ns_per_tick), 0.0, _NAN, _NAN)

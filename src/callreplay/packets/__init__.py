@@ -42,6 +42,7 @@ __all__ = [
     "is_opener",
     "is_url",
     "join",
+    "judged",
     "lay_together",
     "localised",
     "name_of",
@@ -52,6 +53,5 @@ __all__ = [
     "scan",
     "span",
     "unpack_red",
-    "judged",
     "why_encrypted",
 ]

@@ -218,18 +218,16 @@ def scan(
         warnings += [f"{part.name}: {text}" for text in said] if parts else said
     first_ns, last_ns, *_, spilled, noted = scanner.state()
     flows = Flows(scanner)
-    notes = notes[:noted]
+    notes, spill = notes[:noted], spill[:spilled]
     if noted > 1:
         notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
     lost: dict[str, int] = {}
     reader = MessageReader(flows.__getitem__, lost, keys)
-    spill = spill[:spilled]
     heard = reader.read(notes, data, spill) if noted else []
     named = announced(heard) if announced and scanner.undecided() else {}
     rows, rough = scanner.settle(_ends(named), recorded)
     counters = scanner.counters() | lost
-    seen = slice(rows)
-    columns = RtpColumns(*[column[seen] for column in _each(columns)])
+    columns = RtpColumns(*[column[:rows] for column in _each(columns)])
     columns, steps = _in_time_order(columns, counters, warnings)
     if steps:
         first_ns, last_ns = _count_on(notes, steps, first_ns, last_ns)
@@ -240,8 +238,7 @@ def scan(
         data, spill, columns, streams, flows, Rtcp(), heard, counters,
         warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
-    if noted:
-        result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill)
+    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, spill) if noted else result.rtcp
     result.unread = _unread(scanner, flows, reader, keys is not None)
     if found.codec:
         result.codecs = _named_codecs(found.codec, columns)
