@@ -256,7 +256,7 @@ class _Work:
     def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
         self.feed, self.order, self.destination = feed, order, destination
         self.form: Format = self._form()
-        self.wanted = _wanted(order)
+        self.wanted, self.suffix = _wanted(order), order.suffix()
         self.waiting: deque[Job] = deque()
         self.fed_up = False  # no more jobs will come
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
@@ -391,7 +391,7 @@ class _Work:
         except _FAULTS as fault:
             error = _reason(fault)
         if error:
-            name = job.output(1, self.order.suffix())
+            name = job.output(1, self.suffix)
             self._tell(source, Row(job.captures[0], name, 0, source.key, error=error, finished=time.time()))
             return
         calls = [call for call in capture.calls if call.number not in job.skip]
@@ -401,7 +401,7 @@ class _Work:
         self.ready += [(source, call, cost // len(capture.calls)) for call in calls]
 
     def _open_call(self, source: _Progress, call: Call, cost: int) -> None:
-        name = source.job.output(call.number, self.order.suffix())
+        name = source.job.output(call.number, self.suffix)
         with ExitStack() as stack:
             try:
                 shape, options = call.prepare(self.form, self.order.options)

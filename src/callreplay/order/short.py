@@ -67,9 +67,9 @@ def order_plainly(
         return None
     tables = PayloadTables.shared(resolution, survey.largest)
     kind = sounds[0]
-    which = int(tables.codecs[kind])
+    which = tables.codecs.item(kind)
     size = survey.largest if len(present) == 1 else _size(rtp, rows, kind)
-    duration, clock = int(tables.durations[which, size]), codec.clock_rate_hz
+    duration, clock = tables.durations.item(which, size), codec.clock_rate_hz
     if size < 1 or duration < 1 or clock < 1000:
         return None
     doubtful = bool(tables.doubtful[which])
@@ -81,7 +81,7 @@ def order_plainly(
         return None
     if step <= clock // 5:
         tables.typical[which] = step
-    usual = int(tables.typical[which])
+    usual = tables.typical.item(which)
     if (
         survey.count(kind) >= FEWEST
         and abs(usual / duration - 1) > OFF
@@ -198,7 +198,7 @@ def _ordered(
     duration: int,
     events: NDArray[np.int64] | None,
 ) -> OrderedStream:
-    clock, which = int(tables.clocks[kind]), int(tables.codecs[kind])
+    clock, which = tables.clocks.item(kind), tables.codecs.item(kind)
     fitted = fit_clock(columns.timestamp, columns.arrival_ns, columns.flags, clock, shift=duration)
     late = count_late(
         columns.timestamp,

@@ -74,7 +74,9 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     result.wild_timestamps = counts["wild"] + counts["wild_noise"]
     result.restarts, result.shifts = counts["restarts"], counts["shifted"]
     if longest.lines:
-        line = max(longest.lines, key=lambda line: line.stop - line.first)
+        line = longest.lines[0]
+        if len(longest.lines) > 1:
+            line = max(longest.lines, key=lambda line: line.stop - line.first)
         if math.isfinite(line.clock.estimated_ppm):
             result.drift_ppm, result.drift_error_ppm = line.clock.estimated_ppm, line.clock.error_ppm
         result.drift_corrected = line.clock.drift_ppm != 0.0

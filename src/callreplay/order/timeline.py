@@ -74,9 +74,7 @@ def fit_clock(
     ns_per_tick = 1e9 / clock_rate_hz
     window = _window_ticks(timestamp.item(-1) - timestamp.item(0), clock_rate_hz)
     # The most there are of, and nothing comes of them but the least.
-    known = short_floor(
-        timestamp, arrival_ns, flags, clock_rate_hz, window, _SHORTEST_S, _APART_NS, shift
-    )
+    known = short_floor(timestamp, arrival_ns, flags, clock_rate_hz, window, _SHORTEST_S, _APART_NS, shift)
     if known is not None:
         return Clock(origin + round(known), 0.0, _NAN, _NAN)
     stretch, ticks, least, _ = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window, shift)
