@@ -1,9 +1,9 @@
 """Placement on the one timeline, against calls whose truth is known: the bars of the specification."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import pytest
 
 from callreplay.order.legs import assemble
 from callreplay.order.placing import short_floor, window_minima
