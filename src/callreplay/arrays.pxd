@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Columns of NumPy as pointers: a typed memoryview of one costs as much as hundreds of rows of a pass; see arrays.pyx."""
+"""Columns of NumPy as pointers: a typed memoryview of one costs as much as hundreds of rows; see arrays.pyx."""
 
 from libc.stdint cimport int64_t
 

@@ -273,6 +273,7 @@ class _Work:
         self.fed_up = False  # no more jobs will come
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
         self.open: dict[int, _Open] = {}
+        self.near = self.laned = 0  # octets of their captures, and how many of them others make cheaper
         self.pool = self.form.pool() if self.form.pool else None
         self.pooled_s = 0.0
         self.ended: list[_Open] = []  # whose last samples wait in the pool
@@ -389,13 +390,13 @@ class _Work:
 
     def _near(self, octets: int) -> bool:
         """Whether no open call needs others beside it, and they are a few whose captures come to ``octets``."""
-        opened = self.open.values()
-        return (
-            self.pool is None
-            and len(opened) >= _NEAR_CALLS
-            and sum(each.octets for each in opened) >= octets
-            and not any(each.laned for each in opened)
-        )
+        return self.near >= octets and not self.laned and self.pool is None and len(self.open) >= _NEAR_CALLS
+
+    def _leave(self, number: int) -> None:
+        """A call that is under way no more."""
+        opened = self.open.pop(number)
+        self.near -= opened.octets
+        self.laned -= opened.laned
 
     def _fits(self, cost: int) -> bool:
         return _WORKER_BYTES + self.used + cost <= self.order.memory
@@ -443,13 +444,15 @@ class _Work:
                     shape.rate_hz,
                     shape.frames,
                     source.octets // source.calls,
-                    any(in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans),
+                    any([in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans]),
                     files,
                 )
             except _FAULTS as error:
                 self._tell(source, self._row(source, call, name, error=_reason(error)))
                 return
         self.open[number] = opened
+        self.near += opened.octets
+        self.laned += opened.laned
         self.used += cost
 
     def _render(self, call: Call, shape: Shape, options: Options) -> int:
@@ -479,7 +482,9 @@ class _Work:
                 block = next(blocks, None)
             except _FAULTS as error:
                 del self.apart[number]
-                self._fail(self.open.pop(number), error)
+                opened = self.open[number]
+                self._leave(number)
+                self._fail(opened, error)
                 return number, np.zeros(0, np.int16), True
             if block is not None:
                 return number, block, False
@@ -492,7 +497,7 @@ class _Work:
         if opened is None:
             return  # its output failed; the rest of its audio is not wanted
         if last:
-            del self.open[number]
+            self._leave(number)
         try:
             for mapped in opened.files:
                 mapped.check()
@@ -512,7 +517,8 @@ class _Work:
                 sink.end()
                 self.ended.append(opened)
         except _FAULTS as error:
-            self.open.pop(number, None)
+            if number in self.open:
+                self._leave(number)
             self._fail(opened, error)
 
     def _encode(self) -> None:
@@ -526,7 +532,9 @@ class _Work:
             try:
                 self.open[number].take(data)
             except _FAULTS as error:
-                self._fail(self.open.pop(number), error)
+                opened = self.open[number]
+                self._leave(number)
+                self._fail(opened, error)
         for opened, data in zip(ended, made[len(numbers) :], strict=True):
             try:
                 opened.take(data)

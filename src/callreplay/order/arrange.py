@@ -67,7 +67,7 @@ def arrange(
     same time the one with better coverage is kept, unless it is digital silence; equal ones: the one that began first.
     The streams' columns are used up: their timestamps become ticks of spans.
     """
-    full = [ordered for ordered in streams if len(ordered.columns)]
+    full = [ordered for ordered in streams if len(ordered.columns.offset)]
     if len(full) == 1 and full[0].gaps is not None:
         return _whole(packets, full[0], full[0].gaps), []
     kept = _settle_parallel(packets, full)
@@ -117,7 +117,7 @@ def _whole(packets: Packets, ordered: OrderedStream, gaps: NDArray[np.void]) -> 
     span = Span(
         codec,
         0,
-        len(columns),
+        len(columns.offset),
         ordered.stream.ssrc,
         ordered.stream.index,
         payload_type,

@@ -191,7 +191,7 @@ class _Builder:
         sides: tuple[Side, Side] = ("caller", "called")
         for side in sides:
             legs[side], ordered[side], parallel[side] = self._leg(group, side)
-        if all(leg.empty for leg in legs.values()):
+        if legs["caller"].empty and legs["called"].empty:
             for side, leg in legs.items():
                 if leg.events and ordered[side]:
                     leg.columns.spans = [event_span(ordered[side][0], leg.events)]
@@ -216,7 +216,8 @@ class _Builder:
         for side in sides:
             leg = legs[side]
             leg.statistics = measure(ordered[side], leg.columns.gaps, leg.codec)
-            leg.statistics.parallel = sum([one.packets for one in parallel[side]])
+            if parallel[side]:
+                leg.statistics.parallel = sum([one.packets for one in parallel[side]])
         return call
 
     def _ordered(

@@ -144,8 +144,9 @@ cdef class Plain:
         """Go on with ``count`` rows, chosen as by ``Survey.take``; False where the stream is not plain.
 
         ``source`` has the columns offset, size, timestamp, arrival, sequence, payload type and flags of the scan,
-        ``target`` those of ``Columns``. The audio goes to the targets, after what went there before. ``events`` receives four numbers of each event
-        row: its row in the scan, its key, the row of audio that follows it, and its tick (see ``EventRows``); None: no room.
+        ``target`` those of ``Columns``. The audio goes to the targets, after what went there before. ``events`` receives
+        four numbers of each event row: its row in the scan, its key, the row of audio that follows it, and its tick (see
+        ``EventRows``); None: no room.
 
         ValueError where there is no such row, or no room.
         """

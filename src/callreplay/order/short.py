@@ -210,7 +210,7 @@ def _ordered(
         duration,
     )
     jitter, jitter_max = plain.jitter
-    rows = len(columns)
+    rows = len(columns.offset)
     result = OrderedStream(
         stream,
         columns,

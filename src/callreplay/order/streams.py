@@ -131,7 +131,7 @@ class OrderedStream:
     @property
     def start_ns(self) -> int:
         """Absolute time of the first media."""
-        return self.time_ns(0) if len(self.columns) else self.first_arrival_ns
+        return self.time_ns(0) if len(self.columns.offset) else self.first_arrival_ns
 
     @property
     def end_ns(self) -> int:
@@ -268,7 +268,7 @@ def _weighed(ordered: OrderedStream) -> list[Verdict]:
 
 def beyond_arrival(ordered: OrderedStream) -> list[str]:
     """What to say where the media lasts longer than it took to arrive: no jitter does that."""
-    if not len(ordered.columns):
+    if not len(ordered.columns.offset):
         return []
     media, arrival = ordered.end_ns - ordered.start_ns, ordered.last_arrival_ns - ordered.first_arrival_ns
     if media <= arrival * 1.05 + _BEYOND_NS:

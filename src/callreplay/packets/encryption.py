@@ -53,17 +53,17 @@ def suspect(
     the length that its codec gives.
     """
     ends = {_ends(flow) for flow in keyed} if keyed else ()
-    total = len(rtp.offset)
+    total, octets = len(rtp.offset), len(data)
     for stream in streams:
         keyed_here = bool(ends) and _ends(stream.flow) in ends
         for rows in _samples(stream, total):
             if stream.srtp_suspect:
                 break
             far = len(rows) * APART
-            apart = len(data) > far and spread(rtp.offset, rows) > far
+            apart = octets > far and spread(rtp.offset, rows) > far
             evidence = _apart(data, spill, rtp, rows) if apart else (data, spill, rtp, rows)
             _judge(stream, *evidence, keyed_here)
-        if len(data) >= _LARGE:
+        if octets >= _LARGE:
             release(data)
 
 

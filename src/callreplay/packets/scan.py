@@ -378,7 +378,7 @@ def _streams(
     """Streams with their rows: a slice for one alone, else views of one grouping of all rows (4 octets a row)."""
     if len(rough) == 1:
         return [Stream(0, flows[rough[0][0]], rough[0][1], slice(0, len(columns.offset)), rough[0][2])]
-    edges = list(accumulate((packets for _, _, packets, _, _ in rough), initial=0))
+    edges = list(accumulate([packets for _, _, packets, _, _ in rough], initial=0))
     bounds = list(pairwise(edges))
     starts = np.array(edges[:-1], np.int64)
     grouped = arena.empty(len(columns.offset), np.int32)
