@@ -444,7 +444,7 @@ class _Work:
                     shape.rate_hz,
                     shape.frames,
                     source.octets // source.calls,
-                    any([in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans]),
+                    any(in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans),
                     files,
                 )
             except _FAULTS as error:
