@@ -10,8 +10,9 @@ import pytest
 from bench._captures import leg, write_pcap
 
 from callreplay.batch import find_jobs
-from callreplay.batch.destinations import Apart, Output
-from callreplay.batch.worker import Order, _Listed, _Work
+from callreplay.batch.destinations import Apart, Folder, Output
+from callreplay.batch.worker import Order, _Listed, _Work, run_share
+from callreplay.errors import OutputError
 from callreplay.outputs.options import Options
 
 
@@ -44,3 +45,17 @@ def test_what_is_open_is_counted_until_it_ends_well_or_not(tmp_path: Path, form:
         )
     assert sorted(bool(row.error) for row in rows) == [False, False, True, True]
     assert (work.near, work.laned, work.open) == (0, 0, {})
+
+
+def test_nothing_stands_under_the_name_of_a_call_that_could_not_be_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pcap(tmp_path / "a.pcap", leg(2, 0), leg(2, 1, seed=2))
+
+    def refuse(*_: object) -> int:
+        raise OutputError("no memory for the mixer")
+
+    monkeypatch.setattr(_Work, "_render", refuse)
+    (row,) = run_share(find_jobs([str(tmp_path / "a.pcap")]), Order("wav", Options()), Folder(tmp_path / "out"))
+    assert "no memory for the mixer" in row.error
+    assert not list((tmp_path / "out").rglob("*.*"))

@@ -11,9 +11,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -150,7 +150,7 @@ class _Open:
     name: str
     sink: Sink
     file: Any
-    stack: ExitStack
+    place: AbstractContextManager[Any]  # where its file appears
     cost: int
     rate_hz: int
     frames: int
@@ -300,7 +300,7 @@ class _Work:
             if self.closer is not None:
                 self.closer.close()
             for opened in (*self.open.values(), *self.ended):
-                opened.stack.__exit__(GeneratorExit, GeneratorExit(), None)
+                opened.place.__exit__(GeneratorExit, GeneratorExit(), None)
 
     def _work(self) -> Iterator[_Done]:
         while True:
@@ -426,30 +426,33 @@ class _Work:
 
     def _open_call(self, source: _Progress, call: Call, cost: int) -> None:
         name = source.job.output(call.number, self.suffix)
-        with ExitStack() as stack:
+        try:
+            shape, options = call.prepare(self.form, self.order.options)
+            place = self.destination.create(name)
+            file = place.__enter__()
             try:
-                shape, options = call.prepare(self.form, self.order.options)
-                file = stack.enter_context(self.destination.create(name))
                 number = self._render(call, shape, options)
                 sink = self._sink(call, name, shape, options, file)
-                files = mappings(*call.caller.columns.arrays, *call.called.columns.arrays)
-                opened = _Open(
-                    source,
-                    call,
-                    name,
-                    sink,
-                    file,
-                    stack.pop_all(),
-                    cost,
-                    shape.rate_hz,
-                    shape.frames,
-                    source.octets // source.calls,
-                    any(in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans),
-                    files,
-                )
-            except _FAULTS as error:
-                self._tell(source, self._row(source, call, name, error=_reason(error)))
-                return
+            except BaseException as error:  # nothing stands under the name of what failed
+                place.__exit__(type(error), error, error.__traceback__)
+                raise
+        except _FAULTS as error:
+            self._tell(source, self._row(source, call, name, error=_reason(error)))
+            return
+        opened = _Open(
+            source,
+            call,
+            name,
+            sink,
+            file,
+            place,
+            cost,
+            shape.rate_hz,
+            shape.frames,
+            source.octets // source.calls,
+            any(in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans),
+            mappings(*call.caller.columns.arrays, *call.called.columns.arrays),
+        )
         self.open[number] = opened
         self.near += opened.octets
         self.laned += opened.laned
@@ -547,10 +550,10 @@ class _Work:
         row = self._row(opened.source, opened.call, opened.name, opened)
         self.feed.note(opened.source.job, row)
         if self.closer is None:
-            opened.stack.close()
+            opened.place.__exit__(None, None, None)
             self._tell(opened.source, row, opened.file)
         else:
-            self.closer.put((opened.source, row), opened.stack.close)
+            self.closer.put((opened.source, row), partial(opened.place.__exit__, None, None, None))
         self.used -= opened.cost
 
     def _collect(self, *, every: bool = False) -> None:
@@ -567,7 +570,7 @@ class _Work:
 
     def _fail(self, opened: _Open, error: Exception) -> None:
         """What goes wrong with one output costs its own row."""
-        opened.stack.__exit__(type(error), error, error.__traceback__)
+        opened.place.__exit__(type(error), error, error.__traceback__)
         self.used -= opened.cost
         self._tell(opened.source, self._row(opened.source, opened.call, opened.name, error=_reason(error)))
 
