@@ -149,8 +149,10 @@ def undecodable_codecs(names: Iterable[str]) -> list[str]:
 
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
     """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
-    hints = {}
-    for payload_type, codec in (codecs or {}).items():
+    hints: dict[int, Codec] = {}
+    if not codecs:
+        return hints
+    for payload_type, codec in codecs.items():
         if not 0 <= payload_type <= 127:
             raise ArgumentError(f"payload type {payload_type} is not 0 to 127")
         if isinstance(codec, Codec):
@@ -322,7 +324,8 @@ def open_capture(
     scans, names = gathered.scans, gathered.names
     if len(read) != len(scans):
         read = [None] * len(scans)
-    indexes = _restored(gathered, read, read_warnings) if any(read) else read
+    stored = any(read)
+    indexes = _restored(gathered, read, read_warnings) if stored else read
     if len(indexes) == 2 and [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
@@ -332,14 +335,14 @@ def open_capture(
     hints = named | hints
     descriptions = signalling.calls_of([message for scan in scans for message in scan.messages])
     descriptions += described
-    if any(indexes):
+    if stored:
         descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
     warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
-    if any(indexes):
+    if stored:
         reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
     aside: list[order.Aside] = []
     media = order.assemble(

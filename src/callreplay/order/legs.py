@@ -75,6 +75,8 @@ class LegMedia:
     def codec(self) -> Codec | None:
         """The codec of most of the leg's packets."""
         spans = self.columns.spans
+        if len(spans) == 1:
+            return spans[0].codec
         return max(spans, key=lambda span: span.stop - span.first).codec if spans else None
 
 

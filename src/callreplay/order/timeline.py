@@ -50,7 +50,10 @@ class Clock:
 
 def _window_ticks(ticks: int, clock_rate_hz: int) -> int:
     """A twenty-fourth of the call, between one second and ten: enough windows for a median, enough packets in each."""
-    return max(clock_rate_hz, min(10 * clock_rate_hz, ticks // 24))
+    window = ticks // 24
+    if window <= clock_rate_hz:
+        return clock_rate_hz
+    return window if window <= 10 * clock_rate_hz else 10 * clock_rate_hz
 
 
 def fit_clock(
