@@ -56,6 +56,8 @@ def test_nothing_stands_under_the_name_of_a_call_that_could_not_be_begun(
         raise OutputError("no memory for the mixer")
 
     monkeypatch.setattr(_Work, "_render", refuse)
-    (row,) = run_share(find_jobs([str(tmp_path / "a.pcap")]), Order("wav", Options()), Folder(tmp_path / "out"))
+    (row,) = run_share(
+        find_jobs([str(tmp_path / "a.pcap")]), Order("wav", Options()), Folder(tmp_path / "out")
+    )
     assert "no memory for the mixer" in row.error
     assert not list((tmp_path / "out").rglob("*.*"))

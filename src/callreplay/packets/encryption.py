@@ -57,8 +57,12 @@ def suspect(
     for stream in streams:
         keyed_here = bool(ends) and _ends(stream.flow) in ends
         listed = stream.rows
-        few = not isinstance(listed, slice) and len(listed) <= 3 * _SAMPLE
-        for rows in (listed[:_SAMPLE],) if few else _samples(stream, total):
+        samples: Iterable[NDArray[np.integer]]
+        if not isinstance(listed, slice) and len(listed) <= 3 * _SAMPLE:
+            samples = (listed[:_SAMPLE],)
+        else:
+            samples = _samples(stream, total)
+        for rows in samples:
             if stream.srtp_suspect:
                 break
             far = len(rows) * APART
