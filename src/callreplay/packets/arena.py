@@ -53,7 +53,9 @@ APART: Final = 1 << 15
 what two reads do, and brings 64 KiB at least."""
 _SPAN: Final = 32 << 20
 _FEW: Final = 1 << 20
-_FEW_ROWS: Final = _SMALL >> 5  # of up to 32 octets
+_WIDEST: Final = 32  # octets of a number in one of several columns
+_FEW_ROWS: Final = _SMALL // _WIDEST
+_SOME_ROWS: Final = 4 * _FEW_ROWS
 _NOTHING: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 
 
@@ -164,10 +166,14 @@ class Arena:
 
     def several(self, length: int, kinds: tuple[np.dtype[Any], ...]) -> list[NDArray[Any]]:
         """A column ``(length,)`` of each of ``kinds``, as ``empty`` makes one."""
-        if length < _FEW_ROWS:
+        if length < _SOME_ROWS:
             octets = length * _octets(kinds)
-            if octets <= self._left_small:
+            # Of some rows a few columns may be large and others small: they count as both, which is little.
+            large = octets if length >= _FEW_ROWS else 0
+            fits = octets <= self._left_small and large <= self._left
+            if fits and (not large or length * _WIDEST < self._threshold):
                 self._left_small -= octets
+                self._left -= large
                 return empty_each(length, kinds)
         return [self.empty(length, kind) for kind in kinds]
 
