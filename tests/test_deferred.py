@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import field
@@ -186,3 +187,53 @@ def test_threads_may_be_the_first_together() -> None:
     for thread in threads:
         thread.join()
     assert {each.a for each in made} == {0, 1, 2, 3}
+
+
+def test_values_in_slots_are_held_once_and_let_go() -> None:
+    @deferred.dataclass(slots=True)
+    class Held:
+        one: object
+        other: object = None
+
+    value = object()
+    before = sys.getrefcount(value)
+    made = Held(value, other=value)
+    assert sys.getrefcount(value) == before + 2
+    made.__init__(None)  # type: ignore[misc]
+    assert (made.one, made.other) == (None, None)
+    assert sys.getrefcount(value) == before
+    made.one = value
+    del made
+    assert sys.getrefcount(value) == before
+
+
+def test_a_class_that_has_a_say_in_how_values_are_set_keeps_it() -> None:
+    @deferred.dataclass(slots=True)
+    class Plain:
+        x: int
+        y: int = 2
+
+    class Own(Plain):
+        __slots__ = ()
+
+        @property
+        def x(self) -> int:  # type: ignore[override]
+            return 7
+
+    with pytest.raises(AttributeError):
+        Own(1)
+    assert Plain(1).x == 1
+    with pytest.raises(AttributeError):
+        Own(1)
+
+    seen = []
+
+    @deferred.dataclass(slots=True)
+    class Watched:
+        x: int
+
+        def __setattr__(self, name: str, value: object) -> None:
+            seen.append((name, value))
+            object.__setattr__(self, name, value)
+
+    assert (Watched(3).x, seen) == (3, [("x", 3)])

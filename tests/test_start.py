@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import cProfile
 import os
+import pstats
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from bench._captures import leg, write_pcap
+
+import callreplay
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "reservation.pcap"
 OPEN = f"import callreplay; callreplay.open({str(SAMPLE)!r})"
@@ -67,6 +71,16 @@ def test_a_call_without_signalling_loads_no_reader_of_it(tmp_path: Path) -> None
     found = _modules(f"import callreplay; callreplay.open({str(path)!r})")
     assert not {name for name in found if name.startswith("callreplay.signalling.")}
     assert len(found) <= 96
+
+
+def test_to_open_a_plain_call_takes_few_calls(tmp_path: Path) -> None:
+    """Calls of Python and of C functions: each costs what some hundred packets do."""
+    path = tmp_path / "call.pcap"
+    write_pcap(path, leg(10, 0), leg(10, 1, seed=2))
+    callreplay.open(str(path))
+    profile = cProfile.Profile()
+    profile.runcall(callreplay.open, str(path))
+    assert pstats.Stats(profile).total_calls <= 500  # type: ignore[attr-defined]
 
 
 def test_no_class_has_its_methods_made_before_they_are_used() -> None:

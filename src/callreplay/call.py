@@ -75,7 +75,7 @@ class Call:
         self._origin = origin
         self._bounds: Final = timeline_bounds([self.caller.columns, self.called.columns])
         for leg in (self.caller, self.called):
-            leg._origin, leg._number, leg._call_bounds = origin, number, self.bounds
+            leg._origin, leg._number, leg._call_bounds = origin, number, self._bounds
         self.sides_inferred: Final = media.sides_inferred
         self.warnings: Final[list[str]] = [*media.guesses, *media.warnings, *self.description.warnings]
         if self.description.begun_before:
@@ -134,11 +134,11 @@ class Call:
     @property
     def undecoded(self) -> list[str]:
         """What of the call cannot be decoded here, or was not: it is silent in whatever is made of the call."""
-        return [line for leg in self.legs for line in leg.undecoded]
+        return [*self.caller.undecoded, *self.called.undecoded]
 
     def all_warnings(self) -> list[str]:
         """What was odd about the call and its legs, as far as is known yet."""
-        return [*self.warnings, *(line for leg in self.legs for line in leg.warnings)]
+        return [*self.warnings, *self.caller.warnings, *self.called.warnings]
 
     def title(self) -> str:
         """One line: who, whom, when, how long."""
@@ -150,14 +150,16 @@ class Call:
 
     def party(self, side: Side) -> str:
         """A party's name and number as signalling has them, else its address."""
-        said, leg = self.description, self.caller if side == "caller" else self.called
-        number = said.caller_number if side == "caller" else said.called_number
-        name = said.caller_name if side == "caller" else said.called_name
+        said = self.description
+        if side == "caller":
+            number, name, leg, other = said.caller_number, said.caller_name, self.caller, self.called
+        else:
+            number, name, leg, other = said.called_number, said.called_name, self.called, self.caller
         if number or name:
             return f"{name} <{number}>" if number and name else number or name
-        other = self.called if side == "caller" else self.caller
         if leg.flows:
-            return f"{leg.flows[0].source}:{leg.flows[0].source_port}"
+            flow = leg.flows[0]
+            return f"{flow.source}:{flow.source_port}"
         return f"{other.flows[0].destination}:{other.flows[0].destination_port}" if other.flows else "unknown"
 
     @overload

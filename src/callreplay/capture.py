@@ -149,8 +149,10 @@ def undecodable_codecs(names: Iterable[str]) -> list[str]:
 
 def _hints(codecs: Mapping[int, str | Codec] | None) -> dict[int, Codec]:
     """Payload types to codecs. A name may have format parameters after it: ``AMR/8000;octet-align=1``."""
-    hints = {}
-    for payload_type, codec in (codecs or {}).items():
+    hints: dict[int, Codec] = {}
+    if not codecs:
+        return hints
+    for payload_type, codec in codecs.items():
         if not 0 <= payload_type <= 127:
             raise ArgumentError(f"payload type {payload_type} is not 0 to 127")
         if isinstance(codec, Codec):
@@ -182,7 +184,8 @@ def _side_index(file: File) -> bytes | OSError | None:
             return packets.fetched_beside(file.name, INDEX_SUFFIX)
         if isinstance(source, str):
             path = source + INDEX_SUFFIX
-            if not os.path.isfile(path):  # noqa: PTH113
+            # Most have none, and to be told so by an exception costs more.
+            if not os.access(path, os.F_OK) or not os.path.isfile(path):  # noqa: PTH113
                 return None
             with open(path, "rb") as index:  # noqa: PTH123
                 return index.read()
@@ -321,33 +324,37 @@ def open_capture(
     scans, names = gathered.scans, gathered.names
     if len(read) != len(scans):
         read = [None] * len(scans)
-    indexes = _restored(gathered, read, read_warnings)
-    if [index.side if index else "" for index in indexes] == ["called", "caller"]:
+    stored = any(read)
+    indexes = _restored(gathered, read, read_warnings) if stored else read
+    if len(indexes) == 2 and [index.side if index else "" for index in indexes] == ["called", "caller"]:
         scans.reverse()
         names.reverse()
-    hints = {kind: codec for scan in scans for kind, codec in scan.codecs.items()} | hints
+    named: dict[int, Codec] = {}
+    for scan in scans:
+        named |= scan.codecs
+    hints = named | hints
     descriptions = signalling.calls_of([message for scan in scans for message in scan.messages])
     descriptions += described
-    descriptions += _stored_calls(indexes)
+    if stored:
+        descriptions += _stored_calls(indexes)
     red = _red_types(descriptions, hints)
     scans = [packets.unpack_red(packets.decrypt_srtp(scan, descriptions), red) for scan in scans]
     warnings = [f"{name}: {text}" for name, scan in zip(names, scans, strict=True) for text in scan.warnings]
     warnings += read_warnings
     reports = [report for scan in scans for report in scan.sender_reports]
-    reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
+    if stored:
+        reports += [packets.SenderReport(*row) for index in indexes if index for row in index.reports]
     aside: list[order.Aside] = []
     media = order.assemble(
         scans if len(scans) > 1 else scans[0], descriptions, hints, reports, unplaced=aside
     )
     warnings += [str(one) for one in aside]
-    for call in media:
-        call.warnings += packets.doubts(call, scans)
-    calls = [
-        Call(
-            number, call, names[0], packets.why_encrypted(call, scans), frozenset(filter(None, known)), origin
-        )
-        for number, call in enumerate(media, 1)
-    ]
+    calls = []
+    of_files = frozenset(filter(None, known))
+    for number, call in enumerate(media, 1):
+        why, doubts = packets.judged(call, scans)
+        call.warnings += doubts
+        calls.append(Call(number, call, names[0], why, of_files, origin))
     capture = Capture(", ".join(names), scans, calls, warnings, aside)
     capture._origin = origin
     return capture

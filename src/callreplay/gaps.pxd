@@ -14,5 +14,4 @@ cdef packed struct Gap:  # GAP_DTYPE
 cdef class Gaps:
     cdef const Gap* gap
     cdef int64_t rows
-    cdef Py_buffer buffer
-    cdef bint held
+    cdef object table

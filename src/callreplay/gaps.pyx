@@ -1,13 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """One pass over a table of gaps (``model.GAP_DTYPE``) where NumPy takes one for each question; see the .pyi."""
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from callreplay.arrays cimport column, length_of, written
 
 import numpy as np
 
+from callreplay.arrays import empty_each
 from callreplay.model import GAP_DTYPE, GapReason
 
+cdef tuple COLUMNS = (np.dtype("i4"), np.dtype("i8"), np.dtype("i8"), np.dtype("u1"))
 cdef uint8_t CAPTURE = int(GapReason.CAPTURE)
 
 
@@ -17,14 +20,9 @@ cdef class Gaps:
     def __cinit__(self, table):
         if table.dtype != GAP_DTYPE or table.ndim != 1:
             raise ValueError("no table of gaps")
-        PyObject_GetBuffer(np.ascontiguousarray(table), &self.buffer, PyBUF_SIMPLE)
-        self.held = True
-        self.rows = self.buffer.len // <Py_ssize_t>sizeof(Gap)
-        self.gap = <const Gap*>self.buffer.buf
-
-    def __dealloc__(self):
-        if self.held:
-            PyBuffer_Release(&self.buffer)
+        self.table = table if table.flags.c_contiguous else np.ascontiguousarray(table)
+        self.rows = length_of(self.table)
+        self.gap = <const Gap*>column(self.table, b"V", sizeof(Gap), self.rows)
 
 
 def columns_of(table):
@@ -34,11 +32,11 @@ def columns_of(table):
     for i in range(1, rows):
         if gap[i].span < gap[i - 1].span or (gap[i].span == gap[i - 1].span and gap[i].start < gap[i - 1].start):
             return columns_of(table[np.lexsort((table["start"], table["span"]))])
-    spans, starts, ticks, reasons = (np.empty(rows, kind) for kind in (np.int32, np.int64, np.int64, np.uint8))
-    cdef int32_t[::1] span_to = spans
-    cdef int64_t[::1] start_to = starts
-    cdef int64_t[::1] ticks_to = ticks
-    cdef uint8_t[::1] reason_to = reasons
+    spans, starts, ticks, reasons = empty_each(rows, COLUMNS)
+    cdef int32_t* span_to = <int32_t*>written(spans, b"i", 4, rows)
+    cdef int64_t* start_to = <int64_t*>written(starts, b"i", 8, rows)
+    cdef int64_t* ticks_to = <int64_t*>written(ticks, b"i", 8, rows)
+    cdef uint8_t* reason_to = <uint8_t*>written(reasons, b"u", 1, rows)
     for i in range(rows):
         span_to[i], start_to[i], ticks_to[i], reason_to[i] = gap[i].span, gap[i].start, gap[i].ticks, gap[i].reason
     return spans, starts, ticks, reasons

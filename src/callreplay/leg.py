@@ -57,7 +57,8 @@ class Leg:
         self.events: Final[list[Event]] = media.events
         self._said: Final[list[str]] = list(media.warnings)
         self._silent: Final[list[str]] = silent_spans(media.columns, media.side)
-        self.flows: Final[list[Flow]] = list(dict.fromkeys(stream.flow for stream in media.streams))
+        flows = [stream.flow for stream in media.streams]
+        self.flows: Final[list[Flow]] = flows if len(flows) < 2 else list(dict.fromkeys(flows))
         self._external: dict[int, SpanPcm] | None = None
         self._call_bounds = (0, 0)  # absolute times of its call's start and end
         self._origin: Reopening | None = None
@@ -81,7 +82,9 @@ class Leg:
     @property
     def undecoded(self) -> list[str]:
         """What of the leg cannot be decoded here, or (as far as it was asked for) was not: it is silent."""
-        refused = (pcm.refused() for pcm in (self._external or {}).values())
+        if not self._external:
+            return list(self._silent)
+        refused = (pcm.refused() for pcm in self._external.values())
         return [*self._silent, *filter(None, refused)]
 
     @property
@@ -251,7 +254,10 @@ class Leg:
 
     def external(self) -> External | None:
         """PCM of the spans that PyAV decodes, each packet once and when it is needed; None where there are none."""
-        if all(is_native(span.codec) for span in self.columns.spans):
+        for span in self.columns.spans:
+            if not is_native(span.codec):
+                break
+        else:
             return None
         with self._lock:
             if self._external is None:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from callreplay.arrays import mappings
 from callreplay.codecs import Codec
 from callreplay.deferred import dataclass
 from callreplay.evidence import Verdict
@@ -307,22 +308,6 @@ class Intact(Protocol):
 
     def check(self) -> None:
         """Raise where it is not."""
-
-
-def mappings(*arrays: NDArray[Any]) -> list[Intact]:
-    """The mapped files that arrays are views of, once each."""
-    found: dict[int, Intact] = {}
-    for array in arrays:
-        owner: object = array.base
-        if owner is None:
-            continue
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
-        if isinstance(owner, memoryview):
-            owner = owner.obj
-        if hasattr(owner, "check"):
-            found[id(owner)] = owner
-    return list(found.values())
 
 
 def check_intact(*arrays: NDArray[Any]) -> None:

@@ -18,6 +18,7 @@ from callreplay import order, packets, signalling
 from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError, CaptureError
 from callreplay.model import CallDescription, Message, Stream
+from callreplay.packets.opening import PATHS
 from callreplay.packets.recognise import JOINABLE, recognise
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def open_files(
     files: list[File] = []
     described: list[CallDescription] = []
     for source, given in zip(sources, names, strict=True):
-        if isinstance(source, str | os.PathLike):
+        if isinstance(source, PATHS):
             origin: Origin | None = os.fspath(source)
             found, identity = packets.open_path(source, warnings)
         else:
@@ -119,24 +120,35 @@ def _metadata(data: NDArray[np.uint8]) -> CallDescription | None:
 def metadata_of(path: str | os.PathLike[str]) -> list[CallDescription]:
     """What rtpengine's metadata beside its pcap tell of: ``metadata/X.txt`` for ``pcaps/X.pcap``, or ``X.txt``."""
     # Of texts: paths take several times as long, and most calls have none of these files.
-    folder, name = os.path.split(path)
-    if not name.endswith(".pcap") or name == ".pcap":
+    text = os.fspath(path)
+    if not text.endswith(".pcap"):
+        return []
+    folder, name = _split(text)
+    if name == ".pcap":
         return []
     text_name = f"{name[:-5]}.txt"
-    above = os.path.split(folder)[0]
+    above = _split(folder)[0]
     for beside in (f"{folder or '.'}/{text_name}", f"{above or '.'}/metadata/{text_name}"):
+        if not os.access(beside, os.F_OK):  # to be told so by an exception costs more
+            continue
         try:
             status = os.stat(beside)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_METADATA:
                 from callreplay.signalling import rtpengine
 
                 with open(beside, "rb") as file:  # noqa: PTH123
-                    text = file.read()
-                call = rtpengine.parse(text) if rtpengine.is_metadata(text[:4096]) else None
+                    said = file.read()
+                call = rtpengine.parse(said) if rtpengine.is_metadata(said[:4096]) else None
                 return [call] if call is not None else []
         except OSError:
             continue
     return []
+
+
+def _split(path: str) -> tuple[str, str]:
+    """What ``os.path.split`` gives, in a quarter of its time."""
+    head, slash, tail = path.rpartition("/")
+    return head.rstrip("/") or head + slash, tail
 
 
 @dataclass(slots=True, eq=False)

@@ -162,8 +162,8 @@ def test_rows_outside_and_lengths_that_differ_are_refused() -> None:
     def take(rows: Any, first: int, count: int, room: int = 1000, columns: Any = source) -> bool:
         to = [np.empty(room, kind) for kind in ("i8", "u2", "i8", "i8", "i8", "u1", "u1", "i4")]
         return Plain(kinds, 0, 160, 160, 8000, False, 16000).take(
-            *columns, rows, first, count, 1, *to, events
-        )  # type: ignore[call-arg]
+            columns, rows, first, count, 1, tuple(to), events
+        )
 
     total = len(rtp.offset)
     assert take(None, 0, total)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from callreplay.order.legs import assemble
+from callreplay.order.placing import short_floor, window_minima
 from callreplay.order.timeline import fit_clock
 from tests.scenario.call import Call, Network
 from tests.scenario.truth import duration_ms, placement_errors_ms
@@ -94,3 +97,30 @@ def test_a_leg_of_one_packet_has_a_clock() -> None:
 def test_no_rows_no_clock() -> None:
     clock = fit_clock(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8), 8000)
     assert clock.anchor_ns == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 900),
+    st.sampled_from([0.0, 0.01, 0.2]),
+    st.sampled_from([160, 1600, 8000]),
+    st.sampled_from([0.0, 1e6, 400e6]),
+)
+def test_the_short_way_to_an_envelope_comes_to_what_the_windows_come_to(
+    seed: int, rows: int, odd: float, window: int, jitter_ns: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    timestamp = np.cumsum(rng.choice([160, 160, 160, 4000, -320], rows)).astype(np.int64)
+    arrival = (timestamp * 125_000.0 + rng.exponential(jitter_ns, rows) + 10**18).astype(np.int64)
+    early = rng.random(rows) < odd / 10
+    arrival[early] -= 200_000_000
+    flags = rng.choice([0, 8, 128], rows, p=[1 - odd, odd / 2, odd / 2]).astype(np.uint8)
+    found = short_floor(timestamp, arrival, flags, 8000, window, 60.0, 60e6, 160)
+    _, ticks, least, _ = window_minima(timestamp, arrival, flags, int(arrival[0]), 125_000.0, window, 160)
+    levels = sorted(least.tolist())
+    glitch = 4 <= len(levels) < 50 and levels[1] - levels[0] > 60e6
+    if not 0 < len(levels) < 100 or ticks[-1] / 8000 - ticks[0] / 8000 >= 60 or glitch:
+        assert found is None
+    else:
+        assert found == levels[len(levels) // 50]

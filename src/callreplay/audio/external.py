@@ -46,8 +46,10 @@ def undecodable(codec: Codec) -> str:
 
 def silent_spans(columns: LegColumns, side: str) -> list[str]:
     """What of a leg cannot be decoded here, a line for each codec; nothing is decoded for it."""
-    found: dict[tuple[Codec, int], None] = {(span.codec, span.payload_type): None for span in columns.spans}
-    lines = []
+    found: dict[tuple[Codec, int], None] = {
+        (span.codec, span.payload_type): None for span in columns.spans if not is_native(span.codec)
+    }
+    lines: list[str] = []
     for codec, payload_type in found:
         why = undecodable(codec)
         if why:

@@ -6,13 +6,14 @@ Decoding and mixing both start here.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from callreplay import _core
+from callreplay.arrays import plain_columns
 from callreplay.codecs import Codec
 from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
@@ -80,6 +81,7 @@ _COLUMNS: Final[tuple[tuple[str, DTypeLike], ...]] = (
     ("flags", np.uint8),
 )
 _KINDS: Final = tuple(np.dtype(kind) for _, kind in _COLUMNS)
+_OCTETS: Final = (np.dtype(np.uint8),)
 
 
 def is_native(codec: Codec) -> bool:
@@ -160,16 +162,6 @@ def checked(array: object, dtype: DTypeLike, name: str) -> Any:
     return array
 
 
-def _as_expected(columns: Sequence[Any]) -> bool:
-    """Whether columns are what they should be, all of one length."""
-    length = len(columns[0])
-    for column, kind in zip(columns, _KINDS, strict=True):
-        plain = type(column) is np.ndarray and column.dtype is kind and column.shape == (length,)
-        if not (plain and column.flags.c_contiguous):
-            return False
-    return True
-
-
 def native_leg(
     leg: LegColumns,
     external: External | None = None,
@@ -187,17 +179,20 @@ def native_leg(
     if concealment not in ("exact", "best"):
         raise ArgumentError(f"concealment: {concealment!r} is not exact or best")
     columns: tuple[Any, ...] = (leg.offset, leg.size, leg.timestamp, leg.sequence, leg.flags)
-    if not _as_expected(columns):
+    if not plain_columns(columns, _KINDS):
         for column, (name, dtype) in zip(columns, _COLUMNS, strict=True):
             checked(column, dtype, name)
         if len({len(column) for column in columns}) != 1:
             lengths = ", ".join(f"{name} {len(c)}" for (name, _), c in zip(_COLUMNS, columns, strict=True))
             raise ArgumentError(f"columns differ in length: {lengths}")
+    data, spill = leg.data, leg.spill
+    if not plain_columns((data,), _OCTETS) or not plain_columns((spill,), _OCTETS):
+        data, spill = checked(data, np.uint8, "data"), checked(spill, np.uint8, "spill")
     offset, size, timestamp, sequence, flags = columns
     span, start, ticks, reason = columns_of(leg.gaps)
     return _core.Leg(
-        checked(leg.data, np.uint8, "data"),
-        checked(leg.spill, np.uint8, "spill"),
+        data,
+        spill,
         offset,
         size,
         timestamp,

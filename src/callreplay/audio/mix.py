@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay import _core
-from callreplay.audio.legs import Concealment, External, LegCounts, native_leg
+from callreplay.audio.legs import Concealment, External, Filling, LegCounts, native_leg
 from callreplay.errors import ArgumentError
 from callreplay.model import Event, LegColumns, Span, mappings
 
@@ -57,10 +57,12 @@ def _span_end_ns(span: Span, correct_drift: bool) -> int:
 
 def timeline_bounds(legs: Sequence[LegColumns | None], *, correct_drift: bool = True) -> tuple[int, int]:
     """Start of the earliest span and end of the last one, in ns since the epoch; (0, 0) without any span."""
-    spans = [span for leg in legs if leg is not None for span in leg.spans]
-    if not spans:
-        return (0, 0)
-    return (min(span.anchor_ns for span in spans), max(_span_end_ns(span, correct_drift) for span in spans))
+    bounds: tuple[int, int] | None = None
+    for leg in legs:
+        for span in leg.spans if leg is not None else ():
+            start, end = span.anchor_ns, _span_end_ns(span, correct_drift)
+            bounds = (min(start, bounds[0]), max(end, bounds[1])) if bounds else (start, end)
+    return bounds or (0, 0)
 
 
 def timeline_frames(start_ns: int, end_ns: int, rate_hz: int) -> int:
@@ -73,6 +75,8 @@ def window_frames(
 ) -> tuple[int, int]:
     """First and stop frame, counted from ``start_ns``, of the window from ``start_s`` to ``end_s`` seconds after it."""
     total = max(0, timeline_frames(start_ns, end_ns, rate_hz))
+    if not start_s and end_s is None:
+        return 0, total
 
     def frame(seconds: float | None, default: int, name: str) -> int:
         if seconds is None:
@@ -134,9 +138,11 @@ class _Plan:
         self.rate_hz = default_rate_hz(legs) if rate_hz is None else rate_hz
         if not 8000 <= self.rate_hz <= 48000:
             raise ArgumentError(f"rate_hz: {rate_hz} is not in 8000 to 48000")
-        first_ns, last_ns = timeline_bounds(legs, correct_drift=correct_drift)
-        self.origin_ns = first_ns if origin_ns is None else origin_ns
-        last_ns = last_ns if stop_ns is None else stop_ns
+        if origin_ns is None or stop_ns is None:
+            first_ns, last_ns = timeline_bounds(legs, correct_drift=correct_drift)
+            origin_ns = first_ns if origin_ns is None else origin_ns
+            stop_ns = last_ns if stop_ns is None else stop_ns
+        self.origin_ns, last_ns = origin_ns, stop_ns
         self.start, self.stop = window_frames(self.origin_ns, last_ns, self.rate_hz, start_s, end_s)
         self.width = 2 if channels == "stereo" else 1
         self.ignore_drift = not correct_drift
@@ -151,12 +157,14 @@ class _Plan:
             )
             for index, (leg, channel) in enumerate(zip(legs, placed, strict=False))
         ]
-        self.filling = [
-            (leg.spans[index], pcm)
-            for leg, given in zip(legs, external or (), strict=False)
-            for index, pcm in (given or {}).items()
-            if leg is not None and not isinstance(pcm, np.ndarray)
-        ]
+        self.filling: list[tuple[Span, Filling]] = []
+        if external and any(external):
+            self.filling = [
+                (leg.spans[index], pcm)
+                for leg, given in zip(legs, external, strict=False)
+                for index, pcm in (given or {}).items()
+                if leg is not None and not isinstance(pcm, np.ndarray)
+            ]
 
     def timeline(self, block_ms: int) -> _core.TimelineRow:
         return (self.rate_hz, self.width, self.origin_ns, self.stop, block_ms, self.ignore_drift)

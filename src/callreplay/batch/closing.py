@@ -23,7 +23,7 @@ class _Output(Generic[T]):
 
     __slots__ = ("appear", "done", "error", "item", "seconds")
 
-    def __init__(self, item: T, appear: Callable[[], None]) -> None:
+    def __init__(self, item: T, appear: Callable[[], object]) -> None:
         self.item, self.appear = item, appear
         self.seconds, self.done = 0.0, False
         self.error: BaseException | None = None
@@ -41,7 +41,7 @@ class Closer(Generic[T]):
         self._waiting: deque[_Output[T]] = deque()
         self._turn = threading.Condition()
 
-    def put(self, item: T, appear: Callable[[], None]) -> None:
+    def put(self, item: T, appear: Callable[[], object]) -> None:
         """Begin."""
         output = _Output(item, appear)
         self._waiting.append(output)

@@ -11,9 +11,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -150,7 +150,7 @@ class _Open:
     name: str
     sink: Sink
     file: Any
-    stack: ExitStack
+    place: AbstractContextManager[Any]  # where its file appears
     cost: int
     rate_hz: int
     frames: int
@@ -208,7 +208,7 @@ def _known(call: Call, speech: bool) -> dict[str, Any]:
         "called": call.party("called"),
         "start": utc(call.start_ns) if call.start_ns else "",
         "call_id": call.description.call_id,
-        "one_way": any(leg.empty for leg in call.legs),
+        "one_way": call.caller.empty or call.called.empty,
         "sides_inferred": call.sides_inferred,
     }
     if speech:
@@ -268,11 +268,12 @@ class _Work:
     def __init__(self, feed: Feed, order: Order, destination: Destination) -> None:
         self.feed, self.order, self.destination = feed, order, destination
         self.form: Format = self._form()
-        self.wanted = _wanted(order)
+        self.wanted, self.suffix = _wanted(order), order.suffix()
         self.waiting: deque[Job] = deque()
         self.fed_up = False  # no more jobs will come
         self.ready: deque[tuple[_Progress, Call, int]] = deque()
         self.open: dict[int, _Open] = {}
+        self.near = self.laned = 0  # octets of their captures, and how many of them others make cheaper
         self.pool = self.form.pool() if self.form.pool else None
         self.pooled_s = 0.0
         self.ended: list[_Open] = []  # whose last samples wait in the pool
@@ -299,7 +300,7 @@ class _Work:
             if self.closer is not None:
                 self.closer.close()
             for opened in (*self.open.values(), *self.ended):
-                opened.stack.__exit__(GeneratorExit, GeneratorExit(), None)
+                opened.place.__exit__(GeneratorExit, GeneratorExit(), None)
 
     def _work(self) -> Iterator[_Done]:
         while True:
@@ -389,10 +390,15 @@ class _Work:
 
     def _near(self, octets: int) -> bool:
         """Whether enough is open: the calls that go on, a few more, and ``octets`` of captures in all."""
-        if self.pool is not None or sum(each.octets for each in self.open.values()) < octets:
+        if self.near < octets or self.pool is not None:
             return False
-        spare = self.group.waiting if any(each.laned for each in self.open.values()) else len(self.open)
-        return spare >= _NEAR_CALLS
+        return (self.group.waiting if self.laned else len(self.open)) >= _NEAR_CALLS
+
+    def _leave(self, number: int) -> None:
+        """A call that is under way no more."""
+        opened = self.open.pop(number)
+        self.near -= opened.octets
+        self.laned -= opened.laned
 
     def _fits(self, cost: int) -> bool:
         return _WORKER_BYTES + self.used + cost <= self.order.memory
@@ -411,7 +417,7 @@ class _Work:
         except _FAULTS as fault:
             error = _reason(fault)
         if error:
-            name = job.output(1, self.order.suffix())
+            name = job.output(1, self.suffix)
             self._tell(source, Row(job.captures[0], name, 0, source.key, error=error, finished=time.time()))
             return
         calls = [call for call in capture.calls if call.number not in job.skip]
@@ -421,32 +427,37 @@ class _Work:
         self.ready += [(source, call, cost // len(capture.calls)) for call in calls]
 
     def _open_call(self, source: _Progress, call: Call, cost: int) -> None:
-        name = source.job.output(call.number, self.order.suffix())
-        with ExitStack() as stack:
+        name = source.job.output(call.number, self.suffix)
+        try:
+            shape, options = call.prepare(self.form, self.order.options)
+            place = self.destination.create(name)
+            file = place.__enter__()
             try:
-                shape, options = call.prepare(self.form, self.order.options)
-                file = stack.enter_context(self.destination.create(name))
                 number = self._render(call, shape, options)
                 sink = self._sink(call, name, shape, options, file)
-                files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
-                opened = _Open(
-                    source,
-                    call,
-                    name,
-                    sink,
-                    file,
-                    stack.pop_all(),
-                    cost,
-                    shape.rate_hz,
-                    shape.frames,
-                    source.octets // source.calls,
-                    any(in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans),
-                    files,
-                )
-            except _FAULTS as error:
-                self._tell(source, self._row(source, call, name, error=_reason(error)))
-                return
+            except BaseException as error:  # nothing stands under the name of what failed
+                place.__exit__(type(error), error, error.__traceback__)
+                raise
+        except _FAULTS as error:
+            self._tell(source, self._row(source, call, name, error=_reason(error)))
+            return
+        opened = _Open(
+            source,
+            call,
+            name,
+            sink,
+            file,
+            place,
+            cost,
+            shape.rate_hz,
+            shape.frames,
+            source.octets // source.calls,
+            any(in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans),
+            mappings(*call.caller.columns.arrays, *call.called.columns.arrays),
+        )
         self.open[number] = opened
+        self.near += opened.octets
+        self.laned += opened.laned
         self.used += cost
 
     def _render(self, call: Call, shape: Shape, options: Options) -> int:
@@ -476,7 +487,9 @@ class _Work:
                 block = next(blocks, None)
             except _FAULTS as error:
                 del self.apart[number]
-                self._fail(self.open.pop(number), error)
+                opened = self.open[number]
+                self._leave(number)
+                self._fail(opened, error)
                 return number, np.zeros(0, np.int16), True
             if block is not None:
                 return number, block, False
@@ -489,7 +502,7 @@ class _Work:
         if opened is None:
             return  # its output failed; the rest of its audio is not wanted
         if last:
-            del self.open[number]
+            self._leave(number)
         try:
             for mapped in opened.files:
                 mapped.check()
@@ -509,7 +522,8 @@ class _Work:
                 sink.end()
                 self.ended.append(opened)
         except _FAULTS as error:
-            self.open.pop(number, None)
+            if number in self.open:
+                self._leave(number)
             self._fail(opened, error)
 
     def _encode(self) -> None:
@@ -523,7 +537,9 @@ class _Work:
             try:
                 self.open[number].take(data)
             except _FAULTS as error:
-                self._fail(self.open.pop(number), error)
+                opened = self.open[number]
+                self._leave(number)
+                self._fail(opened, error)
         for opened, data in zip(ended, made[len(numbers) :], strict=True):
             try:
                 opened.take(data)
@@ -536,10 +552,10 @@ class _Work:
         row = self._row(opened.source, opened.call, opened.name, opened)
         self.feed.note(opened.source.job, row)
         if self.closer is None:
-            opened.stack.close()
+            opened.place.__exit__(None, None, None)
             self._tell(opened.source, row, opened.file)
         else:
-            self.closer.put((opened.source, row), opened.stack.close)
+            self.closer.put((opened.source, row), partial(opened.place.__exit__, None, None, None))
         self.used -= opened.cost
 
     def _collect(self, *, every: bool = False) -> None:
@@ -556,7 +572,7 @@ class _Work:
 
     def _fail(self, opened: _Open, error: Exception) -> None:
         """What goes wrong with one output costs its own row."""
-        opened.stack.__exit__(type(error), error, error.__traceback__)
+        opened.place.__exit__(type(error), error, error.__traceback__)
         self.used -= opened.cost
         self._tell(opened.source, self._row(opened.source, opened.call, opened.name, error=_reason(error)))
 

@@ -67,7 +67,7 @@ def arrange(
     same time the one with better coverage is kept, unless it is digital silence; equal ones: the one that began first.
     The streams' columns are used up: their timestamps become ticks of spans.
     """
-    full = [ordered for ordered in streams if len(ordered.columns)]
+    full = [ordered for ordered in streams if len(ordered.columns.offset)]
     if len(full) == 1 and full[0].gaps is not None:
         return _whole(packets, full[0], full[0].gaps), []
     kept = _settle_parallel(packets, full)
@@ -113,15 +113,15 @@ def _whole(packets: Packets, ordered: OrderedStream, gaps: NDArray[np.void]) -> 
     columns, line, tables = ordered.columns, ordered.lines[0], ordered.tables
     which = ordered.runs[0][2]
     codec = tables.listed[which]
-    payload_type = int(columns.payload_type[0])
+    payload_type = columns.payload_type.item(0)
     span = Span(
         codec,
         0,
-        len(columns),
+        len(columns.offset),
         ordered.stream.ssrc,
         ordered.stream.index,
         payload_type,
-        line.clock.anchor_ns - delay_ns(codec, int(tables.typical[which])),
+        line.clock.anchor_ns - delay_ns(codec, tables.typical.item(which)),
         line.end_tick,
         line.clock.drift_ppm,
         tables.resolution.sources[payload_type] in ("inferred", "unknown"),

@@ -30,16 +30,19 @@ def mark_call_gaps(caller: LegColumns, called: LegColumns) -> None:
     legs = [leg for leg in (caller, called) if leg.spans]
     if not legs:
         return
-    start = min(leg.spans[0].anchor_ns for leg in legs)
-    end = max(_end_ns(leg) for leg in legs)
+    start = min([leg.spans[0].anchor_ns for leg in legs])
+    last_ns = [ns_of(leg.spans[-1], leg.spans[-1].end_tick) for leg in legs]
+    end = max([*last_ns, *[_end_ns(leg) for leg in legs if len(leg.spans) > 1]])
     edge = _EDGE_NS + max([delay_ns(leg.spans[0].codec) for leg in legs])
-    for leg in legs:
+    for leg, stop in zip(legs, last_ns, strict=True):
+        if stop + edge >= end and leg.spans[0].anchor_ns <= start + edge:
+            continue
         first, last = leg.spans[0], leg.spans[-1]
         rows: list[tuple[int, int, int, int, int]] = []
         if first.anchor_ns - start > edge:
             ticks = ticks_of(first, first.anchor_ns - start)
             rows.append((0, -ticks, ticks, 0, GapReason.LATE_START))
-        remaining = end - ns_of(last, last.end_tick)
+        remaining = end - stop
         if remaining > edge:
             rows.append(
                 (len(leg.spans) - 1, last.end_tick, ticks_of(last, remaining), 0, GapReason.EARLY_END)

@@ -11,7 +11,7 @@ from callreplay.order.aside import set_aside
 from callreplay.order.grouping import Group, without_forks
 from callreplay.order.matching import other_side
 from callreplay.order.streams import Packets
-from callreplay.order.taps import Copy, Owner, StreamFacts, find_copies, part_of, rows_of_fact
+from callreplay.order.taps import Copy, Owner, StreamFacts, find_copies, nominees, part_of, rows_of_fact
 
 __all__ = ["without_copies"]
 
@@ -28,6 +28,8 @@ def without_copies(scan: Packets, groups: list[Group]) -> None:
     the other has besides goes to the matching direction of the kept one. Calls that signalling describes as two stay
     two; each names the other.
     """
+    if not nominees([fact for group in groups for leg in group.legs.values() for fact in leg]):
+        return
     places = [(group, side, fact) for group in groups for side, leg in group.legs.items() for fact in leg]
     numbers = {id(group): number for number, group in enumerate(groups)}
     owners = [Owner(numbers[id(group)], side, group.description is not None) for group, side, _ in places]

@@ -6,6 +6,8 @@ Every row number is held against the length of the columns before it is used, so
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
+from callreplay.arrays cimport column, length_of
+
 cdef enum:
     NOISE_FLAG = 8
     RESTART = 128
@@ -68,19 +70,21 @@ cdef class Survey:
         self.before_ns = arrival
         self.rows += 1
 
-    def look(self, const uint16_t[::1] size not None, const int64_t[::1] arrival not None,
-             const uint8_t[::1] payload_type not None, const int32_t[::1] rows, int64_t first, int64_t count,
-             int64_t step):
+    def look(self, sizes, arrivals, payload_types, rows, int64_t first, int64_t count, int64_t step):
         """``take`` without a copy of anything."""
-        cdef int64_t i, row, n = arrival.shape[0]
+        cdef int64_t i, row, n = length_of(arrivals), numbers = 0 if rows is None else length_of(rows)
+        cdef const uint16_t* size = <const uint16_t*>column(sizes, b"u", 2, n)
+        cdef const int64_t* arrival = <const int64_t*>column(arrivals, b"i", 8, n)
+        cdef const uint8_t* payload_type = <const uint8_t*>column(payload_types, b"u", 1, n)
+        cdef const int32_t* chosen = NULL
         cdef bint listed = rows is not None, bad = False
-        if size.shape[0] != n or payload_type.shape[0] != n:
-            raise ValueError("columns differ in length")
-        if listed and not (0 <= first <= rows.shape[0] and 0 <= count <= rows.shape[0] - first):
-            raise ValueError("no such rows")
+        if listed:
+            chosen = <const int32_t*>column(rows, b"i", 4, numbers)
+            if not (0 <= first <= numbers and 0 <= count <= numbers - first):
+                raise ValueError("no such rows")
         with nogil:
             for i in range(count):
-                row = rows[first + i] if listed else first + i * step
+                row = chosen[first + i] if listed else first + i * step
                 if not 0 <= row < n:
                     bad = True
                     break

@@ -206,6 +206,8 @@ def _to_fork(fact: StreamFacts, group: Group) -> bool:
 def without_forks(group: Group) -> list[Aside]:
     """Drop what was sent to a recorder where the leg has the media itself too; returns what went."""
     dropped: list[Aside] = []
+    if not group.forks:
+        return dropped
     for side, leg in group.legs.items():
         own = [fact for fact in leg if fact not in group.forks]
         if own and len(own) < len(leg):
@@ -279,7 +281,9 @@ def unsignalled_groups(facts: Sequence[StreamFacts]) -> list[Group]:
 
 def _both_ways(facts: Sequence[StreamFacts]) -> Group | None:
     """The call of two streams that run against each other in one time, as most captures have it; None for others."""
-    first, second = sorted(facts, key=_begun)
+    first, second = facts
+    if second.first_ns < first.first_ns:
+        first, second = second, first
     here, there = first.stream.flow, second.stream.flow
     against = (here.source, here.source_port) == (there.destination, there.destination_port)
     if not against or (there.source, there.source_port) != (here.destination, here.destination_port):
@@ -288,10 +292,6 @@ def _both_ways(facts: Sequence[StreamFacts]) -> Group | None:
     if alone or second.first_ns - first.last_ns > _NEW_CALL_NS:
         return None
     return Group(None, {"caller": [first], "called": [second]}, [_WHO_IS_FIRST], sides_inferred=True)
-
-
-def _begun(fact: StreamFacts) -> int:
-    return fact.first_ns
 
 
 def _clusters(members: Sequence[StreamFacts]) -> list[list[StreamFacts]]:

@@ -75,6 +75,8 @@ class LegMedia:
     def codec(self) -> Codec | None:
         """The codec of most of the leg's packets."""
         spans = self.columns.spans
+        if len(spans) == 1:
+            return spans[0].codec
         return max(spans, key=lambda span: span.stop - span.first).codec if spans else None
 
 
@@ -153,7 +155,8 @@ def assemble(
         without_copies(several[0], groups)
     calls = [builder.call(group) for group in groups if group.packets]
     builder.check()
-    calls.sort(key=lambda call: call.start_ns)
+    if len(calls) > 1:
+        calls.sort(key=lambda call: call.start_ns)
     if unplaced is not None:
         unplaced += aside
     return calls
@@ -190,7 +193,7 @@ class _Builder:
         sides: tuple[Side, Side] = ("caller", "called")
         for side in sides:
             legs[side], ordered[side], parallel[side] = self._leg(group, side)
-        if all(leg.empty for leg in legs.values()):
+        if legs["caller"].empty and legs["called"].empty:
             for side, leg in legs.items():
                 if leg.events and ordered[side]:
                     leg.columns.spans = [event_span(ordered[side][0], leg.events)]
@@ -215,7 +218,8 @@ class _Builder:
         for side in sides:
             leg = legs[side]
             leg.statistics = measure(ordered[side], leg.columns.gaps, leg.codec)
-            leg.statistics.parallel = sum(one.packets for one in parallel[side])
+            if parallel[side]:
+                leg.statistics.parallel = sum([one.packets for one in parallel[side]])
         return call
 
     def _ordered(
@@ -225,7 +229,9 @@ class _Builder:
         return plain if plain is not None else order_stream(scan, stream, signalled, self.hints, self.arena)
 
     def _leg(self, group: Group, side: Side) -> tuple[LegMedia, list[OrderedStream], list[Aside]]:
-        facts = sorted(group.legs[side], key=lambda fact: fact.first_ns)
+        facts = group.legs[side]
+        if len(facts) > 1:
+            facts = sorted(facts, key=lambda fact: fact.first_ns)
         scan = self.scans[facts[0].scan] if facts else self.scans[0]
         streams = [
             self._ordered(scan, fact.stream, _payload_types(group.description, side, fact)) for fact in facts
@@ -241,7 +247,8 @@ class _Builder:
         if len(columns.offset) >= BLOCK:
             release(columns.offset, columns.size, columns.timestamp, columns.arrival_ns, columns.sequence)
         leg = LegMedia(side, columns, events, streams=[fact.stream for fact in facts])
-        leg.warnings += [str(one) for one in aside]
+        if aside:
+            leg.warnings += [str(one) for one in aside]
         for ordered in streams:
             if said := [*ordered.tables.resolution.warnings, *ordered.warnings]:
                 name = f"SSRC {ordered.stream.ssrc:#010x}: "

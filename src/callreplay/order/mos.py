@@ -58,8 +58,9 @@ def burst_ratio(lost: int, bursts: int, expected: int) -> float:
     """
     if lost <= 0 or bursts <= 0 or expected <= 0:
         return 1.0
-    probability = min(lost / expected, 1.0)
-    return max(lost / bursts * (1 - probability), 1e-3)
+    probability = lost / expected if lost < expected else 1.0
+    ratio = lost / bursts * (1 - probability)
+    return ratio if ratio > 1e-3 else 1e-3
 
 
 def estimate(
@@ -74,16 +75,21 @@ def estimate(
     >>> round(quality.r, 1), round(quality.mos, 2)
     (93.2, 4.41)
     """
-    name = codec.name.removeprefix("AAL2-")
-    assumed = name not in _IMPAIRMENT
-    figures = _IMPAIRMENT.get(name) or _ASSUMED.get(name)
+    name = codec.name
+    figures, assumed = _IMPAIRMENT.get(name), False
     if figures is None:
-        return None
+        name = name.removeprefix("AAL2-")
+        figures = _IMPAIRMENT.get(name)
+    if figures is None:
+        figures, assumed = _ASSUMED.get(name), True
+        if figures is None:
+            return None
     impairment, robustness = figures
-    loss = min(max(loss_percent, 0.0), 100.0)
+    loss = loss_percent if 0.0 <= loss_percent <= 100.0 else min(max(loss_percent, 0.0), 100.0)
     # Equation 7-29.
     effective = impairment + (95 - impairment) * loss / (loss / ratio + robustness) if loss else impairment
-    r = min(max(_DEFAULT_R - effective - _delay_impairment(delay_ms), 0.0), 100.0)
+    r = _DEFAULT_R - effective - (_delay_impairment(delay_ms) if delay_ms > 100 else 0.0)
+    r = r if 0.0 <= r <= 100.0 else min(max(r, 0.0), 100.0)
     return Quality(r, _mos(r), assumed)
 
 

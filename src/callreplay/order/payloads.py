@@ -82,8 +82,14 @@ class PayloadTables:
     @classmethod
     def shared(cls, resolution: Resolution, longest_payload: int) -> PayloadTables:
         """``build`` for whoever changes none of the tables but ``typical``."""
-        listed = list(dict.fromkeys(resolution.codecs.values())) or [UNKNOWN]
-        kinds, clocks, codecs, durations, typical, doubtful = _made(resolution, longest_payload)
+        named = resolution.codecs
+        kind = next(iter(named), -1)
+        if len(named) == 1 and named[kind] is STATIC.get(kind) and longest_payload <= _KEPT:
+            listed, made = [named[kind]], _static(kind, longest_payload)
+        else:
+            listed = list(dict.fromkeys(named.values())) or [UNKNOWN]
+            made = _made(resolution, longest_payload)
+        kinds, clocks, codecs, durations, typical, doubtful = made
         return cls(resolution, listed, kinds, clocks, codecs, durations, typical.copy(), doubtful)
 
     def replace(self, which: int, codec: Codec) -> None:
@@ -104,6 +110,12 @@ _Arrays = tuple[_Any, _Any, _Any, _Any, _Any, _Any]
 def _made(resolution: Resolution, longest_payload: int) -> _Arrays:
     make = _arrays if longest_payload <= _KEPT else _arrays.__wrapped__
     return make(tuple(resolution.codecs.items()), longest_payload)
+
+
+@lru_cache(64)
+def _static(kind: int, longest_payload: int) -> _Arrays:
+    """``_arrays`` of nothing but a static payload type: no codec need be hashed and compared."""
+    return _arrays(((kind, STATIC[kind]),), longest_payload)
 
 
 @lru_cache(128)

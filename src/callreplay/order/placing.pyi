@@ -10,6 +10,16 @@ def window_minima(
     window_ticks: int,
     shift: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]: ...
+def short_floor(
+    stamps: NDArray[np.int64],
+    arrivals: NDArray[np.int64],
+    marks: NDArray[np.uint8],
+    clock_rate_hz: int,
+    window_ticks: int,
+    shortest_s: float,
+    apart_ns: float,
+    shift: int,
+) -> float | None: ...
 def packet_ends(
     timestamp: NDArray[np.int64],
     size: NDArray[np.uint16],

@@ -7,10 +7,12 @@ here.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
+from callreplay.arrays cimport column, length_of, written
 from callreplay.order.durations cimport covers
 
 import numpy as np
 
+from callreplay.arrays import empty_each
 from callreplay.model import GAP_DTYPE
 
 cdef enum:
@@ -22,6 +24,7 @@ cdef enum:  # GapReason
     SILENCE = 2
     HOLD = 3
 
+cdef tuple WINDOW = (np.dtype("i8"), np.dtype("i8"), np.dtype("f8"), np.dtype("i8"))
 ALIGNED = np.dtype(GAP_DTYPE.descr, align=True)
 
 cdef struct Gap:  # ALIGNED
@@ -32,18 +35,20 @@ cdef struct Gap:  # ALIGNED
     uint8_t reason
 
 
-def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None,
-                  const uint8_t[::1] flags not None, int64_t origin_ns, double ns_per_tick,
-                  int64_t window_ticks, int64_t shift=0):
+def window_minima(stamps, arrivals, marks, int64_t origin_ns, double ns_per_tick, int64_t window_ticks,
+                  int64_t shift=0):
     """The least (arrival - media time) of each window of media time, per stretch between restarts.
 
     Returns (stretch, tick, d, packets): int64, int64, float64 (ns against ``origin_ns``), int64, one entry
     per window with audio; ``tick`` is where the least was. Comfort noise does not count: its timestamps are
     not to be trusted. ``shift`` is added to every timestamp.
     """
-    cdef Py_ssize_t rows = timestamp.shape[0], i, windows = 0, current = -1
-    if arrival.shape[0] != rows or flags.shape[0] != rows or window_ticks < 1:
-        raise ValueError("columns differ in length")
+    cdef int64_t rows = length_of(stamps), i, windows = 0, current = -1
+    cdef const int64_t* timestamp = <const int64_t*>column(stamps, b"i", 8, rows)
+    cdef const int64_t* arrival = <const int64_t*>column(arrivals, b"i", 8, rows)
+    cdef const uint8_t* flags = <const uint8_t*>column(marks, b"u", 1, rows)
+    if window_ticks < 1:
+        raise ValueError("a window of no time")
     # The window of the row before, from ``low`` to ``high``: most rows lie in it and need no division.
     cdef int64_t tick, low = 0, high = 0, stretch = 0
     cdef double d
@@ -60,12 +65,11 @@ def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arri
                 if low == 0:
                     low = 1 - window_ticks  # division is towards nought
                 windows += 1
-    stretches = np.empty(windows, np.int64)
-    ticks = np.empty(windows, np.int64)
-    least = np.empty(windows, np.float64)
-    packets = np.zeros(windows, np.int64)
-    cdef int64_t[::1] stretches_v = stretches, ticks_v = ticks, packets_v = packets
-    cdef double[::1] least_v = least
+    stretches, ticks, least, packets = empty_each(windows, WINDOW)
+    cdef int64_t* stretches_v = <int64_t*>written(stretches, b"i", 8, windows)
+    cdef int64_t* ticks_v = <int64_t*>written(ticks, b"i", 8, windows)
+    cdef int64_t* packets_v = <int64_t*>written(packets, b"i", 8, windows)
+    cdef double* least_v = <double*>written(least, b"f", 8, windows)
     low = high = 0
     with nogil:
         for i in range(rows):
@@ -85,11 +89,67 @@ def window_minima(const int64_t[::1] timestamp not None, const int64_t[::1] arri
                 stretches_v[current] = stretch
                 ticks_v[current] = tick
                 least_v[current] = d
+                packets_v[current] = 0
             elif d < least_v[current]:
                 least_v[current] = d
                 ticks_v[current] = tick
             packets_v[current] += 1
     return stretches, ticks, least, packets
+
+
+def short_floor(stamps, arrivals, marks, int32_t clock_rate_hz, int64_t window_ticks, double shortest_s,
+                double apart_ns, int64_t shift):
+    """What ``fit_clock`` makes of ``window_minima`` where their windows span less than ``shortest_s``: the envelope.
+
+    In ns against the first arrival. None where it takes a closer look: for a longer stretch, one without audio, one in
+    which the least of all lies more than ``apart_ns`` below the next, or one of a hundred windows.
+    """
+    cdef int64_t rows = length_of(stamps), i, windows = 0, tick, low = 0, high = 0, origin, first = 0, last = 0
+    cdef const int64_t* timestamp = <const int64_t*>column(stamps, b"i", 8, rows)
+    cdef const int64_t* arrival = <const int64_t*>column(arrivals, b"i", 8, rows)
+    cdef const uint8_t* flags = <const uint8_t*>column(marks, b"u", 1, rows)
+    cdef double d, here = 0, least = float("inf"), next_least = float("inf"), ns_per_tick
+    if window_ticks < 1 or clock_rate_hz < 1:
+        raise ValueError("a window of no time")
+    if rows == 0:
+        return None
+    origin, ns_per_tick = arrival[0], 1e9 / clock_rate_hz
+    with nogil:
+        for i in range(rows + 1):
+            if i < rows:
+                if flags[i] & RESTART and i:
+                    low = high = 0
+                if flags[i] & NOISE_FLAG:
+                    continue
+                tick = timestamp[i] + shift
+                d = <double>(arrival[i] - origin) - tick * ns_per_tick
+                if low <= tick < high:
+                    if d < here:
+                        here, last = d, tick
+                        if windows == 1:
+                            first = tick
+                    continue
+            # The end of a window, if there was one.
+            if windows:
+                if here < least:
+                    least, next_least = here, least
+                elif here < next_least:
+                    next_least = here
+            if i == rows:
+                break
+            low = tick // window_ticks * window_ticks
+            high = low + window_ticks
+            if low == 0:
+                low = 1 - window_ticks  # division is towards nought
+            windows += 1
+            here, last = d, tick
+            if windows == 1:
+                first = tick
+    if not 0 < windows < 100 or <double>last / clock_rate_hz - <double>first / clock_rate_hz >= shortest_s:
+        return None
+    if 4 <= windows < 50 and next_least - least > apart_ns:
+        return None
+    return least if windows < 50 else next_least
 
 
 def packet_ends(const int64_t[::1] timestamp not None, const uint16_t[::1] size not None,
@@ -287,16 +347,15 @@ def codec_runs(const uint8_t[::1] payload_type not None, const uint8_t[::1] flag
     return runs
 
 
-def count_late(const int64_t[::1] timestamp not None, const int64_t[::1] arrival not None, int64_t origin_ns,
-               double floor_ns, double ns_per_tick, double late_ns, int64_t shift=0):
+def count_late(stamps, arrivals, int64_t origin_ns, double floor_ns, double ns_per_tick, double late_ns,
+               int64_t shift=0):
     """How many packets came more than ``late_ns`` after the envelope ``floor_ns`` (against ``origin_ns``).
 
     ``shift`` is added to every timestamp.
     """
-    cdef Py_ssize_t rows = timestamp.shape[0], i
-    if arrival.shape[0] != rows:
-        raise ValueError("columns differ in length")
-    cdef int64_t late = 0
+    cdef int64_t rows = length_of(stamps), i, late = 0
+    cdef const int64_t* timestamp = <const int64_t*>column(stamps, b"i", 8, rows)
+    cdef const int64_t* arrival = <const int64_t*>column(arrivals, b"i", 8, rows)
     with nogil:
         for i in range(rows):
             if <double>(arrival[i] - origin_ns) - (timestamp[i] + shift) * ns_per_tick - floor_ns > late_ns:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,26 +16,13 @@ class Plain:
     ) -> None: ...
     def take(
         self,
-        offset: NDArray[np.int64],
-        size: NDArray[np.uint16],
-        timestamp: NDArray[np.uint32],
-        arrival: NDArray[np.int64],
-        sequence: NDArray[np.uint16],
-        payload_type: NDArray[np.uint8],
-        flags: NDArray[np.uint8],
-        rows: NDArray[np.int32] | None,
+        source: tuple[NDArray[Any], ...],
+        listed: NDArray[np.int32] | None,
         first: int,
         count: int,
         step: int,
-        offset_to: NDArray[np.int64],
-        size_to: NDArray[np.uint16],
-        timestamp_to: NDArray[np.int64],
-        arrival_to: NDArray[np.int64],
-        sequence_to: NDArray[np.int64],
-        payload_type_to: NDArray[np.uint8],
-        flags_to: NDArray[np.uint8],
-        missing_to: NDArray[np.int32],
-        events: NDArray[np.int64],
+        target: tuple[NDArray[Any], ...],
+        events: NDArray[np.int64] | None,
     ) -> bool: ...
     def bunched(self, packet_ns: float) -> bool: ...
     def gaps(self) -> NDArray[np.void]: ...

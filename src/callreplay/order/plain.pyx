@@ -13,10 +13,12 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-import numpy as np
-
+from callreplay.arrays cimport column, length_of, written
 from callreplay.gaps cimport Gap, Gaps
+from callreplay.arrays import empty_each
 from callreplay.model import GAP_DTYPE
+
+cdef tuple OF_GAPS = (GAP_DTYPE,)
 
 cdef enum:
     NOISE_FLAG = 8
@@ -87,7 +89,7 @@ cdef class Plain:
     cdef State state
     cdef Gap* table
     cdef int64_t room
-    cdef const uint8_t[::1] kinds
+    cdef uint8_t[256] kinds
     cdef int64_t duration, hold
     cdef int32_t clock
     cdef uint16_t octets
@@ -98,14 +100,15 @@ cdef class Plain:
         self.table = NULL
         self.room = 0
 
-    def __init__(self, const uint8_t[::1] kinds not None, uint8_t audio, uint16_t octets, int64_t duration,
+    def __init__(self, kinds, uint8_t audio, uint16_t octets, int64_t duration,
                  int32_t clock, bint doubtful, int64_t hold_ticks):
         """``kinds`` by payload type, 256; ``audio``: the payload type of audio, all of ``octets`` and ``duration`` ticks
         of ``clock`` Hz; ``doubtful``: a codec that may tick at twice its clock.
         """
-        if kinds.shape[0] != 256 or kinds[audio] != AUDIO or octets < 1 or duration < 1 or clock < 1000:
+        memcpy(self.kinds, column(kinds, b"u", 1, 256), 256)
+        if self.kinds[audio] != AUDIO or octets < 1 or duration < 1 or clock < 1000:
             raise ValueError("no audio of known length")
-        self.kinds, self.audio, self.octets, self.duration = kinds, audio, octets, duration
+        self.audio, self.octets, self.duration = audio, octets, duration
         self.clock, self.doubtful, self.hold = clock, doubtful, hold_ticks
         self.state.bunch_ns = (<int64_t>1) << 62
 
@@ -136,25 +139,41 @@ cdef class Plain:
             self.state.gaps += 1
         return True
 
-    def take(self, const int64_t[::1] offset not None, const uint16_t[::1] size not None,
-             const uint32_t[::1] timestamp not None, const int64_t[::1] arrival not None,
-             const uint16_t[::1] sequence not None, const uint8_t[::1] payload_type not None,
-             const uint8_t[::1] flags not None, const int32_t[::1] rows, int64_t first, int64_t count, int64_t step,
-             int64_t[::1] offset_to not None, uint16_t[::1] size_to not None, int64_t[::1] timestamp_to not None,
-             int64_t[::1] arrival_to not None, int64_t[::1] sequence_to not None,
-             uint8_t[::1] payload_type_to not None, uint8_t[::1] flags_to not None, int32_t[::1] missing_to not None,
-             int64_t[:, ::1] events not None):
+    def take(self, tuple source not None, listed, int64_t first, int64_t count, int64_t step,
+             tuple target not None, int64_t[:, ::1] events):
         """Go on with ``count`` rows, chosen as by ``Survey.take``; False where the stream is not plain.
 
-        The audio goes to the targets, after what went there before. ``events`` receives four numbers of each event
-        row: its row in the scan, its key, the row of audio that follows it, and its tick (see ``EventRows``).
+        ``source`` has the columns offset, size, timestamp, arrival, sequence, payload type and flags of the scan,
+        ``target`` those of ``Columns``. The audio goes to the targets, after what went there before. ``events`` receives
+        four numbers of each event row: its row in the scan, its key, the row of audio that follows it, and its tick (see
+        ``EventRows``); None: no room.
 
         ValueError where there is no such row, or no room.
         """
-        cdef int64_t i, row, n = offset.shape[0], room = offset_to.shape[0], ticks, raw, expected, ahead, position, gap
+        cdef int64_t i, row, ticks, raw, expected, ahead, position, gap
+        offsets, sizes, stamps, arrivals, sequences, types, marks = source
+        cdef int64_t n = length_of(offsets)
+        cdef const int64_t* offset = <const int64_t*>column(offsets, b"i", 8, n)
+        cdef const uint16_t* size = <const uint16_t*>column(sizes, b"u", 2, n)
+        cdef const uint32_t* timestamp = <const uint32_t*>column(stamps, b"u", 4, n)
+        cdef const int64_t* arrival = <const int64_t*>column(arrivals, b"i", 8, n)
+        cdef const uint16_t* sequence = <const uint16_t*>column(sequences, b"u", 2, n)
+        cdef const uint8_t* payload_type = <const uint8_t*>column(types, b"u", 1, n)
+        cdef const uint8_t* flags = <const uint8_t*>column(marks, b"u", 1, n)
+        offsets, sizes, stamps, arrivals, sequences, types, marks, losses = target
+        cdef int64_t room = length_of(offsets), numbers = 0 if listed is None else length_of(listed)
+        cdef int64_t* offset_to = <int64_t*>written(offsets, b"i", 8, room)
+        cdef uint16_t* size_to = <uint16_t*>written(sizes, b"u", 2, room)
+        cdef int64_t* timestamp_to = <int64_t*>written(stamps, b"i", 8, room)
+        cdef int64_t* arrival_to = <int64_t*>written(arrivals, b"i", 8, room)
+        cdef int64_t* sequence_to = <int64_t*>written(sequences, b"i", 8, room)
+        cdef uint8_t* payload_type_to = <uint8_t*>written(types, b"u", 1, room)
+        cdef uint8_t* flags_to = <uint8_t*>written(marks, b"u", 1, room)
+        cdef int32_t* missing_to = <int32_t*>written(losses, b"i", 4, room)
+        cdef const int32_t* rows = NULL if listed is None else <const int32_t*>column(listed, b"i", 4, numbers)
         cdef int64_t slack = self.clock // 1000
         cdef double d, difference, ticks_per_ns = self.clock * 1e-9, ns_per_tick = 1e9 / self.clock
-        cdef bint listed = rows is not None, bad = False, plain = True
+        cdef bint bad = False, plain = True
         cdef uint16_t number
         cdef uint32_t stamp
         # In registers: for all the compiler knows, a column that is written might be the state.
@@ -170,18 +189,16 @@ cdef class Plain:
         cdef uint8_t audio = self.audio
         cdef int64_t duration = self.duration, most = 2 * self.clock
         cdef bint doubtful = self.doubtful
-        if (size.shape[0] != n or timestamp.shape[0] != n or arrival.shape[0] != n or sequence.shape[0] != n
-                or payload_type.shape[0] != n or flags.shape[0] != n):
-            raise ValueError("columns differ in length")
-        if (size_to.shape[0] != room or timestamp_to.shape[0] != room or arrival_to.shape[0] != room
-                or sequence_to.shape[0] != room or payload_type_to.shape[0] != room or flags_to.shape[0] != room
-                or missing_to.shape[0] != room or events.shape[1] != 4):
-            raise ValueError("no room for the rows")
-        if listed and not (0 <= first <= rows.shape[0] and 0 <= count <= rows.shape[0] - first):
+        cdef int64_t most_events = 0
+        if events is not None:
+            most_events = events.shape[0]
+            if events.shape[1] != 4:
+                raise ValueError("no room for the rows")
+        if rows != NULL and not (0 <= first <= numbers and 0 <= count <= numbers - first):
             raise ValueError("no such rows")
         with nogil:
             for i in range(count):
-                row = rows[first + i] if listed else first + i * step
+                row = rows[first + i] if rows != NULL else first + i * step
                 if not 0 <= row < n:
                     bad = True
                     break
@@ -212,7 +229,7 @@ cdef class Plain:
                 before_ns = arrival[row]
                 stamp = timestamp[row]
                 if payload_type[row] != audio:
-                    if self.kinds[payload_type[row]] != EVENT or met >= events.shape[0]:
+                    if self.kinds[payload_type[row]] != EVENT or met >= most_events:
                         plain = False
                         break
                     events[met, 0] = row
@@ -300,10 +317,9 @@ cdef class Plain:
 
     def gaps(self):
         """The gaps of the one span that the audio is, as GAP_DTYPE."""
-        table = np.empty(self.state.gaps, GAP_DTYPE)
-        cdef Gaps made = Gaps(table)
+        (table,) = empty_each(self.state.gaps, OF_GAPS)
         if self.state.gaps:
-            memcpy(<void*>made.gap, self.table, self.state.gaps * sizeof(Gap))
+            memcpy(written(table, b"V", sizeof(Gap), self.state.gaps), self.table, self.state.gaps * sizeof(Gap))
         return table
 
     @property

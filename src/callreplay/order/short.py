@@ -42,7 +42,6 @@ __all__ = ["order_plainly"]
 _AUDIO: Final = int(Kind.AUDIO)
 _EVENT: Final = int(Kind.EVENT)
 _HOLD_NS: Final = 2_000_000_000
-_NONE: Final = np.zeros((0, 4), np.int64)
 
 _Rows = tuple[NDArray[np.int32] | None, int, int, int]
 """Which rows of a scan: as a list or None, the first, how many, the step."""
@@ -64,26 +63,25 @@ def order_plainly(
     present = survey.present()
     resolution = _resolved(packets, rows, present, signalled, hints)
     sounds = [kind for kind, codec in resolution.codecs.items() if codec.kind != "event"]
-    codec = resolution.codecs[sounds[0]] if len(sounds) == 1 else None
-    if codec is None or codec.kind != "audio":
+    if len(sounds) != 1 or (codec := resolution.codecs[sounds[0]]).kind != "audio":
         return None
     tables = PayloadTables.shared(resolution, survey.largest)
     kind = sounds[0]
-    which = int(tables.codecs[kind])
+    which = tables.codecs.item(kind)
     size = survey.largest if len(present) == 1 else _size(rtp, rows, kind)
-    duration, clock = int(tables.durations[which, size]), codec.clock_rate_hz
+    duration, clock = tables.durations.item(which, size), codec.clock_rate_hz
     if size < 1 or duration < 1 or clock < 1000:
         return None
     doubtful = bool(tables.doubtful[which])
     plain = Plain(tables.kinds, kind, size, duration, clock, doubtful, _HOLD_NS * clock // 1_000_000_000)
-    events = np.empty((survey.rows - present[kind], 4), np.int64) if len(present) > 1 else _NONE
+    events = np.empty((survey.rows - present[kind], 4), np.int64) if len(present) > 1 else None
     columns = _walked(rtp, rows, plain, Columns.empty(present[kind], arena), events)
     step = plain.usual
     if columns is None or not step or plain.bunched(step * 1e9 / clock):
         return None
     if step <= clock // 5:
         tables.typical[which] = step
-    usual = int(tables.typical[which])
+    usual = tables.typical.item(which)
     if (
         survey.count(kind) >= FEWEST
         and abs(usual / duration - 1) > OFF
@@ -104,10 +102,12 @@ def _look(rtp: RtpColumns, rows: _Rows) -> Survey:
     survey = Survey()
     listed, first, count, step = rows
     columns = rtp.size, rtp.arrival_ns, rtp.payload_type
+    if count <= BLOCK:
+        survey.look(*columns, listed, first, count, step)
+        return survey
     for at in range(0, count, BLOCK):
         survey.look(*columns, listed, first + at * step, min(BLOCK, count - at), step)
-        if count > BLOCK:
-            release(*columns)
+        release(*columns)
     return survey
 
 
@@ -173,16 +173,17 @@ def _size(rtp: RtpColumns, rows: _Rows, kind: int) -> int:
 
 
 def _walked(
-    rtp: RtpColumns, rows: _Rows, plain: Plain, columns: Columns, events: NDArray[np.int64]
+    rtp: RtpColumns, rows: _Rows, plain: Plain, columns: Columns, events: NDArray[np.int64] | None
 ) -> Columns | None:
     listed, first, count, step = rows
     source = (rtp.offset, rtp.size, rtp.timestamp, rtp.arrival_ns, rtp.sequence, rtp.payload_type, rtp.flags)
     target = columns.each()
+    if count <= BLOCK:
+        return columns if plain.take(source, listed, first, count, step, target, events) else None
     for at in range(0, count, BLOCK):
-        if not plain.take(*source, listed, first + at * step, min(BLOCK, count - at), step, *target, events):
+        if not plain.take(source, listed, first + at * step, min(BLOCK, count - at), step, target, events):
             return None
-        if count > BLOCK:
-            release(*target, *source)
+        release(*target, *source)
     return columns
 
 
@@ -195,9 +196,9 @@ def _ordered(
     plain: Plain,
     kind: int,
     duration: int,
-    events: NDArray[np.int64],
+    events: NDArray[np.int64] | None,
 ) -> OrderedStream:
-    clock, which = int(tables.clocks[kind]), int(tables.codecs[kind])
+    clock, which = tables.clocks.item(kind), tables.codecs.item(kind)
     fitted = fit_clock(columns.timestamp, columns.arrival_ns, columns.flags, clock, shift=duration)
     late = count_late(
         columns.timestamp,
@@ -209,14 +210,14 @@ def _ordered(
         duration,
     )
     jitter, jitter_max = plain.jitter
-    rows = len(columns)
+    rows = len(columns.offset)
     result = OrderedStream(
         stream,
         columns,
         tables,
         [Line(0, rows, clock, fitted, plain.end_tick, late)],
         [(0, rows, which)],
-        _events(packets, tables, events) if len(events) else NO_EVENTS,
+        _events(packets, tables, events) if events is not None else NO_EVENTS,
         plain.counts(),
         survey.first_ns,
         survey.last_ns,

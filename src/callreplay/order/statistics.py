@@ -62,7 +62,7 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     if len(streams) == 1:
         counts, (longest,) = streams[0].counts, streams
         result.packets, result.reorder_depth, result.late = longest.received, longest.deepest, longest.late
-        rows = max(len(longest.columns), 1)
+        rows = len(longest.columns.offset) or 1
         result.jitter_ms, result.jitter_max_ms = longest.jitter_ms * rows / rows, longest.jitter_max_ms
         result.first_arrival_ns, result.last_arrival_ns = longest.first_arrival_ns, longest.last_arrival_ns
     else:
@@ -74,7 +74,9 @@ def measure(streams: Sequence[OrderedStream], gaps: NDArray[np.void], codec: Cod
     result.wild_timestamps = counts["wild"] + counts["wild_noise"]
     result.restarts, result.shifts = counts["restarts"], counts["shifted"]
     if longest.lines:
-        line = max(longest.lines, key=lambda line: line.stop - line.first)
+        line = longest.lines[0]
+        if len(longest.lines) > 1:
+            line = max(longest.lines, key=lambda line: line.stop - line.first)
         if math.isfinite(line.clock.estimated_ppm):
             result.drift_ppm, result.drift_error_ppm = line.clock.estimated_ppm, line.clock.error_ppm
         result.drift_corrected = line.clock.drift_ppm != 0.0

@@ -29,6 +29,7 @@ __all__ = [
     "StreamFacts",
     "find_copies",
     "gather_facts",
+    "nominees",
     "part_of",
     "rows_of",
     "rows_of_fact",
@@ -123,10 +124,12 @@ def gather_facts(packets: Packets, scan: int = 0) -> list[StreamFacts]:
             count = len(span)
         else:
             count = len(rows)
-            ends = (int(rows[0]), int(rows[-1])) if count else None
+            ends = (rows.item(0), rows.item(-1)) if count else None
         if ends is not None:
-            first, last = (int(rtp.arrival_ns[row]) for row in ends)
-            facts.append(StreamFacts(stream, min(first, last), max(first, last), count, scan, rtp))
+            first, last = rtp.arrival_ns.item(ends[0]), rtp.arrival_ns.item(ends[1])
+            if first > last:
+                first, last = last, first
+            facts.append(StreamFacts(stream, first, last, count, scan, rtp))
     return facts
 
 
@@ -136,7 +139,7 @@ def find_copies(packets: Packets, facts: Sequence[StreamFacts], owners: Sequence
     ``owners``: to which call and leg each stream was given. Streams that never overlap in time are not compared; a
     stream is the copy of one other at most.
     """
-    comparable = _comparable(facts)
+    comparable = nominees(facts)
     if not comparable:
         return []
     exact: dict[bytes, list[int]] = defaultdict(list)
@@ -278,7 +281,7 @@ def _way(first: Flow, then: Flow) -> str:
     return "turned" if first.source == then.destination else "apart"
 
 
-def _comparable(facts: Sequence[StreamFacts]) -> list[int]:
+def nominees(facts: Sequence[StreamFacts]) -> list[int]:
     """Streams that overlap in time with another that is no echo of them: only these can be copies, or have one.
 
     The two directions of a plain call are not among them, so their payloads are never hashed.

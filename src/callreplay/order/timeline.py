@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callreplay.deferred import dataclass
-from callreplay.order.placing import window_minima
+from callreplay.order.placing import short_floor, window_minima
 from callreplay.order.slopes import slope as slope_of
 
 __all__ = ["Clock", "fit_clock", "stretch_shifts"]
@@ -50,7 +50,10 @@ class Clock:
 
 def _window_ticks(ticks: int, clock_rate_hz: int) -> int:
     """A twenty-fourth of the call, between one second and ten: enough windows for a median, enough packets in each."""
-    return max(clock_rate_hz, min(10 * clock_rate_hz, ticks // 24))
+    window = ticks // 24
+    if window <= clock_rate_hz:
+        return clock_rate_hz
+    return window if window <= 10 * clock_rate_hz else 10 * clock_rate_hz
 
 
 def fit_clock(
@@ -70,21 +73,25 @@ def fit_clock(
     timestamp = ends
     if len(timestamp) == 0:
         return Clock(0, 0.0, _NAN, _NAN)
-    origin = int(arrival_ns[0])
+    origin = arrival_ns.item(0)
     ns_per_tick = 1e9 / clock_rate_hz
-    window = _window_ticks(int(timestamp[-1] - timestamp[0]), clock_rate_hz)
+    window = _window_ticks(timestamp.item(-1) - timestamp.item(0), clock_rate_hz)
+    # The most there are of, and nothing comes of them but the least.
+    known = short_floor(timestamp, arrival_ns, flags, clock_rate_hz, window, _SHORTEST_S, _APART_NS, shift)
+    if known is not None:
+        return Clock(origin + round(known), 0.0, _NAN, _NAN)
     stretch, ticks, least, _ = window_minima(timestamp, arrival_ns, flags, origin, ns_per_tick, window, shift)
     if len(least) == 0:
         return Clock(origin - round((int(timestamp[0]) + shift) * ns_per_tick), 0.0, _NAN, _NAN)
-    duration = int(ticks[-1]) / clock_rate_hz - int(ticks[0]) / clock_rate_hz
-    slope, error = _NAN, _NAN
+    duration = ticks.item(-1) / clock_rate_hz - ticks.item(0) / clock_rate_hz
+    estimated, error, drift = _NAN, _NAN, 0.0
     if duration >= _SHORTEST_S:
         slope, error = slope_of(stretch, ticks, least, clock_rate_hz, _SHORTEST_S / 2)
-    # d falls by p / (1 + p) for a clock that is p too fast.
-    estimated = -slope / (1 + slope * 1e-6)
-    worth = abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
-    sure = abs(estimated) > _SURE * error and abs(estimated) <= _LARGEST_PPM
-    drift = estimated if correct and worth and sure else 0.0
+        # d falls by p / (1 + p) for a clock that is p too fast.
+        estimated = -slope / (1 + slope * 1e-6)
+        worth = abs(estimated) * duration * 1e3 > _CORRECT_ABOVE_NS
+        sure = abs(estimated) > _SURE * error and abs(estimated) <= _LARGEST_PPM
+        drift = estimated if correct and worth and sure else 0.0
     lifted = least if drift == 0.0 else least + ticks * ns_per_tick * (drift * 1e-6 / (1 + drift * 1e-6))
     levels: list[float] = sorted(lifted.tolist())
     # One window in fifty may be a glitch of the capture's clock.

@@ -154,8 +154,9 @@ def write_all(file: IO[bytes], data: Buffer) -> int:
     """Write every octet of ``data``; how many. Under PYTHONUNBUFFERED standard output may take less at a time."""
     left = memoryview(data).cast("B")
     size = len(left)
-    while left:
-        left = left[file.write(left) :]
+    done = file.write(left) if size else 0
+    while done < size:
+        done += file.write(left[done:])
     return size
 
 
@@ -177,6 +178,7 @@ class AtomicFile:
         self._fresh = False  # nothing stood under the name
         self._aside: str | None = None
         self._target: str | None = None
+        self._place = ""  # the folder of the target
         self._named = False
         self._file: IO[bytes] | None = None
         self._descriptor = -1  # of a file that is ours to close
@@ -193,22 +195,29 @@ class AtomicFile:
         if not os.path.isabs(target):  # noqa: PTH117  # it stays there, wherever the process goes meanwhile
             target = os.path.join(os.getcwd(), target)  # noqa: PTH109, PTH118
         old: os.stat_result | None = None
-        with contextlib.suppress(FileNotFoundError):
+        try:
             found = os.lstat(target)
+        except FileNotFoundError:
+            found = None
+        if found is not None:
             if stat.S_ISLNK(found.st_mode):
                 # A symbolic link keeps pointing where it points: its target is replaced.
                 from pathlib import Path  # which programs that write one file need for nothing else
 
                 target = str(Path(target).resolve())
-                found = os.stat(target)  # noqa: PTH116
-            old = found
+                with contextlib.suppress(FileNotFoundError):
+                    old = os.stat(target)  # noqa: PTH116
+            else:
+                old = found
+        if old is not None:
             if stat.S_ISDIR(old.st_mode):
                 raise IsADirectoryError(21, "it is a folder")
             if not stat.S_ISREG(old.st_mode):
                 self._file = open(target, "wb")  # noqa: PTH123, SIM115
                 return
         mode = 0o600 if old else _MODE
-        descriptor = _open_unnamed(os.path.dirname(target), mode)  # noqa: PTH120
+        self._place = os.path.dirname(target)  # noqa: PTH120
+        descriptor = _open_unnamed(self._place, mode)
         if descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
             self._aside = _hidden(target)
@@ -250,7 +259,7 @@ class AtomicFile:
                     file.close()
                 return
             opened = self._folders.opened if self._folders else _alone
-            with opened(os.path.dirname(self._target)) as folder:  # noqa: PTH120
+            with opened(self._place) as folder:
                 self._appear(self._descriptor, folder.descriptor, self._target)
                 # The name itself is on the disk only when its folder is.
                 folder.flush()

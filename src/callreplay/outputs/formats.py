@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
@@ -387,13 +386,18 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
 
 def fit_options(form: Format, options: Options, native_rate_hz: int) -> Options:
     """Options with the blanks filled in for this format and call: channels and a rate the format can hold."""
-    try:
-        return _fitted(form, options, native_rate_hz)
-    except TypeError:  # labels as a list
-        return _fitted.__wrapped__(form, options, native_rate_hz)
+    before = _before.get(native_rate_hz)
+    if before is not None and before[0] is form and before[1] is options:
+        return before[2]
+    fitted = _fitted(form, options, native_rate_hz)
+    _before[native_rate_hz] = form, options, fitted
+    return fitted
 
 
-@lru_cache(64)  # a batch asks the same for every call
+_before: Final[dict[int, tuple[Format, Options, Options]]] = {}
+"""What was asked last, by the calls' own rate: a batch asks the same for every call."""
+
+
 def _fitted(form: Format, options: Options, native_rate_hz: int) -> Options:
     channels = options.channels or form.default_channels
     if form.mono_only and channels == "stereo":

@@ -20,15 +20,19 @@ COMMENT_NAMES: Final = ("CALLER", "CALLED", "CALLID", "UUID")
 _INFO: Final = {"TITLE": b"INAM", "DATE": b"ICRD"}
 _LARGEST: Final = 0xFFFFFFFF
 _DAY_NS: Final = 86_400_000_000_000
+_BEXT: Final = struct.Struct("<256s32s32s10s8sQH254x")
+"""Title, originator, reference, date, time, samples since midnight, version 1 (whose unique material identifier, of 64
+octets, is not set) and what is reserved; texts are cut to their field, and filled up with zeros."""
 
 
 def comment_text(comments: Mapping[str, str]) -> str:
     """What of ``comments`` has no field of its own, as the text of a comment field."""
-    return "\n".join(f"{name}={comments[name]}" for name in COMMENT_NAMES if name in comments)
+    return "\n".join([f"{name}={comments[name]}" for name in COMMENT_NAMES if name in comments])
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
-    return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) & 1)
+    size = len(data)
+    return name + size.to_bytes(4, "little") + data + (b"\0" if size & 1 else b"")
 
 
 def _info(comments: Mapping[str, str]) -> bytes:
@@ -36,32 +40,27 @@ def _info(comments: Mapping[str, str]) -> bytes:
     if text := comment_text(comments):
         texts[b"ICMT"] = text
     texts[b"ISFT"] = "callreplay"
-    parts = (_chunk(name, text.encode("utf-8", "replace") + b"\0") for name, text in texts.items())
+    parts = [_chunk(name, text.encode("utf-8", "replace") + b"\0") for name, text in texts.items()]
     return _chunk(b"LIST", b"INFO" + b"".join(parts))
 
 
 def _bext(comments: Mapping[str, str], start_ns: int, rate_hz: int, channels: int) -> bytes:
-    def text(value: str, size: int) -> bytes:
-        return value.encode("ascii", "replace")[:size].ljust(size, b"\0")
-
     # To the nearest sample, which may be the first one of the next day.
     second, rest = divmod(start_ns, 1_000_000_000)
     samples = second * rate_hz + (rest * rate_hz + 500_000_000) // 1_000_000_000
     date, _, clock = moment(samples // rate_hz * 1_000_000_000).isoformat().partition("T")
     reference = samples % (_DAY_NS // 1_000_000_000 * rate_hz)
     history = f"A=PCM,F={rate_hz},W=16,M={'stereo' if channels == 2 else 'mono'},T=callreplay\r\n"
-    return _chunk(
-        b"bext",
-        text(comments.get("TITLE", ""), 256)
-        + text("callreplay", 32)
-        + text(comments.get("UUID") or comments.get("CALLID", ""), 32)
-        + text(date, 10)
-        + text(clock, 8)
-        + struct.pack("<Q", reference)
-        + struct.pack("<H", 1)  # version; its unique material identifier, 64 octets, is not set
-        + bytes(64 + 190)
-        + history.encode(),
+    fixed = _BEXT.pack(
+        comments.get("TITLE", "").encode("ascii", "replace"),
+        b"callreplay",
+        (comments.get("UUID") or comments.get("CALLID", "")).encode("ascii", "replace"),
+        date.encode(),
+        clock.encode(),
+        reference,
+        1,
     )
+    return _chunk(b"bext", fixed + history.encode())
 
 
 def wav_with_tags(

@@ -13,7 +13,7 @@ from callreplay.packets.buffer import (
     open_path,
 )
 from callreplay.packets.decrypt import decrypt_srtp
-from callreplay.packets.encryption import doubts, why_encrypted
+from callreplay.packets.encryption import doubts, judged, why_encrypted
 from callreplay.packets.keylog import KeyLog, read_keylog
 from callreplay.packets.opening import fetched_beside, is_url, localised, name_of
 from callreplay.packets.red import unpack_red
@@ -42,6 +42,7 @@ __all__ = [
     "is_opener",
     "is_url",
     "join",
+    "judged",
     "lay_together",
     "localised",
     "name_of",

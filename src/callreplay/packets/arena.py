@@ -11,11 +11,13 @@ import mmap
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from callreplay.arrays import empty_each
 from callreplay.errors import FormatError, OutputError
 from callreplay.model import mappings
 from callreplay.packets import fetching
@@ -51,8 +53,16 @@ APART: Final = 1 << 15
 what two reads do, and brings 64 KiB at least."""
 _SPAN: Final = 32 << 20
 _FEW: Final = 1 << 20
-_FEW_ROWS: Final = _SMALL >> 5  # of up to 32 octets
+_WIDEST: Final = 32  # octets of a number in one of several columns
+_FEW_ROWS: Final = _SMALL // _WIDEST
+_SOME_ROWS: Final = 4 * _FEW_ROWS
 _NOTHING: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
+
+
+@lru_cache(16)
+def _octets(kinds: tuple[np.dtype[Any], ...]) -> int:
+    """Of a row with a number of each kind."""
+    return sum(kind.itemsize for kind in kinds)
 
 
 class _Watched:
@@ -154,13 +164,17 @@ class Arena:
             return np.empty(length, kind)
         return self._mapped(octets).view(kind)
 
-    def several(self, length: int, kinds: Sequence[np.dtype[Any]]) -> list[NDArray[Any]]:
+    def several(self, length: int, kinds: tuple[np.dtype[Any], ...]) -> list[NDArray[Any]]:
         """A column ``(length,)`` of each of ``kinds``, as ``empty`` makes one."""
-        if length < _FEW_ROWS:
-            octets = length * sum([kind.itemsize for kind in kinds])
-            if octets <= self._left_small:
+        if length < _SOME_ROWS:
+            octets = length * _octets(kinds)
+            # Of some rows a few columns may be large and others small: they count as both, which is little.
+            large = octets if length >= _FEW_ROWS else 0
+            fits = octets <= self._left_small and large <= self._left
+            if fits and (not large or length * _WIDEST < self._threshold):
                 self._left_small -= octets
-                return [np.empty(length, kind) for kind in kinds]
+                self._left -= large
+                return empty_each(length, kinds)
         return [self.empty(length, kind) for kind in kinds]
 
     def check(self) -> None:

@@ -17,6 +17,7 @@ from callreplay.errors import CaptureError, LimitError
 from callreplay.model import check_intact
 from callreplay.packets.arena import JoinedMapping, Mapping, release
 from callreplay.packets.compression import PIECE, compression, members, pieces
+from callreplay.packets.opening import PATHS
 from callreplay.spare import folder, room, temporary_file
 
 if TYPE_CHECKING:  # what few callers have is loaded by those
@@ -60,7 +61,7 @@ class Opener(Protocol):
 
 def is_opener(source: object) -> TypeGuard[Opener]:
     """Whether it is an `Opener`. ``isinstance`` takes 100 µs for such a protocol in Python 3.11."""
-    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+    if isinstance(source, PATHS) or hasattr(source, "read"):
         return False
     return hasattr(source, "open") and hasattr(source, "name")
 
@@ -184,7 +185,7 @@ def _unpacked(data: NDArray[np.uint8], name: str, warnings: list[str]) -> list[M
 def _source(
     source: str | os.PathLike[str] | Opener | Octets | Readable, limit: int, pipes: bool
 ) -> tuple[str, NDArray[np.uint8]]:
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, PATHS):
         name = os.fspath(source)
         # An empty path is this folder, as pathlib has it.
         return name, _piped(name, limit) if pipes and _is_pipe(name) else _map(name or ".")

@@ -40,7 +40,10 @@ def compression(head: bytes) -> str:
     """By its first ten octets: "gzip", "bzip2", "xz", "zstd", "zip", or '' for what is not compressed."""
     if head[:3] == b"BZh" and head[3:4] in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9"):
         return "bzip2" if head[4:10] in _BZIP2 else ""
-    return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
+    for name, magic in _MAGIC.items():
+        if head.startswith(magic):
+            return name
+    return ""
 
 
 class _Decoder(Protocol):

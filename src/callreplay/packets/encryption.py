@@ -15,7 +15,7 @@ from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
 from callreplay.packets.arena import APART, fetch, release
 from callreplay.packets.rows import count_parity, examine, spread
 
-__all__ = ["doubts", "suspect", "why_encrypted"]
+__all__ = ["doubts", "judged", "suspect", "why_encrypted"]
 
 _COLUMNS: Final = RtpColumns.__match_args__
 _SPILL: Final = int(PacketFlag.SPILL)
@@ -52,17 +52,24 @@ def suspect(
     enough, unless a key exchange was seen on the flow: companded noise has no even spread, and compressed speech has
     the length that its codec gives.
     """
-    ends = {_ends(flow) for flow in keyed}
+    ends = {_ends(flow) for flow in keyed} if keyed else ()
+    total, octets = len(rtp.offset), len(data)
     for stream in streams:
         keyed_here = bool(ends) and _ends(stream.flow) in ends
-        for rows in _samples(stream, len(rtp.offset)):
+        listed = stream.rows
+        samples: Iterable[NDArray[np.integer]]
+        if not isinstance(listed, slice) and len(listed) <= 3 * _SAMPLE:
+            samples = (listed[:_SAMPLE],)
+        else:
+            samples = _samples(stream, total)
+        for rows in samples:
             if stream.srtp_suspect:
                 break
             far = len(rows) * APART
-            apart = len(data) > far and spread(rtp.offset, rows) > far
+            apart = octets > far and spread(rtp.offset, rows) > far
             evidence = _apart(data, spill, rtp, rows) if apart else (data, spill, rtp, rows)
             _judge(stream, *evidence, keyed_here)
-        if len(data) >= _LARGE:
+        if octets >= _LARGE:
             release(data)
 
 
@@ -215,14 +222,14 @@ def _without_marks(call: Any) -> str:
 
 def _streams(call: Any, scans: Iterable[Any]) -> list[Stream]:
     """The streams of a call that were not decrypted."""
-    streams = [
-        scan.streams[span.stream]
-        for leg in (call.caller, call.called)
-        for scan in scans
-        for span in leg.columns.spans
-        if leg.columns.data is scan.data and 0 <= span.stream < len(scan.streams)
-    ]
-    return [stream for stream in streams if not stream.decrypted]
+    found: list[Stream] = []
+    for columns in (call.caller.columns, call.called.columns):
+        data = columns.data
+        for scan in scans:
+            if scan.data is data:
+                streams = scan.streams
+                found += [streams[span.stream] for span in columns.spans if 0 <= span.stream < len(streams)]
+    return [stream for stream in found if not stream.decrypted]
 
 
 def why_encrypted(call: Any, scans: Iterable[Any]) -> str:
@@ -230,7 +237,16 @@ def why_encrypted(call: Any, scans: Iterable[Any]) -> str:
 
     Signalling that asks for encryption is believed unless the payloads show that it was not used.
     """
+    return _why(call, _streams(call, scans))
+
+
+def judged(call: Any, scans: Iterable[Any]) -> tuple[str, list[str]]:
+    """``why_encrypted`` and ``doubts`` of a call."""
     streams = _streams(call, scans)
+    return _why(call, streams), _doubts(call, streams)
+
+
+def _why(call: Any, streams: Sequence[Stream]) -> str:
     for stream in streams:
         if stream.srtp_suspect:
             return f"stream {stream.ssrc:#010x}: {stream.srtp_evidence}"
@@ -252,12 +268,19 @@ def doubts(call: Any, scans: Iterable[Any]) -> list[str]:
     A leg too short to tell is in doubt where no signalling names a profile without encryption, or its packets are
     longer than their codec makes them.
     """
+    return _doubts(call, _streams(call, scans))
+
+
+def _doubts(call: Any, streams: Sequence[Stream]) -> list[str]:
+    doubtful = {id(stream): stream for stream in streams if stream.srtp_doubt}
+    if not doubtful:
+        return []
     described = call.description is not None and bool(call.description.media)
     said = []
-    for stream in {id(stream): stream for stream in _streams(call, scans)}.values():
+    for stream in doubtful.values():
         if stream.srtp_doubt == EVEN:
             said.append(f"stream {stream.ssrc:#010x}: {EVEN}; it may be encrypted, and noise then")
-        elif stream.srtp_doubt == LONGER or (stream.srtp_doubt and not described):
+        elif stream.srtp_doubt == LONGER or not described:
             said.append(
                 f"stream {stream.ssrc:#010x}: its {stream.packets} packets are too few to tell whether it is encrypted"
             )

@@ -22,13 +22,16 @@ from callreplay.errors import ArgumentError, CaptureError, LimitError, Unsupport
 from callreplay.packets.arena import Mapping
 from callreplay.spare import folder, room, temporary_file
 
-__all__ = ["fetched_beside", "is_url", "localised", "name_of"]
+__all__ = ["PATHS", "fetched_beside", "is_url", "localised", "name_of"]
 
 _PIECE: Final = 1 << 20
 _IN_MEMORY: Final = 16 << 20
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _OBSTORE: Final = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 _TIMEOUT_S: Final = 60.0
+PATHS: Final = (str, os.PathLike)
+"""To write ``str | os.PathLike`` where it is asked makes that type anew each time."""
+_AS_THEY_ARE: Final = (os.PathLike, bytes, bytearray, memoryview, mmap.mmap, np.ndarray)
 
 
 def is_url(source: object) -> bool:
@@ -38,7 +41,7 @@ def is_url(source: object) -> bool:
 
 def name_of(source: object) -> str:
     """What messages call a source."""
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, PATHS):
         return str(source)
     if getattr(source, "name", "") in ("<stdin>", 0):
         return "standard input"
@@ -61,7 +64,7 @@ def localised(source: Any) -> Any:
     """
     if isinstance(source, str):
         return _fetched(source) if is_url(source) else source
-    if isinstance(source, os.PathLike | bytes | bytearray | memoryview | mmap.mmap | np.ndarray):
+    if isinstance(source, _AS_THEY_ARE):
         return source
     if _is_file(source):
         return _of_file(source)

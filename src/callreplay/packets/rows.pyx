@@ -9,6 +9,8 @@ import sys
 
 import numpy as np
 
+from callreplay.arrays cimport column, length_of, written
+
 cdef bint BIG_ENDIAN = sys.byteorder == "big"
 cdef uint8_t SPILL = 2
 cdef uint8_t TRUNCATED = 4
@@ -26,17 +28,20 @@ cdef enum:
     EARLY = 3
 
 
-def group(const int32_t[::1] stream, int64_t[::1] starts, int32_t[::1] out):
-    """Counting sort: rows of each stream together, in order. ``starts`` (streams,) is moved to where each one ends."""
-    cdef int64_t row, at, streams = starts.shape[0]
-    if out.shape[0] != stream.shape[0] or stream.shape[0] > 0x7FFFFFFF:
+def group(streams_of, first, grouped):
+    """Counting sort: rows of each stream together, in order. ``first`` (streams,) is moved to where each one ends."""
+    cdef int64_t row, at, streams = length_of(first), n = length_of(streams_of)
+    cdef const int32_t* stream = <const int32_t*>column(streams_of, b"i", 4, n)
+    cdef int64_t* starts = <int64_t*>written(first, b"i", 8, streams)
+    cdef int32_t* out = <int32_t*>written(grouped, b"i", 4, n)
+    if n > 0x7FFFFFFF:
         raise ValueError("one index of 32 bits a row")
     with nogil:
-        for row in range(stream.shape[0]):
+        for row in range(n):
             if not 0 <= stream[row] < streams:
                 continue
             at = starts[stream[row]]
-            if 0 <= at < out.shape[0]:
+            if 0 <= at < n:
                 out[at] = <int32_t>row
                 starts[stream[row]] = at + 1
 
@@ -55,7 +60,7 @@ def places(const int32_t[::1] stream, int64_t[::1] starts, int32_t[::1] out):
     return found
 
 
-def mend_times(int64_t[::1] arrival_ns, const uint32_t[::1] timestamp, const int32_t[::1] stream, uint8_t[::1] flags):
+def mend_times(arrivals, timestamps, streams, marks):
     """Give a row whose time is more than a day off while its neighbours agree the time that its stream shows.
 
     That is the one on the line through the rows of its stream before and after it: what timestamps make of it lies
@@ -64,10 +69,12 @@ def mend_times(int64_t[::1] arrival_ns, const uint32_t[::1] timestamp, const int
 
     Returns (rows mended, whether the times are out of order afterwards).
     """
-    cdef int64_t row, n = arrival_ns.shape[0], mended = 0, before, after
+    cdef int64_t row, n = length_of(arrivals), mended = 0, before, after
+    cdef int64_t* arrival_ns = <int64_t*>written(arrivals, b"i", 8, n)
+    cdef uint8_t* flags = <uint8_t*>written(marks, b"u", 1, n)
     cdef bint unordered = False
-    if timestamp.shape[0] != n or stream.shape[0] != n or flags.shape[0] != n:
-        raise ValueError("columns of unequal length")
+    column(timestamps, b"u", 4, n)
+    column(streams, b"i", 4, n)
     with nogil:
         if n > 2 and _apart(arrival_ns[0], arrival_ns[1]) and not _apart(arrival_ns[1], arrival_ns[2]):
             arrival_ns[0] = arrival_ns[1]
@@ -83,10 +90,10 @@ def mend_times(int64_t[::1] arrival_ns, const uint32_t[::1] timestamp, const int
                     mended += 1
             unordered = unordered or arrival_ns[row] < before
     if mended:
-        if np.min(stream) < 0:
+        if np.min(streams) < 0:
             raise ValueError("a row without a stream")
-        unordered = _settle_mended(arrival_ns, timestamp, stream, flags,
-                                   np.full((int(np.max(stream)) + 1, 4), -1, np.int64))
+        unordered = _settle_mended(arrivals, timestamps, streams, marks,
+                                   np.full((int(np.max(streams)) + 1, 4), -1, np.int64))
     return mended, bool(unordered)
 
 
@@ -214,9 +221,10 @@ cdef inline uint32_t _swapped(uint32_t value) noexcept nogil:
     return value >> 24 | value >> 8 & 0xFF00 | value << 8 & 0xFF0000 | value << 24
 
 
-def leaps(const int64_t[::1] arrival_ns not None, int64_t ahead_ns, int64_t back_ns):
+def leaps(arrivals, int64_t ahead_ns, int64_t back_ns):
     """Whether the time of any row is more than ``ahead_ns`` after the one before it, or ``back_ns`` before that."""
-    cdef int64_t row, n = arrival_ns.shape[0]
+    cdef int64_t row, n = length_of(arrivals)
+    cdef const int64_t* arrival_ns = <const int64_t*>column(arrivals, b"i", 8, n)
     cdef uint64_t later
     cdef bint found = False
     if ahead_ns < 0 or back_ns < 0:
@@ -260,21 +268,46 @@ def hash_payloads(const uint8_t[::1] data, const uint8_t[::1] spill, const int64
     return result
 
 
-cdef inline const uint8_t* _payload(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset,
-                                    const uint16_t[::1] size, const uint8_t[::1] flags, int64_t row) noexcept nogil:
+cdef struct Payloads:
+    const uint8_t* data
+    const uint8_t* spill
+    const int64_t* offset
+    const uint16_t* size
+    const uint8_t* flags
+    int64_t octets
+    int64_t spilled
+    int64_t rows
+
+
+cdef Payloads _payloads(data, spill, offset, size, flags) except *:
+    """Where the payloads of a scan lie. Valid as long as all five are held."""
+    cdef Payloads of
+    of.octets, of.spilled, of.rows = length_of(data), length_of(spill), length_of(offset)
+    of.data = <const uint8_t*>column(data, b"u", 1, of.octets)
+    of.spill = <const uint8_t*>column(spill, b"u", 1, of.spilled)
+    of.offset = <const int64_t*>column(offset, b"i", 8, of.rows)
+    of.size = <const uint16_t*>column(size, b"u", 2, of.rows)
+    of.flags = <const uint8_t*>column(flags, b"u", 1, of.rows)
+    return of
+
+
+cdef inline const uint8_t* _payload(const Payloads* of, int64_t row) noexcept nogil:
     # NULL for a row that is not there, or whose payload is empty, cut short or outside.
     cdef int64_t room
-    if not 0 <= row < offset.shape[0]:
+    if not 0 <= row < of.rows:
         return NULL
-    room = spill.shape[0] if flags[row] & SPILL else data.shape[0]
-    if flags[row] & TRUNCATED or size[row] == 0 or offset[row] < 0 or offset[row] > room - size[row]:
+    room = of.spilled if of.flags[row] & SPILL else of.octets
+    if of.flags[row] & TRUNCATED or of.size[row] == 0 or of.offset[row] < 0 or of.offset[row] > room - of.size[row]:
         return NULL
-    return (&spill[0] if flags[row] & SPILL else &data[0]) + offset[row]
+    return (of.spill if of.flags[row] & SPILL else of.data) + of.offset[row]
 
 
-def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset, const uint16_t[::1] size,
-            const uint8_t[::1] flags, const uint16_t[::1] sequence, const uint32_t[::1] timestamp,
-            const uint8_t[::1] payload_type, rows, double enough):
+cdef object _chosen(rows):
+    """Numbers of rows as ``column`` takes them."""
+    return np.ascontiguousarray(rows, dtype=np.int32)
+
+
+def examine(data, spill, offsets, sizes, marks, sequences, timestamps, payload_types, rows, double enough):
     """Evidence of encryption in the payloads of ``rows`` (one stream, in order).
 
     Returns (the payload types that occur, as bits,
@@ -283,8 +316,14 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
     codec and one size, how many of these payloads are as long as the codec makes the time step, how many are longer by
     the same 4 to 20 octets, and by how many).
     """
-    cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
-    cdef int64_t i, j, row, last, n = chosen.shape[0], total = 0, pairs = 0, exact = 0, step, expected, excess
+    listed = _chosen(rows)
+    cdef int64_t i, j, row, last, n = length_of(listed), total = 0, pairs = 0, exact = 0, step, expected, excess
+    cdef const int32_t* chosen = <const int32_t*>column(listed, b"i", 4, n)
+    cdef Payloads of = _payloads(data, spill, offsets, sizes, marks)
+    cdef const uint16_t* size = of.size
+    cdef const uint16_t* sequence = <const uint16_t*>column(sequences, b"u", 2, of.rows)
+    cdef const uint32_t* timestamp = <const uint32_t*>column(timestamps, b"u", 4, of.rows)
+    cdef const uint8_t* payload_type = <const uint8_t*>column(payload_types, b"u", 1, of.rows)
     cdef int64_t best = 4
     cdef uint32_t ticks
     cdef int64_t[21] longer
@@ -299,16 +338,16 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
         memset(longer, 0, sizeof(longer))
         for i in range(n):
             row = chosen[i]
-            if not 0 <= row < offset.shape[0]:
+            if not 0 <= row < of.rows:
                 continue
             if payload_type[row] < 64:
                 low |= <uint64_t>1 << payload_type[row]
             else:
                 high |= <uint64_t>1 << (payload_type[row] & 63)
-            if _payload(data, spill, offset, size, flags, row) == NULL:
+            if _payload(&of, row) == NULL:
                 continue
             total += size[row]
-            if i == 0:
+            if i == 0 or not 0 <= chosen[i - 1] < of.rows:
                 continue
             last = chosen[i - 1]
             step = <uint16_t>(sequence[row] - sequence[last])
@@ -332,7 +371,7 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
                 best = i
         even = total / 256.0
         for i in range(n):
-            base = _payload(data, spill, offset, size, flags, chosen[i])
+            base = _payload(&of, chosen[i])
             if base == NULL:
                 continue
             row = chosen[i]
@@ -368,13 +407,15 @@ def examine(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1
     return int(low) | int(high) << 64, chi, total, pairs, exact, longer[best], best
 
 
-def spread(const int64_t[::1] offset not None, rows):
+def spread(offsets, rows):
     """How far apart the least and the greatest of the offsets of ``rows`` lie; 0 for no rows."""
-    cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
-    cdef int64_t i, least = 0, most = 0, at
+    listed = _chosen(rows)
+    cdef int64_t i, least = 0, most = 0, at, n = length_of(listed), total = length_of(offsets)
+    cdef const int32_t* chosen = <const int32_t*>column(listed, b"i", 4, n)
+    cdef const int64_t* offset = <const int64_t*>column(offsets, b"i", 8, total)
     with nogil:
-        for i in range(chosen.shape[0]):
-            if 0 <= chosen[i] < offset.shape[0]:
+        for i in range(n):
+            if 0 <= chosen[i] < total:
                 at = offset[chosen[i]]
                 if i == 0 or at < least:
                     least = at
@@ -383,23 +424,24 @@ def spread(const int64_t[::1] offset not None, rows):
     return most - least
 
 
-def count_parity(const uint8_t[::1] data, const uint8_t[::1] spill, const int64_t[::1] offset, const uint16_t[::1] size,
-                 const uint8_t[::1] flags, rows):
+def count_parity(data, spill, offsets, sizes, marks, rows):
     """How many G.729 frames of the payloads of ``rows`` have the parity of clause 3.7.2, and of how many frames.
 
     P0 is the parity of the six upper bits of P1, so that any octets have it in one frame of two.
     """
-    cdef const int32_t[::1] chosen = np.ascontiguousarray(rows, dtype=np.int32)
-    cdef int64_t i, at, row, held = 0, frames = 0
+    listed = _chosen(rows)
+    cdef int64_t i, at, row, held = 0, frames = 0, n = length_of(listed)
+    cdef const int32_t* chosen = <const int32_t*>column(listed, b"i", 4, n)
+    cdef Payloads of = _payloads(data, spill, offsets, sizes, marks)
     cdef const uint8_t* base
     cdef uint32_t bits
     with nogil:
-        for i in range(chosen.shape[0]):
+        for i in range(n):
             row = chosen[i]
-            base = _payload(data, spill, offset, size, flags, row)
+            base = _payload(&of, row)
             if base == NULL:
                 continue
-            for at in range(0, size[row] - 9, 10):
+            for at in range(0, of.size[row] - 9, 10):
                 bits = (<uint32_t>(base[at + 2] & 0x3F)) << 1 | (base[at + 3] >> 5 & 1)
                 bits ^= bits >> 4
                 held += (0x6996 >> (bits & 0xF)) & 1  # the parity of four bits, by their value

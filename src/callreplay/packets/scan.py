@@ -132,21 +132,18 @@ def _text(octets: bytes) -> str:
     return str(address) if any(octets) else ""
 
 
-def _mac(octets: bytes) -> str:
-    return octets.hex(":") if octets else ""
-
-
 def _flow(
     version: int, source: bytes, sport: int, destination: bytes, dport: int, macs: bytes, path: bytes, interface: int,
     transport: int,
 ) -> Flow:  # fmt: skip
+    plain = version == 4 and _NOWHERE not in (source, destination)
     return Flow(
-        _text(source),
+        "%d.%d.%d.%d" % tuple(source) if plain else _text(source),  # noqa: UP031  # in half of format()'s time
         sport,
-        _text(destination),
+        "%d.%d.%d.%d" % tuple(destination) if plain else _text(destination),  # noqa: UP031
         dport,
-        _mac(macs[6:]),
-        _mac(macs[:6]),
+        macs[6:].hex(":"),
+        macs[:6].hex(":"),
         encapsulation(path),
         interface,
     )
@@ -218,27 +215,27 @@ def scan(
         warnings += [f"{part.name}: {text}" for text in said] if parts else said
     first_ns, last_ns, *_, spilled, noted = scanner.state()
     flows = Flows(scanner)
-    notes = notes[:noted]
+    notes, spill = notes[:noted], spill[:spilled]
     if noted > 1:
         notes = notes[np.argsort(notes["arrival_ns"], kind="stable")]
     lost: dict[str, int] = {}
     reader = MessageReader(flows.__getitem__, lost, keys)
-    heard = reader.read(notes, data, spill[:spilled])
+    heard = reader.read(notes, data, spill) if noted else []
     named = announced(heard) if announced and scanner.undecided() else {}
     rows, rough = scanner.settle(_ends(named), recorded)
-    counters = {key: count for key, count in scanner.counters().items() if count} | lost
+    counters = scanner.counters() | lost
     columns = RtpColumns(*[column[:rows] for column in _each(columns)])
     columns, steps = _in_time_order(columns, counters, warnings)
     if steps:
         first_ns, last_ns = _count_on(notes, steps, first_ns, last_ns)
         reader = MessageReader(flows.__getitem__, {}, keys)
-        heard = reader.read(notes, data, spill[:spilled])
+        heard = reader.read(notes, data, spill)
     streams = _streams(columns, rough, flows, arena, by_stream)
     result = Scan(
-        data, spill[:spilled], columns, streams, flows, Rtcp(), heard, counters,
+        data, spill, columns, streams, flows, Rtcp(), heard, counters,
         warnings, found.name, truncated, first_ns, last_ns, _links(scanner),
     )  # fmt: skip
-    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, result.spill) if noted else Rtcp()
+    result.rtcp = parse(notes[notes["kind"] == _RTCP_NOTE], data, spill) if noted else result.rtcp
     result.unread = _unread(scanner, flows, reader, keys is not None)
     if found.codec:
         result.codecs = _named_codecs(found.codec, columns)
@@ -378,7 +375,7 @@ def _streams(
     """Streams with their rows: a slice for one alone, else views of one grouping of all rows (4 octets a row)."""
     if len(rough) == 1:
         return [Stream(0, flows[rough[0][0]], rough[0][1], slice(0, len(columns.offset)), rough[0][2])]
-    edges = list(accumulate((packets for _, _, packets, _, _ in rough), initial=0))
+    edges = list(accumulate([packets for _, _, packets, _, _ in rough], initial=0))
     bounds = list(pairwise(edges))
     starts = np.array(edges[:-1], np.int64)
     grouped = arena.empty(len(columns.offset), np.int32)

@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from callreplay.arrays cimport column, length_of, written
 from callreplay.packets.classify cimport (
     is_dtls, is_h248, is_mgcp, is_q931, is_sip, is_stun, is_udptl, is_websocket_sip, is_zrtp,
 )
@@ -94,17 +95,19 @@ cdef class Scanner:
     cdef Packet fixed           # rtpdump: the ends that every record shares
     cdef Unknown* unknown
     cdef int unknown_count
-    cdef const uint8_t[::1] data
-    cdef uint8_t[::1] spill_view
-    cdef int64_t[::1] offset
-    cdef int64_t[::1] arrival_ns
-    cdef uint32_t[::1] timestamp
-    cdef int32_t[::1] stream
-    cdef uint16_t[::1] sequence
-    cdef uint16_t[::1] size
-    cdef uint8_t[::1] payload_type
-    cdef uint8_t[::1] flags
-    cdef Note[::1] notes
+    cdef object held            # what the pointers below point into
+    cdef int64_t octets         # of the capture
+    cdef int64_t room           # rows of the columns
+    cdef int64_t note_room
+    cdef int64_t* offset
+    cdef int64_t* arrival_ns
+    cdef uint32_t* timestamp
+    cdef int32_t* stream
+    cdef uint16_t* sequence
+    cdef uint16_t* size
+    cdef uint8_t* payload_type
+    cdef uint8_t* flags
+    cdef Note* notes
     cdef int64_t rows
     cdef int64_t note_count
     cdef int64_t first_ns, last_ns
@@ -121,23 +124,22 @@ cdef class Scanner:
         memset(&self.fixed, 0, sizeof(Packet))
         self.unknown = NULL
 
-    def __init__(self, const uint8_t[::1] data, int container, columns, notes, uint8_t[::1] spill, *,
+    def __init__(self, data, int container, columns, notes, spill, *,
                  int64_t position=0, bint big=False, bint nano=False, int header=16, int link=1,
                  int64_t start_ns=0, bytes source=b"", int source_port=0, bytes destination=b"",
                  int destination_port=0, bint keep_rtcp=True, bint keep_tls=False, uint64_t seed=0, int64_t end=-1,
                  int64_t clock_hz=0):
-        if data.shape[0] == 0 or not 1 <= container <= 6 or clock_hz < 0 or position < 0 or header not in (16, 24):
+        cdef int64_t octets = length_of(data), room = length_of(columns.offset)
+        if octets == 0 or not 1 <= container <= 6 or clock_hz < 0 or position < 0 or header not in (16, 24):
             raise ValueError("nothing to scan")
-        self.data = data
-        self.offset, self.arrival_ns = columns.offset, columns.arrival_ns
-        self.timestamp, self.stream, self.sequence = columns.timestamp, columns.stream, columns.sequence
-        self.size, self.payload_type, self.flags = columns.size, columns.payload_type, columns.flags
-        self.notes = notes
-        self.spill_view = spill
-        self.spill.octets = &spill[0] if spill.shape[0] else NULL
-        self.spill.capacity = spill.shape[0]
-        self.reader.data = &data[0]
-        self.reader.size = data.shape[0] if end < 0 else min(end, data.shape[0])
+        if notes.dtype != NOTE_DTYPE:
+            raise ValueError("no table of notes")
+        self.held = (
+            data, columns.offset, columns.arrival_ns, columns.timestamp, columns.stream, columns.sequence,
+            columns.size, columns.payload_type, columns.flags, notes, spill,
+        )
+        self._lay(octets, room)
+        self.reader.size = octets if end < 0 else min(end, octets)
         self.reader.position = min(position, self.reader.size)
         self.reader.container = <Container>container
         self.reader.big, self.reader.nano, self.reader.header = big, nano, header
@@ -155,6 +157,23 @@ cdef class Scanner:
         if self.unknown == NULL or new_fragments(&self.fragments) or new_tables(&self.tables, seed):
             raise MemoryError("no memory for the scan")
 
+    cdef int _lay(self, int64_t octets, int64_t room) except -1:
+        """Take the places of what is held."""
+        data, offset, arrival_ns, timestamp, stream, sequence, size, payload_type, flags, notes, spill = self.held
+        self.octets, self.room, self.note_room, self.spill.capacity = octets, room, length_of(notes), length_of(spill)
+        self.reader.data = <const uint8_t*>column(data, b"u", 1, octets)
+        self.offset = <int64_t*>written(offset, b"i", 8, room)
+        self.arrival_ns = <int64_t*>written(arrival_ns, b"i", 8, room)
+        self.timestamp = <uint32_t*>written(timestamp, b"u", 4, room)
+        self.stream = <int32_t*>written(stream, b"i", 4, room)
+        self.sequence = <uint16_t*>written(sequence, b"u", 2, room)
+        self.size = <uint16_t*>written(size, b"u", 2, room)
+        self.payload_type = <uint8_t*>written(payload_type, b"u", 1, room)
+        self.flags = <uint8_t*>written(flags, b"u", 1, room)
+        self.notes = <Note*>written(notes, b"V", sizeof(Note), self.note_room)
+        self.spill.octets = <uint8_t*>written(spill, b"u", 1, self.spill.capacity)
+        return 0
+
     def __dealloc__(self):
         free_reader(&self.reader)
         free_fragments(&self.fragments)
@@ -164,7 +183,7 @@ cdef class Scanner:
     def open(self, int container, *, int64_t position=0, int64_t end=0, bint big=False, bint nano=False,
              int header=16, int link=1):
         """Go on with the pcap, pcapng or snoop file from ``position`` to ``end``: streams and fragments go on too."""
-        if container not in (1, 2, 5) or not 0 <= position <= end <= self.data.shape[0] or header not in (16, 24):
+        if container not in (1, 2, 5) or not 0 <= position <= end <= self.octets or header not in (16, 24):
             raise ValueError("nothing to scan")
         self.reader.position, self.reader.size = position, end
         self.reader.container = <Container>container
@@ -374,7 +393,7 @@ cdef class Scanner:
 
     cdef void _note(self, Packet* packet, int32_t flow, uint8_t kind) noexcept nogil:
         cdef Note* note
-        if self.note_count >= self.notes.shape[0]:
+        if self.note_count >= self.note_room:
             self.status = COLUMNS_FULL
             return
         note = &self.notes[self.note_count]
@@ -426,7 +445,7 @@ cdef class Scanner:
         stream = self._stream(flow, index, p, ssrc)
         if stream < 0:
             return
-        if row >= self.offset.shape[0]:
+        if row >= self.room:
             self.status = COLUMNS_FULL
             return
         self._follow(&self.tables.streams[stream], p, packet.time_ns, row, size - at)
@@ -726,8 +745,8 @@ cdef class Scanner:
         return [self.reader.link] if self.reader.container in (PCAP, SNOOP) else []
 
     def counters(self):
-        """Everything that was counted, by name."""
-        return {
+        """What was counted, by name, without noughts."""
+        counted = {
             "records": self.records, "rtp": self.rtp, "rtcp": self.rtcp, "sip": self.sip,
             "tcp_segments": self.segments, "rtp_malformed": self.malformed_rtp, "rtp_unproven": self.junk_rtp,
             "stun": self.stun, "dtls": self.dtls, "zrtp": self.zrtp, "t38": self.t38,
@@ -736,6 +755,7 @@ cdef class Scanner:
             "fragments_incomplete": self.fragments.incomplete + self.fragments.live,
             "skipped_blocks": self.reader.skipped_blocks, "odd_times": self.reader.odd_times,
         }
+        return {key: count for key, count in counted.items() if count}
 
     def state(self):
         """(first ns, last ns, truncated, damaged, offset of the stop, octets of spill, notes)."""
