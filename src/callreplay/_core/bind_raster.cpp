@@ -1,3 +1,6 @@
+#include <limits>
+#include <memory>
+
 #include "held.h"
 
 namespace {
@@ -85,6 +88,57 @@ void draw_band(py::array_t<uint8_t, py::array::c_style> image,
   raise_on_error(status);
 }
 
+using Places = py::array_t<double, py::array::c_style>;
+
+void draw_marks(py::array_t<uint8_t, py::array::c_style> image, const Places &start, const Places &stop,
+                const py::array_t<bool, py::array::c_style> &loss, uint32_t top, uint32_t height,
+                uint8_t loss_colour, uint8_t tint, uint8_t silence) {
+  if (image.ndim() != 2 || static_cast<uint64_t>(top) + height > static_cast<uint64_t>(image.shape(0)) ||
+      start.ndim() != 1 || stop.ndim() != 1 || loss.ndim() != 1 || stop.size() != start.size() ||
+      loss.size() != start.size()) {
+    raise_on_error(CR_ARGUMENT,
+                   "the band lies outside the image, or the columns of the marks differ in length");
+  }
+  const auto width = static_cast<size_t>(image.shape(1));
+  const cr_band band{image.mutable_data(), width, 0, top, static_cast<uint32_t>(width), height, 0, 0, 0, 0.0};
+  static_assert(sizeof(bool) == 1);
+  const cr_marks marks{start.data(),
+                       stop.data(),
+                       reinterpret_cast<const uint8_t *>(loss.data()),
+                       static_cast<size_t>(start.size()),
+                       loss_colour,
+                       tint,
+                       silence};
+  cr_status status;
+  {
+    py::gil_scoped_release release;
+    status = cr_draw_marks(&band, &marks);
+  }
+  raise_on_error(status);
+}
+
+// The data of IDAT for an image of indices.
+py::bytes png_pack(const py::array_t<uint8_t, py::array::c_style> &image) {
+  constexpr py::ssize_t kMost = std::numeric_limits<int32_t>::max();
+  if (image.ndim() != 2 || image.shape(0) > kMost || image.shape(1) > kMost) {
+    raise_on_error(CR_ARGUMENT, "no image");
+  }
+  const auto height = static_cast<uint32_t>(image.shape(0));
+  const auto width = static_cast<uint32_t>(image.shape(1));
+  const size_t room = cr_png_room(width, height);
+  raise_on_error(room != 0 ? CR_OK : CR_ARGUMENT);
+  const std::unique_ptr<uint8_t[]> out(new uint8_t[room]);  // more than is used: no page of that is touched
+  const uint8_t *pixels = image.data();
+  size_t size = 0;
+  cr_status status;
+  {
+    py::gil_scoped_release release;
+    status = cr_png_pack(pixels, width, width, height, out.get(), room, &size);
+  }
+  raise_on_error(status);
+  return {reinterpret_cast<const char *>(out.get()), size};
+}
+
 }  // namespace
 
 void bind_raster(py::module_ &m) {
@@ -98,4 +152,8 @@ void bind_raster(py::module_ &m) {
   m.def("draw_band", &draw_band, py::arg("image"), py::arg("peaks"), py::kw_only(), py::arg("channel"),
         py::arg("left"), py::arg("top"), py::arg("width"), py::arg("height"), py::arg("columns_per_pixel"),
         py::arg("levels"), py::arg("peak_base"), py::arg("rms_base"), py::arg("scale"));
+  m.def("draw_marks", &draw_marks, py::arg("image"), py::arg("start"), py::arg("stop"), py::arg("loss"),
+        py::kw_only(), py::arg("top"), py::arg("height"), py::arg("loss_colour"), py::arg("tint"),
+        py::arg("silence"));
+  m.def("png_pack", &png_pack, py::arg("image"));
 }
