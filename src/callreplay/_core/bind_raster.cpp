@@ -10,7 +10,7 @@ using Pcm = py::array_t<int16_t, py::array::c_style>;
 class Peaks {
  public:
   Peaks(uint32_t channels, uint64_t frames_per_bucket, uint64_t total_frames, uint32_t buckets)
-      : channels_(channels) {
+      : channels_(channels), fit_(buckets != 0) {
     raise_on_error(buckets != 0 ? cr_peaks_create_fit(channels, total_frames, buckets, peaks_.out())
                                 : cr_peaks_create(channels, frames_per_bucket, peaks_.out()));
   }
@@ -26,17 +26,26 @@ class Peaks {
     peaks_.run([&](cr_peaks *peaks) { return cr_peaks_write(peaks, data, size / channels_); });
   }
 
-  // (buckets, channels) structured like cr_peak.
-  py::array_t<cr_peak> data() const {
-    const auto claim = peaks_.claim();
-    const cr_peak *data = cr_peaks_data(peaks_.get());
-    raise_on_error(data != nullptr || cr_peaks_count(peaks_.get()) == 0 ? CR_OK : CR_STATE);
-    const auto count = static_cast<py::ssize_t>(cr_peaks_count(peaks_.get()));
-    return py::array_t<cr_peak>({count, static_cast<py::ssize_t>(channels_)}, data);
+  // (buckets, channels) structured like cr_peak. Where all buckets are there from the start (`fit`) nothing is copied:
+  // they stay where they are as long as `self` lives.
+  static py::array_t<cr_peak> data(const py::object &self) {
+    const auto &peaks = self.cast<const Peaks &>();
+    const auto claim = peaks.peaks_.claim();
+    const cr_peak *data = cr_peaks_data(peaks.peaks_.get());
+    raise_on_error(data != nullptr || cr_peaks_count(peaks.peaks_.get()) == 0 ? CR_OK : CR_STATE);
+    const auto count = static_cast<py::ssize_t>(cr_peaks_count(peaks.peaks_.get()));
+    const py::array::ShapeContainer shape{count, static_cast<py::ssize_t>(peaks.channels_)};
+    if (!peaks.fit_) {
+      return {shape, data};
+    }
+    py::array_t<cr_peak> view(shape, data, self);
+    view.attr("flags").attr("writeable") = false;
+    return view;
   }
 
  private:
   uint32_t channels_;
+  bool fit_;
   Held<cr_peaks, cr_peaks_destroy> peaks_;
 };
 

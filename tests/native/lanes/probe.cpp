@@ -343,6 +343,10 @@ void probe_i32_memory(LaneReport report, void *context) {
       rows = rows && got[i] == I32x1::halves(two[i], two[N + i]).v && got16[i] == I32x1{a[i]}.low() &&
              got16[N + i] == I32x1{a[i]}.high();
     }
+    store_halves(got16, load<I32>(a));
+    for (int i = 0; i < N; ++i) {
+      rows = rows && got16[2 * i] == I32x1{a[i]}.low() && got16[2 * i + 1] == I32x1{a[i]}.high();
+    }
     const uint32_t all_set = N == 32 ? ~0u : (1u << N) - 1;
     const uint32_t some = static_cast<uint32_t>(source.next()) & all_set;
     const auto mask = mask_of<I32>(some);
@@ -381,7 +385,7 @@ void probe_i32_memory(LaneReport report, void *context) {
     }
   }
   report(context, "I32 load16, store16", words);
-  report(context, "I32 load_pairs, store_pairs", rows);
+  report(context, "I32 load_pairs, store_pairs, store_halves", rows);
   report(context, "I32 mask_of, bits, any, all", masks);
   report(context, "I32 gather", gathers);
   report(context, "I32 RowsOf", of_rows);
