@@ -36,7 +36,7 @@ class Peaks {
     const auto count = static_cast<py::ssize_t>(cr_peaks_count(peaks.peaks_.get()));
     const py::array::ShapeContainer shape{count, static_cast<py::ssize_t>(peaks.channels_)};
     if (!peaks.fit_) {
-      return {shape, data};
+      return py::array_t<cr_peak>(shape, data);
     }
     py::array_t<cr_peak> view(shape, data, self);
     view.attr("flags").attr("writeable") = false;
