@@ -198,6 +198,30 @@ CR_LANE Lanes<int16_t, N> narrow(const Wide<N> &acc) {
   return r;
 }
 
+// Sums of squares, unsigned 32 bits: three fit.
+template <int N>
+struct Squares {
+  uint32_t v[N];
+};
+
+template <int N>
+CR_LANE void clear(Squares<N> &sums) {
+  for (int i = 0; i < N; ++i) sums.v[i] = 0;
+}
+
+template <int N>
+CR_LANE void add_squares(Squares<N> &sums, Lanes<int16_t, N> a) {
+  for (int i = 0; i < N; ++i) sums.v[i] += static_cast<uint32_t>(int32_t{a.v[i]} * a.v[i]);
+}
+
+template <int N>
+CR_LANE void store_squares(uint32_t *even, uint32_t *odd, const Squares<N> &sums) {
+  for (int i = 0; i < N / 2; ++i) {
+    even[i] = sums.v[2 * i];
+    odd[i] = sums.v[2 * i + 1];
+  }
+}
+
 // The registers.
 #if defined(CR_AVX512) || defined(CR_AVX2) || defined(CR_SSE2)
 
@@ -284,6 +308,27 @@ CR_LANE void mac(Wide<kWidth16> &acc, const Pairs<kWidth16> &x, int16_t c0, int1
 template <int k>
 CR_LANE I16 narrow(const Wide<kWidth16> &acc) {
   return {CR_MM(packs_epi32)(CR_MM(srai_epi32)(acc.low, k), CR_MM(srai_epi32)(acc.high, k))};
+}
+
+template <>
+struct Squares<kWidth16> {
+  Register even, odd;
+};
+
+CR_LANE void clear(Squares<kWidth16> &sums) {
+  sums.even = sums.odd = CR_MM_BITS(setzero)();
+}
+
+CR_LANE void add_squares(Squares<kWidth16> &sums, I16 a) {
+  const Register even = CR_MM_BITS(and)(a.v, CR_MM(set1_epi32)(0xFFFF));
+  const Register odd = CR_MM_BITS(andnot)(CR_MM(set1_epi32)(0xFFFF), a.v);
+  sums.even = CR_MM(add_epi32)(sums.even, CR_MM(madd_epi16)(even, even));
+  sums.odd = CR_MM(add_epi32)(sums.odd, CR_MM(madd_epi16)(odd, odd));
+}
+
+CR_LANE void store_squares(uint32_t *even, uint32_t *odd, const Squares<kWidth16> &sums) {
+  store_register(even, sums.even);
+  store_register(odd, sums.odd);
 }
 
 #endif
@@ -581,6 +626,25 @@ CR_LANE void mac(Wide<8> &acc, const Pairs<8> &x, int16_t c0, int16_t c1) {
 template <int k>
 CR_LANE I16 narrow(const Wide<8> &acc) {
   return {vqmovn_high_s32(vqmovn_s32(vshrq_n_s32(acc.low, k)), vshrq_n_s32(acc.high, k))};
+}
+
+template <>
+struct Squares<8> {
+  uint32x4_t low, high;
+};
+
+CR_LANE void clear(Squares<8> &sums) {
+  sums.low = sums.high = vdupq_n_u32(0);
+}
+
+CR_LANE void add_squares(Squares<8> &sums, I16 a) {
+  sums.low = vaddq_u32(sums.low, vreinterpretq_u32_s32(vmull_s16(vget_low_s16(a.v), vget_low_s16(a.v))));
+  sums.high = vaddq_u32(sums.high, vreinterpretq_u32_s32(vmull_high_s16(a.v, a.v)));
+}
+
+CR_LANE void store_squares(uint32_t *even, uint32_t *odd, const Squares<8> &sums) {
+  vst1q_u32(even, vuzp1q_u32(sums.low, sums.high));
+  vst1q_u32(odd, vuzp2q_u32(sums.low, sums.high));
 }
 
 #else

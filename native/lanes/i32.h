@@ -118,6 +118,10 @@ CR_LANE void store_pairs(int16_t *rows, I32x1 a) {
   rows[0] = a.low();
   rows[1] = a.high();
 }
+CR_LANE void store_halves(int16_t *to, I32x1 a) {
+  to[0] = a.low();
+  to[1] = a.high();
+}
 CR_LANE Half32<1> sat(I32x1 a) {
   return {a.v > 32767 ? 32767 : a.v < -32768 ? -32768 : a.v};
 }
@@ -287,6 +291,9 @@ CR_LANE Half32<kWidth32> sat(I32 a) {
 }
 CR_LANE I32 pair(Half32<kWidth32> lo, Half32<kWidth32> hi) {
   return {CR_MM(unpacklo_epi16)(lo.v, hi.v)};
+}
+CR_LANE void store_halves(int16_t *to, I32 a) {
+  store_register(to, a.v);
 }
 
 CR_LANE void store_eights(int16_t *const *to, size_t offset, const I32 *pairs) {
@@ -640,6 +647,9 @@ CR_LANE bool all(M32 m) {
 }
 CR_LANE void store16(int16_t *to, I32 a) {
   vst1_s16(to, vmovn_s32(a.v));
+}
+CR_LANE void store_halves(int16_t *to, I32 a) {
+  vst1q_s16(to, vreinterpretq_s16_s32(a.v));
 }
 CR_LANE void store_pairs(int16_t *rows, I32 a) {
   vst1q_s16(rows, vcombine_s16(vmovn_s32(a.v), vshrn_n_s32(a.v, 16)));

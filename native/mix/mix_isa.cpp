@@ -29,7 +29,11 @@ void saturate(int16_t *__restrict pcm, const int32_t *__restrict sum, size_t cou
 
 void interleave(int16_t *__restrict pcm, const int32_t *__restrict left, const int32_t *__restrict right,
                 size_t count) {
-  for (size_t n = 0; n < count; ++n) {
+  size_t n = 0;
+  for (; n + kWidth32 <= count; n += kWidth32) {
+    store_halves(pcm + 2 * n, pair(sat(load<I32>(left + n)), sat(load<I32>(right + n))));
+  }
+  for (; n < count; ++n) {
     pcm[2 * n] = saturate_one(left[n]);
     pcm[2 * n + 1] = saturate_one(right[n]);
   }

@@ -29,25 +29,30 @@ void cover(float *coverage, uint32_t rows, double y0, double y1, float weight) {
   coverage[last] += weight * static_cast<float>(y1 - last);
 }
 
-// Unsigned would do as well, but only signed numbers come of floats in vectors everywhere.
-int32_t shade(float coverage, float most) {
-  const float clipped = std::min(std::max(coverage, 0.0F), 1.0F);
+// A coverage is a sum of shares that are at most 1 together, or hardly more. Clamped as a number, since compilers make
+// vectors of that.
+int32_t shade(float coverage, float most_f, int32_t most) {
   // What lies one unit in the last place below a half may go up: no shade that anyone sees, and lround costs
   // a call. NOLINTNEXTLINE(bugprone-incorrect-roundings)
-  return static_cast<int32_t>(clipped * most + 0.5F);
+  const auto rounded = static_cast<int32_t>(coverage * most_f + 0.5F);
+  return rounded < most ? rounded : most;
 }
 
 constexpr int32_t kGround = -1;
 
-// The colours of rows from how much of each is covered, and coverage back to nought.
-void colour(int32_t *colours, float *peak_rows, float *rms_rows, size_t rows, const cr_band &band) {
+// The colours of rows from how much of each is covered, and coverage back to nought. Without a branch: vectors.
+void colour(int32_t *__restrict colours, float *__restrict peak_rows, float *__restrict rms_rows, size_t rows,
+            const cr_band &band) {
   const auto most = static_cast<int32_t>(band.levels - 1);
   const auto most_f = static_cast<float>(most);
+  const int32_t peak_base = band.peak_base;
+  const int32_t rms_base = band.rms_base;
   for (size_t y = 0; y < rows; ++y) {
-    const int32_t core = shade(rms_rows[y], most_f);
-    const int32_t edge = shade(peak_rows[y], most_f);
-    const int32_t outside = edge > 0 ? band.peak_base + edge : kGround;
-    colours[y] = core > 0 && edge >= most ? band.rms_base + core : outside;
+    const int32_t core = shade(rms_rows[y], most_f, most);
+    const int32_t edge = shade(peak_rows[y], most_f, most);
+    const int32_t outside = edge > 0 ? peak_base + edge : kGround;
+    const int32_t inside = edge >= most ? rms_base + core : outside;
+    colours[y] = core > 0 ? inside : outside;
     rms_rows[y] = peak_rows[y] = 0.0F;
   }
 }

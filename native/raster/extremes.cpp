@@ -1,8 +1,7 @@
-// Compiled once per instruction set. Written as element-wise loops over blocks of 64 samples, which compilers
-// turn into vectors of whatever width the flags allow; every operation is exact, so all instances agree.
+// Compiled once per instruction set; every operation is exact, so all instances agree.
 #include "raster/extremes.h"
 
-#include "lanes/lanes.h"
+#include "lanes/i16.h"
 
 namespace callreplay::CR_ISA {
 
@@ -50,57 +49,6 @@ void scalar(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
   }
 }
 
-constexpr int kBlock =
-    64;  // a multiple of 1, 2, 4 and 8 channels: lane j always belongs to channel j % channels
-
-// Whole blocks of the samples; returns how many samples those are.
-size_t blockwise(Extremes *into, const int16_t *pcm, size_t samples, int channels) {
-  const size_t blocks = samples / kBlock;
-  if (blocks == 0) {
-    return 0;
-  }
-  alignas(64) int16_t low[kBlock];
-  alignas(64) int16_t high[kBlock];
-  alignas(64) uint32_t part[kBlock];
-  alignas(64) uint64_t energy[kBlock] = {};
-  for (int j = 0; j < kBlock; ++j) {
-    low[j] = high[j] = pcm[j];
-  }
-  // A square is at most 2^30, so three of them fit 32 bits; then they move on to 64.
-  for (size_t b = 0; b < blocks;) {
-    for (int j = 0; j < kBlock; ++j) {
-      part[j] = 0;
-    }
-    const size_t stop = b + 3 < blocks ? b + 3 : blocks;
-    for (; b < stop; ++b) {
-      const int16_t *x = pcm + b * kBlock;
-      for (int j = 0; j < kBlock; ++j) {
-        low[j] = x[j] < low[j] ? x[j] : low[j];
-        high[j] = x[j] > high[j] ? x[j] : high[j];
-        part[j] += static_cast<uint32_t>(static_cast<int32_t>(x[j]) * x[j]);
-      }
-    }
-    for (int j = 0; j < kBlock; ++j) {
-      energy[j] += part[j];
-    }
-  }
-  for (int j = 0; j < kBlock; ++j) {
-    const int c = j % channels;
-    into->low[c] = low[j] < into->low[c] ? low[j] : into->low[c];
-    into->high[c] = high[j] > into->high[c] ? high[j] : into->high[c];
-    into->energy[c] += energy[j];
-  }
-  return blocks * kBlock;
-}
-
-void in_blocks(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
-  size_t done = 0;
-  if (kBlock % channels == 0) {
-    done = blockwise(into, pcm, frames * channels, channels);
-  }
-  scalar(into, pcm + done, frames - done / channels, channels);
-}
-
 // Halve `lanes` until as many are left as there are channels; lane j belongs to channel j % channels
 // throughout.
 template <int kLanes>
@@ -108,6 +56,103 @@ inline void fold(int16_t *low, int16_t *high) {
   for (int j = 0; j < kLanes; ++j) {
     low[j] = low[j + kLanes] < low[j] ? low[j + kLanes] : low[j];
     high[j] = high[j + kLanes] > high[j] ? high[j + kLanes] : high[j];
+  }
+}
+
+// Of 2 * kLanes lanes, down to one or two channels.
+template <int kLanes>
+inline void fold_all(int16_t *low, int16_t *high, int channels) {
+  if constexpr (kLanes == 1) {
+    if (channels == 1) {
+      fold<1>(low, high);
+    }
+  } else {
+    fold<kLanes>(low, high);
+    fold_all<kLanes / 2>(low, high, channels);
+  }
+}
+
+constexpr int kHalf = kWidth16 / 2;
+
+// What was found in whole registers.
+struct Found {
+  I16 low, high;
+  uint64_t even[kHalf] = {};  // squares, of even and of odd lanes
+  uint64_t odd[kHalf] = {};
+
+  CR_LANE void take(Squares<kWidth16> &squares, I16 x) {
+    low = min(low, x);
+    high = max(high, x);
+    add_squares(squares, x);
+  }
+
+  CR_LANE void drain(const Squares<kWidth16> &squares) {
+    uint32_t of_even[kHalf];
+    uint32_t of_odd[kHalf];
+    store_squares(of_even, of_odd, squares);
+    for (int j = 0; j < kHalf; ++j) {
+      even[j] += of_even[j];
+      odd[j] += of_odd[j];
+    }
+  }
+};
+
+// -1 in the last lanes: from `kLast + n` in the last n.
+constexpr struct LastLanes {
+  int16_t v[2 * kWidth16] = {};
+  constexpr LastLanes() {
+    for (int j = kWidth16; j < 2 * kWidth16; ++j) {
+      v[j] = -1;
+    }
+  }
+} kLast;
+
+// Of one or two channels, so that lane j of any register belongs to channel j % channels. The last register overlaps the
+// one before, which changes no extremes; of its squares only those that are new count.
+void in_registers(Extremes *into, const int16_t *pcm, size_t frames, int channels) {
+  const size_t samples = frames * static_cast<size_t>(channels);
+  if (channels > 2 || samples < kWidth16) {
+    scalar(into, pcm, frames, channels);
+    return;
+  }
+  Found found{load<I16>(pcm), load<I16>(pcm)};
+  size_t at = 0;
+  // A square is at most 2^30, so three of them fit 32 bits; then they move on to 64.
+  for (; at + 3 * kWidth16 <= samples; at += 3 * kWidth16) {
+    Squares<kWidth16> squares;
+    clear(squares);
+    for (int i = 0; i < 3; ++i) {
+      found.take(squares, load<I16>(pcm + at + i * kWidth16));
+    }
+    found.drain(squares);
+  }
+  Squares<kWidth16> squares;
+  clear(squares);
+  for (; at + kWidth16 <= samples; at += kWidth16) {
+    found.take(squares, load<I16>(pcm + at));
+  }
+  if (at < samples) {
+    const I16 last = load<I16>(pcm + samples - kWidth16);
+    found.low = min(found.low, last);
+    found.high = max(found.high, last);
+    add_squares(squares, last & load<I16>(kLast.v + (samples - at)));
+  }
+  found.drain(squares);
+  int16_t low[kWidth16];
+  int16_t high[kWidth16];
+  store(low, found.low);
+  store(high, found.high);
+  fold_all<kHalf>(low, high, channels);
+  uint64_t energy[2] = {};
+  for (int j = 0; j < kHalf; ++j) {
+    energy[0] += found.even[j];
+    energy[1] += found.odd[j];
+  }
+  into->energy[channels - 1] += energy[1];
+  into->energy[0] += energy[0];
+  for (int c = 0; c < channels; ++c) {
+    into->low[c] = low[c] < into->low[c] ? low[c] : into->low[c];
+    into->high[c] = high[c] > into->high[c] ? high[c] : into->high[c];
   }
 }
 
@@ -126,13 +171,7 @@ void pixels(int8_t *out, const int16_t *pcm, size_t count, size_t samples, int c
         high[j] = x > high[j] ? x : high[j];
       }
     }
-    fold<16>(low, high);
-    fold<8>(low, high);
-    fold<4>(low, high);
-    fold<2>(low, high);
-    if (channels == 1) {
-      fold<1>(low, high);
-    }
+    fold_all<kLanes / 2>(low, high, channels);
     for (int c = 0; c < channels; ++c) {
       *out++ = static_cast<int8_t>(low[c] / 256);
       *out++ = static_cast<int8_t>(high[c] / 256);
@@ -141,8 +180,8 @@ void pixels(int8_t *out, const int16_t *pcm, size_t count, size_t samples, int c
   }
 }
 
-constexpr RasterKernel blocks(cr_isa isa) {
-  return {isa, in_blocks, pixels};
+constexpr RasterKernel registers(cr_isa isa) {
+  return {isa, in_registers, pixels};
 }
 constexpr RasterKernel one_by_one(cr_isa isa) {
   return {isa, scalar, pixels};
@@ -150,6 +189,6 @@ constexpr RasterKernel one_by_one(cr_isa isa) {
 
 }  // namespace
 
-CR_DEFINE_KERNELS(RasterKernel, raster, blocks, one_by_one)
+CR_DEFINE_KERNELS(RasterKernel, raster, registers, one_by_one)
 
 }  // namespace callreplay::CR_ISA

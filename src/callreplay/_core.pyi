@@ -111,6 +111,19 @@ def draw_band(
     rms_base: int,
     scale: float,
 ) -> None: ...
+def draw_marks(
+    image: NDArray[np.uint8],
+    start: NDArray[np.float64],
+    stop: NDArray[np.float64],
+    loss: NDArray[np.bool_],
+    *,
+    top: int,
+    height: int,
+    loss_colour: int,
+    tint: int,
+    silence: int,
+) -> None: ...
+def png_pack(image: NDArray[np.uint8]) -> bytes: ...
 
 # speech
 class Speech:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from callreplay.outputs.files import Writable
     from callreplay.outputs.formats import Data, Format, FormatName, Shape
     from callreplay.outputs.options import Options, OptionValues
-    from callreplay.outputs.waveform import Mark
+    from callreplay.outputs.waveform import Marks
     from callreplay.transcripts import Recogniser, Transcript
 
 __all__ = ["Call", "FileId", "file_id"]
@@ -455,24 +455,27 @@ class Call:
         shape, chosen = self.prepare(form, options)
         return render(form, shape, _with_progress(self.renderer(chosen), progress), chosen)
 
-    def _marks(self, options: Options, start_ns: int, end_ns: int) -> list[Mark]:
+    def _marks(self, options: Options, start_ns: int, end_ns: int) -> list[Marks]:
         """Gaps of the legs as marks of a picture, in seconds from the picture's left edge."""
-        from callreplay.outputs.waveform import Mark
+        from callreplay.outputs.waveform import Marks
 
         shown = {"caller": [self.caller], "called": [self.called]}.get(options.channels, list(self.legs))
         mono = options.channels == "mono"
-        return [
-            Mark(
-                0 if mono else index,
-                (start - start_ns) / _NS - options.start,
-                (stop - start_ns) / _NS - options.start,
-                "loss" if kind == "loss" else "silence",
+        marks = []
+        for index, leg in enumerate(shown):
+            starts, stops, lost = leg.missing(start_ns, end_ns)
+            if mono:
+                # Of two parties added together, one that is silent is nothing to mark.
+                starts, stops, lost = starts[lost], stops[lost], lost[lost]
+            marks.append(
+                Marks(
+                    0 if mono else index,
+                    (starts - start_ns) / _NS - options.start,
+                    (stops - start_ns) / _NS - options.start,
+                    lost,
+                )
             )
-            for index, leg in enumerate(shown)
-            for start, stop, kind in leg.marks(start_ns, end_ns)
-            # Of two parties added together, one that is silent is nothing to mark.
-            if kind == "loss" or not mono
-        ]
+        return marks
 
 
 def _printable(text: str) -> str:

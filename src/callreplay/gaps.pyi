@@ -8,3 +8,15 @@ def columns_of(
 
 def losses(table: NDArray[np.void]) -> tuple[int, int]:
     """How many gaps are of lost packets, and how many packets the capture itself lost."""
+
+def stretches_of(
+    table: NDArray[np.void],
+    anchors_ns: NDArray[np.int64],
+    clocks_hz: NDArray[np.float64],
+    drifts: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Absolute start and stop (ns) of each gap, and whether something was lost in it.
+
+    The other columns are of the spans; ``drifts``: how many ticks pass in one of the right clock. ValueError for a gap
+    of another span.
+    """

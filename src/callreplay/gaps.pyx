@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """One pass over a table of gaps (``model.GAP_DTYPE``) where NumPy takes one for each question; see the .pyi."""
 
+from libc.math cimport llrint
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from callreplay.arrays cimport column, length_of, written
@@ -11,6 +12,7 @@ from callreplay.arrays import empty_each
 from callreplay.model import GAP_DTYPE, GapReason
 
 cdef tuple COLUMNS = (np.dtype("i4"), np.dtype("i8"), np.dtype("i8"), np.dtype("u1"))
+cdef uint8_t LOST = int(GapReason.LOST)
 cdef uint8_t CAPTURE = int(GapReason.CAPTURE)
 
 
@@ -51,3 +53,27 @@ def losses(table):
         if gap[i].reason == CAPTURE:
             captured += gap[i].packets
     return runs, captured
+
+
+def stretches_of(table, const int64_t[::1] anchors_ns, const double[::1] clocks_hz, const double[::1] drifts):
+    cdef Gaps gaps = Gaps(table)
+    cdef int64_t i, rows = gaps.rows, spans = anchors_ns.shape[0]
+    cdef const Gap* gap = gaps.gap
+    cdef double clock_hz, drift
+    cdef int32_t span
+    if clocks_hz.shape[0] != spans or drifts.shape[0] != spans:
+        raise ValueError("columns of spans differ in length")
+    starts, stops, lost = (np.empty(rows, kind) for kind in (np.int64, np.int64, np.bool_))
+    cdef int64_t[::1] start_to = starts
+    cdef int64_t[::1] stop_to = stops
+    cdef uint8_t[::1] lost_to = lost.view(np.uint8)
+    for i in range(rows):
+        span = gap[i].span
+        if not 0 <= span < spans:
+            raise ValueError(f"a gap of span {span}, where there are {spans}")
+        # In the order of order.ns_of, so that the same nanosecond comes of it.
+        clock_hz, drift = clocks_hz[span], drifts[span]
+        start_to[i] = anchors_ns[span] + llrint(gap[i].start * 1e9 / clock_hz / drift)
+        stop_to[i] = anchors_ns[span] + llrint((gap[i].start + gap[i].ticks) * 1e9 / clock_hz / drift)
+        lost_to[i] = gap[i].reason == LOST or gap[i].reason == CAPTURE
+    return starts, stops, lost

@@ -15,7 +15,8 @@ from callreplay.audio.external import SpanPcm, decode_spans, silent_spans
 from callreplay.audio.legs import External, is_native, leg_rate_hz
 from callreplay.audio.mix import Dtmf, Renderer, timeline_bounds
 from callreplay.codecs import Codec
-from callreplay.model import Event, Flow, GapReason, LegColumns, Side
+from callreplay.gaps import stretches_of
+from callreplay.model import Event, Flow, LegColumns, Side
 from callreplay.reopening import Reopening, pickled
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ Pcm = NDArray[np.int16]
 FloatPcm = NDArray[np.float32]
 
 _NS: Final = 1_000_000_000
-_MARKS: Final = {GapReason.LOST: "loss", GapReason.CAPTURE: "loss"}
-"""Gaps that are marked as loss; all others are silence."""
 
 
 class Leg:
@@ -266,19 +265,39 @@ class Leg:
 
     def marks(self, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, str]]:
         """Absolute start and stop (ns) and kind (``loss``, ``silence``) of what is missing between two times."""
+        starts, stops, lost = self.missing(start_ns, end_ns)
+        kinds = ["loss" if one else "silence" for one in lost.tolist()]
+        yield from zip(starts.tolist(), stops.tolist(), kinds, strict=True)
+
+    def missing(
+        self, start_ns: int, end_ns: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """``marks`` as columns: starts, stops, and which are loss."""
         if self.empty:
-            yield start_ns, end_ns, "silence"
-            return
-        for index, first, ticks, _, reason in self.columns.gaps.tolist():
-            span = self.columns.spans[index]
-            yield order.ns_of(span, first), order.ns_of(span, first + ticks), _MARKS.get(reason, "silence")
+            return np.array([start_ns]), np.array([end_ns]), np.array([False])
+        spans = self.columns.spans
+        starts, stops, lost = stretches_of(
+            self.columns.gaps,
+            np.array([span.anchor_ns for span in spans], np.int64),
+            np.array([span.codec.clock_rate_hz for span in spans], np.float64),
+            np.array([1 + span.drift_ppm * 1e-6 for span in spans]),
+        )
+        silent = []
         reached = start_ns
-        for span in sorted(self.columns.spans, key=lambda span: span.anchor_ns):
+        for span in sorted(spans, key=lambda span: span.anchor_ns):
             if span.anchor_ns > reached:
-                yield reached, span.anchor_ns, "silence"
+                silent.append((reached, span.anchor_ns))
             reached = max(reached, order.ns_of(span, span.end_tick))
         if end_ns > reached:
-            yield reached, end_ns, "silence"
+            silent.append((reached, end_ns))
+        if not silent:
+            return starts, stops, lost
+        more = np.array(silent, np.int64)
+        return (
+            np.concatenate((starts, more[:, 0])),
+            np.concatenate((stops, more[:, 1])),
+            np.concatenate((lost, np.zeros(len(more), np.bool_))),
+        )
 
 
 def _only(external: External | None) -> list[External | None] | None:

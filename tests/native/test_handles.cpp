@@ -297,6 +297,7 @@ TEST_CASE("peaks whose memory runs out") {
   const std::vector<int16_t> pcm = noise(4000);
   std::vector<uint8_t> pixels(64 * 64);
   const cr_band band{pixels.data(), 64, 0, 0, 8, 64, 16, 1, 17, 1.0};
+  std::vector<uint8_t> packed(cr_png_room(64, 64));
   fail_each([&](Answers &answers) {
     for (const bool fit : {false, true}) {
       Answers mine;
@@ -311,6 +312,12 @@ TEST_CASE("peaks whose memory runs out") {
       if (data != nullptr && cr_peaks_count(peaks) >= 8) {
         answers.made(cr_draw_band(&band, data, 2, 1));
       }
+      const double start = 0.0, stop = 0.5;
+      const uint8_t loss = 1;
+      const cr_marks marks{&start, &stop, &loss, 1, 2, 3, 4};
+      answers.made(cr_draw_marks(&band, &marks));
+      size_t size = 0;
+      answers.made(cr_png_pack(pixels.data(), 64, 64, 64, packed.data(), packed.size(), &size));
       cr_peaks_destroy(peaks);
       answers.made(mine.right() ? CR_OK : CR_STATE);
     }

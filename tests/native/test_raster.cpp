@@ -186,6 +186,56 @@ TEST_CASE("a band outside its image is refused") {
   CHECK(cr_draw_band(&band, &peak, 1, 1) == CR_ARGUMENT);
 }
 
+TEST_CASE("an image is packed into the room that was asked for, and no other is taken") {
+  const auto random = noise(64, 9);
+  std::vector<uint8_t> image(random.size() * 2);
+  std::memcpy(image.data(), random.data(), image.size());
+  const size_t room = cr_png_room(16, 8);
+  std::vector<uint8_t> out(room + 16, 0xA5);
+  size_t size = 0;
+  REQUIRE(cr_png_pack(image.data(), 16, 16, 8, out.data(), room, &size) == CR_OK);
+  CHECK(size <= room);
+  CHECK(std::all_of(out.begin() + static_cast<ptrdiff_t>(room), out.end(),
+                    [](uint8_t x) { return x == 0xA5; }));
+  CHECK(cr_png_pack(image.data(), 16, 16, 8, out.data(), room - 1, &size) == CR_ARGUMENT);
+  CHECK(cr_png_pack(image.data(), 15, 16, 8, out.data(), room, &size) == CR_ARGUMENT);
+  CHECK(cr_png_pack(nullptr, 16, 16, 8, out.data(), room, &size) == CR_ARGUMENT);
+  CHECK(cr_png_room(0, 8) == 0);
+  CHECK(cr_png_room(1u << 20, 1u << 8) == 0);
+}
+
+TEST_CASE("marks of a band are refused outside its rows") {
+  std::vector<uint8_t> image(10 * 10);
+  const double start = 0.25, stop = 0.5;
+  const uint8_t loss = 1;
+  cr_band band{image.data(), 10, 0, 0, 10, 10, 0, 0, 0, 0.0};
+  cr_marks marks{&start, &stop, &loss, 1, 3, 4, 5};
+  REQUIRE(cr_draw_marks(&band, &marks) == CR_OK);
+  CHECK(std::count(image.begin(), image.end(), 3) == 2 * 3);
+  CHECK(std::count(image.begin(), image.end(), 4) == 8 * 3);
+  marks.loss = nullptr;
+  CHECK(cr_draw_marks(&band, &marks) == CR_ARGUMENT);
+  marks.loss = &loss;
+  band.left = 1;
+  CHECK(cr_draw_marks(&band, &marks) == CR_ARGUMENT);
+  CHECK(cr_draw_marks(&band, nullptr) == CR_ARGUMENT);
+}
+
+CHECKASM_BENCH("raster: a picture packed") {
+  std::vector<uint8_t> image(1000 * 200);
+  std::mt19937 random(1);
+  for (size_t x = 0; x < 1000; ++x) {
+    const uint32_t tall = random() % 100;
+    for (size_t y = 0; y < 200; ++y) {
+      image[y * 1000 + x] = y + tall / 2 > 100 && y < 100 + tall / 2 ? 40 : 0;
+    }
+  }
+  std::vector<uint8_t> out(cr_png_room(1000, 200));
+  size_t size = 0;
+  checkasm::report("all", image.size(),
+                   [&] { cr_png_pack(image.data(), 1000, 1000, 200, out.data(), out.size(), &size); });
+}
+
 CHECKASM_BENCH("raster: extremes of 8000 samples") {
   const std::vector<int16_t> pcm = noise(8000, 1);
   for (const int channels : {1, 2}) {

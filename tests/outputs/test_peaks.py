@@ -182,3 +182,15 @@ def test_values_are_those_of_audiowaveforms_definition_for_a_whole_call() -> Non
     assert json.loads(peaks.to_json(8000))["data"] == want
     eight = [-(-x // 256) if x < 0 else x // 256 for x in want]
     assert json.loads(peaks.to_json(8000, bits=8))["data"] == eight
+
+
+def test_buckets_of_a_known_length_are_a_view_that_outlives_the_peaks() -> None:
+    peaks = Peaks.fit(1, 100, 4)
+    buckets = peaks.buckets
+    peaks.write(np.arange(100, dtype=np.int16))
+    del peaks
+    assert buckets["high"].ravel().tolist() == [24, 49, 74, 99]
+    assert not buckets.flags.writeable
+    growing = Peaks(1, 25)
+    growing.write(np.arange(50, dtype=np.int16))
+    assert growing.buckets.flags.owndata

@@ -1,4 +1,5 @@
 import io
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import THEMES, PictureOptions
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.spectrogram import Spectrogram
-from callreplay.outputs.waveform import Mark, _draw_marks, _palette, columns_per_pixel, waveform_png
+from callreplay.outputs.waveform import Mark, Marks, _draw_marks, _palette, columns_per_pixel, waveform_png
 
 RATE = 8000
 
@@ -120,11 +121,33 @@ def test_loss_is_marked_in_its_colour_and_at_its_time() -> None:
     assert not (rgb[:99] == THEMES["light"].loss).all(axis=-1).any()
 
 
-def test_marks_drawn_together_are_what_they_are_one_by_one() -> None:
+def _draw_by_numpy(
+    image: NDArray[np.uint8], bands: list[tuple[int, int]], colours: tuple[int, int, list[int]], mark: Mark
+) -> None:
+    """One mark of ten seconds, as the law has it."""
+    top, height = bands[mark.channel]
+    width, middle = image.shape[1], height // 2
+    x0 = max(0, min(width - 1, int(mark.start_s / 10.0 * width)))
+    x1 = max(x0 + 1, min(width, math.ceil(mark.stop_s / 10.0 * width)))
+    band = image[top : top + height, x0:x1]
+    loss, tint, silence = colours
+    if mark.kind == "loss":
+        band[band == 0] = tint
+        edge = max(1, height // 40)
+        band[:edge] = band[height - edge :] = loss
+        return
+    row = band[middle - 1 : middle + 1] if height % 2 == 0 else band[middle : middle + 1]
+    quiet = (band[: middle - 1] == 0).all(axis=0) & (band[middle + 1 :] == 0).all(axis=0)
+    row[:, quiet] = 0
+    row[:, quiet & ((np.arange(x0, x1) // 2) % 3 == 0)] = silence[mark.channel]
+
+
+@pytest.mark.parametrize("bands", [[(0, 59), (61, 59)], [(0, 60), (60, 41)]])
+def test_marks_drawn_together_are_what_they_are_one_by_one(bands: list[tuple[int, int]]) -> None:
     random = np.random.default_rng(8)
     sound = np.concatenate([_burst(4, 1, 2, 9000), np.zeros(6 * RATE, np.int16)])
     bare = _picture(np.stack([sound, sound[::-1]], axis=1), PictureOptions(400, 120, axis=False))
-    palette, bands = _palette(PictureOptions().resolved(), 2), [(0, 59), (61, 59)]
+    palette = _palette(PictureOptions().resolved(), 2)
     for _ in range(20):
         starts = np.sort(random.uniform(-1, 10, 60))
         marks = [
@@ -137,12 +160,37 @@ def test_marks_drawn_together_are_what_they_are_one_by_one() -> None:
                 strict=True,
             )
         ]
-        together, apart = np.array(bare), np.array(bare)
+        columns = [
+            Marks(
+                channel,
+                np.array([mark.start_s for mark in marks if mark.channel == channel]),
+                np.array([mark.stop_s for mark in marks if mark.channel == channel]),
+                np.array([mark.kind == "loss" for mark in marks if mark.channel == channel]),
+            )
+            for channel in (0, 1)
+        ]
+        together, by_columns, apart, law = (np.array(bare) for _ in range(4))
         _draw_marks(together, palette, bands, marks, 10.0)
+        _draw_marks(by_columns, palette, bands, columns, 10.0)
         for mark in marks:
             _draw_marks(apart, palette, bands, [mark], 10.0)
-        assert np.array_equal(together, apart)
+            _draw_by_numpy(law, bands, (palette.loss, palette.loss_tint, palette.silence), mark)
+        assert np.array_equal(together, law)
+        assert np.array_equal(apart, law)
+        assert np.array_equal(by_columns, law)
         assert not np.array_equal(together, np.array(bare))
+
+
+def test_marks_beyond_the_picture_and_of_no_time_harm_nothing() -> None:
+    palette = _palette(PictureOptions().resolved(), 1)
+    image = np.zeros((40, 100), np.uint8)
+    never = Marks(0, np.array([np.nan, 0.0]), np.array([1.0, np.nan]), np.array([True, True]))
+    _draw_marks(image, palette, [(0, 40)], [never, Mark(3, 0, 1, "loss")], 10.0)
+    _draw_marks(image, palette, [(0, 40)], [Mark(0, 0, 1, "loss")], 0.0)
+    assert not image.any()
+    ends = Marks(0, np.array([-np.inf, 1e300]), np.array([-1e300, np.inf]), np.array([True, True]))
+    _draw_marks(image, palette, [(0, 40)], [ends], 10.0)
+    assert np.flatnonzero(image.any(axis=0)).tolist() == [0, 99]
 
 
 def test_axis_and_labels_leave_ink_only_when_asked_for() -> None:

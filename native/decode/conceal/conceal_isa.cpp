@@ -202,26 +202,30 @@ void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count
   }
 }
 
-// Whole: the sums stay below 2^52, where a double holds them and has room for the exponent that is put on them.
+// Whole: the sums stay below 2^52, where a double holds them and has room for the exponent that is put on them. Each
+// window is the one before and what it has more, so that only that addition waits for another.
 void energies(float *__restrict y, const float *__restrict x, size_t span, size_t count) {
   constexpr int64_t kExponent = 0x4330000000000000;  // of 2^52
   constexpr size_t kMost = 512;
-  int64_t before[kMost + 1];  // of the squares before this one
   int32_t squares[kMost];
+  int32_t more[kMost];  // that a window has than the one before
   int64_t windows[kMost];
   const size_t all = span + count - 1;
   for (size_t n = 0; n < all; ++n) {
     const auto whole = static_cast<int32_t>(x[n]);
     squares[n] = whole * whole;
   }
-  int64_t sum = 0;
-  for (size_t n = 0; n < all; ++n) {
-    before[n] = sum;
+  for (size_t n = 1; n < count; ++n) {
+    more[n] = squares[n + span - 1] - squares[n - 1];
+  }
+  int64_t sum = kExponent | 1;
+  for (size_t n = 0; n < span; ++n) {
     sum += squares[n];
   }
-  before[all] = sum;
-  for (size_t n = 0; n < count; ++n) {
-    windows[n] = (before[n + span] - before[n] + 1) | kExponent;
+  windows[0] = sum;
+  for (size_t n = 1; n < count; ++n) {
+    sum += more[n];
+    windows[n] = sum;
   }
   for (size_t n = 0; n < count; ++n) {
     y[n] = static_cast<float>(__builtin_bit_cast(double, windows[n]) - 0x1p52);

@@ -65,6 +65,28 @@ typedef struct cr_band {
  * columns_per_pixel entries at distance `step` (the number of channels). Empty buckets draw nothing. */
 cr_status cr_draw_band(const cr_band *band, const cr_peak *peaks, size_t step, uint32_t columns_per_pixel);
 
+/* Stretches of a band to mark, in the order in which they are drawn: of the band's width, `start` to `stop` (0 is its
+ * left edge, 1 its right one), at least a column each. Where loss[i] is not 0, ground (index 0) becomes `tint`, and rows
+ * at the band's edges `loss_colour`; else the line in the middle becomes a dotted one of `silence`, in columns that have
+ * nothing but that line. Of `band`, levels, bases and scale are not looked at. CR_ARGUMENT: a band outside its rows. */
+typedef struct cr_marks {
+  const double *start, *stop;
+  const uint8_t *loss;
+  size_t count;
+  uint8_t loss_colour, tint, silence;
+} cr_marks;
+
+cr_status cr_draw_marks(const cr_band *band, const cr_marks *marks);
+
+/* The octets that cr_png_pack may need: 0 where it refuses the size (none, wider than 2^20, more than 2^27 pixels). */
+size_t cr_png_room(uint32_t width, uint32_t height);
+
+/* An image of 8-bit indices, `stride` octets a row, as the data of a PNG's IDAT chunks: rows filtered "up", in a zlib
+ * stream of literals and runs. `out` has `room` octets, at least cr_png_room; `size` gets how many are used. The same
+ * image gives the same octets on every machine. CR_ARGUMENT: no image, stride < width, or too little room. */
+cr_status cr_png_pack(const uint8_t *pixels, size_t stride, uint32_t width, uint32_t height, uint8_t *out,
+                      size_t room, size_t *size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,3 +1,6 @@
+#include <limits>
+#include <memory>
+
 #include "held.h"
 
 namespace {
@@ -7,7 +10,7 @@ using Pcm = py::array_t<int16_t, py::array::c_style>;
 class Peaks {
  public:
   Peaks(uint32_t channels, uint64_t frames_per_bucket, uint64_t total_frames, uint32_t buckets)
-      : channels_(channels) {
+      : channels_(channels), fit_(buckets != 0) {
     raise_on_error(buckets != 0 ? cr_peaks_create_fit(channels, total_frames, buckets, peaks_.out())
                                 : cr_peaks_create(channels, frames_per_bucket, peaks_.out()));
   }
@@ -23,17 +26,26 @@ class Peaks {
     peaks_.run([&](cr_peaks *peaks) { return cr_peaks_write(peaks, data, size / channels_); });
   }
 
-  // (buckets, channels) structured like cr_peak.
-  py::array_t<cr_peak> data() const {
-    const auto claim = peaks_.claim();
-    const cr_peak *data = cr_peaks_data(peaks_.get());
-    raise_on_error(data != nullptr || cr_peaks_count(peaks_.get()) == 0 ? CR_OK : CR_STATE);
-    const auto count = static_cast<py::ssize_t>(cr_peaks_count(peaks_.get()));
-    return py::array_t<cr_peak>({count, static_cast<py::ssize_t>(channels_)}, data);
+  // (buckets, channels) structured like cr_peak. Where all buckets are there from the start (`fit`) nothing is copied:
+  // they stay where they are as long as `self` lives.
+  static py::array_t<cr_peak> data(const py::object &self) {
+    const auto &peaks = self.cast<const Peaks &>();
+    const auto claim = peaks.peaks_.claim();
+    const cr_peak *data = cr_peaks_data(peaks.peaks_.get());
+    raise_on_error(data != nullptr || cr_peaks_count(peaks.peaks_.get()) == 0 ? CR_OK : CR_STATE);
+    const auto count = static_cast<py::ssize_t>(cr_peaks_count(peaks.peaks_.get()));
+    const py::array::ShapeContainer shape{count, static_cast<py::ssize_t>(peaks.channels_)};
+    if (!peaks.fit_) {
+      return py::array_t<cr_peak>(shape, data);
+    }
+    py::array_t<cr_peak> view(shape, data, self);
+    view.attr("flags").attr("writeable") = false;
+    return view;
   }
 
  private:
   uint32_t channels_;
+  bool fit_;
   Held<cr_peaks, cr_peaks_destroy> peaks_;
 };
 
@@ -85,6 +97,57 @@ void draw_band(py::array_t<uint8_t, py::array::c_style> image,
   raise_on_error(status);
 }
 
+using Places = py::array_t<double, py::array::c_style>;
+
+void draw_marks(py::array_t<uint8_t, py::array::c_style> image, const Places &start, const Places &stop,
+                const py::array_t<bool, py::array::c_style> &loss, uint32_t top, uint32_t height,
+                uint8_t loss_colour, uint8_t tint, uint8_t silence) {
+  if (image.ndim() != 2 || static_cast<uint64_t>(top) + height > static_cast<uint64_t>(image.shape(0)) ||
+      start.ndim() != 1 || stop.ndim() != 1 || loss.ndim() != 1 || stop.size() != start.size() ||
+      loss.size() != start.size()) {
+    raise_on_error(CR_ARGUMENT,
+                   "the band lies outside the image, or the columns of the marks differ in length");
+  }
+  const auto width = static_cast<size_t>(image.shape(1));
+  const cr_band band{image.mutable_data(), width, 0, top, static_cast<uint32_t>(width), height, 0, 0, 0, 0.0};
+  static_assert(sizeof(bool) == 1);
+  const cr_marks marks{start.data(),
+                       stop.data(),
+                       reinterpret_cast<const uint8_t *>(loss.data()),
+                       static_cast<size_t>(start.size()),
+                       loss_colour,
+                       tint,
+                       silence};
+  cr_status status;
+  {
+    py::gil_scoped_release release;
+    status = cr_draw_marks(&band, &marks);
+  }
+  raise_on_error(status);
+}
+
+// The data of IDAT for an image of indices.
+py::bytes png_pack(const py::array_t<uint8_t, py::array::c_style> &image) {
+  constexpr py::ssize_t kMost = std::numeric_limits<int32_t>::max();
+  if (image.ndim() != 2 || image.shape(0) > kMost || image.shape(1) > kMost) {
+    raise_on_error(CR_ARGUMENT, "no image");
+  }
+  const auto height = static_cast<uint32_t>(image.shape(0));
+  const auto width = static_cast<uint32_t>(image.shape(1));
+  const size_t room = cr_png_room(width, height);
+  raise_on_error(room != 0 ? CR_OK : CR_ARGUMENT);
+  const std::unique_ptr<uint8_t[]> out(new uint8_t[room]);  // more than is used: no page of that is touched
+  const uint8_t *pixels = image.data();
+  size_t size = 0;
+  cr_status status;
+  {
+    py::gil_scoped_release release;
+    status = cr_png_pack(pixels, width, width, height, out.get(), room, &size);
+  }
+  raise_on_error(status);
+  return {reinterpret_cast<const char *>(out.get()), size};
+}
+
 }  // namespace
 
 void bind_raster(py::module_ &m) {
@@ -98,4 +161,8 @@ void bind_raster(py::module_ &m) {
   m.def("draw_band", &draw_band, py::arg("image"), py::arg("peaks"), py::kw_only(), py::arg("channel"),
         py::arg("left"), py::arg("top"), py::arg("width"), py::arg("height"), py::arg("columns_per_pixel"),
         py::arg("levels"), py::arg("peak_base"), py::arg("rms_base"), py::arg("scale"));
+  m.def("draw_marks", &draw_marks, py::arg("image"), py::arg("start"), py::arg("stop"), py::arg("loss"),
+        py::kw_only(), py::arg("top"), py::arg("height"), py::arg("loss_colour"), py::arg("tint"),
+        py::arg("silence"));
+  m.def("png_pack", &png_pack, py::arg("image"));
 }

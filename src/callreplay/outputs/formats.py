@@ -24,7 +24,7 @@ from callreplay.outputs.options import Channels, Options
 from callreplay.outputs.tags import comment_text, flac_with_length, wav_with_tags
 
 if TYPE_CHECKING:  # pictures, which most outputs are not, are loaded when one is made
-    from callreplay.outputs.waveform import Mark
+    from callreplay.outputs.waveform import Marks
 
 __all__ = [
     "FORMATS",
@@ -56,7 +56,7 @@ class Shape:
     channels: int
     rate_hz: int
     comments: dict[str, str] = field(default_factory=dict)
-    marks: Callable[[], Sequence[Mark]] = tuple
+    marks: Callable[[], Sequence[Marks]] = tuple
     start_ns: int = 0
 
 

@@ -53,7 +53,10 @@ class Peaks:
 
     @property
     def buckets(self) -> NDArray[np.void]:
-        """Structured array (buckets, channels): low, high (int16), energy (sum of squares), count (samples)."""
+        """Structured array (buckets, channels): low, high (int16), energy (sum of squares), count (samples).
+
+        Of ``fit`` it is read-only, and goes on to show what is written.
+        """
         return self._core.data() if self._merged is None else self._merged
 
     @property

@@ -6,7 +6,6 @@ silence as a thin line, lost audio marked. Drawing is native and anti-aliased by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal
@@ -30,7 +29,7 @@ from callreplay.outputs.ink import (
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.png import indexed_png
 
-__all__ = ["Mark", "columns_per_pixel", "waveform_png"]
+__all__ = ["Mark", "Marks", "columns_per_pixel", "waveform_png"]
 
 _NOISE_FLOOR: Final = (
     0.05  # of full scale (-26 dBFS): a peak below this is never magnified to look like speech
@@ -47,6 +46,16 @@ class Mark:
     start_s: float
     stop_s: float
     kind: Literal["loss", "silence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Marks of one channel as columns, in the order in which they are drawn."""
+
+    channel: int
+    start_s: NDArray[np.float64]
+    stop_s: NDArray[np.float64]
+    loss: NDArray[np.bool_]  # the others are silence
 
 
 def columns_per_pixel(frames: int, width: int) -> int:
@@ -130,54 +139,36 @@ def _draw_marks(
     image: NDArray[np.uint8],
     palette: _Palette,
     bands: list[tuple[int, int]],
-    marks: Sequence[Mark],
+    marks: Sequence[Mark | Marks],
     duration_s: float,
 ) -> None:
-    width = image.shape[1]
-    # By band: columns where loss is drawn. It leaves no ground, so that nothing changes there any more.
-    lost = [bytearray(width) for _ in bands]
-    waiting = [bytearray(width) for _ in bands]  # of these, where it is yet to be drawn, many at once
-    for mark in marks:
-        if mark.channel >= len(bands) or duration_s <= 0:
-            continue
-        top, height = bands[mark.channel]
-        x0 = max(0, min(width - 1, int(mark.start_s / duration_s * width)))
-        x1 = max(x0 + 1, min(width, math.ceil(mark.stop_s / duration_s * width)))
-        if lost[mark.channel].find(0, x0, x1) < 0:
-            continue
-        if mark.kind == "loss":
-            waiting[mark.channel][x0:x1] = lost[mark.channel][x0:x1] = b"\1" * (x1 - x0)
-        else:
-            _draw_loss(image[top : top + height], palette, waiting[mark.channel])
-            band = image[top : top + height, x0:x1]
-            middle = height // 2
-            row = band[middle - 1 : middle + 1] if height % 2 == 0 else band[middle : middle + 1]
-            # Comfort noise may sound in it: only the thin line of nothing becomes a dotted one.
-            quiet = (band[: middle - 1] == 0).all(axis=0) & (band[middle + 1 :] == 0).all(axis=0)
-            dots = (np.arange(x0, x1) // 2) % 3 == 0
-            row[:, quiet] = 0
-            row[:, quiet & dots] = palette.silence[mark.channel]
-    for (top, height), columns in zip(bands, waiting, strict=True):
-        _draw_loss(image[top : top + height], palette, columns)
-
-
-def _draw_loss(band: NDArray[np.uint8], palette: _Palette, columns: bytearray) -> None:
-    """Draw loss where ``columns`` are marked, and unmark them."""
-    if 1 not in columns:
+    if duration_s <= 0:
         return
-    marked = np.flatnonzero(np.frombuffer(columns, np.uint8))
-    columns[:] = bytes(len(columns))
-    height = len(band)
-    edge = max(1, height // 40)
-    drawn = band[:, marked]
-    drawn[drawn == 0] = palette.loss_tint
-    drawn[:edge] = palette.loss
-    drawn[height - edge :] = palette.loss
-    band[:, marked] = drawn
+    for channel, (top, height) in enumerate(bands):
+        columns = [_columns(of) for of in marks if of.channel == channel]
+        if columns:
+            start_s, stop_s, loss = (np.concatenate(each) for each in zip(*columns, strict=True))
+            _core.draw_marks(
+                image,
+                start_s / duration_s,
+                stop_s / duration_s,
+                loss,
+                top=top,
+                height=height,
+                loss_colour=palette.loss,
+                tint=palette.loss_tint,
+                silence=palette.silence[channel],
+            )
+
+
+def _columns(marks: Mark | Marks) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    if isinstance(marks, Marks):
+        return marks.start_s, marks.stop_s, marks.loss
+    return np.array([marks.start_s]), np.array([marks.stop_s]), np.array([marks.kind == "loss"])
 
 
 def waveform_png(
-    peaks: Peaks, duration_s: float, options: PictureOptions | None = None, marks: Sequence[Mark] = ()
+    peaks: Peaks, duration_s: float, options: PictureOptions | None = None, marks: Sequence[Mark | Marks] = ()
 ) -> bytes:
     """Draw peaks made by ``Peaks.fit(channels, frames, width * columns_per_pixel(frames, width))`` as a PNG.
 

@@ -146,7 +146,7 @@ void probe_lut(LaneReport report, void *context, const char *name) {
 
 void probe_i16_memory(LaneReport report, void *context) {
   Source source;
-  bool octets_in = true, octets_out = true, any_set = true, sums = true;
+  bool octets_in = true, octets_out = true, any_set = true, sums = true, squares = true;
   for (int round = 0; round < kRounds; ++round) {
     int16_t a[kMost], b[kMost], got[kMost];
     source.fill(a);
@@ -178,11 +178,22 @@ void probe_i16_memory(LaneReport report, void *context) {
       const int64_t shifted = want[i] >> 11;
       sums = sums && got[i] == (shifted > 32767 ? 32767 : shifted < -32768 ? -32768 : shifted);
     }
+    Squares<kWidth16> squared;
+    clear(squared);
+    for (int16_t &each : b) each = source.next() % 4 == 0 ? INT16_MIN : each;
+    for (int times = 0; times < 3; ++times) add_squares(squared, load<I16>(b));
+    uint32_t of_even[kMost], of_odd[kMost];
+    store_squares(of_even, of_odd, squared);
+    for (int i = 0; i < kWidth16; ++i) {
+      squares = squares &&
+                (i % 2 == 0 ? of_even : of_odd)[i / 2] == uint32_t{3} * static_cast<uint32_t>(b[i] * b[i]);
+    }
   }
   report(context, "I16 load_octets", octets_in);
   report(context, "I16 store_octets", octets_out);
   report(context, "I16 any", any_set);
   report(context, "I16 pairs, mac, narrow", sums);
+  report(context, "I16 add_squares, store_squares", squares);
   probe_lut<16>(report, context, "I16 Lut of 16");
   probe_lut<32>(report, context, "I16 Lut of 32");
   probe_lut<64>(report, context, "I16 Lut of 64");
@@ -332,6 +343,10 @@ void probe_i32_memory(LaneReport report, void *context) {
       rows = rows && got[i] == I32x1::halves(two[i], two[N + i]).v && got16[i] == I32x1{a[i]}.low() &&
              got16[N + i] == I32x1{a[i]}.high();
     }
+    store_halves(got16, load<I32>(a));
+    for (int i = 0; i < N; ++i) {
+      rows = rows && got16[2 * i] == I32x1{a[i]}.low() && got16[2 * i + 1] == I32x1{a[i]}.high();
+    }
     const uint32_t all_set = N == 32 ? ~0u : (1u << N) - 1;
     const uint32_t some = static_cast<uint32_t>(source.next()) & all_set;
     const auto mask = mask_of<I32>(some);
@@ -370,7 +385,7 @@ void probe_i32_memory(LaneReport report, void *context) {
     }
   }
   report(context, "I32 load16, store16", words);
-  report(context, "I32 load_pairs, store_pairs", rows);
+  report(context, "I32 load_pairs, store_pairs, store_halves", rows);
   report(context, "I32 mask_of, bits, any, all", masks);
   report(context, "I32 gather", gathers);
   report(context, "I32 RowsOf", of_rows);
