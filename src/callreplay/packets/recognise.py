@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -89,18 +90,13 @@ def _pcap(
 
 
 def _rtpdump(head: bytes, where: str) -> Container:
-    import ipaddress
-
     line, newline, rest = head.partition(b"\n")
     if not newline or len(rest) < 16:
         raise CaptureError(f"{where}: rtpdump header cut")
     ends = line[12:].strip().decode("ascii", "replace")
     address_text, _, port_text = ends.rpartition("/")
     seconds, micro, source, source_port = struct.unpack_from(">II4sH", rest)
-    try:
-        destination = ipaddress.IPv4Address(address_text).packed
-    except ValueError:
-        destination = b""
+    destination = _packed(address_text)
     port = int(port_text) if port_text.isascii() and port_text.isdigit() and int(port_text) < 65536 else 0
     if source == destination or source == bytes(4):
         source, source_port = b"", 0  # both name the receiving end: the sender is not known
@@ -109,6 +105,17 @@ def _rtpdump(head: bytes, where: str) -> Container:
         "source_port": source_port, "destination": destination, "destination_port": port,
     }  # fmt: skip
     return Container(RTPDUMP, "rtpdump", 16, options)
+
+
+@lru_cache(64)
+def _packed(address: str) -> bytes:
+    """An IPv4 address in four octets; none where it is none."""
+    import ipaddress
+
+    try:
+        return ipaddress.IPv4Address(address).packed
+    except ValueError:
+        return b""
 
 
 def _snoop(head: bytes, where: str) -> Container:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, WouldBlock, to_thread
 
 __all__ = ["Fair"]
 
@@ -33,17 +33,32 @@ class Fair:
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
         """Run the block, which waits and needs no thread, when it is the turn of ``name``."""
-        async with self._turn_of(name), self._all:
-            yield
+        async with self._turn_of(name):
+            await _acquire(self._all)
+            try:
+                yield
+            finally:
+                self._all.release()
 
     @asynccontextmanager
     async def _turn_of(self, name: str) -> AsyncIterator[None]:
         limiter, users = self._of.setdefault(name, (CapacityLimiter(self.each), []))
         users.append(None)
         try:
-            async with limiter:
+            await _acquire(limiter)
+            try:
                 yield
+            finally:
+                limiter.release()
         finally:
             users.pop()
             if not users:
                 self._of.pop(name, None)
+
+
+async def _acquire(limiter: CapacityLimiter) -> None:
+    """At once where nobody waits: ``acquire`` lets the event loop turn in between."""
+    try:
+        limiter.acquire_nowait()
+    except WouldBlock:
+        await limiter.acquire()

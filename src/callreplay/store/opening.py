@@ -45,7 +45,7 @@ def open_volume(place: str | Path, uuid: UUID, number: int) -> AnyHandle:
     """The volume itself. Raises VolumeError where it cannot be reached, or is another."""
     if is_object_url(place):
         return ObjectHandle(str(place), uuid, number)
-    return Handle(Path(place), uuid, number)
+    return Handle(place, uuid, number)
 
 
 def journal_of(volume: AnyHandle, call: UUID) -> AnyJournal:
@@ -122,14 +122,15 @@ class HeldFile:
 def held(files: Sequence[StoredFile]) -> Iterator[list[HeldFile]]:
     """The recordings with their volumes open, each volume once, for as long as the block. Raises as ``open``."""
     with contextlib.ExitStack() as owned:
-        volumes: dict[tuple[str, UUID, int], AnyHandle] = {}
+        volumes: dict[tuple[str, int, int], AnyHandle] = {}
         found = []
         for file in files:
-            of = (file.volume_path, file.volume_uuid, file.volume_id)
-            if of not in volumes:
-                volumes[of] = open_volume(*of)
-                owned.callback(volumes[of].close)
-            found.append(HeldFile(file, volumes[of]))
+            of = (file.volume_path, file.volume_uuid.int, file.volume_id)
+            volume = volumes.get(of)
+            if volume is None:
+                volume = volumes[of] = open_volume(file.volume_path, file.volume_uuid, file.volume_id)
+                owned.callback(volume.close)
+            found.append(HeldFile(file, volume))
         yield found
 
 
