@@ -41,6 +41,7 @@ _TONES: Final = {digit: tone for tone, digit in enumerate("0123456789*#ABCD")}
 _NS: Final = 1_000_000_000
 # Of a block as it comes: in smaller ones a file takes half again as long to write.
 _BLOCK_BYTES: Final = 1 << 20
+_SHARE_OF_FIRST: Final = 8
 
 
 def default_rate_hz(legs: Sequence[LegColumns | None]) -> int:
@@ -242,6 +243,7 @@ class Renderer:
         self._files = mappings(*(array for leg in legs if leg is not None for array in leg.arrays))
         self._start = plan.start
         self._block = block_frames or _BLOCK_BYTES // (2 * plan.width)
+        self._first_block = block_frames or self._block // _SHARE_OF_FIRST
         self.rate_hz: Final = plan.rate_hz
         self.channels: Final = plan.width
         self.origin_ns: Final = plan.origin_ns
@@ -304,8 +306,11 @@ class Renderer:
             pcm.fill(passed_ns * span.codec.sample_rate_hz // _NS * 101 // 100)
 
     def __iter__(self) -> Iterator[NDArray[np.int16]]:
-        while len(block := self.read(self._block)):
+        # What takes more than a block begins with a short one: somebody may wait for it.
+        frames = self._first_block if self.frames > self._block else self._block
+        while len(block := self.read(frames)):
             yield block
+            frames = self._block
 
     def counts(self, leg: int) -> LegCounts:
         """Tell what became of the packets of ``legs[leg]`` since the start or the last seek."""
