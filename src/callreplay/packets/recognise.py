@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import field
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.deferred import dataclass
+from callreplay.deferred import dataclass, pattern
 from callreplay.errors import CaptureError
 from callreplay.packets.rows import most_below_second
 
@@ -107,14 +107,15 @@ def _rtpdump(head: bytes, where: str) -> Container:
     return Container(RTPDUMP, "rtpdump", 16, options)
 
 
-@lru_cache(64)
-def _packed(address: str) -> bytes:
-    """An IPv4 address in four octets; none where it is none."""
-    import ipaddress
+_IPV4: Final = pattern(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
 
+
+def _packed(address: str) -> bytes:
+    """An IPv4 address in four octets, none where it is none: as ``ipaddress`` has it, in a fifth of the calls."""
+    match = _IPV4.fullmatch(address)
     try:
-        return ipaddress.IPv4Address(address).packed
-    except ValueError:
+        return bytes(map(int, match.groups())) if match else b""
+    except ValueError:  # one above 255
         return b""
 
 

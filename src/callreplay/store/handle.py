@@ -24,7 +24,7 @@ from uuid import UUID
 
 from callreplay.errors import OutputError
 from callreplay.model import recording_files
-from callreplay.store.beneath import folder_beneath, make_folders, open_beneath, parts_of
+from callreplay.store.beneath import folder_beneath, make_folders, open_beneath, open_checked, parts_of
 
 __all__ = [
     "FOLDER",
@@ -229,7 +229,8 @@ class Handle:
     def open(self, path: str) -> int:
         """A descriptor of the regular file ``path`` for reading. MissingError where there is none, or OSError."""
         try:
-            descriptor = open_beneath(self._root, "/".join(stored_parts(path)), _READ)
+            stored_parts(path)
+            descriptor = open_checked(self._root, path, _READ)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 raise MissingError(path) from error
