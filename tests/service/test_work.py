@@ -357,7 +357,7 @@ def test_threads_are_shared_fairly() -> None:
             await anyio.sleep(0.05)
             await fair.run("b", work, "b")
             before = done["a"]
-        assert fair._of == {}, "nothing is kept of who has gone"
+        assert fair.of == {}, "nothing is kept of who has gone"
         return before
 
     assert asyncio.run(run()) < 150, "another's 200 were not waited for"
@@ -382,7 +382,7 @@ def test_who_needs_no_thread_takes_a_turn_at_once_where_one_is_free_and_waits_wh
             await anyio.sleep(0)
             end.set()
         assert sorted(order) == ["a", "a", "b", "c"]
-        assert fair._of == {}
+        assert fair.of == {}
 
     asyncio.run(run())
 

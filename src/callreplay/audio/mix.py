@@ -310,6 +310,8 @@ class Renderer:
         frames = self._first_block if self.frames > self._block else self._block
         while len(block := self.read(frames)):
             yield block
+            if len(block) < frames:
+                return
             frames = self._block
 
     def counts(self, leg: int) -> LegCounts:
