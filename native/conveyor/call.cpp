@@ -134,6 +134,12 @@ void Call::feed(Conveyor &conveyor) {
   activate(conveyor);
 }
 
+bool Call::by_itself(Conveyor &conveyor) const {
+  return !active_.empty() && std::none_of(active_.begin(), active_.end(), [&](const Track &track) {
+    return conveyor.cursor(track.slot).in_lanes();
+  });
+}
+
 int64_t Call::ready_until() const {
   return next_ < waiting_.size() ? std::max(waiting_[next_].start, int64_t{0}) : mixer_.frames();
 }

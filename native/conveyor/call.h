@@ -38,6 +38,8 @@ class Call {
   size_t read(Sample *pcm, size_t max_frames) {
     return mixer_.read(pcm, max_frames, ready_until());
   }
+  // Whether it gains nothing by others that go on with it: something of it sounds, and nothing in lanes.
+  bool by_itself(Conveyor &conveyor) const;
   bool ended() const { return mixer_.position() >= mixer_.frames(); }
   int64_t position() const { return mixer_.position(); }
   // Leave the conveyor.

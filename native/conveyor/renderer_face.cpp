@@ -74,15 +74,48 @@ struct cr_renderer_group : callreplay::Handle {
     free.push_back(index);  // add() has made room
   }
 
-  // Take what a call has ready. True when a block is whole, or the call has ended.
-  bool gather(GroupCall &current) {
-    const cr_timeline &timeline = current.source->timeline;
-    const auto channels = static_cast<size_t>(timeline.channels);
-    const size_t block = static_cast<size_t>(timeline.rate_hz) * gather_ms / 1000;
-    current.gathered.resize(block * channels);
+  static size_t channels(const GroupCall &call) {
+    return static_cast<size_t>(call.source->timeline.channels);
+  }
+
+  // Frames that are handed out at once.
+  size_t block(const GroupCall &call) const {
+    return static_cast<size_t>(call.source->timeline.rate_hz) * gather_ms / 1000;
+  }
+
+  // Take what a call has ready to the block so far. True when it is whole, or the call has ended.
+  bool gather(GroupCall &current, int16_t *pcm) {
     current.filled +=
-        current.call->read(current.gathered.data() + current.filled * channels, block - current.filled);
-    return current.filled == block || current.call->ended();
+        current.call->read(pcm + current.filled * channels(current), block(current) - current.filled);
+    return current.filled == block(current) || current.call->ended();
+  }
+
+  // The next block of a call into `pcm`, if it can be had. A call that needs no lanes goes on until it has one,
+  // straight to where it is wanted: so all that it touches stays in the processor's first caches, where round by
+  // round of many calls each would find its own in the last of them, or in memory. The others wait in `gathered`.
+  bool take(GroupCall &current, int16_t *pcm, size_t room) {
+    const size_t samples = block(current) * channels(current);
+    if (room < samples || !current.call->by_itself(conveyor)) {
+      current.gathered.resize(samples);
+      if (!gather(current, current.gathered.data())) {
+        return false;
+      }
+      if (current.filled * channels(current) <= room) {
+        std::copy_n(current.gathered.data(), current.filled * channels(current), pcm);
+      }
+      return true;
+    }
+    std::copy_n(current.gathered.data(), current.filled * channels(current), pcm);
+    while (!gather(current, pcm)) {
+      if (!current.call->by_itself(conveyor)) {
+        current.gathered.resize(samples);
+        std::copy_n(pcm, current.filled * channels(current), current.gathered.data());
+        return false;
+      }
+      current.call->feed(conveyor);
+      conveyor.step();
+    }
+    return true;
   }
 
   uint32_t add(GroupCall added) {
@@ -99,15 +132,13 @@ struct cr_renderer_group : callreplay::Handle {
     return running.back();
   }
 
-  // The next block, of the call whose turn it is, into `room` int16. CR_ARGUMENT when it does not fit.
-  cr_status hand_out(int16_t *pcm, size_t room, size_t *frames, int *last) {
+  // The block of the call whose turn it is was taken. CR_ARGUMENT when it does not fit.
+  cr_status hand_out(size_t room, size_t *frames, int *last) {
     const uint32_t index = running[turn];
     GroupCall &current = calls[index];
-    const auto channels = static_cast<size_t>(current.source->timeline.channels);
-    if (current.filled * channels > room) {
+    if (current.filled * channels(current) > room) {
       return CR_ARGUMENT;
     }
-    std::copy_n(current.gathered.data(), current.filled * channels, pcm);
     *frames = current.filled;
     current.filled = 0;
     if (current.call->ended()) {
@@ -124,8 +155,8 @@ struct cr_renderer_group : callreplay::Handle {
     while (!running.empty()) {
       for (; turn < running.size(); ++turn) {
         *call = running[turn];
-        if (gather(calls[*call])) {
-          return hand_out(pcm, room, frames, last);
+        if (take(calls[*call], pcm, room)) {
+          return hand_out(room, frames, last);
         }
       }
       turn = 0;

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -469,6 +470,58 @@ def test_a_render_group_gives_what_renderers_give() -> None:
     for number, legs in numbers.items():
         renderer = Renderer(list(legs), 16000, "stereo")
         assert np.array_equal(np.concatenate(parts[number]), renderer.read(renderer.frames))
+
+
+def _changing(codecs: Sequence[Codec], seed: int) -> LegColumns:
+    """A leg that changes its codec every half second or so, with a loss in each part and a pause between them."""
+    dice = np.random.default_rng(seed)
+    rows: list[tuple[int, int, bytes, int]] = []
+    spans, gaps = [], []
+    for number, codec in enumerate(codecs):
+        size, first = payload_octets(codec, 160), len(rows)
+        kept = [i for i in range(24) if i not in (7, 8)]
+        rows += [(160 * i, i, dice.bytes(size), 0) for i in kept]
+        anchor = 1_000_000_000 + number * 600_000_000
+        spans.append(Span(codec, first, len(rows), 7, 0, 96, anchor, 160 * 24))
+        gaps.append((number, 160 * 7, 320, 2, GapReason.LOST))
+    return laws.make_leg(rows, spans, gaps)
+
+
+@pytest.mark.parametrize("gather_ms", [20, 130, 1000, 8000])
+def test_a_call_that_comes_to_need_lanes_and_no_longer_does_goes_on_in_its_group(gather_ms: int) -> None:
+    """Calls without lanes go on by themselves, straight into the caller's block; others wait for each other."""
+    ulaw, g729 = STATIC[0], STATIC[18]
+    calls: list[list[LegColumns | None]] = [
+        [_changing([ulaw, g729, ulaw], 1), _changing([ulaw] * 3, 2)],
+        [_changing([g729, ulaw, g729], 3), _changing([ulaw, ulaw, g729], 4)],
+        [_changing([ulaw] * 3, 5), _changing([ulaw] * 2, 6)],
+        [_changing([g729] * 2, 7), None],
+    ]
+    group = RenderGroup(gather_ms=gather_ms)
+    numbers = {group.add(legs, 8000, "stereo"): legs for legs in calls}
+    parts: dict[int, list[Pcm]] = {number: [] for number in numbers}
+    for number, block, last in group:
+        assert last or len(block) == 8 * gather_ms
+        parts[number].append(block)
+    for number, legs in numbers.items():
+        renderer = Renderer(legs, 8000, "stereo")
+        assert np.array_equal(np.concatenate(parts[number]), renderer.read(renderer.frames))
+
+
+@pytest.mark.parametrize("codec", [STATIC[0], STATIC[18]], ids=str)
+def test_a_block_without_room_waits(codec: Codec) -> None:
+    legs: list[LegColumns | None] = [_changing([codec] * 2, 8), _changing([codec], 9)]
+    group = RenderGroup(gather_ms=200)
+    group.add(legs, 8000, "mono")
+    blocks: list[Pcm] = []
+    last = False
+    while not last:
+        with pytest.raises(ArgumentError):
+            group._native.read(np.empty(7, np.int16))
+        _, block, last = group.read() or (0, np.empty(0, np.int16), True)
+        blocks.append(block)
+    renderer = Renderer(legs, 8000, "mono")
+    assert np.array_equal(np.concatenate(blocks), renderer.read(renderer.frames))
 
 
 def test_a_group_that_is_fed_for_ever_takes_numbers_again() -> None:

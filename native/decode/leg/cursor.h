@@ -67,6 +67,9 @@ class SpanCursor {
   const std::vector<FramePlan> &frames() const { return frames_; }
   int16_t *samples() { return pcm_.data(); }
 
+  // Whether kernels work for it that take several streams at once.
+  bool in_lanes() const { return adaptive() || framed(); }
+
   // What the streams of one group of a kernel share.
   int mode() const { return span_->codec == CR_CODEC_G726 ? code_bits(*span_) : span_->mode; }
 
@@ -113,6 +116,7 @@ class SpanCursor {
   bool put_loss(int64_t first, int64_t end, bool from_before, bool from_after);
   bool fill_frames(const Piece &piece);
   void take_noise_row();
+  void fetch_ahead() const;
   bool take_waveform_row();
   bool take_frame_row();
   bool take_external();
@@ -137,6 +141,7 @@ class SpanCursor {
   const cr_span *span_ = nullptr;
   const G711Kernel *g711_ = nullptr;
   int32_t span_index_ = 0;
+  int32_t bits_ = 8;  // sample_bits()
   int64_t row_ = 0;
   int64_t position_ = 0;     // everything before this sample is settled
   int64_t end_ = 0;          // of the span

@@ -120,10 +120,6 @@ int32_t sample_bits(const cr_span &span) {
   }
 }
 
-int64_t payload_samples(const cr_span &span, int64_t octets) {
-  return span.codec == CR_CODEC_G722 ? 2 * octets : 8 * octets / sample_bits(span);
-}
-
 }  // namespace callreplay
 
 extern "C" cr_status cr_leg_check(const cr_leg *leg, size_t *bad) {

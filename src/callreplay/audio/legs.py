@@ -26,6 +26,7 @@ __all__ = [
     "LegCounts",
     "Pcm",
     "checked",
+    "in_lanes",
     "is_native",
     "leg_rate_hz",
     "native_leg",
@@ -86,6 +87,12 @@ def is_native(codec: Codec) -> bool:
     return codec.name in _NATIVE
 
 
+def in_lanes(codec: Codec) -> bool:
+    """Whether the native engine decodes streams of ``codec`` several at once."""
+    return _NATIVE.get(codec.name, _EXTERNAL) in _LANED
+
+
+_LANED: Final = (_NATIVE["G722"], _NATIVE["G729"], _G726)
 _OF_CHANNELS: Final = frozenset({"L16", "PCMU", "PCMA"})
 """Codecs of several channels, which the native engine averages to one."""
 

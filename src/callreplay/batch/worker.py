@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from callreplay._version import __version__
 from callreplay.audio.external import decoders
+from callreplay.audio.legs import in_lanes
 from callreplay.audio.mix import RenderGroup
 from callreplay.batch.closing import Closer
 from callreplay.batch.destinations import Apart, Destination
@@ -61,6 +62,11 @@ _MAX_OPEN: Final = 32
 # Opened one after the other: what opens calls and what renders them leave each other no cache, and each finds its own
 # cold. The lanes do not miss them: half as many legs fill the widest.
 _TOGETHER: Final = 12
+# Octets of captures. Calls that need no lanes gain nothing by others beside them: what is opened is rendered while it
+# lies in the processor's caches (their last level has 16 MiB or more for a few cores). A few are open all the same,
+# so that none waits for the end of a long one.
+_NEAR_BYTES: Final = 8 << 20
+_NEAR_CALLS: Final = 4
 _FEW: Final = 12  # jobs waiting to be opened: time to ask for more
 _DROP_BLOCKS: Final = 8  # of a call, until the pages of its capture that they took are given back
 _BLOCK_MS: Final = (
@@ -130,6 +136,7 @@ class _Progress:
 
     job: Job
     key: str
+    octets: int = 0  # of the captures
     calls: int = 0
     left: int = 1
 
@@ -147,6 +154,8 @@ class _Open:
     cost: int
     rate_hz: int
     frames: int
+    octets: int  # its share of the captures
+    laned: bool  # other calls with its codecs make it cheaper
     files: list[Intact]
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
@@ -183,10 +192,13 @@ def _wanted(order: Order) -> str:
     return wanted if order.shards is None else f"{wanted}, {order.shards.law!r}"
 
 
-def _cost(job: Job, pooled: bool) -> int:
+def _octets(job: Job) -> int:
+    return job.size or sum(os.path.getsize(p) for p in job.captures if os.path.exists(p))  # noqa: PTH110, PTH202
+
+
+def _cost(octets: int, pooled: bool) -> int:
     """Octets of memory that an open capture takes. Its columns are up to a third of a file of small packets."""
-    size = job.size or sum(os.path.getsize(p) for p in job.captures if os.path.exists(p))  # noqa: PTH110, PTH202
-    return _OPEN_BYTES + _POOLED_BYTES * pooled + size // 3
+    return _OPEN_BYTES + _POOLED_BYTES * pooled + octets // 3
 
 
 def _known(call: Call, speech: bool) -> dict[str, Any]:
@@ -351,9 +363,9 @@ class _Work:
 
     def _fill(self) -> Iterator[_Done]:
         """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
-        if len(self.open) > self.most_open - _TOGETHER:
+        if len(self.open) > self.most_open - _TOGETHER or self._near(_NEAR_BYTES // 2):
             return
-        while len(self.open) < self.most_open:
+        while len(self.open) < self.most_open and not self._near(_NEAR_BYTES):
             if self.done or self.whole:
                 yield from self._spend()
             if self.feed.stopped():
@@ -367,12 +379,23 @@ class _Work:
                 continue
             if not self.waiting:
                 return
-            cost = _cost(self.waiting[0], self.pool is not None)
+            octets = _octets(self.waiting[0])
+            cost = _cost(octets, self.pool is not None)
             if self.ended and not self._fits(cost):
                 self._encode()
             if self.open and not self._fits(cost):
                 return
-            self._open_capture(self.waiting.popleft(), cost)
+            self._open_capture(self.waiting.popleft(), octets, cost)
+
+    def _near(self, octets: int) -> bool:
+        """Whether no open call needs others beside it, and they are a few whose captures come to ``octets``."""
+        opened = self.open.values()
+        return (
+            self.pool is None
+            and len(opened) >= _NEAR_CALLS
+            and sum(each.octets for each in opened) >= octets
+            and not any(each.laned for each in opened)
+        )
 
     def _fits(self, cost: int) -> bool:
         return _WORKER_BYTES + self.used + cost <= self.order.memory
@@ -383,8 +406,8 @@ class _Work:
         if not source.left:
             self.whole.append(source.job)
 
-    def _open_capture(self, job: Job, cost: int) -> None:
-        source = _Progress(job, job_key(job, self.order, self.wanted))
+    def _open_capture(self, job: Job, octets: int, cost: int) -> None:
+        source = _Progress(job, job_key(job, self.order, self.wanted), octets)
         try:
             capture = open_capture(*(job.stored or job.captures), codecs=job.codecs)
             error = "" if capture.calls else f"no call was found ({capture.why_empty()})"
@@ -410,7 +433,18 @@ class _Work:
                 sink = self._sink(call, name, shape, options, file)
                 files = mappings(*(array for leg in call.legs for array in leg.columns.arrays))
                 opened = _Open(
-                    source, call, name, sink, file, stack.pop_all(), cost, shape.rate_hz, shape.frames, files
+                    source,
+                    call,
+                    name,
+                    sink,
+                    file,
+                    stack.pop_all(),
+                    cost,
+                    shape.rate_hz,
+                    shape.frames,
+                    source.octets // source.calls,
+                    any(in_lanes(span.codec) for leg in call.legs for span in leg.columns.spans),
+                    files,
                 )
             except _FAULTS as error:
                 self._tell(source, self._row(source, call, name, error=_reason(error)))
