@@ -159,7 +159,10 @@ def _renewed(recordings: Path) -> None:
 def _first_byte(
     base: str, auth: tuple[str, str], call: str, form: str, codec: str, pid: int, recordings: Path
 ) -> dict[str, Any]:
-    """From the request, over the redirect, to the first audio; the worst of three, none cached or opened before."""
+    """From the request, over the redirect, to the first audio; the worst of three, none cached or opened before.
+
+    The CPU has what is rendered beside it until that arrives, for the rendering goes on: on busy machines that is more.
+    """
     found, spent = [], []
     with httpx.Client(base_url=base, auth=auth, timeout=60, follow_redirects=True) as client:
         client.get("/healthz")

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "callreplay/conveyor.h"
+#include "conveyor/ahead.h"
 #include "conveyor/choice.h"
 #include "decode/kernels.h"
 #include "decode/leg/cursor.h"
@@ -45,6 +46,11 @@ class Conveyor {
     SpanCursor cursor;
     Lane lane;
     bool wanted = false;
+    // G.729:
+    bool ahead = false;            // this round was decoded by Ahead
+    uint16_t seed = kErasureSeed;  // of the generator of concealment, before the round
+    int distrust = 0;              // rounds that it is kept from Ahead,
+    int failures = 0;              // which did not pay so many times in a row
   };
   // Streams that share a kernel's state. Scalar groups have one lane.
   template <class Kernel>
@@ -95,15 +101,21 @@ class Conveyor {
   template <class Kernel>
   void decode_octets(Group<Kernel> &group, size_t samples_per_octet);
   void decode(Group<G729Kernel> &group);
+  void decode_ahead();
   void count(int lanes, int used, uint64_t weight);
   bool present(int32_t occupant) const {
-    return occupant >= 0 && slots_[static_cast<size_t>(occupant)]->wanted;
+    return occupant >= 0 && slots_[static_cast<size_t>(occupant)]->wanted &&
+           !slots_[static_cast<size_t>(occupant)]->ahead;
   }
 
   const G711Kernel *g711_;
   Family<G722Kernel> g722_;
   Family<G726Kernel> g726_;
   Family<G729Kernel> g729_;
+  Ahead ahead_;
+  std::vector<uint32_t> ahead_slots_;  // slots of a round, their streams and the states of these
+  std::vector<AheadStream> ahead_streams_;
+  std::vector<uint64_t> ahead_states_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<uint32_t> free_;
   std::vector<uint32_t> wanted_;

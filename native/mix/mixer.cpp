@@ -26,7 +26,7 @@ const MixKernel *best_kernel() {
 cr_status check_timeline(const cr_timeline *timeline, const cr_event *events, size_t event_count) {
   if (timeline == nullptr || (event_count > 0 && events == nullptr) || timeline->rate_hz < 8000 ||
       timeline->rate_hz > 48000 || timeline->channels < 1 || timeline->channels > 2 ||
-      timeline->block_ms < 20 || timeline->block_ms > 10000 || timeline->frames < 0 ||
+      timeline->block_ms < 20 || timeline->block_ms > 60000 || timeline->frames < 0 ||
       timeline->origin_ns < -kMaxAnchorNs || timeline->origin_ns > kMaxAnchorNs) {
     return CR_ARGUMENT;
   }

@@ -148,6 +148,23 @@ def test_a_window_is_a_slice_with_losses_too(codec: Codec, concealment: Concealm
     )
 
 
+@pytest.mark.parametrize("concealment", ["exact", "best"])
+@pytest.mark.parametrize(("rate", "start"), [(8000, 0.0), (8000, 11.3), (16000, 3.0)])
+def test_long_rounds_of_g729_cut_into_pieces_sound_as_short_ones(
+    rate: int, start: float, concealment: Concealment
+) -> None:
+    """Which rounds a renderer takes by itself, beside those that are too short to be cut."""
+    legs = [made_leg(STATIC[18], 1500, 3, loss=0.02), made_leg(STATIC[18], 1200, 4, loss=0.0)]
+
+    def pcm(block_ms: int | None) -> Pcm:
+        renderer = Renderer(
+            legs, rate, "stereo", start, block_frames=30_000, block_ms=block_ms, concealment=concealment
+        )
+        return np.concatenate(list(renderer))
+
+    assert np.array_equal(pcm(None), pcm(500))
+
+
 def _talk_with_lost_sids(seed: int, *, loss: float) -> LegColumns:
     """G.729: one pause with its SIDs, then talk of many seconds with pauses whose SIDs were all lost."""
     dice = np.random.default_rng(seed)

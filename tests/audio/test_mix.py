@@ -111,6 +111,14 @@ def test_seeking_gives_the_same_samples(ppm: float) -> None:
         assert np.array_equal(renderer.read(500), whole[place : place + 500])
 
 
+def test_a_long_call_begins_with_a_short_block() -> None:
+    legs = [linear(np.arange(700_000, dtype=np.int16), 8000)]
+    blocks = list(Renderer(legs, 8000))
+    assert [len(block) for block in blocks] == [65536, 524_288, 700_000 - 589_824]
+    assert np.array_equal(np.concatenate(blocks), _read(*legs))
+    assert [len(block) for block in Renderer(legs, 8000, end_s=60.0)] == [480_000]
+
+
 def test_streaming_law() -> None:
     legs = [linear(_tone(440, 8000), 8000), linear(_tone(700, 16000), 16000)]
     whole = _read(*legs, channels="stereo")

@@ -258,6 +258,113 @@ TEST_CASE("streams that move between kernels sound as those that stay") {
   }
 }
 
+namespace {
+
+// G.729 for a minute: what forgets, and what does not. Frames that are all the same may keep a state for ever.
+std::vector<MadeLeg> long_legs() {
+  const int share = checkasm::emulated() ? 3 : 1;
+  std::vector<MadeLeg> legs;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    legs.push_back(test::eventful_leg(CR_CODEC_G729, seed, 1000 / share));
+  }
+  legs.push_back(plain_legs(CR_CODEC_G729, 1, 60 / share)[0]);
+  test::Random random{7};
+  for (int kind = 0; kind < 4; ++kind) {
+    MadeLeg leg;
+    std::vector<uint8_t> first = test::noise_payload(random, 10);
+    for (int packet = 0; packet < 3000 / share; ++packet) {
+      const bool changes = kind > 0 && packet % (300 * kind) == 0;
+      first = changes ? test::noise_payload(random, 10) : first;
+      std::vector<uint8_t> payload = first;
+      payload.insert(payload.end(), first.begin(), first.end());
+      leg.packet(160 * packet, payload);
+    }
+    leg.span(CR_CODEC_G729, 8000, 8000, 480000 / share);
+    legs.push_back(std::move(leg));
+  }
+  return legs;
+}
+
+}  // namespace
+
+TEST_CASE("G.729 ahead of time sounds as in one lane, and leaves the same state") {
+  const G729Kernel &law = *g729_kernel(CR_ISA_SCALAR);
+  const size_t words = (law.stream_bytes + 7) / 8;
+  const std::vector<MadeLeg> legs = long_legs();
+  std::vector<cr_leg> views;
+  for (const MadeLeg &leg : legs) {
+    views.push_back(leg.view());
+  }
+  size_t again[2] = {}, pieces[2] = {};  // of legs that forget, of those that do not
+  const auto decoded = [&](size_t leg, Ahead *ahead, std::vector<uint64_t> &state) {
+    SpanCursor cursor;
+    cursor.open(views[leg], 0, 480000, *g711_kernel(CR_ISA_SCALAR), 0, int64_t{1} << 60);
+    REQUIRE(cursor.plan());
+    AlignedState group(law.state_bytes);
+    law.reset(group.get(), 0);
+    law.save(group.get(), 0, state.data());
+    if (ahead != nullptr) {
+      REQUIRE(ahead->pays(1, cursor.frames().size()));
+      std::vector<AheadStream> streams{{&cursor, state.data(), kErasureSeed}};
+      pieces[leg >= 4] += ahead->decode(streams).pieces;
+      again[leg >= 4] += streams[0].again;
+    } else {
+      for (const FramePlan &plan : cursor.frames()) {
+        int16_t pcm[80];
+        int16_t *to = pcm;
+        law.decode(group.get(), &plan.frame, &to);
+        std::copy_n(pcm + plan.skip, plan.keep, cursor.samples() + plan.pcm);
+      }
+      law.save(group.get(), 0, state.data());
+    }
+    return std::vector<int16_t>(cursor.samples(), cursor.samples() + 480000);
+  };
+  std::vector<std::vector<int16_t>> expected;
+  std::vector<std::vector<uint64_t>> states;
+  for (size_t leg = 0; leg < legs.size(); ++leg) {
+    states.emplace_back(words);
+    expected.push_back(decoded(leg, nullptr, states.back()));
+  }
+  for (int isa = CR_ISA_BASELINE; isa <= cr_isa_active(); ++isa) {
+    const G729Kernel *kernel = g729_kernel(static_cast<cr_isa>(isa));
+    if (kernel == nullptr || kernel->lanes == 1) {
+      continue;
+    }
+    const auto choice = only(kernel);
+    Ahead ahead(choice);
+    for (size_t leg = 0; leg < legs.size(); ++leg) {
+      CAPTURE(isa);
+      CAPTURE(leg);
+      std::vector<uint64_t> state(words);
+      CHECK((decoded(leg, &ahead, state) == expected[leg]));
+      CHECK((state == states[leg]));
+    }
+  }
+  CHECK(again[0] <= pieces[0] / 4);
+  CHECK((again[1] > 0) == (pieces[1] > 0));
+}
+
+TEST_CASE("long rounds sound as short ones") {
+  const std::vector<MadeLeg> legs = long_legs();
+  Conveyor usual;
+  const auto expected = decode_with(usual, legs, 120, 0);
+  const auto choice = only(g729_kernel(cr_isa_active()) != nullptr ? g729_kernel(cr_isa_active())
+                                                                   : g729_kernel(CR_ISA_SCALAR));
+  for (const size_t together : {1u, 2u, 5u}) {
+    for (size_t first = 0; first < legs.size(); first += together) {
+      const std::vector<MadeLeg> some(
+          legs.begin() + static_cast<ptrdiff_t>(first),
+          legs.begin() + static_cast<ptrdiff_t>(std::min(first + together, legs.size())));
+      Conveyor conveyor(g722_choice(), g726_choice(), choice);
+      const auto pcm = decode_with(conveyor, some, 9000, 0);
+      for (size_t i = 0; i < some.size(); ++i) {
+        CAPTURE(first + i);
+        CHECK((pcm[i] == expected[first + i]));
+      }
+    }
+  }
+}
+
 // Each number of streams in a conveyor of one width alone, and in one that chooses; with CALLREPLAY_SIMD that
 // chooses among what such a processor has. Items are samples.
 CHECKASM_BENCH("conveyor: 1 to 64 streams of G.722, G.726 and G.729") {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import html
 import re
 import struct
@@ -20,17 +21,19 @@ import numpy as np
 import pytest
 
 from callreplay import packets
-from callreplay.model import CallDescription, Flow, Stream
+from callreplay.errors import FormatError
+from callreplay.model import CallDescription, Flow, Stream, recording_files
 from callreplay.packets import recording
 from callreplay.packets import stored as stored_legs
 from callreplay.service import engine
 from callreplay.service.opened import Opened
-from callreplay.store.handle import mark
+from callreplay.store.handle import Handle, MissingError, mark
 from callreplay.store.opening import StoredFile
 
 if TYPE_CHECKING:
     from .conftest import Running
 
+opening = Handle.open
 SECONDS = 3600
 START_NS = 1_767_700_000_000_000_000
 HOUR = "6b1f4a52-64a9-4a5e-9d5a-2f9b1f5f0c22"
@@ -140,6 +143,45 @@ def test_a_recording_that_was_replaced_is_opened_anew(
     (tmp_path / "new").write_bytes(silent[:1000] + bytes(len(silent) - 1000))
     (tmp_path / "new").rename(tmp_path / files[0].path)
     assert engine._call(files) is not first
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(20, 2), (300, 1)])
+def test_a_rendering_opens_each_file_once_and_reads_what_it_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, again: int
+) -> None:
+    """Of a long call the second rendering looks at the recordings alone. No descriptor stays open."""
+
+    def descriptors() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    monkeypatch.setattr(engine, "_opened", Opened())
+    volume, opened = uuid.uuid4(), []
+    mark(tmp_path, volume)
+    names = write_legs(tmp_path, seconds)
+    files = [StoredFile(str(tmp_path), volume, 1, name) for name in names]
+
+    def noted(volume: Handle, path: str) -> int:
+        opened.append(path)
+        return opening(volume, path)
+
+    monkeypatch.setattr(Handle, "open", noted)
+    before = descriptors()
+    engine._call(files)
+    every = [f"{name}{suffix}" for name in names for suffix in recording_files("")]
+    assert sorted(opened) == sorted(every)
+    opened.clear()
+    kept = descriptors()
+    engine._call(files)
+    assert sorted(opened) == sorted(every if again == 2 else names)
+    assert descriptors() == kept
+    engine._opened._kept.clear()
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(FormatError) as caught:
+        engine._call(files)
+    assert isinstance(caught.value.__cause__, MissingError)
+    del caught
+    assert descriptors() == before
 
 
 @pytest.fixture

@@ -357,11 +357,34 @@ def test_threads_are_shared_fairly() -> None:
             await anyio.sleep(0.05)
             await fair.run("b", work, "b")
             before = done["a"]
-        assert fair._of == {}, "nothing is kept of who has gone"
+        assert fair.of == {}, "nothing is kept of who has gone"
         return before
 
     assert asyncio.run(run()) < 150, "another's 200 were not waited for"
     assert most == {"a": 3, "b": 1}
+
+
+def test_who_needs_no_thread_takes_a_turn_at_once_where_one_is_free_and_waits_where_none_is() -> None:
+    order: list[str] = []
+
+    async def take(fair: Fair, name: str, until: anyio.Event) -> None:
+        async with fair.turn(name):
+            order.append(name)
+            await until.wait()
+
+    async def run() -> None:
+        fair, end = Fair(2, 1), anyio.Event()
+        async with anyio.create_task_group() as group:
+            for name in ("a", "a", "b", "c"):
+                group.start_soon(take, fair, name, end)
+            await anyio.sleep(0)
+            assert order == ["a", "b"], "in the first turn of the loop: one of each, and two in all"
+            await anyio.sleep(0)
+            end.set()
+        assert sorted(order) == ["a", "a", "b", "c"]
+        assert fair.of == {}
+
+    asyncio.run(run())
 
 
 @pytest.mark.database

@@ -25,7 +25,7 @@ from callreplay.store.volumes import Volume
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways of resolving a path: the kernel's and ours."""
     if request.param == "walk":
-        monkeypatch.setattr(beneath, "_libc", None)
+        monkeypatch.setattr(beneath, "_syscall", None)
     else:
         folder = os.open("/", os.O_RDONLY)
         try:

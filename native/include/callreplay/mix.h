@@ -27,7 +27,7 @@ typedef struct cr_timeline {
   int32_t channels; /* 1 or 2 */
   int64_t origin_ns;
   int64_t frames;       /* length of the output, 0 to 2^38 */
-  int32_t block_ms;     /* audio that may wait in the mixer, 20 to 10000 */
+  int32_t block_ms;     /* audio that may wait in the mixer, 20 to 60000 */
   int32_t ignore_drift; /* non-zero: every clock is taken to be right */
 } cr_timeline;
 

@@ -41,6 +41,7 @@ _TONES: Final = {digit: tone for tone, digit in enumerate("0123456789*#ABCD")}
 _NS: Final = 1_000_000_000
 # Of a block as it comes: in smaller ones a file takes half again as long to write.
 _BLOCK_BYTES: Final = 1 << 20
+_SHARE_OF_FIRST: Final = 8
 
 
 def default_rate_hz(legs: Sequence[LegColumns | None]) -> int:
@@ -170,6 +171,25 @@ class _Plan:
         return (self.rate_hz, self.width, self.origin_ns, self.stop, block_ms, self.ignore_drift)
 
 
+_ROUND_MS: Final = 500
+# In longer rounds its lanes gain a fifth at most, and what is resampled no longer stays in the cache.
+_LONG_ROUND_MS: Final = 16_384
+_LONG_RESAMPLED_MS: Final = 8_192
+_LONG_WINDOW_S: Final = 5
+_G729_HZ: Final = 8000
+
+
+def _round_ms(legs: Sequence[LegColumns | None], plan: _Plan) -> int:
+    """How much is decoded at a time: more where the engine cuts a round of G.729 into pieces for its lanes."""
+    frames = plan.stop - plan.start
+    if frames < _LONG_WINDOW_S * plan.rate_hz:
+        return _ROUND_MS
+    if not any(span.codec.name == "G729" for leg in legs if leg is not None for span in leg.spans):
+        return _ROUND_MS
+    most = _LONG_ROUND_MS if plan.rate_hz == _G729_HZ else _LONG_RESAMPLED_MS
+    return min(most, -(-frames * 1000 // plan.rate_hz))
+
+
 class Renderer:
     """Decodes and mixes one call as it is read; iterating gives int16 blocks.
 
@@ -205,7 +225,7 @@ class Renderer:
         external: Sequence[External | None] | None = None,
         concealment: Concealment = "exact",
         block_frames: int | None = None,
-        block_ms: int = 500,
+        block_ms: int | None = None,
     ) -> None:
         if block_frames is not None and block_frames <= 0:
             raise ArgumentError(f"block_frames: {block_frames} is not positive")
@@ -225,10 +245,13 @@ class Renderer:
             lazy=True,
         )
         self._filling = plan.filling
-        self._native = _core.Renderer(plan.timeline(block_ms), plan.legs, plan.events)
+        self._native = _core.Renderer(
+            plan.timeline(_round_ms(legs, plan) if block_ms is None else block_ms), plan.legs, plan.events
+        )
         self._files = mappings(*(array for leg in legs if leg is not None for array in leg.arrays))
         self._start = plan.start
         self._block = block_frames or _BLOCK_BYTES // (2 * plan.width)
+        self._first_block = block_frames or self._block // _SHARE_OF_FIRST
         self.rate_hz: Final = plan.rate_hz
         self.channels: Final = plan.width
         self.origin_ns: Final = plan.origin_ns
@@ -291,8 +314,13 @@ class Renderer:
             pcm.fill(passed_ns * span.codec.sample_rate_hz // _NS * 101 // 100)
 
     def __iter__(self) -> Iterator[NDArray[np.int16]]:
-        while len(block := self.read(self._block)):
+        # What takes more than a block begins with a short one: somebody may wait for it.
+        frames = self._first_block if self.frames > self._block else self._block
+        while len(block := self.read(frames)):
             yield block
+            if len(block) < frames:
+                return
+            frames = self._block
 
     def counts(self, leg: int) -> LegCounts:
         """Tell what became of the packets of ``legs[leg]`` since the start or the last seek."""

@@ -6,6 +6,7 @@ An option is a field of ``Options``: its default and its row (``callreplay.param
 from __future__ import annotations
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from callreplay.deferred import dataclass
@@ -146,13 +147,17 @@ class Options:
 
         Numbers of other types, such as NumPy's, become int (only whole ones) and float.
         """
-        for row in ROWS:
-            object.__setattr__(self, row.name, row.checked_value(getattr(self, row.name)))
+        drawn = False
+        for row, value in zip(ROWS, _values(self), strict=True):
+            if value is not row.default:  # which was checked when it was written down
+                object.__setattr__(self, row.name, row.checked_value(value))
+                drawn = drawn or row.name in _DRAWN
         if not 0 <= self.start < float("inf") or (self.end is not None and not self.end > self.start):
             raise ArgumentError(
                 f"start and end must be seconds with 0 <= start < end, not {self.start} and {self.end}"
             )
-        self.picture()
+        if drawn:
+            self.picture()
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Options:
@@ -174,5 +179,7 @@ class Options:
 
 ROWS: Final = rows_of(Options, OptionRow)
 """The options' rows, in the order of the fields."""
+_values: Final = attrgetter(*(row.name for row in ROWS))
+_DRAWN: Final = frozenset(PictureOptions.__slots__)
 if Options.__doc__:  # none under -OO
     Options.__doc__ += "".join(f"\n\n    ``{row.name}``: {row.help}" for row in ROWS) + "\n"

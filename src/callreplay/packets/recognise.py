@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import field
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from callreplay.deferred import dataclass
+from callreplay.deferred import dataclass, pattern
 from callreplay.errors import CaptureError
 from callreplay.packets.rows import most_below_second
 
@@ -89,18 +90,13 @@ def _pcap(
 
 
 def _rtpdump(head: bytes, where: str) -> Container:
-    import ipaddress
-
     line, newline, rest = head.partition(b"\n")
     if not newline or len(rest) < 16:
         raise CaptureError(f"{where}: rtpdump header cut")
     ends = line[12:].strip().decode("ascii", "replace")
     address_text, _, port_text = ends.rpartition("/")
     seconds, micro, source, source_port = struct.unpack_from(">II4sH", rest)
-    try:
-        destination = ipaddress.IPv4Address(address_text).packed
-    except ValueError:
-        destination = b""
+    destination = _packed(address_text)
     port = int(port_text) if port_text.isascii() and port_text.isdigit() and int(port_text) < 65536 else 0
     if source == destination or source == bytes(4):
         source, source_port = b"", 0  # both name the receiving end: the sender is not known
@@ -109,6 +105,18 @@ def _rtpdump(head: bytes, where: str) -> Container:
         "source_port": source_port, "destination": destination, "destination_port": port,
     }  # fmt: skip
     return Container(RTPDUMP, "rtpdump", 16, options)
+
+
+_IPV4: Final = pattern(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
+
+
+def _packed(address: str) -> bytes:
+    """An IPv4 address in four octets, none where it is none: as ``ipaddress`` has it, in a fifth of the calls."""
+    match = _IPV4.fullmatch(address)
+    try:
+        return bytes(map(int, match.groups())) if match else b""
+    except ValueError:  # one above 255
+        return b""
 
 
 def _snoop(head: bytes, where: str) -> Container:

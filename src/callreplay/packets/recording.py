@@ -285,7 +285,7 @@ def parse_index(data: bytes) -> LegIndex:
 def _stream_from_json(number: int, entry: dict[str, Any], stream: NDArray[np.uint16]) -> Stream:
     values = dict(entry)
     ssrc = int(values.pop("ssrc"))
-    rows = np.flatnonzero(stream == number).astype(np.int64)
+    rows = (stream == number).nonzero()[0].astype(np.int64, copy=False)
     return Stream(number, Flow(**values), ssrc, rows, len(rows))
 
 

@@ -220,6 +220,33 @@ def _check(gone: threading.Event) -> None:
         raise Abandoned
 
 
+async def _begun(job: _Job, gone: threading.Event) -> None:
+    """Wait for the job's first octets, or its end. Raises Abandoned once ``gone`` is set."""
+    # One future and a timer: asyncio.wait_for() takes a task as well, and two more turns of the loop.
+    loop = asyncio.get_running_loop()
+    waits: asyncio.Future[None] = loop.create_future()
+    timer: asyncio.TimerHandle
+
+    def wake() -> None:
+        if not waits.done():
+            waits.set_result(None)
+
+    def look() -> None:
+        nonlocal timer
+        if gone.is_set():
+            wake()
+        else:
+            timer = loop.call_later(_LOOK_SECONDS, look)
+
+    job.tell(partial(loop.call_soon_threadsafe, wake))
+    timer = loop.call_later(_LOOK_SECONDS, look)
+    try:
+        await waits
+    finally:
+        timer.cancel()
+    _check(gone)
+
+
 class _Pool:
     """At most ``slots`` threads, which take the owners' work in turn: of each the oldest. They stay for a while."""
 
@@ -274,6 +301,7 @@ class Cache:
 
     def __init__(self, folder: Path, limit: int, slots: int, metrics: Metrics) -> None:
         self.folder, self.limit, self.metrics = folder, limit, metrics
+        self._place = str(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pool = _Pool(slots)
         self._jobs: dict[str, _Job] = {}
@@ -281,8 +309,9 @@ class Cache:
         self._room = Room(folder, limit, metrics, self._bury)
         self._sweep()
 
-    def _path(self, key: str, suffix: str = "") -> Path:
-        return Path(f"{self.folder}/{key[:2]}/{key}{suffix}")
+    def _path(self, key: str, suffix: str = "") -> str:
+        # A text: to make a Path takes as long as to open a file.
+        return f"{self._place}/{key[:2]}/{key}{suffix}"
 
     def open(
         self,
@@ -316,17 +345,11 @@ class Cache:
         self, key: str, make: Callable[[], Iterator[bytes]], *, owner: str, gone: threading.Event
     ) -> Entry:
         """As ``open``, without a thread that waits. The cache must be near: it is looked into where the loop runs."""
-        loop = asyncio.get_running_loop()
         while True:
             entry, job = self._look(key, make, owner, gone)
             if job is not None:
-                begun = asyncio.Event()
                 try:
-                    job.tell(partial(loop.call_soon_threadsafe, begun.set))
-                    while not begun.is_set():
-                        with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(begun.wait(), _LOOK_SECONDS)
-                        _check(gone)
+                    await _begun(job, gone)
                     entry = self._first_bytes(key, job, gone)
                 finally:
                     job.leave()
@@ -357,7 +380,7 @@ class Cache:
                 if job is None:
                     lock = self._lock(key)
                     if lock is not None:
-                        if self._path(key).exists():
+                        if _is_there(self._path(key)):
                             os.close(lock)
                             continue
                         job = self._jobs[key] = _Job()
@@ -434,7 +457,7 @@ class Cache:
         """Tell the process that is at work on the key that somebody here waits: the time of its lock is how."""
         with contextlib.suppress(FileNotFoundError):
             path = self._path(key, ".lock")
-            if time.time() - path.stat().st_mtime > 1:
+            if time.time() - os.stat(path).st_mtime > 1:  # noqa: PTH116
                 os.utime(path)
 
     def _is_wanted(self, job: _Job, lock: int) -> bool:
@@ -443,11 +466,11 @@ class Cache:
     def _lock(self, key: str) -> int | None:
         path = self._path(key, ".lock")
         while True:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
-                continue  # somebody has just emptied the cache
+            except FileNotFoundError:  # the first of its shelf, or somebody has just emptied the cache
+                Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -455,7 +478,7 @@ class Cache:
                 return None
             # The file may have been removed by its last holder between our open and our lock.
             with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                if os.stat(path).st_ino == os.fstat(descriptor).st_ino:  # noqa: PTH116
                     return descriptor
             os.close(descriptor)
 
@@ -484,8 +507,8 @@ class Cache:
                 raise Abandoned
 
         try:
-            part.unlink(missing_ok=True)
-            with part.open("wb", buffering=0) as file:
+            _remove(part)
+            with open(part, "wb", buffering=0) as file:  # noqa: PTH123
                 piece = Piece(key, file, check)
                 try:
                     while not self._written(piece, job, make):
@@ -502,7 +525,7 @@ class Cache:
             self.metrics.running.dec()
             with self._guard:
                 self._jobs.pop(key, None)
-            self._path(key, ".lock").unlink(missing_ok=True)
+            _remove(self._path(key, ".lock"))
             os.close(lock)
             job.end(error)
         if error is None:
@@ -540,11 +563,24 @@ class Cache:
         lock = self._lock(key)
         if lock is None:
             return False
-        self._path(key, ".part").unlink(missing_ok=True)
-        self._path(key, ".lock").unlink(missing_ok=True)
+        _remove(self._path(key, ".part"))
+        _remove(self._path(key, ".lock"))
         os.close(lock)
         return True
 
 
-def _open(path: Path) -> io.FileIO:
+def _open(path: str) -> io.FileIO:
     return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108

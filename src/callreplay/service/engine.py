@@ -8,8 +8,9 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,26 +142,48 @@ def _call(files: Sequence[StoredFile]) -> Call:
     with held(files) as found:
         if any(is_object_url(file.volume_path) for file in files):
             return _open(found)  # a look at one is a fetch of it
-        try:
-            sizes = [_identity(file) for file in found]
-        except OSError:
-            return _open(found)  # which says what there is to say
-        if sum(size for *_, size in sizes) < _LONG_BYTES:
-            return _open(found)
-        return _opened.call(tuple(zip(files, sizes, strict=True)), lambda: _open(found))
+        with ExitStack() as owned:
+            looked = [owned.enter_context(_Looked(file)) for file in found]
+            try:
+                identities = [file.identity() for file in looked]
+            except OSError:
+                return _open(found)  # which says what there is to say
+            if sum(size for *_, size in identities) < _LONG_BYTES:
+                return _open(looked)
+            return _opened.call(tuple(zip(files, identities, strict=True)), lambda: _open(looked))
 
 
-def _identity(file: HeldFile) -> tuple[int, int, int, int]:
-    """What a recording is on its disk: it changes where another takes its name. The last is its size."""
-    descriptor = file.open()
-    try:
-        status = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+class _Looked:
+    """A recording that was opened for a look at it, and is read by the same descriptor: of the very file looked at."""
+
+    def __init__(self, file: HeldFile) -> None:
+        self._file = file
+        self.name = file.name
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def identity(self) -> tuple[int, int, int, int]:
+        """What it is on its disk: it changes where another takes its name. The last is its size. Raises OSError."""
+        self._descriptor = self._file.open()
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+    def open(self, suffix: str = "") -> int:
+        """As of `HeldFile`; the first time, without a suffix, what ``identity`` opened."""
+        descriptor = -1
+        if not suffix:
+            descriptor, self._descriptor = self._descriptor, -1
+        return descriptor if descriptor >= 0 else self._file.open(suffix)
 
 
-def _open(files: Sequence[HeldFile]) -> Call:
+def _open(files: Sequence[HeldFile | _Looked]) -> Call:
     capture = open_capture(*files)
     if not capture.calls:
         raise ArgumentError(f"{capture.name}: no call was found in it ({capture.why_empty()})")

@@ -21,6 +21,7 @@ from callreplay.service.cache import Abandoned, Entry
 __all__ = ["FileResponse", "GrowingResponse", "disposition", "parse_range", "watched"]
 
 _BLOCK: Final = 1 << 18
+_SOON_SECONDS: Final = 0.05
 _RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -136,11 +137,21 @@ async def watched(receive: Receive, gone: threading.Event) -> AsyncIterator[None
             pass
         gone.set()
 
-    watching = asyncio.create_task(watch())
+    watching: asyncio.Task[None] | None = None
+
+    def begin() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
+    # Most blocks are done before anybody could have left: a timer costs less than a task.
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(_SOON_SECONDS, begin)
     try:
         yield
     finally:
-        watching.cancel()
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
 
 
 class GrowingResponse(Response):

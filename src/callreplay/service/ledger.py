@@ -45,7 +45,7 @@ class Ledger:
     """A `Page` in the file ``path``, changed by one process at a time. Keys are 64 hexadecimal digits."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = str(path)
         self._guard = threading.Lock()  # one open file a time is enough for a process
 
     @contextmanager
@@ -60,7 +60,8 @@ class Ledger:
                 yield page
                 if (made := _write(page)) != kept:
                     os.pwrite(descriptor, made, 0)
-                    os.ftruncate(descriptor, len(made))
+                    if len(made) < len(kept):
+                        os.ftruncate(descriptor, len(made))
             finally:
                 os.close(descriptor)
 

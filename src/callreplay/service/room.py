@@ -144,21 +144,21 @@ class Room:
             piece.check()
             time.sleep(_POLL_SECONDS)
 
-    def keep(self, piece: Piece, part: Path, final: Path) -> int:
+    def keep(self, piece: Piece, part: str, final: str) -> int:
         """Make the piece, which is whole, an entry; the total then."""
         self._lasting.settle(piece.file.fileno())
         taken = octets_on_disk(os.fstat(piece.file.fileno()))
         with self.ledger.page() as page:
-            part.replace(final)
+            os.replace(part, final)  # noqa: PTH105
             page.hold(piece.key, 0)
             page.octets += taken
             piece.held = 0
             return page.octets
 
-    def drop(self, piece: Piece, part: Path) -> None:
+    def drop(self, piece: Piece, part: str) -> None:
         """Take back what was written of a piece."""
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            os.unlink(part)  # noqa: PTH108
         self._release(piece)
 
     # -- what is kept -------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["folder_beneath", "make_folders", "open_beneath", "parts_of"]
+__all__ = ["folder_beneath", "make_folders", "open_beneath", "open_checked", "parts_of"]
 
 _OPENAT2: Final = 437  # the same number on every architecture of Linux
 _RESOLVE: Final = (
@@ -31,7 +31,21 @@ class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_CODING: Final = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+
+
+def _found_syscall() -> Any:
+    """The C library's ``syscall`` with the arguments of openat2, of this module alone; None but on Linux."""
+    if sys.platform != "linux":
+        return None
+    found = ctypes.CDLL(None, use_errno=True).syscall
+    found.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_How), ctypes.c_size_t)
+    found.restype = ctypes.c_long
+    return found
+
+
+_syscall = _found_syscall()
+_HOW_OCTETS: Final = ctypes.sizeof(_How)
 
 
 def parts_of(path: str) -> list[str]:
@@ -48,6 +62,11 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0o640) -> int:
     FileNotFoundError for a path that would leave the directory; ELOOP (openat2) or ENOTDIR (walk) at a link.
     """
     parts_of(path)
+    return open_checked(folder, path, flags, mode)
+
+
+def open_checked(folder: int, path: str, flags: int, mode: int = 0o640) -> int:
+    """As ``open_beneath`` for a path that ``parts_of`` has been asked about."""
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC
     found = _openat2(folder, path, flags, mode)
     return _walk(folder, path, flags, mode) if found is None else found
@@ -55,19 +74,14 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0o640) -> int:
 
 def _openat2(folder: int, path: str, flags: int, mode: int) -> int | None:
     """The descriptor; None where the kernel has no such call."""
-    if _libc is None:
+    if _syscall is None:
         return None
     how = _How(flags, mode if flags & os.O_CREAT else 0, _RESOLVE)
+    name = path.encode(*_CODING)  # os.fsencode() of a text
     for _ in range(_AGAIN):
-        found = _libc.syscall(
-            ctypes.c_long(_OPENAT2),
-            ctypes.c_int(folder),
-            ctypes.c_char_p(os.fsencode(path)),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
+        found: int = _syscall(_OPENAT2, folder, name, how, _HOW_OCTETS)
         if found >= 0:
-            return int(found)
+            return found
         number = ctypes.get_errno()
         if number in _ABSENT:
             return None

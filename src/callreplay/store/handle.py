@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple
@@ -23,7 +24,7 @@ from uuid import UUID
 
 from callreplay.errors import OutputError
 from callreplay.model import recording_files
-from callreplay.store.beneath import folder_beneath, make_folders, open_beneath, parts_of
+from callreplay.store.beneath import folder_beneath, make_folders, open_beneath, open_checked, parts_of
 
 __all__ = [
     "FOLDER",
@@ -75,7 +76,7 @@ def sync_filesystem(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _root(path: Path) -> int:
+def _root(path: str | Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -97,6 +98,11 @@ def _marker(root: int) -> UUID | None:
         content = os.read(descriptor, _LARGEST_MARKER)
     finally:
         os.close(descriptor)
+    return _uuid_in(content)
+
+
+@lru_cache(maxsize=64)  # it is read for each look at a volume, and is the same each time
+def _uuid_in(content: bytes) -> UUID | None:
     try:
         return UUID(json.loads(content)["uuid"])
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -182,7 +188,7 @@ class Handle:
 
     """
 
-    def __init__(self, path: Path, uuid: UUID, number: int) -> None:
+    def __init__(self, path: str | Path, uuid: UUID, number: int) -> None:
         self.label = f"volume {number} ({path})"
         try:
             self._root = _root(path)
@@ -223,7 +229,8 @@ class Handle:
     def open(self, path: str) -> int:
         """A descriptor of the regular file ``path`` for reading. MissingError where there is none, or OSError."""
         try:
-            descriptor = open_beneath(self._root, "/".join(stored_parts(path)), _READ)
+            stored_parts(path)
+            descriptor = open_checked(self._root, path, _READ)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 raise MissingError(path) from error

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -45,7 +44,7 @@ def open_volume(place: str | Path, uuid: UUID, number: int) -> AnyHandle:
     """The volume itself. Raises VolumeError where it cannot be reached, or is another."""
     if is_object_url(place):
         return ObjectHandle(str(place), uuid, number)
-    return Handle(Path(place), uuid, number)
+    return Handle(place, uuid, number)
 
 
 def journal_of(volume: AnyHandle, call: UUID) -> AnyJournal:
@@ -118,19 +117,35 @@ class HeldFile:
         return self.volume.open(self.stored.path + suffix)
 
 
-@contextmanager
-def held(files: Sequence[StoredFile]) -> Iterator[list[HeldFile]]:
+def held(files: Sequence[StoredFile]) -> AbstractContextManager[list[HeldFile]]:
     """The recordings with their volumes open, each volume once, for as long as the block. Raises as ``open``."""
-    with contextlib.ExitStack() as owned:
-        volumes: dict[tuple[str, UUID, int], AnyHandle] = {}
+    return _Held(files)
+
+
+class _Held(AbstractContextManager[list[HeldFile]]):
+    def __init__(self, files: Sequence[StoredFile]) -> None:
+        self._files = files
+        self._volumes: dict[tuple[str, int, int], AnyHandle] = {}
+
+    def __enter__(self) -> list[HeldFile]:
         found = []
-        for file in files:
-            of = (file.volume_path, file.volume_uuid, file.volume_id)
-            if of not in volumes:
-                volumes[of] = open_volume(*of)
-                owned.callback(volumes[of].close)
-            found.append(HeldFile(file, volumes[of]))
-        yield found
+        try:
+            for file in self._files:
+                of = (file.volume_path, file.volume_uuid.int, file.volume_id)
+                volume = self._volumes.get(of)
+                if volume is None:
+                    volume = self._volumes[of] = open_volume(
+                        file.volume_path, file.volume_uuid, file.volume_id
+                    )
+                found.append(HeldFile(file, volume))
+        except BaseException:
+            self.__exit__()
+            raise
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        for volume in self._volumes.values():
+            volume.close()
 
 
 def statuses(files: Sequence[StoredFile]) -> list[os.stat_result]:
