@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from bench._captures import leg, write_pcap
 
+import callreplay
+from callreplay import _core
 from callreplay.batch import find_jobs
 from callreplay.batch.destinations import Apart, Folder, Output
 from callreplay.batch.worker import Order, _Listed, _Work, run_share
@@ -45,6 +47,18 @@ def test_what_is_open_is_counted_until_it_ends_well_or_not(tmp_path: Path, form:
         )
     assert sorted(bool(row.error) for row in rows) == [False, False, True, True]
     assert (work.near, work.laned, work.open) == (0, 0, {})
+
+
+@pytest.mark.skipif(_core.isa_active() == "scalar", reason="no lanes")
+def test_a_long_call_of_g729_fills_the_lanes_by_itself(tmp_path: Path) -> None:
+    write_pcap(tmp_path / "a.pcap", leg(60, 0, "G729"), leg(60, 1, "G729", seed=2))
+    work = _Work(_Listed(find_jobs([str(tmp_path)])), Order("wav", Options()), Folder(tmp_path / "out"))
+    ((_, row, _),) = work.rows()
+    occupancy = work.group.occupancy
+    assert occupancy["lane_used"] > 0.6 * occupancy["lane_slots"] > 0
+    assert occupancy["scalar_rounds"] < occupancy["rounds"]
+    callreplay.open(tmp_path / "a.pcap").calls[0].save(tmp_path / "alone.wav")
+    assert (tmp_path / "out" / row.output).read_bytes() == (tmp_path / "alone.wav").read_bytes()
 
 
 def test_nothing_stands_under_the_name_of_a_call_that_could_not_be_begun(

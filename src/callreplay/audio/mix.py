@@ -179,13 +179,13 @@ _LONG_WINDOW_S: Final = 5
 _G729_HZ: Final = 8000
 
 
-def _round_ms(legs: Sequence[LegColumns | None], plan: _Plan) -> int:
+def _round_ms(legs: Sequence[LegColumns | None], plan: _Plan, otherwise: int) -> int:
     """How much is decoded at a time: more where the engine cuts a round of G.729 into pieces for its lanes."""
     frames = plan.stop - plan.start
     if frames < _LONG_WINDOW_S * plan.rate_hz:
-        return _ROUND_MS
+        return otherwise
     if not any(span.codec.name == "G729" for leg in legs if leg is not None for span in leg.spans):
-        return _ROUND_MS
+        return otherwise
     most = _LONG_ROUND_MS if plan.rate_hz == _G729_HZ else _LONG_RESAMPLED_MS
     return min(most, -(-frames * 1000 // plan.rate_hz))
 
@@ -246,7 +246,9 @@ class Renderer:
         )
         self._filling = plan.filling
         self._native = _core.Renderer(
-            plan.timeline(_round_ms(legs, plan) if block_ms is None else block_ms), plan.legs, plan.events
+            plan.timeline(_round_ms(legs, plan, _ROUND_MS) if block_ms is None else block_ms),
+            plan.legs,
+            plan.events,
         )
         self._files = mappings(*(array for leg in legs if leg is not None for array in leg.arrays))
         self._start = plan.start
@@ -360,8 +362,12 @@ class RenderGroup:
         correct_drift: bool = True,
         external: Sequence[External | None] | None = None,
         concealment: Concealment = "exact",
+        alone: bool = False,
     ) -> int:
-        """Add a call (arguments as of :class:`Renderer`) and return its number, free again once it has ended."""
+        """Add a call (arguments as of :class:`Renderer`) and return its number, free again once it has ended.
+
+        ``alone``: hardly any go on beside it, so its own lanes are filled, by rounds as long as a Renderer's.
+        """
         plan = _Plan(
             legs,
             rate_hz=rate_hz,
@@ -376,7 +382,8 @@ class RenderGroup:
             external=external,
             concealment=concealment,
         )
-        call = self._native.add(plan.timeline(self._block_ms), plan.legs, plan.events)
+        round_ms = _round_ms(legs, plan, self._block_ms) if alone else self._block_ms
+        call = self._native.add(plan.timeline(round_ms), plan.legs, plan.events)
         self._widths[call] = plan.width
         self._room = max(self._room, plan.rate_hz * plan.width * self._gather_ms // 1000)
         return call

@@ -67,6 +67,7 @@ _TOGETHER: Final = 12
 # or more for a few cores). A few are open all the same, so no lane stays empty and none waits for a long one's end.
 _NEAR_BYTES: Final = 8 << 20
 _NEAR_CALLS: Final = 4
+_FEW_ALONE: Final = 2  # calls that together do not fill the lanes
 _FEW: Final = 12  # jobs waiting to be opened: time to ask for more
 _DROP_BLOCKS: Final = 8  # of a call, until the pages of its capture that they took are given back
 _BLOCK_MS: Final = (
@@ -478,6 +479,7 @@ class _Work:
             concealment=options.concealment,  # type: ignore[arg-type]
             origin_ns=start_ns,
             stop_ns=stop_ns,
+            alone=len(self.open) + len(self.ready) + len(self.waiting) < _FEW_ALONE,
         )
 
     def _next(self) -> tuple[int, NDArray[np.int16], bool] | None:
