@@ -26,7 +26,7 @@ TELLING = {
     "order/trust.py": ("set_aside", "_count_by_payloads"),
     "packets/compression.py": ("pieces", "_zip_pieces"),
     "packets/decrypt.py": ("decrypt_srtp",),
-    "packets/encryption.py": ("doubts",),
+    "packets/encryption.py": ("_doubts",),
     "packets/scan.py": ("_in_time_order", "_cut", "_remarks"),
     "packets/timebase.py": ("mend_steps",),
     "signalling/siprec.py": ("_call",),

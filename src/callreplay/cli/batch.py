@@ -32,6 +32,7 @@ from callreplay.cli.database import DatabaseOption, DataOption, TenantOption, Us
 from callreplay.cli.options import CodecOption, with_output_options
 from callreplay.cli.printable import printable
 from callreplay.cli.reading import parse_codecs
+from callreplay.cli.signals import say
 from callreplay.cli.sizes import parse_memory
 from callreplay.cli.transcode import StrictOption
 from callreplay.cli.transcoding import UNDECODED
@@ -127,7 +128,7 @@ def _interruptible(as_json: bool) -> Iterator[Callable[[], bool]]:
         asked.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if not as_json:
-            print("callreplay: finishing what is in flight; once more to stop at once", file=sys.stderr)
+            say("callreplay: finishing what is in flight; once more to stop at once")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

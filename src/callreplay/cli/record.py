@@ -23,6 +23,7 @@ from callreplay.cli.database import (
     database,
 )
 from callreplay.cli.printable import json_text, printable
+from callreplay.cli.signals import setter
 from callreplay.cli.sizes import parse_size
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
 
@@ -183,8 +184,8 @@ def register(app: typer.Typer) -> None:
             for share in shared(rings):
                 sources.append(share)
                 owned.callback(share.close)
-            signal.signal(signal.SIGINT, lambda *_: stop.set())
-            signal.signal(signal.SIGTERM, lambda *_: leave.set())
+            signal.signal(signal.SIGINT, setter(stop))
+            signal.signal(signal.SIGTERM, setter(leave))
             opened = owned.enter_context(database(url, data, build=True, volume=True))
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)

@@ -20,6 +20,7 @@ from callreplay.cli.database import (
     database,
 )
 from callreplay.cli.printable import json_text, printable
+from callreplay.cli.signals import setter
 from callreplay.cli.volume_options import VolumeId, VolumeName, VolumePath, wanted
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def register(app: typer.Typer) -> None:
 
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, setter(stop))
         with database(url, data, build=True, volume=True) as opened:
             tenant_id, zone = accounts.open_tenant(opened, tenant)
             accounts.zone_of(timezone or zone)
