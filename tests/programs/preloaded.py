@@ -108,6 +108,14 @@ def become(message: dict[str, Any]) -> None:
     sys.path[0] = message["folder"]  # what -m and -c put there
 
 
+def is_closed(connection: socket.socket) -> bool:
+    """Whether nobody is at the other end."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+
+
 def serve(connection: socket.socket) -> dict[str, Any]:
     """Fork a process for each message, and return the message in each; at the end of the connection, leave.
 
@@ -129,6 +137,8 @@ def serve(connection: socket.socket) -> dict[str, Any]:
         if os.fork():
             os._exit(0)
         while os.getppid() != message["parent"]:
+            if is_closed(connection):  # killed before it could adopt anybody
+                os._exit(0)
             time.sleep(0.0002)
         connection.send(json.dumps({"pid": os.getpid()}).encode())
         place(message["descriptors"], received, connection.detach())
