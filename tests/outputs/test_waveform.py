@@ -3,6 +3,7 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,16 +14,32 @@ from callreplay.errors import ArgumentError
 from callreplay.outputs.ink import THEMES, PictureOptions
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.spectrogram import Spectrogram
-from callreplay.outputs.waveform import Mark, Marks, _draw_marks, _palette, columns_per_pixel, waveform_png
+from callreplay.outputs.waveform import Marks, _draw_marks, _palette, columns_per_pixel, waveform_png
 
 RATE = 8000
+
+
+class Mark(NamedTuple):
+    """One of `Marks`."""
+
+    channel: int
+    start_s: float
+    stop_s: float
+    kind: Literal["loss", "silence"]
+
+    def alone(self) -> Marks:
+        return Marks(
+            self.channel, np.array([self.start_s]), np.array([self.stop_s]), np.array([self.kind == "loss"])
+        )
 
 
 def _picture(pcm: NDArray[np.int16], options: PictureOptions, marks: tuple[Mark, ...] = ()) -> Image.Image:
     channels = 1 if pcm.ndim == 1 else pcm.shape[1]
     peaks = Peaks.fit(channels, len(pcm), options.width * columns_per_pixel(len(pcm), options.width))
     peaks.write(pcm)
-    picture = Image.open(io.BytesIO(waveform_png(peaks, len(pcm) / RATE, options, marks)))
+    picture = Image.open(
+        io.BytesIO(waveform_png(peaks, len(pcm) / RATE, options, [mark.alone() for mark in marks]))
+    )
     picture.load()
     return picture
 
@@ -60,7 +77,7 @@ def test_every_theme_and_size_is_a_small_valid_indexed_png(
 ) -> None:
     stereo = np.stack([_burst(30, 1, 9, 9000), _burst(30, 9, 29, 4000)], axis=1)
     options = PictureOptions(*size, theme=theme, labels=("2001", "Anna"))
-    marks = (Mark(0, 3, 3.1, "loss"), Mark(1, 0, 9, "silence"))
+    marks = (Mark(0, 3, 3.1, "loss").alone(), Mark(1, 0, 9, "silence").alone())
     peaks = Peaks.fit(2, len(stereo), size[0] * columns_per_pixel(len(stereo), size[0]))
     peaks.write(stereo)
     png = waveform_png(peaks, 30.0, options, marks)
@@ -170,10 +187,10 @@ def test_marks_drawn_together_are_what_they_are_one_by_one(bands: list[tuple[int
             for channel in (0, 1)
         ]
         together, by_columns, apart, law = (np.array(bare) for _ in range(4))
-        _draw_marks(together, palette, bands, marks, 10.0)
+        _draw_marks(together, palette, bands, [mark.alone() for mark in marks], 10.0)
         _draw_marks(by_columns, palette, bands, columns, 10.0)
         for mark in marks:
-            _draw_marks(apart, palette, bands, [mark], 10.0)
+            _draw_marks(apart, palette, bands, [mark.alone()], 10.0)
             _draw_by_numpy(law, bands, (palette.loss, palette.loss_tint, palette.silence), mark)
         assert np.array_equal(together, law)
         assert np.array_equal(apart, law)
@@ -185,8 +202,8 @@ def test_marks_beyond_the_picture_and_of_no_time_harm_nothing() -> None:
     palette = _palette(PictureOptions().resolved(), 1)
     image = np.zeros((40, 100), np.uint8)
     never = Marks(0, np.array([np.nan, 0.0]), np.array([1.0, np.nan]), np.array([True, True]))
-    _draw_marks(image, palette, [(0, 40)], [never, Mark(3, 0, 1, "loss")], 10.0)
-    _draw_marks(image, palette, [(0, 40)], [Mark(0, 0, 1, "loss")], 0.0)
+    _draw_marks(image, palette, [(0, 40)], [never, Mark(3, 0, 1, "loss").alone()], 10.0)
+    _draw_marks(image, palette, [(0, 40)], [Mark(0, 0, 1, "loss").alone()], 0.0)
     assert not image.any()
     ends = Marks(0, np.array([-np.inf, 1e300]), np.array([-1e300, np.inf]), np.array([True, True]))
     _draw_marks(image, palette, [(0, 40)], [ends], 10.0)

@@ -395,11 +395,12 @@ class _Work:
             return False
         return (self.group.waiting if self.laned else len(self.open)) >= _NEAR_CALLS
 
-    def _leave(self, number: int) -> None:
+    def _leave(self, number: int) -> _Open:
         """A call that is under way no more."""
         opened = self.open.pop(number)
         self.near -= opened.octets
         self.laned -= opened.laned
+        return opened
 
     def _fits(self, cost: int) -> bool:
         return _WORKER_BYTES + self.used + cost <= self.order.memory
@@ -489,9 +490,7 @@ class _Work:
                 block = next(blocks, None)
             except _FAULTS as error:
                 del self.apart[number]
-                opened = self.open[number]
-                self._leave(number)
-                self._fail(opened, error)
+                self._fail(self._leave(number), error)
                 return number, np.zeros(0, np.int16), True
             if block is not None:
                 return number, block, False
@@ -539,9 +538,7 @@ class _Work:
             try:
                 self.open[number].take(data)
             except _FAULTS as error:
-                opened = self.open[number]
-                self._leave(number)
-                self._fail(opened, error)
+                self._fail(self._leave(number), error)
         for opened, data in zip(ended, made[len(numbers) :], strict=True):
             try:
                 opened.take(data)

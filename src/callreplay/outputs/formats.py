@@ -390,10 +390,13 @@ def fit_options(form: Format, options: Options, native_rate_hz: int) -> Options:
     if before is not None and before[0] is form and before[1] is options:
         return before[2]
     fitted = _fitted(form, options, native_rate_hz)
+    if len(_before) >= _MOST_RATES:  # captures may name any
+        _before.clear()
     _before[native_rate_hz] = form, options, fitted
     return fitted
 
 
+_MOST_RATES: Final = 64
 _before: Final[dict[int, tuple[Format, Options, Options]]] = {}
 """What was asked last, by the calls' own rate: a batch asks the same for every call."""
 

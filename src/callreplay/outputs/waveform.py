@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from callreplay.outputs.ink import (
 from callreplay.outputs.peaks import Peaks
 from callreplay.outputs.png import indexed_png
 
-__all__ = ["Mark", "Marks", "columns_per_pixel", "waveform_png"]
+__all__ = ["Marks", "columns_per_pixel", "waveform_png"]
 
 _NOISE_FLOOR: Final = (
     0.05  # of full scale (-26 dBFS): a peak below this is never magnified to look like speech
@@ -39,23 +39,13 @@ _CLICK: Final = 1.5  # times the loudness of ordinary speech: a peak above it ma
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A stretch of one channel to mark: ``kind`` is ``loss`` or ``silence`` (no media: hold, DTX, one-way)."""
-
-    channel: int
-    start_s: float
-    stop_s: float
-    kind: Literal["loss", "silence"]
-
-
-@dataclass(frozen=True, slots=True)
 class Marks:
-    """Marks of one channel as columns, in the order in which they are drawn."""
+    """Stretches of one channel to mark, as columns, in the order in which they are drawn."""
 
     channel: int
     start_s: NDArray[np.float64]
     stop_s: NDArray[np.float64]
-    loss: NDArray[np.bool_]  # the others are silence
+    loss: NDArray[np.bool_]  # the others are silence: no media (hold, DTX, one-way)
 
 
 def columns_per_pixel(frames: int, width: int) -> int:
@@ -139,13 +129,13 @@ def _draw_marks(
     image: NDArray[np.uint8],
     palette: _Palette,
     bands: list[tuple[int, int]],
-    marks: Sequence[Mark | Marks],
+    marks: Sequence[Marks],
     duration_s: float,
 ) -> None:
     if duration_s <= 0:
         return
     for channel, (top, height) in enumerate(bands):
-        columns = [_columns(of) for of in marks if of.channel == channel]
+        columns = [(of.start_s, of.stop_s, of.loss) for of in marks if of.channel == channel]
         if columns:
             start_s, stop_s, loss = (np.concatenate(each) for each in zip(*columns, strict=True))
             _core.draw_marks(
@@ -161,14 +151,8 @@ def _draw_marks(
             )
 
 
-def _columns(marks: Mark | Marks) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    if isinstance(marks, Marks):
-        return marks.start_s, marks.stop_s, marks.loss
-    return np.array([marks.start_s]), np.array([marks.stop_s]), np.array([marks.kind == "loss"])
-
-
 def waveform_png(
-    peaks: Peaks, duration_s: float, options: PictureOptions | None = None, marks: Sequence[Mark | Marks] = ()
+    peaks: Peaks, duration_s: float, options: PictureOptions | None = None, marks: Sequence[Marks] = ()
 ) -> bytes:
     """Draw peaks made by ``Peaks.fit(channels, frames, width * columns_per_pixel(frames, width))`` as a PNG.
 

@@ -13,7 +13,7 @@ from callreplay.packets.buffer import (
     open_path,
 )
 from callreplay.packets.decrypt import decrypt_srtp
-from callreplay.packets.encryption import doubts, judged, why_encrypted
+from callreplay.packets.encryption import judged, why_encrypted
 from callreplay.packets.keylog import KeyLog, read_keylog
 from callreplay.packets.opening import fetched_beside, is_url, localised, name_of
 from callreplay.packets.red import unpack_red
@@ -36,7 +36,6 @@ __all__ = [
     "SenderReport",
     "Unread",
     "decrypt_srtp",
-    "doubts",
     "fetched_beside",
     "hash_payloads",
     "is_opener",

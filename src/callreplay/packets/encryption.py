@@ -15,7 +15,7 @@ from callreplay.model import Flow, PacketFlag, RtpColumns, Stream
 from callreplay.packets.arena import APART, fetch, release
 from callreplay.packets.rows import count_parity, examine, spread
 
-__all__ = ["doubts", "judged", "suspect", "why_encrypted"]
+__all__ = ["judged", "suspect", "why_encrypted"]
 
 _COLUMNS: Final = RtpColumns.__match_args__
 _SPILL: Final = int(PacketFlag.SPILL)
@@ -56,13 +56,7 @@ def suspect(
     total, octets = len(rtp.offset), len(data)
     for stream in streams:
         keyed_here = bool(ends) and _ends(stream.flow) in ends
-        listed = stream.rows
-        samples: Iterable[NDArray[np.integer]]
-        if not isinstance(listed, slice) and len(listed) <= 3 * _SAMPLE:
-            samples = (listed[:_SAMPLE],)
-        else:
-            samples = _samples(stream, total)
-        for rows in samples:
+        for rows in _samples(stream, total):
             if stream.srtp_suspect:
                 break
             far = len(rows) * APART
@@ -73,14 +67,12 @@ def suspect(
             release(data)
 
 
-def _samples(stream: Stream, total: int) -> Iterator[NDArray[np.integer]]:
+def _samples(stream: Stream, total: int) -> list[NDArray[np.integer]]:
     """Rows of the beginning and, of long streams, the middle and the end: a call may be encrypted from a point on."""
     rows = stream.rows
     count = len(range(*rows.indices(total))) if isinstance(rows, slice) else len(rows)
-    yield _few(rows, total, 0)
-    if count > 3 * _SAMPLE:
-        yield _few(rows, total, count // 2)
-        yield _few(rows, total, count - _SAMPLE)
+    firsts = (0, count // 2, count - _SAMPLE) if count > 3 * _SAMPLE else (0,)
+    return [_few(rows, total, first) for first in firsts]
 
 
 def _few(rows: NDArray[np.integer] | slice, total: int, first: int) -> NDArray[np.integer]:
@@ -262,16 +254,12 @@ def _negotiated(call: Any) -> bool:
     return any(entry.encrypted for entry in media)
 
 
-def doubts(call: Any, scans: Iterable[Any]) -> list[str]:
+def _doubts(call: Any, streams: Sequence[Stream]) -> list[str]:
     """What the report must say of a call that is played although it may be encrypted.
 
     A leg too short to tell is in doubt where no signalling names a profile without encryption, or its packets are
     longer than their codec makes them.
     """
-    return _doubts(call, _streams(call, scans))
-
-
-def _doubts(call: Any, streams: Sequence[Stream]) -> list[str]:
     doubtful = {id(stream): stream for stream in streams if stream.srtp_doubt}
     if not doubtful:
         return []
