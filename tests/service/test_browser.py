@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import socketserver
 import threading
 import time
 import wave
@@ -460,6 +461,80 @@ def test_the_player_says_that_it_loads_and_when_its_page_is_too_old(
     page.get_by_role("link", name="Reload").click()
     loaded(page)
     plays(page)
+
+
+class Cut:
+    """A server that breaks off in the midst of every answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answers = 0
+        cut = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                while self.rfile.readline().strip():
+                    pass
+                self.wfile.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n["
+                )
+                cut.answers += 1
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True  # a browser also opens connections that it never uses
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def route(self, route: Route) -> None:
+        """Send a request there."""
+        self.asked += 1
+        route.continue_(url=f"http://127.0.0.1:{self.server.server_address[1]}/")
+
+
+@pytest.fixture
+def cut() -> Iterator[Cut]:
+    made = Cut()
+    with made.server:
+        yield made
+        made.server.shutdown()
+
+
+@pytest.mark.parametrize("place", ["**/Temp/**/*.json", "**/Temp/**/*.zoom"])
+def test_a_player_whose_answer_breaks_off_raises_nothing(
+    page: Page, service: Running, call: dict[str, Any], cut: Cut, place: str
+) -> None:
+    page.route(place, cut.route)
+    enter(page, service, f"&player={call['callId']}")
+    end = time.monotonic() + 60
+    while not cut.answers:
+        assert time.monotonic() < end
+        page.wait_for_timeout(50)
+    until(page, f"{STATE} === '{'failed' if 'zoom' in place else 'ready'}'")
+    page.wait_for_timeout(300)
+
+
+def test_the_page_of_jobs_looks_again_after_an_answer_that_broke_off(
+    page: Page, service: Running, cut: Cut
+) -> None:
+    enter(page, service)
+    page.goto(f"{HOME}Jobs")
+    broken = 2
+
+    def answer(route: Route) -> None:
+        if cut.asked < broken:
+            cut.route(route)
+        else:
+            route.continue_()
+
+    page.route(f"**{HOME}Jobs", answer)
+    # No job is under way: the page is told that there is one, and its script starts once more.
+    page.evaluate(
+        "() => { document.getElementById('jobs').dataset.refresh = '0.1';"
+        " return import(document.querySelector('script[src$=\"jobs.js\"]').src + '?again'); }"
+    )
+    until(page, "document.getElementById('jobs').dataset.refresh === undefined")
+    assert cut.answers == broken
 
 
 def test_without_script_the_browsers_own_player_plays(

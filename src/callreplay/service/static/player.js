@@ -2,6 +2,7 @@
 import { clock } from "./clock.js";
 import { Framed } from "./frame.js";
 import { Levels, Refused } from "./levels.js";
+import { read } from "./read.js";
 import { Sound } from "./sound.js";
 import { Wave } from "./wave.js";
 
@@ -60,9 +61,8 @@ class Player {
     if (this.box.dataset.words) this.loadWords();
   }
   async loadMarks() {
-    const answer = await fetch(this.box.dataset.marks).catch(() => null);
-    if (!answer?.ok) return;
-    const marks = await answer.json();
+    const marks = await read(this.box.dataset.marks, (answer) => answer.json());
+    if (!marks) return;
     marks.quiet = this.quiet(marks);
     this.marks = marks;
     const counts = { loss: marks.gaps.filter((gap) => gap[3] === "loss").length, quiet: marks.quiet.length, digit: marks.digits.length };
@@ -88,11 +88,11 @@ class Player {
   }
   // [[leg, start, end, text], ...] by time: see docs/service.md. A line is what one party says in one go.
   async loadWords() {
-    const answer = await fetch(this.box.dataset.words).catch(() => null);
-    if (!answer?.ok) return;
+    const words = await read(this.box.dataset.words, (answer) => answer.json());
+    if (!words) return;
     const list = this.box.querySelector(".words"), made = document.createDocumentFragment();
     let line, last;
-    this.words = (await answer.json()).map(([leg, start, end, text]) => {
+    this.words = words.map(([leg, start, end, text]) => {
       if (!line || last.leg !== leg || start - last.end > LONG_SILENCE) {
         const at = document.createElement("span");
         line = document.createElement("li");
