@@ -354,7 +354,7 @@ CR_LANE void store_octets(uint8_t *to, I16 a) {
 // One register holds 32 entries. vpermw takes the index modulo 32, vpermi2w modulo 64.
 template <int K>
 struct Lut<32, K> {
-  static constexpr int kParts = K <= 32 ? 1 : 2;
+  static constexpr int kParts = K <= 32 ? 1 : K / 32;
   __m512i part[kParts];
 
   explicit CR_LANE Lut(const int16_t (&entries)[K]) {
@@ -369,7 +369,13 @@ struct Lut<32, K> {
     if constexpr (kParts == 1) {
       return {_mm512_permutexvar_epi16(index.v, part[0])};
     } else {
-      return {_mm512_permutex2var_epi16(part[0], index.v, part[1])};
+      const __m512i low = _mm512_permutex2var_epi16(part[0], index.v, part[1]);
+      if constexpr (kParts == 2) {
+        return {low};
+      } else {
+        const __mmask32 upper = _mm512_test_epi16_mask(index.v, _mm512_set1_epi16(64));
+        return {_mm512_mask_mov_epi16(low, upper, _mm512_permutex2var_epi16(part[2], index.v, part[3]))};
+      }
     }
   }
 };

@@ -1,4 +1,4 @@
-// Decoding of ITU-T G.711 on lanes of int16: arithmetic instead of tables.
+// Decoding of ITU-T G.711 on lanes of int16: arithmetic instead of tables, but where four registers hold a table.
 #pragma once
 
 #include "lanes/convert.h"
@@ -31,5 +31,36 @@ struct AlawDecoder {
     return negate_if(magnitude, sign(shl<8>(code)));
   }
 };
+
+#if defined(CR_AVX512)
+
+// What an octet comes to by its lower seven bits if its sign is not set, which is negative.
+struct Negated {
+  int16_t ulaw[128] = {}, alaw[128] = {};
+  constexpr Negated() {
+    for (int octet = 0; octet < 128; ++octet) {
+      const int u = octet ^ 127, a = octet ^ 0x55, segment = a >> 4, curved = segment > 0 ? 1 : 0;
+      ulaw[octet] = static_cast<int16_t>(132 - (((u & 15) * 8 + 132) << (u >> 4)));
+      alaw[octet] = static_cast<int16_t>(-(((a & 15) * 16 + 8 + 256 * curved) << (segment - curved)));
+    }
+  }
+};
+inline constexpr Negated kNegated;
+
+CR_LANE I16 look_up(const Lut<32, 128> &negated, I16 octet) {
+  return negate_if(negated(octet & splat<I16>(127)), sign(shl<8>(octet)));
+}
+
+template <>
+struct UlawDecoder<32> {
+  static CR_LANE I16 apply(I16 octet) { return look_up(Lut<32, 128>(kNegated.ulaw), octet); }
+};
+
+template <>
+struct AlawDecoder<32> {
+  static CR_LANE I16 apply(I16 octet) { return look_up(Lut<32, 128>(kNegated.alaw), octet); }
+};
+
+#endif
 
 }  // namespace callreplay::CR_ISA::g711

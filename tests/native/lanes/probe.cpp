@@ -197,6 +197,9 @@ void probe_i16_memory(LaneReport report, void *context) {
   probe_lut<16>(report, context, "I16 Lut of 16");
   probe_lut<32>(report, context, "I16 Lut of 32");
   probe_lut<64>(report, context, "I16 Lut of 64");
+#if defined(CR_AVX512)
+  probe_lut<128>(report, context, "I16 Lut of 128");
+#endif
 }
 
 #if CR_BASE_UNIT
