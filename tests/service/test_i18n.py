@@ -130,13 +130,21 @@ def test_the_words_are_those_of_the_database() -> None:
         assert f"user.{name}" in words.ACTIONS
 
 
+def literals_of(script: str) -> list[str]:
+    """The texts in a script without comments."""
+    return [a or b for a, b in re.findall(r'"([^"\n]*)"|`([^`]*)`', script)]
+
+
+def test_the_literals_of_a_script_are_found() -> None:
+    assert literals_of('say("now", `${then}`, "");') == ["now", "${then}", ""]
+
+
 @pytest.mark.parametrize("path", sorted((SERVICE / "static").glob("*.js")), ids=lambda path: path.name)
 def test_no_script_says_anything_itself(path: Path) -> None:
     """What a page says stands in its template, where gettext sees it."""
     source = path.read_text(encoding="utf-8")
     source = re.sub(r"^\s*//.*$|/\*.*?\*/", "", source, flags=re.MULTILINE)
-    literals = [a or b for a, b in re.findall(r'"([^"\n]*)"|`([^`]*)`', source)]
-    assert literals
+    literals = literals_of(source)
     is_prose = re.compile(r"[A-Z][a-z]+|[^\W\d_]+(?: [^\W\d_]+)+[.!?…]?")
     names = {"CallReplay", "Home", "End", "Escape", "Enter"}
     assert [text for text in literals if is_prose.fullmatch(text.strip()) and text not in names] == []
