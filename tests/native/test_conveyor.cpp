@@ -74,8 +74,9 @@ TEST_CASE("the grouping never changes a sample") {
       CHECK((together[i] == one_by_one[i]));
     }
   }
-  // Where no registers are known, baseline is the law in arrays, and one stream alone may be the cheaper.
-  if (cr_isa_active() > CR_ISA_BASELINE) {
+  // Where no registers are known, baseline is the law in arrays, and one stream alone may be the cheaper; so may it be
+  // where an emulator makes the costs that are measured.
+  if (cr_isa_active() > CR_ISA_BASELINE && !checkasm::emulated()) {
     CHECK(all.lane_used > 0);
     CHECK(all.lane_used <= all.lane_slots);
   }
