@@ -525,14 +525,15 @@ def test_a_block_without_room_waits(codec: Codec) -> None:
 
 
 def test_calls_beyond_the_lanes_stand_back() -> None:
-    """As many streams go on as the widest registers hold; who reads is told how many calls wait for them."""
+    """As many streams go on as are decoded for least at a time; who reads is told how many calls wait for them."""
     group = RenderGroup(gather_ms=20)
     for seed in range(100):
         group.add([_changing([STATIC[18]], seed), None], 8000, "mono")
-    assert group.waiting == 100
+    standing = group.waiting
+    assert 100 - 64 <= standing < 100
     begun = {group.read()[0] for _ in range(300)}  # type: ignore[index]
     assert 0 < len(begun) < 100
-    assert 0 < group.waiting <= 100 - len(begun)
+    assert 0 < group.waiting <= standing
     while group.read() is not None:
         pass
     assert group.waiting == 0

@@ -365,9 +365,9 @@ class _Work:
 
     def _fill(self) -> Iterator[_Done]:
         """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
-        if len(self.open) > self.most_open - _TOGETHER or self._near(_NEAR_BYTES // 2):
+        if len(self.open) > self.most_open - _TOGETHER or self._near(_NEAR_BYTES // 2, _NEAR_CALLS // 2):
             return
-        while len(self.open) < self.most_open and not self._near(_NEAR_BYTES):
+        while len(self.open) < self.most_open and not self._near(_NEAR_BYTES, _NEAR_CALLS):
             if self.done or self.whole:
                 yield from self._spend()
             if self.feed.stopped():
@@ -389,11 +389,11 @@ class _Work:
                 return
             self._open_capture(self.waiting.popleft(), octets, cost)
 
-    def _near(self, octets: int) -> bool:
-        """Whether enough is open: the calls that go on, a few more, and ``octets`` of captures in all."""
+    def _near(self, octets: int, calls: int) -> bool:
+        """Whether enough is open: the calls that go on, ``calls`` more, and ``octets`` of captures in all."""
         if self.near < octets or self.pool is not None:
             return False
-        return (self.group.waiting if self.laned else len(self.open)) >= _NEAR_CALLS
+        return (self.group.waiting if self.laned else len(self.open)) >= calls
 
     def _leave(self, number: int) -> _Open:
         """A call that is under way no more."""
