@@ -543,6 +543,21 @@ def test_calls_beyond_the_lanes_stand_back() -> None:
     assert group.waiting == 0
 
 
+def test_who_waits_is_told_of_the_next_round() -> None:
+    """Who adds calls as others end learns at once that lanes fall free, not when the round that has ended is over."""
+    group = RenderGroup(gather_ms=60_000)
+    for _ in range(100):
+        group.add([_changing([STATIC[18]], 7), None], 8000, "mono")
+    standing = group.waiting
+    going = 100 - standing
+    assert 0 < going < standing
+    for _ in range(going):
+        found = group.read()
+        assert found is not None
+        assert found[2]
+    assert group.waiting == standing - going
+
+
 def test_a_group_that_is_fed_for_ever_takes_numbers_again() -> None:
     legs = _legs(10)
     group = RenderGroup()

@@ -70,6 +70,9 @@ _NEAR_CALLS: Final = 4
 _FEW_ALONE: Final = 2  # calls that together do not fill the lanes
 _FEW: Final = 12  # jobs waiting to be opened: time to ask for more
 _DROP_BLOCKS: Final = 8  # of a call, until the pages of its capture that they took are given back
+# Of a call at a time within the engine. Streams that have lost a packet at the end of a round look beyond it, and the
+# others' lanes wait for them: the longer a round, the less.
+_ROUND_MS: Final = 240
 _BLOCK_MS: Final = (
     8000  # of a call at a time: a block costs Python as much as a second of G.711 costs the engine
 )
@@ -279,7 +282,7 @@ class _Work:
         self.pooled_s = 0.0
         self.ended: list[_Open] = []  # whose last samples wait in the pool
         self.closer: Closer[tuple[_Progress, Row]] | None = Closer() if destination.waits else None
-        self.group = RenderGroup(gather_ms=_BLOCK_MS)
+        self.group = RenderGroup(block_ms=_ROUND_MS, gather_ms=_BLOCK_MS)
         self.apart: dict[int, Iterator[NDArray[np.int16]]] = {}  # calls that are rendered by themselves
         self.used = 0
         self.clock = time.thread_time()
