@@ -140,12 +140,17 @@ bool Call::by_itself(Conveyor &conveyor) const {
   });
 }
 
-void Call::count(Conveyor &conveyor, LanedStreams &streams) const {
-  for (const Track &track : active_) {
-    const int32_t codec = conveyor.cursor(track.slot).span().codec;
+void Call::count(const Conveyor &conveyor, LanedStreams &streams) const {
+  const auto add = [&](int32_t codec) {
     streams.g722 += codec == CR_CODEC_G722 ? 1 : 0;
     streams.g726 += codec == CR_CODEC_G726 ? 1 : 0;
     streams.g729 += codec == CR_CODEC_G729 ? 1 : 0;
+  };
+  for (const Track &track : active_) {
+    add(conveyor.cursor(track.slot).span().codec);
+  }
+  for (size_t i = next_; i < waiting_.size() && waiting_[i].start < mixer_.window_end(); ++i) {
+    add(source_.legs[waiting_[i].leg].spans[waiting_[i].span].codec);
   }
 }
 

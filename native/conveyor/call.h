@@ -27,16 +27,6 @@ struct CallSource {
 cr_status check_call(const cr_timeline *timeline, const cr_render_leg *legs, size_t leg_count,
                      const cr_event *events, size_t event_count);
 
-// Streams of each codec that is decoded in lanes.
-struct LanedStreams {
-  size_t g722 = 0, g726 = 0, g729 = 0;
-  // Whether they fill registers of `lanes` lanes, so many as there are codecs.
-  bool fill(size_t lanes) const {
-    const size_t codecs = (g722 > 0 ? 1 : 0) + (g726 > 0 ? 1 : 0) + (g729 > 0 ? 1 : 0);
-    return codecs > 0 && g722 + g726 + g729 >= codecs * lanes;
-  }
-};
-
 class Call {
  public:
   Call(const CallSource &source, int64_t start);
@@ -50,8 +40,8 @@ class Call {
   }
   // Whether it gains nothing by others that go on with it: something of it sounds, and nothing in lanes.
   bool by_itself(Conveyor &conveyor) const;
-  // Add its streams that are under way.
-  void count(Conveyor &conveyor, LanedStreams &streams) const;
+  // Add its streams that are under way, or are with the next feed().
+  void count(const Conveyor &conveyor, LanedStreams &streams) const;
   bool ended() const { return mixer_.position() >= mixer_.frames(); }
   int64_t position() const { return mixer_.position(); }
   // Leave the conveyor.

@@ -249,19 +249,6 @@ void Conveyor::step() {
   wanted_.clear();
 }
 
-size_t Conveyor::widest() const {
-  size_t most = 1;
-  const auto look_at = [&](const auto &family) {
-    for (const auto &width : family.choice->plan.widths()) {
-      most = std::max(most, width.lanes);
-    }
-  };
-  look_at(g722_);
-  look_at(g726_);
-  look_at(g729_);
-  return most;
-}
-
 // Streams of G.729 with a long round, where they are few: those that are not left to decode() afterwards.
 void Conveyor::decode_ahead() {
   size_t longest = 0;

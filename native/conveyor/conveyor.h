@@ -15,6 +15,17 @@
 
 namespace callreplay {
 
+// Streams of each codec that is decoded in lanes.
+struct LanedStreams {
+  size_t g722 = 0, g726 = 0, g729 = 0;
+  // Whether they are as many as the lanes of the codecs that are among them.
+  bool fill(const LanedStreams &lanes) const {
+    const size_t streams = g722 + g726 + g729;
+    return streams > 0 &&
+           streams >= (g722 > 0 ? lanes.g722 : 0) + (g726 > 0 ? lanes.g726 : 0) + (g729 > 0 ? lanes.g729 : 0);
+  }
+};
+
 class Conveyor {
  public:
   Conveyor() : Conveyor(g722_choice(), g726_choice(), g729_choice()) {}
@@ -34,8 +45,10 @@ class Conveyor {
   SpanCursor &cursor(uint32_t slot) { return slots_[slot]->cursor; }
   const SpanCursor &cursor(uint32_t slot) const { return slots_[slot]->cursor; }
   const cr_occupancy &occupancy() const { return occupancy_; }
-  // Lanes of the widest of the kernels.
-  size_t widest() const;
+  // So many streams of each codec are decoded for least.
+  LanedStreams lanes() const {
+    return {g722_.choice->plan.bulk(), g726_.choice->plan.bulk(), g729_.choice->plan.bulk()};
+  }
 
  private:
   struct Lane {

@@ -167,18 +167,28 @@ struct cr_renderer_group : callreplay::Handle {
     return CR_OK;
   }
 
-  // A round of the oldest calls, as many as fill the widest registers with the streams of each codec that is among
-  // them. The others wait: with all that are open in every round, what each touches would be in the last cache or
+  // A round of the oldest calls, as many as fill the lanes that take the streams of each codec among them for
+  // least. The others wait: with all that are open in every round, what each touches would be in the last cache or
   // in memory by its next one.
   void go_on() {
     LanedStreams streams;
     together = 0;
-    while (together < running.size() && !streams.fill(widest)) {
+    while (together < running.size() && !streams.fill(lanes)) {
       Call &next = *calls[running[together++]].call;
       next.feed(conveyor);
       next.count(conveyor, streams);
     }
     conveyor.step();
+  }
+
+  // How many stand back if a round begins now.
+  size_t waiting() const {
+    LanedStreams streams;
+    size_t going = 0;
+    while (going < running.size() && !streams.fill(lanes)) {
+      calls[running[going++]].call->count(conveyor, streams);
+    }
+    return running.size() - going;
   }
 
   Conveyor conveyor;
@@ -187,7 +197,7 @@ struct cr_renderer_group : callreplay::Handle {
   std::vector<uint32_t> free;  // numbers of ended calls
   size_t together = 0;         // of `running`, the first ones: those that go on
   size_t turn = 0;             // of them, the next to be asked
-  size_t widest = conveyor.widest();
+  LanedStreams lanes = conveyor.lanes();
   uint32_t gather_ms;
 };
 
@@ -321,7 +331,7 @@ cr_status cr_renderer_group_waiting(const cr_renderer_group *group, size_t *call
     return CR_ARGUMENT;
   }
   return callreplay::use(group, [&](const cr_renderer_group &held) {
-    *calls = held.running.size() - held.together;
+    *calls = held.waiting();
     return CR_OK;
   });
 }

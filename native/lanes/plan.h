@@ -28,6 +28,8 @@ class LanePlan {
   double cost(size_t n) const;
   // The width of one of them; the others take what it leaves.
   size_t first(size_t n) const;
+  // Lanes of the width that costs least per lane: so many streams are taken for least.
+  size_t bulk() const { return widths_[bulk_].lanes; }
   const std::vector<Width> &widths() const { return widths_; }
 
  private:

@@ -293,33 +293,31 @@ inline void decode_block(State<N> &state, Scratch<N> &s, int16_t *const *pcm, si
   }
 }
 
-// Lanes without a payload, and ends shorter than a block, go through buffers of their own.
+// Where lanes without a payload read and write, and what an end shorter than a block goes through.
 template <int N>
 struct Stage {
   alignas(64) uint8_t octets[N][kBlock];
   alignas(64) int16_t pcm[N][2 * kBlock];
-  const uint8_t *from[N];
-  int16_t *to[N];
 };
 
+// `count` octets of every lane, at most kBlock, from `from` to `to`.
 template <int mode, int N>
-inline void decode_staged(State<N> &state, Scratch<N> &s, const uint8_t *const *payload, int16_t *const *pcm,
-                          size_t at, int count) {
+inline void decode_staged(State<N> &state, Scratch<N> &s, const uint8_t *const *from, int16_t *const *to,
+                          int count) {
   Stage<N> stage;
   std::memset(stage.octets, 0, sizeof stage.octets);
+  const uint8_t *staged[N];
+  int16_t *heard[N];
   for (int lane = 0; lane < N; ++lane) {
-    if (payload[lane] != nullptr)
-      std::memcpy(stage.octets[lane], payload[lane] + at, static_cast<size_t>(count));
-    stage.from[lane] = stage.octets[lane];
-    stage.to[lane] = stage.pcm[lane];
+    std::memcpy(stage.octets[lane], from[lane], static_cast<size_t>(count));
+    staged[lane] = stage.octets[lane];
+    heard[lane] = stage.pcm[lane];
   }
-  gather_octets<N>(stage.from, 0, s.octets);
-  gather_octets<N>(stage.from, 16, s.octets + 16 * N);
-  decode_block<mode>(state, s, stage.to, 0, count);
+  gather_octets<N>(staged, 0, s.octets);
+  gather_octets<N>(staged, 16, s.octets + 16 * N);
+  decode_block<mode>(state, s, heard, 0, count);
   for (int lane = 0; lane < N; ++lane) {
-    if (payload[lane] != nullptr) {
-      std::memcpy(pcm[lane] + 2 * at, stage.pcm[lane], 2 * sizeof(int16_t) * static_cast<size_t>(count));
-    }
+    std::memcpy(to[lane], stage.pcm[lane], 2 * sizeof(int16_t) * static_cast<size_t>(count));
   }
 }
 
@@ -328,23 +326,32 @@ inline void decode_mode(State<N> &state, const uint8_t *const *payload, int16_t 
   Scratch<N> s;
   State<N> before;
   alignas(64) int16_t idle[N];
+  alignas(64) const uint8_t silence[kBlock] = {};
+  alignas(64) int16_t unheard[2 * kBlock];
+  const uint8_t *from[N];
+  int16_t *to[N];
+  size_t step[N];  // a lane without a payload stays where it is
   bool some_idle = false;
   for (int lane = 0; lane < N; ++lane) {
-    idle[lane] = payload[lane] == nullptr ? -1 : 0;
-    some_idle |= payload[lane] == nullptr;
+    const bool idles = payload[lane] == nullptr;
+    idle[lane] = idles ? -1 : 0;
+    from[lane] = idles ? silence : payload[lane];
+    to[lane] = idles ? unheard : pcm[lane];
+    step[lane] = idles ? 0 : kBlock;
+    some_idle |= idles;
   }
   if (some_idle) before = state;
-  const size_t total = octets > 0 ? static_cast<size_t>(octets) : 0;
-  for (size_t at = 0; at < total; at += kBlock) {
-    const size_t count = total - at < kBlock ? total - at : kBlock;
-    if (some_idle || count < kBlock) {
-      decode_staged<mode>(state, s, payload, pcm, at, static_cast<int>(count));
-    } else {
-      gather_octets<N>(payload, at, s.octets);
-      gather_octets<N>(payload, at + 16, s.octets + 16 * N);
-      decode_block<mode>(state, s, pcm, 2 * at, kBlock);
+  size_t left = octets > 0 ? static_cast<size_t>(octets) : 0;
+  for (; left >= kBlock; left -= kBlock) {
+    gather_octets<N>(from, 0, s.octets);
+    gather_octets<N>(from, 16, s.octets + 16 * N);
+    decode_block<mode>(state, s, to, 0, kBlock);
+    for (int lane = 0; lane < N; ++lane) {
+      from[lane] += step[lane];
+      to[lane] += 2 * step[lane];
     }
   }
+  if (left > 0) decode_staged<mode>(state, s, from, to, static_cast<int>(left));
   if (some_idle) restore(state, before, load<Lanes<int16_t, N>>(idle));
 }
 

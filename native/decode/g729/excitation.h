@@ -100,7 +100,7 @@ struct Gains {
 // vector.
 template <class V>
 CR_LANE Gains<V> decode_gains(const State<V::kLanes> &state, V energy, V stage1, V stage2, V *new_qe) {
-  const V first = gather(tables::kGains1.at, stage1), second = gather(tables::kGains2.at, stage2);
+  const V first = look_up(tables::kGains1.at, stage1), second = look_up(tables::kGains2.at, stage2);
   const V pitch = low(first) + low(second);
   const Log2<V> power = log2(shl<1>(energy));
   const V factor = splat<V>(-24660);

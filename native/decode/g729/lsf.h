@@ -9,16 +9,16 @@ namespace callreplay::CR_ISA::g729 {
 // The codebook vector b, Q13, before spacing.
 template <class V>
 CR_LANE void lsf_codebooks(V row1, V row2_lower, V row2_upper, V *b) {
-  const V at1 = mul16(row1, splat<V>(5)), lower = mul16(row2_lower, splat<V>(5)),
-          upper = mul16(row2_upper, splat<V>(5));
+  const V five = splat<V>(5);
+  const RowsOf<V> first(tables::kLsfRows1.at, mul16(row1, five)),
+      lower(tables::kLsfRows2.at, mul16(row2_lower, five)),
+      upper(tables::kLsfRows2.at, mul16(row2_upper, five));
   for (int i = 0; i < 5; ++i) {
-    const V step = splat<V>(i);
-    V second =
-        i < 2 ? gather(tables::kLsfRows2.at, lower + step) : gather(tables::kLsfRows2.at, upper + step);
+    V second = i < 2 ? lower.at(i) : upper.at(i);
     if (i == 2) {
-      second = cross(second, gather(tables::kLsfRows2.at, lower + step));
+      second = cross(second, lower.at(i));
     }
-    const V both = adds16(gather(tables::kLsfRows1.at, at1 + step), second);
+    const V both = adds16(first.at(i), second);
     b[2 * i] = low(both);
     b[2 * i + 1] = high(both);
   }
@@ -64,7 +64,7 @@ template <class V>
 CR_LANE void lsf_to_lsp(const V *w, V *lsp) {
   for (int j = 0; j < 10; ++j) {
     const V f = sar<15>(madd(w[j], splat<V>(20861)));
-    const V entry = gather(tables::kCosine.at, min(sar<8>(f), splat<V>(63)));
+    const V entry = look_up(tables::kCosine.at, min(sar<8>(f), splat<V>(63)));
     lsp[j] = clamp16(high(entry) + sar<12>(madd(entry, f & splat<V>(255))));
   }
 }
@@ -184,8 +184,8 @@ __attribute__((noinline)) void decode_filters(State<V::kLanes> &state, Work<V> &
   const auto mode1 = l0 == splat<V>(1);
   V row1 = field<24, 7>(first), lower = field<19, 5>(first), upper = field<14, 5>(first);
   if (work.any_noisy) {
-    row1 = select(work.sid, gather(tables::kSidRows1.at, field<26, 5>(first)), row1);
-    const V rows2 = gather(tables::kSidRows2.at, field<22, 4>(first));
+    row1 = select(work.sid, look_up(tables::kSidRows1.at, field<26, 5>(first)), row1);
+    const V rows2 = look_up(tables::kSidRows2.at, field<22, 4>(first));
     lower = select(work.sid, low(rows2), lower);
     upper = select(work.sid, high(rows2), upper);
   }

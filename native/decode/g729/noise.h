@@ -50,7 +50,7 @@ CR_LANE V mulr(V a, V b) {
 template <class V>
 CR_LANE void noise_gain(State<V::kLanes> &state, const Work<V> &work) {
   const auto after_speech = (row<V>(state, kPastType) == splat<V>(1)) & work.noisy;
-  put(state, kSidGainRow, gather(tables::kSidGains.at, field<17, 5>(work.words[0])), work.sid);
+  put(state, kSidGainRow, look_up(tables::kSidGains.at, field<17, 5>(work.words[0])), work.sid);
   const auto guessed = after_speech & !work.sid;
   if (any(guessed)) {
     // sid_sav has its leading bit in bit 14 (or is 0) and sid_sh is in [-15, 16]: the shift never saturates.
@@ -63,7 +63,7 @@ CR_LANE void noise_gain(State<V::kLanes> &state, const Work<V> &work) {
         max(sar<2>(sar<15>(mul16(q - splat<V>(340), splat<V>(193)))) - splat<V>(1), splat<V>(6));
     V index = select(q > splat<V>(4762), mid_index, low_index);
     index = select(q > splat<V>(22111), splat<V>(31), index) & splat<V>(31);
-    put(state, kSidGainRow, gather(tables::kSidGains.at, index), guessed);
+    put(state, kSidGainRow, look_up(tables::kSidGains.at, index), guessed);
   }
   const V sid_gain = row<V>(state, kSidGainRow);
   const V smoothed = mulr(row<V>(state, kCurGain), splat<V>(28672)) + mulr(sid_gain, splat<V>(4096));

@@ -24,7 +24,7 @@ CR_LANE Log2<V> log2(V x) {
   const V n = norm(x);
   const V m = shl_each(x, n);
   const V index = max(shr<25>(m) - splat<V>(32), splat<V>(0)) & splat<V>(31);
-  const V y = between_points(gather(tables::kLog2Steps.at, index), shr<10>(m) & splat<V>(0x7FFF));
+  const V y = between_points(look_up(tables::kLog2Steps.at, index), shr<10>(m) & splat<V>(0x7FFF));
   const V zero = splat<V>(0);
   return {select(positive, splat<V>(30) - n, zero), select(positive, sar<16>(y), zero)};
 }
@@ -32,7 +32,7 @@ CR_LANE Log2<V> log2(V x) {
 // 2^(14 + fraction), fraction Q15 in [0, 1).
 template <class V>
 CR_LANE V pow2_q14(V fraction) {
-  const V entry = gather(tables::kPow2Steps.at, shr<10>(fraction) & splat<V>(31));
+  const V entry = look_up(tables::kPow2Steps.at, shr<10>(fraction) & splat<V>(31));
   const V y = between_points(entry, shl<5>(fraction & splat<V>(0x3FF)));
   return sar<1>(sar<15>(y) + splat<V>(1));
 }
@@ -45,7 +45,7 @@ CR_LANE V inverse_sqrt(V x) {
   const V odd = e & splat<V>(1);
   const V m = sar_each(shl_each(x, n), odd ^ splat<V>(1));
   const V index = min(max(shr<25>(m) - splat<V>(16), splat<V>(0)), splat<V>(47));
-  const V y = between_points(gather(tables::kInverseSqrtSteps.at, index), shr<10>(m) & splat<V>(0x7FFF));
+  const V y = between_points(look_up(tables::kInverseSqrtSteps.at, index), shr<10>(m) & splat<V>(0x7FFF));
   return select(x > splat<V>(0), sar_each(y, sar<1>(e) + splat<V>(1)), splat<V>(0x3FFFFFFF));
 }
 

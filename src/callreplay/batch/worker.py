@@ -70,6 +70,9 @@ _NEAR_CALLS: Final = 4
 _FEW_ALONE: Final = 2  # calls that together do not fill the lanes
 _FEW: Final = 12  # jobs waiting to be opened: time to ask for more
 _DROP_BLOCKS: Final = 8  # of a call, until the pages of its capture that they took are given back
+# Of a call at a time within the engine. Streams that have lost a packet at the end of a round look beyond it, and the
+# others' lanes wait for them: the longer a round, the less.
+_ROUND_MS: Final = 240
 _BLOCK_MS: Final = (
     8000  # of a call at a time: a block costs Python as much as a second of G.711 costs the engine
 )
@@ -279,7 +282,7 @@ class _Work:
         self.pooled_s = 0.0
         self.ended: list[_Open] = []  # whose last samples wait in the pool
         self.closer: Closer[tuple[_Progress, Row]] | None = Closer() if destination.waits else None
-        self.group = RenderGroup(gather_ms=_BLOCK_MS)
+        self.group = RenderGroup(block_ms=_ROUND_MS, gather_ms=_BLOCK_MS)
         self.apart: dict[int, Iterator[NDArray[np.int16]]] = {}  # calls that are rendered by themselves
         self.used = 0
         self.clock = time.thread_time()
@@ -365,9 +368,9 @@ class _Work:
 
     def _fill(self) -> Iterator[_Done]:
         """Open what there is room for. What cannot be opened is told of at once: it may be everything."""
-        if len(self.open) > self.most_open - _TOGETHER or self._near(_NEAR_BYTES // 2):
+        if len(self.open) > self.most_open - _TOGETHER or self._near(_NEAR_BYTES // 2, _NEAR_CALLS // 2):
             return
-        while len(self.open) < self.most_open and not self._near(_NEAR_BYTES):
+        while len(self.open) < self.most_open and not self._near(_NEAR_BYTES, _NEAR_CALLS):
             if self.done or self.whole:
                 yield from self._spend()
             if self.feed.stopped():
@@ -389,11 +392,11 @@ class _Work:
                 return
             self._open_capture(self.waiting.popleft(), octets, cost)
 
-    def _near(self, octets: int) -> bool:
-        """Whether enough is open: the calls that go on, a few more, and ``octets`` of captures in all."""
+    def _near(self, octets: int, calls: int) -> bool:
+        """Whether enough is open: the calls that go on, ``calls`` more, and ``octets`` of captures in all."""
         if self.near < octets or self.pool is not None:
             return False
-        return (self.group.waiting if self.laned else len(self.open)) >= _NEAR_CALLS
+        return (self.group.waiting if self.laned else len(self.open)) >= calls
 
     def _leave(self, number: int) -> _Open:
         """A call that is under way no more."""

@@ -327,10 +327,22 @@ void probe_i32(LaneReport report, void *context) {
   PROBE(I32, ssub(a, b), ANY);
 }
 
+template <int n>
+bool looks_up(Source &source) {
+  int32_t table[n], index[kMost], got[kMost];
+  for (int32_t &entry : table) entry = source.integer<int32_t>();
+  for (int32_t &each : index) each = static_cast<int32_t>(source.next() % n);
+  store(got, look_up(table, load<I32>(index)));
+  bool same = true;
+  for (int i = 0; i < kWidth32; ++i) same = same && got[i] == table[index[i]];
+  return same;
+}
+
 void probe_i32_memory(LaneReport report, void *context) {
   Source source;
   constexpr int N = kWidth32;
-  bool words = true, rows = true, masks = true, gathers = true, of_rows = true, eights = true, numbers = true;
+  bool words = true, rows = true, masks = true, gathers = true, looked_up = true, of_rows = true,
+       eights = true, numbers = true;
   for (int round = 0; round < kRounds; ++round) {
     int16_t two[2 * kMost], got16[2 * kMost];
     int32_t a[kMost], got[kMost];
@@ -360,6 +372,8 @@ void probe_i32_memory(LaneReport report, void *context) {
     for (int32_t &each : index) each = static_cast<int32_t>(source.next() % 64);
     store(got, gather(table, load<I32>(index)));
     for (int i = 0; i < N; ++i) gathers = gathers && got[i] == table[index[i]];
+    looked_up = looked_up && looks_up<8>(source) && looks_up<16>(source) && looks_up<32>(source) &&
+                looks_up<48>(source) && looks_up<64>(source);
     for (int32_t &each : index) each = static_cast<int32_t>(source.next() % 61);
     const RowsOf<I32> each_own(table, load<I32>(index));
     for (int column = 0; column < 4; ++column) {
@@ -391,6 +405,7 @@ void probe_i32_memory(LaneReport report, void *context) {
   report(context, "I32 load_pairs, store_pairs, store_halves", rows);
   report(context, "I32 mask_of, bits, any, all", masks);
   report(context, "I32 gather", gathers);
+  report(context, "I32 look_up", looked_up);
   report(context, "I32 RowsOf", of_rows);
   report(context, "I32 iota", numbers);
   report(context, "I32 store_eights", eights);
