@@ -17,7 +17,7 @@ from tests.scenario.ladder import MS, A, B, Ladder, sdp
 
 import callreplay
 from callreplay.importing import portions, rotation, watching, workers
-from callreplay.importing.importer import Job, Outcome
+from callreplay.importing.importer import Job, Outcome, import_run
 from callreplay.importing.watching import Watch
 from callreplay.store import volumes
 from callreplay.store.database import Database
@@ -307,12 +307,12 @@ def test_files_of_a_rotation_are_put_away_only_where_all_of_them_is_stored(
     for name, piece in zip(names, split(call(1, 0, 25), (10, 20)), strict=True):
         inbox.drop(name, piece)
     paths = [inbox.folder / name for name in names]
-    done, read = tmp_path / "done", watching.import_run
+    done = tmp_path / "done"
     if happens == "done cannot be made":
         done.write_bytes(b"a file")
 
     def reading(*arguments: Any, **named: Any) -> Iterator[tuple[Outcome, rotation.Carry, int]]:
-        for found in list(read(*arguments, **named)):
+        for found in list(import_run(*arguments, **named)):
             if happens == "one grows":
                 with paths[2].open("ab") as file:
                     file.write(bytes(16))
