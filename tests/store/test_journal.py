@@ -46,17 +46,18 @@ def test_a_journal_that_cannot_be_opened_again_closes_nothing_of_others(
     handle.mark(tmp_path, volume)
     lock, place = fcntl.flock, tmp_path / FOLDER / f"{call}.json"
     held: list[int] = []
+    closed: list[int] = []
     with Handle(tmp_path, volume, 1) as here:
 
         def late(file: int, kind: int) -> None:
             # Settled in between, and what stands there now cannot be opened.
+            closed.clear()
             place.unlink()
             place.symlink_to("nowhere")
             held.append(file)
             lock(file, kind)
 
         monkeypatch.setattr("callreplay.store.journal.fcntl.flock", late)
-        closed: list[int] = []
         close = os.close
 
         def counted(file: int) -> None:
