@@ -157,6 +157,8 @@ def test_times_are_chosen_from_a_calendar(page: Page, service: Running, call: di
     page.fill("[name=beginTime]", f"{day.replace('.', '-')}T{clock.replace('.', ':')}")
     page.fill("[name=endTime]", f"{day.replace('.', '-')}T{clock.replace('.', ':')}")
     page.click("form.search .sheet button")
+    page.wait_for_url("**endTime=**")
+    page.locator("tbody tr").first.wait_for()
     assert page.locator("tbody tr").count() == 1
     assert "Ana Pop" in page.locator("tbody tr").inner_text()
 
