@@ -156,15 +156,10 @@ void Ahead::verify(const G729Kernel &kernel, std::vector<AheadStream> &streams, 
 }
 
 Ahead::Done Ahead::decode(std::vector<AheadStream> &streams) {
-  size_t longest = 0;
-  for (const AheadStream &stream : streams) {
-    longest = std::max(longest, stream.cursor->frames().size());
-  }
-  const size_t width = best(streams.size(), longest);
-  const G729Kernel &kernel = *choice_->kernels[width];
-  if (width_ != width) {
+  const G729Kernel &kernel = *choice_->kernels[best_];
+  if (width_ != best_) {
     group_ = fresh_group(kernel);
-    width_ = width;
+    width_ = best_;
   }
   const size_t count = static_cast<size_t>(kernel.lanes) / streams.size();
   cut(streams, count);

@@ -30,13 +30,16 @@ class Ahead {
   explicit Ahead(const Choice<G729Kernel> &choice) : choice_(&choice) {}
 
   // Whether `streams` streams of `frames` frames at most are decoded for clearly less in this way.
-  bool pays(size_t streams, size_t frames) const { return best(streams, frames) != kNone; }
+  bool pays(size_t streams, size_t frames) {
+    best_ = best(streams, frames);
+    return best_ != kNone;
+  }
   struct Done {
     int lanes, used;
     size_t rounds;  // calls of the kernel
     size_t pieces;  // of each stream
   };
-  // Only where it pays.
+  // Of what was asked about last, where that pays.
   Done decode(std::vector<AheadStream> &streams);
 
  private:
@@ -55,6 +58,7 @@ class Ahead {
   size_t words() const { return (choice_->kernels[0]->stream_bytes + 7) / 8; }
 
   const Choice<G729Kernel> *choice_;
+  size_t best_ = kNone;                  // the width of what was asked about last
   size_t width_ = kNone;                 // whose group stands
   std::unique_ptr<AlignedState> group_;  // of that width
   std::unique_ptr<AlignedState> single_;

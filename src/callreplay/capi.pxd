@@ -1,10 +1,17 @@
 # The native engine for Cython modules of others: cimport this, compile with callreplay/include in the include path,
 # link nothing. See docs/embedding-cython.md.
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "callreplay/capi.h" nogil:
     ctypedef enum cr_status:
         CR_OK
+
+    ctypedef enum cr_isa:
+        CR_ISA_SCALAR
+        CR_ISA_BASELINE
+        CR_ISA_NEON
+        CR_ISA_AVX2
+        CR_ISA_AVX512
 
     ctypedef enum cr_wav_encoding:
         CR_WAV_S16
@@ -112,6 +119,13 @@ cdef extern from "callreplay/capi.h" nogil:
         uint8_t peak_base, rms_base
         double scale
 
+    ctypedef struct cr_marks:
+        const double *start
+        const double *stop
+        const uint8_t *loss
+        size_t count
+        uint8_t loss_colour, tint, silence
+
     ctypedef struct cr_talk:
         int64_t start, end
         double energy
@@ -182,6 +196,17 @@ cdef extern from "callreplay/capi.h" nogil:
         cr_status (*speech_finish)(cr_speech *) noexcept nogil
         cr_status (*speech_take)(cr_speech *, cr_talk *, size_t, size_t *) noexcept nogil
         cr_status (*speech_settled)(const cr_speech *, int64_t *) noexcept nogil
+        cr_isa (*isa_active)() noexcept nogil
+        int (*isa_forced)() noexcept nogil
+        int (*isa_available)(cr_isa) noexcept nogil
+        const char *(*isa_name)(cr_isa) noexcept nogil
+        int (*wav_pad)(uint64_t) noexcept nogil
+        cr_status (*renderer_group_waiting)(const cr_renderer_group *, size_t *) noexcept nogil
+        cr_status (*peaks8)(const int16_t *, size_t, uint32_t, uint32_t, int8_t *) noexcept nogil
+        cr_status (*draw_marks)(const cr_band *, const cr_marks *) noexcept nogil
+        size_t (*png_room)(uint32_t, uint32_t) noexcept nogil
+        cr_status (*png_pack)(const uint8_t *, size_t, uint32_t, uint32_t, uint8_t *, size_t, size_t *) noexcept nogil
+        cr_status (*speech_write_pair)(cr_speech *, cr_speech *, const int16_t *, size_t, size_t) noexcept nogil
 
 cdef extern from "callreplay/capi.h":
     const cr_capi *cr_capi_import() except NULL

@@ -8,18 +8,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import psycopg
 import pytest
 
+from callreplay.errors import OutputError
 from callreplay.importing import filing
 from callreplay.importing.filing import CallRecord, CaptureRows, LegRecord
 from callreplay.model import CallDescription, Event, Flow, MediaDescription, RtpColumns, Stream
 from callreplay.packets import recording
 from callreplay.store import volumes
 from callreplay.store.database import Database
+from callreplay.store.handle import VolumeError
 from callreplay.store.volumes import VolumeFullError
 
 UTC = ZoneInfo("UTC")
@@ -204,6 +207,81 @@ def test_a_disk_that_fills_up_hands_over_to_the_next(
     assert filed.volume_id == 2
     assert tree(tmp_path / "a") == []
     assert len(tree(tmp_path / "b")) == 4
+
+
+@pytest.mark.parametrize("asked", [None, 1])
+@pytest.mark.parametrize("happens", ["retired", "full", "gone", "gone since", "broken"])
+def test_a_volume_that_cannot_take_a_call_has_nothing_of_it(
+    happens: str, asked: int | None, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next volume takes it where none was asked for; where one was, the error says what is the matter with it."""
+    first, second, away = tmp_path / "a", tmp_path / "b", tmp_path / "away"
+    rows = capture()
+    with database.connection() as connection:
+        volumes.add(connection, first)
+    filing.file_call(database, 1, rows, record(rows, "before"), UTC)
+    before = tree(first)
+    with database.connection() as connection:
+        volumes.add(connection, second)
+        (volume, _) = volumes.listing(connection)
+        if happens == "full":
+            volumes.change(connection, volume, quota_bytes=volume.used_bytes + 1000)
+        elif happens == "retired":
+            assert not volumes.retire(connection, volume)  # it stays for what is on it
+    if happens == "gone":
+        first.rename(away)
+    if happens == "gone since":
+        candidates = filing.candidates
+
+        def late(*arguments: Any) -> list[volumes.Volume]:
+            found = candidates(*arguments)
+            first.rename(away)
+            return found
+
+        monkeypatch.setattr(filing, "candidates", late)
+    if happens == "broken":
+        real = recording.write_index
+
+        def breaks(target: Any, index: recording.LegIndex) -> int:
+            if Path(f"/proc/self/fd/{target.fileno()}").readlink().is_relative_to(first):
+                raise OSError(errno.EIO, "Input/output error")
+            return real(target, index)
+
+        monkeypatch.setattr(recording, "write_index", breaks)
+        with database.connection() as connection:  # the other was filled later
+            connection.execute("UPDATE storage_volumes SET filled_at = now() WHERE id = 2")
+    says = {
+        "retired": "is retired and takes no new calls",
+        "full": r"no room for a call of [0-9,]+ octets on volume 1:",
+        "gone": f"volume 1.*{first}",
+        "gone since": f"volume 1.*{first}",
+        "broken": rf"volume 1 \({first}\): Input/output error",
+    }[happens]
+    if asked is None and happens != "broken":  # a disk that breaks is told, and not passed over
+        assert filing.file_call(database, 1, rows, record(rows), UTC, asked).volume_id == 2
+        assert len(tree(second)) == 4
+    else:
+        with pytest.raises(OutputError, match=says) as raised:
+            filing.file_call(database, 1, rows, record(rows), UTC, asked)
+        assert isinstance(raised.value, VolumeFullError) == (happens == "full")
+        assert tree(second) == []
+        with database.connection() as connection:
+            assert connection.execute("SELECT wire_call_id FROM calls").fetchall() == [
+                {"wire_call_id": "before"}
+            ]
+            assert [each.used_bytes for each in volumes.listing(connection)] == [volume.used_bytes, 0]
+    assert tree(away if away.exists() else first) == before
+
+
+def test_where_every_volume_is_gone_the_first_is_named(database: Database, tmp_path: Path) -> None:
+    with database.connection() as connection:
+        for name in ("a", "b"):
+            volumes.add(connection, tmp_path / name)
+            (tmp_path / name).rename(tmp_path / f"{name}-away")
+    rows = capture()
+    with pytest.raises(VolumeError, match=f"volume 1.*{tmp_path / 'a'}"):
+        filing.file_call(database, 1, rows, record(rows), UTC)
+    assert not (tmp_path / "a").exists()  # nothing was made in its place
 
 
 FAILING = """

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -182,7 +183,7 @@ class Fatal(type(Path())):  # type: ignore[misc]
     """A capture whose worker dies of it, at once and without a word, as the kernel's out-of-memory killer has it."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return os._exit, (9,)
+        return signal.raise_signal, (signal.SIGKILL,)
 
 
 def test_a_worker_that_dies_costs_its_capture_alone(database: Database, shelf: Path, tmp_path: Path) -> None:

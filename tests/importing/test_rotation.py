@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from tests.captures import Record, pcap, pcapng, rtp, udp
 from tests.scenario.ladder import MS, A, B, Ladder, sdp
 
 import callreplay
-from callreplay.importing import rotation, workers
-from callreplay.importing.importer import Job, Outcome
+from callreplay.importing import portions, rotation, watching, workers
+from callreplay.importing.importer import Job, Outcome, import_run
 from callreplay.importing.watching import Watch
 from callreplay.store import volumes
 from callreplay.store.database import Database
@@ -230,6 +231,113 @@ def test_a_rotation_that_was_there_before_the_watch(database: Database, shelf: P
     assert rows(database) == [whole(1, 25)]
     failed = {"failed/cap.pcap3", "failed/cap.pcap3.reason.txt"}
     assert inbox.here() == {*(f"done/{name}" for name in names), *failed}
+
+
+@pytest.mark.parametrize("length", ["small", "large"])
+def test_a_rotation_is_put_off_where_no_volume_has_room(
+    length: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files stay, volumes are settled before it is tried again, and then all of it is filed."""
+    monkeypatch.setattr(watching, "_RETRY_SECONDS", 0.05)
+    if length == "large":
+        monkeypatch.setattr(portions, "is_large", lambda _: True)
+    inbox, names = Inbox(tmp_path / "inbox", database.url), PIECES["tcpdump -C"]
+    for name, piece in zip(names, split(call(1, 0, 25), (10, 20)), strict=True):
+        inbox.drop(name, piece)
+    settled: list[int] = []
+    reconcile = volumes.reconcile
+    monkeypatch.setattr(volumes, "reconcile", lambda known: settled.append(reconcile(known)))
+    seen: list[Outcome] = []
+
+    def report(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if len(seen) == 1:
+            assert inbox.here() == set(names)
+            assert rows(database) == []
+            with database.connection() as connection:
+                volumes.add(connection, tmp_path / "shelf")
+
+    watch = Watch(inbox.folder, Job(database.url, 1), settle_seconds=0.1, linger_seconds=0.0)
+    deadline = time.monotonic() + 60
+    with Database(database.url, size=2) as own:
+        while len(seen) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+            watch._sweep(own, report, threading.Event())
+    assert [outcome.final for outcome in seen] == [False, True]
+    assert "no room" in seen[0].error
+    assert settled == [0]
+    assert rows(database) == [whole(1, 25)]
+    assert inbox.here() == {f"done/{name}" for name in names}
+
+
+def test_what_was_put_off_is_not_tried_before_volumes_are_settled(
+    database: Database, shelf: Path, tmp_path: Path
+) -> None:
+    """The database was gone in the middle of a call, and is gone still when that call's turn comes again."""
+    inbox = Inbox(tmp_path / "inbox", database.url)
+    inbox.drop("call.pcap", split(call(1, 0, 3), ())[0])
+    seen: list[Outcome] = []
+    watch = Watch(inbox.folder, Job(database.url, 1), settle_seconds=0.01)
+    before = time.monotonic()
+    watch._unsettled = watch._later[inbox.folder / "call.pcap"] = before
+    gone = Database("host=127.0.0.1 port=1 dbname=none", timeout_seconds=0.05)
+    gone._pool.open()  # and does not wait for a connection
+    try:
+        for _ in range(3):
+            watch._sweep(gone, seen.append, threading.Event())
+            time.sleep(0.02)
+    finally:
+        gone.close()
+    assert watch._unsettled > before + 30
+    assert seen == []
+    assert inbox.here() == {"call.pcap"}
+    watch._unsettled = watch._later[inbox.folder / "call.pcap"] = time.monotonic()
+    for _ in range(2):
+        time.sleep(0.02)
+        watch._sweep(database, seen.append, threading.Event())
+    assert watch._unsettled == 0
+    assert [outcome.added for outcome in seen] == [1]
+
+
+@pytest.mark.parametrize("happens", ["one grows", "one goes", "one goes before", "done cannot be made"])
+def test_files_of_a_rotation_are_put_away_only_where_all_of_them_is_stored(
+    happens: str, database: Database, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, names = Inbox(tmp_path / "inbox", database.url), PIECES["tcpdump -C"]
+    for name, piece in zip(names, split(call(1, 0, 25), (10, 20)), strict=True):
+        inbox.drop(name, piece)
+    paths = [inbox.folder / name for name in names]
+    done = tmp_path / "done"
+    if happens == "done cannot be made":
+        done.write_bytes(b"a file")
+
+    def reading(*arguments: Any, **named: Any) -> Iterator[tuple[Outcome, rotation.Carry, int]]:
+        for found in list(import_run(*arguments, **named)):
+            if happens == "one grows":
+                with paths[2].open("ab") as file:
+                    file.write(bytes(16))
+            elif happens == "one goes":
+                paths[1].unlink()
+            yield found
+
+    monkeypatch.setattr(watching, "import_run", reading)
+    (run,) = rotation.runs(rotation.members(paths))
+    if happens == "one goes before":
+        paths[1].unlink()
+    watch = Watch(inbox.folder, Job(database.url, 1), done=done)
+    told: list[Outcome] = []
+    whole_read = watch._import_run(database, "cap.pcap", run, True, told.append)
+    here = set(names) - ({names[1]} if happens.startswith("one goes") else set())
+    assert inbox.here() == here  # every one that is left is read again
+    assert not done.is_dir()
+    assert whole_read == (happens == "done cannot be made")
+    if not whole_read:
+        assert told == []
+        return
+    (outcome,) = told
+    assert outcome.added == 1
+    assert len([line for line in outcome.warnings if line.startswith("cannot be put away")]) == 3
+    assert set(watch._later) == set(paths)
 
 
 @pytest.mark.parametrize(

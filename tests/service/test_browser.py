@@ -137,6 +137,8 @@ def test_log_in_by_url_search_open_and_play(page: Page, service: Running) -> Non
     assert page.get_by_role("status").inner_text() == "3 calls"
     page.fill("[name=q]", "from:ana")
     page.click("form.search .line button")
+    page.wait_for_url("**callerName=ana**")
+    page.locator("tbody tr").first.wait_for()
     assert page.locator("tbody tr").count() == 1
     page.click("tbody a[id]")
     assert page.get_by_role("dialog").is_visible()
@@ -157,6 +159,8 @@ def test_times_are_chosen_from_a_calendar(page: Page, service: Running, call: di
     page.fill("[name=beginTime]", f"{day.replace('.', '-')}T{clock.replace('.', ':')}")
     page.fill("[name=endTime]", f"{day.replace('.', '-')}T{clock.replace('.', ':')}")
     page.click("form.search .sheet button")
+    page.wait_for_url("**endTime=**")
+    page.locator("tbody tr").first.wait_for()
     assert page.locator("tbody tr").count() == 1
     assert "Ana Pop" in page.locator("tbody tr").inner_text()
 

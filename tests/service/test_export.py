@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import html
 import io
+import json
 import re
 import time
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+
+from callreplay.service import export
 
 from .test_list import client, office
 from .test_pages import hidden
@@ -130,3 +134,23 @@ def test_who_may_not_download_gets_no_zip(service: Running, client: httpx.Client
         assert client.get(PLACE, params={"form": "csv"}).status_code == 200
     finally:
         service.rows("UPDATE users SET role = 'user' WHERE login = 'olga'")
+
+
+def test_a_list_longer_than_a_page_is_whole(
+    app: Any, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read piece by piece, each from where the one before ended: none is missing, and none there twice."""
+    monkeypatch.setattr(export, "_PAGE", 7)
+
+    async def asked(form: str) -> str:
+        options: dict[str, Any] = {"base_url": "http://x", "cookies": dict(client.cookies)}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), **options) as browsing:
+            answer = await browsing.get(PLACE, params={"form": form})
+            assert answer.status_code == 200
+            return answer.text
+
+    whole = client.get(PLACE, params={"form": "json"}).json()
+    assert len(whole) > 14
+    assert json.loads(asyncio.run(asked("json"))) == whole
+    rows = list(csv.DictReader(io.StringIO(asyncio.run(asked("csv")))))
+    assert [row["callId"] for row in rows] == [call["callId"] for call in whole]

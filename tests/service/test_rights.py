@@ -708,6 +708,10 @@ def sign_on(listened: Running, running: Running, place: str) -> None:
         "who comes past the proxy"
     )
     assert httpx.get(f"{running.base}{TRANSCODER}?format=json", headers=forged).status_code == 401
+    for odd in ("\xff\xfe", "a\u200bb".encode().decode("latin-1")):  # no UTF-8; what cannot be seen
+        StandIn.user = odd
+        assert httpx.get(f"{place}{TRANSCODER}?format=json").status_code == 401
+    assert len(listened.rows("SELECT login FROM users WHERE password_hash = '!'")) == 0, "nobody was made"
     StandIn.user = "zoë@example.com".encode().decode("latin-1")
     page = httpx.get(place + HOME).text
     assert "zoë@example.com" in page

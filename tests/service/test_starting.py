@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 import time
 import wave
 from collections.abc import Iterator
@@ -163,11 +164,13 @@ def test_a_batch_is_cancelled_on_the_page(
 ) -> None:
     """Begun and cancelled on the page of jobs: it ends early, as cancelled, and leaves whole files only."""
     client, folder = desk
+    begun = threading.Event()
 
     def slowly(found: Any, chosen: Any, *, on_row: Any, stop: Any, **more: Any) -> Any:
         """The real batch, whose first row is read by somebody who takes until the end is asked for."""
 
         def late(row: Any) -> None:
+            begun.set()
             deadline = time.monotonic() + 60
             while not stop() and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -179,13 +182,8 @@ def test_a_batch_is_cancelled_on_the_page(
 
     monkeypatch.setattr(starting, "run_batch", slowly)
     assert press(client, JOBS + "/batch", form="wav").headers["location"] == JOBS
-    deadline = time.monotonic() + 60
-    while True:
-        [job] = service.rows("SELECT * FROM jobs WHERE kind = 'batch' ORDER BY id DESC LIMIT 1")
-        if job["total"]:
-            break
-        assert time.monotonic() < deadline, job
-        time.sleep(0.05)
+    assert begun.wait(60)
+    [job] = service.rows("SELECT * FROM jobs WHERE kind = 'batch' ORDER BY id DESC LIMIT 1")
     assert f"{JOBS}/{job['id']}/cancel" in client.get(JOBS).text
     assert press(client, f"{JOBS}/{job['id']}/cancel").status_code == 303
     job = ended(service, "batch")

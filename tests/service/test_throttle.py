@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -104,3 +105,45 @@ def test_what_is_remembered_is_bounded(service: Running, monkeypatch: pytest.Mon
 )
 def test_a_network_counts_as_one_address(address: str | None, expected: str) -> None:
     assert network(address) == expected
+
+
+def asked(service: Running, last_octet: int, authorization: str) -> int:
+    """The status of the list for that header, from 127.0.0.``last_octet``."""
+    way = httpx.HTTPTransport(local_address=f"127.0.0.{last_octet}")
+    with httpx.Client(base_url=service.base, transport=way, timeout=30) as client:
+        answer = client.get(
+            "/CallRecorder/Transcoder", params={"format": "json"}, headers={"authorization": authorization}
+        )
+    return answer.status_code
+
+
+def basic(text: bytes) -> str:
+    return f"Basic {base64.b64encode(text).decode()}"
+
+
+def test_who_guesses_at_tokens_waits(service: Running) -> None:
+    """Ten times as many are free as of logins: a token is too long to be guessed."""
+    assert asked(service, 90, "Bearer guess") == 401
+    [row] = service.rows("SELECT key, failures FROM login_failures")
+    assert row["failures"] == 1
+    service.rows("UPDATE login_failures SET failures = 99")
+    assert asked(service, 90, "Bearer guess") == 401
+    assert asked(service, 90, "Bearer guess") == 429
+    assert asked(service, 91, "Bearer guess") == 401, "another address does not"
+    assert asked(service, 91, basic(f"admin:{service.password}".encode())) == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Basic",
+        "Basic !!!",
+        "Basic YQ",
+        basic(b"nobody"),
+        basic(b"\xff:x"),
+        basic(b":"),
+        "Bearer",
+    ],
+)
+def test_a_header_that_offers_nothing_whole_is_refused(service: Running, authorization: str) -> None:
+    assert asked(service, 92, authorization) == 401

@@ -22,6 +22,7 @@ import httpx
 import psycopg
 import pytest
 
+from callreplay.errors import OutputError
 from callreplay.service import cache as caching
 from callreplay.service import transcoder
 from callreplay.service.cache import Abandoned, Cache
@@ -29,6 +30,9 @@ from callreplay.service.fair import Fair
 from callreplay.service.ledger import Ledger, octets_on_disk
 from callreplay.service.metrics import Metrics
 from callreplay.service.room import Room
+from callreplay.service.work import Works
+from callreplay.store.audit import Actor
+from callreplay.store.jobs import Job
 
 from .test_cache import MIB, at_rest, entries, key, threads_leave
 
@@ -443,3 +447,48 @@ def test_one_users_many_requests_hold_up_nobody(service: Running, call: dict[str
     finally:
         service.rows("DELETE FROM users WHERE login = 'other'")
     assert answered >= 10, "in turns with the other's, not behind them"
+
+
+def test_a_job_that_fails_says_so_and_one_under_way_ends_with_the_service(
+    service: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever was raised; nobody waits for a thread that is gone."""
+    works = Works(service.database_url)
+    begun, done = threading.Event(), threading.Event()
+
+    def fails(error: Exception) -> Any:
+        def do(_: object, __: Job) -> None:
+            raise error
+
+        return do
+
+    def goes_on(_: object, job: Job) -> None:
+        begun.set()
+        while job.step():
+            time.sleep(0.01)
+        done.set()
+
+    def state(what: str) -> Any:
+        [row] = service.rows("SELECT state FROM jobs WHERE what = %s", what)
+        return row["state"]
+
+    for what, error in (
+        ("odd", KeyError("odd")),
+        ("disk", OSError("no room")),
+        ("ours", OutputError("full")),
+    ):
+        works.begin("export", fails(error), what=what, actor=Actor("test"))
+        deadline = time.monotonic() + 30
+        while state(what) != "failed":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    works.begin("export", goes_on, what="long", actor=Actor("test"))
+    assert begun.wait(30)
+    works.close()
+    assert done.is_set()
+    assert state("long") == "cancelled"
+    assert not works._running
+    service.rows("DELETE FROM jobs WHERE actor = 'test'")
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("ERROR", "job export failed") in said
+    assert ("WARNING", "job export: no room") in said

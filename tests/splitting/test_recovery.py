@@ -138,6 +138,34 @@ def test_a_file_that_was_cut_gives_what_is_whole(tmp_path: Path) -> None:
     assert sum(len(leg.rows) for leg in read.calls[0].legs) in (398, 399, 400)
 
 
+def test_blocks_that_never_reached_the_disk_cost_what_lay_in_them(tmp_path: Path) -> None:
+    """After a loss of power the end of a file may be zeros: the calls of other files are whole."""
+    spooler, _ = start(tmp_path / "spools")
+    spooled(spooler, pcap(sorted(call(1, 0, 4, bye=False) + call(2, 10, 4, bye=False))))
+    spooler.flush()
+    one, _ = sorted(spooler.open_folder.glob("*.pcapng"))
+    data = one.read_bytes()
+    one.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    spooler, found = start(tmp_path / "spools")
+    spooler.finish()
+    heard = sorted(
+        sum(len(leg.rows) for leg in each.legs) for read in read_groups(found) for each in read.calls
+    )
+    assert len(heard) == 2
+    assert heard[1] == 400
+    assert 150 < heard[0] < 250
+
+
+def test_records_larger_than_a_piece_are_joined(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.pcap").write_bytes(pcap(sorted(call(number, 0, 1))))
+    (tmp_path / "strange.pcap").write_bytes(b"no capture")
+    paths = sorted(tmp_path.glob("*.pcap"))
+    at_once = b"".join(piece.tobytes() for piece in recovery.merged(paths))
+    assert b"".join(piece.tobytes() for piece in recovery.merged(paths, 64)) == at_once
+    assert len(at_once) > 200 * 172
+
+
 def test_one_recorder_a_folder(tmp_path: Path) -> None:
     with (
         recovery.locked(tmp_path),

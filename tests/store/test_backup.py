@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -215,9 +216,58 @@ def _changed(data: bytes, change: Callable[[str, bytes], tuple[str, bytes] | Non
     return out.getvalue()
 
 
+def _renamed(old: str, new: str) -> Callable[[bytes], bytes]:
+    return lambda data: _changed(data, lambda name, content: (name.replace(old, new, 1), content))
+
+
+def _told(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    """With another backup.json."""
+
+    def spoil(data: bytes) -> bytes:
+        def changed(name: str, content: bytes) -> tuple[str, bytes]:
+            if name != "backup.json":
+                return name, content
+            about = json.loads(content)
+            change(about)
+            return name, json.dumps(about).encode()
+
+        return _changed(data, changed)
+
+    return spoil
+
+
+def _linked(data: bytes) -> bytes:
+    """A recording is a link to a file of ours."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=out, mode="w") as new:
+        for entry in old:
+            if entry.name.endswith(".rtp"):
+                entry.type, entry.linkname, entry.size = tarfile.SYMTYPE, "/etc/passwd", 0
+            new.addfile(entry, old.extractfile(entry) if entry.size else None)
+    return out.getvalue()
+
+
+def _scalar(data: bytes) -> bytes:
+    return _changed(data, lambda name, content: (name, b"7" if name == "backup.json" else content))
+
+
 @pytest.mark.parametrize(
     ("spoil", "wanted"),
     [
+        (_linked, r"it has|\.rtp in it is no file"),
+        (_scalar, "backup.json in it cannot be read"),
+        (_renamed("backup.json", "about.json"), "does not begin with backup.json"),
+        (_renamed("volumes/1/", "volumes/3/"), "it has volumes/3/"),
+        (_renamed("volumes/1/", f"volumes/{'9' * 5000}/"), "it has volumes/999"),
+        (_renamed("volumes/1/", "elsewhere/1/"), "it has elsewhere/1/"),
+        (_renamed("volumes/1/", "volumes/1/.callreplay/"), "cannot be written"),
+        (_told(lambda about: about["volumes"][0].update(home="../x")), "volume 1 lies outside"),
+        (_told(lambda about: about["volumes"][0].update(home="/tmp/x")), "volume 1 lies outside"),
+        (_told(lambda about: about["volumes"][0].update(home=5)), "backup.json in it cannot be read"),
+        (_told(lambda about: about["volumes"][0].update(uuid="5")), "backup.json in it cannot be read"),
+        (_told(lambda about: about.update(volumes=[5])), "backup.json in it cannot be read"),
+        (_told(lambda about: about.update(roles=[["x"]])), "backup.json in it cannot be read"),
+        (_told(lambda about: about.pop("calls")), "backup.json in it cannot be read"),
         (_cut, "damaged|early"),
         (_without_end, "ends early"),
         (_without_one, "files of it are missing"),
@@ -227,7 +277,30 @@ def _changed(data: bytes, change: Callable[[str, bytes], tuple[str, bytes] | Non
         (lambda _: b"not a tar file" * 100, "no backup"),
         (lambda _: b"", "no backup"),
     ],
-    ids=["cut", "no end", "file gone", "escaping", "newer", "dump", "text", "empty"],
+    ids=[
+        "link",
+        "scalar",
+        "begins",
+        "volume",
+        "number",
+        "top",
+        "marker",
+        "up",
+        "root",
+        "home",
+        "uuid",
+        "volumes",
+        "roles",
+        "calls",
+        "cut",
+        "no end",
+        "file gone",
+        "escaping",
+        "newer",
+        "dump",
+        "text",
+        "empty",
+    ],
 )
 def test_what_is_no_whole_backup_leaves_nothing(
     archive: Archive, elsewhere: Path, spoil: Callable[[bytes], bytes], wanted: str
@@ -238,6 +311,27 @@ def test_what_is_no_whole_backup_leaves_nothing(
     assert {path.name for path in data.iterdir()} <= {"lock", "volumes"}
     assert not [path for path in (data / "volumes").rglob("*") if path.is_file()]
     assert not (elsewhere / "x").exists()
+
+
+@pytest.mark.parametrize("home", [".", "cluster/base", "postgresql", "restoring"])
+def test_recordings_do_not_go_among_what_the_program_keeps(
+    home: str, archive: Archive, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the database nor the programs that run it are written over by what a backup says."""
+    data = elsewhere / "data"
+    put: list[str] = []
+
+    def stop(*_: object, **__: object) -> None:
+        put.extend(str(path.relative_to(data)) for path in data.rglob("*.rtp"))
+        raise FormatError("far enough")
+
+    monkeypatch.setattr("callreplay.store.restoring.EmbeddedPostgres", stop)
+    spoilt = _told(lambda about: about["volumes"][0].update(home=home))(archive.whole.read_bytes())
+    with pytest.raises(FormatError, match="far enough"):
+        restore(io.BytesIO(spoilt), data)
+    assert len(put) == 6
+    assert {path[:10] for path in put} == {"volumes/1/", "volumes/2/"}
+    assert {path.name for path in data.iterdir()} <= {"lock", "volumes"}
 
 
 def test_a_backup_that_cannot_be_whole_is_not_there(archive: Archive, elsewhere: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -16,6 +17,7 @@ from callreplay.errors import CaptureError
 from callreplay.importing import filing
 from callreplay.service import engine
 from callreplay.store import beneath, joining, records, retention, volumes
+from callreplay.store import handle as module
 from callreplay.store.database import Database
 from callreplay.store.handle import Handle, VolumeError, mark
 from callreplay.store.volumes import Volume
@@ -236,3 +238,65 @@ def test_names_are_unique_and_a_join_tells_what_stays(database: Database, tmp_pa
     assert str(calls[1].uuid) in done.failed[0]
     assert row["calls"] == [calls[1].uuid]
     assert len(tree(tmp_path / "b")) == 8
+
+
+def _loop(marker: Path) -> None:
+    marker.unlink()
+    marker.symlink_to(marker.name)
+
+
+def _folder(marker: Path) -> None:
+    marker.unlink()
+    marker.mkdir()
+
+
+MARKERS = {
+    "a loop": (_loop, "cannot be read"),
+    "a folder": (_folder, "cannot be read"),
+    "no JSON": (lambda marker: marker.write_text("{"), "has no marker"),
+    "no object": (lambda marker: marker.write_text("[]"), "has no marker"),
+    "no uuid": (lambda marker: marker.write_text('{"uuid": 7}'), "has no marker"),
+    "not ASCII": (lambda marker: marker.write_bytes(b"\xff\xfe"), "has no marker"),
+}
+
+
+@pytest.mark.parametrize("name", MARKERS)
+def test_a_marker_that_is_none_is_no_volume(name: str, tmp_path: Path) -> None:
+    """And no descriptor stays open: a service looks at its volumes for years."""
+    uuid = uuid4()
+    mark(tmp_path, uuid)
+    Handle(tmp_path, uuid, 1).close()
+    spoil, says = MARKERS[name]
+    spoil(tmp_path / ".callreplay" / "volume.json")
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for _ in range(3):
+        with pytest.raises(VolumeError, match=rf"volume 1 \({tmp_path}\).*{says}"):
+            Handle(tmp_path, uuid, 1)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_cannot_be_removed_is_told_and_costs_the_others_nothing(
+    slow: bool, handle: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, and side by side where each answer takes its time."""
+    if slow:
+        monkeypatch.setattr(module, "_FIRST", 0)
+        monkeypatch.setattr(module, "_SLOW_SECONDS", 0.0)
+    root, remove = tmp_path / "volume", os.unlink
+    paths = [f"{folder}/{name}.rtp" for folder in ("2026/01", "2026/02", "2026/03") for name in "ab"]
+    for path in paths:
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_text(path)
+        (root / f"{path}.idx").write_text(path)
+
+    def refused(name: str, *, dir_fd: int) -> None:
+        if Path(f"/proc/self/fd/{dir_fd}/{name}").resolve() == root / paths[2]:
+            raise PermissionError(errno.EPERM, "Operation not permitted")  # chattr +i
+        remove(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr("callreplay.store.handle.os.unlink", refused)
+    failed = handle.remove([*paths, "2026/04/gone.rtp", "../x.rtp"])
+    assert {name: error.errno for name, error in failed.items()} == {paths[2]: errno.EPERM}
+    assert sorted(str(path.relative_to(root)) for path in root.rglob("*.rtp*")) == [paths[2], "2026/a.rtp"]
+    assert {path.name for path in (root / "2026").iterdir()} == {"a.rtp", "02"}

@@ -190,3 +190,21 @@ def test_another_volume_s_place_and_one_that_is_not_there_are_told(
     objects._store.cache_clear()
     monkeypatch.setattr(objects, "_RETRY", {"max_retries": 0})
     assert volume.free_bytes == -1
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"uuid": 7}', b"\xff\xfe"])
+def test_a_marker_that_is_none_is_no_volume(content: bytes, volume: volumes.Volume, bucket: Any) -> None:
+    bucket.keys[MARKER] = content
+    with pytest.raises(VolumeError, match="no marker"):
+        volume.open()
+
+
+def test_the_marker_of_another_volume_stays(volume: volumes.Volume, bucket: Any) -> None:
+    stranger = ObjectHandle(URL, None, 2)
+    before = dict(bucket.keys)
+    with pytest.raises(VolumeError, match=f"the marker of another volume, {volume.uuid}"):
+        stranger.mark(uuid4())
+    stranger.unmark(uuid4())
+    assert dict(bucket.keys) == before
+    stranger.unmark(volume.uuid)
+    assert MARKER not in bucket.keys

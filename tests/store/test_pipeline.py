@@ -55,6 +55,11 @@ def kept(database: Database) -> list[int]:
         return sorted(row["one"] for row in connection.execute("SELECT one FROM piped"))
 
 
+def end(database: Database, pid: int) -> None:
+    with database.connection() as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+
 def test_what_is_asked_together_goes_together(piped: Database) -> None:
     async def work(_: Pipeline, ask: Asking) -> list[Any]:
         return await asyncio.gather(*(ask(ADD, number) for number in range(40)))
@@ -99,15 +104,41 @@ def test_a_connection_that_breaks_off_is_told_and_made_again(piped: Database) ->
         sleeping = asyncio.ensure_future(pipeline.ask(b"SELECT pg_sleep(600)", []))
         behind = asyncio.ensure_future(pipeline.ask(b"SELECT 1 AS one", []))
         await asyncio.sleep(0)
-        await asyncio.to_thread(end, row["pid"])
+        await asyncio.to_thread(end, piped, row["pid"])
         answers = await asyncio.gather(sleeping, behind, return_exceptions=True)
         assert all(isinstance(answer, Unavailable | psycopg.Error) for answer in answers)
         [again] = await ask(b"SELECT pg_backend_pid() AS pid")
         assert again["pid"] != row["pid"]
 
-    def end(pid: int) -> None:
-        with piped.connection() as connection:
-            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+    with_pipeline(piped.url, work)
+
+
+def test_more_than_the_connection_takes_at_once(piped: Database) -> None:
+    """What the server has not read yet is sent when it has; small ones are answered before and after."""
+
+    async def work(_: Pipeline, ask: Asking) -> list[Any]:
+        large = "x" * (8 << 20)
+        texts = ["a", large, "b", large + "y"]
+        answers = await asyncio.gather(*(ask(b"SELECT length($1::text) AS one", text) for text in texts))
+        return [rows[0]["one"] for rows in [*answers, *[await ask(b"SELECT 5 AS one")]]]
+
+    assert with_pipeline(piped.url, work) == [1, 8 << 20, 1, (8 << 20) + 1, 5]
+
+
+def test_a_connection_that_breaks_off_while_it_is_written_to_is_told(piped: Database) -> None:
+    """The server sleeps, and takes no more than its socket holds."""
+
+    async def work(pipeline: Pipeline, ask: Asking) -> None:
+        [row] = await ask(b"SELECT pg_backend_pid() AS pid")
+        asked: Any = ((b"SELECT pg_sleep(600)", []), (b"SELECT length($1::text) AS one", [b"x" * (32 << 20)]))
+        sent = [asyncio.ensure_future(pipeline.ask(text, values)) for text, values in asked]
+        await asyncio.sleep(0.1)
+        assert pipeline._writes, "some of it is left"
+        await asyncio.to_thread(end, piped, row["pid"])
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        assert all(isinstance(answer, Unavailable | psycopg.Error) for answer in answers)
+        [again] = await ask(b"SELECT pg_backend_pid() AS pid")
+        assert again["pid"] != row["pid"]
 
     with_pipeline(piped.url, work)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +17,12 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 from tests.importing.test_filing import UTC, capture, record
+from tests.scenario.cluster import prepare
 
 from callreplay.importing import filing
 from callreplay.store import audit, volumes
 from callreplay.store.access import ready
-from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, OWNER
+from callreplay.store.cluster import DEFAULT_PASSWORD, NAME, OWNER, SUPERUSER, EmbeddedError, is_loopback
 from callreplay.store.database import Database, connect, migrate
 from callreplay.store.embedded import EmbeddedPostgres
 
@@ -325,3 +329,69 @@ def test_the_switch_at_a_start(folder: Path) -> None:
             with reader(server) as client:
                 row = client.execute("SELECT pg_has_role('callreplay_writer', 'USAGE') AS writes").fetchone()
                 assert row == {"writes": allowed}
+
+
+def from_outside() -> str:
+    """An address of this machine that is not loopback: what comes over it is a stranger's, for all the server knows."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
+
+
+def test_from_another_machine_only_readers_come_and_never_by_the_default_password(folder: Path) -> None:
+    prepare(folder)
+    outside = from_outside()
+    with EmbeddedPostgres(folder, host="0.0.0.0", port=0, settings=SETTINGS, password="a reader's") as server:
+
+        def answer(user: str, password: str, host: str) -> str:
+            try:
+                psycopg.connect(
+                    host=host, port=server.port, dbname=NAME, user=user, password=password, connect_timeout=10
+                ).close()
+            except psycopg.OperationalError as error:
+                return next(
+                    (word for word in ("rejects", "authentication failed") if word in str(error)), str(error)
+                )
+            return "welcome"
+
+        kept = json.loads((folder / "database.json").read_text())
+        who = {NAME: "a reader's", OWNER: kept["owner_password"], SUPERUSER: kept["superuser_password"]}
+        here = {user: answer(user, password, "127.0.0.1") for user, password in who.items()}
+        assert here == dict.fromkeys(who, "welcome")
+        there = {user: answer(user, password, outside) for user, password in who.items()}
+        assert there == {NAME: "welcome", OWNER: "rejects", SUPERUSER: "rejects"}
+        assert answer(NAME, DEFAULT_PASSWORD, outside) == "authentication failed"
+        with pytest.raises(EmbeddedError, match="accepted on loopback only"):
+            server.set_password(DEFAULT_PASSWORD)
+        server.set_password("another one")
+        assert answer(NAME, "a reader's", outside) == "authentication failed"
+        assert answer(NAME, "another one", outside) == "welcome"
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("127.0.0.2", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),
+     ("::", False), ("192.0.2.1", False), ("localhost.example", False), ("", False)],
+)  # fmt: skip
+def test_what_is_reached_from_this_machine_alone(host: str, alone: bool) -> None:
+    assert is_loopback(host) == alone
+
+
+def test_an_export_of_the_audit_log_is_whole(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read a page at a time and handed on piece by piece: each row once."""
+    monkeypatch.setattr(audit, "_PAGE", 7)
+    with database.connection() as connection:
+        for number in range(30):
+            audit.write(connection, "test.row", actor="=boss", target=f"{number} {'x' * 5000}", tenant_id=1)
+    rows = list(audit.every(database, 1))
+    assert [row["object"].partition(" ")[0] for row in rows] == [
+        str(number) for number in reversed(range(30))
+    ]
+    pieces = list(audit.as_csv(rows))
+    assert len(pieces) > 1
+    read = list(csv.DictReader(io.StringIO("".join(pieces))))
+    assert [row["id"] for row in read] == [str(row["id"]) for row in rows]
+    assert {row["actor"] for row in read} == {"'=boss"}

@@ -81,9 +81,24 @@ constexpr cr_capi kApi = {
     cr_speech_finish,
     cr_speech_take,
     cr_speech_settled,
+    cr_isa_active,
+    cr_isa_forced,
+    cr_isa_available,
+    cr_isa_name,
+    cr_wav_pad,
+    cr_renderer_group_waiting,
+    cr_peaks8,
+    cr_draw_marks,
+    cr_png_room,
+    cr_png_pack,
+    cr_speech_write_pair,
 };
-static_assert(offsetof(cr_capi, decode_alaw) == 2 * sizeof(uint32_t) + sizeof(size_t) + 16 * sizeof(void *),
-              "what 1.0 has stays where it is");
+
+constexpr size_t place_of(size_t function) {
+  return 2 * sizeof(uint32_t) + sizeof(size_t) + function * sizeof(void *);
+}
+static_assert(offsetof(cr_capi, decode_alaw) == place_of(16), "what 1.0 has stays where it is");
+static_assert(offsetof(cr_capi, speech_settled) == place_of(55), "what 1.1 has stays where it is");
 
 }  // namespace
 

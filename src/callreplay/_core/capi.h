@@ -11,7 +11,7 @@
 
 #define CR_CAPI_NAME "callreplay._core._C_API"
 #define CR_CAPI_MAJOR 1
-#define CR_CAPI_MINOR 1
+#define CR_CAPI_MINOR 2
 /* Define it before, to be served by older packages whose members are enough for you. */
 #ifndef CR_CAPI_NEEDED_MINOR
 #define CR_CAPI_NEEDED_MINOR CR_CAPI_MINOR
@@ -89,6 +89,21 @@ typedef struct cr_capi {
   cr_status (*speech_finish)(cr_speech *speech);
   cr_status (*speech_take)(cr_speech *speech, cr_talk *talk, size_t capacity, size_t *count);
   cr_status (*speech_settled)(const cr_speech *speech, int64_t *sample);
+  /* Since 1.2 */
+  cr_isa (*isa_active)(void);
+  int (*isa_forced)(void);
+  int (*isa_available)(cr_isa isa);
+  const char *(*isa_name)(cr_isa isa);
+  int (*wav_pad)(uint64_t bytes);
+  cr_status (*renderer_group_waiting)(const cr_renderer_group *group, size_t *calls);
+  cr_status (*peaks8)(const int16_t *pcm, size_t frames, uint32_t channels, uint32_t frames_per_pixel,
+                      int8_t *out);
+  cr_status (*draw_marks)(const cr_band *band, const cr_marks *marks);
+  size_t (*png_room)(uint32_t width, uint32_t height);
+  cr_status (*png_pack)(const uint8_t *pixels, size_t stride, uint32_t width, uint32_t height, uint8_t *out,
+                        size_t room, size_t *size);
+  cr_status (*speech_write_pair)(cr_speech *one, cr_speech *two, const int16_t *pcm, size_t count,
+                                 size_t channels);
 } cr_capi;
 
 #ifdef Py_PYTHON_H

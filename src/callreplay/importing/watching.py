@@ -229,6 +229,8 @@ class Watch:
                     volumes.reconcile(connection)
             except (psycopg.Error, OSError):
                 self._unsettled = time.monotonic() + _RETRY_SECONDS
+                for path, until in self._later.items():
+                    self._later[path] = max(until, self._unsettled)
                 return
             self._unsettled = 0.0
         present = list(self._files())

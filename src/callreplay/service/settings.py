@@ -232,7 +232,7 @@ def load(
     if file:
         try:
             values = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # no TOML, or no UTF-8
             raise ArgumentError(f"{file}: {error}") from error
         unknown = set(values) - {entry.name for entry in fields(Settings)}
         if unknown:

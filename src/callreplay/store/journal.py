@@ -58,7 +58,7 @@ class Journal:
         self._folder = self.volume.journals()
         try:
             while not self._hold():
-                os.close(self._descriptor)
+                self._let_go()
         except BaseException:
             self.close()
             raise
@@ -83,10 +83,18 @@ class Journal:
 
     def close(self) -> None:
         """Release the lock. A journal that still stands is settled by whoever comes next."""
-        for descriptor in (self._descriptor, self._folder):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._descriptor = self._folder = -1
+        try:
+            self._let_go()
+        finally:
+            folder, self._folder = self._folder, -1
+            if folder >= 0:
+                os.close(folder)
+
+    def _let_go(self) -> None:
+        # Forgotten before it is closed: its number may be another file's as soon as it is.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def create(self, label: str) -> BinaryIO:
         """A file to write before it has its place: the part ``label``."""

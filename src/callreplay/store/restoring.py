@@ -29,7 +29,7 @@ from callreplay.store.beneath import make_folders, open_beneath
 from callreplay.store.database import connect, migrate
 from callreplay.store.dumping import load
 from callreplay.store.embedded import EmbeddedPostgres
-from callreplay.store.handle import mark
+from callreplay.store.handle import mark, stored_parts
 from callreplay.store.objects import is_object_url
 from callreplay.store.sharing import Shares
 
@@ -40,6 +40,8 @@ _LARGEST_JSON: Final = 64 << 20
 _BLOCK: Final = 1 << 20
 _OURS: Final = frozenset(("lock", "users", "port", "postgresql.log"))
 """What a server leaves in its data directory that is of no use in another."""
+_PROGRAM: Final = frozenset(("cluster", "cluster.new", "postgresql", _STAGE))
+"""Folders of a data directory where no recording of a backup is put."""
 
 
 @dataclass(slots=True)
@@ -156,7 +158,26 @@ def _about(tar: tarfile.TarFile) -> dict[str, Any]:
         raise FormatError(
             f"a backup of format {about.get('format')}, by callreplay {about.get('callreplay')}: update this one"
         )
+    if not _is_whole(about):
+        raise FormatError(f"no backup of callreplay: {first.name} in it cannot be read")
     return about
+
+
+def _is_whole(about: dict[str, Any]) -> bool:
+    """Whether all is there that a restore looks at."""
+    try:
+        for volume in about["volumes"]:
+            UUID(volume["uuid"])
+            if not isinstance(volume["id"], int) or not all(
+                isinstance(text, str) for text in (volume["name"], volume["path"], volume["home"] or "")
+            ):
+                return False
+        said = about["calls"], about["recordings"], about["begun"], about.get("reader_password") or ""
+        return all(map(isinstance, said, (int, bool, str, str))) and all(
+            isinstance(role, str) for role in about["roles"]
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _plan(about: dict[str, Any], data_dir: Path, given: dict[str, Path]) -> dict[int, _Place]:
@@ -174,6 +195,9 @@ def _plan(about: dict[str, Any], data_dir: Path, given: dict[str, Path]) -> dict
             path = (data_dir / home).resolve()
             if not path.is_relative_to(data_dir):
                 raise FormatError(f"no backup of callreplay: volume {number} lies outside its data directory")
+            if filled and not _PROGRAM.isdisjoint(path.relative_to(data_dir).parts[:1] or _PROGRAM):
+                home = f"volumes/{number}"  # not among what the program itself keeps there
+                path = data_dir / home
         else:
             path = volume["path"] if is_object_url(volume["path"]) else Path(volume["path"])
         planned[number] = _Place(UUID(volume["uuid"]), path, home, filled)
@@ -233,10 +257,11 @@ def _put(name: str, file: IO[bytes], roots: dict[int, int], undo: contextlib.Exi
     """One recording to its place, beneath its volume."""
     top, _, rest = name.partition("/")
     number, _, path = rest.partition("/")
-    root = roots.get(int(number)) if top == "volumes" and number.isdecimal() else None
+    root = roots.get(int(number)) if top == "volumes" and number.isdecimal() and len(number) < 10 else None
     if root is None or not path:
         raise FormatError(f"no backup of callreplay: it has {name}")
     try:
+        stored_parts(path)
         if "/" in path:
             make_folders(root, path.rpartition("/")[0])
         # What is there already is from a restore that was cut short, or the same recording.
