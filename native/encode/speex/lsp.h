@@ -294,7 +294,7 @@ inline IntOf<V> quantise_lsp_stage(const speex::SearchTable &table, V *z, const 
   V best[1];
   reduce<V, W>(list, best);
   const IntOf<V> index = tag_of(best[0], kTagBits);
-  const RowsOf<V> row(table.rows, index * splat<IntOf<V>>(N));
+  const ChosenRow<64, V> row(table, index);
   for (int i = 0; i < N; ++i) {
     z[i] = (z[i] - row.at(i)) * splat<V>(2.0f);
   }

@@ -158,7 +158,7 @@ inline void quantise_lsp(const V (&lsp)[kOrder], bool fine, Fields<V> &fields, V
   }
   const auto stage = [&](const speex::SearchTable &table, IntOf<V> index, int from, int width, float scale) {
     fields.put(index, 6);
-    const RowsOf<V> row(table.rows, index * splat<IntOf<V>>(width));
+    const ChosenRow<64, V> row(table, index);
     for (int i = 0; i < width; ++i) {
       quantised[from + i] += splat<V>(scale) * row.at(i);
     }

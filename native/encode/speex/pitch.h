@@ -38,24 +38,38 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
   // From the shortest lags on: the energies of a block, each of which waits for the one before, are worked out
   // beside its correlations.
   for (int u = kLags - kWidth; u >= 0; u -= kWidth) {
-    for (int slot = u + kWidth - 1; slot >= u; --slot) {
+    const auto next_energy = [&](int slot) __attribute__((always_inline)) {
       const int lag = kMaxLag - slot;
       scores.energy[slot] = energy;
       const V in = past[-lag - 1];
       const V out = past[count - 1 - lag];
       energy = max(energy + in * in - out * out, splat<V>(0.0f));
-    }
+    };
     W sum[kBlock];
     for (int r = 0; r < kBlock; ++r) {
       sum[r] = splat<W>(0.0f);
     }
     const V *x = past - kMaxLag + u;
-    for (int n = 0; n < count; ++n) {
-      const W s = against<V, W>(current[n]);
+    const auto correlate = [&](int first, int last) __attribute__((always_inline)) {
+      for (int n = first; n < last; ++n) {
+        const W s = against<V, W>(current[n]);
 #pragma GCC unroll 8
-      for (int r = 0; r < kBlock; ++r) {
-        sum[r] += s * neighbours<V, W>(x + n + r * kStep<V, W>);
+        for (int r = 0; r < kBlock; ++r) {
+          sum[r] += s * neighbours<V, W>(x + n + r * kStep<V, W>);
+        }
       }
+    };
+    if constexpr (kSame<V, W>) {
+      const int each = count / kWidth;
+      for (int i = 0; i < kWidth; ++i) {
+        next_energy(u + kWidth - 1 - i);
+        correlate(i * each, (i + 1) * each);
+      }
+    } else {
+      for (int slot = u + kWidth - 1; slot >= u; --slot) {
+        next_energy(slot);
+      }
+      correlate(0, count);
     }
     // Unrolled, so that the sums need no addresses and stay in registers.
 #pragma GCC unroll 8
