@@ -250,8 +250,8 @@ template <class V>
 CR_LANE V pack_tag(V value, int width, IntOf<V> tag) {
 #if defined(CR_AVX512)
   if constexpr (V::kLanes == kWidth32) {
-    return {as_floats(
-        _mm512_ternarylogic_epi32(as_bits(value.v), _mm512_set1_epi32(-1 << width), tag.v, 0xEA))};
+    return {
+        as_floats(_mm512_ternarylogic_epi32(as_bits(value.v), _mm512_set1_epi32(-1 << width), tag.v, 0xEA))};
   }
 #endif
   return float_of_bits((bits_of(value) & splat<IntOf<V>>(-1 << width)) | tag);

@@ -232,8 +232,9 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
 #pragma GCC unroll 5
         for (int r = 0; r < kBlock; ++r) {
           if constexpr (kSame<V, W>) {
-            rest[r] = s == 0 ? now->target[0][j + r]
-                             : parent.pick(now->target[0][j + r], now->target[1][j + r], now->target[2][j + r]);
+            rest[r] = s == 0
+                          ? now->target[0][j + r]
+                          : parent.pick(now->target[0][j + r], now->target[1][j + r], now->target[2][j + r]);
           } else {
             rest[r] = neighbours<V, W>(now->target[kept[q].parent.v] + j);
           }
