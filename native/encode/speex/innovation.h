@@ -71,7 +71,6 @@ inline void rank_codewords(const speex::Codebook &book, const V *half_energy, co
   for (int i = 0; i < kDim; ++i) {
     target[i] = against<V, W>(b[i]);
   }
-  IntOf<W> tag = tags_from<V, W>(0);
   for (int k = 0; k < kSize; k += kBlock * kStep<V, W>) {
     W product[kBlock];
 #pragma GCC unroll 4
@@ -89,8 +88,7 @@ inline void rank_codewords(const speex::Codebook &book, const V *half_energy, co
     for (int r = 0; r < kBlock; ++r) {
       const W gain = kSigned ? abs(product[r]) : product[r];
       const W energy = neighbours<V, W>(half_energy + k + r * kStep<V, W>);
-      product[r] = pack_tag(energy - gain, kTagBits, tag);
-      tag = tag + splat<IntOf<W>>(kStep<V, W>);
+      product[r] = pack_tag(energy - gain, kTagBits, tags_from<V, W>(k + r * kStep<V, W>));
     }
     if constexpr (kKeep == 3) {
       three.take(product);

@@ -79,7 +79,9 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
       put_neighbours<V, W>(scores.correlation + u + r * kStep<V, W>, sum[r]);
     }
     for (int slot = u; slot < u + kWidth; slot += kStep<V, W>) {
-      const IntOf<W> tag = splat<IntOf<W>>(kLags - 1) - tags_from<V, W>(slot);
+      // Tags fall as slots rise.
+      const IntOf<W> tag = kSame<V, W> ? tags_from<V, W>(kLags - 1 - slot)
+                                       : splat<IntOf<W>>(kLags - 1) - tags_from<V, W>(slot);
       const W c = neighbours<V, W>(scores.correlation + slot);
       W score = splat<W>(0.0f) - c * c / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
       if (limited) {
@@ -281,7 +283,6 @@ inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trial
       z[i][c] = against<V, W>(trials[c].terms[i]);
     }
   }
-  IntOf<W> tag = tags_from<V, W>(0);
   for (int k = 0; k < table.terms.size; k += kBlock * kStep<V, W>) {
     W score[kBlock][kCount];
     // A sum that is nothing is +0 all the same: the squares are, which come last.
@@ -315,9 +316,8 @@ inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trial
 #pragma GCC unroll 4
     for (int r = 0; r < kBlock; ++r) {
       for (int c = 0; c < kCount; ++c) {
-        insert(list[c], pack_tag(score[r][c], kTagBits, tag));
+        insert(list[c], pack_tag(score[r][c], kTagBits, tags_from<V, W>(k + r * kStep<V, W>)));
       }
-      tag = tag + splat<IntOf<W>>(kStep<V, W>);
     }
   }
   for (int c = 0; c < kCount; ++c) {

@@ -86,13 +86,13 @@ constexpr int block_of(int most, int size) {
   return most * kStep<V, W> <= size ? most : size / kStep<V, W>;
 }
 
-// The tags first, first + 1, ... of kStep candidates.
+// The tags first, first + 1, ... of kStep candidates, from memory: there is more to do for the units that would count.
 template <class V, class W>
 CR_LANE IntOf<W> tags_from(int first) {
   if constexpr (kSame<V, W>) {
-    return splat<IntOf<V>>(first);
+    return splat<IntOf<V>>(V::kLanes == 1 ? first : speex::kTags[first]);
   } else {
-    return splat<IntOf<W>>(first) + iota<IntOf<W>>();
+    return load<IntOf<W>>(speex::kTags + first);
   }
 }
 
