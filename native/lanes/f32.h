@@ -231,8 +231,8 @@ CR_LANE V gather_own(const V *history, IntOf<V> index) {
   }
 }
 
-// max(a, b), where `low` is min(a, b) and neither is a NaN. Of AVX-512 minima, maxima and sums go through the same
-// units; what is no minimum is found by the others.
+// max(a, b), where `low` is min(a, b), neither is a NaN and they are no two zeros of different signs. Zen 4 takes minima,
+// maxima and sums of AVX-512 through the same units; what is no minimum is found by the others.
 template <class V>
 CR_LANE V the_other(V a, V b, [[maybe_unused]] V low) {
 #if defined(CR_AVX512)

@@ -183,7 +183,7 @@ CR_LANE void scatter_samples<8>(const Lanes<int16_t, 8> (&x)[8], int16_t *const 
 
 #endif
 
-// a[i] and b[i] of the rows and columns of a square: the lanes of the one are the registers of the other.
+// A square of rows becomes one of columns: value i of register j becomes value j of register i.
 #if defined(CR_AVX512)
 CR_LANE void transpose(F32 (&a)[16]) {
   __m512 b[16];
