@@ -5,6 +5,9 @@
 #include "encode/speex/kernel.h"
 #include "encode/speex/wideband.h"
 #include "lanes/transpose.h"
+#if defined(__SSE__)
+#include <xmmintrin.h>  // the law alone, without registers, has the mode of rounding too
+#endif
 
 namespace callreplay::CR_ISA {
 
