@@ -202,6 +202,24 @@ class RowsOf<F32> {
 };
 #endif
 
+// table[index] of a table of kSize entries, a power of two and 16 or more, 0 <= index < kSize. Those of AVX-512 lie in registers,
+// as long as a gather takes longer.
+template <int kSize, class V>
+CR_LANE V look_up(const float *table, IntOf<V> index) {
+#if defined(CR_AVX512)
+  if constexpr (V::kLanes == kWidth32 && kSize == 16) {
+    return {_mm512_permutexvar_ps(index.v, _mm512_loadu_ps(table))};
+  } else if constexpr (V::kLanes == kWidth32 && kSize == 32) {
+    return {_mm512_permutex2var_ps(_mm512_loadu_ps(table), index.v, _mm512_loadu_ps(table + 16))};
+  } else if constexpr (V::kLanes == kWidth32 && kSize <= 128) {
+    const __mmask16 upper = _mm512_test_epi32_mask(index.v, _mm512_set1_epi32(kSize / 2));
+    return {_mm512_mask_blend_ps(upper, look_up<kSize / 2, V>(table, index).v,
+                                 look_up<kSize / 2, V>(table + kSize / 2, index).v)};
+  }
+#endif
+  return gather(table, index);
+}
+
 // history[index] of the lane itself, where history holds one V per sample.
 template <class V>
 CR_LANE V gather_own(const V *history, IntOf<V> index) {
@@ -213,11 +231,29 @@ CR_LANE V gather_own(const V *history, IntOf<V> index) {
   }
 }
 
+// max(a, b), where `low` is min(a, b), neither is a NaN and they are no two zeros of different signs. Zen 4 takes minima,
+// maxima and sums of AVX-512 through the same units; what is no minimum is found by the others.
+template <class V>
+CR_LANE V the_other(V a, V b, [[maybe_unused]] V low) {
+#if defined(CR_AVX512)
+  if constexpr (V::kLanes == kWidth32) {
+    return {as_floats(_mm512_ternarylogic_epi32(as_bits(a.v), as_bits(b.v), as_bits(low.v), 0x96))};
+  }
+#endif
+  return max(a, b);
+}
+
 // Replaces the low `width` bits of the value by `tag` (< 1 << width). Two packed values with different tags
 // never compare equal, so the order of a search over packed values does not matter: it is why a search may
 // run over several candidates at once and still choose what the scalar loop chooses.
 template <class V>
 CR_LANE V pack_tag(V value, int width, IntOf<V> tag) {
+#if defined(CR_AVX512)
+  if constexpr (V::kLanes == kWidth32) {
+    return {
+        as_floats(_mm512_ternarylogic_epi32(as_bits(value.v), _mm512_set1_epi32(-1 << width), tag.v, 0xEA))};
+  }
+#endif
   return float_of_bits((bits_of(value) & splat<IntOf<V>>(-1 << width)) | tag);
 }
 template <class V>

@@ -5,6 +5,7 @@
 // that step only.
 #pragma once
 
+#include "lanes/f32.h"
 #include "lanes/i16.h"
 
 namespace callreplay::CR_ISA {
@@ -181,5 +182,88 @@ CR_LANE void scatter_samples<8>(const Lanes<int16_t, 8> (&x)[8], int16_t *const 
 }
 
 #endif
+
+// A square of rows becomes one of columns: value i of register j becomes value j of register i.
+#if defined(CR_AVX512)
+CR_LANE void transpose(F32 (&a)[16]) {
+  __m512 b[16];
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_ps(a[i].v, a[i + 1].v);
+    b[i + 1] = _mm512_unpackhi_ps(a[i].v, a[i + 1].v);
+  }
+  const auto pairs = [](__m512 x, __m512 y, bool upper) __attribute__((always_inline)) {
+    const __m512d p = _mm512_castps_pd(x), q = _mm512_castps_pd(y);
+    return _mm512_castpd_ps(upper ? _mm512_unpackhi_pd(p, q) : _mm512_unpacklo_pd(p, q));
+  };
+  // c[4 k + j]: column j of each quarter, of rows 4 k to 4 k + 3.
+  __m512 c[16];
+  for (int k = 0; k < 16; k += 4) {
+    for (int j = 0; j < 4; ++j) {
+      c[k + j] = pairs(b[k + j / 2], b[k + 2 + j / 2], j % 2 != 0);
+    }
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512 even_low = _mm512_shuffle_f32x4(c[j], c[4 + j], 0x88);
+    const __m512 odd_low = _mm512_shuffle_f32x4(c[j], c[4 + j], 0xdd);
+    const __m512 even_high = _mm512_shuffle_f32x4(c[8 + j], c[12 + j], 0x88);
+    const __m512 odd_high = _mm512_shuffle_f32x4(c[8 + j], c[12 + j], 0xdd);
+    a[j].v = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+    a[4 + j].v = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+    a[8 + j].v = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+    a[12 + j].v = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+  }
+}
+CR_LANE F32 load_samples(const int16_t *from) {
+  return {
+      _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from))))};
+}
+#elif defined(CR_AVX2)
+CR_LANE void transpose(F32 (&a)[8]) {
+  __m256 b[8];
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i].v, a[i + 1].v);
+    b[i + 1] = _mm256_unpackhi_ps(a[i].v, a[i + 1].v);
+  }
+  const auto pairs = [](__m256 x, __m256 y, bool upper) __attribute__((always_inline)) {
+    const __m256d p = _mm256_castps_pd(x), q = _mm256_castps_pd(y);
+    return _mm256_castpd_ps(upper ? _mm256_unpackhi_pd(p, q) : _mm256_unpacklo_pd(p, q));
+  };
+  for (int j = 0; j < 4; ++j) {
+    const __m256 low = pairs(b[j / 2], b[2 + j / 2], j % 2 != 0);
+    const __m256 high = pairs(b[4 + j / 2], b[6 + j / 2], j % 2 != 0);
+    a[j].v = _mm256_permute2f128_ps(low, high, 0x20);
+    a[4 + j].v = _mm256_permute2f128_ps(low, high, 0x31);
+  }
+}
+CR_LANE F32 load_samples(const int16_t *from) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(load_128(from)))};
+}
+#endif
+
+// rows[t] = from[lane][t] of the lane, t in [0, count); count is a multiple of 16.
+template <class V>
+CR_LANE void gather_samples(const int16_t *const *from, int count, V *rows) {
+#if defined(CR_AVX512) || defined(CR_AVX2)
+  if constexpr (V::kLanes == kWidth32) {
+    for (int t = 0; t < count; t += kWidth32) {
+      F32 tile[kWidth32];
+      for (int lane = 0; lane < kWidth32; ++lane) {
+        tile[lane] = load_samples(from[lane] + t);
+      }
+      transpose(tile);
+      for (int i = 0; i < kWidth32; ++i) {
+        rows[t + i] = tile[i];
+      }
+    }
+    return;
+  }
+#endif
+  float *to = reinterpret_cast<float *>(rows);
+  for (int lane = 0; lane < V::kLanes; ++lane) {
+    for (int t = 0; t < count; ++t) {
+      to[t * V::kLanes + lane] = from[lane][t];
+    }
+  }
+}
 
 }  // namespace callreplay::CR_ISA

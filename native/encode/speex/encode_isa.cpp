@@ -4,6 +4,10 @@
 
 #include "encode/speex/kernel.h"
 #include "encode/speex/wideband.h"
+#include "lanes/transpose.h"
+#if defined(__SSE__)
+#include <xmmintrin.h>  // the law alone, without registers, has the mode of rounding too
+#endif
 
 namespace callreplay::CR_ISA {
 
@@ -74,14 +78,7 @@ template <class V, class W>
 void analyse(float *group, void *scratch_memory, const int16_t *const *pcm, bool wideband, bool open_loop) {
   [[maybe_unused]] const FloatEnvironment environment;
   Scratch<V> &scratch = *static_cast<Scratch<V> *>(scratch_memory);
-  float *samples = reinterpret_cast<float *>(scratch.pcm);
-  const int count = wideband ? speex::kWidebandFrame : speex::kNarrowbandFrame;
-  for (int lane = 0; lane < V::kLanes; ++lane) {
-    const int16_t *from = pcm[lane];
-    for (int n = 0; n < count; ++n) {
-      samples[n * V::kLanes + lane] = from[n];
-    }
-  }
+  gather_samples(pcm, wideband ? speex::kWidebandFrame : speex::kNarrowbandFrame, scratch.pcm);
   WidebandState<V> &state = state_of<V>(group);
   if (wideband) {
     analyse_wideband<V, W>(state, scratch.frame, scratch.pcm, open_loop);

@@ -110,16 +110,16 @@ struct Response {
 // h = impulse response of B(z) / (C(z) A(z)) over one sub-frame.
 template <int N, class V>
 inline void impulse_response(const V (&b)[N], const V (&c)[N], const V (&a)[N], Response<V> &out) {
-  V pulse[kSubframe];
-  for (int n = 0; n < kSubframe; ++n) {
-    pulse[n] = splat<V>(0.0f);
-  }
-  pulse[0] = splat<V>(1.0f);
+  // After the pulse nothing comes in: what of it is still to come out is the state of 1 / C(z).
   V state[N];
   for (int j = 0; j < N; ++j) {
-    state[j] = splat<V>(0.0f);
+    state[j] = b[j] - c[j];
   }
-  filter_pole_zero(pulse, b, c, state, out.h, kSubframe);
+  out.h[0] = splat<V>(1.0f);
+  for (int n = 1; n < kSubframe; ++n) {
+    out.h[n] = splat<V>(0.0f);
+  }
+  filter_iir(out.h + 1, c, state, out.h + 1, kSubframe - 1);
   for (int j = 0; j < N; ++j) {
     state[j] = splat<V>(0.0f);
   }
@@ -143,12 +143,22 @@ inline void convolve(const V *u, const Response<V> &response, V *y) {
     for (int r = 0; r < kBlock; ++r) {
       sum[r] = splat<W>(0.0f);
     }
-    const int last = j + kWidth < kSubframe ? j + kWidth : kSubframe;
-    for (int i = 0; i < last; ++i) {
+    // With a lane per stream the last products of a block, of what is before the response, are left out.
+    const int whole = kSame<V, W> ? j : (j + kWidth < kSubframe ? j + kWidth : kSubframe);
+    for (int i = 0; i < whole; ++i) {
       const W scale = against<V, W>(u[i]);
 #pragma GCC unroll 8
       for (int r = 0; r < kBlock; ++r) {
         sum[r] += scale * neighbours<V, W>(h + j + r * kStep<V, W> - i);
+      }
+    }
+    if constexpr (kSame<V, W>) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kBlock; ++i) {
+#pragma GCC unroll 8
+        for (int r = i; r < kBlock; ++r) {
+          sum[r] += u[j + i] * h[r - i];
+        }
       }
     }
     for (int r = 0; r < kBlock; ++r) {

@@ -64,13 +64,13 @@ inline void rank_codewords(const speex::Codebook &book, const V *half_energy, co
                            V (&best)[kKeep]) {
   constexpr int kTagBits = bits_for(kSize);
   constexpr int kBlock = block_of<V, W>(4, kSize);
-  W list[kKeep];
+  [[maybe_unused]] W list[kKeep];
+  [[maybe_unused]] ThreeSmallest<kBlock, W> three;
   clear_list(list);
   W target[kDim];
   for (int i = 0; i < kDim; ++i) {
     target[i] = against<V, W>(b[i]);
   }
-  IntOf<W> tag = tags_from<V, W>(0);
   for (int k = 0; k < kSize; k += kBlock * kStep<V, W>) {
     W product[kBlock];
 #pragma GCC unroll 4
@@ -88,11 +88,23 @@ inline void rank_codewords(const speex::Codebook &book, const V *half_energy, co
     for (int r = 0; r < kBlock; ++r) {
       const W gain = kSigned ? abs(product[r]) : product[r];
       const W energy = neighbours<V, W>(half_energy + k + r * kStep<V, W>);
-      insert(list, pack_tag(energy - gain, kTagBits, tag));
-      tag = tag + splat<IntOf<W>>(kStep<V, W>);
+      product[r] = pack_tag(energy - gain, kTagBits, tags_from<V, W>(k + r * kStep<V, W>));
+    }
+    if constexpr (kKeep == 3) {
+      three.take(product);
+    } else {
+#pragma GCC unroll 4
+      for (int r = 0; r < kBlock; ++r) {
+        insert(list, product[r]);
+      }
     }
   }
-  reduce<V, W>(list, best);
+  if constexpr (kKeep == 3) {
+    three.finish();
+    reduce<V, W>(three.list, best);
+  } else {
+    reduce<V, W>(list, best);
+  }
 }
 
 // Partial choices: what each path has spent, which codewords it chose, and what of the target is left for it.
@@ -189,7 +201,7 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
     }
     for (int q = 0; q < (last ? 1 : kPaths); ++q) {
       const Parent<V> parent{kept[q].parent == splat<IntOf<V>>(1), kept[q].parent == splat<IntOf<V>>(2)};
-      const RowsOf<V> row(book.entries.rows, kept[q].codeword * splat<IntOf<V>>(kDim));
+      const ChosenRow<kSize, V> row(book.entries, kept[q].codeword);
       V c[kDim];
       for (int i = 0; i < kDim; ++i) {
         c[i] = row.at(i);
@@ -211,19 +223,32 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
         next->index[q][i] = parent.pick(now->index[0][i], now->index[1][i], now->index[2][i]);
       }
       next->index[q][s] = field;
-      for (int j = (s + 1) * kDim; j < kSubframe; j += kStep<V, W>) {
-        W rest;
-        if constexpr (kSame<V, W>) {
-          rest = s == 0 ? now->target[0][j]
-                        : parent.pick(now->target[0][j], now->target[1][j], now->target[2][j]);
-        } else {
-          rest = neighbours<V, W>(now->target[kept[q].parent.v] + j);
+      // A few at a time, so that a value of the response is loaded once for all of them.
+      constexpr int kBlock = kSame<V, W> ? (kDim % 5 == 0 ? 5 : 4) : 1;
+      for (int j = (s + 1) * kDim; j < kSubframe; j += kBlock * kStep<V, W>) {
+        W rest[kBlock];
+#pragma GCC unroll 5
+        for (int r = 0; r < kBlock; ++r) {
+          if constexpr (kSame<V, W>) {
+            rest[r] = s == 0
+                          ? now->target[0][j + r]
+                          : parent.pick(now->target[0][j + r], now->target[1][j + r], now->target[2][j + r]);
+          } else {
+            rest[r] = neighbours<V, W>(now->target[kept[q].parent.v] + j);
+          }
         }
+        const V *h = response.h + (j - s * kDim);
 #pragma GCC unroll 20
         for (int m = 0; m < kDim; ++m) {
-          rest -= against<V, W>(c[m]) * neighbours<V, W>(response.h + (j - s * kDim - m));
+#pragma GCC unroll 5
+          for (int r = 0; r < kBlock; ++r) {
+            rest[r] -= against<V, W>(c[m]) * neighbours<V, W>(h + r - m);
+          }
         }
-        put_neighbours<V, W>(next->target[q] + j, rest);
+#pragma GCC unroll 5
+        for (int r = 0; r < kBlock; ++r) {
+          put_neighbours<V, W>(next->target[q] + j + r, rest[r]);
+        }
       }
     }
     Paths<V> *swap = now;
@@ -233,7 +258,7 @@ inline void search_innovation(const speex::Codebook &book, const V *target, cons
   for (int s = 0; s < kCount; ++s) {
     const IntOf<V> field = now->index[0][s];
     fields[s] = field;
-    const RowsOf<V> row(book.entries.rows, (field & splat<IntOf<V>>(kSize - 1)) * splat<IntOf<V>>(kDim));
+    const ChosenRow<kSize, V> row(book.entries, field & splat<IntOf<V>>(kSize - 1));
     for (int i = 0; i < kDim; ++i) {
       const V c = row.at(i);
       innovation[s * kDim + i] =

@@ -272,7 +272,6 @@ inline IntOf<V> quantise_lsp_stage(const speex::SearchTable &table, V *z, const 
   W list[1];
   clear_list(list);
   constexpr int kBlock = block_of<V, W>(4, 64);
-  IntOf<W> tag = tags_from<V, W>(0);
   for (int k = 0; k < 64; k += kBlock * kStep<V, W>) {
     W error[kBlock];
     for (int r = 0; r < kBlock; ++r) {
@@ -287,14 +286,13 @@ inline IntOf<V> quantise_lsp_stage(const speex::SearchTable &table, V *z, const 
       }
     }
     for (int r = 0; r < kBlock; ++r) {
-      insert(list, pack_tag(error[r], kTagBits, tag));
-      tag = tag + splat<IntOf<W>>(kStep<V, W>);
+      insert(list, pack_tag(error[r], kTagBits, tags_from<V, W>(k + r * kStep<V, W>)));
     }
   }
   V best[1];
   reduce<V, W>(list, best);
   const IntOf<V> index = tag_of(best[0], kTagBits);
-  const RowsOf<V> row(table.rows, index * splat<IntOf<V>>(N));
+  const ChosenRow<64, V> row(table, index);
   for (int i = 0; i < N; ++i) {
     z[i] = (z[i] - row.at(i)) * splat<V>(2.0f);
   }

@@ -40,6 +40,7 @@ struct NarrowbandFrame {
   V residual_rms;
   OpenLoop<V> open_loop;
   V half_energy[2];
+  LaneRows<V> rows;  // of `excitation`, as far as it is coded
 };
 
 // What the high band needs of each sub-frame of the low band.
@@ -158,7 +159,7 @@ inline void quantise_lsp(const V (&lsp)[kOrder], bool fine, Fields<V> &fields, V
   }
   const auto stage = [&](const speex::SearchTable &table, IntOf<V> index, int from, int width, float scale) {
     fields.put(index, 6);
-    const RowsOf<V> row(table.rows, index * splat<IntOf<V>>(width));
+    const ChosenRow<64, V> row(table, index);
     for (int i = 0; i < width; ++i) {
       quantised[from + i] += splat<V>(scale) * row.at(i);
     }
@@ -285,18 +286,18 @@ inline FrameParameters<V> code_frame_parameters(const NarrowbandFrame<V> &frame,
 // Closed-loop prediction of one sub-frame in the three-tap sub-modes.
 template <class V, class W>
 inline void predict_three_taps(const speex::NarrowbandMode &mode, NarrowbandState<V> &state,
-                               const NarrowbandFrame<V> &frame, int offset, IntOf<V> frame_lag,
-                               const V *weighted, const Response<V> &response, Fields<V> &fields, V *target,
-                               V *v) {
+                               NarrowbandFrame<V> &frame, int offset, IntOf<V> frame_lag, const V *weighted,
+                               const Response<V> &response, Fields<V> &fields, V *target, V *v) {
   constexpr int kCandidates = 2;
   const auto bounded = is_set(state.bounded);
   const bool some_bounded = any(bounded);
   const V *excitation = frame.excitation + kHistory + offset;
+  frame.rows.take(frame.excitation, kHistory + offset);
   const V limit = select(bounded, splat<V>(static_cast<float>(offset < kMaxLag ? offset : kMaxLag)),
                          splat<V>(static_cast<float>(kMaxLag)));
   if (mode.long_term == speex::LongTerm::kFrameLag) {
     LagTrial<V> trial;
-    try_lag<V, W>(excitation, frame_lag, target, response, trial);
+    try_lag<V, W>(excitation, frame.rows, frame_lag, target, response, trial);
     const auto silent = to_float(frame_lag) > limit;
     const auto chosen = choose_prediction<1, V, W>(*mode.gains, &trial, silent, state.growth, target, v);
     fields.put(chosen.row, mode.pitch_gain_bits);
@@ -309,7 +310,7 @@ inline void predict_three_taps(const speex::NarrowbandMode &mode, NarrowbandStat
   LagTrial<V> trials[kCandidates];
   for (int c = 0; c < kCandidates; ++c) {
     const IntOf<V> lag = min(tag_of(best[c], kLagTagBits) + splat<IntOf<V>>(kMinLag), longest);
-    try_lag<V, W>(excitation, lag, target, response, trials[c]);
+    try_lag<V, W>(excitation, frame.rows, lag, target, response, trials[c]);
   }
   const auto silent = limit < splat<V>(static_cast<float>(kMinLag));
   const auto chosen =
@@ -456,6 +457,7 @@ inline void code_narrowband(NarrowbandState<V> &state, NarrowbandFrame<V> &frame
     silence_narrowband(state);
     return;
   }
+  frame.rows.forget();
   V quantised[kOrder];
   const FrameParameters<V> parameters =
       code_frame_parameters<V, W>(frame, mode_id, dtx_hint, fields, quantised);

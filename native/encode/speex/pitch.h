@@ -3,6 +3,8 @@
 #pragma once
 
 #include "encode/speex/filters.h"
+#include "encode/speex/modes.h"
+#include "lanes/transpose.h"
 
 namespace callreplay::CR_ISA {
 
@@ -38,24 +40,38 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
   // From the shortest lags on: the energies of a block, each of which waits for the one before, are worked out
   // beside its correlations.
   for (int u = kLags - kWidth; u >= 0; u -= kWidth) {
-    for (int slot = u + kWidth - 1; slot >= u; --slot) {
+    const auto next_energy = [&](int slot) __attribute__((always_inline)) {
       const int lag = kMaxLag - slot;
       scores.energy[slot] = energy;
       const V in = past[-lag - 1];
       const V out = past[count - 1 - lag];
       energy = max(energy + in * in - out * out, splat<V>(0.0f));
-    }
+    };
     W sum[kBlock];
     for (int r = 0; r < kBlock; ++r) {
       sum[r] = splat<W>(0.0f);
     }
     const V *x = past - kMaxLag + u;
-    for (int n = 0; n < count; ++n) {
-      const W s = against<V, W>(current[n]);
+    const auto correlate = [&](int first, int last) __attribute__((always_inline)) {
+      for (int n = first; n < last; ++n) {
+        const W s = against<V, W>(current[n]);
 #pragma GCC unroll 8
-      for (int r = 0; r < kBlock; ++r) {
-        sum[r] += s * neighbours<V, W>(x + n + r * kStep<V, W>);
+        for (int r = 0; r < kBlock; ++r) {
+          sum[r] += s * neighbours<V, W>(x + n + r * kStep<V, W>);
+        }
       }
+    };
+    if constexpr (kSame<V, W>) {
+      const int each = count / kWidth;
+      for (int i = 0; i < kWidth; ++i) {
+        next_energy(u + kWidth - 1 - i);
+        correlate(i * each, (i + 1) * each);
+      }
+    } else {
+      for (int slot = u + kWidth - 1; slot >= u; --slot) {
+        next_energy(slot);
+      }
+      correlate(0, count);
     }
     // Unrolled, so that the sums need no addresses and stay in registers.
 #pragma GCC unroll 8
@@ -63,7 +79,9 @@ inline void rank_lags(const V *current, const V *past, int count, V limit, bool 
       put_neighbours<V, W>(scores.correlation + u + r * kStep<V, W>, sum[r]);
     }
     for (int slot = u; slot < u + kWidth; slot += kStep<V, W>) {
-      const IntOf<W> tag = splat<IntOf<W>>(kLags - 1) - tags_from<V, W>(slot);
+      // Tags fall as slots rise.
+      const IntOf<W> tag = kSame<V, W> ? tags_from<V, W>(kLags - 1 - slot)
+                                       : splat<IntOf<W>>(kLags - 1) - tags_from<V, W>(slot);
       const W c = neighbours<V, W>(scores.correlation + slot);
       W score = splat<W>(0.0f) - c * c / (splat<W>(1.0f) + neighbours<V, W>(scores.energy + slot));
       if (limited) {
@@ -113,12 +131,75 @@ inline OpenLoop<V> open_loop_pitch(const V *weighted, int count) {
   return out;
 }
 
+// The samples of a frame and before it, a row for each lane. AVX-512's gather takes 17 cycles; from rows, sixteen
+// samples of sixteen lanes are there in as many.
+template <class V>
+struct LaneRows {
+  void forget() {}
+  void take(const V *, int) {}
+};
+#if defined(CR_AVX512)
+template <>
+struct LaneRows<F32> {
+  static constexpr int kRow = kHistory + speex::kNarrowbandFrame + 14;  // a multiple of 16
+  static_assert(kRow % 16 == 0);
+  int known;
+  alignas(64) float rows[F32::kLanes][kRow];
+
+  void forget() { known = 0; }
+  // samples[0] is the first of each row; `upto` of them are known now.
+  void take(const F32 *samples, int upto) {
+    for (int n = known / 16 * 16; n < upto; n += 16) {
+      F32 tile[16];
+      for (int i = 0; i < 16; ++i) {
+        tile[i] = samples[n + i];
+      }
+      transpose(tile);
+      for (int lane = 0; lane < F32::kLanes; ++lane) {
+        store(rows[lane] + n, tile[lane]);
+      }
+    }
+    known = upto;
+  }
+};
+#endif
+
 // What three-tap prediction reads at lag T: f(m) = e[m] for m < 0, e[m - T] for 0 <= m < T, 0 beyond. Element
 // i is f(i - T - 1), so the vector for delay T - 1 + k begins at element 2 - k. `excitation` points at the
 // sub-frame and has kHistory samples before it; every index read is within -145..-1.
 inline constexpr int kPastWindow = kSubframe + 2;
 template <class V>
-inline void past_window(const V *excitation, IntOf<V> lag, V (&window)[kPastWindow]) {
+inline void past_window(const V *excitation, [[maybe_unused]] const LaneRows<V> &own_rows, IntOf<V> lag,
+                        V (&window)[kPastWindow]) {
+#if defined(CR_AVX512)
+  if constexpr (V::kLanes > 1) {
+    static_assert(kPastWindow <= 48);
+    alignas(64) int32_t lags[V::kLanes];
+    store(lags, lag);
+    F32 tiles[3][16];
+    for (int lane = 0; lane < V::kLanes; ++lane) {
+      const int own = lags[lane];
+      const float *direct = own_rows.rows[lane] + own_rows.known - 1 - own;
+      const float *wrapped = direct - (own < 48 ? own : 0);
+      const uint64_t known = (uint64_t{2} << (own < 62 ? own : 62)) - 1;
+      const uint64_t inside = (uint64_t{2} << (own < 31 ? 2 * own : 62)) - 1;
+      const uint64_t again = inside & ~known;
+#pragma GCC unroll 3
+      for (int b = 0; b < 3; ++b) {
+        const __m512 some = _mm512_maskz_loadu_ps(static_cast<__mmask16>(known >> (16 * b)), direct + 16 * b);
+        tiles[b][lane].v =
+            _mm512_mask_loadu_ps(some, static_cast<__mmask16>(again >> (16 * b)), wrapped + 16 * b);
+      }
+    }
+    for (int b = 0; b < 3; ++b) {
+      transpose(tiles[b]);
+      for (int i = 0; i < 16 && 16 * b + i < kPastWindow; ++i) {
+        window[16 * b + i] = tiles[b][i];
+      }
+    }
+    return;
+  }
+#endif
   const V *base = excitation - kHistory;
   const IntOf<V> start = splat<IntOf<V>>(kHistory - 1) - lag;
   const IntOf<V> now = splat<IntOf<V>>(kHistory);
@@ -155,10 +236,10 @@ struct LagTrial {
 };
 
 template <class V, class W>
-inline void try_lag(const V *excitation, IntOf<V> lag, const V *target, const Response<V> &response,
-                    LagTrial<V> &trial) {
+inline void try_lag(const V *excitation, const LaneRows<V> &rows, IntOf<V> lag, const V *target,
+                    const Response<V> &response, LagTrial<V> &trial) {
   trial.lag = lag;
-  past_window(excitation, lag, trial.window);
+  past_window(excitation, rows, lag, trial.window);
   convolve<V, W>(trial.window + 2, response, trial.basis[0]);
   for (int k = 1; k < 3; ++k) {
     const V first = trial.window[2 - k];
@@ -192,7 +273,7 @@ template <int kCount, class V, class W>
 inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trials, V growth_penalty,
                          bool limited, IntOf<V> (&rows)[kCount]) {
   constexpr int kTagBits = 7;
-  constexpr int kBlock = block_of<V, W>(2, 32);
+  constexpr int kBlock = block_of<V, W>(4 / kCount, 32);
   constexpr int kTerms = speex::kGainTerms;
   W list[kCount][1];
   W z[kTerms - 1][kCount];
@@ -202,12 +283,14 @@ inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trial
       z[i][c] = against<V, W>(trials[c].terms[i]);
     }
   }
-  IntOf<W> tag = tags_from<V, W>(0);
   for (int k = 0; k < table.terms.size; k += kBlock * kStep<V, W>) {
     W score[kBlock][kCount];
+    // A sum that is nothing is +0 all the same: the squares are, which come last.
+#pragma GCC unroll 4
     for (int r = 0; r < kBlock; ++r) {
+      const W term = entry<V, W>(table.terms, kTerms, k + r * kStep<V, W>, 0);
       for (int c = 0; c < kCount; ++c) {
-        score[r][c] = splat<W>(0.0f);
+        score[r][c] = term * z[0][c];
       }
     }
     const auto add = [&](int i, const W(&factor)[kCount]) {
@@ -220,7 +303,7 @@ inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trial
       }
     };
 #pragma GCC unroll 9
-    for (int i = 0; i < kTerms - 1; ++i) {
+    for (int i = 1; i < kTerms - 1; ++i) {
       add(i, z[i]);
     }
     if (limited) {
@@ -233,9 +316,8 @@ inline void search_gains(const speex::GainTable &table, const LagTrial<V> *trial
 #pragma GCC unroll 4
     for (int r = 0; r < kBlock; ++r) {
       for (int c = 0; c < kCount; ++c) {
-        insert(list[c], pack_tag(score[r][c], kTagBits, tag));
+        insert(list[c], pack_tag(score[r][c], kTagBits, tags_from<V, W>(k + r * kStep<V, W>)));
       }
-      tag = tag + splat<IntOf<W>>(kStep<V, W>);
     }
   }
   for (int c = 0; c < kCount; ++c) {
@@ -264,7 +346,15 @@ inline Prediction<V> choose_prediction(const speex::GainTable &table, const LagT
   const auto over = growth > splat<V>(kGrowthLimit);
   const V penalty = select(over, splat<V>(1.0e30f), splat<V>(0.0f));
   IntOf<V> rows[kCount];
-  search_gains<kCount, V, W>(table, trials, penalty, any(over), rows);
+  if constexpr (kOperandsOfOne && kSame<V, W>) {
+    for (int c = 0; c < kCount; ++c) {
+      IntOf<V> row[1];
+      search_gains<1, V, W>(table, trials + c, penalty, any(over), row);
+      rows[c] = row[0];
+    }
+  } else {
+    search_gains<kCount, V, W>(table, trials, penalty, any(over), rows);
+  }
   V taps[kCount][3];
   V error[kCount];
   for (int c = 0; c < kCount; ++c) {

@@ -58,6 +58,27 @@ CR_LANE W entry(const speex::SearchTable &table, int width, int k, int i) {
   }
 }
 
+// The row that each lane chose of a table of kSize rows.
+template <int kSize, class V>
+class ChosenRow {
+ public:
+  CR_LANE ChosenRow(const speex::SearchTable &table, IntOf<V> index)
+      : columns_(table.columns), index_(index), row_(table.rows, index * splat<IntOf<V>>(table.width)) {}
+  CR_LANE V at(int i) const {
+    return kByColumns ? look_up<kSize, V>(columns_ + i * kSize, index_) : row_.at(i);
+  }
+
+ private:
+#if defined(CR_AVX512)
+  static constexpr bool kByColumns = V::kLanes > 1 && kSize <= 128;
+#else
+  static constexpr bool kByColumns = false;
+#endif
+  const float *columns_;
+  IntOf<V> index_;
+  RowsOf<V> row_;
+};
+
 // How many W of candidates are under way at once. The sum of one candidate waits for each of its products, and the
 // next candidate's is too far away for the processor to begin it meanwhile; but every W takes a register.
 template <class V, class W>
@@ -65,13 +86,13 @@ constexpr int block_of(int most, int size) {
   return most * kStep<V, W> <= size ? most : size / kStep<V, W>;
 }
 
-// The tags first, first + 1, ... of kStep candidates.
+// The tags first, first + 1, ... of kStep candidates, from memory: there is more to do for the units that would count.
 template <class V, class W>
 CR_LANE IntOf<W> tags_from(int first) {
   if constexpr (kSame<V, W>) {
-    return splat<IntOf<V>>(first);
+    return splat<IntOf<V>>(V::kLanes == 1 ? first : speex::kTags[first]);
   } else {
-    return splat<IntOf<W>>(first) + iota<IntOf<W>>();
+    return load<IntOf<W>>(speex::kTags + first);
   }
 }
 
@@ -80,11 +101,50 @@ template <int M, class W>
 CR_LANE void insert(W (&list)[M], W a) {
   for (int i = 0; i < M - 1; ++i) {
     const W low = min(list[i], a);
-    a = max(list[i], a);
+    a = the_other(list[i], a, low);
     list[i] = low;
   }
   list[M - 1] = min(list[M - 1], a);
 }
+
+// The three smallest of values that come N at a time, N = 1, 2 or 4: at 3 1/2 operations each instead of five. Values
+// are compared in pairs, and the smaller ones in pairs again. Of the larger ones of all pairs no more than one can be
+// among the three, since each has its smaller one before it: only the least of them is kept.
+template <int N, class W>
+struct ThreeSmallest {
+  W list[3];
+  W larger, larger_of_pairs;
+
+  CR_LANE ThreeSmallest() {
+    for (W &each : list) {
+      each = splat<W>(3.0e38f);
+    }
+    larger = larger_of_pairs = splat<W>(3.0e38f);
+  }
+  CR_LANE void take(const W (&a)[N]) {
+    if constexpr (N == 4) {
+      const W first = min(a[0], a[1]), last = min(a[2], a[3]);
+      larger = min(larger, min(the_other(a[0], a[1], first), the_other(a[2], a[3], last)));
+      const W low = min(first, last);
+      larger_of_pairs = min(larger_of_pairs, the_other(first, last, low));
+      insert(list, low);
+    } else if constexpr (N == 2) {
+      const W low = min(a[0], a[1]);
+      larger = min(larger, the_other(a[0], a[1], low));
+      insert(list, low);
+    } else {
+      insert(list, a[0]);
+    }
+  }
+  CR_LANE void finish() {
+    if constexpr (N == 4) {
+      insert(list, larger_of_pairs);
+    }
+    if constexpr (N >= 2) {
+      insert(list, larger);
+    }
+  }
+};
 
 // The M smallest of the stream, from the lists of its candidate groups.
 template <class V, class W, int M>

@@ -1,6 +1,8 @@
 // The constants of the Speex bitstream (the decoder dictates them) and the forms of them that a search wants.
 #pragma once
 
+#include <cstdint>
+
 namespace callreplay::speex {
 
 // A set of vectors to search. `rows` holds [size][width], what a lane per stream broadcasts; `columns` holds
@@ -45,6 +47,9 @@ extern const float kVbrNbThreshold[9][11], kVbrHbThreshold[5][11];
 
 // exp(q / 3.5), q = 0..31, and the bounds exp((q - 0.5) / 3.5), q = 1..31, between which q is the nearest.
 extern const float kFrameGain[32], kFrameGainBound[31];
+
+// 0, 1, ...: what tells the candidates of a search apart.
+extern const int32_t kTags[256];
 
 // cos(pi g / 64), g = 0..64: the edges of the grid on which LSP roots are looked for.
 inline constexpr int kRootCells = 64;

@@ -258,6 +258,23 @@ void probe_transpose(LaneReport report, void *context) {
     same = same && streams[lane][2] == 0 && streams[lane][11] == 0;
   }
   report(context, "scatter_samples", same);
+
+  constexpr int kFloats = kWidth32, kCount = 48;
+  int16_t pcm[kFloats][kCount + 1];
+  const int16_t *sources[kFloats];
+  for (int lane = 0; lane < kFloats; ++lane) {
+    for (int16_t &each : pcm[lane]) each = source.integer<int16_t>();
+    sources[lane] = pcm[lane] + 1;
+  }
+  F32 taken[kCount];
+  gather_samples(sources, kCount, taken);
+  same = true;
+  for (int t = 0; t < kCount; ++t) {
+    float got[kFloats];
+    store(got, taken[t]);
+    for (int lane = 0; lane < kFloats; ++lane) same = same && got[lane] == pcm[lane][t + 1];
+  }
+  report(context, "gather_samples", same);
 }
 
 void probe_i32(LaneReport report, void *context) {
@@ -440,14 +457,21 @@ void probe_f32(LaneReport report, void *context) {
   PROBE(F32, to_float(bits_of(a)), ANY);
   PROBE(F32, pack_tag(a, 7, bits_of(b) & splat<decltype(bits_of(b))>(127)), ANY);
   PROBE(F32, tag_of(a, 7), ANY);
+  PROBE(F32, the_other(a, b, min(a, b)), [](auto &a, auto &b, auto &) { a = a == b ? b : a; });
 
   Source source;
   constexpr int N = kWidth32;
-  float table[64], got[kMost];
+  float table[64], got[kMost], entries[256];
   int32_t index[kMost];
   F32 history[64];
   float rows[64][kMost];
-  bool shared = true, own = true, of_rows = true;
+  bool shared = true, own = true, of_rows = true, looked_up = true;
+  for (int i = 0; i < 256; ++i) entries[i] = static_cast<float>(i);
+  const auto look = [&]<int kSize>() {
+    for (int32_t &each : index) each = static_cast<int32_t>(source.next() % kSize);
+    store(got, look_up<kSize, F32>(entries, load<I32>(index)));
+    for (int i = 0; i < N; ++i) looked_up = looked_up && got[i] == entries[index[i]];
+  };
   source.fill(table);
   source.fill(table + kMost);
   for (int row = 0; row < 64; ++row) {
@@ -455,6 +479,11 @@ void probe_f32(LaneReport report, void *context) {
     history[row] = load<F32>(rows[row]);
   }
   for (int round = 0; round < kRounds; ++round) {
+    look.template operator()<16>();
+    look.template operator()<32>();
+    look.template operator()<64>();
+    look.template operator()<128>();
+    look.template operator()<256>();
     for (int32_t &each : index) each = static_cast<int32_t>(source.next() % 64);
     store(got, gather(table, load<I32>(index)));
     for (int i = 0; i < N; ++i) shared = shared && same_bits(got + i, table + index[i], sizeof(float));
@@ -472,6 +501,7 @@ void probe_f32(LaneReport report, void *context) {
   report(context, "F32 gather", shared);
   report(context, "F32 gather_own", own);
   report(context, "F32 RowsOf", of_rows);
+  report(context, "F32 look_up", looked_up);
 }
 
 void run(LaneReport report, void *context) {
