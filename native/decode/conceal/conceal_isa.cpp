@@ -163,13 +163,21 @@ template <int N>
 void correlate(int32_t *__restrict y, const int32_t *__restrict z, const int32_t *__restrict taps,
                size_t pairs, size_t count) {
   if constexpr (N == 1) {
-    using V = Lanes<int32_t, 1>;
+    // Without the pairs it is a loop that compilers know.
+    int16_t x[2 * kMostPairs], tap[kMostPairs];
+    const size_t taps_count = 2 * pairs;
+    for (size_t n = 0; n < count + taps_count - 1; ++n) {
+      x[n] = static_cast<int16_t>(z[n]);
+    }
+    for (size_t t = 0; t < taps_count; ++t) {
+      tap[t] = static_cast<int16_t>(taps[t]);
+    }
     for (size_t n = 0; n < count; ++n) {
-      V sum = splat<V>(0);
-      for (size_t t = 0; t < pairs; ++t) {
-        sum = sum + madd(load<V>(z + n + 2 * t), load<V>(taps + 2 * t));
+      int32_t sum = 0;
+      for (size_t t = 0; t < taps_count; ++t) {
+        sum += x[n + t] * tap[t];
       }
-      store(y + n, sum);
+      y[n] = sum;
     }
   } else {
     constexpr int kFew = 16 / N, kBlock = 8;
