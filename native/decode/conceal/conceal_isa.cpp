@@ -594,6 +594,8 @@ void synthesise(Synthesis *const *sounds, size_t sound_count, size_t count) {
   const Synthesis *second = sound_count > 1 ? sounds[1] : nullptr;
   if (sounds[0]->order == 12) {
     go_on<N, 12>(*sounds[0], second, count);
+  } else if (N < 16 && sounds[0]->order == 20) {
+    go_on<N, 20>(*sounds[0], second, count);
   } else {
     go_on<N, 0>(*sounds[0], second, count);
   }
