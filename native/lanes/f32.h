@@ -156,6 +156,14 @@ using F32 = F32x1;
 
 #endif
 
+// Lanes k to N - 1 of a, then 0 to k - 1 of b: what lies k behind a where b follows it.
+#if defined(CR_AVX512)
+template <int k>
+CR_LANE F32 follow(F32 a, F32 b) {
+  return {_mm512_castsi512_ps(_mm512_alignr_epi32(as_bits(b.v), as_bits(a.v), k))};
+}
+#endif
+
 template <class V>
 using IntOf = Lanes<int32_t, V::kLanes>;
 

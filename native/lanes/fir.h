@@ -17,6 +17,41 @@ CR_LANE float add_up(const float *sums) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
+// The same of each of up to 16 registers, side by side.
+template <int kCount, int N>
+CR_LANE void add_up_each(float *totals, const Lanes<float, N> (*sums)[1]) {
+#if defined(CR_AVX512)
+  __m512 some[16];
+  for (int i = 0; i < 16; ++i) {
+    some[i] = i < kCount ? sums[i][0].v : _mm512_setzero_ps();
+  }
+  for (int i = 0; i < 8; ++i) {
+    const __m512 a = some[2 * i], b = some[2 * i + 1];
+    some[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m512 a = some[2 * i], b = some[2 * i + 1];
+    some[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
+  for (int i = 0; i < 2; ++i) {
+    const __m512d a = _mm512_castps_pd(some[2 * i]), b = _mm512_castps_pd(some[2 * i + 1]);
+    some[i] =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  const __m512 all =
+      _mm512_add_ps(_mm512_shuffle_ps(some[0], some[1], 0x88), _mm512_shuffle_ps(some[0], some[1], 0xdd));
+  // Register 4 i + j stands at 4 j + i.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_mask_storeu_ps(totals, (1u << kCount) - 1, _mm512_permutexvar_ps(order, all));
+#else
+  for (int i = 0; i < kCount; ++i) {
+    float flat[N];
+    store(flat, sums[i][0]);
+    totals[i] = add_up(flat);
+  }
+#endif
+}
+
 // kVectors of N outputs from y on: y[n] += sum over t of taps[t] * x[n + t]. Every second vector is read from other_x.
 template <int N, int kVectors>
 CR_LANE void fir_taps(Lanes<float, N> *sums, const float *x, const float *other_x, const float *taps,

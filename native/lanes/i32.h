@@ -111,6 +111,12 @@ CR_LANE bool all(M32x1 m) {
 CR_LANE uint32_t bits(M32x1 m) {
   return m.v;
 }
+CR_LANE I32x1 running_sum(I32x1 a) {
+  return a;
+}
+CR_LANE I32x1 last_lane(I32x1 a) {
+  return a;
+}
 CR_LANE void store16(int16_t *to, I32x1 a) {
   *to = a.low();
 }
@@ -344,6 +350,17 @@ CR_UNARY(I32, peak, _mm512_max_epi32(_mm512_srli_epi32(a.v, 16), _mm512_and_si51
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {_mm512_mask_blend_epi32(m.v, b.v, a.v)};
 }
+// Lane i: the sum of the lanes 0 to i.
+CR_LANE I32 running_sum(I32 a) {
+  const __m512i zero = _mm512_setzero_si512();
+  a.v = _mm512_add_epi32(a.v, _mm512_alignr_epi32(a.v, zero, 15));
+  a.v = _mm512_add_epi32(a.v, _mm512_alignr_epi32(a.v, zero, 14));
+  a.v = _mm512_add_epi32(a.v, _mm512_alignr_epi32(a.v, zero, 12));
+  return {_mm512_add_epi32(a.v, _mm512_alignr_epi32(a.v, zero, 8))};
+}
+CR_LANE I32 last_lane(I32 a) {
+  return {_mm512_permutexvar_epi32(_mm512_set1_epi32(15), a.v)};
+}
 CR_LANE uint32_t bits(M32 m) {
   return m.v;
 }
@@ -406,6 +423,15 @@ CR_LANE I32 select(M32 m, I32 a, I32 b) {
   __asm__("vpblendvb %3, %2, %1, %0" : "=x"(v) : "x"(b.v), "x"(a.v), "x"(m.v));
   return {v};
 }
+CR_LANE I32 running_sum(I32 a) {
+  a.v = _mm256_add_epi32(a.v, _mm256_slli_si256(a.v, 4));
+  a.v = _mm256_add_epi32(a.v, _mm256_slli_si256(a.v, 8));
+  const __m256i low = _mm256_permutevar8x32_epi32(a.v, _mm256_set1_epi32(3));
+  return {_mm256_add_epi32(a.v, _mm256_blend_epi32(_mm256_setzero_si256(), low, 0xF0))};
+}
+CR_LANE I32 last_lane(I32 a) {
+  return {_mm256_permutevar8x32_epi32(a.v, _mm256_set1_epi32(7))};
+}
 CR_LANE uint32_t bits(M32 m) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(m.v)));
 }
@@ -464,6 +490,13 @@ CR_BINARY(I32, widest, _mm_max_epi16(a.v, _mm_max_epi16(b.v, _mm_subs_epi16(_mm_
 
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {_mm_or_si128(_mm_and_si128(m.v, a.v), _mm_andnot_si128(m.v, b.v))};
+}
+CR_LANE I32 running_sum(I32 a) {
+  a.v = _mm_add_epi32(a.v, _mm_slli_si128(a.v, 4));
+  return {_mm_add_epi32(a.v, _mm_slli_si128(a.v, 8))};
+}
+CR_LANE I32 last_lane(I32 a) {
+  return {_mm_shuffle_epi32(a.v, 0xFF)};
 }
 CR_LANE uint32_t bits(M32 m) {
   return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(m.v)));
@@ -634,6 +667,14 @@ CR_BINARY(I32, widest, lanes(vmaxq_s16(words(a), vqabsq_s16(words(b)))))
 
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {vbslq_s32(m.v, a.v, b.v)};
+}
+CR_LANE I32 running_sum(I32 a) {
+  const int32x4_t zero = vdupq_n_s32(0);
+  a.v = vaddq_s32(a.v, vextq_s32(zero, a.v, 3));
+  return {vaddq_s32(a.v, vextq_s32(zero, a.v, 2))};
+}
+CR_LANE I32 last_lane(I32 a) {
+  return {vdupq_laneq_s32(a.v, 3)};
 }
 CR_LANE uint32_t bits(M32 m) {
   const uint32_t bit[4] = {1, 2, 4, 8};

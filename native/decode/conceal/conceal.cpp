@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 
 #include "decode/conceal/kernels.h"
@@ -16,9 +17,11 @@ namespace {
 
 constexpr size_t kShortestMs = 4, kLongestMs = 18;  // what is repeated: at least one period of any voice
 constexpr size_t kTemplateMs = 7;                   // what a period must match
-constexpr size_t kFewestMs = 10;                    // with less than this of a side it is not known
-constexpr float kVoicedFrom = 0.4f;                 // normalised correlation
+constexpr size_t kHeardMs = 30;      // of the context this is looked at: the window of the prediction
+constexpr size_t kFewestMs = 10;     // with less than this of a side it is not known
+constexpr float kVoicedFrom = 0.4f;  // normalised correlation
 constexpr size_t kMaxRateHz = 48000;
+constexpr size_t kMaxHeard = kMaxRateHz * kHeardMs / 1000;
 constexpr size_t kMaxPeriod = kMaxRateHz * kLongestMs / 1000;
 constexpr size_t kMaxBridge = kMaxRateHz * kBridgedMs / 1000 + kMaxRateHz * 4 / 1000 + 1;
 
@@ -33,10 +36,8 @@ class Side {
   const float *autocorrelation() const { return autocorrelation_; }
   Synthesis *synthesis() { return &synthesis_; }
 
-  // What is repeated; and how loud the noise is, of one or two sides.
+  // What is repeated, and how loud the noise is.
   void analyse();
-  static void level(Side *const *sides, size_t count);
-  bool noisy() const { return periodic_ < 1; }
 
   // What drives the sound of `count` samples; the kernel makes it.
   void go_on(uint32_t seed, size_t count);
@@ -48,120 +49,155 @@ class Side {
     float voicing;  // normalised correlation of the last samples with those a period before
   };
 
+  void hear(size_t count);
   bool correlate();
+  void level();
   Period find_period() const;
-  Period refine(Period rough, size_t span) const;
+  Period refine(Period rough, size_t longest, size_t span) const;
+  const int16_t *end() const { return pcm_ + heard_; }
 
-  static constexpr size_t kMemory = kMaxOrder + 4;
+  static constexpr size_t kMemory = 48;  // kMaxOrder at least, and the sound behind it begins a line
 
   const ConcealKernel &kernel_;
   const ConcealTables &tables_;
-  size_t filled_ = 0;               // valid samples of past_
+  size_t known_ = 0;                // samples of this side,
+  size_t heard_ = 0;                // of which so many are in pcm_ and past_
   size_t period_ = 0;               // samples of excitation_ in use
   float periodic_ = 0, noise_ = 0;  // gains of the repeated residual and of noise in its place
   Synthesis synthesis_;
   float autocorrelation_[kMaxOrder + 1];
-  float past_[kMaxContext + kSlack];       // nearest to the loss last, in the first filled_ places
-  float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
-  float memory_[kMemory + kMaxBridge + kSlack];
+  alignas(64) int16_t pcm_[kMaxHeard + kSlack];        // nearest to the loss last, then zeros
+  alignas(64) float past_[kMaxHeard + kSlack];         // the same
+  alignas(64) float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
+  alignas(64) float memory_[kMemory + kMaxBridge + kSlack];
 };
 
 // Behind x, for kernels that read on; at least kSlack - 15. (Of a constant length GCC makes a slow instruction.)
-void silence(float *x, size_t count) {
-  std::fill(x + count, x + (count + kSlack) / 16 * 16, 0.0f);
+template <class T>
+void silence(T *x, size_t count) {
+  std::fill(x + count, x + (count + kSlack) / 16 * 16, T{0});
+}
+
+void Side::hear(size_t count) {
+  known_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
+  heard_ = std::min(known_, tables_.window.size());
 }
 
 bool Side::before(const int16_t *pcm, size_t count) {
-  filled_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
-  kernel_.widen(past_, pcm + count - filled_, filled_);
+  hear(count);
+  std::copy_n(pcm + count - heard_, heard_, pcm_);
   return correlate();
 }
 
 bool Side::after(const int16_t *pcm, size_t count) {
-  filled_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
-  kernel_.widen_back(past_, pcm, filled_);
+  hear(count);
+  kernel_.reverse_copy(pcm_, pcm, heard_);
   return correlate();
 }
 
-// Of windows, and ones up to the next multiple of 16.
-void slide(const ConcealKernel &kernel, float *energies, const float *x, size_t span, size_t count) {
-  kernel.energies(energies, x, span, count);
-  std::fill_n(energies + count, (16 - count % 16) % 16, 1.0f);
+// Pairs of `count` samples and of zeros behind them, as far as a comparison reads.
+constexpr size_t kBehind = 320;
+using Pairs = int32_t[3 * kMostPairs];
+void pair_up(const ConcealKernel &kernel, Pairs &z, const int16_t *x, int shift, size_t count) {
+  kernel.pair_up(z, x, shift, count);
+  z[count - 1] &= 0xFFFF;  // no sample is behind it
+  std::fill(z + count, z + (count + kBehind) / 16 * 16, 0);
+}
+
+int shift_for(const ConcealKernel &kernel, const int16_t *x, size_t count, int bits) {
+  return std::max(0, kernel.width(x, count) - bits);
+}
+
+// The likest of `count` lags of `now`, of `span` samples and zeros, and what is `then`; its likeness over the energies.
+Likest compare(const ConcealKernel &kernel, const int32_t *now, const int32_t *then, size_t span,
+               size_t count) {
+  constexpr size_t kTaps = 64;  // that the kernel takes at a time
+  alignas(64) int32_t likeness[kMostPairs], energies[kMostPairs];
+  kernel.correlate(likeness, then, now, (span + kTaps - 1) / kTaps * kTaps / 2, count);
+  kernel.energies(energies, then, span, count);
+  const size_t whole = (count + 15) / 16 * 16;
+  std::fill(likeness + count, likeness + whole, 0);
+  std::fill(energies + count, energies + whole, 1);
+  Likest found = kernel.likest(likeness, energies, count);
+  int32_t now_energy[16];
+  kernel.energies(now_energy, now, span, 1);
+  found.ratio /= static_cast<float>(now_energy[0]);
+  return found;
 }
 
 // A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than
 // one period does.
 Side::Period Side::find_period() const {
   const size_t rate = tables_.rate_hz;
-  const size_t longest = std::min(rate * kLongestMs / 1000, filled_ / 2);
+  const size_t longest = std::min(rate * kLongestMs / 1000, known_ / 2);
   const size_t shortest = rate * kShortestMs / 1000;
-  const size_t span = std::min(rate * kTemplateMs / 1000, filled_ - longest);
+  const size_t span = std::min(rate * kTemplateMs / 1000, known_ - longest);
   if (longest < shortest || span == 0) return {longest, 0};
   // Every 8 kHz or so is enough to tell the candidates apart; the best is refined at the full rate.
   const size_t step = rate / 8000;
   const size_t count = (span + step - 1) / step, lags = (longest - shortest) / step + 1;
   // Both sides at every step-th sample, in less than 16 per ms: then + lags - 1 - k is `shortest` and
   // k steps back.
-  constexpr size_t kTemplate = 16 * kTemplateMs + 2;
-  constexpr size_t kLags = 16 * (kLongestMs - kShortestMs) + 2;
-  const float *now = past_ + filled_ - span, *then = now - shortest - (lags - 1) * step;
-  float current[kTemplate], earlier[kTemplate + kLags + kSlack];
-  if (step > 1) {
-    for (size_t i = 0; i < count; ++i) current[i] = now[i * step];
-    for (size_t i = 0; i < count + lags - 1; ++i) earlier[i] = then[i * step];
-    std::fill_n(earlier + count + lags - 1, kSlack, 0.0f);
-    now = current;
-    then = earlier;
+  const int16_t *now = end() - span, *then = now - shortest - (lags - 1) * step;
+  alignas(64) Pairs earlier, sampled;
+  const int32_t *current = earlier + (now - then);
+  if (step == 1) {
+    const auto samples = static_cast<size_t>(end() - then);
+    pair_up(kernel_, earlier, then, shift_for(kernel_, then, samples, kPitchBits), samples);
+  } else {
+    const size_t samples = count + lags - 1;
+    int16_t picked[2][16 * (kTemplateMs + kLongestMs - kShortestMs) + 4];
+    for (size_t i = 0; i < count; ++i) picked[0][i] = now[i * step];
+    for (size_t i = 0; i < samples; ++i) picked[1][i] = then[i * step];
+    picked[0][count] = picked[1][samples] = 0;
+    const int shift = std::max(shift_for(kernel_, picked[0], count, kPitchBits),
+                               shift_for(kernel_, picked[1], samples, kPitchBits));
+    pair_up(kernel_, sampled, picked[0], shift, count);
+    pair_up(kernel_, earlier, picked[1], shift, samples);
+    current = sampled;
   }
-  float likeness[kLags + kSlack], energies[kLags + kSlack];
-  kernel_.correlate(likeness, then, now, count, lags);
-  float now_energy;
-  kernel_.energies(&now_energy, now, count, 1);
-  slide(kernel_, energies, then, count, lags);
-  std::fill_n(likeness + lags, 16, 0.0f);
-  const float top = kernel_.normalise(likeness, energies, lags);
-  size_t best = lags - 1;  // the shortest of equals
-  while (top > 0 && likeness[best] != top) --best;
-  const Period rough{top > 0 ? shortest + (lags - 1 - best) * step : longest, std::sqrt(top / now_energy)};
-  return step == 1 ? rough : refine(rough, span);
+  const Likest found = compare(kernel_, current, earlier, count, lags);
+  if (found.ratio <= 0) return {longest, 0};
+  const Period rough{shortest + (lags - 1 - found.at) * step, std::sqrt(found.ratio)};
+  return step == 1 ? rough : refine(rough, longest, span);
 }
 
 // The best lag nearer to rough.samples than a step, at the full rate.
-Side::Period Side::refine(Period rough, size_t span) const {
+Side::Period Side::refine(Period rough, size_t longest, size_t span) const {
   const size_t rate = tables_.rate_hz, step = rate / 8000;
   const size_t from = std::max(rate * kShortestMs / 1000, rough.samples - step + 1);
-  const size_t to = std::min(std::min(rate * kLongestMs / 1000, filled_ / 2), rough.samples + step - 1);
-  const float *now = past_ + filled_ - span, *then = now - to;
-  const size_t lags = to - from + 1;  // 2 * 6 - 1 at most
-  float likeness[16], energies[16];
-  kernel_.correlate_few(likeness, then, now, (span + 3) / 4 * 4, lags);
-  slide(kernel_, energies, then, span, lags);
-  std::fill_n(likeness + lags, 16 - lags, 0.0f);
-  kernel_.normalise(likeness, energies, lags);
-  size_t best = lags - 1;
-  for (size_t i = lags - 1; i-- > 0;) {
-    if (likeness[i] > likeness[best]) best = i;
-  }
-  return {to - best, rough.voicing};
+  const size_t to = std::min(longest, rough.samples + step - 1);
+  const int16_t *now = end() - span;
+  const size_t lags = to - from + 1;
+  const int shift = shift_for(kernel_, now - to, to + span, kFineBits);
+  alignas(64) Pairs current, earlier;
+  pair_up(kernel_, current, now, shift, span);
+  pair_up(kernel_, earlier, now - to, shift, span + lags - 1);
+  const Likest found = compare(kernel_, current, earlier, span, lags);
+  return {found.ratio > 0 ? to - found.at : rough.samples, rough.voicing};
 }
 
 // For linear prediction by the autocorrelation method. False for digital silence.
 bool Side::correlate() {
-  if (filled_ < tables_.rate_hz * kFewestMs / 1000) return false;
-  silence(past_, filled_);
+  if (known_ < tables_.rate_hz * kFewestMs / 1000) return false;
+  silence(pcm_, heard_);
   const std::vector<float> &window = tables_.window;
-  const size_t full = window.size(), length = std::min(full, filled_);
+  const size_t full = window.size();
   const int order = tables_.order;
-  float windowed[kMaxRateHz * 30 / 1000 + kSlack];
-  const float *from = past_ + filled_ - length;
-  if (length == full) {
-    kernel_.multiply(windowed, from, window.data(), length);
+  alignas(64) float windowed[kMaxHeard + kSlack];
+  if (heard_ == full) {
+    kernel_.window(past_, windowed, pcm_, window.data(), heard_);
   } else {
-    for (size_t i = 0; i < length; ++i) windowed[i] = from[i] * window[(2 * i + 1) * full / (2 * length)];
+    // At (2 i + 1) * full / (2 * heard_): rounded up to 2^-32, less than 2^-32 * 2 * heard_ <= 2^-20 is too much, and what is
+    // too little for the next number is 1 / (2 * heard_) at least.
+    const uint64_t scale = (uint64_t{full} << 32) / (2 * heard_) + 1;
+    kernel_.widen(past_, pcm_, heard_);
+    for (size_t i = 0; i < heard_; ++i) windowed[i] = past_[i] * window[(2 * i + 1) * scale >> 32];
   }
-  silence(windowed, length);
+  silence(past_, heard_);
+  silence(windowed, heard_);
   float *r = autocorrelation_;
-  kernel_.autocorrelate(r, windowed, length, order);
+  kernel_.autocorrelate(r, windowed, heard_, order);
   if (r[0] <= 0) return false;
   for (int lag = 1; lag <= order; ++lag) r[lag] *= tables_.lag_window[lag];
   // A noise floor of -40 dB and the lag window keep the filter away from the unit circle.
@@ -176,38 +212,24 @@ void Side::analyse() {
   float reversed[kMaxOrder + 1];
   std::reverse_copy(synthesis_.coefficients, synthesis_.coefficients + order + 1, reversed);
   // A period is at most half of what is known, 5 ms, and longer than the filter.
-  kernel_.correlate(excitation_, past_ + filled_ - period_ - order, reversed, order + 1, period_);
+  kernel_.filter(excitation_, past_ + heard_ - period_ - order, reversed, order + 1, period_);
   periodic_ = std::clamp(found.voicing / kVoicedFrom, 0.0f, 1.0f);
+  if (periodic_ < 1) level();
 }
 
-// Of the residuals of sides that are partly noise. Each sum waits for itself, so both run at once.
-void Side::level(Side *const *sides, size_t count) {
-  if (count == 0) return;
-  Side &first = *sides[0], &last = *sides[count - 1];
-  float energies[2] = {0, 0};
-  size_t i = 0;
-  for (; i < std::min(first.period_, last.period_); ++i) {
-    energies[0] += first.excitation_[i] * first.excitation_[i];
-    energies[1] += last.excitation_[i] * last.excitation_[i];
-  }
-  for (size_t n = i; n < first.period_; ++n) energies[0] += first.excitation_[n] * first.excitation_[n];
-  for (size_t n = i; n < last.period_; ++n) energies[1] += last.excitation_[n] * last.excitation_[n];
-  for (size_t s = 0; s < count; ++s) {
-    const float periodic = sides[s]->periodic_;
-    // Uniform noise in [-1, 1) has a variance of 1/3.
-    sides[s]->noise_ =
-        std::sqrt(3 * (1 - periodic * periodic) * energies[s] / static_cast<float>(sides[s]->period_));
-  }
+// Of the residual of a side that is partly noise.
+void Side::level() {
+  std::fill(excitation_ + period_, excitation_ + (period_ + 15) / 16 * 16, 0.0f);
+  const float energy = kernel_.energy(excitation_, period_);
+  // Uniform noise in [-1, 1) has a variance of 1/3.
+  noise_ = std::sqrt(3 * (1 - periodic_ * periodic_) * energy / static_cast<float>(period_));
 }
 
 void Side::go_on(uint32_t seed, size_t count) {
   Synthesis &synthesis = synthesis_;
   synthesis.y = memory_ + kMemory;
-  synthesis.order = tables_.order;
-  for (size_t j = 1; j <= kMemory; ++j) synthesis.y[-static_cast<ptrdiff_t>(j)] = past_[filled_ - j];
-  for (size_t at = 0; at < count; at += period_) {
-    std::copy_n(excitation_, std::min(period_, count - at), synthesis.y + at);
-  }
+  std::copy_n(past_ + heard_ - kMemory, kMemory, memory_);
+  kernel_.repeat(synthesis.y, excitation_, period_, count);
   std::fill_n(synthesis.y + count, kStep, 0.0f);
   if (periodic_ < 1) {
     kernel_.excite(synthesis.y, periodic_, noise_, seed, count);
@@ -231,10 +253,10 @@ Concealer::Concealer(int sample_rate_hz, cr_isa isa)
 bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, size_t count) const {
   const size_t length = std::min(count, tables_->sag.size());
   Side left(*kernel_, *tables_), right(*kernel_, *tables_);
-  Side *sides[2] = {}, *noisy[2] = {};
+  Side *sides[2] = {};
   Synthesis *sounds[2] = {};
   const float *autocorrelations[2] = {};
-  size_t sound_count = 0, noisy_count = 0;
+  size_t sound_count = 0;
   const bool has_left = length > 0 && left.before(around.before, around.before_count);
   const bool has_right = length > 0 && right.after(around.after, around.after_count);
   if (has_left) sides[sound_count++] = &left;
@@ -244,11 +266,7 @@ bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, 
     autocorrelations[i] = sides[i]->autocorrelation();
   }
   kernel_->predict(sounds, autocorrelations, sound_count, tables_->order);
-  for (size_t i = 0; i < sound_count; ++i) {
-    sides[i]->analyse();
-    if (sides[i]->noisy()) noisy[noisy_count++] = sides[i];
-  }
-  Side::level(noisy, noisy_count);
+  for (size_t i = 0; i < sound_count; ++i) sides[i]->analyse();
   if (has_left) left.go_on(seed, length);
   if (has_right) right.go_on(seed ^ kOtherSide, length);
   kernel_->synthesise(sounds, sound_count, length);

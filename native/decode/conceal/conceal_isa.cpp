@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "decode/conceal/kernels.h"
 #include "lanes/f32.h"
 #include "lanes/fir.h"
@@ -6,56 +8,185 @@
 namespace callreplay::CR_ISA {
 namespace {
 
+void reverse_copy(int16_t *__restrict y, const int16_t *__restrict x, size_t count) {
+  for (size_t n = 0; n < count; ++n) {
+    y[n] = x[count - 1 - n];
+  }
+}
+
 void widen(float *__restrict x, const int16_t *__restrict pcm, size_t count) {
   for (size_t n = 0; n < count; ++n) {
     x[n] = pcm[n];
   }
 }
 
-void widen_back(float *__restrict x, const int16_t *__restrict pcm, size_t count) {
+void window(float *__restrict x, float *__restrict y, const int16_t *__restrict pcm,
+            const float *__restrict w, size_t count) {
   for (size_t n = 0; n < count; ++n) {
-    x[n] = pcm[count - 1 - n];
-  }
-}
-
-void multiply(float *__restrict y, const float *__restrict x, const float *__restrict w, size_t count) {
-  for (size_t n = 0; n < count; ++n) {
+    x[n] = pcm[n];
     y[n] = x[n] * w[n];
   }
 }
 
+// N samples from `from` + k on. A load of 64 octets that crosses a line takes two turns, and nearly all do: of AVX-512
+// every second one is put together of two registers instead.
 template <int N>
-void correlate(float *__restrict y, const float *__restrict x, const float *__restrict taps,
-               size_t taps_count, size_t count) {
-  for (size_t n = 0; n < (count + 63) / 64 * 64; ++n) {
-    y[n] = 0.0f;
+struct Behind {
+  using V = Lanes<float, N>;
+  const float *from;
+  V first, second;
+  CR_LANE explicit Behind(const float *x) : from(x), first(load<V>(x)), second(first) {
+    if constexpr (N == 16) {
+      second = load<V>(x + N);
+    }
   }
-  fir<N>(y, x, taps, taps_count, count);
+  template <int k>
+  CR_LANE V at() const {
+    if constexpr (k == 0) {
+      return first;
+    } else if constexpr (N == 16 && k < 16 && k % 2 == 1) {
+      return follow<k>(first, second);
+    } else {
+      return load<V>(from + k);
+    }
+  }
+};
+
+template <class F, size_t... k>
+CR_LANE void each_of(F &&f, std::index_sequence<k...>) {
+  (f(std::integral_constant<int, static_cast<int>(k)>()), ...);
+}
+template <int kCount, class F>
+CR_LANE void each_below(F &&f) {
+  each_of(f, std::make_index_sequence<kCount>());
 }
 
-// Four partial sums an output.
-template <int N>
-void correlate_few(float *__restrict y, const float *__restrict x, const float *__restrict taps,
-                   size_t taps_count, size_t count) {
+// kTaps, or 0 for any number.
+template <int N, int kTaps>
+CR_LANE void filter_some(float *__restrict y, const float *__restrict x, const float *__restrict taps,
+                         size_t taps_count, size_t count) {
   using V = Lanes<float, N>;
-  constexpr int kVectors = N == 8 ? 2 : 1;
-  for (size_t n = 0; n < (count + 15) / 16 * 16; n += kVectors * N) {
-    V sums[kVectors][4];
-    for (int i = 0; i < kVectors; ++i) {
-      for (int part = 0; part < 4; ++part) {
-        sums[i][part] = splat<V>(0.0f);
-      }
+  constexpr int kVectors = N == 1 ? 8 : 32 / N;
+  for (size_t n = 0; n < count; n += kVectors * N) {
+    V sums[kVectors];
+    for (V &sum : sums) {
+      sum = splat<V>(0.0f);
     }
-    for (size_t t = 0; t < taps_count; t += 4) {
-      for (int part = 0; part < 4; ++part) {
-        const V tap = splat<V>(taps[t + static_cast<size_t>(part)]);
-        for (int i = 0; i < kVectors; ++i) {
-          sums[i][part] = sums[i][part] + tap * load<V>(x + n + t + part + i * N);
+    if constexpr (kTaps > 0) {
+      const Behind<N> low(x + n), high(x + n + N);
+      each_below<kTaps>([&](auto k) __attribute__((always_inline)) {
+        const V tap = splat<V>(taps[k]);
+        sums[0] = sums[0] + tap * low.template at<k>();
+        sums[1] = sums[1] + tap * high.template at<k>();
+      });
+    } else {
+      fir_taps<N, kVectors>(sums, x + n, x + n, taps, taps_count);
+    }
+    for (int i = 0; i < kVectors; ++i) {
+      store(y + n + i * N, sums[i]);
+    }
+  }
+}
+
+template <int N>
+void filter(float *__restrict y, const float *__restrict x, const float *__restrict taps, size_t taps_count,
+            size_t count) {
+  if (N == 16 && taps_count == 13) {
+    filter_some<N, N == 16 ? 13 : 0>(y, x, taps, taps_count, count);
+  } else {
+    filter_some<N, 0>(y, x, taps, taps_count, count);
+  }
+}
+
+template <int N>
+void repeat(float *__restrict y, const float *__restrict x, size_t period, size_t count) {
+  using V = Lanes<float, N>;
+  for (size_t at = 0; at < count; at += period) {
+    const size_t some = period < count - at ? period : count - at;
+    for (size_t n = 0; n < some; n += N) {
+      store(y + at + n, load<V>(x + n));
+    }
+  }
+}
+
+int width(const int16_t *x, size_t count) {
+  int16_t all = 0;
+  for (size_t n = 0; n < count; ++n) {
+    all = static_cast<int16_t>(all | (x[n] ^ (x[n] >> 15)));
+  }
+  return all == 0 ? 0 : 32 - __builtin_clz(static_cast<uint32_t>(all));
+}
+
+void pair_up(int32_t *__restrict z, const int16_t *__restrict x, int shift, size_t count) {
+  for (size_t n = 0; n < count; ++n) {
+    const uint32_t low = static_cast<uint16_t>(x[n] >> shift);
+    const uint32_t high = static_cast<uint16_t>(x[n + 1] >> shift);
+    z[n] = static_cast<int32_t>(low | high << 16);
+  }
+}
+
+// kBlock vectors of lags. Their inputs overlap: that of one vector and a tap is that of the next one and the tap N
+// samples before, so what is loaded serves four taps.
+template <int N, int kBlock>
+CR_LANE void correlate_block(int32_t *y, const int32_t *z, const int32_t *taps, size_t pairs) {
+  using V = Lanes<int32_t, N>;
+  constexpr int kPhases = N / 2, kTaps = 4;
+  V sums[kBlock];
+  for (V &sum : sums) {
+    sum = splat<V>(0);
+  }
+  for (size_t t = 0; t < pairs; t += kTaps * kPhases) {
+    for (size_t phase = 0; phase < kPhases; ++phase) {
+      const int32_t *from = z + 2 * (t + phase), *tap_from = taps + 2 * (t + phase);
+      V tap[kTaps];
+      for (int q = 0; q < kTaps; ++q) {
+        tap[q] = splat<V>(tap_from[q * N]);
+      }
+#pragma GCC unroll 12
+      for (int j = 0; j < kBlock + kTaps - 1; ++j) {
+        const V some = load<V>(from + j * N);
+#pragma GCC unroll 4
+        for (int q = 0; q < kTaps; ++q) {
+          if (j >= q && j - q < kBlock) {
+            sums[j - q] = sums[j - q] + madd(some, tap[q]);
+          }
         }
       }
     }
-    for (int i = 0; i < kVectors; ++i) {
-      store(y + n + i * N, (sums[i][0] + sums[i][2]) + (sums[i][1] + sums[i][3]));
+  }
+  for (int i = 0; i < kBlock; ++i) {
+    store(y + i * N, sums[i]);
+  }
+}
+
+template <int N>
+void correlate(int32_t *__restrict y, const int32_t *__restrict z, const int32_t *__restrict taps,
+               size_t pairs, size_t count) {
+  if constexpr (N == 1) {
+    // Without the pairs it is a loop that compilers know.
+    int16_t x[2 * kMostPairs], tap[kMostPairs];
+    const size_t taps_count = 2 * pairs;
+    for (size_t n = 0; n < count + taps_count - 1; ++n) {
+      x[n] = static_cast<int16_t>(z[n]);
+    }
+    for (size_t t = 0; t < taps_count; ++t) {
+      tap[t] = static_cast<int16_t>(taps[t]);
+    }
+    for (size_t n = 0; n < count; ++n) {
+      int32_t sum = 0;
+      for (size_t t = 0; t < taps_count; ++t) {
+        sum += x[n + t] * tap[t];
+      }
+      y[n] = sum;
+    }
+  } else {
+    constexpr int kFew = 16 / N, kBlock = 8;
+    if (count <= 16) {
+      correlate_block<N, kFew>(y, z, taps, pairs);
+      return;
+    }
+    for (size_t n = 0; n < count; n += kBlock * N) {
+      correlate_block<N, kBlock>(y + n, z + n, taps, pairs);
     }
   }
 }
@@ -74,10 +205,15 @@ CR_LANE void autocorrelate_some(float *r, const float *x, size_t count, int from
   for (size_t n = 0; n < count; n += 16) {
     for (int i = 0; i < kVectors; ++i) {
       const V now = load<V>(x + n + i * N);
-      for (int lag = 0; lag < kLags; ++lag) {
-        sums[lag][i] = sums[lag][i] + now * load<V>(x + n + i * N + from + lag);
-      }
+      Behind<N> behind(x + n + i * N + from);
+      each_below<kLags>([&](auto lag) __attribute__((always_inline)) {
+        sums[lag][i] = sums[lag][i] + now * behind.template at<lag>();
+      });
     }
+  }
+  if constexpr (N == 16) {
+    add_up_each<kLags>(r, sums);
+    return;
   }
   for (int lag = 0; lag < kLags; ++lag) {
     float flat[16];
@@ -100,61 +236,40 @@ void autocorrelate(float *r, const float *x, size_t count, int order) {
   }
 }
 
-// One step of Levinson-Durbin, the i-th.
-template <int N>
-CR_LANE void levinson_step(const float (*r)[N], Lanes<float, N> *a, Lanes<float, N> &error, int i) {
-  using V = Lanes<float, N>;
-  constexpr int kParts = 16;
-  const V zero = splat<V>(0.0f);
-  // Of a[j] * load<V>(r[i - j]), j < i, in the order of add_up().
-  V parts[kParts];
-#pragma GCC unroll 16
-  for (int j = 0; j < kParts; ++j) {
-    parts[j] = j < i ? a[j] * load<V>(r[i - j]) : zero;
-  }
-  for (int j = kParts; j < i; ++j) {
-    parts[j % kParts] = parts[j % kParts] + a[j] * load<V>(r[i - j]);
-  }
-#pragma GCC unroll 4
-  for (int half = kParts / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-    for (int j = 0; j < half; ++j) {
-      parts[j] = parts[j] + parts[j + half];
-    }
-  }
-  const V limit = splat<V>(0.9999f);
-  const V wanted = max(min(-parts[0] / error, limit), -limit);
-  const V reflection = select(error > zero, wanted, zero);
-#pragma GCC unroll 8
-  for (int j = 1; 2 * j <= i; ++j) {
-    const V low = a[j], high = a[i - j];
-    a[j] = low + reflection * high;
-    a[i - j] = high + reflection * low;
-  }
-  a[i] = reflection;
-  error = error * (splat<V>(1.0f) - reflection * reflection);
-}
-
-// Of N sounds, one a lane; a lane that is none repeats the last one. The orders of 8 and 16 kHz are
-// laid out flat.
+// kOrder, or 0 for any.
 template <int N, int kOrder>
 void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_count, int any_order) {
   using V = Lanes<float, N>;
   constexpr int kSteps = static_cast<int>(kStep);
   const int order = kOrder > 0 ? kOrder : any_order;
-  alignas(64) float flat[kMaxOrder + 1][N];
-  for (size_t lane = 0; lane < N; ++lane) {
-    const float *from = r[lane < sound_count ? lane : sound_count - 1];
-    for (int k = 0; k <= order; ++k) {
-      flat[k][lane] = from[k];
-    }
+  const float *first = r[0], *last = r[sound_count - 1];
+  const MaskOf<V> is_first = mask_of<V>(1);
+  // Schur's recursion: u and v are what the predictors of each order, forwards and backwards, leave of the
+  // autocorrelation. Unlike Levinson's it has no sums, so that a step waits for one division, product and sum.
+  V a[kMaxOrder + 1], u[kMaxOrder + 1], v[kMaxOrder + 1];
+#pragma GCC unroll 16
+  for (int k = 0; k <= order; ++k) {
+    u[k] = v[k] = select(is_first, splat<V>(first[k]), splat<V>(last[k]));
   }
-  V a[kMaxOrder + 1];
   a[0] = splat<V>(1.0f);
-  V error = load<V>(flat[0]);
-#pragma GCC unroll 20
+  const V limit = splat<V>(0.9999f), zero = splat<V>(0.0f);
+#pragma GCC unroll 16
   for (int i = 1; i <= order; ++i) {
-    levinson_step<N>(flat, a, error, i);
+    const V wanted = max(min(-u[i] / v[i - 1], limit), -limit);
+    const V reflection = select(v[i - 1] > zero, wanted, zero);
+#pragma GCC unroll 16
+    for (int n = order; n >= i; --n) {
+      const V before = v[n - 1];
+      v[n] = before + reflection * u[n];
+      u[n] = u[n] + reflection * before;
+    }
+#pragma GCC unroll 8
+    for (int j = 1; 2 * j <= i; ++j) {
+      const V low = a[j], high = a[i - j];
+      a[j] = low + reflection * high;
+      a[i - j] = high + reflection * low;
+    }
+    a[i] = reflection;
   }
   // What an impulse gives: each sample of it takes its part from all that follow.
   V response[kSteps];
@@ -169,10 +284,10 @@ void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_
       response[m] = m - n <= order ? response[m] - response[n] * a[m - n] : response[m];
     }
   }
-  alignas(64) float answer[kSteps][N];
+  alignas(64) float coefficients[kMaxOrder + 1][N], answer[kSteps][N];
 #pragma GCC unroll 16
   for (int k = 0; k <= order; ++k) {
-    store(flat[k], a[k]);
+    store(coefficients[k], a[k]);
   }
 #pragma GCC unroll 16
   for (int n = 0; n < kSteps; ++n) {
@@ -180,13 +295,14 @@ void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_
   }
   for (size_t lane = 0; lane < sound_count; ++lane) {
     Synthesis &sound = *sounds[lane];
-    sound = {sound.y, {}, {}, order};
+    sound.order = order;
 #pragma GCC unroll 16
     for (int k = 0; k <= order; ++k) {
-      sound.coefficients[k] = flat[k][lane];
+      sound.coefficients[k] = coefficients[k][lane];
     }
 #pragma GCC unroll 16
     for (int n = 0; n < kSteps; ++n) {
+      sound.response[n] = 0.0f;
       sound.response[kSteps + n] = answer[n][lane];
     }
   }
@@ -194,62 +310,95 @@ void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_
 
 template <int N>
 void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order) {
-  for (size_t from = 0; from < sound_count; from += N) {
-    const auto some = order == 12   ? predict_some<N, 12>
-                      : order == 20 ? predict_some<N, 20>
-                                    : predict_some<N, 0>;
-    some(sounds + from, r + from, sound_count - from < N ? sound_count - from : N, order);
+  const auto some = order == 12   ? predict_some<N, 12>
+                    : order == 20 ? predict_some<N, 20>
+                                  : predict_some<N, 0>;
+  constexpr size_t kTogether = N == 1 ? 1 : 2;
+  for (size_t from = 0; from < sound_count; from += kTogether) {
+    const size_t together = sound_count - from < kTogether ? sound_count - from : kTogether;
+    some(sounds + from, r + from, together, order);
   }
 }
 
-// Whole: the sums stay below 2^52, where a double holds them and has room for the exponent that is put on them. Each
-// window is the one before and what it has more, so that only that addition waits for another.
-void energies(float *__restrict y, const float *__restrict x, size_t span, size_t count) {
-  constexpr int64_t kExponent = 0x4330000000000000;  // of 2^52
-  constexpr size_t kMost = 512;
-  int32_t squares[kMost];
-  int32_t more[kMost];  // that a window has than the one before
-  int64_t windows[kMost];
-  const size_t all = span + count - 1;
-  for (size_t n = 0; n < all; ++n) {
-    const auto whole = static_cast<int32_t>(x[n]);
-    squares[n] = whole * whole;
+// Each window is the one before and what it has more.
+template <int N>
+void energies(int32_t *__restrict y, const int32_t *__restrict z, size_t span, size_t count) {
+  using V = Lanes<int32_t, N>;
+  const V low = splat<V>(0xFFFF), zero = splat<V>(0);
+  const auto squares = [low](const int32_t *from) __attribute__((always_inline)) {
+    const V pair = load<V>(from);
+    return madd(pair & low, pair);
+  };
+  V first = zero;
+  size_t n = 0;
+  for (; n + N <= span; n += N) {
+    first = first + squares(z + n);
   }
-  for (size_t n = 1; n < count; ++n) {
-    more[n] = squares[n + span - 1] - squares[n - 1];
+  if (n < span) {
+    first = first + select(mask_of<V>((uint32_t{1} << (span - n)) - 1), squares(z + n), zero);
   }
-  int64_t sum = kExponent | 1;
-  for (size_t n = 0; n < span; ++n) {
-    sum += squares[n];
-  }
-  windows[0] = sum;
-  for (size_t n = 1; n < count; ++n) {
-    sum += more[n];
-    windows[n] = sum;
-  }
-  for (size_t n = 0; n < count; ++n) {
-    y[n] = static_cast<float>(__builtin_bit_cast(double, windows[n]) - 0x1p52);
+  V sum = splat<V>(1) + last_lane(running_sum(first));
+  for (n = 0; n < count; n += N) {
+    const V more = squares(z + n + span) - squares(z + n), grown = running_sum(more);
+    store(y + n, sum + grown - more);
+    sum = sum + last_lane(grown);
   }
 }
 
 template <int N>
-float normalise(float *__restrict y, const float *__restrict energy, size_t count) {
+Likest likest(const int32_t *__restrict likeness, const int32_t *__restrict energy, size_t count) {
   using V = Lanes<float, N>;
+  using I = IntOf<V>;
+  alignas(64) float ratios[kMostPairs];
   const V zero = splat<V>(0.0f);
   V tops = zero;
   for (size_t n = 0; n < count; n += N) {
-    const V likeness = load<V>(y + n);
-    const V ratio = likeness * max(likeness, zero - likeness) / load<V>(energy + n);
-    store(y + n, ratio);
+    const V like = to_float(load<I>(likeness + n));
+    const V ratio = like * max(like, zero - like) / to_float(load<I>(energy + n));
+    store(ratios + n, ratio);
     tops = max(ratio, tops);
   }
   float flat[N];
   store(flat, tops);
-  float top = 0.0f;
-  for (const float each : flat) {
-    top = top < each ? each : top;
+#pragma GCC unroll 4
+  for (int half = N / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) {
+      flat[i] = flat[i] < flat[i + half] ? flat[i + half] : flat[i];
+    }
   }
-  return top;
+  Likest found{flat[0], 0};
+  if (found.ratio > 0) {
+    const V top = splat<V>(found.ratio);
+    for (size_t n = (count - 1) / N * N;; n -= N) {
+      const uint32_t here = bits(load<V>(ratios + n) >= top);
+      if (here != 0) {
+        found.at = n + 31 - static_cast<size_t>(__builtin_clz(here));
+        break;
+      }
+    }
+  }
+  return found;
+}
+
+template <int N>
+float energy(const float *x, size_t count) {
+  using V = Lanes<float, N>;
+  constexpr int kVectors = 16 / N;
+  V sums[kVectors];
+  for (V &sum : sums) {
+    sum = splat<V>(0.0f);
+  }
+  for (size_t n = 0; n < count; n += 16) {
+    for (int i = 0; i < kVectors; ++i) {
+      const V some = load<V>(x + n + i * N);
+      sums[i] = sums[i] + some * some;
+    }
+  }
+  float flat[16];
+  for (int i = 0; i < kVectors; ++i) {
+    store(flat + i * N, sums[i]);
+  }
+  return add_up(flat);
 }
 
 // seed -> 1664525 * seed + 1013904223, kStep generators of which each makes kStep steps at once.
@@ -301,52 +450,154 @@ void excite(float *__restrict y, float gain, float noise_gain, uint32_t seed, si
   }
 }
 
-// kStep samples at once: what the past gives to each of them, u, is a sum without a wait; then y is u through
-// the first kStep samples of the response of 1 / A.
+// What each of the first kStep samples of excitation and of the last samples of sound gives to kStep samples.
 template <int N>
-CR_LANE void synthesise_step(const Synthesis &sound, float *y) {
+CR_LANE void spread(Synthesis &sound) {
   using V = Lanes<float, N>;
-  constexpr int kVectors = N == 8 ? 2 : 1;
-  alignas(64) float u[kStep];
-  for (int at = 0; at < static_cast<int>(kStep); at += kVectors * N) {
-    V sums[kVectors][2];
-    for (int i = 0; i < kVectors; ++i) {
-      sums[i][0] = load<V>(y + at + i * N);
-      sums[i][1] = splat<V>(0.0f);
-    }
-    for (int j = 1; j <= sound.order; j += 2) {
-      for (int part = 0; part < 2; ++part) {
-        const V past = splat<V>(y[-j - part]);
-        for (int i = 0; i < kVectors; ++i) {
-          sums[i][part] = sums[i][part] - past * load<V>(sound.coefficients + j + part + at + i * N);
-        }
-      }
-    }
-    for (int i = 0; i < kVectors; ++i) {
-      store(u + at + i * N, sums[i][0] + sums[i][1]);
+  constexpr int kSteps = static_cast<int>(kStep);
+  for (int k = 0; k < kSteps; ++k) {
+    for (int at = 0; at < kSteps; at += N) {
+      store(sound.driven[k] + at, load<V>(sound.response + kSteps - k + at));
     }
   }
-  // y[n] = sum over k <= n of u[k] * response[n - k].
-  for (int at = 0; at < static_cast<int>(kStep); at += N) {
-    V sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
-    const int last = at + N < 2 ? 2 : at + N;
-    for (int k = 0; k < last; k += 2) {
-      for (int part = 0; part < 2; ++part) {
-        sums[part] = sums[part] + splat<V>(u[k + part]) *
-                                      load<V>(sound.response + static_cast<int>(kStep) - k - part + at);
+  // y[-j] comes back through a[j], a[j + 1] one sample later, and so on; the response is what follows of each.
+  const int rows = (sound.order + 3) / 4 * 4;
+  if constexpr (N == 16) {
+    // What y[-j] gives is what y[-j - 1] gives, one sample later, and a[j] more.
+    V sum = splat<V>(0.0f);
+    const V response = load<V>(sound.driven[0]);
+    for (int j = rows; j >= 1; --j) {
+      if (j <= sound.order) {
+        sum = follow<15>(splat<V>(0.0f), sum) - splat<V>(sound.coefficients[j]) * response;
+      }
+      store(sound.free[j - 1], sum);
+    }
+  } else {
+    for (int j = 1; j <= rows; ++j) {
+      for (int at = 0; at < kSteps; at += N) {
+        V sum = splat<V>(0.0f);
+        const int most = sound.order - j < at + N - 1 ? sound.order - j : at + N - 1;
+        for (int i = most; i >= 0; --i) {
+          sum = sum - splat<V>(sound.coefficients[j + i]) * load<V>(sound.driven[i] + at);
+        }
+        store(sound.free[j - 1] + at, sum);
       }
     }
+  }
+}
+
+// What the excitation gives, kStep samples by themselves, as if silence came before them.
+template <int N>
+CR_LANE void drive(const Synthesis &sound, float *y) {
+  using V = Lanes<float, N>;
+  constexpr int kSteps = static_cast<int>(kStep);
+  // The later samples first: they still find the excitation of the earlier ones.
+  for (int at = kSteps - N; at >= 0; at -= N) {
+    V sums[2] = {splat<V>(0.0f), splat<V>(0.0f)};
+#pragma GCC unroll 8
+    for (int k = 0; k < (at + N < 2 ? 2 : at + N); k += 2) {
+      for (int part = 0; part < 2; ++part) {
+        sums[part] = sums[part] + splat<V>(y[k + part]) * load<V>(sound.driven[k + part] + at);
+      }
+    }
+    store(y + at, sums[0] + sums[1]);
+  }
+}
+
+// And what the sound before them gives: only that waits for it. kOrder, or 0 for any.
+template <int N, int kOrder>
+class Free {
+ public:
+  CR_LANE explicit Free(const Synthesis &sound) : sound_(sound) {
+    if constexpr (kHeld) {
+#pragma GCC unroll 32
+      for (int j = 0; j < kOrder; ++j) {
+        rows_[j] = load<V>(sound.free[j]);
+      }
+    }
+  }
+
+  CR_LANE void step(float *y) const {
+    const int order = kOrder > 0 ? kOrder : sound_.order;
+    V all[kVectors];
+    for (int i = 0; i < kVectors; ++i) {
+      V sums[4];
+      for (int part = 0; part < 4; ++part) {
+        sums[part] = splat<V>(y[-1 - part]) * row(part, i);
+      }
+#pragma GCC unroll 5
+      for (int j = 4; j < order; j += 4) {
+#pragma GCC unroll 4
+        for (int part = 0; part < 4; ++part) {
+          sums[part] = sums[part] + splat<V>(y[-1 - j - part]) * row(j + part, i);
+        }
+      }
+      all[i] = load<V>(y + i * N) + ((sums[0] + sums[2]) + (sums[1] + sums[3]));
+    }
     // Between steps, so that a filter on the edge of stability cannot run away.
-    store(y + at, max(min(sums[0] + sums[1], splat<V>(32767.0f)), splat<V>(-32768.0f)));
+    for (int i = 0; i < kVectors; ++i) {
+      store(y + i * N, max(min(all[i], splat<V>(32767.0f)), splat<V>(-32768.0f)));
+    }
+  }
+
+ private:
+  using V = Lanes<float, N>;
+  static constexpr int kVectors = static_cast<int>(kStep) / N;
+  // All in registers, of two sounds.
+  static constexpr bool kHeld = N == 16 && kOrder == 12;
+
+  CR_LANE V row(int j, int i) const {
+    if constexpr (kHeld) {
+      return rows_[j];
+    } else {
+      return load<V>(sound_.free[j] + i * N);
+    }
+  }
+
+  const Synthesis &sound_;
+  V rows_[kHeld ? kOrder : 1];
+};
+
+// The excitation is a step ahead of the sound, so that what need not wait fills the time of what must.
+template <int N, int kOrder>
+CR_LANE void go_on(const Synthesis &first, const Synthesis *second, size_t count) {
+  const Synthesis &last = second == nullptr ? first : *second;
+  const Free<N, kOrder> left(first), right(last);
+  float *left_y = first.y, *right_y = last.y;
+  drive<N>(first, left_y);
+  if (second != nullptr) {
+    drive<N>(last, right_y);
+  }
+  for (size_t n = 0; n < count; n += kStep) {
+    const bool more = n + kStep < count;
+    if (more) {
+      drive<N>(first, left_y + n + kStep);
+    }
+    if (more && second != nullptr) {
+      drive<N>(last, right_y + n + kStep);
+    }
+    left.step(left_y + n);
+    if (second != nullptr) {
+      right.step(right_y + n);
+    }
   }
 }
 
 template <int N>
-void synthesise(const Synthesis *const *sounds, size_t sound_count, size_t count) {
-  for (size_t n = 0; n < count; n += kStep) {
-    for (size_t s = 0; s < sound_count; ++s) {
-      synthesise_step<N>(*sounds[s], sounds[s]->y + n);
-    }
+void synthesise(Synthesis *const *sounds, size_t sound_count, size_t count) {
+  if (sound_count == 0 || count == 0) {
+    return;
+  }
+  for (size_t s = 0; s < sound_count; ++s) {
+    spread<N>(*sounds[s]);
+  }
+  const Synthesis *second = sound_count > 1 ? sounds[1] : nullptr;
+  if (sounds[0]->order == 12) {
+    go_on<N, 12>(*sounds[0], second, count);
+  } else if (N < 16 && sounds[0]->order == 20) {
+    go_on<N, 20>(*sounds[0], second, count);
+  } else {
+    go_on<N, 0>(*sounds[0], second, count);
   }
 }
 
@@ -384,9 +635,9 @@ void reverse(int16_t *pcm, size_t count) {
 
 template <int N>
 constexpr ConcealKernel kernel(cr_isa isa) {
-  return {isa,        widen,    widen_back,   multiply,  correlate<N>,  correlate_few<N>, autocorrelate<N>,
-          predict<N>, energies, normalise<N>, excite<N>, synthesise<N>, cross_fade<N>,    fade<N>,
-          reverse};
+  return {isa,          reverse_copy,  widen,         window,           filter<N>,  width,     pair_up,
+          correlate<N>, energies<N>,   likest<N>,     autocorrelate<N>, predict<N>, energy<N>, repeat<N>,
+          excite<N>,    synthesise<N>, cross_fade<N>, fade<N>,          reverse};
 }
 
 }  // namespace

@@ -13,40 +13,62 @@ constexpr int kMaxOrder = 32;   // of the linear prediction
 constexpr size_t kStep = 16;    // samples that are synthesised at a time
 constexpr size_t kSlack = 128;  // floats behind what a kernel is told that it may read or write
 
+// Numbers of 16 bits as pairs, each with the one that follows (in the upper half): two products an instruction, and whole,
+// so that no order of sums matters. Of kPitchBits and a sign, 112 squares stay below 2^31; of kFineBits, 336.
+constexpr size_t kMostPairs = 512;
+constexpr int kPitchBits = 12, kFineBits = 11;
+
+// The largest of likeness[n] * |likeness[n]| / energy[n], or 0, and the last n that has it.
+struct Likest {
+  float ratio;
+  size_t at;
+};
+
 // One sound that goes on: y[n] = e[n] - sum of a[j] * y[n - j], j from 1 to the order.
 struct Synthesis {
   float *y = nullptr;  // in: excitation, from 0 on, and what came before, the newest at y[-1]; out: sound
-  float coefficients[kMaxOrder + 2 * kStep + 1];  // a[0] = 1 to a[order], then zeros
-  float response[2 * kStep];                      // of 1 / A: kStep zeros, then what an impulse gives
   int order = 0;
+  float coefficients[kMaxOrder + 1];  // a[0] = 1 to a[order]
+  float response[2 * kStep];          // of 1 / A: kStep zeros, then what an impulse gives
+  alignas(64) float driven[kStep][kStep];
+  alignas(64) float free[kMaxOrder][kStep];
 };
 
 struct ConcealKernel {
   cr_isa isa;
-  // x[n] = pcm[n], and backwards: x[n] = pcm[count - 1 - n]
+  // y[n] = x[count - 1 - n]
+  void (*reverse_copy)(int16_t *y, const int16_t *x, size_t count);
+  // x[n] = pcm[n]
   void (*widen)(float *x, const int16_t *pcm, size_t count);
-  void (*widen_back)(float *x, const int16_t *pcm, size_t count);
-  // y[n] = x[n] * w[n]
-  void (*multiply)(float *y, const float *x, const float *w, size_t count);
+  // The same, and y[n] = x[n] * w[n]
+  void (*window)(float *x, float *y, const int16_t *pcm, const float *w, size_t count);
   // y[n] = sum over t of taps[t] * x[n + t]; kSlack
-  void (*correlate)(float *y, const float *x, const float *taps, size_t taps_count, size_t count);
-  // The same of few outputs and many taps: count to the next multiple of 16, taps_count to that of 4 (zeros).
-  void (*correlate_few)(float *y, const float *x, const float *taps, size_t taps_count, size_t count);
+  void (*filter)(float *y, const float *x, const float *taps, size_t taps_count, size_t count);
+  // Bits that the largest of them needs beside its sign.
+  int (*width)(const int16_t *x, size_t count);
+  // z[n] = the pair of x[n] >> shift and x[n + 1] >> shift
+  void (*pair_up)(int32_t *z, const int16_t *x, int shift, size_t count);
+  // y[n] = sum over t < pairs of z[n + 2 t] * taps[2 t], both halves; pairs is a multiple of 32. Writes y up to 16 or to the
+  // next multiple of 128 of count, and reads z as far as that needs.
+  void (*correlate)(int32_t *y, const int32_t *z, const int32_t *taps, size_t pairs, size_t count);
+  // y[n] = 1 + sum over t < span of the square of the lower half of z[n + t]; span + count <= kMostPairs
+  void (*energies)(int32_t *y, const int32_t *z, size_t span, size_t count);
+  // To the next multiple of 16 of count; what is beyond count must not be the largest.
+  Likest (*likest)(const int32_t *likeness, const int32_t *energy, size_t count);
   // r[lag] = sum over n of x[n] * x[n + lag], lag <= order; count to the next multiple of 16, and x goes on
   // with zeros for kSlack
   void (*autocorrelate)(float *r, const float *x, size_t count, int order);
   // The coefficients and the response of the predictors of `order`, order >= 1, for these autocorrelations, r[i][0] > 0.
   // Several sounds side by side, because each step waits for the one before.
   void (*predict)(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order);
-  // y[n] = 1 + sum over t < span of x[n + t] ^ 2 of whole numbers of 16 bits, rounded once; span + count <= 512
-  void (*energies)(float *y, const float *x, size_t span, size_t count);
-  // y[n] = y[n] * |y[n]| / energy[n]; the largest of them, or 0. To the next multiple of 16 of count; what is
-  // beyond count must not be the largest.
-  float (*normalise)(float *y, const float *energy, size_t count);
+  // Sum of x[n] ^ 2; to the next multiple of 16 of count
+  float (*energy)(const float *x, size_t count);
+  // y[n] = x[n % period]; kSlack
+  void (*repeat)(float *y, const float *x, size_t period, size_t count);
   // y[n] = gain * y[n] + noise_gain * (uniform noise in [-1, 1)); kSlack
   void (*excite)(float *y, float gain, float noise_gain, uint32_t seed, size_t count);
-  // `sounds` side by side, so that one need not wait for the other; count to the next multiple of kStep.
-  void (*synthesise)(const Synthesis *const *sounds, size_t sound_count, size_t count);
+  // One or two sounds side by side, so that one need not wait for the other; count to the next multiple of kStep.
+  void (*synthesise)(Synthesis *const *sounds, size_t sound_count, size_t count);
   // pcm[n] = of left[n] and right[count - 1 - n], weighted linearly from the one to the other and each by its
   // fade; rounded and saturated. Changes both.
   void (*cross_fade)(int16_t *pcm, float *left, float *right, const float *fade, size_t count);

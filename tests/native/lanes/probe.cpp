@@ -359,7 +359,7 @@ void probe_i32_memory(LaneReport report, void *context) {
   Source source;
   constexpr int N = kWidth32;
   bool words = true, rows = true, masks = true, gathers = true, looked_up = true, of_rows = true,
-       eights = true, numbers = true;
+       eights = true, numbers = true, sums = true;
   for (int round = 0; round < kRounds; ++round) {
     int16_t two[2 * kMost], got16[2 * kMost];
     int32_t a[kMost], got[kMost];
@@ -400,6 +400,17 @@ void probe_i32_memory(LaneReport report, void *context) {
     store(got, iota<I32>());
     for (int i = 0; i < N; ++i) numbers = numbers && got[i] == i;
 
+    int32_t terms[kMost], ends[kMost];
+    source.fill(terms);
+    const I32 running = running_sum(load<I32>(terms));
+    store(got, running);
+    store(ends, last_lane(running));
+    uint32_t so_far = 0;
+    for (int i = 0; i < N; ++i) {
+      so_far += static_cast<uint32_t>(terms[i]);
+      sums = sums && got[i] == static_cast<int32_t>(so_far) && ends[i] == got[N - 1];
+    }
+
     int32_t four[4][kMost];
     I32 pairs[4];
     for (int i = 0; i < 4; ++i) {
@@ -425,6 +436,7 @@ void probe_i32_memory(LaneReport report, void *context) {
   report(context, "I32 look_up", looked_up);
   report(context, "I32 RowsOf", of_rows);
   report(context, "I32 iota", numbers);
+  report(context, "I32 running_sum, last_lane", sums);
   report(context, "I32 store_eights", eights);
 }
 
@@ -498,6 +510,10 @@ void probe_f32(LaneReport report, void *context) {
       }
     }
   }
+#if defined(CR_AVX512)
+  store(got, follow<5>(load<F32>(table), load<F32>(table + F32::kLanes)));
+  report(context, "F32 follow", same_bits(got, table + 5, F32::kLanes * sizeof(float)));
+#endif
   report(context, "F32 gather", shared);
   report(context, "F32 gather_own", own);
   report(context, "F32 RowsOf", of_rows);
