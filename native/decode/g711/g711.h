@@ -47,18 +47,18 @@ struct Negated {
 };
 inline constexpr Negated kNegated;
 
-CR_LANE I16 look_up(const Lut<32, 128> &negated, I16 octet) {
+CR_LANE I16 decoded(const Lut<32, 128> &negated, I16 octet) {
   return negate_if(negated(octet & splat<I16>(127)), sign(shl<8>(octet)));
 }
 
 template <>
 struct UlawDecoder<32> {
-  static CR_LANE I16 apply(I16 octet) { return look_up(Lut<32, 128>(kNegated.ulaw), octet); }
+  static CR_LANE I16 apply(I16 octet) { return decoded(Lut<32, 128>(kNegated.ulaw), octet); }
 };
 
 template <>
 struct AlawDecoder<32> {
-  static CR_LANE I16 apply(I16 octet) { return look_up(Lut<32, 128>(kNegated.alaw), octet); }
+  static CR_LANE I16 apply(I16 octet) { return decoded(Lut<32, 128>(kNegated.alaw), octet); }
 };
 
 #endif
