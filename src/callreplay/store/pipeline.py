@@ -10,6 +10,7 @@ It is for statements that are short and the same for many. Whoever gets `Unavail
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -146,8 +147,10 @@ class Pipeline:
         connection, self._connection = self._connection, None
         if connection is not None:
             if not self._loop.is_closed():
-                self._loop.remove_reader(self._socket)
-                self._loop.remove_writer(self._socket)
+                # One that broke off is closed by libpq; of such a socket no loop can take one of two watches back.
+                for forget in (self._loop.remove_reader, self._loop.remove_writer):
+                    with contextlib.suppress(OSError):
+                        forget(self._socket)
             connection.pgconn.finish()
         self._prepared.clear()
         self._writes = False
@@ -203,7 +206,11 @@ class Pipeline:
     def _flush(self) -> None:
         assert self._connection is not None
         server = self._connection.pgconn
-        if server.flush():
+        left = server.flush()
+        if server.status != pq.ConnStatus.OK:
+            # What writes reads as well; where that finds the end, libpq closes the socket, and no event will tell.
+            raise psycopg.OperationalError("the connection broke off while it was written to")
+        if left:
             if not self._writes:
                 self._writes = True
                 self._loop.add_writer(self._socket, self._write)
@@ -216,6 +223,8 @@ class Pipeline:
             self._flush()
         except psycopg.Error:
             self._drop()
+        else:
+            self._read()  # what came while it was written: the socket has it no more, so no event would tell of it
 
     # -- and back -----------------------------------------------------------------------------------------------------
 
