@@ -141,7 +141,7 @@ def test_log_in_by_url_search_open_and_play(page: Page, service: Running) -> Non
     page.locator("tbody tr").first.wait_for()
     assert page.locator("tbody tr").count() == 1
     page.click("tbody a[id]")
-    assert page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for()
     loaded(page)
     plays(page)
     for tab in ("Media", "Events", "Advanced"):

@@ -176,8 +176,8 @@ def test_a_batch_is_cancelled_on_the_page(
                 time.sleep(0.05)
             on_row(row)
 
-        # Each call twenty times: more than a worker takes at once.
-        found = [replace(job, name=f"{turn}/{job.name}") for turn in range(20) for job in found]
+        # Each call four hundred times: more than a worker does until the end is asked for.
+        found = [replace(job, name=f"{turn}/{job.name}") for turn in range(400) for job in found]
         return run_batch(found, replace(chosen, workers=1), on_row=late, stop=stop, **more)
 
     monkeypatch.setattr(starting, "run_batch", slowly)

@@ -515,7 +515,7 @@ cdef class Scanner:
             if step > 1:
                 keep_pace(stream, step, ticks, since_ns)
             if step > 32768:
-                ticks = -ticks
+                ticks = <int32_t>(0 - <uint32_t>ticks)  # half of the circle is its own opposite
             if not stream.proven and (step == 1 or stream.paced >= MIN_PACED):
                 stream.proven = 1
                 self.tables.flows[stream.flow].unproven -= 1
