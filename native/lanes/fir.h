@@ -17,10 +17,10 @@ CR_LANE float add_up(const float *sums) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
+#if defined(CR_AVX512)
 // The same of each of up to 16 registers, side by side.
 template <int kCount, int N>
 CR_LANE void add_up_each(float *totals, const Lanes<float, N> (*sums)[1]) {
-#if defined(CR_AVX512)
   __m512 some[16];
   for (int i = 0; i < 16; ++i) {
     some[i] = i < kCount ? sums[i][0].v : _mm512_setzero_ps();
@@ -43,13 +43,28 @@ CR_LANE void add_up_each(float *totals, const Lanes<float, N> (*sums)[1]) {
   // Register 4 i + j stands at 4 j + i.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   _mm512_mask_storeu_ps(totals, (1u << kCount) - 1, _mm512_permutexvar_ps(order, all));
-#else
-  for (int i = 0; i < kCount; ++i) {
-    float flat[N];
-    store(flat, sums[i][0]);
-    totals[i] = add_up(flat);
-  }
+}
 #endif
+
+// Sum over t of tap(t) * x[t]; `tap(t)` gives those from t to t + N - 1. To the next multiple of 16 of the count.
+template <int N, class Tap>
+CR_LANE float dot_with(const float *__restrict x, size_t taps_count, Tap &&tap) {
+  using V = Lanes<float, N>;
+  constexpr int kVectors = 16 / N;
+  V sums[kVectors];
+  for (V &sum : sums) {
+    sum = splat<V>(0.0f);
+  }
+  for (size_t t = 0; t < taps_count; t += 16) {
+    for (int i = 0; i < kVectors; ++i) {
+      sums[i] = sums[i] + tap(t + static_cast<size_t>(i * N)) * load<V>(x + t + i * N);
+    }
+  }
+  float flat[16];
+  for (int i = 0; i < kVectors; ++i) {
+    store(flat + i * N, sums[i]);
+  }
+  return add_up(flat);
 }
 
 // kVectors of N outputs from y on: y[n] += sum over t of taps[t] * x[n + t]. Every second vector is read from other_x.

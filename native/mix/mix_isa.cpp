@@ -74,27 +74,6 @@ void zip(float *__restrict y, const float *__restrict even, const float *__restr
   }
 }
 
-// Products with taps that `tap(t, i)` gives for taps t + i * N to t + i * N + N - 1.
-template <int N, class Tap>
-CR_LANE float dot_with(const float *__restrict x, size_t taps_count, Tap &&tap) {
-  using V = Lanes<float, N>;
-  constexpr int kVectors = 16 / N;
-  V sums[kVectors];
-  for (V &sum : sums) {
-    sum = splat<V>(0.0f);
-  }
-  for (size_t t = 0; t < taps_count; t += 16) {
-    for (int i = 0; i < kVectors; ++i) {
-      sums[i] = sums[i] + tap(t + static_cast<size_t>(i * N)) * load<V>(x + t + i * N);
-    }
-  }
-  float flat[16];
-  for (int i = 0; i < kVectors; ++i) {
-    store(flat + i * N, sums[i]);
-  }
-  return add_up(flat);
-}
-
 template <int N>
 float lerp_dot(const float *__restrict x, const float *__restrict low, const float *__restrict high,
                float part, size_t taps_count) {

@@ -164,7 +164,7 @@ void correlate(int32_t *__restrict y, const int32_t *__restrict z, const int32_t
                size_t pairs, size_t count) {
   if constexpr (N == 1) {
     // Without the pairs it is a loop that compilers know.
-    int16_t x[2 * kMostPairs], tap[kMostPairs];
+    int16_t x[2 * kMostPairs] = {}, tap[kMostPairs];
     const size_t taps_count = 2 * pairs;
     for (size_t n = 0; n < count + taps_count - 1; ++n) {
       x[n] = static_cast<int16_t>(z[n]);
@@ -369,10 +369,10 @@ Likest likest(const int32_t *__restrict likeness, const int32_t *__restrict ener
   Likest found{flat[0], 0};
   if (found.ratio > 0) {
     const V top = splat<V>(found.ratio);
-    for (size_t n = (count - 1) / N * N;; n -= N) {
-      const uint32_t here = bits(load<V>(ratios + n) >= top);
+    for (size_t block = (count + N - 1) / N; block-- > 0;) {
+      const uint32_t here = bits(load<V>(ratios + block * N) >= top);
       if (here != 0) {
-        found.at = n + 31 - static_cast<size_t>(__builtin_clz(here));
+        found.at = block * N + 31 - static_cast<size_t>(__builtin_clz(here));
         break;
       }
     }
@@ -382,23 +382,7 @@ Likest likest(const int32_t *__restrict likeness, const int32_t *__restrict ener
 
 template <int N>
 float energy(const float *x, size_t count) {
-  using V = Lanes<float, N>;
-  constexpr int kVectors = 16 / N;
-  V sums[kVectors];
-  for (V &sum : sums) {
-    sum = splat<V>(0.0f);
-  }
-  for (size_t n = 0; n < count; n += 16) {
-    for (int i = 0; i < kVectors; ++i) {
-      const V some = load<V>(x + n + i * N);
-      sums[i] = sums[i] + some * some;
-    }
-  }
-  float flat[16];
-  for (int i = 0; i < kVectors; ++i) {
-    store(flat + i * N, sums[i]);
-  }
-  return add_up(flat);
+  return dot_with<N>(x, count, [x](size_t t) { return load<Lanes<float, N>>(x + t); });
 }
 
 // seed -> 1664525 * seed + 1013904223, kStep generators of which each makes kStep steps at once.

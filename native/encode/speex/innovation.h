@@ -64,9 +64,7 @@ inline void rank_codewords(const speex::Codebook &book, const V *half_energy, co
                            V (&best)[kKeep]) {
   constexpr int kTagBits = bits_for(kSize);
   constexpr int kBlock = block_of<V, W>(4, kSize);
-  [[maybe_unused]] W list[kKeep];
-  [[maybe_unused]] ThreeSmallest<kBlock, W> three;
-  clear_list(list);
+  Smallest<kKeep, kBlock, W> smallest;
   W target[kDim];
   for (int i = 0; i < kDim; ++i) {
     target[i] = against<V, W>(b[i]);
@@ -90,21 +88,10 @@ inline void rank_codewords(const speex::Codebook &book, const V *half_energy, co
       const W energy = neighbours<V, W>(half_energy + k + r * kStep<V, W>);
       product[r] = pack_tag(energy - gain, kTagBits, tags_from<V, W>(k + r * kStep<V, W>));
     }
-    if constexpr (kKeep == 3) {
-      three.take(product);
-    } else {
-#pragma GCC unroll 4
-      for (int r = 0; r < kBlock; ++r) {
-        insert(list, product[r]);
-      }
-    }
+    smallest.take(product);
   }
-  if constexpr (kKeep == 3) {
-    three.finish();
-    reduce<V, W>(three.list, best);
-  } else {
-    reduce<V, W>(list, best);
-  }
+  smallest.finish();
+  reduce<V, W>(smallest.list, best);
 }
 
 // Partial choices: what each path has spent, which codewords it chose, and what of the target is left for it.
