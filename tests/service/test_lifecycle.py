@@ -102,20 +102,40 @@ def test_an_ordinary_user_serves_stops_in_order_and_starts_again_with_the_same_c
     assert gone(database)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_signal_before_the_server_takes_signals_stops_it(own_service: Running, workers: int) -> None:
-    """It falls between the line that tells of the port and uvicorn's own handlers."""
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize(
+    "place", ["Config", "Server.run", "Config.get_loop_factory", "Config.load", "Multiprocess"]
+)
+def test_a_signal_before_the_server_takes_signals_stops_it(
+    own_service: Running, place: str, dropped: bool
+) -> None:
+    """It falls between the line that tells of the port and uvicorn's own handlers.
+
+    Once where Python drops what a handler raises: while an object is cleared away, as an import does of its locks.
+    """
+    workers = 2 if place == "Multiprocess" else 1
     program = f"""
-import os, signal, sys, uvicorn
-from uvicorn.supervisors import Multiprocess
+import os, signal, sys, uvicorn, weakref
+from uvicorn import supervisors
 from callreplay.cli import main
+def send(_=None):
+    os.kill(os.getpid(), {signal.SIGTERM:d})
+    for _ in range(100): pass  # the handler runs here
+class Lock: pass
 def early(method):
     def run(*given, **named):
-        os.kill(os.getpid(), {signal.SIGTERM:d})
+        if {dropped}:
+            lock = Lock()
+            watch = weakref.ref(lock, send)
+            del lock
+        else:
+            send()
         return method(*given, **named)
     return run
-uvicorn.Server.run = early(uvicorn.Server.run)
-Multiprocess.__init__ = early(Multiprocess.__init__)
+owner, _, name = "{place}".partition(".")
+owner = getattr(uvicorn, owner, None) or getattr(supervisors, owner)
+name = name or "__init__"
+setattr(owner, name, early(getattr(owner, name)))
 main()
 """
     own_service.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import psycopg
@@ -67,6 +68,21 @@ def test_a_connection_that_has_rested_is_looked_at_before_it_is_used(
         with one.connection() as connection:
             assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
             assert connection.info.backend_pid != number
+
+
+def test_a_server_that_has_gone_costs_one_request_an_error(database: Database, url: str) -> None:
+    with Database(url, size=4) as four, connect(url) as other:
+        with contextlib.ExitStack() as all_of_them:
+            lent = [all_of_them.enter_context(four.connection()) for _ in range(4)]
+            gone = [connection.info.backend_pid for connection in lent]
+        for number in gone:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
+        with pytest.raises(psycopg.OperationalError), four.connection() as connection:
+            connection.execute("SELECT 1")
+        for _ in range(4):  # used a moment ago as well, and asked now whether they are there
+            with four.reading() as connection:
+                assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+                assert connection.info.backend_pid not in gone
 
 
 def test_each_statement_of_a_reading_is_a_transaction(database: Database, url: str) -> None:

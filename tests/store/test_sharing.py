@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,9 +17,10 @@ import psycopg
 import pytest
 from tests import programs
 
+from callreplay.store import embedded
 from callreplay.store.access import opened
 from callreplay.store.cluster import EmbeddedError
-from callreplay.store.embedded import EmbeddedPostgres
+from callreplay.store.embedded import EmbeddedPostgres, free_port
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 PROGRAM = str(Path(sys.executable).with_name("callreplay"))
@@ -121,6 +123,24 @@ def test_a_killed_command_leaves_a_server_that_the_next_one_uses_and_stops(folde
     assert not running(folder)
 
 
+def test_a_port_that_another_takes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between asking for a free port and listening on it anybody may come; where any will do, another is asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        found = [taken, taken]
+
+        def late(host: str, port: int) -> int:
+            return found.pop() if found and not port else free_port(host, port)
+
+        monkeypatch.setattr(embedded, "free_port", late)
+        with EmbeddedPostgres(folder, port=0) as server:
+            assert not found
+            assert server.port != taken
+            psycopg.connect(server.reader_url).close()
+        with pytest.raises(EmbeddedError, match=f"cannot listen on 127.0.0.1:{taken}"):
+            EmbeddedPostgres(folder, port=taken).start()
+
+
 def test_first_minutes(folder: Path) -> None:
     """Reading builds nothing; an import before the first service files its calls, and one beside it does too."""
     for words in (
@@ -136,16 +156,20 @@ def test_first_minutes(folder: Path) -> None:
         assert f"there is no database in {folder}" in done.stderr
     assert list(folder.iterdir()) == []
     service = subprocess.Popen(
-        [PROGRAM, "serve", "--data-dir", str(folder), "--port", "0", "--samples", ""],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        [PROGRAM, "serve", "--data-dir", str(folder), "--port", "0", "--db-port", "0", "--samples", ""],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
         done = call(folder, "import", str(SAMPLES / "support.pcap"))
         assert done.returncode == 0, done.stderr
         assert "1 calls added" in done.stderr
         assert service.stdout is not None
-        lines = iter(service.stdout.readline, "")
-        assert any(line.startswith("serving ") for line in lines)
+        lines = []
+        for line in service.stdout:
+            lines.append(line)
+            if line.startswith("serving "):
+                break
+        assert lines[-1].startswith("serving "), "".join(lines)
         assert "Volume 1" in call(folder, "volumes", "list").stdout
     finally:
         service.terminate()

@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -45,6 +45,31 @@ _CAPTURES: Final = (".pcap", ".pcapng")
 
 class _Stopped(BaseException):
     """A signal to stop came before the server could take it."""
+
+
+class _Stopping:
+    """What signals to stop do before uvicorn takes them.
+
+    Raising ends what takes long at once; but Python drops what is raised while an object is being cleared away, in the
+    middle of an import for example. So the signal is remembered as well, and asked about before the next long thing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def interrupt(self, number: int, _: FrameType | None) -> None:
+        self.asked = True
+        raise _Stopped(number)
+
+    def check(self) -> None:
+        if self.asked:
+            raise _Stopped
+
+    def take(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        """Let ``handler`` have the signals from now on; raises _Stopped where one has come."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handler)
+        self.check()
 
 
 def samples_folder(chosen: str) -> Path | None:
@@ -161,11 +186,7 @@ def _name(taken: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    raise _Stopped(number)
-
-
-def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
+def _serve(chosen: Settings, doors: list[socket.socket], stopping: _Stopping) -> int:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
@@ -190,26 +211,24 @@ def _serve(chosen: Settings, doors: list[socket.socket]) -> int:
         proxy_headers=False,  # the application's own, which remembers through whom a request came
         timeout_graceful_shutdown=10,
     )
-    server = uvicorn.Server(config)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if (
-            not server.started
-        ):  # or uvicorn raises again what it has obeyed, and what remains is to stop the rest
-            _stop(number, frame)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)  # until uvicorn takes them
     if chosen.workers > 1:
         # Files through which each worker's figures reach whichever of them is asked for /metrics.
         with tempfile.TemporaryDirectory(prefix="callreplay-metrics-") as figures:
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", figures)
-            Multiprocess(config, sockets=doors).run()
-    else:
-        server.run(sockets=doors)
-        if not server.started:
-            return 1
-    return 0
+            supervisor = Multiprocess(config, sockets=doors)  # which takes the signals
+            stopping.check()
+            supervisor.run()
+        return 0
+    server = uvicorn.Server(config)
+
+    def stop(number: int, _: FrameType | None) -> None:
+        server.should_exit = (
+            True  # obeyed as soon as it has started; its own handlers raise the signal once more
+        )
+
+    stopping.take(stop)
+    server.run(sockets=doors)
+    return 0 if server.started else 1
 
 
 def _check_tls(chosen: Settings) -> None:
@@ -224,9 +243,9 @@ def _check_tls(chosen: Settings) -> None:
 
 def _run(chosen: Settings) -> int:
     logs.configure(chosen.log_level)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    stopping = _Stopping()
     try:
+        stopping.take(stopping.interrupt)
         _check_tls(chosen)
         with contextlib.ExitStack() as owned:
             doors = [owned.enter_context(contextlib.closing(door)) for door in _doors(chosen)]
@@ -246,7 +265,7 @@ def _run(chosen: Settings) -> int:
             if running.metrics_listen:
                 typer.echo(f"metrics {scheme}://{running.metrics_listen}/metrics")
             sys.stdout.flush()
-            return _serve(running, doors)
+            return _serve(running, doors, stopping)
     except _Stopped:
         return 0
     except EmbeddedError as error:

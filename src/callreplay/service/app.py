@@ -161,8 +161,16 @@ async def healthz(request: Request) -> Response:
 
 
 def _ready(service: Service) -> str:
-    with service.database.connection() as connection:
-        return schema_version(connection)
+    def version() -> str:
+        with service.database.connection() as connection:
+            return schema_version(connection)
+
+    try:
+        return version()
+    except psycopg.OperationalError:
+        return (
+            version()
+        )  # of a server that was started again: the first connection may have been to the old one
 
 
 async def readyz(request: Request) -> Response:

@@ -84,18 +84,6 @@ def connect(url: str) -> Connection:
     return psycopg.connect(url, row_factory=dict_row, options=WORK.options(), application_name="callreplay")
 
 
-def _check(connection: Connection) -> None:
-    """Raise where a connection that has rested for a while is broken: another takes its place then.
-
-    One that was used a moment ago is not asked: that would be a way to the server for every request. Where the server
-    died in that moment the request is answered as it would be a moment earlier: 503, come again.
-    """
-    now = time.monotonic()
-    if now - getattr(connection, "callreplay_used", 0.0) > _FRESH_SECONDS:
-        ConnectionPool.check_connection(connection)
-    connection.callreplay_used = now  # type: ignore[attr-defined]
-
-
 class Database:
     """A pool of connections to one database.
 
@@ -107,13 +95,14 @@ class Database:
         self, url: str, *, size: int = 16, timeout_seconds: float = 10.0, limits: Limits = WORK
     ) -> None:
         self.url = url
+        self._doubted = 0.0  # when a connection was last found broken: those used before may be as well
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             min_size=1,
             max_size=size,
             timeout=timeout_seconds,
             max_idle=120.0,
-            check=_check,
+            check=self._check,
             kwargs={
                 "row_factory": dict_row,
                 "options": limits.options(),
@@ -122,6 +111,27 @@ class Database:
             connection_class=psycopg.Connection,
             open=False,
         )
+
+    def _check(self, connection: Connection) -> None:
+        """Raise where a connection that has rested for a while is broken: another takes its place then.
+
+        One that was used a moment ago is not asked: that would be a way to the server for every request. Where the
+        server died in that moment one request is answered as it would be a moment earlier: 503, come again.
+        """
+        now = time.monotonic()
+        used = getattr(connection, "callreplay_used", 0.0)
+        if used <= self._doubted or now - used > _FRESH_SECONDS:
+            ConnectionPool.check_connection(connection)
+        connection.callreplay_used = now  # type: ignore[attr-defined]
+
+    @contextmanager
+    def _lent(self, timeout_seconds: float | None = None) -> Iterator[Connection]:
+        with self._pool.connection(timeout_seconds) as connection:
+            try:
+                yield connection
+            finally:
+                if connection.broken:
+                    self._doubted = time.monotonic()
 
     def open(self) -> None:
         """Connect; waits until the first connection stands."""
@@ -141,7 +151,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection on which each statement is a transaction of its own: one way to the server instead of three."""
-        with self._pool.connection() as connection:
+        with self._lent() as connection:
             connection.autocommit = True
             try:
                 yield connection
@@ -155,7 +165,7 @@ class Database:
 
         Raises psycopg.OperationalError where none comes free within ``timeout_seconds`` (None: those of the pool).
         """
-        with self._pool.connection(timeout_seconds) as connection:
+        with self._lent(timeout_seconds) as connection:
             yield connection
 
     def statistics(self) -> dict[str, int]:

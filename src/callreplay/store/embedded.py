@@ -41,6 +41,7 @@ _log = logging.getLogger("callreplay.database")
 DEFAULT_PORT: Final = 5432
 _STOP_SECONDS: Final = 30.0
 _WATCH_SECONDS: Final = 0.2
+_FREE_PORTS: Final = 3  # tried, where any will do
 _LONGEST_PAUSE: Final = 30.0  # between attempts to start a server that died
 
 
@@ -259,7 +260,21 @@ class EmbeddedPostgres:
 
     def _launch(self, programs: Path, timeout_seconds: float) -> None:
         self._made.write_access(self.host)
-        self.port = free_port(self.host, self.port)
+        if self.port != 0:
+            free_port(self.host, self.port)
+            self._run(programs, timeout_seconds)
+            return
+        for left in reversed(range(_FREE_PORTS)):
+            self.port = free_port(self.host, 0)
+            try:
+                self._run(programs, timeout_seconds)
+                return
+            except EmbeddedError:
+                # A port that was free when it was asked for may be another's when the server comes to take it.
+                if not left or _is_free(self.host, self.port):
+                    raise
+
+    def _run(self, programs: Path, timeout_seconds: float) -> None:
         settings = {
             "listen_addresses": "*" if _is_wildcard(self.host) else self.host,
             "port": str(self.port),
@@ -440,6 +455,14 @@ def free_port(host: str, port: int) -> int:
         except OSError as error:
             raise EmbeddedError(f"the database cannot listen on {host}:{port}: {error.strerror}") from error
         return int(probe.getsockname()[1])
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        free_port(host, port)
+    except EmbeddedError:
+        return False
+    return True
 
 
 def _buffers_mib() -> int:
