@@ -87,6 +87,26 @@ def test_an_interrupt_in_mid_write_leaves_nothing(long_capture: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupt_while_an_extension_is_loaded_is_one_line(tmp_path: Path) -> None:
+    """The extension says that it could not be loaded, and Python that its initialisation failed."""
+    program = f"""
+import os, sys
+class Interrupted:
+    def find_spec(name, *_):
+        if name == "numpy.linalg":
+            os.kill(os.getpid(), {signal.SIGINT:d})
+sys.meta_path.insert(0, Interrupted)
+from callreplay.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "transcode", SAMPLE, "-o", str(tmp_path / "x.wav")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "callreplay: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_keeps_the_file_that_was_there(long_capture: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.mp3"
     out.write_bytes(b"old")

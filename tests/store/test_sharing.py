@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -121,6 +123,45 @@ def test_a_killed_command_leaves_a_server_that_the_next_one_uses_and_stops(folde
     with opened("", folder) as found:
         assert found == url
     assert not running(folder)
+
+
+def dying(process: Path) -> bool:
+    """Whether it is on its way out: SIGKILL was sent (bit 8 of what is pending), or it is exiting (flag 4)."""
+    pending = re.findall(r"^S..Pnd:\t(\S+)", (process / "status").read_text(), re.MULTILINE)
+    flags = int((process / "stat").read_text().rsplit(")", 1)[1].split()[6])
+    return any(int(each, 16) >> 8 & 1 for each in pending) or bool(flags & 4)
+
+
+def working(folder: Path) -> list[bytes]:
+    """The command lines of processes that name the folder there or in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (process / "cmdline").read_bytes()
+            named = os.fsencode(folder) in line + (process / "environ").read_bytes()
+            if named and not dying(process):
+                found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_service_that_ends_while_its_cluster_is_made(folder: Path, number: int) -> None:
+    """Told to end, it leaves no process; of a killed one initdb goes on, and is in nobody's way."""
+    service = subprocess.Popen(
+        [PROGRAM, "serve", "--data-dir", str(folder), "--port", "0", "--db-port", "0", "--samples", ""],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any((folder / "cluster.new").glob("*/global")):
+        assert service.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    service.send_signal(number)
+    assert service.wait(60) == (0 if number == signal.SIGTERM else -number)
+    left = working(folder)
+    assert bool(left) == (number == signal.SIGKILL), left
+    with EmbeddedPostgres(folder, port=0) as server:
+        psycopg.connect(server.reader_url).close()
 
 
 def test_a_port_that_another_takes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

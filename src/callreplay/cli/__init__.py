@@ -26,11 +26,22 @@ def main() -> None:
         code: str | int | None = _INTERRUPTED
     except SystemExit as left:
         code = left.code
+    except Exception as error:
+        if not _interrupted(error):
+            raise
+        code = _INTERRUPTED
     else:
         code = 0
     if code == _INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
         print("callreplay: interrupted", file=sys.stderr)
     sys.exit(code)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: an extension that is being loaded says that it could not be."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _run() -> None:

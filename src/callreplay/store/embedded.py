@@ -30,6 +30,7 @@ from callreplay.store.cluster import (
     Cluster,
     EmbeddedError,
     is_loopback,
+    undisturbed,
 )
 from callreplay.store.rotating import rotate
 from callreplay.store.sharing import Shares
@@ -298,20 +299,24 @@ class EmbeddedPostgres:
         self._rotate()
         with self.log_path.open("ab") as log:
             self.log_path.chmod(0o600)
-            # A session of its own: Ctrl-C in the terminal must reach us alone, so that we stop things in order.
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-                **self._made.account.arguments(),
-            )
-        self._pid = self._process.pid
+
+            def begin() -> None:
+                # A session of its own: Ctrl-C in the terminal must reach us alone, so that we stop things in order.
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                    start_new_session=True,
+                    **self._made.account.arguments(),
+                )
+                self._pid = self._process.pid
+
+            undisturbed(begin)
         deadline = time.monotonic() + timeout_seconds
         while not self._answers():
-            if self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
                 self._pid = None
                 raise EmbeddedError(f"PostgreSQL did not start:\n{self._log_tail()}")
             if time.monotonic() > deadline:
