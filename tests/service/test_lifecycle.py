@@ -156,6 +156,35 @@ main()
     assert (done.returncode, "serving http" in done.stdout) == (0, True), done.stderr[-3000:]
 
 
+@pytest.mark.parametrize("stage", ["starting", "migrating"])
+def test_a_second_signal_does_not_disturb_what_the_first_puts_away(own_service: Running, stage: str) -> None:
+    """The first comes while the server is started or its schema is made, the second while the server is stopped."""
+    program = f"""
+import os, signal, sys, alembic.command
+from callreplay.cli import main
+from callreplay.store import embedded
+def before(owner, name):
+    method = getattr(owner, name)
+    def run(*given, **named):
+        os.kill(os.getpid(), {signal.SIGTERM:d})
+        return method(*given, **named)
+    setattr(owner, name, run)
+stages = {{"starting": (embedded.EmbeddedPostgres, "_answers"), "migrating": (alembic.command, "upgrade")}}
+before(*stages["{stage}"])
+before(embedded.EmbeddedPostgres, "_end")
+main()
+"""
+    data = own_service.folder / "twice"
+    words = ["serve", "--data-dir", str(data), "--port", "0", "--db-port", "0", "--samples", ""]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "serving" not in done.stdout
+    assert not (data / "cluster" / "postmaster.pid").exists()
+
+
 def test_server_killed_in_mid_transcode_leaves_no_half_file(long_call: Running) -> None:
     def ask(**options: str) -> str:
         with long_call.basic() as client:

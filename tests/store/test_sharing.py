@@ -14,14 +14,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from tests import programs
+from tests.scenario.cluster import prepare
 
 from callreplay.store import embedded
 from callreplay.store.access import opened
-from callreplay.store.cluster import EmbeddedError
+from callreplay.store.cluster import EmbeddedError, undisturbed
 from callreplay.store.embedded import EmbeddedPostgres, free_port
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -162,6 +164,39 @@ def test_a_service_that_ends_while_its_cluster_is_made(folder: Path, number: int
     assert bool(left) == (number == signal.SIGKILL), left
     with EmbeddedPostgres(folder, port=0) as server:
         psycopg.connect(server.reader_url).close()
+
+
+@pytest.mark.parametrize("place", ["_run", "_provide", "start"])
+def test_an_interrupt_while_a_command_starts_the_server_stops_it(
+    folder: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = getattr(EmbeddedPostgres, place)
+
+    def interrupted(*given: Any, **named: Any) -> None:
+        method(*given, **named)
+        raise KeyboardInterrupt
+
+    prepare(folder)
+    monkeypatch.setattr(EmbeddedPostgres, place, interrupted)
+    with pytest.raises(KeyboardInterrupt), EmbeddedPostgres(folder, port=0, keep=False):
+        pass
+    assert not running(folder)
+
+
+def test_what_is_undisturbed_is_waited_for_however_often_somebody_interrupts() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        for number in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            done.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        undisturbed(work)
+    assert done == [0, 1, 2]
+    with pytest.raises(EmbeddedError, match="as told"):
+        undisturbed(lambda: (_ for _ in ()).throw(EmbeddedError("as told")))
 
 
 def test_a_port_that_another_takes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -47,7 +46,7 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, as_values, journal_path
 from callreplay.batch.summary import BatchError
 from callreplay.batch.worker import Feed, Order, run_feed
-from callreplay.cores import end_with_parent
+from callreplay.cores import begin_worker, starting_workers
 from callreplay.deferred import dataclass
 
 __all__ = ["Crew", "Event", "LocalCrew"]
@@ -206,9 +205,7 @@ def _give_memory_back() -> None:
 def _serve(pipe: Connection, order: Order, destination: str, manifest: Path) -> None:
     """A worker process: shares come through the pipe; rows go back, each share's number after its last one."""
     # Control-C and a service manager's SIGTERM reach the whole group; the workers finish what they have.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_with_parent()  # one that outlived a killed run would write beside the next
+    begin_worker(goes_on=True)  # and ends with a killed run: it would write beside the next
     _give_memory_back()
     feed = _PipeFeed(pipe, manifest)
     try:
@@ -234,14 +231,8 @@ class _Worker:
         self.process = context.Process(
             target=_serve, args=(theirs, order, destination, manifest), daemon=True
         )
-        # What is sent to the whole group must not reach it before it can say that it ignores it. The tracker is made
-        # first, as that lets the signals through again.
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        try:
+        with starting_workers():
             self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.ready = _Ready(self.pipe)
         self.shares: dict[int, None] = {}

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any, Final
 
-__all__ = ["main"]
+__all__ = ["interrupted", "main"]
 
 _INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells have it."""
@@ -27,7 +27,7 @@ def main() -> None:
     except SystemExit as left:
         code = left.code
     except Exception as error:
-        if not _interrupted(error):
+        if not interrupted(error):
             raise
         code = _INTERRUPTED
     else:
@@ -37,8 +37,8 @@ def main() -> None:
     sys.exit(code)
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind it: an extension that is being loaded says that it could not be."""
+def interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C, or its like, is behind it: an extension that is being loaded says that it could not be."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 import psycopg
 import typer
 
+from callreplay.cli import interrupted
 from callreplay.errors import ArgumentError, OutputError
 from callreplay.importing import importer
 from callreplay.recording.beside import beside
@@ -43,8 +44,8 @@ _SAMPLES: Final = "samples.imported"
 _CAPTURES: Final = (".pcap", ".pcapng")
 
 
-class _Stopped(BaseException):
-    """A signal to stop came before the server could take it."""
+class _Stopped(KeyboardInterrupt):
+    """A signal to stop came before the server could take it. Drivers cancel what they are at when one is raised."""
 
 
 class _Stopping:
@@ -52,14 +53,16 @@ class _Stopping:
 
     Raising ends what takes long at once; but Python drops what is raised while an object is being cleared away, in the
     middle of an import for example. So the signal is remembered as well, and asked about before the next long thing.
+    A second one changes nothing: it would only disturb what the first has begun to put away.
     """
 
     def __init__(self) -> None:
         self.asked = False
 
     def interrupt(self, number: int, _: FrameType | None) -> None:
-        self.asked = True
-        raise _Stopped(number)
+        if not self.asked:
+            self.asked = True
+            raise _Stopped(number)
 
     def check(self) -> None:
         if self.asked:
@@ -268,10 +271,14 @@ def _run(chosen: Settings) -> int:
             return _serve(running, doors, stopping)
     except _Stopped:
         return 0
-    except EmbeddedError as error:
-        raise OutputError(str(error)) from error
-    except psycopg.Error as error:
-        raise OutputError(why(error)) from error
+    except Exception as error:
+        if interrupted(error):
+            return 0
+        if isinstance(error, EmbeddedError):
+            raise OutputError(str(error)) from error
+        if isinstance(error, psycopg.Error):
+            raise OutputError(why(error)) from error
+        raise
     finally:
         _log.info("stopped")
 

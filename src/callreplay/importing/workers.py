@@ -6,11 +6,12 @@ import multiprocessing
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 
-from callreplay.cores import end_with_parent
+from callreplay.cores import begin_worker, starting_workers
 from callreplay.importing.importer import Job, Outcome, Unit, import_unit
 from callreplay.importing.rotation import rotations
 from callreplay.store import volumes
@@ -78,13 +79,16 @@ def _until_broken(
 ) -> Generator[Outcome, None, list[Unit]]:
     """Import until ``units`` are through or a worker dies; returns the captures under way when one did."""
     broken: list[Unit] = []
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
+    begin = partial(begin_worker, goes_on=False)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=begin) as pool:
         running: dict[Future[list[Outcome]], Unit] = {}
         wanted = 2 * jobs
         while True:
             for unit in islice(units, 0 if broken else wanted - len(running)):
                 try:
-                    running[pool.submit(_work, job, unit)] = unit
+                    with starting_workers():
+                        future = pool.submit(_work, job, unit)
+                    running[future] = unit
                 except BrokenProcessPool:
                     broken.append(unit)
                     break

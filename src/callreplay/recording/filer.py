@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from callreplay.cores import end_with_parent
+from callreplay.cores import begin_worker, starting_workers
 from callreplay.importing.importer import Job, Outcome, import_several
 from callreplay.importing.portions import whole
 from callreplay.importing.workers import close_databases, database_of
@@ -132,9 +133,12 @@ class Filer:
         if self._pool is None:
             # spawn: a forked copy of a process with a ring and threads is not a sound start.
             spawning = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=spawning, initializer=end_with_parent)
+            begin = partial(begin_worker, goes_on=True)
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=spawning, initializer=begin)
         try:
-            self._running[self._pool.submit(_work, self.job, groups)] = groups
+            with starting_workers():
+                future = self._pool.submit(_work, self.job, groups)
+            self._running[future] = groups
         except BrokenProcessPool:
             self._queue[:0] = groups
             self._pool = None

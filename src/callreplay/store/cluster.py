@@ -6,6 +6,7 @@ unprivileged account and runs ``initdb`` and ``postgres`` as that account.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import importlib.util
 import ipaddress
@@ -18,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,25 +77,37 @@ def find_server() -> Path:
 
 
 def undisturbed(work: Callable[[], None]) -> None:
-    """Do ``work`` in a thread, where no handler of a signal raises: whatever is raised here, it has been done by then.
+    """Do ``work`` in a thread, where no handler of a signal raises; wait for it however often Ctrl-C is pressed.
 
     Of a process that is started the number would else be lost where a signal comes in the midst.
     """
     raised: list[BaseException] = []
+    through = _thread.allocate_lock()
+    through.acquire()
 
     def run() -> None:
         try:
             work()
         except BaseException as error:
             raised.append(error)
+        finally:
+            through.release()
 
-    thread = threading.Thread(target=run, name="undisturbed", daemon=True)
-    try:
-        thread.start()
-        thread.join()
-    finally:
-        with contextlib.suppress(RuntimeError):  # it was not begun
-            thread.join()
+    start, begun = _thread.start_new_thread, False
+    signalled: BaseException | None = None
+    while True:
+        try:
+            if not begun:
+                begun = True  # no handler comes between this and the call
+                start(run, ())
+            through.acquire()
+            break
+        except Exception:
+            raise
+        except BaseException as error:  # KeyboardInterrupt, and its like
+            signalled = error
+    if signalled is not None:
+        raise signalled
     if raised:
         raise raised[0]
 

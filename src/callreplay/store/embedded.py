@@ -114,8 +114,12 @@ class EmbeddedPostgres:
         return f"postgresql://{user}:{quote(password, safe='')}@{host}:{self.port}/{database}"
 
     def __enter__(self) -> EmbeddedPostgres:
-        self.start()
-        return self
+        try:
+            self.start()
+            return self
+        except BaseException:
+            self.stop("immediate")  # a signal came when it had been started
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -207,8 +211,11 @@ class EmbeddedPostgres:
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server and wait: ``fast`` ends sessions and writes a checkpoint, ``immediate`` leaves recovery.
 
-        A server that others use goes on: the last of them stops it.
+        A server that others use goes on: the last of them stops it. A signal in the midst does not keep it from that.
         """
+        undisturbed(lambda: self._stop(mode))
+
+    def _stop(self, mode: Literal["fast", "immediate"]) -> None:
         self._leaving.set()
         if self._watcher is not None:
             self._watcher.join()
@@ -217,6 +224,7 @@ class EmbeddedPostgres:
             if self._pid is not None and self._last():
                 self._end(mode)
         finally:
+            self._pid = None
             self._shares.release()
             self._shares.leave()
 
@@ -224,7 +232,7 @@ class EmbeddedPostgres:
         """Whether nobody else uses the server, and none can come until we have left."""
         if not self._shares.alone():
             return False
-        if self._keep:
+        if self._keep or self._shares.held:
             return True
         try:
             # A service that waits for its turn will want it.

@@ -30,6 +30,11 @@ class Shares:
         self._lock: int | None = None
         self._users: int | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether ``lock`` is ours."""
+        return self._lock is not None
+
     def _open(self, name: str) -> int:
         return os.open(self.data_dir / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -76,7 +81,7 @@ class Shares:
     @contextlib.contextmanager
     def starting(self, seconds: float) -> Iterator[None]:
         """Hold ``lock`` while the server is started, unless it is held anyway."""
-        held = self._lock is not None
+        held = self.held
         if not held:
             self.take("command", seconds)
         try:
