@@ -25,6 +25,10 @@ constexpr size_t kMaxHeard = kMaxRateHz * kHeardMs / 1000;
 constexpr size_t kMaxPeriod = kMaxRateHz * kLongestMs / 1000;
 constexpr size_t kMaxBridge = kMaxRateHz * kBridgedMs / 1000 + kMaxRateHz * 4 / 1000 + 1;
 
+// Pairs of some samples and of zeros behind them, as far as a comparison reads.
+constexpr size_t kBehind = 320;
+using Pairs = int32_t[3 * kMostPairs];
+
 // The sound of one side, going on into the loss.
 class Side {
  public:
@@ -35,8 +39,10 @@ class Side {
   bool after(const int16_t *pcm, size_t count);
   const float *autocorrelation() const { return autocorrelation_; }
   Synthesis *synthesis() { return &synthesis_; }
+  Search *search() { return &search_; }
 
-  // What is repeated, and how loud the noise is.
+  // What is repeated, and how loud the noise is. Between the two the kernel searches and predicts.
+  void set_out();
   void analyse();
 
   // What drives the sound of `count` samples; the kernel makes it.
@@ -52,8 +58,8 @@ class Side {
   void hear(size_t count);
   bool correlate();
   void level();
-  Period find_period() const;
-  Period refine(Period rough, size_t longest, size_t span) const;
+  Period find_period();
+  Period refine(Period rough);
   const int16_t *end() const { return pcm_ + heard_; }
 
   static constexpr size_t kMemory = 48;  // kMaxOrder at least, and the sound behind it begins a line
@@ -64,8 +70,11 @@ class Side {
   size_t heard_ = 0;                // of which so many are in pcm_ and past_
   size_t period_ = 0;               // samples of excitation_ in use
   float periodic_ = 0, noise_ = 0;  // gains of the repeated residual and of noise in its place
+  size_t longest_ = 0;
+  Search search_;
   Synthesis synthesis_;
   float autocorrelation_[kMaxOrder + 1];
+  alignas(64) Pairs earlier_, sampled_;
   alignas(64) int16_t pcm_[kMaxHeard + kSlack];        // nearest to the loss last, then zeros
   alignas(64) float past_[kMaxHeard + kSlack];         // the same
   alignas(64) float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
@@ -95,9 +104,6 @@ bool Side::after(const int16_t *pcm, size_t count) {
   return correlate();
 }
 
-// Pairs of `count` samples and of zeros behind them, as far as a comparison reads.
-constexpr size_t kBehind = 320;
-using Pairs = int32_t[3 * kMostPairs];
 void pair_up(const ConcealKernel &kernel, Pairs &z, const int16_t *x, int shift, size_t count) {
   kernel.pair_up(z, x, shift, count);
   z[count - 1] &= 0xFFFF;  // no sample is behind it
@@ -108,42 +114,39 @@ int shift_for(const ConcealKernel &kernel, const int16_t *x, size_t count, int b
   return std::max(0, kernel.width(x, count) - bits);
 }
 
-// The likest of `count` lags of `now`, of `span` samples and zeros, and what is `then`; its likeness over the energies.
-Likest compare(const ConcealKernel &kernel, const int32_t *now, const int32_t *then, size_t span,
-               size_t count) {
-  constexpr size_t kTaps = 64;  // that the kernel takes at a time
-  alignas(64) int32_t likeness[kMostPairs], energies[kMostPairs];
-  kernel.correlate(likeness, then, now, (span + kTaps - 1) / kTaps * kTaps / 2, count);
-  kernel.energies(energies, then, span, count);
-  const size_t whole = (count + 15) / 16 * 16;
-  std::fill(likeness + count, likeness + whole, 0);
+// The likest of the lags of a search; its likeness over the energies.
+Likest likest(const ConcealKernel &kernel, Search &search) {
+  alignas(64) int32_t energies[kMostPairs];
+  kernel.energies(energies, search.then, search.span, search.count);
+  const size_t count = search.count, whole = (count + 15) / 16 * 16;
+  std::fill(search.likeness + count, search.likeness + whole, 0);
   std::fill(energies + count, energies + whole, 1);
-  Likest found = kernel.likest(likeness, energies, count);
+  Likest found = kernel.likest(search.likeness, energies, count);
   int32_t now_energy[16];
-  kernel.energies(now_energy, now, span, 1);
+  kernel.energies(now_energy, search.now, search.span, 1);
   found.ratio /= static_cast<float>(now_energy[0]);
   return found;
 }
 
-// A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than
-// one period does.
-Side::Period Side::find_period() const {
+void Side::set_out() {
+  // Of a side of kFewestMs the longest is longer than the shortest, and something is left before it.
   const size_t rate = tables_.rate_hz;
-  const size_t longest = std::min(rate * kLongestMs / 1000, known_ / 2);
+  const size_t longest = longest_ = std::min(rate * kLongestMs / 1000, known_ / 2);
   const size_t shortest = rate * kShortestMs / 1000;
   const size_t span = std::min(rate * kTemplateMs / 1000, known_ - longest);
-  if (longest < shortest || span == 0) return {longest, 0};
   // Every 8 kHz or so is enough to tell the candidates apart; the best is refined at the full rate.
   const size_t step = rate / 8000;
   const size_t count = (span + step - 1) / step, lags = (longest - shortest) / step + 1;
   // Both sides at every step-th sample, in less than 16 per ms: then + lags - 1 - k is `shortest` and
   // k steps back.
   const int16_t *now = end() - span, *then = now - shortest - (lags - 1) * step;
-  alignas(64) Pairs earlier, sampled;
-  const int32_t *current = earlier + (now - then);
+  search_.then = earlier_;
+  search_.span = count;
+  search_.count = lags;
   if (step == 1) {
     const auto samples = static_cast<size_t>(end() - then);
-    pair_up(kernel_, earlier, then, shift_for(kernel_, then, samples, kPitchBits), samples);
+    pair_up(kernel_, earlier_, then, shift_for(kernel_, then, samples, kPitchBits), samples);
+    search_.now = earlier_ + (now - then);
   } else {
     const size_t samples = count + lags - 1;
     int16_t picked[2][16 * (kTemplateMs + kLongestMs - kShortestMs) + 4];
@@ -152,28 +155,39 @@ Side::Period Side::find_period() const {
     picked[0][count] = picked[1][samples] = 0;
     const int shift = std::max(shift_for(kernel_, picked[0], count, kPitchBits),
                                shift_for(kernel_, picked[1], samples, kPitchBits));
-    pair_up(kernel_, sampled, picked[0], shift, count);
-    pair_up(kernel_, earlier, picked[1], shift, samples);
-    current = sampled;
+    pair_up(kernel_, sampled_, picked[0], shift, count);
+    pair_up(kernel_, earlier_, picked[1], shift, samples);
+    search_.now = sampled_;
   }
-  const Likest found = compare(kernel_, current, earlier, count, lags);
-  if (found.ratio <= 0) return {longest, 0};
-  const Period rough{shortest + (lags - 1 - found.at) * step, std::sqrt(found.ratio)};
-  return step == 1 ? rough : refine(rough, longest, span);
+}
+
+// A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than
+// one period does.
+Side::Period Side::find_period() {
+  const size_t rate = tables_.rate_hz, step = rate / 8000;
+  const Likest found = likest(kernel_, search_);
+  if (found.ratio <= 0) return {longest_, 0};
+  const Period rough{rate * kShortestMs / 1000 + (search_.count - 1 - found.at) * step,
+                     std::sqrt(found.ratio)};
+  return step == 1 ? rough : refine(rough);
 }
 
 // The best lag nearer to rough.samples than a step, at the full rate.
-Side::Period Side::refine(Period rough, size_t longest, size_t span) const {
+Side::Period Side::refine(Period rough) {
   const size_t rate = tables_.rate_hz, step = rate / 8000;
+  const size_t span = std::min(rate * kTemplateMs / 1000, known_ - longest_);
   const size_t from = std::max(rate * kShortestMs / 1000, rough.samples - step + 1);
-  const size_t to = std::min(longest, rough.samples + step - 1);
+  const size_t to = std::min(longest_, rough.samples + step - 1);
   const int16_t *now = end() - span;
   const size_t lags = to - from + 1;
   const int shift = shift_for(kernel_, now - to, to + span, kFineBits);
-  alignas(64) Pairs current, earlier;
-  pair_up(kernel_, current, now, shift, span);
-  pair_up(kernel_, earlier, now - to, shift, span + lags - 1);
-  const Likest found = compare(kernel_, current, earlier, span, lags);
+  pair_up(kernel_, sampled_, now, shift, span);
+  pair_up(kernel_, earlier_, now - to, shift, span + lags - 1);
+  search_.now = sampled_;
+  search_.span = span;
+  search_.count = lags;
+  kernel_.correlate(&search_);
+  const Likest found = likest(kernel_, search_);
   return {found.ratio > 0 ? to - found.at : rough.samples, rough.voicing};
 }
 
@@ -197,6 +211,7 @@ bool Side::correlate() {
   silence(past_, heard_);
   silence(windowed, heard_);
   float *r = autocorrelation_;
+  set_out();
   kernel_.autocorrelate(r, windowed, heard_, order);
   if (r[0] <= 0) return false;
   for (int lag = 1; lag <= order; ++lag) r[lag] *= tables_.lag_window[lag];
@@ -255,6 +270,7 @@ bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, 
   Side left(*kernel_, *tables_), right(*kernel_, *tables_);
   Side *sides[2] = {};
   Synthesis *sounds[2] = {};
+  Search *searches[2] = {};
   const float *autocorrelations[2] = {};
   size_t sound_count = 0;
   const bool has_left = length > 0 && left.before(around.before, around.before_count);
@@ -263,9 +279,10 @@ bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, 
   if (has_right) sides[sound_count++] = &right;
   for (size_t i = 0; i < sound_count; ++i) {
     sounds[i] = sides[i]->synthesis();
+    searches[i] = sides[i]->search();
     autocorrelations[i] = sides[i]->autocorrelation();
   }
-  kernel_->predict(sounds, autocorrelations, sound_count, tables_->order);
+  kernel_->predict(sounds, autocorrelations, searches, sound_count, tables_->order);
   for (size_t i = 0; i < sound_count; ++i) sides[i]->analyse();
   if (has_left) left.go_on(seed, length);
   if (has_right) right.go_on(seed ^ kOtherSide, length);
