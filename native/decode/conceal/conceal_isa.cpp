@@ -157,8 +157,8 @@ CR_LANE void correlate_block(int32_t *y, const int32_t *z, const int32_t *taps, 
   }
   for (size_t t = 0; t < span; t += 2 * kTaps * kPhases) {
     for (size_t at = t; at < t + 2 * kPhases; at += 2) {
-      // The last tap may be one of the zeros behind the span.
-      if (at + (kTaps - 1) * N < span) {
+      // The last tap may be one of the zeros behind the span. (Of few lags that costs nothing.)
+      if (kBlock * N <= 16 || at + (kTaps - 1) * N < span) {
         correlate_phase<kTaps>(sums, z + at, taps + at);
       } else {
         correlate_phase<kTaps - 1>(sums, z + at, taps + at);
