@@ -25,8 +25,8 @@ constexpr size_t kMaxHeard = kMaxRateHz * kHeardMs / 1000;
 constexpr size_t kMaxPeriod = kMaxRateHz * kLongestMs / 1000;
 constexpr size_t kMaxBridge = kMaxRateHz * kBridgedMs / 1000 + kMaxRateHz * 4 / 1000 + 1;
 
-// Pairs of some samples and of zeros behind them, as far as a comparison reads.
-constexpr size_t kBehind = 320;
+// Pairs of some samples and of zeros behind them, as far as those count that are read.
+constexpr size_t kBehind = 64;
 using Pairs = int32_t[3 * kMostPairs];
 
 // The sound of one side, going on into the loss.
@@ -75,17 +75,12 @@ class Side {
   Synthesis synthesis_;
   float autocorrelation_[kMaxOrder + 1];
   alignas(64) Pairs earlier_, sampled_;
-  alignas(64) int16_t pcm_[kMaxHeard + kSlack];        // nearest to the loss last, then zeros
+  const int16_t *pcm_ = nullptr;                       // nearest to the loss last
+  alignas(64) int16_t reversed_[kMaxHeard];            // of the side after it
   alignas(64) float past_[kMaxHeard + kSlack];         // the same
   alignas(64) float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
   alignas(64) float memory_[kMemory + kMaxBridge + kSlack];
 };
-
-// Behind x, for kernels that read on; at least kSlack - 15. (Of a constant length GCC makes a slow instruction.)
-template <class T>
-void silence(T *x, size_t count) {
-  std::fill(x + count, x + (count + kSlack) / 16 * 16, T{0});
-}
 
 void Side::hear(size_t count) {
   known_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
@@ -94,20 +89,21 @@ void Side::hear(size_t count) {
 
 bool Side::before(const int16_t *pcm, size_t count) {
   hear(count);
-  std::copy_n(pcm + count - heard_, heard_, pcm_);
+  pcm_ = pcm + count - heard_;
   return correlate();
 }
 
 bool Side::after(const int16_t *pcm, size_t count) {
   hear(count);
-  kernel_.reverse_copy(pcm_, pcm, heard_);
+  kernel_.reverse_copy(reversed_, pcm, heard_);
+  pcm_ = reversed_;
   return correlate();
 }
 
 void pair_up(const ConcealKernel &kernel, Pairs &z, const int16_t *x, int shift, size_t count) {
-  kernel.pair_up(z, x, shift, count);
-  z[count - 1] &= 0xFFFF;  // no sample is behind it
-  std::fill(z + count, z + (count + kBehind) / 16 * 16, 0);
+  kernel.pair_up(z, x, shift, count - 1);
+  z[count - 1] = (x[count - 1] >> shift) & 0xFFFF;  // no sample is behind it
+  std::fill(z + count, z + (count + kBehind + 15) / 16 * 16, 0);
 }
 
 int shift_for(const ConcealKernel &kernel, const int16_t *x, size_t count, int bits) {
@@ -149,10 +145,9 @@ void Side::set_out() {
     search_.now = earlier_ + (now - then);
   } else {
     const size_t samples = count + lags - 1;
-    int16_t picked[2][16 * (kTemplateMs + kLongestMs - kShortestMs) + 4];
+    int16_t picked[2][16 * (kTemplateMs + kLongestMs - kShortestMs)];
     for (size_t i = 0; i < count; ++i) picked[0][i] = now[i * step];
     for (size_t i = 0; i < samples; ++i) picked[1][i] = then[i * step];
-    picked[0][count] = picked[1][samples] = 0;
     const int shift = std::max(shift_for(kernel_, picked[0], count, kPitchBits),
                                shift_for(kernel_, picked[1], samples, kPitchBits));
     pair_up(kernel_, sampled_, picked[0], shift, count);
@@ -194,22 +189,19 @@ Side::Period Side::refine(Period rough) {
 // For linear prediction by the autocorrelation method. False for digital silence.
 bool Side::correlate() {
   if (known_ < tables_.rate_hz * kFewestMs / 1000) return false;
-  silence(pcm_, heard_);
-  const std::vector<float> &window = tables_.window;
-  const size_t full = window.size();
   const int order = tables_.order;
   alignas(64) float windowed[kMaxHeard + kSlack];
-  if (heard_ == full) {
-    kernel_.window(past_, windowed, pcm_, window.data(), heard_);
+  if (heard_ == tables_.window.size()) {
+    kernel_.window(past_, windowed, pcm_, tables_.window.data(), heard_);
+  } else if (heard_ == tables_.packet_window.size()) {
+    kernel_.window(past_, windowed, pcm_, tables_.packet_window.data(), heard_);
   } else {
-    // At (2 i + 1) * full / (2 * heard_): rounded up to 2^-32, less than 2^-32 * 2 * heard_ <= 2^-20 is too much, and what is
-    // too little for the next number is 1 / (2 * heard_) at least.
-    const uint64_t scale = (uint64_t{full} << 32) / (2 * heard_) + 1;
     kernel_.widen(past_, pcm_, heard_);
-    for (size_t i = 0; i < heard_; ++i) windowed[i] = past_[i] * window[(2 * i + 1) * scale >> 32];
+    shorten_window(tables_.window, heard_, windowed);
+    for (size_t i = 0; i < heard_; ++i) windowed[i] *= past_[i];
   }
-  silence(past_, heard_);
-  silence(windowed, heard_);
+  // As far as the last lag of the last sixteen samples.
+  std::fill(windowed + heard_, windowed + (heard_ + static_cast<size_t>(order) + 48) / 16 * 16, 0.0f);
   float *r = autocorrelation_;
   set_out();
   kernel_.autocorrelate(r, windowed, heard_, order);

@@ -128,7 +128,8 @@ void pair_up(int32_t *__restrict z, const int16_t *__restrict x, int shift, size
 // kBlock vectors of lags and kTaps taps. Their inputs overlap: that of one vector and a tap is that of the next one and the
 // tap N samples before, so what is loaded serves all taps.
 template <int kTaps, int kBlock, int N>
-CR_LANE void correlate_phase(Lanes<int32_t, N> (&sums)[kBlock], const int32_t *from, const int32_t *tap_from) {
+CR_LANE void correlate_phase(Lanes<int32_t, N> (&sums)[kBlock], const int32_t *from,
+                             const int32_t *tap_from) {
   using V = Lanes<int32_t, N>;
   V tap[kTaps];
   for (int q = 0; q < kTaps; ++q) {
@@ -206,7 +207,7 @@ CR_LANE void correlate_with(Search &search, F &&meanwhile) {
 
 template <int N>
 void correlate(Search *search) {
-  correlate_with<N>(*search, []() __attribute__((always_inline)) {});
+  correlate_with<N>(*search, []() __attribute__((always_inline)){});
 }
 
 // kLags of them, from lag `from` on.
@@ -377,7 +378,8 @@ class Predictor {
 
 void predict_meanwhile(Synthesis *const *sounds, const float *const *r, Search *const *searches,
                        size_t sound_count, int order) {
-  constexpr int kAtOnce = 4, kSteps = static_cast<int>(kStep);  // a step takes as long as some samples of the response
+  constexpr int kAtOnce = 4,
+                kSteps = static_cast<int>(kStep);  // a step takes as long as some samples of the response
   const size_t last = sound_count - 1;
   Predictor first(*sounds[0], r[0], order), second(*sounds[last], r[last], order);
   int done = 0;

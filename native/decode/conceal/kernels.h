@@ -68,8 +68,8 @@ struct ConcealKernel {
   // The coefficients and the response of the predictors of `order`, order >= 1, of one or two sounds for these
   // autocorrelations, r[i][0] > 0; and the likeness of all lags of their searches. One after the other or, because each step
   // of a predictor waits for the one before, the predictors while a search goes on.
-  void (*predict)(Synthesis *const *sounds, const float *const *r, Search *const *searches, size_t sound_count,
-                  int order);
+  void (*predict)(Synthesis *const *sounds, const float *const *r, Search *const *searches,
+                  size_t sound_count, int order);
   // Sum of x[n] ^ 2; to the next multiple of 16 of count
   float (*energy)(const float *x, size_t count);
   // y[n] = x[n % period]; kSlack
