@@ -25,7 +25,7 @@ constexpr size_t kMaxHeard = kMaxRateHz * kHeardMs / 1000;
 constexpr size_t kMaxPeriod = kMaxRateHz * kLongestMs / 1000;
 constexpr size_t kMaxBridge = kMaxRateHz * kBridgedMs / 1000 + kMaxRateHz * 4 / 1000 + 1;
 
-// Pairs of some samples and of zeros behind them, as far as those count that are read.
+// Pairs of some samples, and of zeros behind them up to the next multiple of 64 of a span.
 constexpr size_t kBehind = 64;
 using Pairs = int32_t[3 * kMostPairs];
 
@@ -41,8 +41,7 @@ class Side {
   Synthesis *synthesis() { return &synthesis_; }
   Search *search() { return &search_; }
 
-  // What is repeated, and how loud the noise is. Between the two the kernel searches and predicts.
-  void set_out();
+  // What is repeated, and how loud the noise is.
   void analyse();
 
   // What drives the sound of `count` samples; the kernel makes it.
@@ -57,6 +56,7 @@ class Side {
 
   void hear(size_t count);
   bool correlate();
+  void set_out();
   void level();
   Period find_period();
   Period refine(Period rough);
@@ -70,7 +70,7 @@ class Side {
   size_t heard_ = 0;                // of which so many are in pcm_ and past_
   size_t period_ = 0;               // samples of excitation_ in use
   float periodic_ = 0, noise_ = 0;  // gains of the repeated residual and of noise in its place
-  size_t longest_ = 0;
+  size_t longest_ = 0;              // lag
   Search search_;
   Synthesis synthesis_;
   float autocorrelation_[kMaxOrder + 1];
@@ -124,6 +124,7 @@ Likest likest(const ConcealKernel &kernel, Search &search) {
   return found;
 }
 
+// What is searched for a period. The kernel does it when it predicts.
 void Side::set_out() {
   // Of a side of kFewestMs the longest is longer than the shortest, and something is left before it.
   const size_t rate = tables_.rate_hz;
@@ -200,9 +201,9 @@ bool Side::correlate() {
     shorten_window(tables_.window, heard_, windowed);
     for (size_t i = 0; i < heard_; ++i) windowed[i] *= past_[i];
   }
-  // As far as the last lag of the last sixteen samples.
   std::fill(windowed + heard_, windowed + (heard_ + static_cast<size_t>(order) + 48) / 16 * 16, 0.0f);
   float *r = autocorrelation_;
+  // Here, and what was just stored is in the cache by the time it is loaded again.
   set_out();
   kernel_.autocorrelate(r, windowed, heard_, order);
   if (r[0] <= 0) return false;

@@ -378,8 +378,8 @@ class Predictor {
 
 void predict_meanwhile(Synthesis *const *sounds, const float *const *r, Search *const *searches,
                        size_t sound_count, int order) {
-  constexpr int kAtOnce = 4,
-                kSteps = static_cast<int>(kStep);  // a step takes as long as some samples of the response
+  // Some samples of the response take as long as a step.
+  constexpr int kAtOnce = 4, kSteps = static_cast<int>(kStep);
   const size_t last = sound_count - 1;
   Predictor first(*sounds[0], r[0], order), second(*sounds[last], r[last], order);
   int done = 0;

@@ -26,8 +26,8 @@ struct Likest {
 
 // What is compared to find a period; pairs. likeness[n] = sum over t < span of then[n + t] * now[t].
 struct Search {
-  const int32_t *now, *then;
-  size_t span, count;  // samples of `now`, lags
+  const int32_t *now = nullptr, *then = nullptr;
+  size_t span = 0, count = 0;  // samples of `now`, lags
   alignas(64) int32_t likeness[kMostPairs];
 };
 
@@ -63,7 +63,7 @@ struct ConcealKernel {
   // To the next multiple of 16 of count; what is beyond count must not be the largest.
   Likest (*likest)(const int32_t *likeness, const int32_t *energy, size_t count);
   // r[lag] = sum over n of x[n] * x[n + lag], lag <= order; count to the next multiple of 16, and x goes on
-  // with zeros for kSlack
+  // with zeros for the order and 32; kSlack
   void (*autocorrelate)(float *r, const float *x, size_t count, int order);
   // The coefficients and the response of the predictors of `order`, order >= 1, of one or two sounds for these
   // autocorrelations, r[i][0] > 0; and the likeness of all lags of their searches. One after the other or, because each step
