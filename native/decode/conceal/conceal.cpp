@@ -27,7 +27,6 @@ constexpr size_t kMaxBridge = kMaxRateHz * kBridgedMs / 1000 + kMaxRateHz * 4 / 
 
 // Pairs of some samples, and of zeros behind them up to the next multiple of 64 of a span.
 constexpr size_t kBehind = 64;
-using Pairs = int32_t[3 * kMostPairs];
 
 // The sound of one side, going on into the loss.
 class Side {
@@ -74,7 +73,8 @@ class Side {
   Search search_;
   Synthesis synthesis_;
   float autocorrelation_[kMaxOrder + 1];
-  alignas(64) Pairs earlier_, sampled_;
+  alignas(64) int32_t earlier_[2 * kMostPairs];        // pairs of what was then,
+  alignas(64) int32_t sampled_[kMostPairs];            // and of what is now, unless that is a part of it
   const int16_t *pcm_ = nullptr;                       // nearest to the loss last
   alignas(64) int16_t reversed_[kMaxHeard];            // of the side after it
   alignas(64) float past_[kMaxHeard + kSlack];         // the same
@@ -100,7 +100,7 @@ bool Side::after(const int16_t *pcm, size_t count) {
   return correlate();
 }
 
-void pair_up(const ConcealKernel &kernel, Pairs &z, const int16_t *x, int shift, size_t count) {
+void pair_up(const ConcealKernel &kernel, int32_t *z, const int16_t *x, int shift, size_t count) {
   kernel.pair_up(z, x, shift, count - 1);
   z[count - 1] = (x[count - 1] >> shift) & 0xFFFF;  // no sample is behind it
   std::fill(z + count, z + (count + kBehind + 15) / 16 * 16, 0);
