@@ -19,8 +19,8 @@ struct ConcealTables;
 constexpr int kBridgedMs = 120;
 constexpr int kFadeMs = 60;
 
-// As much of either side as can matter.
-constexpr int kContextMs = 45;
+// As much of either side as can matter: two of the longest periods that are repeated.
+constexpr int kContextMs = 36;
 constexpr size_t kMaxContext = size_t{48000} * kContextMs / 1000;
 
 // What was received around a loss, without a break: `before` ends where the loss begins, `after` begins where

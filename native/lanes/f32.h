@@ -162,6 +162,9 @@ template <int k>
 CR_LANE F32 follow(F32 a, F32 b) {
   return {_mm512_castsi512_ps(_mm512_alignr_epi32(as_bits(b.v), as_bits(a.v), k))};
 }
+CR_LANE float first_lane(F32 a) {
+  return _mm512_cvtss_f32(a.v);
+}
 #endif
 
 template <class V>

@@ -117,12 +117,12 @@ TEST_CASE("without anything to go on there is silence") {
   CHECK(std::count(pcm.begin(), pcm.end(), 0) == 160);
 }
 
-TEST_CASE("only the 45 ms on either side matter, and the seed") {
+TEST_CASE("only the 36 ms on either side matter, and the seed") {
   for (const int rate : {8000, 16000, 48000}) {
     Random random(checkasm::seed());
     std::vector<int16_t> pcm(samples(rate, 300));
     checkasm::fill(pcm.data(), pcm.size(), checkasm::Pattern::kRandom, random);
-    const size_t from = samples(rate, 140), count = samples(rate, 20), reach = samples(rate, 45);
+    const size_t from = samples(rate, 140), count = samples(rate, 20), reach = samples(rate, 36);
     const std::vector<int16_t> loss = filled(pcm, rate, from, count);
     CHECK(filled({pcm.begin() + static_cast<ptrdiff_t>(from - reach),
                   pcm.begin() + static_cast<ptrdiff_t>(from + count + reach)},

@@ -25,6 +25,9 @@ constexpr size_t kMaxHeard = kMaxRateHz * kHeardMs / 1000;
 constexpr size_t kMaxPeriod = kMaxRateHz * kLongestMs / 1000;
 constexpr size_t kMaxBridge = kMaxRateHz * kBridgedMs / 1000 + kMaxRateHz * 4 / 1000 + 1;
 
+// Pairs of some samples, and of zeros behind them up to the next multiple of 64 of a span.
+constexpr size_t kBehind = 64;
+
 // The sound of one side, going on into the loss.
 class Side {
  public:
@@ -35,6 +38,7 @@ class Side {
   bool after(const int16_t *pcm, size_t count);
   const float *autocorrelation() const { return autocorrelation_; }
   Synthesis *synthesis() { return &synthesis_; }
+  Search *search() { return &search_; }
 
   // What is repeated, and how loud the noise is.
   void analyse();
@@ -51,9 +55,10 @@ class Side {
 
   void hear(size_t count);
   bool correlate();
+  void set_out();
   void level();
-  Period find_period() const;
-  Period refine(Period rough, size_t longest, size_t span) const;
+  Period find_period();
+  Period refine(Period rough);
   const int16_t *end() const { return pcm_ + heard_; }
 
   static constexpr size_t kMemory = 48;  // kMaxOrder at least, and the sound behind it begins a line
@@ -64,19 +69,18 @@ class Side {
   size_t heard_ = 0;                // of which so many are in pcm_ and past_
   size_t period_ = 0;               // samples of excitation_ in use
   float periodic_ = 0, noise_ = 0;  // gains of the repeated residual and of noise in its place
+  size_t longest_ = 0;              // lag
+  Search search_;
   Synthesis synthesis_;
   float autocorrelation_[kMaxOrder + 1];
-  alignas(64) int16_t pcm_[kMaxHeard + kSlack];        // nearest to the loss last, then zeros
+  alignas(64) int32_t earlier_[2 * kMostPairs];        // pairs of what was then,
+  alignas(64) int32_t sampled_[kMostPairs];            // and of what is now, unless that is a part of it
+  const int16_t *pcm_ = nullptr;                       // nearest to the loss last
+  alignas(64) int16_t reversed_[kMaxHeard];            // of the side after it
   alignas(64) float past_[kMaxHeard + kSlack];         // the same
   alignas(64) float excitation_[kMaxPeriod + kSlack];  // residual of the last period, oldest first
   alignas(64) float memory_[kMemory + kMaxBridge + kSlack];
 };
-
-// Behind x, for kernels that read on; at least kSlack - 15. (Of a constant length GCC makes a slow instruction.)
-template <class T>
-void silence(T *x, size_t count) {
-  std::fill(x + count, x + (count + kSlack) / 16 * 16, T{0});
-}
 
 void Side::hear(size_t count) {
   known_ = std::min(count, tables_.rate_hz * kContextMs / 1000);
@@ -85,118 +89,122 @@ void Side::hear(size_t count) {
 
 bool Side::before(const int16_t *pcm, size_t count) {
   hear(count);
-  std::copy_n(pcm + count - heard_, heard_, pcm_);
+  pcm_ = pcm + count - heard_;
   return correlate();
 }
 
 bool Side::after(const int16_t *pcm, size_t count) {
   hear(count);
-  kernel_.reverse_copy(pcm_, pcm, heard_);
+  kernel_.reverse_copy(reversed_, pcm, heard_);
+  pcm_ = reversed_;
   return correlate();
 }
 
-// Pairs of `count` samples and of zeros behind them, as far as a comparison reads.
-constexpr size_t kBehind = 320;
-using Pairs = int32_t[3 * kMostPairs];
-void pair_up(const ConcealKernel &kernel, Pairs &z, const int16_t *x, int shift, size_t count) {
-  kernel.pair_up(z, x, shift, count);
-  z[count - 1] &= 0xFFFF;  // no sample is behind it
-  std::fill(z + count, z + (count + kBehind) / 16 * 16, 0);
+void pair_up(const ConcealKernel &kernel, int32_t *z, const int16_t *x, int shift, size_t count) {
+  kernel.pair_up(z, x, shift, count - 1);
+  z[count - 1] = (x[count - 1] >> shift) & 0xFFFF;  // no sample is behind it
+  std::fill(z + count, z + (count + kBehind + 15) / 16 * 16, 0);
 }
 
 int shift_for(const ConcealKernel &kernel, const int16_t *x, size_t count, int bits) {
   return std::max(0, kernel.width(x, count) - bits);
 }
 
-// The likest of `count` lags of `now`, of `span` samples and zeros, and what is `then`; its likeness over the energies.
-Likest compare(const ConcealKernel &kernel, const int32_t *now, const int32_t *then, size_t span,
-               size_t count) {
-  constexpr size_t kTaps = 64;  // that the kernel takes at a time
-  alignas(64) int32_t likeness[kMostPairs], energies[kMostPairs];
-  kernel.correlate(likeness, then, now, (span + kTaps - 1) / kTaps * kTaps / 2, count);
-  kernel.energies(energies, then, span, count);
-  const size_t whole = (count + 15) / 16 * 16;
-  std::fill(likeness + count, likeness + whole, 0);
+// The likest of the lags of a search; its likeness over the energies.
+Likest likest(const ConcealKernel &kernel, Search &search) {
+  alignas(64) int32_t energies[kMostPairs];
+  kernel.energies(energies, search.then, search.span, search.count);
+  const size_t count = search.count, whole = (count + 15) / 16 * 16;
+  std::fill(search.likeness + count, search.likeness + whole, 0);
   std::fill(energies + count, energies + whole, 1);
-  Likest found = kernel.likest(likeness, energies, count);
+  Likest found = kernel.likest(search.likeness, energies, count);
   int32_t now_energy[16];
-  kernel.energies(now_energy, now, span, 1);
+  kernel.energies(now_energy, search.now, search.span, 1);
   found.ratio /= static_cast<float>(now_energy[0]);
   return found;
 }
 
-// A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than
-// one period does.
-Side::Period Side::find_period() const {
+// What is searched for a period. The kernel does it when it predicts.
+void Side::set_out() {
+  // Of a side of kFewestMs the longest is longer than the shortest, and something is left before it.
   const size_t rate = tables_.rate_hz;
-  const size_t longest = std::min(rate * kLongestMs / 1000, known_ / 2);
+  const size_t longest = longest_ = std::min(rate * kLongestMs / 1000, known_ / 2);
   const size_t shortest = rate * kShortestMs / 1000;
   const size_t span = std::min(rate * kTemplateMs / 1000, known_ - longest);
-  if (longest < shortest || span == 0) return {longest, 0};
   // Every 8 kHz or so is enough to tell the candidates apart; the best is refined at the full rate.
   const size_t step = rate / 8000;
   const size_t count = (span + step - 1) / step, lags = (longest - shortest) / step + 1;
   // Both sides at every step-th sample, in less than 16 per ms: then + lags - 1 - k is `shortest` and
   // k steps back.
   const int16_t *now = end() - span, *then = now - shortest - (lags - 1) * step;
-  alignas(64) Pairs earlier, sampled;
-  const int32_t *current = earlier + (now - then);
+  search_.then = earlier_;
+  search_.span = count;
+  search_.count = lags;
   if (step == 1) {
     const auto samples = static_cast<size_t>(end() - then);
-    pair_up(kernel_, earlier, then, shift_for(kernel_, then, samples, kPitchBits), samples);
+    pair_up(kernel_, earlier_, then, shift_for(kernel_, then, samples, kPitchBits), samples);
+    search_.now = earlier_ + (now - then);
   } else {
     const size_t samples = count + lags - 1;
-    int16_t picked[2][16 * (kTemplateMs + kLongestMs - kShortestMs) + 4];
+    int16_t picked[2][16 * (kTemplateMs + kLongestMs - kShortestMs)];
     for (size_t i = 0; i < count; ++i) picked[0][i] = now[i * step];
     for (size_t i = 0; i < samples; ++i) picked[1][i] = then[i * step];
-    picked[0][count] = picked[1][samples] = 0;
     const int shift = std::max(shift_for(kernel_, picked[0], count, kPitchBits),
                                shift_for(kernel_, picked[1], samples, kPitchBits));
-    pair_up(kernel_, sampled, picked[0], shift, count);
-    pair_up(kernel_, earlier, picked[1], shift, samples);
-    current = sampled;
+    pair_up(kernel_, sampled_, picked[0], shift, count);
+    pair_up(kernel_, earlier_, picked[1], shift, samples);
+    search_.now = sampled_;
   }
-  const Likest found = compare(kernel_, current, earlier, count, lags);
-  if (found.ratio <= 0) return {longest, 0};
-  const Period rough{shortest + (lags - 1 - found.at) * step, std::sqrt(found.ratio)};
-  return step == 1 ? rough : refine(rough, longest, span);
+}
+
+// A voice above 250 Hz is repeated in multiples of its period, which sounds less like a buzz than
+// one period does.
+Side::Period Side::find_period() {
+  const size_t rate = tables_.rate_hz, step = rate / 8000;
+  const Likest found = likest(kernel_, search_);
+  if (found.ratio <= 0) return {longest_, 0};
+  const Period rough{rate * kShortestMs / 1000 + (search_.count - 1 - found.at) * step,
+                     std::sqrt(found.ratio)};
+  return step == 1 ? rough : refine(rough);
 }
 
 // The best lag nearer to rough.samples than a step, at the full rate.
-Side::Period Side::refine(Period rough, size_t longest, size_t span) const {
+Side::Period Side::refine(Period rough) {
   const size_t rate = tables_.rate_hz, step = rate / 8000;
+  const size_t span = std::min(rate * kTemplateMs / 1000, known_ - longest_);
   const size_t from = std::max(rate * kShortestMs / 1000, rough.samples - step + 1);
-  const size_t to = std::min(longest, rough.samples + step - 1);
+  const size_t to = std::min(longest_, rough.samples + step - 1);
   const int16_t *now = end() - span;
   const size_t lags = to - from + 1;
   const int shift = shift_for(kernel_, now - to, to + span, kFineBits);
-  alignas(64) Pairs current, earlier;
-  pair_up(kernel_, current, now, shift, span);
-  pair_up(kernel_, earlier, now - to, shift, span + lags - 1);
-  const Likest found = compare(kernel_, current, earlier, span, lags);
+  pair_up(kernel_, sampled_, now, shift, span);
+  pair_up(kernel_, earlier_, now - to, shift, span + lags - 1);
+  search_.now = sampled_;
+  search_.span = span;
+  search_.count = lags;
+  kernel_.correlate(&search_);
+  const Likest found = likest(kernel_, search_);
   return {found.ratio > 0 ? to - found.at : rough.samples, rough.voicing};
 }
 
 // For linear prediction by the autocorrelation method. False for digital silence.
 bool Side::correlate() {
   if (known_ < tables_.rate_hz * kFewestMs / 1000) return false;
-  silence(pcm_, heard_);
-  const std::vector<float> &window = tables_.window;
-  const size_t full = window.size();
   const int order = tables_.order;
   alignas(64) float windowed[kMaxHeard + kSlack];
-  if (heard_ == full) {
-    kernel_.window(past_, windowed, pcm_, window.data(), heard_);
+  if (heard_ == tables_.window.size()) {
+    kernel_.window(past_, windowed, pcm_, tables_.window.data(), heard_);
+  } else if (heard_ == tables_.packet_window.size()) {
+    kernel_.window(past_, windowed, pcm_, tables_.packet_window.data(), heard_);
   } else {
-    // At (2 i + 1) * full / (2 * heard_): rounded up to 2^-32, less than 2^-32 * 2 * heard_ <= 2^-20 is too much, and what is
-    // too little for the next number is 1 / (2 * heard_) at least.
-    const uint64_t scale = (uint64_t{full} << 32) / (2 * heard_) + 1;
     kernel_.widen(past_, pcm_, heard_);
-    for (size_t i = 0; i < heard_; ++i) windowed[i] = past_[i] * window[(2 * i + 1) * scale >> 32];
+    shorten_window(tables_.window, heard_, windowed);
+    for (size_t i = 0; i < heard_; ++i) windowed[i] *= past_[i];
   }
-  silence(past_, heard_);
-  silence(windowed, heard_);
+  std::fill(windowed + heard_, windowed + (heard_ + static_cast<size_t>(order) + 48) / 16 * 16, 0.0f);
   float *r = autocorrelation_;
+  // Here, and what was just stored is in the cache by the time it is loaded again.
+  set_out();
   kernel_.autocorrelate(r, windowed, heard_, order);
   if (r[0] <= 0) return false;
   for (int lag = 1; lag <= order; ++lag) r[lag] *= tables_.lag_window[lag];
@@ -255,6 +263,7 @@ bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, 
   Side left(*kernel_, *tables_), right(*kernel_, *tables_);
   Side *sides[2] = {};
   Synthesis *sounds[2] = {};
+  Search *searches[2] = {};
   const float *autocorrelations[2] = {};
   size_t sound_count = 0;
   const bool has_left = length > 0 && left.before(around.before, around.before_count);
@@ -263,9 +272,10 @@ bool Concealer::bridge(const Surroundings &around, uint32_t seed, int16_t *pcm, 
   if (has_right) sides[sound_count++] = &right;
   for (size_t i = 0; i < sound_count; ++i) {
     sounds[i] = sides[i]->synthesis();
+    searches[i] = sides[i]->search();
     autocorrelations[i] = sides[i]->autocorrelation();
   }
-  kernel_->predict(sounds, autocorrelations, sound_count, tables_->order);
+  kernel_->predict(sounds, autocorrelations, searches, sound_count, tables_->order);
   for (size_t i = 0; i < sound_count; ++i) sides[i]->analyse();
   if (has_left) left.go_on(seed, length);
   if (has_right) right.go_on(seed ^ kOtherSide, length);

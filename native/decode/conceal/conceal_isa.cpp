@@ -125,33 +125,46 @@ void pair_up(int32_t *__restrict z, const int16_t *__restrict x, int shift, size
   }
 }
 
-// kBlock vectors of lags. Their inputs overlap: that of one vector and a tap is that of the next one and the tap N
-// samples before, so what is loaded serves four taps.
-template <int N, int kBlock>
-CR_LANE void correlate_block(int32_t *y, const int32_t *z, const int32_t *taps, size_t pairs) {
+// kBlock vectors of lags and kTaps taps. Their inputs overlap: that of one vector and a tap is that of the next one and the
+// tap N samples before, so what is loaded serves all taps.
+template <int kTaps, int kBlock, int N>
+CR_LANE void correlate_phase(Lanes<int32_t, N> (&sums)[kBlock], const int32_t *from,
+                             const int32_t *tap_from) {
   using V = Lanes<int32_t, N>;
-  constexpr int kPhases = N / 2, kTaps = 4;
+  V tap[kTaps];
+  for (int q = 0; q < kTaps; ++q) {
+    tap[q] = splat<V>(tap_from[q * N]);
+  }
+#pragma GCC unroll 12
+  for (int j = 0; j < kBlock + kTaps - 1; ++j) {
+    const V some = load<V>(from + j * N);
+#pragma GCC unroll 4
+    for (int q = 0; q < kTaps; ++q) {
+      if (j >= q && j - q < kBlock) {
+        sums[j - q] = sums[j - q] + madd(some, tap[q]);
+      }
+    }
+  }
+}
+
+// `meanwhile` is called after each phase.
+template <int N, int kBlock, class F>
+CR_LANE void correlate_block(int32_t *y, const int32_t *z, const int32_t *taps, size_t span, F &&meanwhile) {
+  using V = Lanes<int32_t, N>;
+  constexpr size_t kPhases = N / 2, kTaps = 4;
   V sums[kBlock];
   for (V &sum : sums) {
     sum = splat<V>(0);
   }
-  for (size_t t = 0; t < pairs; t += kTaps * kPhases) {
-    for (size_t phase = 0; phase < kPhases; ++phase) {
-      const int32_t *from = z + 2 * (t + phase), *tap_from = taps + 2 * (t + phase);
-      V tap[kTaps];
-      for (int q = 0; q < kTaps; ++q) {
-        tap[q] = splat<V>(tap_from[q * N]);
+  for (size_t t = 0; t < span; t += 2 * kTaps * kPhases) {
+    for (size_t at = t; at < t + 2 * kPhases; at += 2) {
+      // The last tap may be one of the zeros behind the span. (Of few lags that costs nothing.)
+      if (kBlock * N <= 16 || at + (kTaps - 1) * N < span) {
+        correlate_phase<kTaps>(sums, z + at, taps + at);
+      } else {
+        correlate_phase<kTaps - 1>(sums, z + at, taps + at);
       }
-#pragma GCC unroll 12
-      for (int j = 0; j < kBlock + kTaps - 1; ++j) {
-        const V some = load<V>(from + j * N);
-#pragma GCC unroll 4
-        for (int q = 0; q < kTaps; ++q) {
-          if (j >= q && j - q < kBlock) {
-            sums[j - q] = sums[j - q] + madd(some, tap[q]);
-          }
-        }
-      }
+      meanwhile();
     }
   }
   for (int i = 0; i < kBlock; ++i) {
@@ -159,22 +172,23 @@ CR_LANE void correlate_block(int32_t *y, const int32_t *z, const int32_t *taps, 
   }
 }
 
-template <int N>
-void correlate(int32_t *__restrict y, const int32_t *__restrict z, const int32_t *__restrict taps,
-               size_t pairs, size_t count) {
+template <int N, class F>
+CR_LANE void correlate_with(Search &search, F &&meanwhile) {
+  int32_t *__restrict y = search.likeness;
+  const int32_t *__restrict z = search.then, *__restrict taps = search.now;
+  const size_t count = search.count, span = search.span;
   if constexpr (N == 1) {
     // Without the pairs it is a loop that compilers know.
     int16_t x[2 * kMostPairs] = {}, tap[kMostPairs];
-    const size_t taps_count = 2 * pairs;
-    for (size_t n = 0; n < count + taps_count - 1; ++n) {
+    for (size_t n = 0; n < count + span - 1; ++n) {
       x[n] = static_cast<int16_t>(z[n]);
     }
-    for (size_t t = 0; t < taps_count; ++t) {
+    for (size_t t = 0; t < span; ++t) {
       tap[t] = static_cast<int16_t>(taps[t]);
     }
     for (size_t n = 0; n < count; ++n) {
       int32_t sum = 0;
-      for (size_t t = 0; t < taps_count; ++t) {
+      for (size_t t = 0; t < span; ++t) {
         sum += x[n + t] * tap[t];
       }
       y[n] = sum;
@@ -182,13 +196,18 @@ void correlate(int32_t *__restrict y, const int32_t *__restrict z, const int32_t
   } else {
     constexpr int kFew = 16 / N, kBlock = 8;
     if (count <= 16) {
-      correlate_block<N, kFew>(y, z, taps, pairs);
+      correlate_block<N, kFew>(y, z, taps, span, meanwhile);
       return;
     }
     for (size_t n = 0; n < count; n += kBlock * N) {
-      correlate_block<N, kBlock>(y + n, z + n, taps, pairs);
+      correlate_block<N, kBlock>(y + n, z + n, taps, span, meanwhile);
     }
   }
+}
+
+template <int N>
+void correlate(Search *search) {
+  correlate_with<N>(*search, []() __attribute__((always_inline)){});
 }
 
 // kLags of them, from lag `from` on.
@@ -308,8 +327,98 @@ void predict_some(Synthesis *const *sounds, const float *const *r, size_t sound_
   }
 }
 
+#if defined(CR_AVX512)
+// The same predictor of up to 14 coefficients, one a lane, by steps of a few operations that leave registers to others.
+// While u and v become shorter the coefficients become longer, and both change alike: they share registers.
+class Predictor {
+ public:
+  static constexpr int kMostCoefficients = 14;
+
+  CR_LANE Predictor(Synthesis &sound, const float *r, int order)
+      : sound_(sound), order_(order), last_(uint32_t{1} << order) {
+    const F32 zero = splat<F32>(0.0f), one = splat<F32>(1.0f);
+    u_ = select(mask_of<F32>(last_ - 1), load<F32>(r + 1), select(mask_of<F32>(last_), one, zero));
+    v_ = select(mask_of<F32>(last_ - 1), load<F32>(r), select(mask_of<F32>(2 * last_), one, zero));
+  }
+
+  // Step i of the order, from 1 on: u_ begins with u[i] and goes on, behind u[order], with a[0] = 1 to a[i - 1]; v_ begins
+  // with v[i - 1] and goes on, behind v[order - 1], with 0 and the same coefficients backwards, a[i - 1] to a[0].
+  CR_LANE void step() {
+    const float u = first_lane(u_), v = first_lane(v_), ratio = -u / v;
+    const float below = ratio < 0.9999f ? ratio : 0.9999f;
+    const float wanted = below > -0.9999f ? below : -0.9999f;
+    const F32 reflection = splat<F32>(v > 0.0f ? wanted : 0.0f), before = v_, zero = splat<F32>(0.0f);
+    last_ >>= 1;
+    v_ = select(mask_of<F32>(~last_), before + reflection * u_, zero);
+    u_ = follow<1>(u_ + reflection * before, zero);
+  }
+
+  CR_LANE void coefficients_done() {
+    const F32 zero = splat<F32>(0.0f);
+    sound_.order = order_;
+    store(sound_.coefficients, u_);
+    store(sound_.response, zero);
+    v_ = follow<1>(u_, zero);
+    u_ = select(mask_of<F32>(1), splat<F32>(1.0f), zero);
+  }
+
+  // Sample n of the response, from 0 on; u_ begins with it.
+  CR_LANE void respond(int n) {
+    const float here = first_lane(u_);
+    sound_.response[kStep + static_cast<size_t>(n)] = here;
+    u_ = follow<1>(u_, splat<F32>(0.0f)) - splat<F32>(here) * v_;
+  }
+
+ private:
+  Synthesis &sound_;
+  int order_;
+  uint32_t last_;  // the lane behind u[order]
+  F32 u_, v_;
+};
+
+void predict_meanwhile(Synthesis *const *sounds, const float *const *r, Search *const *searches,
+                       size_t sound_count, int order) {
+  // Some samples of the response take as long as a step.
+  constexpr int kAtOnce = 4, kSteps = static_cast<int>(kStep);
+  const size_t last = sound_count - 1;
+  Predictor first(*sounds[0], r[0], order), second(*sounds[last], r[last], order);
+  int done = 0;
+  const int whole = order + kSteps / kAtOnce;
+  const auto meanwhile = [&]() __attribute__((always_inline)) {
+    if (done < order) {
+      first.step();
+      second.step();
+      ++done;
+      if (done == order) {
+        first.coefficients_done();
+        second.coefficients_done();
+      }
+    } else if (done < whole) {
+      for (int n = (done - order) * kAtOnce, end = n + kAtOnce; n < end; ++n) {
+        first.respond(n);
+        second.respond(n);
+      }
+      ++done;
+    }
+  };
+  for (size_t i = 0; i < sound_count; ++i) {
+    correlate_with<kWidth32>(*searches[i], meanwhile);
+  }
+  while (done < whole) {
+    meanwhile();
+  }
+}
+#endif
+
 template <int N>
-void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order) {
+void predict(Synthesis *const *sounds, const float *const *r, Search *const *searches, size_t sound_count,
+             int order) {
+#if defined(CR_AVX512)
+  if (N == 16 && order <= Predictor::kMostCoefficients && sound_count > 0) {
+    predict_meanwhile(sounds, r, searches, sound_count, order);
+    return;
+  }
+#endif
   const auto some = order == 12   ? predict_some<N, 12>
                     : order == 20 ? predict_some<N, 20>
                                   : predict_some<N, 0>;
@@ -317,6 +426,9 @@ void predict(Synthesis *const *sounds, const float *const *r, size_t sound_count
   for (size_t from = 0; from < sound_count; from += kTogether) {
     const size_t together = sound_count - from < kTogether ? sound_count - from : kTogether;
     some(sounds + from, r + from, together, order);
+  }
+  for (size_t i = 0; i < sound_count; ++i) {
+    correlate<N>(searches[i]);
   }
 }
 
@@ -470,9 +582,41 @@ CR_LANE void spread(Synthesis &sound) {
   }
 }
 
+#if defined(CR_AVX512)
+// drive(): the second half of the excitation gives nothing to the first half of the sound, so half a register is
+// enough for it.
+CR_LANE void drive_by_halves(const Synthesis &sound, float *y) {
+  constexpr int kSteps = static_cast<int>(kStep), kHalf = kSteps / 2;
+  __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+#pragma GCC unroll 4
+  for (int k = 0; k < kHalf; k += 2) {
+    for (int part = 0; part < 2; ++part) {
+      const __m512 row = _mm512_load_ps(sound.driven[k + part]);
+      sums[part] = _mm512_add_ps(sums[part], _mm512_mul_ps(_mm512_set1_ps(y[k + part]), row));
+    }
+  }
+  __m256 halves[2] = {_mm512_extractf32x8_ps(sums[0], 1), _mm512_extractf32x8_ps(sums[1], 1)};
+#pragma GCC unroll 4
+  for (int k = kHalf; k < kSteps; k += 2) {
+    for (int part = 0; part < 2; ++part) {
+      const __m256 row = _mm256_load_ps(sound.driven[k + part] + kHalf);
+      halves[part] = _mm256_add_ps(halves[part], _mm256_mul_ps(_mm256_set1_ps(y[k + part]), row));
+    }
+  }
+  const __m512 first = _mm512_add_ps(sums[0], sums[1]);
+  _mm512_storeu_ps(y, _mm512_insertf32x8(first, _mm256_add_ps(halves[0], halves[1]), 1));
+}
+#endif
+
 // What the excitation gives, kStep samples by themselves, as if silence came before them.
 template <int N>
 CR_LANE void drive(const Synthesis &sound, float *y) {
+#if defined(CR_AVX512)
+  if constexpr (N == 16) {
+    drive_by_halves(sound, y);
+    return;
+  }
+#endif
   using V = Lanes<float, N>;
   constexpr int kSteps = static_cast<int>(kStep);
   // The later samples first: they still find the excitation of the earlier ones.

@@ -24,6 +24,13 @@ struct Likest {
   size_t at;
 };
 
+// What is compared to find a period; pairs. likeness[n] = sum over t < span of then[n + t] * now[t].
+struct Search {
+  const int32_t *now = nullptr, *then = nullptr;
+  size_t span = 0, count = 0;  // samples of `now`, lags
+  alignas(64) int32_t likeness[kMostPairs];
+};
+
 // One sound that goes on: y[n] = e[n] - sum of a[j] * y[n - j], j from 1 to the order.
 struct Synthesis {
   float *y = nullptr;  // in: excitation, from 0 on, and what came before, the newest at y[-1]; out: sound
@@ -48,19 +55,21 @@ struct ConcealKernel {
   int (*width)(const int16_t *x, size_t count);
   // z[n] = the pair of x[n] >> shift and x[n + 1] >> shift
   void (*pair_up)(int32_t *z, const int16_t *x, int shift, size_t count);
-  // y[n] = sum over t < pairs of z[n + 2 t] * taps[2 t], both halves; pairs is a multiple of 32. Writes y up to 16 or to the
-  // next multiple of 128 of count, and reads z as far as that needs.
-  void (*correlate)(int32_t *y, const int32_t *z, const int32_t *taps, size_t pairs, size_t count);
+  // The likeness of all lags. `now` goes on with zeros to the next multiple of 64 of its span. Writes likeness up to 16 or to
+  // the next multiple of 128 of count, and reads `then` as far as that needs.
+  void (*correlate)(Search *search);
   // y[n] = 1 + sum over t < span of the square of the lower half of z[n + t]; span + count <= kMostPairs
   void (*energies)(int32_t *y, const int32_t *z, size_t span, size_t count);
   // To the next multiple of 16 of count; what is beyond count must not be the largest.
   Likest (*likest)(const int32_t *likeness, const int32_t *energy, size_t count);
   // r[lag] = sum over n of x[n] * x[n + lag], lag <= order; count to the next multiple of 16, and x goes on
-  // with zeros for kSlack
+  // with zeros for the order and 32; kSlack
   void (*autocorrelate)(float *r, const float *x, size_t count, int order);
-  // The coefficients and the response of the predictors of `order`, order >= 1, for these autocorrelations, r[i][0] > 0.
-  // Several sounds side by side, because each step waits for the one before.
-  void (*predict)(Synthesis *const *sounds, const float *const *r, size_t sound_count, int order);
+  // The coefficients and the response of the predictors of `order`, order >= 1, of one or two sounds for these
+  // autocorrelations, r[i][0] > 0; and the likeness of all lags of their searches. One after the other or, because each step
+  // of a predictor waits for the one before, the predictors while a search goes on.
+  void (*predict)(Synthesis *const *sounds, const float *const *r, Search *const *searches,
+                  size_t sound_count, int order);
   // Sum of x[n] ^ 2; to the next multiple of 16 of count
   float (*energy)(const float *x, size_t count);
   // y[n] = x[n % period]; kSlack

@@ -10,7 +10,7 @@
 namespace callreplay {
 namespace {
 
-constexpr size_t kWindowMs = 30;
+constexpr size_t kWindowMs = 30, kPacketMs = 20;
 constexpr size_t kDecayMs = 240;  // a bridge sags: its sound would end after this
 constexpr size_t kBlendMs = 4;    // and reaches so far into what follows
 constexpr float kPi = 3.14159265f;
@@ -31,6 +31,7 @@ ConcealTables::ConcealTables(size_t sample_rate_hz)
     : rate_hz(sample_rate_hz),
       order(std::min(static_cast<int>(sample_rate_hz / 1000) + 4, kMaxOrder)),
       window(sample_rate_hz * kWindowMs / 1000),
+      packet_window(sample_rate_hz * kPacketMs / 1000),
       sag(fall(sample_rate_hz * (kBridgedMs + kBlendMs) / 1000 + 1, sample_rate_hz * kDecayMs / 1000)),
       fade(fall(sample_rate_hz * kFadeMs / 1000, sample_rate_hz * kFadeMs / 1000)) {
   // The samples next to the loss weigh most.
@@ -38,11 +39,19 @@ ConcealTables::ConcealTables(size_t sample_rate_hz)
     const float x = (static_cast<float>(i) + 0.5f) / static_cast<float>(window.size());
     window[i] = x < 0.9f ? std::sin(0.5f * kPi * x / 0.9f) : std::cos(0.5f * kPi * (x - 0.9f) / 0.1f);
   }
+  shorten_window(window, packet_window.size(), packet_window.data());
   // 40 Hz.
   for (int lag = 0; lag <= kMaxOrder; ++lag) {
     const float spread = 2 * kPi * 40.0f * static_cast<float>(lag) / static_cast<float>(sample_rate_hz);
     lag_window[lag] = std::exp(-0.5f * spread * spread);
   }
+}
+
+void shorten_window(const std::vector<float> &window, size_t count, float *shorter) {
+  // At (2 i + 1) * full / (2 * count): rounded up to 2^-32, less than 2^-32 * 2 * count <= 2^-20 is too much, and what is
+  // too little for the next number is 1 / (2 * count) at least.
+  const uint64_t scale = (uint64_t{window.size()} << 32) / (2 * count) + 1;
+  for (size_t i = 0; i < count; ++i) shorter[i] = window[(2 * i + 1) * scale >> 32];
 }
 
 std::shared_ptr<const ConcealTables> conceal_tables(size_t sample_rate_hz) {

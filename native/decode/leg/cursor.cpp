@@ -703,13 +703,23 @@ bool SpanCursor::take_external() {
   return true;
 }
 
-// What was received around a loss; `after` has room for kMaxContext.
-Surroundings SpanCursor::around(const Segment &loss, int16_t *after) const {
+// What was received around the loss that is segment `index`; `after` has room for kMaxContext.
+Surroundings SpanCursor::around(size_t index, int16_t *after) const {
+  const Segment &loss = segments_[index];
   const auto context = in_ms(kContextMs);
   if (!external()) {
-    const bool peeks = loss.from_after && !looks_ahead();
-    return {past_.data() + past_.size() - run_, loss.from_before ? run_ : 0, after,
-            peeks ? peek(loss, after, static_cast<size_t>(context)) : 0};
+    Surroundings sides{past_.data() + past_.size() - run_, loss.from_before ? run_ : 0, after, 0};
+    if (loss.from_after && !looks_ahead()) {
+      const Segment *next = index + 1 < segments_.size() ? &segments_[index + 1] : nullptr;
+      // Mostly it is in this round and decoded.
+      if (next != nullptr && next->kind == CR_CHUNK_DECODED && !next->fresh && next->count >= context) {
+        sides.after = pcm_.data() + next->pcm;
+        sides.after_count = static_cast<size_t>(context);
+      } else {
+        sides.after_count = peek(loss, after, static_cast<size_t>(context));
+      }
+    }
+    return sides;
   }
   auto gap = static_cast<size_t>(loss.row);
   const int64_t end = loss.first + loss.count;
@@ -729,7 +739,7 @@ Surroundings SpanCursor::around(const Segment &loss, int16_t *after) const {
 void SpanCursor::bridge(size_t index) {
   Segment &segment = segments_[index];
   int16_t after[kMaxContext];
-  Surroundings sides = around(segment, after);
+  Surroundings sides = around(index, after);
   size_t blend = 0;
   int16_t *behind = nullptr;
   if (looks_ahead() && segment.from_after && index + 1 < segments_.size()) {

@@ -104,7 +104,7 @@ class SpanCursor {
   int64_t gap_end(size_t gap) const {
     return tick_to_sample(*span_, leg_->gap_start[gap] + leg_->gap_ticks[gap]);
   }
-  Surroundings around(const Segment &loss, int16_t *after) const;
+  Surroundings around(size_t index, int16_t *after) const;
   void bridge(size_t index);
   bool bridgeable(size_t index) const;
   Piece gap_piece(int64_t end);

@@ -513,6 +513,8 @@ void probe_f32(LaneReport report, void *context) {
 #if defined(CR_AVX512)
   store(got, follow<5>(load<F32>(table), load<F32>(table + F32::kLanes)));
   report(context, "F32 follow", same_bits(got, table + 5, F32::kLanes * sizeof(float)));
+  got[0] = first_lane(load<F32>(table + 3));
+  report(context, "F32 first_lane", same_bits(got, table + 3, sizeof(float)));
 #endif
   report(context, "F32 gather", shared);
   report(context, "F32 gather_own", own);
