@@ -147,6 +147,26 @@ def test_a_command_loads_no_more_than_it_needs(tmp_path: Path) -> None:
         assert len(found) <= (300 if typer else 175)
 
 
+def test_a_command_is_loaded_without_the_collector(tmp_path: Path) -> None:
+    """What is loaded by a command that reads plain words, or by Typer, is looked through neither then nor later."""
+    watch = """
+import gc, sys
+seen = []
+gc.callbacks.append(lambda phase, info: seen.append(set(sys.modules)))
+before = gc.get_freeze_count()
+from callreplay.cli import main
+try: main()
+except SystemExit: pass
+print(gc.isenabled(), gc.get_freeze_count() - before > 10_000)
+print(any("numpy" in each and not WHOLE <= each for each in seen))
+"""
+    words = ["transcode", str(SAMPLE), "-o", str(tmp_path / "call.wav")]
+    for more, whole in (([], "callreplay.cli.transcoding"), (["--rate=0x"], "typer.main")):
+        program = f"import sys; sys.argv[1:] = {[*words, *more]!r}{watch.replace('WHOLE', repr({whole}))}"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["True", "True", "False"]
+
+
 def test_the_version_is_told_without_the_command_line() -> None:
     ask = "import sys; sys.argv[1:] = ['--version']\nfrom callreplay.cli import main\n"
     program = f"{ask}try: main()\nexcept SystemExit: pass"
