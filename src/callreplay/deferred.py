@@ -95,11 +95,13 @@ class _Recipe:
 
     def _stand_in(self, body: dict[str, Any]) -> None:
         """Put in what makes and compares instances, or what will make that when it is first called."""
-        if not self._kw_only:
+        if self._known:
+            body.setdefault("__match_args__", tuple(filter(self._positional, self._fields)))
+        elif not self._kw_only:
             before: tuple[str, ...] = ()
             for base in self._bases:
                 before = before or getattr(base, "__match_args__", ())
-            body.setdefault("__match_args__", (*before, *self._names))
+            body.setdefault("__match_args__", tuple(dict.fromkeys((*before, *self._names))))
         body["__dataclass_fields__"] = _Asked(self, "__dataclass_fields__", self.make_fields)
         body["__dataclass_params__"] = _Asked(self, "__dataclass_params__", self.make_params)
         body["__signature__"] = _Signature(self)
@@ -122,13 +124,20 @@ class _Recipe:
             if name not in self._body or (name == "__hash__" and self._body[name] is None):
                 body[name] = method
 
+    def _positional(self, name: str) -> bool:
+        """Whether the field is one of those that are given by their places."""
+        given, kw_only = self._fields[name]
+        if not _is_field(given):
+            return not kw_only
+        return given.init and not (kw_only if given.kw_only is _Absent else given.kw_only)
+
     def _init(self) -> Any:
         """``__init__`` of a class whose fields are all known here."""
         names, ways, places, values = [], [], [], []
         place = 0
-        for name, (given, kw_only) in self._fields.items():
-            value = given
-            way, positional = _DEFAULT if value is not _Absent else _REQUIRED, not kw_only
+        for name, (given, _) in self._fields.items():
+            value, positional = given, self._positional(name)
+            way = _DEFAULT if value is not _Absent else _REQUIRED
             if _is_field(given):
                 row = given
                 value = row.default if row.default_factory is _Absent else row.default_factory
@@ -138,9 +147,7 @@ class _Recipe:
                 if not row.init:
                     if way == _REQUIRED:
                         continue
-                    way, positional = way + _UNGIVEN - _DEFAULT, False
-                elif row.kw_only is not _Absent:
-                    positional = not row.kw_only
+                    way += _UNGIVEN - _DEFAULT
             names.append(name)
             ways.append(way)
             places.append(place if positional else -1)
