@@ -95,13 +95,6 @@ class _Recipe:
 
     def _stand_in(self, body: dict[str, Any]) -> None:
         """Put in what makes and compares instances, or what will make that when it is first called."""
-        if self._known:
-            body.setdefault("__match_args__", tuple(filter(self._positional, self._fields)))
-        elif not self._kw_only:
-            before: tuple[str, ...] = ()
-            for base in self._bases:
-                before = before or getattr(base, "__match_args__", ())
-            body.setdefault("__match_args__", tuple(dict.fromkeys((*before, *self._names))))
         body["__dataclass_fields__"] = _Asked(self, "__dataclass_fields__", self.make_fields)
         body["__dataclass_params__"] = _Asked(self, "__dataclass_params__", self.make_params)
         body["__signature__"] = _Signature(self)
@@ -109,9 +102,15 @@ class _Recipe:
             "__init__": self._init() if self._known else _calling(self, "__init__", self.make_init),
             "__repr__": _calling(self, "__repr__", self.make_compared),
         }
+        if self._known:
+            body.setdefault("__match_args__", self._matched)
+        elif not self._kw_only:
+            before: tuple[str, ...] = ()
+            for base in self._bases:
+                before = before or getattr(base, "__match_args__", ())
+            body.setdefault("__match_args__", tuple(dict.fromkeys((*before, *self._names))))
         if self._eq:
-            plain = self._known and not any(_is_special(value) for value, _ in self._fields.values())
-            names = tuple(self._fields)
+            plain, names = self._known and self._alike, tuple(self._fields)
             methods["__eq__"] = eq_of(names) if plain else _calling(self, "__eq__", self.make_compared)
             hashed = hash_of(names) if plain else _calling(self, "__hash__", self.make_compared)
             # As there: what compares by value and can change has no hash.
@@ -124,35 +123,33 @@ class _Recipe:
             if name not in self._body or (name == "__hash__" and self._body[name] is None):
                 body[name] = method
 
-    def _positional(self, name: str) -> bool:
-        """Whether the field is one of those that are given by their places."""
-        given, kw_only = self._fields[name]
-        if not _is_field(given):
-            return not kw_only
-        return given.init and not (kw_only if given.kw_only is _Absent else given.kw_only)
-
     def _init(self) -> Any:
         """``__init__`` of a class whose fields are all known here."""
         names, ways, places, values = [], [], [], []
         place = 0
-        for name, (given, _) in self._fields.items():
-            value, positional = given, self._positional(name)
-            way = _DEFAULT if value is not _Absent else _REQUIRED
-            if _is_field(given):
-                row = given
-                value = row.default if row.default_factory is _Absent else row.default_factory
-                way = _FACTORY if row.default_factory is not _Absent else _DEFAULT
+        self._alike = True  # no field has a say of its own in how instances compare
+        for name, (given, kw_only) in self._fields.items():
+            value, way, positional = given, _DEFAULT, not kw_only
+            if given is _Absent:
+                way = _REQUIRED
+            elif _is_field(given):
+                self._alike = self._alike and given.compare and given.hash is None
+                value = given.default if given.default_factory is _Absent else given.default_factory
+                way = _FACTORY if given.default_factory is not _Absent else _DEFAULT
                 if value is _Absent:
                     way = _REQUIRED
-                if not row.init:
+                if not given.init:
                     if way == _REQUIRED:
                         continue
-                    way += _UNGIVEN - _DEFAULT
+                    way, positional = way + _UNGIVEN - _DEFAULT, False
+                elif given.kw_only is not _Absent:
+                    positional = not given.kw_only
             names.append(name)
             ways.append(way)
             places.append(place if positional else -1)
             values.append(value)
             place += positional
+        self._matched = tuple([name for name, at in zip(names, places, strict=True) if at >= 0])
         after = "__post_init__" in self._body or any(hasattr(base, "__post_init__") for base in self._bases)
         return init_of(
             tuple(names), tuple(ways), tuple(places), tuple(values), self._frozen, after, self._refuse
@@ -220,6 +217,8 @@ def _fields_of(
     The classes ``above`` begin with ``object``. False with it where the standard library has to tell: of classes that
     it made itself, and of a field that is declared twice.
     """
+    if len(above) == 1:
+        return True, own
     fields: dict[str, tuple[Any, bool]] = {}
     for each in above:
         if each in _RECIPES:
@@ -260,11 +259,6 @@ def _init(made: type, fields: tuple[dataclasses.Field[Any], ...], frozen: bool) 
 
 def _is_field(value: object) -> bool:
     return isinstance(value, dataclasses.Field)
-
-
-def _is_special(value: object) -> bool:
-    """Whether a field has a say of its own in how instances compare."""
-    return isinstance(value, dataclasses.Field) and (not value.compare or value.hash is not None)
 
 
 def _calling(of: _Recipe, name: str, make: Any) -> Any:
