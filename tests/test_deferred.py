@@ -103,6 +103,83 @@ def test_any_use_may_be_the_first(first: Callable[[Any], object]) -> None:
         assert len(dataclasses.fields(base)) == 4
 
 
+def _families(decorate: Callable[..., Any], options: dict[str, bool]) -> list[Any]:
+    """Classes below others: three one below the other, beside a plain one, of two, and one that says a field again."""
+
+    @decorate(**options)
+    class First:
+        a: int
+        b: list[int] = field(default_factory=list)
+
+        def __post_init__(self) -> None:
+            self.b.append(self.a)
+
+    class Between(First):
+        pass
+
+    @decorate(**options)
+    class Second(Between):
+        c: int = 3
+        d: int = field(default=4, kw_only=True)
+
+    @decorate(**options)
+    class Third(Second):
+        e: tuple[int, ...] = ()
+        f: int = field(default=6, init=False)
+
+    @decorate(**options)
+    class Other:
+        g: int = 7
+
+    @decorate(**options)
+    class Again(First):
+        a: int = 9
+        b: list[int] = field(default_factory=lambda: [0])
+
+    if options["slots"]:  # of two classes with slots there is no class below both
+        return [Third, Again]
+
+    @decorate(**options)
+    class Both(Other, First):
+        h: int = 8
+
+    return [Third, Again, Both]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_classes_below_others_are_what_the_standard_library_makes(options: dict[str, bool]) -> None:
+    for our, their in zip(
+        _families(deferred.dataclass, options), _families(dataclasses.dataclass, options), strict=True
+    ):
+        one, two = our(a=1), their(a=1)
+        names = [each.name for each in dataclasses.fields(their)]
+        assert [getattr(one, name) for name in names] == [getattr(two, name) for name in names]
+        assert (our(a=1) == our(a=1), our(a=1) == our(a=2)) == (their(a=1) == their(a=1), False)
+        assert [each.name for each in dataclasses.fields(our)] == names
+        assert inspect.signature(our) == inspect.signature(their)
+        assert getattr(our, "__match_args__", ()) == getattr(their, "__match_args__", ())
+        assert (our.__hash__ is None) == (their.__hash__ is None)
+        assert _error(partial(our, a=1, z=1)) == _error(partial(their, a=1, z=1))
+        assert _error(partial(our, *range(9))) == _error(partial(their, *range(9)))
+        assert dataclasses.asdict(copy.copy(one)) == dataclasses.asdict(copy.copy(two))
+        if options["eq"]:
+            assert repr(one) == repr(two)
+        assert dataclasses.replace(one, a=5).a == 5
+
+
+def test_below_a_class_of_the_standard_library() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Theirs:
+        a: int = 1
+
+    @deferred.dataclass(frozen=True)
+    class Ours(Theirs):
+        b: int = 2
+
+    assert (Ours(), Ours(3) == Ours(3, 2), hash(Ours()) == hash(Ours(1))) == (Ours(1, 2), True, True)
+    assert str(inspect.signature(Ours)) == "(a: 'int' = 1, b: 'int' = 2) -> None"
+
+
 @deferred.dataclass(frozen=True, slots=True)
 class Point:
     x: int

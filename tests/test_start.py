@@ -87,9 +87,16 @@ def test_no_class_has_its_methods_made_before_they_are_used() -> None:
     """``dataclasses`` compiles four methods a class: half of what a start took."""
     count = "import dataclasses; made = []; real = dataclasses._process_class"
     count += "; dataclasses._process_class = lambda *each: (made.append(each[0].__name__), real(*each))[1]"
-    program = f"{count}\nimport callreplay.capture\nprint(*made, sep='\\n')"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not done.stdout.split()
+    # The options' rows are read from their table of fields.
+    for module, expected in (("callreplay.capture", []), ("callreplay.outputs.options", ["Options"])):
+        program = f"{count}\nimport {module}\nprint(*made, sep='\\n')"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == expected
+
+
+def test_a_command_compiles_no_pattern_for_what_it_does_not_print() -> None:
+    program = "import re; re.compile = re._compile = None\nimport callreplay.cli.printable"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_start_costs_no_more_than_numpy_does() -> None:
@@ -145,6 +152,26 @@ def test_a_command_loads_no_more_than_it_needs(tmp_path: Path) -> None:
         unused = NEVER | {"pydantic", "email", "zoneinfo", "callreplay.cli.batch"}
         assert found & unused == ({"typer"} if typer else set())
         assert len(found) <= (300 if typer else 175)
+
+
+def test_a_command_is_loaded_without_the_collector(tmp_path: Path) -> None:
+    """What is loaded by a command that reads plain words, or by Typer, is looked through neither then nor later."""
+    watch = """
+import gc, sys
+seen = []
+gc.callbacks.append(lambda phase, info: seen.append(set(sys.modules)))
+before = gc.get_freeze_count()
+from callreplay.cli import main
+try: main()
+except SystemExit: pass
+print(gc.isenabled(), gc.get_freeze_count() - before > 10_000)
+print(any("numpy" in each and not WHOLE <= each for each in seen))
+"""
+    words = ["transcode", str(SAMPLE), "-o", str(tmp_path / "call.wav")]
+    for more, whole in (([], "callreplay.cli.transcoding"), (["--rate=0x"], "typer.main")):
+        program = f"import sys; sys.argv[1:] = {[*words, *more]!r}{watch.replace('WHOLE', repr({whole}))}"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["True", "True", "False"]
 
 
 def test_the_version_is_told_without_the_command_line() -> None:

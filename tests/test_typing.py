@@ -14,7 +14,8 @@ import pytest
 
 from callreplay.outputs.formats import FORMATS, FormatName
 from callreplay.outputs.ink import THEMES
-from callreplay.outputs.options import CHANNELS, Options, OptionValues
+from callreplay.outputs.option_values import OptionValues
+from callreplay.outputs.options import CHANNELS, Options
 
 ROOT = Path(__file__).resolve().parents[1]
 

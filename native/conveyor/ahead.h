@@ -27,7 +27,7 @@ struct AheadStream {
 
 class Ahead {
  public:
-  explicit Ahead(const Choice<G729Kernel> &choice) : choice_(&choice) {}
+  explicit Ahead(ChoiceOf<G729Kernel> choice) : choice_(choice) {}
 
   // Whether `streams` streams of `frames` frames at most are decoded for clearly less in this way.
   bool pays(size_t streams, size_t frames) {
@@ -55,9 +55,9 @@ class Ahead {
   void verify(const G729Kernel &kernel, std::vector<AheadStream> &streams, size_t count);
   void decode_again(const Piece &piece, AheadStream &stream);
   uint64_t *begun(size_t lane) { return begun_.data() + lane * words(); }
-  size_t words() const { return (choice_->kernels[0]->stream_bytes + 7) / 8; }
+  size_t words() const { return state_words(*choice_->kernels[0]); }
 
-  const Choice<G729Kernel> *choice_;
+  ChoiceOf<G729Kernel> choice_;
   size_t best_ = kNone;                  // the width of what was asked about last
   size_t width_ = kNone;                 // whose group stands
   std::unique_ptr<AlignedState> group_;  // of that width

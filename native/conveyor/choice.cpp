@@ -29,7 +29,7 @@ std::vector<uint8_t> any_octets(size_t count) {
 template <class Kernel>
 struct Trial {
   explicit Trial(const Kernel &kernel_)
-      : kernel(kernel_), state(kernel.state_bytes), stream((kernel.stream_bytes + 7) / 8) {
+      : kernel(kernel_), state(kernel.state_bytes), stream(state_words(kernel)) {
     for (int lane = 0; lane < kernel.lanes; ++lane) {
       kernel.reset(state.get(), lane);
       pcm.push_back(samples[lane]);

@@ -31,6 +31,27 @@ struct Choice {
   double move_ns;  // from a lane to another
 };
 
+// Of one lane's state on its way from lane to lane.
+template <class Kernel>
+size_t state_words(const Kernel &kernel) {
+  return (kernel.stream_bytes + 7) / 8;
+}
+
+// A choice at hand, or one to be measured when it is first asked for: a call of one codec waits for no other's.
+template <class Kernel>
+class ChoiceOf {
+ public:
+  using Measured = const Choice<Kernel> &();
+  ChoiceOf(const Choice<Kernel> &choice) : choice_(&choice) {}
+  ChoiceOf(Measured &measured) : measured_(&measured) {}
+  const Choice<Kernel> &operator*() const { return choice_ != nullptr ? *choice_ : measured_(); }
+  const Choice<Kernel> *operator->() const { return &**this; }
+
+ private:
+  const Choice<Kernel> *choice_ = nullptr;
+  Measured *measured_ = nullptr;
+};
+
 inline constexpr int kG722Octets = 160;
 inline constexpr int kG726Codes = 160;
 inline constexpr int kMaxLanes = 128;

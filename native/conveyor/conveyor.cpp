@@ -6,12 +6,11 @@
 
 namespace callreplay {
 
-Conveyor::Conveyor(const Choice<G722Kernel> &g722, const Choice<G726Kernel> &g726,
-                   const Choice<G729Kernel> &g729)
+Conveyor::Conveyor(ChoiceOf<G722Kernel> g722, ChoiceOf<G726Kernel> g726, ChoiceOf<G729Kernel> g729)
     : g711_(g711_kernel(cr_isa_active())),
-      g722_{&g722, {}, {}, std::vector<uint64_t>((g722.kernels[0]->stream_bytes + 7) / 8)},
-      g726_{&g726, {}, {}, std::vector<uint64_t>((g726.kernels[0]->stream_bytes + 7) / 8)},
-      g729_{&g729, {}, {}, std::vector<uint64_t>((g729.kernels[0]->stream_bytes + 7) / 8)},
+      g722_{g722, {}, {}, {}},
+      g726_{g726, {}, {}, {}},
+      g729_{g729, {}, {}, {}},
       ahead_(g729) {
   if (g711_ == nullptr) {
     g711_ = g711_kernel(CR_ISA_SCALAR);
@@ -154,6 +153,7 @@ void Conveyor::put(Family<Kernel> &family, size_t index, uint32_t slot) {
   Slot &moving = *slots_[slot];
   if (moving.lane.group >= 0) {
     const Group<Kernel> &old = family.groups[static_cast<size_t>(moving.lane.group)];
+    family.stream.resize(state_words(*old.kernel));
     old.kernel->save(old.state.get(), moving.lane.lane, family.stream.data());
     group.kernel->load(group.state.get(), lane, family.stream.data());
     leave(family, moving);
@@ -263,7 +263,7 @@ void Conveyor::decode_ahead() {
     }
   }
   if (ahead_.pays(ahead_slots_.size(), longest)) {
-    const size_t words = g729_.stream.size();
+    const size_t words = state_words(*g729_.choice->kernels[0]);
     ahead_states_.assign(ahead_slots_.size() * words, 0);
     ahead_streams_.clear();
     for (size_t i = 0; i < ahead_slots_.size(); ++i) {

@@ -18,19 +18,13 @@ namespace callreplay {
 // Streams of each codec that is decoded in lanes.
 struct LanedStreams {
   size_t g722 = 0, g726 = 0, g729 = 0;
-  // Whether they are as many as the lanes of the codecs that are among them.
-  bool fill(const LanedStreams &lanes) const {
-    const size_t streams = g722 + g726 + g729;
-    return streams > 0 &&
-           streams >= (g722 > 0 ? lanes.g722 : 0) + (g726 > 0 ? lanes.g726 : 0) + (g729 > 0 ? lanes.g729 : 0);
-  }
 };
 
 class Conveyor {
  public:
-  Conveyor() : Conveyor(g722_choice(), g726_choice(), g729_choice()) {}
+  Conveyor() : Conveyor(g722_choice, g726_choice, g729_choice) {}
   // With these kernels, for tests and benches; they must outlive it.
-  Conveyor(const Choice<G722Kernel> &g722, const Choice<G726Kernel> &g726, const Choice<G729Kernel> &g729);
+  Conveyor(ChoiceOf<G722Kernel> g722, ChoiceOf<G726Kernel> g726, ChoiceOf<G729Kernel> g729);
 
   // Take a span in; `leg` (checked) must outlive it. Returns its slot.
   uint32_t open(const cr_leg &leg, size_t span, uint32_t budget, int64_t from, int64_t to);
@@ -45,9 +39,12 @@ class Conveyor {
   SpanCursor &cursor(uint32_t slot) { return slots_[slot]->cursor; }
   const SpanCursor &cursor(uint32_t slot) const { return slots_[slot]->cursor; }
   const cr_occupancy &occupancy() const { return occupancy_; }
-  // So many streams of each codec are decoded for least.
-  LanedStreams lanes() const {
-    return {g722_.choice->plan.bulk(), g726_.choice->plan.bulk(), g729_.choice->plan.bulk()};
+  // Whether streams are as many as the lanes in which those of the codecs among them are decoded for least.
+  bool full(const LanedStreams &streams) const {
+    const size_t all = streams.g722 + streams.g726 + streams.g729;
+    return all > 0 && all >= (streams.g722 > 0 ? g722_.choice->plan.bulk() : 0) +
+                                 (streams.g726 > 0 ? g726_.choice->plan.bulk() : 0) +
+                                 (streams.g729 > 0 ? g729_.choice->plan.bulk() : 0);
   }
 
  private:
@@ -77,7 +74,7 @@ class Conveyor {
   };
   template <class Kernel>
   struct Family {
-    const Choice<Kernel> *choice;
+    ChoiceOf<Kernel> choice;
     std::vector<Group<Kernel>> groups;
     std::vector<uint32_t> waiting;  // slots with work in this round
     std::vector<uint64_t> stream;   // a state on its way from lane to lane

@@ -173,7 +173,7 @@ struct cr_renderer_group : callreplay::Handle {
   void go_on() {
     LanedStreams streams;
     together = 0;
-    while (together < running.size() && !streams.fill(lanes)) {
+    while (together < running.size() && !conveyor.full(streams)) {
       Call &next = *calls[running[together++]].call;
       next.feed(conveyor);
       next.count(conveyor, streams);
@@ -185,7 +185,7 @@ struct cr_renderer_group : callreplay::Handle {
   size_t waiting() const {
     LanedStreams streams;
     size_t going = 0;
-    while (going < running.size() && !streams.fill(lanes)) {
+    while (going < running.size() && !conveyor.full(streams)) {
       calls[running[going++]].call->count(conveyor, streams);
     }
     return running.size() - going;
@@ -197,7 +197,6 @@ struct cr_renderer_group : callreplay::Handle {
   std::vector<uint32_t> free;  // numbers of ended calls
   size_t together = 0;         // of `running`, the first ones: those that go on
   size_t turn = 0;             // of them, the next to be asked
-  LanedStreams lanes = conveyor.lanes();
   uint32_t gather_ms;
 };
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from callreplay.audio.speech import Conversation, Detector
     from callreplay.outputs.files import Writable
     from callreplay.outputs.formats import Data, Format, FormatName, Shape
-    from callreplay.outputs.options import Options, OptionValues
+    from callreplay.outputs.option_values import OptionValues
+    from callreplay.outputs.options import Options
     from callreplay.outputs.waveform import Marks
     from callreplay.transcripts import Recogniser, Transcript
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +62,8 @@ class _Signature:
         return self._recipe.signature()
 
 
+_RECIPES: Final[dict[type, _Recipe]] = {}
+"""By the class that was made of it, for those below."""
 _REQUIRED, _DEFAULT, _FACTORY, _UNGIVEN = range(4)
 _Absent: Final = dataclasses.MISSING
 
@@ -78,70 +80,76 @@ class _Recipe:
             name for name, kind in written.__annotations__.items() if "ClassVar" not in str(kind)
         )
         given = {name: self._body[name] for name in self._names if name in self._body}
+        self._known, self._fields = _fields_of(
+            written.__mro__[:0:-1], {name: (given.get(name, _Absent), kw_only) for name in self._names}
+        )
         body = {name: value for name, value in self._body.items() if name not in given}
         if slots:
             body["__slots__"] = self._names
         else:
             body |= {name: value for name, value in given.items() if not _is_field(value)}
         body["__qualname__"] = written.__qualname__
-        self._stand_in(body, given)
+        self._stand_in(body)
         self.made: Final[type] = type(written)(self._name, self._bases, body)
+        _RECIPES[self.made] = self
 
-    def _stand_in(self, body: dict[str, Any], given: dict[str, Any]) -> None:
+    def _stand_in(self, body: dict[str, Any]) -> None:
         """Put in what makes and compares instances, or what will make that when it is first called."""
-        inherits = any(
-            "__dataclass_fields__" in above.__dict__ for base in self._bases for above in base.__mro__
-        )
-        if not self._kw_only:
-            before: tuple[str, ...] = ()
-            for base in self._bases:
-                before = before or getattr(base, "__match_args__", ())
-            body.setdefault("__match_args__", (*before, *self._names))
         body["__dataclass_fields__"] = _Asked(self, "__dataclass_fields__", self.make_fields)
         body["__dataclass_params__"] = _Asked(self, "__dataclass_params__", self.make_params)
         body["__signature__"] = _Signature(self)
         methods: dict[str, Any] = {
-            "__init__": _calling(self, "__init__", self.make_init) if inherits else self._init(given),
+            "__init__": self._init() if self._known else _calling(self, "__init__", self.make_init),
             "__repr__": _calling(self, "__repr__", self.make_compared),
         }
+        if self._known:
+            body.setdefault("__match_args__", self._matched)
+        elif not self._kw_only:
+            before: tuple[str, ...] = ()
+            for base in self._bases:
+                before = before or getattr(base, "__match_args__", ())
+            body.setdefault("__match_args__", tuple(dict.fromkeys((*before, *self._names))))
         if self._eq:
-            plain = not inherits and not any(map(_is_special, given.values()))
-            methods["__eq__"] = eq_of(self._names) if plain else _calling(self, "__eq__", self.make_compared)
-            hashed = hash_of(self._names) if plain else _calling(self, "__hash__", self.make_compared)
+            plain, names = self._known and self._alike, tuple(self._fields)
+            methods["__eq__"] = eq_of(names) if plain else _calling(self, "__eq__", self.make_compared)
+            hashed = hash_of(names) if plain else _calling(self, "__hash__", self.make_compared)
             # As there: what compares by value and can change has no hash.
             methods["__hash__"] = hashed if self._frozen else None
         if self._frozen:
             methods |= _FROZEN
-            if not inherits:
+            if self._known:
                 methods |= _pickled(self)
         for name, method in methods.items():
             if name not in self._body or (name == "__hash__" and self._body[name] is None):
                 body[name] = method
 
-    def _init(self, given: dict[str, Any]) -> Any:
-        """``__init__`` of a class without bases that have fields."""
+    def _init(self) -> Any:
+        """``__init__`` of a class whose fields are all known here."""
         names, ways, places, values = [], [], [], []
         place = 0
-        for name in self._names:
-            value = given.get(name, _Absent)
-            way, positional = _DEFAULT if value is not _Absent else _REQUIRED, not self._kw_only
-            if _is_field(value):
-                row = value
-                value = row.default if row.default_factory is _Absent else row.default_factory
-                way = _FACTORY if row.default_factory is not _Absent else _DEFAULT
+        self._alike = True  # no field has a say of its own in how instances compare
+        for name, (given, kw_only) in self._fields.items():
+            value, way, positional = given, _DEFAULT, not kw_only
+            if given is _Absent:
+                way = _REQUIRED
+            elif _is_field(given):
+                self._alike = self._alike and given.compare and given.hash is None
+                value = given.default if given.default_factory is _Absent else given.default_factory
+                way = _FACTORY if given.default_factory is not _Absent else _DEFAULT
                 if value is _Absent:
                     way = _REQUIRED
-                if not row.init:
+                if not given.init:
                     if way == _REQUIRED:
                         continue
                     way, positional = way + _UNGIVEN - _DEFAULT, False
-                elif row.kw_only is not _Absent:
-                    positional = not row.kw_only
+                elif given.kw_only is not _Absent:
+                    positional = not given.kw_only
             names.append(name)
             ways.append(way)
             places.append(place if positional else -1)
             values.append(value)
             place += positional
+        self._matched = tuple([name for name, at in zip(names, places, strict=True) if at >= 0])
         after = "__post_init__" in self._body or any(hasattr(base, "__post_init__") for base in self._bases)
         return init_of(
             tuple(names), tuple(ways), tuple(places), tuple(values), self._frozen, after, self._refuse
@@ -174,7 +182,11 @@ class _Recipe:
 
     def make_fields(self) -> None:
         """Make the fields' table."""
-        copy = self._copy(init=False, repr=False, eq=False, frozen=self._frozen)
+        # What refuses to assign would be compiled once more; below a frozen class there is no other way.
+        inherits = any(
+            "__dataclass_fields__" in above.__dict__ for base in self._bases for above in base.__mro__
+        )
+        copy = self._copy(init=False, repr=False, eq=False, frozen=self._frozen and inherits)
         self.made.__dataclass_fields__ = copy.__dataclass_fields__  # type: ignore[attr-defined]
 
     def make_params(self) -> None:
@@ -195,6 +207,25 @@ class _Recipe:
         if self._eq:
             self._put("__eq__", copy.__eq__)
             self._put("__hash__", copy.__hash__)
+
+
+def _fields_of(
+    above: Sequence[type], own: dict[str, tuple[Any, bool]]
+) -> tuple[bool, dict[str, tuple[Any, bool]]]:
+    """All fields of a class, by name: what its body says of it, and whether it is given by name alone.
+
+    The classes ``above`` begin with ``object``. False with it where the standard library has to tell: of classes that
+    it made itself, and of a field that is declared twice.
+    """
+    if len(above) == 1:
+        return True, own
+    fields: dict[str, tuple[Any, bool]] = {}
+    for each in above:
+        if each in _RECIPES:
+            fields |= _RECIPES[each]._fields
+        elif "__dataclass_fields__" in each.__dict__:
+            return False, own
+    return not fields.keys() & own.keys(), fields | own
 
 
 def _init(made: type, fields: tuple[dataclasses.Field[Any], ...], frozen: bool) -> Any:
@@ -230,11 +261,6 @@ def _is_field(value: object) -> bool:
     return isinstance(value, dataclasses.Field)
 
 
-def _is_special(value: object) -> bool:
-    """Whether a field has a say of its own in how instances compare."""
-    return isinstance(value, dataclasses.Field) and (not value.compare or value.hash is not None)
-
-
 def _calling(of: _Recipe, name: str, make: Any) -> Any:
     def method(self: Any, *values: Any, **named: Any) -> Any:
         make()
@@ -253,8 +279,8 @@ def _refuse_to_delete(self: object, name: str) -> None:
 
 
 def _pickled(of: _Recipe) -> dict[str, Any]:
-    """``_state`` and ``_set_state`` of a class without bases that have fields: its table of fields need not be made."""
-    names = of._names
+    """``_state`` and ``_set_state`` of a class whose fields are known here: its table of fields need not be made."""
+    names = tuple(of._fields)
 
     def state(self: Any) -> list[Any]:
         return [getattr(self, name) for name in names] if type(self) is of.made else _state(self)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field, fields, replace
+from copy import copy
+from dataclasses import field, fields
 from typing import Any, TypeVar
 
 from callreplay.deferred import dataclass
@@ -75,7 +76,11 @@ def rows_of(table: type, kind: type[AnyRow]) -> tuple[AnyRow, ...]:
     """The rows of a dataclass whose fields are ``declared``, in order; each knows its field's name and default."""
     made = []
     for each in fields(table):
-        row = each.metadata["row"]
+        row = copy(each.metadata["row"])
         assert isinstance(row, kind), each.name
-        made.append(replace(row, name=each.name, url=row.url or camel(each.name), default=each.default))
+        # Not by ``replace``: it asks for the row's table of fields, which takes as long as all rows.
+        known = {"name": each.name, "url": row.url or camel(each.name), "default": each.default}
+        for name, value in known.items():
+            object.__setattr__(row, name, value)
+        made.append(row)
     return tuple(made)

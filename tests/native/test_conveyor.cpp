@@ -345,6 +345,44 @@ TEST_CASE("G.729 ahead of time sounds as in one lane, and leaves the same state"
   CHECK((again[1] > 0) == (pieces[1] > 0));
 }
 
+namespace {
+
+struct Asked {
+  static inline bool g722, g726, g729;
+};
+
+const Choice<G722Kernel> &asked_g722() {
+  Asked::g722 = true;
+  return g722_choice();
+}
+
+const Choice<G726Kernel> &asked_g726() {
+  Asked::g726 = true;
+  return g726_choice();
+}
+
+const Choice<G729Kernel> &asked_g729() {
+  Asked::g729 = true;
+  return g729_choice();
+}
+
+}  // namespace
+
+TEST_CASE("kernels are measured for streams of their codec alone") {
+  for (const cr_codec codec : {CR_CODEC_ULAW, CR_CODEC_G722, CR_CODEC_G726, CR_CODEC_G729}) {
+    CAPTURE(codec);
+    const LanedStreams streams = {codec == CR_CODEC_G722 ? 2u : 0u, codec == CR_CODEC_G726 ? 2u : 0u,
+                                  codec == CR_CODEC_G729 ? 2u : 0u};
+    Asked::g722 = Asked::g726 = Asked::g729 = false;
+    Conveyor conveyor(asked_g722, asked_g726, asked_g729);
+    conveyor.full(streams);
+    decode_with(conveyor, plain_legs(codec, 2, 1), 120, 0);
+    CHECK(Asked::g722 == (codec == CR_CODEC_G722));
+    CHECK(Asked::g726 == (codec == CR_CODEC_G726));
+    CHECK(Asked::g729 == (codec == CR_CODEC_G729));
+  }
+}
+
 TEST_CASE("long rounds sound as short ones") {
   const std::vector<MadeLeg> legs = long_legs();
   Conveyor usual;

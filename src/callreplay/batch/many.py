@@ -20,7 +20,8 @@ from callreplay.batch.worker import Feed, Order, run_feed, run_in_memory
 from callreplay.deferred import dataclass
 from callreplay.errors import ArgumentError
 from callreplay.outputs.formats import FormatName
-from callreplay.outputs.options import Options, OptionValues
+from callreplay.outputs.option_values import OptionValues
+from callreplay.outputs.options import Options
 
 __all__ = ["Result", "transcode_many", "transcode_many_async"]
 

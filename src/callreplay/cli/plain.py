@@ -124,10 +124,10 @@ def plainly(words: Sequence[str]) -> Callable[[], int] | None:
     }
     more = {name: found.pop(name) for name in ("keylog", "strict") if name in found}
 
-    def run() -> int:
-        from callreplay.cli import transcoding
-        from callreplay.outputs.options import Options
+    from callreplay.cli import transcoding
+    from callreplay.outputs.options import Options
 
+    def run() -> int:
         if "labels" in found:
             found["labels"] = tuple(found["labels"])
         options = Options(**found)

@@ -13,14 +13,13 @@ __all__ = ["careful_streams", "json_text", "plain", "printable"]
 
 # C0 and C1 controls, which move the cursor, change colours and titles, or write to the clipboard; what turns the
 # direction of a line, or has no width; halves of surrogate pairs, which cannot be written at all.
-_OBEYED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+# Texts: what prints nothing compiles nothing.
+_OBEYED: Final = "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 
-_OBEYED_IN_LINES: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)|" + _OBEYED.pattern.replace("\x00-\x1f", "")
-)
+_OBEYED_IN_LINES: Final = "[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)|" + _OBEYED.replace("\x00-\x1f", "")
 """As they are printed: line breaks and tabs stay."""
 
-_OBEYED_IN_JSON: Final = re.compile(_OBEYED.pattern.replace("\n", "").replace("\x00-\x1f", ""))
+_OBEYED_IN_JSON: Final = _OBEYED.replace("\n", "").replace("\x00-\x1f", "")
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
@@ -28,7 +27,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
     import json
 
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
-    return _OBEYED_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_OBEYED_IN_JSON, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def printable(text: object, *, lines: bool = False) -> str:
@@ -40,7 +39,7 @@ def printable(text: object, *, lines: bool = False) -> str:
         code = ord(found[0])
         return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
-    return _OBEYED.sub(escaped, str(text))
+    return re.sub(_OBEYED, escaped, str(text))
 
 
 class _Careful(io.TextIOWrapper):
@@ -54,7 +53,7 @@ class _Careful(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         r"""Write it, with ``\x1b`` in place of an escape and ``\u202e`` of what lies beyond ASCII, as JSON has it."""
-        super().write(_OBEYED_IN_LINES.sub(_escaped, text))
+        super().write(re.sub(_OBEYED_IN_LINES, _escaped, text))
         return len(text)
 
 

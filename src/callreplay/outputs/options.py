@@ -23,10 +23,9 @@ from callreplay.outputs.option_rows import (
     text,
     whole,
 )
-from callreplay.outputs.option_values import OptionValues
 from callreplay.parameters import rows_of
 
-__all__ = ["CHANNELS", "ROWS", "Channels", "OptionValues", "Options"]
+__all__ = ["CHANNELS", "ROWS", "Channels", "Options"]
 
 Channels = Literal["mono", "stereo", "caller", "called"]
 CHANNELS: Final = ("mono", "stereo", "caller", "called")
