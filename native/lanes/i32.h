@@ -86,6 +86,7 @@ CR_COMPARE(I32x1, operator==, a.v == b.v)
 CR_BINARY(I32x1, min, a.v < b.v ? a.v : b.v)
 CR_BINARY(I32x1, max, a.v > b.v ? a.v : b.v)
 CR_BINARY(I32x1, umin, a.bits() < b.bits() ? a.v : b.v)
+CR_BINARY(I32x1, umax, a.bits() > b.bits() ? a.v : b.v)
 CR_SHIFT(I32x1, shl, static_cast<int32_t>(a.bits() << k))
 CR_SHIFT(I32x1, shr, static_cast<int32_t>(a.bits() >> k))
 CR_SHIFT(I32x1, sar, a.v >> k)
@@ -137,6 +138,15 @@ CR_LANE I32x1 pair(Half32<1> lo, Half32<1> hi) {
 template <int k>
 CR_LANE I32x1 sar16(I32x1 a) {
   return I32x1::halves(a.low() >> k, a.v >> (16 + k));
+}
+CR_LANE I32x1 add16(I32x1 a, I32x1 b) {
+  return I32x1::halves(a.low() + b.low(), a.high() + b.high());
+}
+CR_LANE I32x1 sub16(I32x1 a, I32x1 b) {
+  return I32x1::halves(a.low() - b.low(), a.high() - b.high());
+}
+CR_LANE I32x1 mullo16(I32x1 a, I32x1 b) {
+  return I32x1::halves(a.low() * b.low(), a.high() * b.high());
 }
 CR_LANE I32x1 adds16(I32x1 a, I32x1 b) {
   return pair(sat(I32x1{a.low() + b.low()}), sat(I32x1{a.high() + b.high()}));
@@ -286,6 +296,9 @@ CR_SHIFT(I32, shr, CR_MM(srli_epi32)(a.v, k))
 CR_SHIFT(I32, sar, CR_MM(srai_epi32)(a.v, k))
 CR_BINARY(I32, madd, CR_MM(madd_epi16)(a.v, b.v))
 CR_SHIFT(I32, sar16, CR_MM(srai_epi16)(a.v, k))
+CR_BINARY(I32, add16, CR_MM(add_epi16)(a.v, b.v))
+CR_BINARY(I32, sub16, CR_MM(sub_epi16)(a.v, b.v))
+CR_BINARY(I32, mullo16, CR_MM(mullo_epi16)(a.v, b.v))
 CR_BINARY(I32, adds16, CR_MM(adds_epi16)(a.v, b.v))
 CR_BINARY(I32, subs16, CR_MM(subs_epi16)(a.v, b.v))
 CR_BINARY(I32, mul15_16, CR_MM_BITS(or)(CR_MM(slli_epi16)(CR_MM(mulhi_epi16)(a.v, b.v), 1),
@@ -338,6 +351,7 @@ CR_COMPARE(I32, operator==, _mm512_cmpeq_epi32_mask(a.v, b.v))
 CR_BINARY(I32, min, _mm512_min_epi32(a.v, b.v))
 CR_BINARY(I32, max, _mm512_max_epi32(a.v, b.v))
 CR_BINARY(I32, umin, _mm512_min_epu32(a.v, b.v))
+CR_BINARY(I32, umax, _mm512_max_epu32(a.v, b.v))
 CR_BINARY(I32, shl_each, _mm512_sllv_epi32(a.v, b.v))
 CR_BINARY(I32, sar_each, _mm512_srav_epi32(a.v, b.v))
 CR_BINARY(I32, cross, _mm512_mask_blend_epi16(0xAAAAAAAA, b.v, a.v))
@@ -409,6 +423,7 @@ CR_COMPARE(I32, operator==, _mm256_cmpeq_epi32(a.v, b.v))
 CR_BINARY(I32, min, _mm256_min_epi32(a.v, b.v))
 CR_BINARY(I32, max, _mm256_max_epi32(a.v, b.v))
 CR_BINARY(I32, umin, _mm256_min_epu32(a.v, b.v))
+CR_BINARY(I32, umax, _mm256_max_epu32(a.v, b.v))
 CR_BINARY(I32, shl_each, _mm256_sllv_epi32(a.v, b.v))
 CR_BINARY(I32, sar_each, _mm256_srav_epi32(a.v, b.v))
 CR_BINARY(I32, cross, _mm256_blend_epi16(b.v, a.v, 0xAA))
@@ -522,6 +537,10 @@ CR_LANE I32 max(I32 a, I32 b) {
 CR_LANE I32 umin(I32 a, I32 b) {
   const I32 sign = splat<I32>(INT32_MIN);
   return select((a ^ sign) > (b ^ sign), b, a);
+}
+CR_LANE I32 umax(I32 a, I32 b) {
+  const I32 sign = splat<I32>(INT32_MIN);
+  return select((a ^ sign) > (b ^ sign), a, b);
 }
 // Shift amounts that differ by lane: five steps of 16, 8, 4, 2, 1 under the bits of n.
 template <int k>
@@ -648,6 +667,7 @@ CR_COMPARE(I32, operator==, vceqq_s32(a.v, b.v))
 CR_BINARY(I32, min, vminq_s32(a.v, b.v))
 CR_BINARY(I32, max, vmaxq_s32(a.v, b.v))
 CR_BINARY(I32, umin, vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a.v), vreinterpretq_u32_s32(b.v))))
+CR_BINARY(I32, umax, vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a.v), vreinterpretq_u32_s32(b.v))))
 CR_SHIFT(I32, shl, vshlq_n_s32(a.v, k))
 CR_SHIFT(I32, shr, vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(a.v), k)))
 CR_SHIFT(I32, sar, vshrq_n_s32(a.v, k))
@@ -658,6 +678,9 @@ CR_BINARY(I32, madd, vpaddq_s32(vmull_s16(vget_low_s16(words(a)), vget_low_s16(w
 CR_BINARY(I32, cross, vbslq_s32(vdupq_n_u32(0xFFFF), b.v, a.v))
 CR_UNARY(I32, swap, lanes(vrev32q_s16(words(a))))
 CR_SHIFT(I32, sar16, lanes(vshrq_n_s16(words(a), k)))
+CR_BINARY(I32, add16, lanes(vaddq_s16(words(a), words(b))))
+CR_BINARY(I32, sub16, lanes(vsubq_s16(words(a), words(b))))
+CR_BINARY(I32, mullo16, lanes(vmulq_s16(words(a), words(b))))
 CR_BINARY(I32, adds16, lanes(vqaddq_s16(words(a), words(b))))
 CR_BINARY(I32, subs16, lanes(vqsubq_s16(words(a), words(b))))
 CR_BINARY(I32, mul15_16, lanes(vqdmulhq_s16(words(a), words(b))))

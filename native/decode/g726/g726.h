@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "decode/g726/g726_tables.h"
-#include "lanes/i32.h"
+#include "lanes/f32.h"
 
 namespace callreplay::CR_ISA::g726 {
 
@@ -20,19 +20,12 @@ inline constexpr int kZeros = 6;
 inline constexpr int kPoles = 2;
 inline constexpr int kStep = 8;  // samples that are stored together
 
-// A word of the recommendation's floating point: 32 <= mantissa < 64, `exponent` is 2 more than its exponent
-// (see product()), `sign` is a mask.
-template <class V>
-struct Float {
-  V mantissa, exponent, sign;
-};
-
 // What goes on from sample to sample; every member is made of V.
 template <class V>
 struct Signals {
-  Float<V> difference[kZeros];      // DQ1 to DQ6
-  Float<V> reconstructed[kPoles];   // SR1, SR2
-  V zero[kZeros];                   // B1 to B6
+  V difference[kZeros];             // DQ1 to DQ6, taps (see tap_of())
+  V reconstructed[kPoles];          // SR1, SR2, taps
+  V zero[kZeros / 2];               // B1 to B6, pairs of 16 bits
   V pole[kPoles];                   // A1, A2
   V sign[kPoles];                   // PK1, PK2, masks
   V fast_scale, slow_scale, scale;  // YU, YL, Y
@@ -48,11 +41,21 @@ struct alignas(64) State {
   int32_t word[kRows][N];
 };
 
+// The recommendation's floating point has six bits of mantissa, of which the first is set, so a float of ours without its last
+// bits is the same number; 0, which FLOATA and FLOATB make a mantissa of 32 with the exponent 0, is 0.5 with the sign of 0. Taps are
+// 2^11 smaller: a product of FMULT is then what is left of a float's whole part.
+inline constexpr int32_t kHalf = 0x3F000000;                // 0.5f
+inline constexpr int32_t kTapScale = 11 << 23;
+inline constexpr int32_t kSixBits = ~((1 << 18) - 1);       // of a mantissa, with sign and exponent
+inline constexpr int32_t kNineBits = ~((1 << 15) - 1);
+inline constexpr int32_t kPowerBits = ~((1 << 23) - 1);     // sign and exponent alone
+inline constexpr int32_t kSignBit = INT32_MIN;
+
 template <int N>
 void reset(void *opaque, int lane) {
   Signals<int32_t> start{};
-  for (auto &each : start.difference) each = {32, 2, 0};
-  for (auto &each : start.reconstructed) each = {32, 2, 0};
+  for (auto &each : start.difference) each = kHalf - kTapScale;
+  for (auto &each : start.reconstructed) each = kHalf - kTapScale;
   start.fast_scale = start.scale = 544;
   start.slow_scale = 34816;
   int32_t rows[kRows];
@@ -81,38 +84,69 @@ CR_LANE V filled(MaskOf<V> mask) {
   return select(mask, splat<V>(-1), splat<V>(0));
 }
 
-// FLOATA, FLOATB and the first half of FMULT: a magnitude of 15 bits. Doubling it lets 0 be what the
-// recommendation makes of it, a mantissa of 32 with the exponent 0, without a case of its own.
 template <class V>
-CR_LANE V normalised(V magnitude, V &shifts) {
-  const V doubled = max(shl<1>(magnitude), splat<V>(1));
-  shifts = norm(doubled);
-  return shr<25>(shl_each(doubled, shifts));
+using FloatOf = Lanes<float, V::kLanes>;
+
+// FLOATA and FLOATB: a magnitude of 15 bits, and a sign in bit 31.
+template <class V>
+CR_LANE V tap_of(V magnitude, V sign) {
+  const V bits = max(bits_of(to_float(magnitude)), splat<V>(kHalf));
+  return ((bits & splat<V>(kSixBits)) - splat<V>(kTapScale)) | sign;
 }
 
+// The taps of a filter: the numbers, and 4144 / 1024 times their powers of two, which product() needs.
 template <class V>
-CR_LANE Float<V> to_float(V magnitude, V sign) {
-  V shifts;
-  const V mantissa = normalised(magnitude, shifts);
-  return {mantissa, splat<V>(32) - shifts, sign};
+struct Tap {
+  FloatOf<V> value, power;
+};
+
+template <class V>
+CR_LANE Tap<V> with_power(V bits) {
+  return {float_of_bits(bits), float_of_bits(bits & splat<V>(kPowerBits)) * splat<FloatOf<V>>(4144.0f / 1024.0f)};
 }
 
-// FMULT. Its exponents add up to at most 28 = 13 + 15, so the right shift of the product, which the
-// recommendation does in two directions, is one of 28 less their sum from a product 2^2 larger.
+// A sum of FMULT's products. It is one of 16 bits, and `odd` is what each had in bit 15 of its magnitude, which FMULT drops:
+// there it is the same to add as to drop.
 template <class V>
-CR_LANE V product(V coefficient, const Float<V> &tap) {
-  V shifts;
-  const V mantissa = normalised(abs(sar<2>(coefficient)) & splat<V>(8191), shifts);
-  const V rounded = (madd(mantissa, tap.mantissa) + splat<V>(48)) & splat<V>(~15);
-  const V magnitude = sar_each(shl<5>(rounded), shifts - tap.exponent) & splat<V>(32767);
-  return negate_if(magnitude, sar<31>(coefficient) ^ tap.sign);
-}
+struct Sum {
+  V total, odd;
+};
 
-// UPB: one zero, whose step is +-128 by the signs of the newest difference and its own, 0 where the newest is
-// 0.
+// FMULT, where a coefficient comes without its last two bits. Both mantissas lie in [32, 63]. In units of their last bits the
+// float product is theirs, p in [1024, 3969], and powers of two make up 4096 + 48: the sum p + 48 + 4096 has always 13 bits, so the last 4,
+// which the recommendation drops, are at the same place of the float each time, and 4096 is its leading bit.
 template <int kLeak, class V>
-CR_LANE V next_zero(V zero, V step, V sign) {
-  return low(zero + negate_if(step, sign) - sar<kLeak>(zero));
+CR_LANE void multiply(Sum<V> &sum, V coefficient, const Tap<V> &tap) {
+  V bits = umax(bits_of(to_float(coefficient)), splat<V>(kHalf));
+  // Zeros that leak by 2^-9 wrap, and ANMAG of -32768 is 0.
+  if constexpr (kLeak == 9) bits = select(coefficient == splat<V>(-8192), splat<V>(kHalf | kSignBit), bits);
+  const auto product = float_of_bits(bits & splat<V>(kSixBits)) * tap.value;
+  const auto high = bits_of(product + float_of_bits(bits & splat<V>(kPowerBits)) * tap.power) & splat<V>(kNineBits);
+  const V whole = truncate(float_of_bits(high) - float_of_bits(high & splat<V>(kPowerBits)));
+  sum.total = sum.total + whole;
+  sum.odd = sum.odd ^ abs(whole);
+}
+
+// ACCUM, and what is made of it: SEI to SE, SEZI to SEZ.
+template <class V>
+CR_LANE V half_of(const Sum<V> &sum) {
+  return sar<17>(shl<16>(sum.total ^ (sum.odd & splat<V>(32768))));
+}
+
+// The last differences of a block: taps, and the signs of two neighbours as a pair of masks (0 and -1 would do; +-128 is UPB's step).
+template <class V>
+struct History {
+  Tap<V> tap[kZeros + kStep];
+  V steps[kZeros + kStep];  // of this difference (low) and the one before (high)
+  V last_step;              // of the newest, in both halves
+};
+
+template <class V>
+CR_LANE void remember(History<V> &history, size_t at, V bits) {
+  history.tap[at] = with_power(bits);
+  const V step = (sar<31>(bits) & splat<V>(static_cast<int32_t>(0xFF00FF00))) | splat<V>(0x00800080);
+  history.steps[at] = cross(history.last_step, step);
+  history.last_step = step;
 }
 
 // TRANS: a tone ends; everything that predicts is to be forgotten.
@@ -170,29 +204,31 @@ CR_LANE void adapt_scale(Signals<V> &s, V factor) {
   s.scale = slow + negate_if(sar<6>(madd(abs(apart), limited)), sar<31>(apart));
 }
 
-// UPB, TRIGB and ACCUM: the zeros adapt to the difference and estimate the next sample.
+// UPB, TRIGB and ACCUM: the zeros adapt to the difference and estimate the next sample. history.tap[at] is DQ1, the newest.
 template <int kLeak, class V>
-CR_LANE void predict(Signals<V> &s, V magnitude, V negative, V kept) {
-  const V step = splat<V>(128) & filled<V>(magnitude > splat<V>(0));
-  for (int i = 0; i < kZeros; ++i) {
-    s.zero[i] = next_zero<kLeak>(s.zero[i], step, s.difference[i].sign ^ negative) & kept;
+CR_LANE void predict(Signals<V> &s, History<V> &history, size_t at, V magnitude, V negative, V kept) {
+  const V moves = (negative | splat<V>(0x00010001)) & filled<V>(magnitude > splat<V>(0));
+  for (size_t i = 0; i < kZeros / 2; ++i) {
+    const V b = s.zero[i];
+    s.zero[i] = add16(sub16(b, sar16<kLeak>(b)), mullo16(history.steps[at - 2 * i], moves)) & kept;
   }
-  for (int i = kZeros - 1; i > 0; --i) s.difference[i] = s.difference[i - 1];
-  s.difference[0] = to_float(magnitude, negative);
-  V zeros = product(s.zero[0], s.difference[0]);
-  for (int i = 1; i < kZeros; ++i) zeros = zeros + product(s.zero[i], s.difference[i]);
-  const V both = zeros + product(s.pole[1], s.reconstructed[1]) + product(s.pole[0], s.reconstructed[0]);
-  s.zero_estimate = sar<1>(low(zeros));
-  s.estimate = sar<1>(low(both));
+  remember(history, at + 1, tap_of(magnitude, shl<31>(negative)));
+  Sum<V> sum{splat<V>(0), splat<V>(0)};
+  for (size_t i = 0; i < kZeros / 2; ++i) {
+    multiply<kLeak>(sum, sar<18>(shl<16>(s.zero[i])), history.tap[at + 1 - 2 * i]);
+    multiply<kLeak>(sum, sar<18>(s.zero[i]), history.tap[at - 2 * i]);
+  }
+  s.zero_estimate = half_of(sum);
+  for (int i = kPoles - 1; i >= 0; --i) multiply<8>(sum, sar<2>(s.pole[i]), with_power(s.reconstructed[i]));
+  s.estimate = half_of(sum);
 }
 
 // One sample of each lane from the word of its code; 16 bits.
 template <int kLeak, class V>
-CR_LANE V step(Signals<V> &s, V word) {
-  // ADDA and ANTILOG: a negative logarithm is a shift of 15 or more, which leaves nothing.
+CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V word) {
+  // ADDA and ANTILOG: a logarithm in Q7 is exponent and mantissa of a float.
   const V logarithm = sar<20>(word) + sar<2>(s.scale);
-  const V mantissa = shl<7>((logarithm & splat<V>(127)) + splat<V>(128));
-  const V magnitude = sar_each(mantissa, splat<V>(14) - sar<7>(logarithm));
+  const V magnitude = truncate(float_of_bits(shl<16>(logarithm + splat<V>(127 << 7))));
   const V negative = splat<V>(0) - (word & splat<V>(1));
   const V difference = negate_if(magnitude, negative);
   const V kept = transition(s, magnitude) ^ splat<V>(-1);
@@ -200,11 +236,10 @@ CR_LANE V step(Signals<V> &s, V word) {
   const V reconstructed = low(s.estimate + difference);
   adapt_poles(s, difference, kept);
   s.reconstructed[1] = s.reconstructed[0];
-  const V sign = sar<31>(reconstructed);
-  s.reconstructed[0] = to_float(abs(reconstructed) & splat<V>(32767), sign);
+  s.reconstructed[0] = tap_of(abs(reconstructed) & splat<V>(32767), reconstructed & splat<V>(kSignBit));
   adapt_speed(s, word & splat<V>(0x70), kept);
   adapt_scale(s, sar<20>(shl<12>(word)));
-  predict<kLeak>(s, magnitude, negative, kept);
+  predict<kLeak>(s, history, at, magnitude, negative, kept);
   return shl<2>(clamp(reconstructed, -8192, 8191));  // LIMO, as 16 bits
 }
 
@@ -225,6 +260,9 @@ CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t *words, const ui
   Signals<V> s;
   static_assert(sizeof s == sizeof rows);
   std::memcpy(&s, rows, sizeof s);
+  History<V> history;
+  history.last_step = splat<V>(0);
+  for (int i = 0; i < kZeros; ++i) remember(history, i, s.difference[kZeros - 1 - i]);
   Stage<N> stage;
   for (size_t at = 0; at < total; at += kStep) {
     const size_t count = total - at < kStep ? total - at : kStep;
@@ -239,7 +277,11 @@ CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t *words, const ui
     V samples[kStep];
     for (size_t t = 0; t < kStep; ++t) {
       samples[t] = splat<V>(0);
-      if (t < count) samples[t] = step<kLeak>(s, load<V>(word[t]));
+      if (t < count) samples[t] = step<kLeak>(s, history, kZeros - 1 + t, load<V>(word[t]));
+    }
+    for (size_t i = 0; i < kZeros; ++i) {
+      history.tap[i] = history.tap[count + i];
+      history.steps[i] = history.steps[count + i];
     }
     V pairs[kStep / 2];
     for (int i = 0; i < kStep / 2; ++i) pairs[i] = pair_low(samples[2 * i], samples[2 * i + 1]);
@@ -248,6 +290,7 @@ CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t *words, const ui
       if (codes[lane] != nullptr) std::memcpy(pcm[lane] + at, stage.pcm[lane], count * sizeof(int16_t));
     }
   }
+  for (int i = 0; i < kZeros; ++i) s.difference[i] = bits_of(history.tap[kZeros - 1 - i].value);
   std::memcpy(rows, &s, sizeof s);
   for (int r = 0; r < kRows; ++r) store(state.word[r], rows[r]);
 }
