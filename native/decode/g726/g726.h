@@ -3,8 +3,7 @@
 // 16 wrap where the recommendation's do.
 //
 // The four rates differ in the table of a code's levels and in how fast the zeros leak, so a group of streams
-// has one rate. What a code stands for depends on nothing else: it is looked up a lane at a time as codes are
-// brought from streams into lanes.
+// has one rate.
 #pragma once
 
 #include <cstring>
@@ -223,13 +222,12 @@ CR_LANE void predict(Signals<V> &s, History<V> &history, size_t at, V magnitude,
   s.estimate = half_of(sum);
 }
 
-// One sample of each lane from the word of its code; 16 bits.
+// One sample of each lane from the level of its code and its sign, a mask; 16 bits.
 template <int kLeak, class V>
-CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V word) {
+CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V level, V negative) {
   // ADDA and ANTILOG: a logarithm in Q7 is exponent and mantissa of a float.
-  const V logarithm = sar<20>(word) + sar<2>(s.scale);
+  const V logarithm = sar<20>(level) + sar<2>(s.scale);
   const V magnitude = truncate(float_of_bits(shl<16>(logarithm + splat<V>(127 << 7))));
-  const V negative = splat<V>(0) - (word & splat<V>(1));
   const V difference = negate_if(magnitude, negative);
   const V kept = transition(s, magnitude) ^ splat<V>(-1);
 
@@ -237,21 +235,43 @@ CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V word) {
   adapt_poles(s, difference, kept);
   s.reconstructed[1] = s.reconstructed[0];
   s.reconstructed[0] = tap_of(abs(reconstructed) & splat<V>(32767), reconstructed & splat<V>(kSignBit));
-  adapt_speed(s, word & splat<V>(0x70), kept);
-  adapt_scale(s, sar<20>(shl<12>(word)));
+  adapt_speed(s, level & splat<V>(0x70), kept);
+  adapt_scale(s, sar<20>(shl<12>(level)));
   predict<kLeak>(s, history, at, magnitude, negative, kept);
   return shl<2>(clamp(reconstructed, -8192, 8191));  // LIMO, as 16 bits
 }
 
-// Where a lane's samples go that nobody wants, and ends shorter than a step.
+// Where codes of a lane come from and samples go to: four codes a word, the first in the low octet. Lanes that are idle and ends
+// shorter than a step have places here.
 template <int N>
 struct Stage {
+  uint8_t codes[kStep];
   int16_t pcm[N][kStep];
   int16_t *to[N];
+  alignas(64) int32_t words[kStep / 4][N];
 };
 
+template <int N>
+CR_LANE void bring(Stage<N> &stage, const uint8_t *const *codes, int16_t *const *pcm, size_t at, size_t count) {
+  for (int lane = 0; lane < N; ++lane) {
+    const bool whole = codes[lane] != nullptr && count == kStep;
+    const uint8_t *from = stage.codes;
+    if (whole) {
+      from = codes[lane] + at;
+    } else if (codes[lane] != nullptr) {
+      std::memcpy(stage.codes, codes[lane] + at, count);
+    }
+    stage.to[lane] = whole ? pcm[lane] + at : stage.pcm[lane];
+    for (size_t i = 0; i < kStep / 4; ++i) {
+      const uint32_t word = uint32_t{from[4 * i]} | uint32_t{from[4 * i + 1]} << 8 | uint32_t{from[4 * i + 2]} << 16 |
+                            uint32_t{from[4 * i + 3]} << 24;
+      stage.words[i][lane] = static_cast<int32_t>(word);
+    }
+  }
+}
+
 template <int kBits, class V>
-CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t *words, const uint8_t *const *codes,
+CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *const *codes,
                          int16_t *const *pcm, size_t total) {
   constexpr int kLeak = kBits == 5 ? 9 : 8;
   constexpr int N = V::kLanes;
@@ -263,22 +283,19 @@ CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t *words, const ui
   History<V> history;
   history.last_step = splat<V>(0);
   for (int i = 0; i < kZeros; ++i) remember(history, i, s.difference[kZeros - 1 - i]);
-  Stage<N> stage;
+  Stage<N> stage{};
   for (size_t at = 0; at < total; at += kStep) {
     const size_t count = total - at < kStep ? total - at : kStep;
-    alignas(64) int32_t word[kStep][N];
-    for (int lane = 0; lane < N; ++lane) {
-      const uint8_t *from = codes[lane];
-      for (size_t t = 0; t < kStep; ++t) {
-        word[t][lane] = words[from != nullptr && t < count ? from[at + t] & ((1 << kBits) - 1) : 0];
-      }
-      stage.to[lane] = from != nullptr && count == kStep ? pcm[lane] + at : stage.pcm[lane];
-    }
+    bring(stage, codes, pcm, at, count);
     V samples[kStep];
-    for (size_t t = 0; t < kStep; ++t) {
-      samples[t] = splat<V>(0);
-      if (t < count) samples[t] = step<kLeak>(s, history, kZeros - 1 + t, load<V>(word[t]));
+    V code = splat<V>(0);
+    for (size_t t = 0; t < count; ++t) {
+      code = t % 4 == 0 ? load<V>(stage.words[t / 4]) : shr<8>(code);
+      const V negative = sar<31>(shl<32 - kBits>(code));
+      const V level = look_up(levels, (code ^ negative) & splat<V>((1 << (kBits - 1)) - 1));
+      samples[t] = step<kLeak>(s, history, kZeros - 1 + t, level, negative);
     }
+    for (size_t t = count; t < kStep; ++t) samples[t] = splat<V>(0);
     for (size_t i = 0; i < kZeros; ++i) {
       history.tap[i] = history.tap[count + i];
       history.steps[i] = history.steps[count + i];
@@ -306,16 +323,16 @@ void decode(void *opaque, int bits, const uint8_t *const *codes, int16_t *const 
   if (idle != 0) before = state;
   switch (bits) {
     case 2:
-      decode_rate<2, V>(state, kCodes2.word, codes, pcm, total);
+      decode_rate<2, V>(state, kPacked2.word, codes, pcm, total);
       break;
     case 3:
-      decode_rate<3, V>(state, kCodes3.word, codes, pcm, total);
+      decode_rate<3, V>(state, kPacked3.word, codes, pcm, total);
       break;
     case 4:
-      decode_rate<4, V>(state, kCodes4.word, codes, pcm, total);
+      decode_rate<4, V>(state, kPacked4.word, codes, pcm, total);
       break;
     default:
-      decode_rate<5, V>(state, kCodes5.word, codes, pcm, total);
+      decode_rate<5, V>(state, kPacked5.word, codes, pcm, total);
       break;
   }
   for (int lane = 0; lane < N && idle != 0; ++lane) {
