@@ -112,6 +112,9 @@ CR_LANE bool all(M32x1 m) {
 CR_LANE uint32_t bits(M32x1 m) {
   return m.v;
 }
+CR_LANE I32x1 filled(M32x1 m) {
+  return {m.v ? -1 : 0};
+}
 CR_LANE I32x1 running_sum(I32x1 a) {
   return a;
 }
@@ -364,6 +367,9 @@ CR_UNARY(I32, peak, _mm512_max_epi32(_mm512_srli_epi32(a.v, 16), _mm512_and_si51
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {_mm512_mask_blend_epi32(m.v, b.v, a.v)};
 }
+CR_LANE I32 filled(M32 m) {
+  return {_mm512_movm_epi32(m.v)};
+}
 // Lane i: the sum of the lanes 0 to i.
 CR_LANE I32 running_sum(I32 a) {
   const __m512i zero = _mm512_setzero_si512();
@@ -438,6 +444,9 @@ CR_LANE I32 select(M32 m, I32 a, I32 b) {
   __asm__("vpblendvb %3, %2, %1, %0" : "=x"(v) : "x"(b.v), "x"(a.v), "x"(m.v));
   return {v};
 }
+CR_LANE I32 filled(M32 m) {
+  return {m.v};
+}
 CR_LANE I32 running_sum(I32 a) {
   a.v = _mm256_add_epi32(a.v, _mm256_slli_si256(a.v, 4));
   a.v = _mm256_add_epi32(a.v, _mm256_slli_si256(a.v, 8));
@@ -505,6 +514,20 @@ CR_BINARY(I32, widest, _mm_max_epi16(a.v, _mm_max_epi16(b.v, _mm_subs_epi16(_mm_
 
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {_mm_or_si128(_mm_and_si128(m.v, a.v), _mm_andnot_si128(m.v, b.v))};
+}
+CR_LANE I32 filled(M32 m) {
+  return {m.v};
+}
+template <int k>
+CR_LANE I32 rise(I32 a) {
+  return {_mm_slli_si128(a.v, 4 * k)};
+}
+template <int k>
+CR_LANE int32_t lane(I32 a) {
+  return _mm_cvtsi128_si32(k == 0 ? a.v : _mm_shuffle_epi32(a.v, k));
+}
+CR_LANE I32 four(int32_t a, int32_t b, int32_t c, int32_t d) {
+  return {_mm_setr_epi32(a, b, c, d)};
 }
 CR_LANE I32 running_sum(I32 a) {
   a.v = _mm_add_epi32(a.v, _mm_slli_si128(a.v, 4));
@@ -691,6 +714,21 @@ CR_BINARY(I32, widest, lanes(vmaxq_s16(words(a), vqabsq_s16(words(b)))))
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {vbslq_s32(m.v, a.v, b.v)};
 }
+CR_LANE I32 filled(M32 m) {
+  return {vreinterpretq_s32_u32(m.v)};
+}
+template <int k>
+CR_LANE I32 rise(I32 a) {
+  return {vextq_s32(vdupq_n_s32(0), a.v, 4 - k)};
+}
+template <int k>
+CR_LANE int32_t lane(I32 a) {
+  return vgetq_lane_s32(a.v, k);
+}
+CR_LANE I32 four(int32_t a, int32_t b, int32_t c, int32_t d) {
+  const int32_t lanes[4] = {a, b, c, d};
+  return {vld1q_s32(lanes)};
+}
 CR_LANE I32 running_sum(I32 a) {
   const int32x4_t zero = vdupq_n_s32(0);
   a.v = vaddq_s32(a.v, vextq_s32(zero, a.v, 3));
@@ -776,6 +814,12 @@ template <int N>
 CR_LANE Lanes<int32_t, N> abs(Lanes<int32_t, N> a) {
   return max(a, splat<Lanes<int32_t, N>>(0) - a);
 }
+#if defined(CR_SSE2)
+// Which has no maximum.
+CR_LANE I32 abs(I32 a) {
+  return negate_if(a, sar<31>(a));
+}
+#endif
 
 template <class V>
 CR_LANE V low(V pairs) {

@@ -77,19 +77,13 @@ void load_lane(void *opaque, int lane, const void *stream) {
   for (int r = 0; r < kRows; ++r) state.word[r][lane] = from[r];
 }
 
-// -1 where the mask is set.
-template <class V>
-CR_LANE V filled(MaskOf<V> mask) {
-  return select(mask, splat<V>(-1), splat<V>(0));
-}
-
 template <class V>
 using FloatOf = Lanes<float, V::kLanes>;
 
 // FLOATA and FLOATB: a magnitude of 15 bits, and a sign in bit 31.
 template <class V>
 CR_LANE V tap_of(V magnitude, V sign) {
-  const V bits = max(bits_of(to_float(magnitude)), splat<V>(kHalf));
+  const V bits = bits_of(max(to_float(magnitude), splat<FloatOf<V>>(0.5f)));
   return ((bits & splat<V>(kSixBits)) - splat<V>(kTapScale)) | sign;
 }
 
@@ -154,7 +148,7 @@ CR_LANE V transition(const Signals<V> &s, V magnitude) {
   const V whole = sar<15>(s.slow_scale);
   const V threshold = select(whole > splat<V>(9), splat<V>(31 << 10),
                              shl_each((sar<10>(s.slow_scale) & splat<V>(31)) + splat<V>(32), whole));
-  return filled<V>(magnitude > sar<1>(threshold + sar<1>(threshold))) & s.tone;
+  return filled(magnitude > sar<1>(threshold + sar<1>(threshold))) & s.tone;
 }
 
 // ADDC, UPA2, LIMC, UPA1, LIMD, TONE and TRIGB.
@@ -162,7 +156,7 @@ template <class V>
 CR_LANE void adapt_poles(Signals<V> &s, V difference, V kept) {
   const V partial = low(difference + s.zero_estimate);
   const V sign = sar<31>(partial);
-  const V moves = filled<V>(!(partial == splat<V>(0)));
+  const V moves = filled(!(partial == splat<V>(0)));
   const V differs1 = sign ^ s.sign[0], differs2 = sign ^ s.sign[1];
   const V from_first = negate_if(shl<2>(clamp(s.pole[0], -8191, 8191)), differs1 ^ splat<V>(-1));
   const V gain2 = sar<7>(negate_if(splat<V>(16384), differs2) + from_first) & moves;
@@ -172,7 +166,7 @@ CR_LANE void adapt_poles(Signals<V> &s, V difference, V kept) {
   const V first = s.pole[0] + gain1 - sar<8>(s.pole[0]);
   s.pole[0] = max(min(first, limit), splat<V>(0) - limit) & kept;
   s.pole[1] = second & kept;
-  s.tone = filled<V>(second < splat<V>(-11776)) & kept;
+  s.tone = filled(second < splat<V>(-11776)) & kept;
   s.sign[1] = s.sign[0];
   s.sign[0] = sign;
 }
@@ -185,7 +179,7 @@ CR_LANE void adapt_speed(Signals<V> &s, V speed_q4, V kept) {
   s.fast_speed = s.fast_speed + speed_q4 + sar<5>(zero - s.fast_speed);
   s.slow_speed = s.slow_speed + speed_q4 + sar<7>(zero - s.slow_speed);
   const V apart = abs(shl<2>(s.fast_speed) - s.slow_speed);
-  const V steady = filled<V>((apart < sar<3>(s.slow_speed)) & (s.scale > splat<V>(1535)));
+  const V steady = filled((apart < sar<3>(s.slow_speed)) & (s.scale > splat<V>(1535)));
   const V quick = (steady ^ splat<V>(-1)) | s.tone;
   const V speed = s.speed + (quick & splat<V>(32)) + sar<4>(zero - s.speed);
   s.speed = (speed & kept) | (splat<V>(256) & (kept ^ splat<V>(-1)));
@@ -206,7 +200,7 @@ CR_LANE void adapt_scale(Signals<V> &s, V factor) {
 // UPB, TRIGB and ACCUM: the zeros adapt to the difference and estimate the next sample. history.tap[at] is DQ1, the newest.
 template <int kLeak, class V>
 CR_LANE void predict(Signals<V> &s, History<V> &history, size_t at, V magnitude, V negative, V kept) {
-  const V moves = (negative | splat<V>(0x00010001)) & filled<V>(magnitude > splat<V>(0));
+  const V moves = (negative | splat<V>(0x00010001)) & filled(magnitude > splat<V>(0));
   for (size_t i = 0; i < kZeros / 2; ++i) {
     const V b = s.zero[i];
     s.zero[i] = add16(sub16(b, sar16<kLeak>(b)), mullo16(history.steps[at - 2 * i], moves)) & kept;
