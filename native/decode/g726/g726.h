@@ -216,12 +216,22 @@ CR_LANE void predict(Signals<V> &s, History<V> &history, size_t at, V magnitude,
   s.estimate = half_of(sum);
 }
 
+// ANTILOG: a logarithm in Q7 is exponent and mantissa of a float.
+template <class V>
+CR_LANE V magnitude_of(V logarithm) {
+  return truncate(float_of_bits(shl<16>(logarithm + splat<V>(127 << 7))));
+}
+
+// LIMO, as 16 bits.
+template <class V>
+CR_LANE V limited(V reconstructed) {
+  return shl<2>(clamp(reconstructed, -8192, 8191));
+}
+
 // One sample of each lane from the level of its code and its sign, a mask; 16 bits.
 template <int kLeak, class V>
 CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V level, V negative) {
-  // ADDA and ANTILOG: a logarithm in Q7 is exponent and mantissa of a float.
-  const V logarithm = sar<20>(level) + sar<2>(s.scale);
-  const V magnitude = truncate(float_of_bits(shl<16>(logarithm + splat<V>(127 << 7))));
+  const V magnitude = magnitude_of(sar<20>(level) + sar<2>(s.scale));  // ADDA
   const V difference = negate_if(magnitude, negative);
   const V kept = transition(s, magnitude) ^ splat<V>(-1);
 
@@ -232,7 +242,7 @@ CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V level, V negativ
   adapt_speed(s, level & splat<V>(0x70), kept);
   adapt_scale(s, sar<20>(shl<12>(level)));
   predict<kLeak>(s, history, at, magnitude, negative, kept);
-  return shl<2>(clamp(reconstructed, -8192, 8191));  // LIMO, as 16 bits
+  return limited(reconstructed);
 }
 
 // Where codes of a lane come from and samples go to: four codes a word, the first in the low octet. Lanes that are idle and ends
@@ -264,11 +274,18 @@ CR_LANE void bring(Stage<N> &stage, const uint8_t *const *codes, int16_t *const 
   }
 }
 
+template <int kBits>
+void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes, int16_t *pcm, size_t total);
+
 template <int kBits, class V>
 CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *const *codes,
                          int16_t *const *pcm, size_t total) {
   constexpr int kLeak = kBits == 5 ? 9 : 8;
   constexpr int N = V::kLanes;
+  if constexpr (N == 1 && kWidth32 == 4) {
+    if (codes[0] != nullptr) decode_alone<kBits>(state, levels, codes[0], pcm[0], total);
+    return;
+  }
   V rows[kRows];
   for (int r = 0; r < kRows; ++r) rows[r] = load<V>(state.word[r]);
   Signals<V> s;

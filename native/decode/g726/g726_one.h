@@ -1,0 +1,90 @@
+// g726.h for a stream that is alone: the lanes of one register are then the taps of the predictor. The same operations on the
+// same values; what adapts step sizes and poles is g726.h's, in one lane.
+#pragma once
+
+#include "decode/g726/g726.h"
+
+namespace callreplay::CR_ISA::g726 {
+
+using One = Lanes<int32_t, 1>;
+
+// Pairs in lanes: B1 and B2, B3 and B4, B5 and B6, A1 and A2; and their taps in two registers, of low halves and of high ones.
+// The taps of low halves are one sample newer, so they become those of high halves.
+struct Taps {
+  I32 coefficients, newer, older;
+
+  CR_LANE explicit Taps(const Signals<One> &s)
+      : coefficients(four(s.zero[0].v, s.zero[1].v, s.zero[2].v, 0)),
+        newer(four(s.difference[0].v, s.difference[2].v, s.difference[4].v, s.reconstructed[0].v)),
+        older(four(s.difference[1].v, s.difference[3].v, s.difference[5].v, s.reconstructed[1].v)) {}
+
+  CR_LANE void to(Signals<One> &s) const {
+    int32_t low[4], high[4], zeros[4];
+    store(low, newer);
+    store(high, older);
+    store(zeros, coefficients);
+    for (int i = 0; i < kZeros / 2; ++i) {
+      s.difference[2 * i] = {low[i]};
+      s.difference[2 * i + 1] = {high[i]};
+      s.zero[i] = {zeros[i]};
+    }
+    s.reconstructed[0] = {low[3]};
+    s.reconstructed[1] = {high[3]};
+  }
+};
+
+template <int kLeak>
+CR_LANE void predict(Signals<One> &s, Taps &taps, One magnitude, One negative, One reconstructed, One kept) {
+  const I32 zeros = four(-1, -1, -1, 0), middle = four(0, -1, -1, 0);
+  const I32 steps = (cross(sar<31>(taps.older), sar<31>(taps.newer)) & splat<I32>(static_cast<int32_t>(0xFF00FF00))) |
+                    splat<I32>(0x00800080);
+  const One moves = (negative | One{0x00010001}) & filled(magnitude > One{0}) & kept;
+  const I32 b = taps.coefficients & splat<I32>(kept.v);
+  const I32 next = add16(sub16(b, sar16<kLeak>(b)), mullo16(steps, splat<I32>(moves.v)));
+  taps.coefficients = (next & zeros) | four(0, 0, 0, pair_low(s.pole[0], s.pole[1]).v);
+
+  const One level = abs(reconstructed) & One{32767};
+  const I32 newest = tap_of(four(magnitude.v, 0, 0, level.v), four(shl<31>(negative).v, 0, 0, (reconstructed & One{kSignBit}).v));
+  const I32 risen = rise<1>(taps.older) & middle;
+  taps.older = taps.newer;
+  taps.newer = risen | (newest & four(-1, 0, 0, -1));
+
+  Sum<I32> sum{splat<I32>(0), splat<I32>(0)};
+  multiply<kLeak>(sum, sar<18>(shl<16>(taps.coefficients)), with_power(taps.newer));
+  multiply<kLeak>(sum, sar<18>(taps.coefficients), with_power(taps.older));
+  // Of sums bit 15 is what matters, so it may be added as well.
+  const I32 sums = running_sum(sum.total + (sum.odd & splat<I32>(32768)));
+  s.zero_estimate = sar<17>(shl<16>(One{lane<2>(sums)}));
+  s.estimate = sar<17>(shl<16>(One{lane<3>(sums)}));
+}
+
+template <int kLeak>
+CR_LANE int16_t step(Signals<One> &s, Taps &taps, One level, One negative) {
+  const One magnitude = magnitude_of(sar<20>(level) + sar<2>(s.scale));
+  const One difference = negate_if(magnitude, negative);
+  const One kept = transition(s, magnitude) ^ One{-1};
+  const One reconstructed = low(s.estimate + difference);
+  adapt_poles(s, difference, kept);
+  adapt_speed(s, level & One{0x70}, kept);
+  adapt_scale(s, sar<20>(shl<12>(level)));
+  predict<kLeak>(s, taps, magnitude, negative, reconstructed, kept);
+  return limited(reconstructed).low();
+}
+
+template <int kBits>
+void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes, int16_t *pcm, size_t total) {
+  constexpr int kTop = 1 << (kBits - 1);
+  Signals<One> s;
+  static_assert(sizeof s == sizeof state.word);
+  std::memcpy(&s, state.word, sizeof s);
+  Taps taps(s);
+  for (size_t t = 0; t < total; ++t) {
+    const One negative{-((codes[t] & kTop) != 0 ? 1 : 0)};
+    const One level{levels[(codes[t] ^ negative.v) & (kTop - 1)]};
+    pcm[t] = step<kBits == 5 ? 9 : 8>(s, taps, level, negative);
+  }
+  taps.to(s);
+  std::memcpy(state.word, &s, sizeof s);
+}
+
+}  // namespace callreplay::CR_ISA::g726
