@@ -142,19 +142,10 @@ CR_LANE void remember(History<V> &history, size_t at, V bits) {
   history.last_step = step;
 }
 
-// TRANS: a tone ends; everything that predicts is to be forgotten.
+// ADDC, UPA2, LIMC, UPA1, LIMD and TONE.
 template <class V>
-CR_LANE V transition(const Signals<V> &s, V magnitude) {
-  const V whole = sar<15>(s.slow_scale);
-  const V threshold = select(whole > splat<V>(9), splat<V>(31 << 10),
-                             shl_each((sar<10>(s.slow_scale) & splat<V>(31)) + splat<V>(32), whole));
-  return filled(magnitude > sar<1>(threshold + sar<1>(threshold))) & s.tone;
-}
-
-// ADDC, UPA2, LIMC, UPA1, LIMD, TONE and TRIGB.
-template <class V>
-CR_LANE void adapt_poles(Signals<V> &s, V difference, V kept) {
-  const V partial = low(difference + s.zero_estimate);
+CR_LANE void adapt_poles(Signals<V> &s, V difference) {
+  const V partial = shl<16>(difference + s.zero_estimate);  // the top 16 bits
   const V sign = sar<31>(partial);
   const V moves = filled(!(partial == splat<V>(0)));
   const V differs1 = sign ^ s.sign[0], differs2 = sign ^ s.sign[1];
@@ -164,25 +155,49 @@ CR_LANE void adapt_poles(Signals<V> &s, V difference, V kept) {
   const V gain1 = negate_if(splat<V>(192), differs1) & moves;
   const V limit = splat<V>(15360) - second;
   const V first = s.pole[0] + gain1 - sar<8>(s.pole[0]);
-  s.pole[0] = max(min(first, limit), splat<V>(0) - limit) & kept;
-  s.pole[1] = second & kept;
-  s.tone = filled(second < splat<V>(-11776)) & kept;
+  s.pole[0] = max(min(first, limit), splat<V>(0) - limit);
+  s.pole[1] = second;
+  s.tone = filled(second < splat<V>(-11776));
   s.sign[1] = s.sign[0];
   s.sign[0] = sign;
 }
 
-// FILTA, FILTB, SUBTC, FILTC and TRIGA; `tone` is the one before TRIGB, which matters to nobody where kept is
-// 0.
+// FILTA, FILTB, SUBTC and FILTC.
 template <class V>
-CR_LANE void adapt_speed(Signals<V> &s, V speed_q4, V kept) {
+CR_LANE void adapt_speed(Signals<V> &s, V speed_q4) {
   const V zero = splat<V>(0);
   s.fast_speed = s.fast_speed + speed_q4 + sar<5>(zero - s.fast_speed);
   s.slow_speed = s.slow_speed + speed_q4 + sar<7>(zero - s.slow_speed);
   const V apart = abs(shl<2>(s.fast_speed) - s.slow_speed);
   const V steady = filled((apart < sar<3>(s.slow_speed)) & (s.scale > splat<V>(1535)));
   const V quick = (steady ^ splat<V>(-1)) | s.tone;
-  const V speed = s.speed + (quick & splat<V>(32)) + sar<4>(zero - s.speed);
-  s.speed = (speed & kept) | (splat<V>(256) & (kept ^ splat<V>(-1)));
+  s.speed = s.speed + (quick & splat<V>(32)) + sar<4>(zero - s.speed);
+}
+
+// TRANS, of the words before this sample but for the difference: where a tone ends. 0 there, else -1.
+template <class V>
+CR_LANE V kept_by(V slow_scale, V tone, V magnitude) {
+  const V whole = sar<15>(slow_scale);
+  const V threshold = select(whole > splat<V>(9), splat<V>(31 << 10),
+                             shl_each((sar<10>(slow_scale) & splat<V>(31)) + splat<V>(32), whole));
+  return (filled(magnitude > sar<1>(threshold + sar<1>(threshold))) & tone) ^ splat<V>(-1);
+}
+
+// TRIGB and TRIGA, where `kept` is 0; the zeros are left to the caller.
+template <class V>
+CR_LANE void forget(Signals<V> &s, V kept) {
+  for (V &pole : s.pole) pole = pole & kept;
+  s.tone = s.tone & kept;
+  s.speed = (s.speed & kept) | (splat<V>(256) & (kept ^ splat<V>(-1)));
+}
+
+// Of two numbers in 0 to 32767.
+template <class V>
+CR_LANE V times(V a, V b) {
+  return madd(a, b);
+}
+CR_LANE I32x1 times(I32x1 a, I32x1 b) {
+  return a * b;
 }
 
 // FILTD, LIMB, FILTE, LIMA and MIX, which truncates a magnitude.
@@ -194,22 +209,34 @@ CR_LANE void adapt_scale(Signals<V> &s, V factor) {
   const V slow = sar<6>(s.slow_scale);
   const V apart = s.fast_scale - slow;
   const V limited = sar<2>(min(s.speed, splat<V>(256)));
-  s.scale = slow + negate_if(sar<6>(madd(abs(apart), limited)), sar<31>(apart));
+  s.scale = slow + negate_if(sar<6>(times(abs(apart), limited)), sar<31>(apart));
 }
 
-// UPB, TRIGB and ACCUM: the zeros adapt to the difference and estimate the next sample. history.tap[at] is DQ1, the newest.
+// What a zero moves by, but for its own sign: 1 or -1 in both halves, or 0.
+template <class V>
+CR_LANE V moves_by(V magnitude, V negative) {
+  return (negative | splat<V>(0x00010001)) & filled(magnitude > splat<V>(0));
+}
+
+// UPB of a pair of zeros. `steps` are +-128 by the signs of their own differences.
 template <int kLeak, class V>
-CR_LANE void predict(Signals<V> &s, History<V> &history, size_t at, V magnitude, V negative, V kept) {
-  const V moves = (negative | splat<V>(0x00010001)) & filled(magnitude > splat<V>(0));
-  for (size_t i = 0; i < kZeros / 2; ++i) {
-    const V b = s.zero[i];
-    s.zero[i] = add16(sub16(b, sar16<kLeak>(b)), mullo16(history.steps[at - 2 * i], moves)) & kept;
-  }
-  remember(history, at + 1, tap_of(magnitude, shl<31>(negative)));
+CR_LANE V next_zeros(V zeros, V steps, V moves) {
+  return add16(sub16(zeros, sar16<kLeak>(zeros)), mullo16(steps, moves));
+}
+
+// history.tap[at] is DQ1, the newest.
+template <int kLeak, class V>
+CR_LANE void adapt_zeros(Signals<V> &s, const History<V> &history, size_t at, V moves) {
+  for (size_t i = 0; i < kZeros / 2; ++i) s.zero[i] = next_zeros<kLeak>(s.zero[i], history.steps[at - 2 * i], moves);
+}
+
+// ACCUM, where history.tap[at] is the difference of this sample.
+template <int kLeak, class V>
+CR_LANE void predict(Signals<V> &s, const History<V> &history, size_t at) {
   Sum<V> sum{splat<V>(0), splat<V>(0)};
   for (size_t i = 0; i < kZeros / 2; ++i) {
-    multiply<kLeak>(sum, sar<18>(shl<16>(s.zero[i])), history.tap[at + 1 - 2 * i]);
-    multiply<kLeak>(sum, sar<18>(s.zero[i]), history.tap[at - 2 * i]);
+    multiply<kLeak>(sum, sar<18>(shl<16>(s.zero[i])), history.tap[at - 2 * i]);
+    multiply<kLeak>(sum, sar<18>(s.zero[i]), history.tap[at - 1 - 2 * i]);
   }
   s.zero_estimate = half_of(sum);
   for (int i = kPoles - 1; i >= 0; --i) multiply<8>(sum, sar<2>(s.pole[i]), with_power(s.reconstructed[i]));
@@ -228,20 +255,26 @@ CR_LANE V limited(V reconstructed) {
   return shl<2>(clamp(reconstructed, -8192, 8191));
 }
 
-// One sample of each lane from the level of its code and its sign, a mask; 16 bits.
+// One sample of each lane from the level of its code and its sign, a mask; 16 bits. history.tap[at] is DQ1.
 template <int kLeak, class V>
 CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V level, V negative) {
   const V magnitude = magnitude_of(sar<20>(level) + sar<2>(s.scale));  // ADDA
   const V difference = negate_if(magnitude, negative);
-  const V kept = transition(s, magnitude) ^ splat<V>(-1);
-
+  const V tone = s.tone;
   const V reconstructed = low(s.estimate + difference);
-  adapt_poles(s, difference, kept);
   s.reconstructed[1] = s.reconstructed[0];
   s.reconstructed[0] = tap_of(abs(reconstructed) & splat<V>(32767), reconstructed & splat<V>(kSignBit));
-  adapt_speed(s, level & splat<V>(0x70), kept);
+  adapt_poles(s, difference);
+  adapt_speed(s, level & splat<V>(0x70));
+  adapt_zeros<kLeak>(s, history, at, moves_by(magnitude, negative));
+  if (any(tone < splat<V>(0))) {  // seldom in speech
+    const V kept = kept_by(s.slow_scale, tone, magnitude);
+    forget(s, kept);
+    for (V &zeros : s.zero) zeros = zeros & kept;
+  }
   adapt_scale(s, sar<20>(shl<12>(level)));
-  predict<kLeak>(s, history, at, magnitude, negative, kept);
+  remember(history, at + 1, tap_of(magnitude, shl<31>(negative)));
+  predict<kLeak>(s, history, at + 1);
   return limited(reconstructed);
 }
 

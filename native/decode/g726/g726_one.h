@@ -34,21 +34,21 @@ struct Taps {
 };
 
 template <int kLeak>
-CR_LANE void predict(Signals<One> &s, Taps &taps, One magnitude, One negative, One reconstructed, One kept) {
-  const I32 zeros = four(-1, -1, -1, 0), middle = four(0, -1, -1, 0);
+CR_LANE void adapt_zeros(Taps &taps, One moves) {
   const I32 steps = (cross(sar<31>(taps.older), sar<31>(taps.newer)) & splat<I32>(static_cast<int32_t>(0xFF00FF00))) |
                     splat<I32>(0x00800080);
-  const One moves = (negative | One{0x00010001}) & filled(magnitude > One{0}) & kept;
-  const I32 b = taps.coefficients & splat<I32>(kept.v);
-  const I32 next = add16(sub16(b, sar16<kLeak>(b)), mullo16(steps, splat<I32>(moves.v)));
-  taps.coefficients = (next & zeros) | four(0, 0, 0, pair_low(s.pole[0], s.pole[1]).v);
+  taps.coefficients = next_zeros<kLeak>(taps.coefficients, steps, splat<I32>(moves.v));
+}
 
-  const One level = abs(reconstructed) & One{32767};
-  const I32 newest = tap_of(four(magnitude.v, 0, 0, level.v), four(shl<31>(negative).v, 0, 0, (reconstructed & One{kSignBit}).v));
-  const I32 risen = rise<1>(taps.older) & middle;
+// A difference and a reconstructed signal as magnitudes with a sign in bit 31 become the newest taps; ACCUM.
+template <int kLeak>
+CR_LANE void predict(Signals<One> &s, Taps &taps, One difference, One reconstructed) {
+  taps.coefficients = (taps.coefficients & four(-1, -1, -1, 0)) | four(0, 0, 0, pair_low(s.pole[0], s.pole[1]).v);
+  const I32 words = four(difference.v, 0, 0, reconstructed.v);
+  const I32 newest = tap_of(words & splat<I32>(32767), words & splat<I32>(kSignBit)) & four(-1, 0, 0, -1);
+  const I32 risen = rise<1>(taps.older) & four(0, -1, -1, 0);
   taps.older = taps.newer;
-  taps.newer = risen | (newest & four(-1, 0, 0, -1));
-
+  taps.newer = risen | newest;
   Sum<I32> sum{splat<I32>(0), splat<I32>(0)};
   multiply<kLeak>(sum, sar<18>(shl<16>(taps.coefficients)), with_power(taps.newer));
   multiply<kLeak>(sum, sar<18>(taps.coefficients), with_power(taps.older));
@@ -62,12 +62,19 @@ template <int kLeak>
 CR_LANE int16_t step(Signals<One> &s, Taps &taps, One level, One negative) {
   const One magnitude = magnitude_of(sar<20>(level) + sar<2>(s.scale));
   const One difference = negate_if(magnitude, negative);
-  const One kept = transition(s, magnitude) ^ One{-1};
+  const One tone = s.tone;
   const One reconstructed = low(s.estimate + difference);
-  adapt_poles(s, difference, kept);
-  adapt_speed(s, level & One{0x70}, kept);
+  adapt_poles(s, difference);
+  adapt_speed(s, level & One{0x70});
+  adapt_zeros<kLeak>(taps, moves_by(magnitude, negative));
+  if (tone.v != 0) {
+    const One kept = kept_by(s.slow_scale, tone, magnitude);
+    forget(s, kept);
+    taps.coefficients = taps.coefficients & splat<I32>(kept.v);
+  }
   adapt_scale(s, sar<20>(shl<12>(level)));
-  predict<kLeak>(s, taps, magnitude, negative, reconstructed, kept);
+  const One sign{kSignBit};
+  predict<kLeak>(s, taps, magnitude | (negative & sign), (abs(reconstructed) & One{32767}) | (reconstructed & sign));
   return limited(reconstructed).low();
 }
 
