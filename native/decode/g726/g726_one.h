@@ -8,28 +8,30 @@ namespace callreplay::CR_ISA::g726 {
 
 using One = Lanes<int32_t, 1>;
 
-// Pairs in lanes: B1 and B2, B3 and B4, B5 and B6, A1 and A2; and their taps in two registers, of low halves and of high ones.
-// The taps of low halves are one sample newer, so they become those of high halves.
+// The zeros as pairs in lanes, B1 and B2, B3 and B4, B5 and B6, and their taps in two registers, of low halves and of high
+// ones: taps of low halves are one sample newer, so they become those of high halves. SR1 and SR2 are in two lanes of a register
+// of their own: what the zeros estimate does not wait for the poles.
 struct Taps {
-  I32 coefficients, newer, older;
+  I32 zeros, newer, older, reconstructed;
 
   CR_LANE explicit Taps(const Signals<One> &s)
-      : coefficients(four(s.zero[0].v, s.zero[1].v, s.zero[2].v, 0)),
-        newer(four(s.difference[0].v, s.difference[2].v, s.difference[4].v, s.reconstructed[0].v)),
-        older(four(s.difference[1].v, s.difference[3].v, s.difference[5].v, s.reconstructed[1].v)) {}
+      : zeros(four(s.zero[0].v, s.zero[1].v, s.zero[2].v, 0)),
+        newer(four(s.difference[0].v, s.difference[2].v, s.difference[4].v, 0)),
+        older(four(s.difference[1].v, s.difference[3].v, s.difference[5].v, 0)),
+        reconstructed(four(s.reconstructed[0].v, s.reconstructed[1].v, 0, 0)) {}
 
   CR_LANE void to(Signals<One> &s) const {
-    int32_t low[4], high[4], zeros[4];
+    int32_t low[4], high[4], pairs[4], signals[4];
     store(low, newer);
     store(high, older);
-    store(zeros, coefficients);
+    store(pairs, zeros);
+    store(signals, reconstructed);
     for (int i = 0; i < kZeros / 2; ++i) {
       s.difference[2 * i] = {low[i]};
       s.difference[2 * i + 1] = {high[i]};
-      s.zero[i] = {zeros[i]};
+      s.zero[i] = {pairs[i]};
     }
-    s.reconstructed[0] = {low[3]};
-    s.reconstructed[1] = {high[3]};
+    for (int i = 0; i < kPoles; ++i) s.reconstructed[i] = {signals[i]};
   }
 };
 
@@ -37,25 +39,34 @@ template <int kLeak>
 CR_LANE void adapt_zeros(Taps &taps, One moves) {
   const I32 steps = (cross(sar<31>(taps.older), sar<31>(taps.newer)) & splat<I32>(static_cast<int32_t>(0xFF00FF00))) |
                     splat<I32>(0x00800080);
-  taps.coefficients = next_zeros<kLeak>(taps.coefficients, steps, splat<I32>(moves.v));
+  taps.zeros = next_zeros<kLeak>(taps.zeros, steps, splat<I32>(moves.v));
 }
 
-// A difference and a reconstructed signal as magnitudes with a sign in bit 31 become the newest taps; ACCUM.
+// The newest tap, of a magnitude with a sign in bit 31, before the others.
+CR_LANE I32 before(One word, I32 others) {
+  const I32 words = four(word.v, 0, 0, 0);
+  return (tap_of(words & splat<I32>(32767), words & splat<I32>(kSignBit)) & four(-1, 0, 0, 0)) | rise<1>(others);
+}
+
+// Of sums bit 15 is what matters, so it may be added as well.
+CR_LANE I32 sums_of(const Sum<I32> &sum) {
+  return running_sum(sum.total + (sum.odd & splat<I32>(32768)));
+}
+
+// ACCUM, from a difference and a reconstructed signal as magnitudes with a sign in bit 31.
 template <int kLeak>
 CR_LANE void predict(Signals<One> &s, Taps &taps, One difference, One reconstructed) {
-  taps.coefficients = (taps.coefficients & four(-1, -1, -1, 0)) | four(0, 0, 0, pair_low(s.pole[0], s.pole[1]).v);
-  const I32 words = four(difference.v, 0, 0, reconstructed.v);
-  const I32 newest = tap_of(words & splat<I32>(32767), words & splat<I32>(kSignBit)) & four(-1, 0, 0, -1);
-  const I32 risen = rise<1>(taps.older) & four(0, -1, -1, 0);
+  const I32 newest = before(difference, taps.older);
   taps.older = taps.newer;
-  taps.newer = risen | newest;
-  Sum<I32> sum{splat<I32>(0), splat<I32>(0)};
-  multiply<kLeak>(sum, sar<18>(shl<16>(taps.coefficients)), with_power(taps.newer));
-  multiply<kLeak>(sum, sar<18>(taps.coefficients), with_power(taps.older));
-  // Of sums bit 15 is what matters, so it may be added as well.
-  const I32 sums = running_sum(sum.total + (sum.odd & splat<I32>(32768)));
-  s.zero_estimate = sar<17>(shl<16>(One{lane<2>(sums)}));
-  s.estimate = sar<17>(shl<16>(One{lane<3>(sums)}));
+  taps.newer = newest;
+  taps.reconstructed = before(reconstructed, taps.reconstructed);
+  Sum<I32> zeros{splat<I32>(0), splat<I32>(0)}, poles = zeros;
+  multiply<kLeak>(zeros, sar<18>(shl<16>(taps.zeros)), with_power(taps.newer));
+  multiply<kLeak>(zeros, sar<18>(taps.zeros), with_power(taps.older));
+  multiply<8>(poles, four(sar<2>(s.pole[0]).v, sar<2>(s.pole[1]).v, 0, 0), with_power(taps.reconstructed));
+  const One zero_sum{lane<2>(sums_of(zeros))};
+  s.zero_estimate = sar<17>(shl<16>(zero_sum));
+  s.estimate = sar<17>(shl<16>(zero_sum + One{lane<1>(sums_of(poles))}));
 }
 
 template <int kLeak>
@@ -70,7 +81,7 @@ CR_LANE int16_t step(Signals<One> &s, Taps &taps, One level, One negative) {
   if (tone.v != 0) {
     const One kept = kept_by(s.slow_scale, tone, magnitude);
     forget(s, kept);
-    taps.coefficients = taps.coefficients & splat<I32>(kept.v);
+    taps.zeros = taps.zeros & splat<I32>(kept.v);
   }
   adapt_scale(s, sar<20>(shl<12>(level)));
   const One sign{kSignBit};
