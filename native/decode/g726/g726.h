@@ -110,7 +110,12 @@ struct Sum {
 // which the recommendation drops, are at the same place of the float each time, and 4096 is its leading bit.
 template <int kLeak, class V>
 CR_LANE void multiply(Sum<V> &sum, V coefficient, const Tap<V> &tap) {
-  V bits = umax(bits_of(to_float(coefficient)), splat<V>(kHalf));
+  V bits = bits_of(to_float(coefficient));
+  if constexpr (V::kLanes > 4) {
+    bits = umax(bits, splat<V>(kHalf));
+  } else {  // SSE2 has no such maximum
+    bits = bits | (filled(coefficient == splat<V>(0)) & splat<V>(kHalf));
+  }
   // Zeros that leak by 2^-9 wrap, and ANMAG of -32768 is 0.
   if constexpr (kLeak == 9) bits = select(coefficient == splat<V>(-8192), splat<V>(kHalf | kSignBit), bits);
   const auto product = float_of_bits(bits & splat<V>(kSixBits)) * tap.value;
