@@ -814,7 +814,11 @@ template <int N>
 CR_LANE Lanes<int32_t, N> abs(Lanes<int32_t, N> a) {
   return max(a, splat<Lanes<int32_t, N>>(0) - a);
 }
-#if defined(CR_SSE2)
+#if defined(CR_AVX512) || defined(CR_AVX2)
+CR_LANE I32 abs(I32 a) {
+  return {CR_MM(abs_epi32)(a.v)};
+}
+#elif defined(CR_SSE2)
 // Which has no maximum.
 CR_LANE I32 abs(I32 a) {
   return negate_if(a, sar<31>(a));

@@ -345,9 +345,10 @@ CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t (&levels)[kLevel
       samples[t] = step<kLeak>(s, history, kZeros - 1 + t, level, negative);
     }
     for (size_t t = count; t < kStep; ++t) samples[t] = splat<V>(0);
-    for (size_t i = 0; i < kZeros; ++i) {
-      history.tap[i] = history.tap[count + i];
-      history.steps[i] = history.steps[count + i];
+    for (size_t i = 0; i < kZeros; ++i) {  // a register at a time: GCC copies a whole tap in smaller pieces
+      history.tap[i].value.v = history.tap[count + i].value.v;
+      history.tap[i].power.v = history.tap[count + i].power.v;
+      history.steps[i].v = history.steps[count + i].v;
     }
     V pairs[kStep / 2];
     for (int i = 0; i < kStep / 2; ++i) pairs[i] = pair_low(samples[2 * i], samples[2 * i + 1]);
