@@ -43,11 +43,11 @@ struct alignas(64) State {
 // The recommendation's floating point has six bits of mantissa, of which the first is set, so a float of ours without its last
 // bits is the same number; 0, which FLOATA and FLOATB make a mantissa of 32 with the exponent 0, is 0.5 with the sign of 0. Taps are
 // 2^11 smaller: a product of FMULT is then what is left of a float's whole part.
-inline constexpr int32_t kHalf = 0x3F000000;                // 0.5f
+inline constexpr int32_t kHalf = 0x3F000000;  // 0.5f
 inline constexpr int32_t kTapScale = 11 << 23;
-inline constexpr int32_t kSixBits = ~((1 << 18) - 1);       // of a mantissa, with sign and exponent
+inline constexpr int32_t kSixBits = ~((1 << 18) - 1);  // of a mantissa, with sign and exponent
 inline constexpr int32_t kNineBits = ~((1 << 15) - 1);
-inline constexpr int32_t kPowerBits = ~((1 << 23) - 1);     // sign and exponent alone
+inline constexpr int32_t kPowerBits = ~((1 << 23) - 1);  // sign and exponent alone
 inline constexpr int32_t kSignBit = INT32_MIN;
 
 template <int N>
@@ -87,7 +87,7 @@ CR_LANE V tap_of(V magnitude, V sign) {
   return ((bits & splat<V>(kSixBits)) - splat<V>(kTapScale)) | sign;
 }
 
-// The taps of a filter: the numbers, and 4144 / 1024 times their powers of two, which product() needs.
+// The tap of a filter: the number, and 4144 / 1024 times its power of two, which multiply() needs.
 template <class V>
 struct Tap {
   FloatOf<V> value, power;
@@ -95,7 +95,8 @@ struct Tap {
 
 template <class V>
 CR_LANE Tap<V> with_power(V bits) {
-  return {float_of_bits(bits), float_of_bits(bits & splat<V>(kPowerBits)) * splat<FloatOf<V>>(4144.0f / 1024.0f)};
+  return {float_of_bits(bits),
+          float_of_bits(bits & splat<V>(kPowerBits)) * splat<FloatOf<V>>(4144.0f / 1024.0f)};
 }
 
 // A sum of FMULT's products. It is one of 16 bits, and `odd` is what each had in bit 15 of its magnitude, which FMULT drops:
@@ -105,24 +106,35 @@ struct Sum {
   V total, odd;
 };
 
-// FMULT, where a coefficient comes without its last two bits. Both mantissas lie in [32, 63]. In units of their last bits the
-// float product is theirs, p in [1024, 3969], and powers of two make up 4096 + 48: the sum p + 48 + 4096 has always 13 bits, so the last 4,
-// which the recommendation drops, are at the same place of the float each time, and 4096 is its leading bit.
-template <int kLeak, class V>
-CR_LANE void multiply(Sum<V> &sum, V coefficient, const Tap<V> &tap) {
-  V bits = bits_of(to_float(coefficient));
-  if constexpr (V::kLanes > 4) {
-    bits = umax(bits, splat<V>(kHalf));
-  } else {  // SSE2 has no such maximum
-    bits = bits | (filled(coefficient == splat<V>(0)) & splat<V>(kHalf));
-  }
-  // Zeros that leak by 2^-9 wrap, and ANMAG of -32768 is 0.
-  if constexpr (kLeak == 9) bits = select(coefficient == splat<V>(-8192), splat<V>(kHalf | kSignBit), bits);
+// FMULT, of a coefficient without its last two bits as floating point. Both mantissas lie in [32, 63]. In units of their last
+// bits the float product is theirs, p in [1024, 3969], and the powers of two make 4096 + 48: p + 48 + 4096 has always 13 bits, so
+// the last 4, which the recommendation drops, are at the same place of the float each time, and 4096 is its leading bit.
+template <class V>
+CR_LANE void multiply(Sum<V> &sum, V bits, const Tap<V> &tap) {
   const auto product = float_of_bits(bits & splat<V>(kSixBits)) * tap.value;
-  const auto high = bits_of(product + float_of_bits(bits & splat<V>(kPowerBits)) * tap.power) & splat<V>(kNineBits);
+  const auto high =
+      bits_of(product + float_of_bits(bits & splat<V>(kPowerBits)) * tap.power) & splat<V>(kNineBits);
   const V whole = truncate(float_of_bits(high) - float_of_bits(high & splat<V>(kPowerBits)));
   sum.total = sum.total + whole;
   sum.odd = sum.odd ^ abs(whole);
+}
+
+// A coefficient over 4. That of a pole is never -8192: A2 lies within +-12288, A1 within 15360 more.
+template <class V>
+CR_LANE V of_pole(V coefficient) {
+  const V bits = bits_of(to_float(coefficient));
+  if constexpr (V::kLanes > 4) {
+    return umax(bits, splat<V>(kHalf));
+  } else {  // SSE2 has no such maximum
+    return bits | (filled(coefficient == splat<V>(0)) & splat<V>(kHalf));
+  }
+}
+// That of a zero is, where a zero wraps: its magnitude has 13 bits, so that is a 0 with a sign.
+template <class V>
+CR_LANE V of_zero(V coefficient) {
+  constexpr int32_t kLeast = static_cast<int32_t>(0xC6000000);  // -8192.0f
+  const V bits = of_pole(coefficient);
+  return bits ^ (filled(bits == splat<V>(kLeast)) & splat<V>(kLeast ^ (kHalf | kSignBit)));
 }
 
 // ACCUM, and what is made of it: SEI to SE, SEZI to SEZ.
@@ -131,7 +143,7 @@ CR_LANE V half_of(const Sum<V> &sum) {
   return sar<17>(shl<16>(sum.total ^ (sum.odd & splat<V>(32768))));
 }
 
-// The last differences of a block: taps, and the signs of two neighbours as a pair of masks (0 and -1 would do; +-128 is UPB's step).
+// The last differences of a block: taps, and UPB's steps of +-128 by the signs of two neighbours, as pairs.
 template <class V>
 struct History {
   Tap<V> tap[kZeros + kStep];
@@ -232,19 +244,21 @@ CR_LANE V next_zeros(V zeros, V steps, V moves) {
 // history.tap[at] is DQ1, the newest.
 template <int kLeak, class V>
 CR_LANE void adapt_zeros(Signals<V> &s, const History<V> &history, size_t at, V moves) {
-  for (size_t i = 0; i < kZeros / 2; ++i) s.zero[i] = next_zeros<kLeak>(s.zero[i], history.steps[at - 2 * i], moves);
+  for (size_t i = 0; i < kZeros / 2; ++i)
+    s.zero[i] = next_zeros<kLeak>(s.zero[i], history.steps[at - 2 * i], moves);
 }
 
 // ACCUM, where history.tap[at] is the difference of this sample.
-template <int kLeak, class V>
+template <class V>
 CR_LANE void predict(Signals<V> &s, const History<V> &history, size_t at) {
   Sum<V> sum{splat<V>(0), splat<V>(0)};
   for (size_t i = 0; i < kZeros / 2; ++i) {
-    multiply<kLeak>(sum, sar<18>(shl<16>(s.zero[i])), history.tap[at - 2 * i]);
-    multiply<kLeak>(sum, sar<18>(s.zero[i]), history.tap[at - 1 - 2 * i]);
+    multiply(sum, of_zero(sar<18>(shl<16>(s.zero[i]))), history.tap[at - 2 * i]);
+    multiply(sum, of_zero(sar<18>(s.zero[i])), history.tap[at - 1 - 2 * i]);
   }
   s.zero_estimate = half_of(sum);
-  for (int i = kPoles - 1; i >= 0; --i) multiply<8>(sum, sar<2>(s.pole[i]), with_power(s.reconstructed[i]));
+  for (int i = kPoles - 1; i >= 0; --i)
+    multiply(sum, of_pole(sar<2>(s.pole[i])), with_power(s.reconstructed[i]));
   s.estimate = half_of(sum);
 }
 
@@ -279,7 +293,7 @@ CR_LANE V step(Signals<V> &s, History<V> &history, size_t at, V level, V negativ
   }
   adapt_scale(s, sar<20>(shl<12>(level)));
   remember(history, at + 1, tap_of(magnitude, shl<31>(negative)));
-  predict<kLeak>(s, history, at + 1);
+  predict(s, history, at + 1);
   return limited(reconstructed);
 }
 
@@ -294,7 +308,8 @@ struct Stage {
 };
 
 template <int N>
-CR_LANE void bring(Stage<N> &stage, const uint8_t *const *codes, int16_t *const *pcm, size_t at, size_t count) {
+CR_LANE void bring(Stage<N> &stage, const uint8_t *const *codes, int16_t *const *pcm, size_t at,
+                   size_t count) {
   for (int lane = 0; lane < N; ++lane) {
     const bool whole = codes[lane] != nullptr && count == kStep;
     const uint8_t *from = stage.codes;
@@ -305,19 +320,20 @@ CR_LANE void bring(Stage<N> &stage, const uint8_t *const *codes, int16_t *const 
     }
     stage.to[lane] = whole ? pcm[lane] + at : stage.pcm[lane];
     for (size_t i = 0; i < kStep / 4; ++i) {
-      const uint32_t word = uint32_t{from[4 * i]} | uint32_t{from[4 * i + 1]} << 8 | uint32_t{from[4 * i + 2]} << 16 |
-                            uint32_t{from[4 * i + 3]} << 24;
+      const uint32_t word = uint32_t{from[4 * i]} | uint32_t{from[4 * i + 1]} << 8 |
+                            uint32_t{from[4 * i + 2]} << 16 | uint32_t{from[4 * i + 3]} << 24;
       stage.words[i][lane] = static_cast<int32_t>(word);
     }
   }
 }
 
 template <int kBits>
-void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes, int16_t *pcm, size_t total);
+void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes,
+                  int16_t *pcm, size_t total);
 
 template <int kBits, class V>
-CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *const *codes,
-                         int16_t *const *pcm, size_t total) {
+CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t (&levels)[kLevels<kBits>],
+                         const uint8_t *const *codes, int16_t *const *pcm, size_t total) {
   constexpr int kLeak = kBits == 5 ? 9 : 8;
   constexpr int N = V::kLanes;
   if constexpr (N == 1 && kWidth32 == 4) {

@@ -37,15 +37,17 @@ struct Taps {
 
 template <int kLeak>
 CR_LANE void adapt_zeros(Taps &taps, One moves) {
-  const I32 steps = (cross(sar<31>(taps.older), sar<31>(taps.newer)) & splat<I32>(static_cast<int32_t>(0xFF00FF00))) |
-                    splat<I32>(0x00800080);
+  const I32 steps =
+      (cross(sar<31>(taps.older), sar<31>(taps.newer)) & splat<I32>(static_cast<int32_t>(0xFF00FF00))) |
+      splat<I32>(0x00800080);
   taps.zeros = next_zeros<kLeak>(taps.zeros, steps, splat<I32>(moves.v));
 }
 
 // The newest tap, of a magnitude with a sign in bit 31, before the others.
 CR_LANE I32 before(One word, I32 others) {
   const I32 words = four(word.v, 0, 0, 0);
-  return (tap_of(words & splat<I32>(32767), words & splat<I32>(kSignBit)) & four(-1, 0, 0, 0)) | rise<1>(others);
+  return (tap_of(words & splat<I32>(32767), words & splat<I32>(kSignBit)) & four(-1, 0, 0, 0)) |
+         rise<1>(others);
 }
 
 // Of sums bit 15 is what matters, so it may be added as well.
@@ -54,16 +56,16 @@ CR_LANE I32 sums_of(const Sum<I32> &sum) {
 }
 
 // ACCUM, from a difference and a reconstructed signal as magnitudes with a sign in bit 31.
-template <int kLeak>
 CR_LANE void predict(Signals<One> &s, Taps &taps, One difference, One reconstructed) {
   const I32 newest = before(difference, taps.older);
   taps.older = taps.newer;
   taps.newer = newest;
   taps.reconstructed = before(reconstructed, taps.reconstructed);
   Sum<I32> zeros{splat<I32>(0), splat<I32>(0)}, poles = zeros;
-  multiply<kLeak>(zeros, sar<18>(shl<16>(taps.zeros)), with_power(taps.newer));
-  multiply<kLeak>(zeros, sar<18>(taps.zeros), with_power(taps.older));
-  multiply<8>(poles, four(sar<2>(s.pole[0]).v, sar<2>(s.pole[1]).v, 0, 0), with_power(taps.reconstructed));
+  multiply(zeros, of_zero(sar<18>(shl<16>(taps.zeros))), with_power(taps.newer));
+  multiply(zeros, of_zero(sar<18>(taps.zeros)), with_power(taps.older));
+  multiply(poles, of_pole(four(sar<2>(s.pole[0]).v, sar<2>(s.pole[1]).v, 0, 0)),
+           with_power(taps.reconstructed));
   const One zero_sum{lane<2>(sums_of(zeros))};
   s.zero_estimate = sar<17>(shl<16>(zero_sum));
   s.estimate = sar<17>(shl<16>(zero_sum + One{lane<1>(sums_of(poles))}));
@@ -85,12 +87,13 @@ CR_LANE int16_t step(Signals<One> &s, Taps &taps, One level, One negative) {
   }
   adapt_scale(s, sar<20>(shl<12>(level)));
   const One sign{kSignBit};
-  predict<kLeak>(s, taps, magnitude | (negative & sign), (abs(reconstructed) & One{32767}) | (reconstructed & sign));
+  predict(s, taps, magnitude | (negative & sign), (abs(reconstructed) & One{32767}) | (reconstructed & sign));
   return limited(reconstructed).low();
 }
 
 template <int kBits>
-void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes, int16_t *pcm, size_t total) {
+void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes,
+                  int16_t *pcm, size_t total) {
   constexpr int kTop = 1 << (kBits - 1);
   Signals<One> s;
   static_assert(sizeof s == sizeof state.word);
@@ -99,7 +102,7 @@ void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], cons
   for (size_t t = 0; t < total; ++t) {
     const One negative{-((codes[t] & kTop) != 0 ? 1 : 0)};
     const One level{levels[(codes[t] ^ negative.v) & (kTop - 1)]};
-    pcm[t] = step<kBits == 5 ? 9 : 8>(s, taps, level, negative);
+    pcm[t] = step < kBits == 5 ? 9 : 8 > (s, taps, level, negative);
   }
   taps.to(s);
   std::memcpy(state.word, &s, sizeof s);
