@@ -134,7 +134,7 @@ template <class V>
 CR_LANE V of_zero(V coefficient) {
   constexpr int32_t kLeast = static_cast<int32_t>(0xC6000000);  // -8192.0f
   const V bits = of_pole(coefficient);
-  return bits ^ (filled(bits == splat<V>(kLeast)) & splat<V>(kLeast ^ (kHalf | kSignBit)));
+  return select(bits == splat<V>(kLeast), splat<V>(kHalf | kSignBit), bits);
 }
 
 // ACCUM, and what is made of it: SEI to SE, SEZI to SEZ.
