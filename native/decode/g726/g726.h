@@ -328,12 +328,12 @@ CR_LANE void bring(Stage<N> &stage, const uint8_t *const *codes, int16_t *const 
 }
 
 template <int kBits>
-void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes,
-                  int16_t *pcm, size_t total);
+void decode_alone(State<1> &state, const Packed<kBits> &levels, const uint8_t *codes, int16_t *pcm,
+                  size_t total);
 
 template <int kBits, class V>
-CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t (&levels)[kLevels<kBits>],
-                         const uint8_t *const *codes, int16_t *const *pcm, size_t total) {
+CR_LANE void decode_rate(State<V::kLanes> &state, const Packed<kBits> &levels, const uint8_t *const *codes,
+                         int16_t *const *pcm, size_t total) {
   constexpr int kLeak = kBits == 5 ? 9 : 8;
   constexpr int N = V::kLanes;
   if constexpr (N == 1 && kWidth32 == 4) {
@@ -357,7 +357,7 @@ CR_LANE void decode_rate(State<V::kLanes> &state, const int32_t (&levels)[kLevel
     for (size_t t = 0; t < count; ++t) {
       code = t % 4 == 0 ? load<V>(stage.words[t / 4]) : shr<8>(code);
       const V negative = sar<31>(shl<32 - kBits>(code));
-      const V level = look_up(levels, (code ^ negative) & splat<V>((1 << (kBits - 1)) - 1));
+      const V level = look_up(levels.word, (code ^ negative) & splat<V>((1 << (kBits - 1)) - 1));
       samples[t] = step<kLeak>(s, history, kZeros - 1 + t, level, negative);
     }
     for (size_t t = count; t < kStep; ++t) samples[t] = splat<V>(0);
@@ -389,16 +389,16 @@ void decode(void *opaque, int bits, const uint8_t *const *codes, int16_t *const 
   if (idle != 0) before = state;
   switch (bits) {
     case 2:
-      decode_rate<2, V>(state, kPacked2.word, codes, pcm, total);
+      decode_rate<2, V>(state, kPacked2, codes, pcm, total);
       break;
     case 3:
-      decode_rate<3, V>(state, kPacked3.word, codes, pcm, total);
+      decode_rate<3, V>(state, kPacked3, codes, pcm, total);
       break;
     case 4:
-      decode_rate<4, V>(state, kPacked4.word, codes, pcm, total);
+      decode_rate<4, V>(state, kPacked4, codes, pcm, total);
       break;
     default:
-      decode_rate<5, V>(state, kPacked5.word, codes, pcm, total);
+      decode_rate<5, V>(state, kPacked5, codes, pcm, total);
       break;
   }
   for (int lane = 0; lane < N && idle != 0; ++lane) {

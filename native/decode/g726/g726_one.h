@@ -92,8 +92,8 @@ CR_LANE int16_t step(Signals<One> &s, Taps &taps, One level, One negative) {
 }
 
 template <int kBits>
-void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], const uint8_t *codes,
-                  int16_t *pcm, size_t total) {
+void decode_alone(State<1> &state, const Packed<kBits> &levels, const uint8_t *codes, int16_t *pcm,
+                  size_t total) {
   constexpr int kTop = 1 << (kBits - 1);
   Signals<One> s;
   static_assert(sizeof s == sizeof state.word);
@@ -101,7 +101,7 @@ void decode_alone(State<1> &state, const int32_t (&levels)[kLevels<kBits>], cons
   Taps taps(s);
   for (size_t t = 0; t < total; ++t) {
     const One negative{-((codes[t] & kTop) != 0 ? 1 : 0)};
-    const One level{levels[(codes[t] ^ negative.v) & (kTop - 1)]};
+    const One level{levels.word[(codes[t] ^ negative.v) & (kTop - 1)]};
     pcm[t] = step < kBits == 5 ? 9 : 8 > (s, taps, level, negative);
   }
   taps.to(s);
