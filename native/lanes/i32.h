@@ -86,6 +86,7 @@ CR_COMPARE(I32x1, operator==, a.v == b.v)
 CR_BINARY(I32x1, min, a.v < b.v ? a.v : b.v)
 CR_BINARY(I32x1, max, a.v > b.v ? a.v : b.v)
 CR_BINARY(I32x1, umin, a.bits() < b.bits() ? a.v : b.v)
+CR_BINARY(I32x1, umax, a.bits() > b.bits() ? a.v : b.v)
 CR_SHIFT(I32x1, shl, static_cast<int32_t>(a.bits() << k))
 CR_SHIFT(I32x1, shr, static_cast<int32_t>(a.bits() >> k))
 CR_SHIFT(I32x1, sar, a.v >> k)
@@ -110,6 +111,9 @@ CR_LANE bool all(M32x1 m) {
 }
 CR_LANE uint32_t bits(M32x1 m) {
   return m.v;
+}
+CR_LANE I32x1 filled(M32x1 m) {
+  return {m.v ? -1 : 0};
 }
 CR_LANE I32x1 running_sum(I32x1 a) {
   return a;
@@ -137,6 +141,15 @@ CR_LANE I32x1 pair(Half32<1> lo, Half32<1> hi) {
 template <int k>
 CR_LANE I32x1 sar16(I32x1 a) {
   return I32x1::halves(a.low() >> k, a.v >> (16 + k));
+}
+CR_LANE I32x1 add16(I32x1 a, I32x1 b) {
+  return I32x1::halves(a.low() + b.low(), a.high() + b.high());
+}
+CR_LANE I32x1 sub16(I32x1 a, I32x1 b) {
+  return I32x1::halves(a.low() - b.low(), a.high() - b.high());
+}
+CR_LANE I32x1 mullo16(I32x1 a, I32x1 b) {
+  return I32x1::halves(a.low() * b.low(), a.high() * b.high());
 }
 CR_LANE I32x1 adds16(I32x1 a, I32x1 b) {
   return pair(sat(I32x1{a.low() + b.low()}), sat(I32x1{a.high() + b.high()}));
@@ -286,6 +299,9 @@ CR_SHIFT(I32, shr, CR_MM(srli_epi32)(a.v, k))
 CR_SHIFT(I32, sar, CR_MM(srai_epi32)(a.v, k))
 CR_BINARY(I32, madd, CR_MM(madd_epi16)(a.v, b.v))
 CR_SHIFT(I32, sar16, CR_MM(srai_epi16)(a.v, k))
+CR_BINARY(I32, add16, CR_MM(add_epi16)(a.v, b.v))
+CR_BINARY(I32, sub16, CR_MM(sub_epi16)(a.v, b.v))
+CR_BINARY(I32, mullo16, CR_MM(mullo_epi16)(a.v, b.v))
 CR_BINARY(I32, adds16, CR_MM(adds_epi16)(a.v, b.v))
 CR_BINARY(I32, subs16, CR_MM(subs_epi16)(a.v, b.v))
 CR_BINARY(I32, mul15_16, CR_MM_BITS(or)(CR_MM(slli_epi16)(CR_MM(mulhi_epi16)(a.v, b.v), 1),
@@ -338,6 +354,7 @@ CR_COMPARE(I32, operator==, _mm512_cmpeq_epi32_mask(a.v, b.v))
 CR_BINARY(I32, min, _mm512_min_epi32(a.v, b.v))
 CR_BINARY(I32, max, _mm512_max_epi32(a.v, b.v))
 CR_BINARY(I32, umin, _mm512_min_epu32(a.v, b.v))
+CR_BINARY(I32, umax, _mm512_max_epu32(a.v, b.v))
 CR_BINARY(I32, shl_each, _mm512_sllv_epi32(a.v, b.v))
 CR_BINARY(I32, sar_each, _mm512_srav_epi32(a.v, b.v))
 CR_BINARY(I32, cross, _mm512_mask_blend_epi16(0xAAAAAAAA, b.v, a.v))
@@ -349,6 +366,9 @@ CR_UNARY(I32, peak, _mm512_max_epi32(_mm512_srli_epi32(a.v, 16), _mm512_and_si51
 
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {_mm512_mask_blend_epi32(m.v, b.v, a.v)};
+}
+CR_LANE I32 filled(M32 m) {
+  return {_mm512_movm_epi32(m.v)};
 }
 // Lane i: the sum of the lanes 0 to i.
 CR_LANE I32 running_sum(I32 a) {
@@ -409,6 +429,7 @@ CR_COMPARE(I32, operator==, _mm256_cmpeq_epi32(a.v, b.v))
 CR_BINARY(I32, min, _mm256_min_epi32(a.v, b.v))
 CR_BINARY(I32, max, _mm256_max_epi32(a.v, b.v))
 CR_BINARY(I32, umin, _mm256_min_epu32(a.v, b.v))
+CR_BINARY(I32, umax, _mm256_max_epu32(a.v, b.v))
 CR_BINARY(I32, shl_each, _mm256_sllv_epi32(a.v, b.v))
 CR_BINARY(I32, sar_each, _mm256_srav_epi32(a.v, b.v))
 CR_BINARY(I32, cross, _mm256_blend_epi16(b.v, a.v, 0xAA))
@@ -422,6 +443,9 @@ CR_LANE I32 select(M32 m, I32 a, I32 b) {
   __m256i v;
   __asm__("vpblendvb %3, %2, %1, %0" : "=x"(v) : "x"(b.v), "x"(a.v), "x"(m.v));
   return {v};
+}
+CR_LANE I32 filled(M32 m) {
+  return {m.v};
 }
 CR_LANE I32 running_sum(I32 a) {
   a.v = _mm256_add_epi32(a.v, _mm256_slli_si256(a.v, 4));
@@ -491,6 +515,20 @@ CR_BINARY(I32, widest, _mm_max_epi16(a.v, _mm_max_epi16(b.v, _mm_subs_epi16(_mm_
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {_mm_or_si128(_mm_and_si128(m.v, a.v), _mm_andnot_si128(m.v, b.v))};
 }
+CR_LANE I32 filled(M32 m) {
+  return {m.v};
+}
+template <int k>
+CR_LANE I32 rise(I32 a) {
+  return {_mm_slli_si128(a.v, 4 * k)};
+}
+template <int k>
+CR_LANE int32_t lane(I32 a) {
+  return _mm_cvtsi128_si32(k == 0 ? a.v : _mm_shuffle_epi32(a.v, k));
+}
+CR_LANE I32 four(int32_t a, int32_t b, int32_t c, int32_t d) {
+  return {_mm_setr_epi32(a, b, c, d)};
+}
 CR_LANE I32 running_sum(I32 a) {
   a.v = _mm_add_epi32(a.v, _mm_slli_si128(a.v, 4));
   return {_mm_add_epi32(a.v, _mm_slli_si128(a.v, 8))};
@@ -522,6 +560,10 @@ CR_LANE I32 max(I32 a, I32 b) {
 CR_LANE I32 umin(I32 a, I32 b) {
   const I32 sign = splat<I32>(INT32_MIN);
   return select((a ^ sign) > (b ^ sign), b, a);
+}
+CR_LANE I32 umax(I32 a, I32 b) {
+  const I32 sign = splat<I32>(INT32_MIN);
+  return select((a ^ sign) > (b ^ sign), a, b);
 }
 // Shift amounts that differ by lane: five steps of 16, 8, 4, 2, 1 under the bits of n.
 template <int k>
@@ -648,6 +690,7 @@ CR_COMPARE(I32, operator==, vceqq_s32(a.v, b.v))
 CR_BINARY(I32, min, vminq_s32(a.v, b.v))
 CR_BINARY(I32, max, vmaxq_s32(a.v, b.v))
 CR_BINARY(I32, umin, vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a.v), vreinterpretq_u32_s32(b.v))))
+CR_BINARY(I32, umax, vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a.v), vreinterpretq_u32_s32(b.v))))
 CR_SHIFT(I32, shl, vshlq_n_s32(a.v, k))
 CR_SHIFT(I32, shr, vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(a.v), k)))
 CR_SHIFT(I32, sar, vshrq_n_s32(a.v, k))
@@ -658,6 +701,9 @@ CR_BINARY(I32, madd, vpaddq_s32(vmull_s16(vget_low_s16(words(a)), vget_low_s16(w
 CR_BINARY(I32, cross, vbslq_s32(vdupq_n_u32(0xFFFF), b.v, a.v))
 CR_UNARY(I32, swap, lanes(vrev32q_s16(words(a))))
 CR_SHIFT(I32, sar16, lanes(vshrq_n_s16(words(a), k)))
+CR_BINARY(I32, add16, lanes(vaddq_s16(words(a), words(b))))
+CR_BINARY(I32, sub16, lanes(vsubq_s16(words(a), words(b))))
+CR_BINARY(I32, mullo16, lanes(vmulq_s16(words(a), words(b))))
 CR_BINARY(I32, adds16, lanes(vqaddq_s16(words(a), words(b))))
 CR_BINARY(I32, subs16, lanes(vqsubq_s16(words(a), words(b))))
 CR_BINARY(I32, mul15_16, lanes(vqdmulhq_s16(words(a), words(b))))
@@ -667,6 +713,21 @@ CR_BINARY(I32, widest, lanes(vmaxq_s16(words(a), vqabsq_s16(words(b)))))
 
 CR_LANE I32 select(M32 m, I32 a, I32 b) {
   return {vbslq_s32(m.v, a.v, b.v)};
+}
+CR_LANE I32 filled(M32 m) {
+  return {vreinterpretq_s32_u32(m.v)};
+}
+template <int k>
+CR_LANE I32 rise(I32 a) {
+  return {vextq_s32(vdupq_n_s32(0), a.v, 4 - k)};
+}
+template <int k>
+CR_LANE int32_t lane(I32 a) {
+  return vgetq_lane_s32(a.v, k);
+}
+CR_LANE I32 four(int32_t a, int32_t b, int32_t c, int32_t d) {
+  const int32_t lanes[4] = {a, b, c, d};
+  return {vld1q_s32(lanes)};
 }
 CR_LANE I32 running_sum(I32 a) {
   const int32x4_t zero = vdupq_n_s32(0);
@@ -753,6 +814,16 @@ template <int N>
 CR_LANE Lanes<int32_t, N> abs(Lanes<int32_t, N> a) {
   return max(a, splat<Lanes<int32_t, N>>(0) - a);
 }
+#if defined(CR_AVX512) || defined(CR_AVX2)
+CR_LANE I32 abs(I32 a) {
+  return {CR_MM(abs_epi32)(a.v)};
+}
+#elif defined(CR_SSE2)
+// Which has no maximum.
+CR_LANE I32 abs(I32 a) {
+  return negate_if(a, sar<31>(a));
+}
+#endif
 
 template <class V>
 CR_LANE V low(V pairs) {
@@ -847,6 +918,21 @@ CR_LANE I32 look_up(const int32_t (&table)[n], I32 index) {
                                                                 load_register(table + n - 16));
       return {_mm512_mask_blend_epi32(_mm512_test_epi32_mask(index.v, _mm512_set1_epi32(32)), below, above)};
     }
+  }
+}
+#elif defined(CR_AVX2)
+// Of 32 and more a gather takes less.
+template <int n>
+CR_LANE I32 look_up(const int32_t (&table)[n], I32 index) {
+  if constexpr (n == 8) {
+    return {_mm256_permutevar8x32_epi32(load_register(table), index.v)};
+  } else if constexpr (n == 16) {
+    const __m256i below = _mm256_permutevar8x32_epi32(load_register(table), index.v);
+    const __m256i above = _mm256_permutevar8x32_epi32(load_register(table + 8), index.v);
+    const __m256i eights = _mm256_slli_epi32(index.v, 28);
+    return {as_bits(_mm256_blendv_ps(as_floats(below), as_floats(above), as_floats(eights)))};
+  } else {
+    return gather(table, index);
   }
 }
 #endif

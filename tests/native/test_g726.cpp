@@ -22,6 +22,17 @@ void fill_loud(uint8_t *codes, size_t count, int bits, Random &random) {
   }
 }
 
+// Codes that keep their sign for seconds, so that zeros grow until they wrap, and then change it now and then.
+void fill_steady(uint8_t *codes, size_t count, int bits, Random &random) {
+  const auto half = static_cast<uint8_t>(1 << (bits - 1));
+  const size_t flips = random.below(2) == 0 ? 0 : 1 + random.below(400);
+  uint8_t negative = random.below(2) == 0 ? 0 : half;
+  for (size_t i = 0; i < count; ++i) {
+    if (flips != 0 && random.below(flips) == 0) negative ^= half;
+    codes[i] = static_cast<uint8_t>(negative | random.below(half));
+  }
+}
+
 struct Streams {
   std::vector<std::unique_ptr<Guarded<uint8_t>>> codes;
   std::vector<std::unique_ptr<Guarded<int16_t>>> pcm;
@@ -148,6 +159,35 @@ TEST_CASE("codes come out of payloads in either order of bits, from any place on
                                expected.begin() + static_cast<ptrdiff_t>(first)));
           }
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("zeros wrap as the recommendation's words do") {
+  Random random(checkasm::seed() + 3);
+  constexpr size_t kCount = 6000;
+  for (const cr_isa isa : checkasm::available_isas()) {
+    const G726Kernel *kernel = callreplay::g726_kernel(isa);
+    for (int bits = 2; bits <= 5; ++bits) {
+      const auto lanes = static_cast<size_t>(kernel->lanes);
+      checkasm::State state(kernel->state_bytes);
+      std::vector<std::vector<uint8_t>> codes(lanes, std::vector<uint8_t>(kCount));
+      std::vector<std::vector<int16_t>> pcm(lanes, std::vector<int16_t>(kCount));
+      std::vector<const uint8_t *> from;
+      std::vector<int16_t *> to;
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        kernel->reset(state.data(), static_cast<int>(lane));
+        fill_steady(codes[lane].data(), kCount, bits, random);
+        from.push_back(codes[lane].data());
+        to.push_back(pcm[lane].data());
+      }
+      kernel->decode(state.data(), bits, from.data(), to.data(), kCount);
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        literal726::Decoder law(bits);
+        std::vector<int16_t> expected;
+        for (const uint8_t code : codes[lane]) expected.push_back(law.linear(code));
+        REQUIRE_MESSAGE(pcm[lane] == expected, cr_isa_name(isa), " bits ", bits, " lane ", lane);
       }
     }
   }

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Page
 
+from callreplay.call import Call
 from callreplay.capture import open_capture
 from callreplay.outputs.options import Options
 from callreplay.service import engine
@@ -147,14 +148,27 @@ def test_marks_are_bounded_whatever_a_capture_holds() -> None:
     assert engine._few([(3.0, 4.0), (1.0, 2.0)], 5.0) == [(1.0, 2.0), (3.0, 4.0)]
 
 
-def test_two_threads_make_the_same_zoom_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def made() -> bytes:
-        with open_capture(SAMPLES / "wideband.pcapng") as capture:
-            return b"".join(engine._zoom(capture.calls[0], Options(channels="stereo")))
+@pytest.mark.parametrize("end", [None, 2.0])
+def test_two_threads_make_the_same_zoom_as_one(monkeypatch: pytest.MonkeyPatch, end: float | None) -> None:
+    renderer, begun = Call.renderer, []
 
+    def counted(call: Call, options: Options) -> Any:
+        begun.append((options.start, options.end))
+        return renderer(call, options)
+
+    def made() -> bytes:
+        begun.clear()
+        with open_capture(SAMPLES / "wideband.pcapng") as capture:
+            return b"".join(engine._zoom(capture.calls[0], Options(channels="stereo", end=end)))
+
+    monkeypatch.setattr(Call, "renderer", counted)
     alone = made()
+    assert begun == [(0.0, end)]
     monkeypatch.setattr(engine, "_LONG_S", 0)
     assert made() == alone
+    (first, cut), rest = sorted(begun)
+    assert first == 0
+    assert rest == (cut, end)
 
 
 def test_a_temporary_address_gives_a_part_of_what_it_is_for(service: Running, call: dict[str, Any]) -> None:

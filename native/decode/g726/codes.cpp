@@ -3,6 +3,14 @@
 namespace callreplay {
 namespace {
 
+// Parts of 2 * kPart bits, one every kEvery bits: their upper halves move to the middle between two parts.
+template <int kPart, int kEvery>
+uint64_t spread(uint64_t word) {
+  constexpr uint64_t kEach = kEvery == 64 ? 1 : kEvery == 32 ? 0x1'0000'0001 : 0x1'0001'0001'0001;
+  constexpr uint64_t kLower = ((uint64_t{1} << kPart) - 1) * kEach;
+  return (word & kLower) | (word >> kPart & kLower) << kEvery / 2;
+}
+
 // Eight codes fill `kBits` octets, whatever kBits is: they go through one word.
 template <int kBits, bool kAal2>
 void unpack_eight(const uint8_t *octets, uint8_t *codes) {
@@ -10,8 +18,9 @@ void unpack_eight(const uint8_t *octets, uint8_t *codes) {
   for (int i = 0; i < kBits; ++i) {
     word |= uint64_t{octets[i]} << 8 * (kAal2 ? kBits - 1 - i : i);
   }
+  word = spread<kBits, 16>(spread<2 * kBits, 32>(spread<4 * kBits, 64>(word)));
   for (int i = 0; i < 8; ++i) {
-    codes[i] = static_cast<uint8_t>(word >> kBits * (kAal2 ? 7 - i : i) & ((1u << kBits) - 1));
+    codes[i] = static_cast<uint8_t>(word >> 8 * (kAal2 ? 7 - i : i));
   }
 }
 

@@ -1,5 +1,8 @@
 #include "decode/g726/g726.h"
 #include "decode/kernels.h"
+#if CR_BASE_UNIT && (defined(CR_SSE2) || defined(CR_NEON))
+#include "decode/g726/g726_one.h"
+#endif
 
 namespace callreplay::CR_ISA {
 

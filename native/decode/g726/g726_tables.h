@@ -21,33 +21,32 @@ inline constexpr Level kLevels5[] = {{-2048, 14, 0}, {-66, 14, 0},  {28, 24, 0},
                                      {358, 141, 1},  {395, 179, 1}, {429, 219, 2}, {459, 280, 3},
                                      {488, 358, 4},  {514, 440, 5}, {539, 529, 6}, {566, 696, 6}};
 
-// A code's row in one word: DQLN in the top 12 bits, WI in the next 12, 16 FI in bits 4 to 6, and the sign
-// in bit 0.
-constexpr int32_t pack(const Level &level, bool negative) {
+// A magnitude's row in one word: DQLN in the top 12 bits, WI in the next 12, 16 FI in bits 4 to 6.
+constexpr int32_t pack(const Level &level) {
   const auto twelve = [](int value) { return static_cast<uint32_t>(value) & 0xFFFu; };
   return static_cast<int32_t>(twelve(level.log_difference) << 20 | twelve(level.scale) << 8 |
-                              static_cast<uint32_t>(level.speed) << 4 | (negative ? 1u : 0u));
+                              static_cast<uint32_t>(level.speed) << 4);
 }
 
+// As many as look_up() has registers for: 8, or 16.
 template <int kBits>
-struct Codes {
-  static constexpr int kCount = 1 << kBits;
-  int32_t word[kCount];
+inline constexpr int kLevels = kBits == 5 ? 16 : 8;
+
+template <int kBits>
+struct Packed {
+  int32_t word[kLevels<kBits>];
 };
 
 template <int kBits>
-constexpr Codes<kBits> codes_of(const Level (&levels)[1 << (kBits - 1)]) {
-  Codes<kBits> made{};
-  for (int code = 0; code < Codes<kBits>::kCount; ++code) {
-    const bool negative = code >= Codes<kBits>::kCount / 2;
-    made.word[code] = pack(levels[negative ? Codes<kBits>::kCount - 1 - code : code], negative);
-  }
+constexpr Packed<kBits> packed(const Level (&levels)[1 << (kBits - 1)]) {
+  Packed<kBits> made{};
+  for (int i = 0; i < 1 << (kBits - 1); ++i) made.word[i] = pack(levels[i]);
   return made;
 }
 
-inline constexpr Codes<2> kCodes2 = codes_of<2>(kLevels2);
-inline constexpr Codes<3> kCodes3 = codes_of<3>(kLevels3);
-inline constexpr Codes<4> kCodes4 = codes_of<4>(kLevels4);
-inline constexpr Codes<5> kCodes5 = codes_of<5>(kLevels5);
+inline constexpr Packed<2> kPacked2 = packed<2>(kLevels2);
+inline constexpr Packed<3> kPacked3 = packed<3>(kLevels3);
+inline constexpr Packed<4> kPacked4 = packed<4>(kLevels4);
+inline constexpr Packed<5> kPacked5 = packed<5>(kLevels5);
 
 }  // namespace callreplay::g726

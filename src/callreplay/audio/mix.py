@@ -172,8 +172,9 @@ class _Plan:
 
 
 _ROUND_MS: Final = 500
-# In longer rounds its lanes gain a fifth at most, and what is resampled no longer stays in the cache.
-_LONG_ROUND_MS: Final = 16_384
+# In rounds of 49 s its lanes gain another twentieth, and the first block waits 2 ms more; what is resampled no longer
+# stays in the cache.
+_LONG_ROUND_MS: Final = 32_768
 _LONG_RESAMPLED_MS: Final = 8_192
 _LONG_WINDOW_S: Final = 5
 _G729_HZ: Final = 8000

@@ -194,13 +194,13 @@ def _zoom(call: Call, options: Options) -> Iterator[bytes]:
     """Peaks of several resolutions, of the legs apart. A long call is decoded by two threads, a half each."""
     shape, chosen = call.prepare(format_of("dat"), options)
     samples = finest_of(shape.frames)
-    whole = chosen.end is None and not chosen.start and all(leg.external() is None for leg in call.legs)
-    halves = 2 if whole and call.duration_s > _LONG_S else 1
+    native = all(leg.external() is None for leg in call.legs)
+    halves = 2 if native and not chosen.start and shape.frames > _LONG_S * shape.rate_hz else 1
     # Each begins with a pixel of the finest level.
     cut = shape.frames // halves // samples * samples / shape.rate_hz
 
     def half(number: int) -> NDArray[np.int8]:
-        begin, end = (chosen.start, chosen.end) if halves == 1 else ((0.0, cut), (cut, None))[number]
+        begin, end = (chosen.start, chosen.end) if halves == 1 else ((0.0, cut), (cut, chosen.end))[number]
         return pixels_of(call.renderer(replace(chosen, start=begin, end=end)), samples)
 
     with ThreadPoolExecutor(halves) as threads:

@@ -308,6 +308,8 @@ void probe_i32(LaneReport report, void *context) {
   PROBE(I32, min(a, b), ANY);
   PROBE(I32, max(a, b), ANY);
   PROBE(I32, umin(a, b), ANY);
+  PROBE(I32, umax(a, b), ANY);
+  PROBE(I32, filled(a > b), ANY);
   PROBE(I32, abs(a), ANY);
   PROBE(I32, clamp(a, -12345, 67890), ANY);
   PROBE(I32, clamp16(a), ANY);
@@ -331,6 +333,9 @@ void probe_i32(LaneReport report, void *context) {
   PROBE(I32, both(a), ANY);
   PROBE(I32, pair(sat(a), sat(b)), ANY);
   PROBE(I32, sar16<3>(a), ANY);
+  PROBE(I32, add16(a, b), ANY);
+  PROBE(I32, sub16(a, b), ANY);
+  PROBE(I32, mullo16(a, b), ANY);
   PROBE(I32, adds16(a, b), ANY);
   PROBE(I32, subs16(a, b), ANY);
   PROBE(I32, mul15_16(a, b), halves);
@@ -440,6 +445,28 @@ void probe_i32_memory(LaneReport report, void *context) {
   report(context, "I32 store_eights", eights);
 }
 
+#if defined(CR_SSE2) || defined(CR_NEON)
+void probe_four(LaneReport report, void *context) {
+  Source source;
+  bool made = true, risen = true;
+  for (int round = 0; round < kRounds; ++round) {
+    int32_t a[kMost], got[kMost];
+    source.fill(a);
+    const I32 lanes = four(a[0], a[1], a[2], a[3]);
+    store(got, lanes);
+    for (int i = 0; i < 4; ++i) made = made && got[i] == a[i];
+    made = made && lane<0>(lanes) == a[0] && lane<1>(lanes) == a[1] && lane<2>(lanes) == a[2] &&
+           lane<3>(lanes) == a[3];
+    store(got, rise<1>(lanes));
+    risen = risen && got[0] == 0 && got[1] == a[0] && got[2] == a[1] && got[3] == a[2];
+    store(got, rise<3>(lanes));
+    risen = risen && got[0] == 0 && got[1] == 0 && got[2] == 0 && got[3] == a[0];
+  }
+  report(context, "int32 x 4 four, lane", made);
+  report(context, "int32 x 4 rise", risen);
+}
+#endif
+
 void probe_f32(LaneReport report, void *context) {
   const auto equal = [](auto &a, auto &b, auto &c) { b = c > 0 ? a : b; };
   const auto nan = [](auto &a, auto &b, auto &c) {
@@ -531,6 +558,9 @@ void run(LaneReport report, void *context) {
   probe_transpose(report, context);
   probe_i32(report, context);
   probe_i32_memory(report, context);
+#if defined(CR_SSE2) || defined(CR_NEON)
+  probe_four(report, context);
+#endif
   probe_f32(report, context);
 }
 
