@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from callreplay.cores import begin_worker, starting_workers
+from callreplay.cores import begin_worker, start_workers
 
 
 @pytest.mark.started
@@ -22,8 +22,7 @@ def test_a_signal_to_all_while_a_worker_starts(
 ) -> None:
     begin = partial(begin_worker, goes_on=goes_on)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=begin) as pool:
-        with starting_workers():
-            future = pool.submit(os.getpid)
+        future = start_workers(lambda: pool.submit(os.getpid))
         [worker] = pool._processes
         os.kill(worker, number)
         if goes_on:

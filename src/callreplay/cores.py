@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import _thread
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
-__all__ = ["begin_worker", "cores", "starting_workers"]
+__all__ = ["begin_worker", "cores", "start_workers", "undisturbed"]
+
+T = TypeVar("T")
 
 _TO_ALL: Final = (signal.SIGINT, signal.SIGTERM)
 """What a terminal (Ctrl-C) and a service manager send to every process of a group."""
@@ -24,20 +26,58 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-@contextlib.contextmanager
-def starting_workers() -> Iterator[None]:
-    """While worker processes are started, or may be: they begin with signals to the whole group held back.
+def undisturbed(work: Callable[[], None]) -> None:
+    """Do ``work`` in a thread, where no handler of a signal raises; wait for it however often Ctrl-C is pressed.
 
-    Else such a signal would end them, with a traceback for each, before they can say what they make of it.
+    Of a process that is started the number would else be lost where a signal comes in the midst.
+    """
+    raised: list[BaseException | None] = []
+    through = _thread.allocate_lock()
+    through.acquire()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+        else:
+            raised.append(None)
+        finally:
+            through.release()
+
+    start, begun = _thread.start_new_thread, False
+    signalled: BaseException | None = None
+    while not raised:
+        try:
+            if not begun:
+                begun = True  # no handler comes between this and the call
+                start(run, ())
+            through.acquire()
+        except Exception:
+            raise
+        except BaseException as error:  # KeyboardInterrupt, and its like; perhaps when all is done
+            signalled = error
+    if failed := signalled or raised[0]:
+        raise failed
+
+
+def start_workers(begin: Callable[[], T]) -> T:
+    """What ``begin`` returns, which may start worker processes: they begin with signals to the whole group held back.
+
+    Else such a signal would end them, with a traceback for each, before they can say what they make of it; or end the
+    parent's part of their start.
     """
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # first, as that lets the signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_ALL)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    made: list[T] = []
+
+    def work() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_ALL)  # of this thread, and of what it starts
+        made.append(begin())
+
+    undisturbed(work)
+    return made[0]
 
 
 def begin_worker(*, goes_on: bool) -> None:

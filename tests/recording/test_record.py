@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -75,11 +75,11 @@ def until(condition: object, seconds: float = 60) -> None:
 
 def children(parent: int) -> list[int]:
     """The processes that a process began."""
-    return [
-        int(number)
-        for task in Path(f"/proc/{parent}/task").iterdir()
-        for number in (task / "children").read_text().split()
-    ]
+    found = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has just ended
+            found += [int(number) for number in (task / "children").read_text().split()]
+    return found
 
 
 def spooled(spools: Path) -> int:

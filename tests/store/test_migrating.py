@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from callreplay.store import migrations
-from callreplay.store.database import migrate
+from callreplay.store.database import _MIGRATION_LOCK, migrate, unmigrated
 from callreplay.store.embedded import EmbeddedPostgres
 
 CALL = "INSERT INTO calls (tenant_id, identity, started_at, ended_at, backed_up_at) VALUES (1, %s, now(), now(), now())"
@@ -176,3 +176,23 @@ def test_what_makes_indexes_beside_writers_is_run_again_where_it_was_cut_short(o
             migrate(old, number)
             assert not invalid(old)
         former = number
+
+
+def test_rights_are_changed_while_nobody_migrates(bare: str) -> None:
+    """Of two that change the rights of one object at the same time the server refuses one."""
+    entered = threading.Event()
+
+    def change() -> None:
+        with psycopg.connect(bare, autocommit=True) as connection, unmigrated(connection):
+            entered.set()
+
+    with psycopg.connect(bare, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+        thread = threading.Thread(target=change)
+        thread.start()
+        assert not entered.wait(0.5)
+        other.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+        thread.join(30)
+        assert entered.is_set()
+        with unmigrated(other):
+            pass

@@ -21,9 +21,10 @@ import pytest
 from tests import programs
 from tests.scenario.cluster import prepare
 
+from callreplay.cores import undisturbed
 from callreplay.store import embedded
 from callreplay.store.access import opened
-from callreplay.store.cluster import EmbeddedError, undisturbed
+from callreplay.store.cluster import EmbeddedError
 from callreplay.store.embedded import EmbeddedPostgres, free_port
 
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -46,7 +46,7 @@ from callreplay.batch.jobs import Job
 from callreplay.batch.manifest import Row, as_line, as_values, journal_path
 from callreplay.batch.summary import BatchError
 from callreplay.batch.worker import Feed, Order, run_feed
-from callreplay.cores import begin_worker, starting_workers
+from callreplay.cores import begin_worker, start_workers
 from callreplay.deferred import dataclass
 
 __all__ = ["Crew", "Event", "LocalCrew"]
@@ -231,8 +231,7 @@ class _Worker:
         self.process = context.Process(
             target=_serve, args=(theirs, order, destination, manifest), daemon=True
         )
-        with starting_workers():
-            self.process.start()
+        start_workers(self.process.start)
         theirs.close()
         self.ready = _Ready(self.pipe)
         self.shares: dict[int, None] = {}

@@ -11,7 +11,7 @@ from itertools import islice
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 
-from callreplay.cores import begin_worker, starting_workers
+from callreplay.cores import begin_worker, start_workers
 from callreplay.importing.importer import Job, Outcome, Unit, import_unit
 from callreplay.importing.rotation import rotations
 from callreplay.store import volumes
@@ -86,9 +86,7 @@ def _until_broken(
         while True:
             for unit in islice(units, 0 if broken else wanted - len(running)):
                 try:
-                    with starting_workers():
-                        future = pool.submit(_work, job, unit)
-                    running[future] = unit
+                    running[start_workers(partial(pool.submit, _work, job, unit))] = unit
                 except BrokenProcessPool:
                     broken.append(unit)
                     break

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from callreplay.cores import begin_worker, starting_workers
+from callreplay.cores import begin_worker, start_workers
 from callreplay.importing.importer import Job, Outcome, import_several
 from callreplay.importing.portions import whole
 from callreplay.importing.workers import close_databases, database_of
@@ -136,9 +136,7 @@ class Filer:
             begin = partial(begin_worker, goes_on=True)
             self._pool = ProcessPoolExecutor(self.jobs, mp_context=spawning, initializer=begin)
         try:
-            with starting_workers():
-                future = self._pool.submit(_work, self.job, groups)
-            self._running[future] = groups
+            self._running[start_workers(partial(self._pool.submit, _work, self.job, groups))] = groups
         except BrokenProcessPool:
             self._queue[:0] = groups
             self._pool = None

