@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from callreplay.cli import interrupted
+
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SAMPLE = SAMPLES / "support.pcap"
 COMMAND = [sys.executable, "-c", "from callreplay.cli import main; main()", "transcode"]
@@ -105,6 +107,15 @@ main()
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (130, "callreplay: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_behind_an_error() -> None:
+    first, second = ValueError(), KeyError()
+    first.__context__, second.__context__ = second, first
+    assert not interrupted(first)
+    second.__cause__ = KeyboardInterrupt()
+    assert interrupted(first)
+    assert not interrupted(None)
 
 
 def test_an_interrupt_keeps_the_file_that_was_there(long_capture: Path, tmp_path: Path) -> None:

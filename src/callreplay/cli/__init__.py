@@ -42,9 +42,11 @@ def main() -> None:
 
 def interrupted(error: BaseException | None) -> bool:
     """Whether Ctrl-C, or its like, is behind it: an extension that is being loaded says that it could not be."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    seen: set[int] = set()  # an error that is raised again where another is handled may stand behind itself
+    while error is not None and not isinstance(error, KeyboardInterrupt) and id(error) not in seen:
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _run() -> None:
