@@ -165,6 +165,7 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     "xz": _xz,
     "bz2": _bz2,
     "zip": lambda octets: c.zipped({"a/call.pcap": octets, "__MACOSX/._call.pcap": b"x", ".DS_Store": b"y"}),
+    "zip without a name": lambda octets: c.zipped({"qqqq": octets}).replace(b"qqqq", b"\0qqq"),
     "zip-stored": lambda octets: c.zipped({"call.pcap": octets}, method=0),
     "zip-lzma": lambda octets: c.zipped({"call.pcap": octets}, method=14),
     "zip of gz": lambda octets: c.zipped({"call.pcap.gz": c.gz(octets)}),

@@ -220,7 +220,7 @@ def _open_zip(data: NDArray[np.uint8], name: str) -> tuple[zipfile.ZipFile, list
     files = [
         info
         for info in archive.infolist()
-        if not info.is_dir()
+        if not info.filename.endswith("/")
         and not info.filename.startswith("__MACOSX/")
         and not info.filename.rpartition("/")[2].startswith(".")
     ]
