@@ -168,9 +168,8 @@ def _ready(service: Service) -> str:
     try:
         return version()
     except psycopg.OperationalError:
-        return (
-            version()
-        )  # of a server that was started again: the first connection may have been to the old one
+        # Of a server that was started again: the first connection may have been to the old one.
+        return version()
 
 
 async def readyz(request: Request) -> Response:
