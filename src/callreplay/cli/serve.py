@@ -225,9 +225,8 @@ def _serve(chosen: Settings, doors: list[socket.socket], stopping: _Stopping) ->
     server = uvicorn.Server(config)
 
     def stop(number: int, _: FrameType | None) -> None:
-        server.should_exit = (
-            True  # obeyed as soon as it has started; its own handlers raise the signal once more
-        )
+        # Obeyed as soon as it has started. Its own handlers, when they have let go, raise the signal once more.
+        server.should_exit = True
 
     stopping.take(stop)
     server.run(sockets=doors)

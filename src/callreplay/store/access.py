@@ -15,7 +15,7 @@ from pathlib import Path
 from callreplay.store import volumes
 from callreplay.store.cluster import DEFAULT_PASSWORD, Cluster, EmbeddedError
 from callreplay.store.database import connect, migrate
-from callreplay.store.embedded import DEFAULT_PORT, EmbeddedPostgres, free_port
+from callreplay.store.embedded import DEFAULT_PORT, EmbeddedPostgres, is_free
 from callreplay.store.places import DATABASE_VARIABLE, default_data_dir
 
 __all__ = ["opened", "reader_password", "ready"]
@@ -71,10 +71,7 @@ def _usual_port(folder: Path) -> int:
         port = int((folder / "port").read_text(encoding="ascii"))
     except (OSError, ValueError):
         port = DEFAULT_PORT
-    try:
-        return free_port("127.0.0.1", port)
-    except EmbeddedError:
-        return 0
+    return port if is_free("127.0.0.1", port) else 0
 
 
 def ready(url: str, data_dir: Path | None = None) -> None:

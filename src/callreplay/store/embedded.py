@@ -36,7 +36,7 @@ from callreplay.store.database import unmigrated
 from callreplay.store.rotating import rotate
 from callreplay.store.sharing import Shares
 
-__all__ = ["DEFAULT_PORT", "EmbeddedPostgres", "free_port"]
+__all__ = ["DEFAULT_PORT", "EmbeddedPostgres", "free_port", "is_free"]
 
 _log = logging.getLogger("callreplay.database")
 
@@ -281,7 +281,7 @@ class EmbeddedPostgres:
                 return
             except EmbeddedError:
                 # A port that was free when it was asked for may be another's when the server comes to take it.
-                if not left or _is_free(self.host, self.port):
+                if not left or is_free(self.host, self.port):
                     raise
 
     def _run(self, programs: Path, timeout_seconds: float) -> None:
@@ -471,7 +471,8 @@ def free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen on ``port`` now."""
     try:
         free_port(host, port)
     except EmbeddedError:
